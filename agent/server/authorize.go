@@ -70,7 +70,8 @@ func roles() map[string]role {
 				"DisconnectNetwork PublishPorts UnpublishPorts " +
 				"WaitContainer ListContainers GetContainer ReadLogs WatchEvents"},
 		{"fairlead.container.v1.ImageService", adminRole,
-			"PullImage LoadImage ImportImage ListImages GetImage TagImage RemoveImage"},
+			"PullImage LoadImage ImportImage ListImages GetImage TagImage RemoveImage PruneImages SaveImages " +
+				"PushImage GetImageHistory GetRemoteImage SearchImages CheckCredentials"},
 		{"fairlead.agent.v1.ConfigService", adminRole, "GetConfig ReloadConfig"},
 		{"fairlead.host.v1.HostService", adminRole, "GetInfo Diagnose Check"},
 		{"fairlead.network.v1.NetworkService", adminRole,

@@ -16,12 +16,21 @@ import (
 // Images is the part of package image that the handlers use.
 type Images interface {
 	Pull(ctx context.Context, req image.PullRequest) (*store.Image, error)
-	Load(ctx context.Context, in io.Reader) ([]*store.Image, error)
+	Load(ctx context.Context, in io.Reader, platform string) ([]*store.Image, error)
 	Import(ctx context.Context, req image.ImportRequest, in io.Reader) (*store.Image, error)
 	List() []*store.Image
-	Get(ref string) (*store.Image, error)
+	Resolve(ref, platform string) (*store.Image, error)
+	Containers(img *store.Image) int
+	LayerPaths(img *store.Image) []string
+	History(ref, platform string) ([]image.Step, error)
 	Tag(ref, tag string) error
 	Remove(ref, platform string, force bool) (*image.Removal, error)
+	Prune(all bool, filters []string) (*image.Removal, error)
+	Save(ctx context.Context, refs []string, platform string, out io.Writer) error
+	Push(ctx context.Context, req image.PushRequest) error
+	Describe(ctx context.Context, ref string, cred image.Credentials) (*image.Remote, error)
+	Search(ctx context.Context, term string, limit int, cred image.Credentials) ([]image.Found, error)
+	CheckCredentials(ctx context.Context, server string, cred image.Credentials) error
 }
 
 // imageServer implements fairlead.container.v1.ImageService.
@@ -55,11 +64,16 @@ func (s *imageServer) PullImage(req *containerv1.PullImageRequest,
 // LoadImage implements ImageServiceServer.
 func (s *imageServer) LoadImage(stream grpc.ClientStreamingServer[containerv1.LoadImageRequest,
 	containerv1.LoadImageResponse]) error {
-	in := &chunkReader{next: func() ([]byte, error) {
+	first, err := stream.Recv()
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+
+	in := &chunkReader{rest: first.GetData(), next: func() ([]byte, error) {
 		m, err := stream.Recv()
 		return m.GetData(), err
 	}}
-	loaded, err := s.images.Load(stream.Context(), in)
+	loaded, err := s.images.Load(stream.Context(), in, first.GetPlatform())
 	if err != nil {
 		return err
 	}
@@ -104,8 +118,13 @@ func (s *imageServer) ImportImage(stream grpc.ClientStreamingServer[containerv1.
 // ListImages implements ImageServiceServer.
 func (s *imageServer) ListImages(_ context.Context,
 	req *containerv1.ListImagesRequest) (*containerv1.ListImagesResponse, error) {
+	message := func(i *store.Image) *containerv1.Image {
+		m := imageToProto(i)
+		m.Containers = int64(s.images.Containers(i))
+		return m
+	}
 	out, next, err := page(s.images.List(), req.GetPageToken(),
-		func(i *store.Image) position { return positionOf(i.CreatedAt, i.ID) }, imageToProto)
+		func(i *store.Image) position { return positionOf(i.CreatedAt, i.ID) }, message)
 	if err != nil {
 		return nil, err
 	}
@@ -115,11 +134,14 @@ func (s *imageServer) ListImages(_ context.Context,
 // GetImage implements ImageServiceServer.
 func (s *imageServer) GetImage(_ context.Context, req *containerv1.GetImageRequest) (*containerv1.GetImageResponse,
 	error) {
-	img, err := s.images.Get(req.GetReference())
+	img, err := s.images.Resolve(req.GetReference(), req.GetPlatform())
 	if err != nil {
 		return nil, err
 	}
-	return &containerv1.GetImageResponse{Image: imageToProto(img)}, nil
+
+	m := imageToProto(img)
+	m.Containers, m.LayerDirectories = int64(s.images.Containers(img)), s.images.LayerPaths(img)
+	return &containerv1.GetImageResponse{Image: m}, nil
 }
 
 // TagImage implements ImageServiceServer.
@@ -134,7 +156,7 @@ func (s *imageServer) TagImage(_ context.Context, req *containerv1.TagImageReque
 // RemoveImage implements ImageServiceServer.
 func (s *imageServer) RemoveImage(_ context.Context,
 	req *containerv1.RemoveImageRequest) (*containerv1.RemoveImageResponse, error) {
-	done, err := s.images.Remove(req.GetReference(), "", req.GetForce())
+	done, err := s.images.Remove(req.GetReference(), req.GetPlatform(), req.GetForce())
 	if err != nil {
 		return nil, err
 	}

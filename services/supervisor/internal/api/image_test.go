@@ -27,6 +27,7 @@ import (
 
 // fakeImages returns the configured images and records its calls.
 type fakeImages struct {
+	api.Images
 	asked any
 	read  []byte
 	err   error
@@ -51,7 +52,7 @@ func (f *fakeImages) Pull(_ context.Context, req image.PullRequest) (*store.Imag
 	return f.image(), f.err
 }
 
-func (f *fakeImages) Load(_ context.Context, in io.Reader) ([]*store.Image, error) {
+func (f *fakeImages) Load(_ context.Context, in io.Reader, _ string) ([]*store.Image, error) {
 	var err error
 	f.read, err = io.ReadAll(in)
 	return []*store.Image{f.image()}, errors.Join(err, f.err)
@@ -66,7 +67,11 @@ func (f *fakeImages) Import(_ context.Context, req image.ImportRequest, in io.Re
 
 func (f *fakeImages) List() []*store.Image { return []*store.Image{f.image()} }
 
-func (f *fakeImages) Get(ref string) (*store.Image, error) {
+func (f *fakeImages) Containers(*store.Image) int { return 0 }
+
+func (f *fakeImages) LayerPaths(*store.Image) []string { return nil }
+
+func (f *fakeImages) Resolve(ref, _ string) (*store.Image, error) {
 	f.asked = ref
 	return f.image(), f.err
 }

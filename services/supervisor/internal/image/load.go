@@ -5,13 +5,16 @@ import (
 	"io"
 	"strings"
 
+	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/supervisor/internal/image/archive"
 	"github.com/fairlead/fairlead/services/supervisor/internal/image/layers"
+	"github.com/fairlead/fairlead/services/supervisor/internal/image/platform"
 	"github.com/fairlead/fairlead/services/supervisor/internal/store"
 )
 
 // Load stores the images of an archive of `docker save` or of an OCI layout: all of them or none.
-func (m *Images) Load(ctx context.Context, in io.Reader) ([]*store.Image, error) {
+// With a platform it stores only the images for that platform.
+func (m *Images) Load(ctx context.Context, in io.Reader, want string) ([]*store.Image, error) {
 	a, err := archive.Read(ctx, m.root, in)
 	if err != nil {
 		return nil, err
@@ -22,11 +25,9 @@ func (m *Images) Load(ctx context.Context, in io.Reader) ([]*store.Image, error)
 		return nil, err
 	}
 
-	drafts := make([]*draft, len(images))
-	for i, img := range images {
-		if drafts[i], err = draftOf(img); err != nil {
-			return nil, err
-		}
+	drafts, err := draftsFor(images, want)
+	if err != nil {
+		return nil, err
 	}
 
 	report := newReporter(nil)
@@ -52,6 +53,37 @@ func (m *Images) Load(ctx context.Context, in io.Reader) ([]*store.Image, error)
 	}
 
 	return stored, err
+}
+
+// draftsFor returns the drafts of the images for a platform. Empty means all.
+func draftsFor(images []archive.Image, want string) ([]*draft, error) {
+	var p platform.Platform
+	if want != "" {
+		var err error
+		if p, err = platform.Parse(want); err != nil {
+			return nil, err
+		}
+	}
+
+	var out []*draft
+	var have []platform.Platform
+	for _, img := range images {
+		d, err := draftOf(img)
+		if err != nil {
+			return nil, err
+		}
+		q, _ := platform.Parse(d.img.Platform)
+		have = append(have, q)
+		if want == "" || q.Satisfies(p) {
+			out = append(out, d)
+		}
+	}
+	if len(out) == 0 {
+		return nil, fault.New(fault.NotFound, "archive", "has no image for "+p.String(), fault.WithField("platform"),
+			fault.WithHint("use one of its platforms: %s", list(have)))
+	}
+
+	return out, nil
 }
 
 func draftOf(img archive.Image) (*draft, error) {

@@ -106,7 +106,7 @@ func TestLoadArchiveFormats(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			h := newHost(t)
-			got, err := h.Load(context.Background(), bytes.NewReader(data))
+			got, err := h.Load(context.Background(), bytes.NewReader(data), "")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -127,7 +127,7 @@ func TestLoadImagesWithSharedLayers(t *testing.T) {
 	base := manyFiles(t, "base", 3)
 	one, two := imageOf(t, base, manyFiles(t, "1", 1)), imageOf(t, base, manyFiles(t, "2", 1))
 	got, err := h.Load(context.Background(), bytes.NewReader(saved(t,
-		map[string]v1.Image{"app:1": one, "app:uno": one, "app:2": two})))
+		map[string]v1.Image{"app:1": one, "app:uno": one, "app:2": two})), "")
 	if err != nil || len(got) != 2 {
 		t.Fatalf("got %v, %v; want two images", got, err)
 	}
@@ -146,7 +146,7 @@ func TestLoadReusesPulledLayers(t *testing.T) {
 	r, h := newReg(t), newHost(t)
 	made := imageOf(t, manyFiles(t, "a", 3))
 	pulled := h.pull(r.push("app", made))
-	got, err := h.Load(context.Background(), bytes.NewReader(saved(t, map[string]v1.Image{"mine:1": made})))
+	got, err := h.Load(context.Background(), bytes.NewReader(saved(t, map[string]v1.Image{"mine:1": made})), "")
 	if err != nil || got[0].ID != pulled.ID || len(got[0].Tags) != 2 {
 		t.Errorf("got %+v, %v", got, err)
 	}
@@ -207,7 +207,7 @@ func TestLoadRejectsInvalidArchive(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			h := newHost(t)
-			if _, err := h.Load(context.Background(), bytes.NewReader(data)); !fault.Is(err, fault.Invalid) ||
+			if _, err := h.Load(context.Background(), bytes.NewReader(data), ""); !fault.Is(err, fault.Invalid) ||
 				strings.Contains(err.Error(), "\n") {
 				t.Errorf("got %v, want an Invalid fault of one line", err)
 			}
@@ -245,7 +245,7 @@ func TestLoadFollowsLayerLinks(t *testing.T) {
 		entries = append(entries, entry{name: "./" + h.Name, body: string(body)})
 	}
 
-	if _, err := newHost(t).Load(context.Background(), bytes.NewReader(tarOf(t, entries...))); err != nil {
+	if _, err := newHost(t).Load(context.Background(), bytes.NewReader(tarOf(t, entries...)), ""); err != nil {
 		t.Error(err)
 	}
 }
@@ -312,7 +312,7 @@ func TestReaderErrorIsReturned(t *testing.T) {
 		!strings.Contains(err.Error(), "the stream is not") {
 		t.Errorf("import: got %v, want %v", err, boom)
 	}
-	if _, err := h.Load(context.Background(), in()); fault.KindOf(err) != fault.Invalid ||
+	if _, err := h.Load(context.Background(), in(), ""); fault.KindOf(err) != fault.Invalid ||
 		!strings.Contains(err.Error(), "the stream is not") {
 		t.Errorf("load: got %v, want %v", err, boom)
 	}
@@ -330,7 +330,7 @@ func TestRepeatedLayerIsStoredOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := h.Load(context.Background(), bytes.NewReader(saved(t, map[string]v1.Image{"app:1": img})))
+	got, err := h.Load(context.Background(), bytes.NewReader(saved(t, map[string]v1.Image{"app:1": img})), "")
 	if err != nil || len(got[0].Layers) != 3 {
 		t.Fatalf("got %+v, %v", got, err)
 	}

@@ -25,6 +25,8 @@ type reporter struct {
 
 	mu     sync.Mutex
 	more   *sync.Cond
+	idle   *sync.Cond
+	busy   bool // deliver is calling to
 	queue  []Progress
 	last   map[string]sent
 	closed bool
@@ -41,7 +43,7 @@ func newReporter(to func(Progress)) *reporter {
 		to = func(Progress) {}
 	}
 	r := &reporter{to: to, done: make(chan struct{}), last: map[string]sent{}}
-	r.more = sync.NewCond(&r.mu)
+	r.more, r.idle = sync.NewCond(&r.mu), sync.NewCond(&r.mu)
 	go r.deliver()
 	return r
 }
@@ -55,6 +57,15 @@ func (r *reporter) close() {
 	<-r.done
 }
 
+// wait returns when all reports so far are delivered.
+func (r *reporter) wait() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for len(r.queue) > 0 || r.busy {
+		r.idle.Wait()
+	}
+}
+
 func (r *reporter) deliver() {
 	defer close(r.done)
 	for {
@@ -63,7 +74,7 @@ func (r *reporter) deliver() {
 			r.more.Wait()
 		}
 		batch := r.queue
-		r.queue = nil
+		r.queue, r.busy = nil, true
 		r.mu.Unlock()
 		if len(batch) == 0 {
 			return
@@ -71,6 +82,11 @@ func (r *reporter) deliver() {
 		for _, p := range batch {
 			r.to(p)
 		}
+
+		r.mu.Lock()
+		r.busy = false
+		r.idle.Broadcast()
+		r.mu.Unlock()
 	}
 }
 

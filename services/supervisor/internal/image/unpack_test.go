@@ -272,7 +272,7 @@ func TestFullDiskIsReportedAndFreed(t *testing.T) {
 		t.Errorf("import: got %v, want an Exhausted fault", err)
 	}
 
-	_, err = h.Load(context.Background(), io.LimitReader(zeros{}, 4<<20))
+	_, err = h.Load(context.Background(), io.LimitReader(zeros{}, 4<<20), "")
 	if !fault.Is(err, fault.Exhausted) {
 		t.Errorf("load: got %v, want an Exhausted fault", err)
 	}

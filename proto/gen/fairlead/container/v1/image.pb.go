@@ -40,7 +40,17 @@ type Image struct {
 	// os/arch[/variant].
 	Platform string `protobuf:"bytes,7,opt,name=platform,proto3" json:"platform,omitempty"`
 	// The image configuration as JSON, as defined by the OCI image specification.
-	Config        []byte `protobuf:"bytes,8,opt,name=config,proto3" json:"config,omitempty"`
+	Config []byte `protobuf:"bytes,8,opt,name=config,proto3" json:"config,omitempty"`
+	// When its tags changed last.
+	LastTaggedAt *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=last_tagged_at,json=lastTaggedAt,proto3" json:"last_tagged_at,omitempty"`
+	// The number of containers that use it.
+	Containers int64 `protobuf:"varint,10,opt,name=containers,proto3" json:"containers,omitempty"`
+	// The directories of the layers, lowest first. Only in GetImage.
+	LayerDirectories []string `protobuf:"bytes,11,rep,name=layer_directories,json=layerDirectories,proto3" json:"layer_directories,omitempty"`
+	// The digest of the manifest that was pulled, loaded or pushed last. Empty if none was.
+	ManifestDigest string `protobuf:"bytes,12,opt,name=manifest_digest,json=manifestDigest,proto3" json:"manifest_digest,omitempty"`
+	// The media type of that manifest.
+	ManifestType  string `protobuf:"bytes,13,opt,name=manifest_type,json=manifestType,proto3" json:"manifest_type,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -131,11 +141,46 @@ func (x *Image) GetConfig() []byte {
 	return nil
 }
 
+func (x *Image) GetLastTaggedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastTaggedAt
+	}
+	return nil
+}
+
+func (x *Image) GetContainers() int64 {
+	if x != nil {
+		return x.Containers
+	}
+	return 0
+}
+
+func (x *Image) GetLayerDirectories() []string {
+	if x != nil {
+		return x.LayerDirectories
+	}
+	return nil
+}
+
+func (x *Image) GetManifestDigest() string {
+	if x != nil {
+		return x.ManifestDigest
+	}
+	return ""
+}
+
+func (x *Image) GetManifestType() string {
+	if x != nil {
+		return x.ManifestType
+	}
+	return ""
+}
+
 var File_fairlead_container_v1_image_proto protoreflect.FileDescriptor
 
 const file_fairlead_container_v1_image_proto_rawDesc = "" +
 	"\n" +
-	"!fairlead/container/v1/image.proto\x12\x15fairlead.container.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe0\x01\n" +
+	"!fairlead/container/v1/image.proto\x12\x15fairlead.container.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbd\x03\n" +
 	"\x05Image\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04tags\x18\x02 \x03(\tR\x04tags\x12\x18\n" +
@@ -145,7 +190,15 @@ const file_fairlead_container_v1_image_proto_rawDesc = "" +
 	"\n" +
 	"created_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12\x1a\n" +
 	"\bplatform\x18\a \x01(\tR\bplatform\x12\x16\n" +
-	"\x06config\x18\b \x01(\fR\x06configBJZHgithub.com/fairlead/fairlead/proto/gen/fairlead/container/v1;containerv1b\x06proto3"
+	"\x06config\x18\b \x01(\fR\x06config\x12@\n" +
+	"\x0elast_tagged_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\flastTaggedAt\x12\x1e\n" +
+	"\n" +
+	"containers\x18\n" +
+	" \x01(\x03R\n" +
+	"containers\x12+\n" +
+	"\x11layer_directories\x18\v \x03(\tR\x10layerDirectories\x12'\n" +
+	"\x0fmanifest_digest\x18\f \x01(\tR\x0emanifestDigest\x12#\n" +
+	"\rmanifest_type\x18\r \x01(\tR\fmanifestTypeBJZHgithub.com/fairlead/fairlead/proto/gen/fairlead/container/v1;containerv1b\x06proto3"
 
 var (
 	file_fairlead_container_v1_image_proto_rawDescOnce sync.Once
@@ -166,11 +219,12 @@ var file_fairlead_container_v1_image_proto_goTypes = []any{
 }
 var file_fairlead_container_v1_image_proto_depIdxs = []int32{
 	1, // 0: fairlead.container.v1.Image.created_at:type_name -> google.protobuf.Timestamp
-	1, // [1:1] is the sub-list for method output_type
-	1, // [1:1] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	1, // 1: fairlead.container.v1.Image.last_tagged_at:type_name -> google.protobuf.Timestamp
+	2, // [2:2] is the sub-list for method output_type
+	2, // [2:2] is the sub-list for method input_type
+	2, // [2:2] is the sub-list for extension type_name
+	2, // [2:2] is the sub-list for extension extendee
+	0, // [0:2] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_container_v1_image_proto_init() }

@@ -9,6 +9,7 @@ package containerv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -240,7 +241,9 @@ func (*PullImageResponse_Image) isPullImageResponse_Event() {}
 type LoadImageRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// At most 1 MiB for each message. The archive can be compressed with gzip or zstd.
-	Data          []byte `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	Data []byte `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	// os/arch[/variant] of the images to load, in the first message. Empty means all.
+	Platform      string `protobuf:"bytes,2,opt,name=platform,proto3" json:"platform,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -280,6 +283,13 @@ func (x *LoadImageRequest) GetData() []byte {
 		return x.Data
 	}
 	return nil
+}
+
+func (x *LoadImageRequest) GetPlatform() string {
+	if x != nil {
+		return x.Platform
+	}
+	return ""
 }
 
 // LoadImageResponse holds the stored images.
@@ -631,7 +641,9 @@ func (x *ListImagesResponse) GetNextPageToken() string {
 type GetImageRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The image.
-	Reference     string `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
+	Reference string `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
+	// os/arch[/variant]. Empty means the host's platform if the name has an image for it.
+	Platform      string `protobuf:"bytes,2,opt,name=platform,proto3" json:"platform,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -669,6 +681,13 @@ func (*GetImageRequest) Descriptor() ([]byte, []int) {
 func (x *GetImageRequest) GetReference() string {
 	if x != nil {
 		return x.Reference
+	}
+	return ""
+}
+
+func (x *GetImageRequest) GetPlatform() string {
+	if x != nil {
+		return x.Platform
 	}
 	return ""
 }
@@ -818,7 +837,9 @@ type RemoveImageRequest struct {
 	// one, or if forced.
 	Reference string `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
 	// True to remove the image even if it has several tags or stopped containers use it.
-	Force         bool `protobuf:"varint,2,opt,name=force,proto3" json:"force,omitempty"`
+	Force bool `protobuf:"varint,2,opt,name=force,proto3" json:"force,omitempty"`
+	// os/arch[/variant] of the image to remove. Empty means all platforms of the name.
+	Platform      string `protobuf:"bytes,3,opt,name=platform,proto3" json:"platform,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -865,6 +886,13 @@ func (x *RemoveImageRequest) GetForce() bool {
 		return x.Force
 	}
 	return false
+}
+
+func (x *RemoveImageRequest) GetPlatform() string {
+	if x != nil {
+		return x.Platform
+	}
+	return ""
 }
 
 // RemoveImageResponse holds what was removed.
@@ -922,11 +950,1061 @@ func (x *RemoveImageResponse) GetDeleted() []string {
 	return nil
 }
 
+// PruneImagesRequest selects the images to remove.
+type PruneImagesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// True for all images that no container uses. False for those without a tag.
+	All bool `protobuf:"varint,1,opt,name=all,proto3" json:"all,omitempty"`
+	// until=TIME, label=KEY[=VALUE] or label!=KEY[=VALUE]. All must match. TIME is an age such as
+	// "24h", Unix seconds or an RFC 3339 time; the image was created earlier.
+	Filters       []string `protobuf:"bytes,2,rep,name=filters,proto3" json:"filters,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PruneImagesRequest) Reset() {
+	*x = PruneImagesRequest{}
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PruneImagesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PruneImagesRequest) ProtoMessage() {}
+
+func (x *PruneImagesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PruneImagesRequest.ProtoReflect.Descriptor instead.
+func (*PruneImagesRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *PruneImagesRequest) GetAll() bool {
+	if x != nil {
+		return x.All
+	}
+	return false
+}
+
+func (x *PruneImagesRequest) GetFilters() []string {
+	if x != nil {
+		return x.Filters
+	}
+	return nil
+}
+
+// PruneImagesResponse holds what was removed.
+type PruneImagesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The removed tags and digests.
+	Untagged []string `protobuf:"bytes,1,rep,name=untagged,proto3" json:"untagged,omitempty"`
+	// The IDs of deleted images and layers.
+	Deleted []string `protobuf:"bytes,2,rep,name=deleted,proto3" json:"deleted,omitempty"`
+	// The freed bytes: the unpacked size of the deleted layers.
+	Reclaimed     int64 `protobuf:"varint,3,opt,name=reclaimed,proto3" json:"reclaimed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PruneImagesResponse) Reset() {
+	*x = PruneImagesResponse{}
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PruneImagesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PruneImagesResponse) ProtoMessage() {}
+
+func (x *PruneImagesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PruneImagesResponse.ProtoReflect.Descriptor instead.
+func (*PruneImagesResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *PruneImagesResponse) GetUntagged() []string {
+	if x != nil {
+		return x.Untagged
+	}
+	return nil
+}
+
+func (x *PruneImagesResponse) GetDeleted() []string {
+	if x != nil {
+		return x.Deleted
+	}
+	return nil
+}
+
+func (x *PruneImagesResponse) GetReclaimed() int64 {
+	if x != nil {
+		return x.Reclaimed
+	}
+	return 0
+}
+
+// SaveImagesRequest names the images to save.
+type SaveImagesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The images. A name without a tag means all tags of the repository.
+	References []string `protobuf:"bytes,1,rep,name=references,proto3" json:"references,omitempty"`
+	// os/arch[/variant] of the images. Empty means all that are stored.
+	Platform      string `protobuf:"bytes,2,opt,name=platform,proto3" json:"platform,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SaveImagesRequest) Reset() {
+	*x = SaveImagesRequest{}
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SaveImagesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SaveImagesRequest) ProtoMessage() {}
+
+func (x *SaveImagesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SaveImagesRequest.ProtoReflect.Descriptor instead.
+func (*SaveImagesRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *SaveImagesRequest) GetReferences() []string {
+	if x != nil {
+		return x.References
+	}
+	return nil
+}
+
+func (x *SaveImagesRequest) GetPlatform() string {
+	if x != nil {
+		return x.Platform
+	}
+	return ""
+}
+
+// SaveImagesResponse holds a piece of the archive.
+type SaveImagesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most 1 MiB.
+	Data          []byte `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SaveImagesResponse) Reset() {
+	*x = SaveImagesResponse{}
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SaveImagesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SaveImagesResponse) ProtoMessage() {}
+
+func (x *SaveImagesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SaveImagesResponse.ProtoReflect.Descriptor instead.
+func (*SaveImagesResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *SaveImagesResponse) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+// PushImageRequest names the image to push.
+type PushImageRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// NAME[:TAG].
+	Reference string `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
+	// os/arch[/variant] of the image. Empty means all that are stored; several are pushed as one
+	// index.
+	Platform string `protobuf:"bytes,2,opt,name=platform,proto3" json:"platform,omitempty"`
+	// Credentials for the registry of the reference. Absent means none.
+	Credentials *Credentials `protobuf:"bytes,3,opt,name=credentials,proto3" json:"credentials,omitempty"`
+	// True to push all tags of the repository.
+	AllTags       bool `protobuf:"varint,4,opt,name=all_tags,json=allTags,proto3" json:"all_tags,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PushImageRequest) Reset() {
+	*x = PushImageRequest{}
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PushImageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PushImageRequest) ProtoMessage() {}
+
+func (x *PushImageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PushImageRequest.ProtoReflect.Descriptor instead.
+func (*PushImageRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *PushImageRequest) GetReference() string {
+	if x != nil {
+		return x.Reference
+	}
+	return ""
+}
+
+func (x *PushImageRequest) GetPlatform() string {
+	if x != nil {
+		return x.Platform
+	}
+	return ""
+}
+
+func (x *PushImageRequest) GetCredentials() *Credentials {
+	if x != nil {
+		return x.Credentials
+	}
+	return nil
+}
+
+func (x *PushImageRequest) GetAllTags() bool {
+	if x != nil {
+		return x.AllTags
+	}
+	return false
+}
+
+// PushImageResponse is progress or a result.
+type PushImageResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The event.
+	//
+	// Types that are valid to be assigned to Event:
+	//
+	//	*PushImageResponse_Progress
+	//	*PushImageResponse_Pushed
+	Event         isPushImageResponse_Event `protobuf_oneof:"event"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PushImageResponse) Reset() {
+	*x = PushImageResponse{}
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PushImageResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PushImageResponse) ProtoMessage() {}
+
+func (x *PushImageResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PushImageResponse.ProtoReflect.Descriptor instead.
+func (*PushImageResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *PushImageResponse) GetEvent() isPushImageResponse_Event {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
+
+func (x *PushImageResponse) GetProgress() *Progress {
+	if x != nil {
+		if x, ok := x.Event.(*PushImageResponse_Progress); ok {
+			return x.Progress
+		}
+	}
+	return nil
+}
+
+func (x *PushImageResponse) GetPushed() *PushedImage {
+	if x != nil {
+		if x, ok := x.Event.(*PushImageResponse_Pushed); ok {
+			return x.Pushed
+		}
+	}
+	return nil
+}
+
+type isPushImageResponse_Event interface {
+	isPushImageResponse_Event()
+}
+
+type PushImageResponse_Progress struct {
+	// Progress of a layer.
+	Progress *Progress `protobuf:"bytes,1,opt,name=progress,proto3,oneof"`
+}
+
+type PushImageResponse_Pushed struct {
+	// A pushed tag.
+	Pushed *PushedImage `protobuf:"bytes,2,opt,name=pushed,proto3,oneof"`
+}
+
+func (*PushImageResponse_Progress) isPushImageResponse_Event() {}
+
+func (*PushImageResponse_Pushed) isPushImageResponse_Event() {}
+
+// PushedImage is a tag in a registry.
+type PushedImage struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The name in short form.
+	Reference string `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
+	// The digest of the manifest.
+	Digest string `protobuf:"bytes,2,opt,name=digest,proto3" json:"digest,omitempty"`
+	// The size of the manifest in bytes.
+	Size          int64 `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PushedImage) Reset() {
+	*x = PushedImage{}
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PushedImage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PushedImage) ProtoMessage() {}
+
+func (x *PushedImage) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PushedImage.ProtoReflect.Descriptor instead.
+func (*PushedImage) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *PushedImage) GetReference() string {
+	if x != nil {
+		return x.Reference
+	}
+	return ""
+}
+
+func (x *PushedImage) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+func (x *PushedImage) GetSize() int64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+// GetImageHistoryRequest names an image.
+type GetImageHistoryRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The image.
+	Reference string `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
+	// os/arch[/variant]. Empty means the host's platform if the name has an image for it.
+	Platform      string `protobuf:"bytes,2,opt,name=platform,proto3" json:"platform,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetImageHistoryRequest) Reset() {
+	*x = GetImageHistoryRequest{}
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetImageHistoryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetImageHistoryRequest) ProtoMessage() {}
+
+func (x *GetImageHistoryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetImageHistoryRequest.ProtoReflect.Descriptor instead.
+func (*GetImageHistoryRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *GetImageHistoryRequest) GetReference() string {
+	if x != nil {
+		return x.Reference
+	}
+	return ""
+}
+
+func (x *GetImageHistoryRequest) GetPlatform() string {
+	if x != nil {
+		return x.Platform
+	}
+	return ""
+}
+
+// GetImageHistoryResponse holds the build steps of an image.
+type GetImageHistoryResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The latest first.
+	History       []*ImageHistory `protobuf:"bytes,1,rep,name=history,proto3" json:"history,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetImageHistoryResponse) Reset() {
+	*x = GetImageHistoryResponse{}
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetImageHistoryResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetImageHistoryResponse) ProtoMessage() {}
+
+func (x *GetImageHistoryResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetImageHistoryResponse.ProtoReflect.Descriptor instead.
+func (*GetImageHistoryResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *GetImageHistoryResponse) GetHistory() []*ImageHistory {
+	if x != nil {
+		return x.History
+	}
+	return nil
+}
+
+// ImageHistory is a build step of an image.
+type ImageHistory struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The ID of the image after this step. Empty if it is not stored.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// When the step ended.
+	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	// The command.
+	CreatedBy string `protobuf:"bytes,3,opt,name=created_by,json=createdBy,proto3" json:"created_by,omitempty"`
+	// The unpacked size of the step's layer in bytes. 0 without a layer.
+	Size int64 `protobuf:"varint,4,opt,name=size,proto3" json:"size,omitempty"`
+	// The comment.
+	Comment string `protobuf:"bytes,5,opt,name=comment,proto3" json:"comment,omitempty"`
+	// The tags of the image after this step.
+	Tags          []string `protobuf:"bytes,6,rep,name=tags,proto3" json:"tags,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ImageHistory) Reset() {
+	*x = ImageHistory{}
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ImageHistory) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ImageHistory) ProtoMessage() {}
+
+func (x *ImageHistory) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ImageHistory.ProtoReflect.Descriptor instead.
+func (*ImageHistory) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *ImageHistory) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ImageHistory) GetCreatedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreatedAt
+	}
+	return nil
+}
+
+func (x *ImageHistory) GetCreatedBy() string {
+	if x != nil {
+		return x.CreatedBy
+	}
+	return ""
+}
+
+func (x *ImageHistory) GetSize() int64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *ImageHistory) GetComment() string {
+	if x != nil {
+		return x.Comment
+	}
+	return ""
+}
+
+func (x *ImageHistory) GetTags() []string {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
+}
+
+// GetRemoteImageRequest names an image in a registry.
+type GetRemoteImageRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// NAME[:TAG|@DIGEST].
+	Reference string `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
+	// Credentials for the registry of the reference. Absent means none.
+	Credentials   *Credentials `protobuf:"bytes,2,opt,name=credentials,proto3" json:"credentials,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetRemoteImageRequest) Reset() {
+	*x = GetRemoteImageRequest{}
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetRemoteImageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetRemoteImageRequest) ProtoMessage() {}
+
+func (x *GetRemoteImageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetRemoteImageRequest.ProtoReflect.Descriptor instead.
+func (*GetRemoteImageRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *GetRemoteImageRequest) GetReference() string {
+	if x != nil {
+		return x.Reference
+	}
+	return ""
+}
+
+func (x *GetRemoteImageRequest) GetCredentials() *Credentials {
+	if x != nil {
+		return x.Credentials
+	}
+	return nil
+}
+
+// GetRemoteImageResponse describes an image in a registry.
+type GetRemoteImageResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The digest of the manifest or index.
+	Digest string `protobuf:"bytes,1,opt,name=digest,proto3" json:"digest,omitempty"`
+	// Its media type.
+	MediaType string `protobuf:"bytes,2,opt,name=media_type,json=mediaType,proto3" json:"media_type,omitempty"`
+	// Its size in bytes.
+	Size int64 `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"`
+	// Its platforms: os/arch[/variant].
+	Platforms     []string `protobuf:"bytes,4,rep,name=platforms,proto3" json:"platforms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetRemoteImageResponse) Reset() {
+	*x = GetRemoteImageResponse{}
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetRemoteImageResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetRemoteImageResponse) ProtoMessage() {}
+
+func (x *GetRemoteImageResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetRemoteImageResponse.ProtoReflect.Descriptor instead.
+func (*GetRemoteImageResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *GetRemoteImageResponse) GetDigest() string {
+	if x != nil {
+		return x.Digest
+	}
+	return ""
+}
+
+func (x *GetRemoteImageResponse) GetMediaType() string {
+	if x != nil {
+		return x.MediaType
+	}
+	return ""
+}
+
+func (x *GetRemoteImageResponse) GetSize() int64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *GetRemoteImageResponse) GetPlatforms() []string {
+	if x != nil {
+		return x.Platforms
+	}
+	return nil
+}
+
+// SearchImagesRequest holds a search term.
+type SearchImagesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// [REGISTRY/]TERM. Without a registry, Docker Hub is searched.
+	Term string `protobuf:"bytes,1,opt,name=term,proto3" json:"term,omitempty"`
+	// The maximum number of results, at most 100. 0 means the default of the registry.
+	Limit int32 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
+	// Credentials for the registry. Absent means none.
+	Credentials   *Credentials `protobuf:"bytes,3,opt,name=credentials,proto3" json:"credentials,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SearchImagesRequest) Reset() {
+	*x = SearchImagesRequest{}
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SearchImagesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SearchImagesRequest) ProtoMessage() {}
+
+func (x *SearchImagesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SearchImagesRequest.ProtoReflect.Descriptor instead.
+func (*SearchImagesRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *SearchImagesRequest) GetTerm() string {
+	if x != nil {
+		return x.Term
+	}
+	return ""
+}
+
+func (x *SearchImagesRequest) GetLimit() int32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *SearchImagesRequest) GetCredentials() *Credentials {
+	if x != nil {
+		return x.Credentials
+	}
+	return nil
+}
+
+// SearchImagesResponse holds the found repositories.
+type SearchImagesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In the order of the registry.
+	Images        []*FoundImage `protobuf:"bytes,1,rep,name=images,proto3" json:"images,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SearchImagesResponse) Reset() {
+	*x = SearchImagesResponse{}
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SearchImagesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SearchImagesResponse) ProtoMessage() {}
+
+func (x *SearchImagesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SearchImagesResponse.ProtoReflect.Descriptor instead.
+func (*SearchImagesResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *SearchImagesResponse) GetImages() []*FoundImage {
+	if x != nil {
+		return x.Images
+	}
+	return nil
+}
+
+// FoundImage is a repository in a registry.
+type FoundImage struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The name.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The description.
+	Description string `protobuf:"bytes,2,opt,name=description,proto3" json:"description,omitempty"`
+	// The number of stars.
+	Stars int32 `protobuf:"varint,3,opt,name=stars,proto3" json:"stars,omitempty"`
+	// Whether it is an official image of Docker Hub.
+	Official bool `protobuf:"varint,4,opt,name=official,proto3" json:"official,omitempty"`
+	// Whether it is built automatically.
+	Automated     bool `protobuf:"varint,5,opt,name=automated,proto3" json:"automated,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FoundImage) Reset() {
+	*x = FoundImage{}
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FoundImage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FoundImage) ProtoMessage() {}
+
+func (x *FoundImage) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FoundImage.ProtoReflect.Descriptor instead.
+func (*FoundImage) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *FoundImage) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *FoundImage) GetDescription() string {
+	if x != nil {
+		return x.Description
+	}
+	return ""
+}
+
+func (x *FoundImage) GetStars() int32 {
+	if x != nil {
+		return x.Stars
+	}
+	return 0
+}
+
+func (x *FoundImage) GetOfficial() bool {
+	if x != nil {
+		return x.Official
+	}
+	return false
+}
+
+func (x *FoundImage) GetAutomated() bool {
+	if x != nil {
+		return x.Automated
+	}
+	return false
+}
+
+// CheckCredentialsRequest holds credentials to verify.
+type CheckCredentialsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The registry: HOST[:PORT]. Empty means Docker Hub.
+	Server string `protobuf:"bytes,1,opt,name=server,proto3" json:"server,omitempty"`
+	// The credentials.
+	Credentials   *Credentials `protobuf:"bytes,2,opt,name=credentials,proto3" json:"credentials,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckCredentialsRequest) Reset() {
+	*x = CheckCredentialsRequest{}
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckCredentialsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckCredentialsRequest) ProtoMessage() {}
+
+func (x *CheckCredentialsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckCredentialsRequest.ProtoReflect.Descriptor instead.
+func (*CheckCredentialsRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *CheckCredentialsRequest) GetServer() string {
+	if x != nil {
+		return x.Server
+	}
+	return ""
+}
+
+func (x *CheckCredentialsRequest) GetCredentials() *Credentials {
+	if x != nil {
+		return x.Credentials
+	}
+	return nil
+}
+
+// CheckCredentialsResponse is empty.
+type CheckCredentialsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckCredentialsResponse) Reset() {
+	*x = CheckCredentialsResponse{}
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckCredentialsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckCredentialsResponse) ProtoMessage() {}
+
+func (x *CheckCredentialsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckCredentialsResponse.ProtoReflect.Descriptor instead.
+func (*CheckCredentialsResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{32}
+}
+
 var File_fairlead_container_v1_image_service_proto protoreflect.FileDescriptor
 
 const file_fairlead_container_v1_image_service_proto_rawDesc = "" +
 	"\n" +
-	")fairlead/container/v1/image_service.proto\x12\x15fairlead.container.v1\x1a!fairlead/container/v1/image.proto\x1a\"fairlead/container/v1/stream.proto\"l\n" +
+	")fairlead/container/v1/image_service.proto\x12\x15fairlead.container.v1\x1a!fairlead/container/v1/image.proto\x1a\"fairlead/container/v1/stream.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"l\n" +
 	"\vCredentials\x12\x1a\n" +
 	"\busername\x18\x01 \x01(\tR\busername\x12\x1a\n" +
 	"\bpassword\x18\x02 \x01(\tR\bpassword\x12%\n" +
@@ -938,9 +2016,10 @@ const file_fairlead_container_v1_image_service_proto_rawDesc = "" +
 	"\x11PullImageResponse\x12=\n" +
 	"\bprogress\x18\x01 \x01(\v2\x1f.fairlead.container.v1.ProgressH\x00R\bprogress\x124\n" +
 	"\x05image\x18\x02 \x01(\v2\x1c.fairlead.container.v1.ImageH\x00R\x05imageB\a\n" +
-	"\x05event\"&\n" +
+	"\x05event\"B\n" +
 	"\x10LoadImageRequest\x12\x12\n" +
-	"\x04data\x18\x01 \x01(\fR\x04data\"I\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\x12\x1a\n" +
+	"\bplatform\x18\x02 \x01(\tR\bplatform\"I\n" +
 	"\x11LoadImageResponse\x124\n" +
 	"\x06images\x18\x01 \x03(\v2\x1c.fairlead.container.v1.ImageR\x06images\"w\n" +
 	"\x12ImportImageRequest\x12@\n" +
@@ -958,21 +2037,90 @@ const file_fairlead_container_v1_image_service_proto_rawDesc = "" +
 	"page_token\x18\x01 \x01(\tR\tpageToken\"r\n" +
 	"\x12ListImagesResponse\x124\n" +
 	"\x06images\x18\x01 \x03(\v2\x1c.fairlead.container.v1.ImageR\x06images\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"/\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"K\n" +
 	"\x0fGetImageRequest\x12\x1c\n" +
-	"\treference\x18\x01 \x01(\tR\treference\"F\n" +
+	"\treference\x18\x01 \x01(\tR\treference\x12\x1a\n" +
+	"\bplatform\x18\x02 \x01(\tR\bplatform\"F\n" +
 	"\x10GetImageResponse\x122\n" +
 	"\x05image\x18\x01 \x01(\v2\x1c.fairlead.container.v1.ImageR\x05image\"A\n" +
 	"\x0fTagImageRequest\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\x12\x10\n" +
 	"\x03tag\x18\x02 \x01(\tR\x03tag\"\x12\n" +
-	"\x10TagImageResponse\"H\n" +
+	"\x10TagImageResponse\"d\n" +
 	"\x12RemoveImageRequest\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\x12\x14\n" +
-	"\x05force\x18\x02 \x01(\bR\x05force\"K\n" +
+	"\x05force\x18\x02 \x01(\bR\x05force\x12\x1a\n" +
+	"\bplatform\x18\x03 \x01(\tR\bplatform\"K\n" +
 	"\x13RemoveImageResponse\x12\x1a\n" +
 	"\buntagged\x18\x01 \x03(\tR\buntagged\x12\x18\n" +
-	"\adeleted\x18\x02 \x03(\tR\adeleted2\xbd\x05\n" +
+	"\adeleted\x18\x02 \x03(\tR\adeleted\"@\n" +
+	"\x12PruneImagesRequest\x12\x10\n" +
+	"\x03all\x18\x01 \x01(\bR\x03all\x12\x18\n" +
+	"\afilters\x18\x02 \x03(\tR\afilters\"i\n" +
+	"\x13PruneImagesResponse\x12\x1a\n" +
+	"\buntagged\x18\x01 \x03(\tR\buntagged\x12\x18\n" +
+	"\adeleted\x18\x02 \x03(\tR\adeleted\x12\x1c\n" +
+	"\treclaimed\x18\x03 \x01(\x03R\treclaimed\"O\n" +
+	"\x11SaveImagesRequest\x12\x1e\n" +
+	"\n" +
+	"references\x18\x01 \x03(\tR\n" +
+	"references\x12\x1a\n" +
+	"\bplatform\x18\x02 \x01(\tR\bplatform\"(\n" +
+	"\x12SaveImagesResponse\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\"\xad\x01\n" +
+	"\x10PushImageRequest\x12\x1c\n" +
+	"\treference\x18\x01 \x01(\tR\treference\x12\x1a\n" +
+	"\bplatform\x18\x02 \x01(\tR\bplatform\x12D\n" +
+	"\vcredentials\x18\x03 \x01(\v2\".fairlead.container.v1.CredentialsR\vcredentials\x12\x19\n" +
+	"\ball_tags\x18\x04 \x01(\bR\aallTags\"\x99\x01\n" +
+	"\x11PushImageResponse\x12=\n" +
+	"\bprogress\x18\x01 \x01(\v2\x1f.fairlead.container.v1.ProgressH\x00R\bprogress\x12<\n" +
+	"\x06pushed\x18\x02 \x01(\v2\".fairlead.container.v1.PushedImageH\x00R\x06pushedB\a\n" +
+	"\x05event\"W\n" +
+	"\vPushedImage\x12\x1c\n" +
+	"\treference\x18\x01 \x01(\tR\treference\x12\x16\n" +
+	"\x06digest\x18\x02 \x01(\tR\x06digest\x12\x12\n" +
+	"\x04size\x18\x03 \x01(\x03R\x04size\"R\n" +
+	"\x16GetImageHistoryRequest\x12\x1c\n" +
+	"\treference\x18\x01 \x01(\tR\treference\x12\x1a\n" +
+	"\bplatform\x18\x02 \x01(\tR\bplatform\"X\n" +
+	"\x17GetImageHistoryResponse\x12=\n" +
+	"\ahistory\x18\x01 \x03(\v2#.fairlead.container.v1.ImageHistoryR\ahistory\"\xba\x01\n" +
+	"\fImageHistory\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x129\n" +
+	"\n" +
+	"created_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12\x1d\n" +
+	"\n" +
+	"created_by\x18\x03 \x01(\tR\tcreatedBy\x12\x12\n" +
+	"\x04size\x18\x04 \x01(\x03R\x04size\x12\x18\n" +
+	"\acomment\x18\x05 \x01(\tR\acomment\x12\x12\n" +
+	"\x04tags\x18\x06 \x03(\tR\x04tags\"{\n" +
+	"\x15GetRemoteImageRequest\x12\x1c\n" +
+	"\treference\x18\x01 \x01(\tR\treference\x12D\n" +
+	"\vcredentials\x18\x02 \x01(\v2\".fairlead.container.v1.CredentialsR\vcredentials\"\x81\x01\n" +
+	"\x16GetRemoteImageResponse\x12\x16\n" +
+	"\x06digest\x18\x01 \x01(\tR\x06digest\x12\x1d\n" +
+	"\n" +
+	"media_type\x18\x02 \x01(\tR\tmediaType\x12\x12\n" +
+	"\x04size\x18\x03 \x01(\x03R\x04size\x12\x1c\n" +
+	"\tplatforms\x18\x04 \x03(\tR\tplatforms\"\x85\x01\n" +
+	"\x13SearchImagesRequest\x12\x12\n" +
+	"\x04term\x18\x01 \x01(\tR\x04term\x12\x14\n" +
+	"\x05limit\x18\x02 \x01(\x05R\x05limit\x12D\n" +
+	"\vcredentials\x18\x03 \x01(\v2\".fairlead.container.v1.CredentialsR\vcredentials\"Q\n" +
+	"\x14SearchImagesResponse\x129\n" +
+	"\x06images\x18\x01 \x03(\v2!.fairlead.container.v1.FoundImageR\x06images\"\x92\x01\n" +
+	"\n" +
+	"FoundImage\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12 \n" +
+	"\vdescription\x18\x02 \x01(\tR\vdescription\x12\x14\n" +
+	"\x05stars\x18\x03 \x01(\x05R\x05stars\x12\x1a\n" +
+	"\bofficial\x18\x04 \x01(\bR\bofficial\x12\x1c\n" +
+	"\tautomated\x18\x05 \x01(\bR\tautomated\"w\n" +
+	"\x17CheckCredentialsRequest\x12\x16\n" +
+	"\x06server\x18\x01 \x01(\tR\x06server\x12D\n" +
+	"\vcredentials\x18\x02 \x01(\v2\".fairlead.container.v1.CredentialsR\vcredentials\"\x1a\n" +
+	"\x18CheckCredentialsResponse2\xa9\v\n" +
 	"\fImageService\x12`\n" +
 	"\tPullImage\x12'.fairlead.container.v1.PullImageRequest\x1a(.fairlead.container.v1.PullImageResponse0\x01\x12`\n" +
 	"\tLoadImage\x12'.fairlead.container.v1.LoadImageRequest\x1a(.fairlead.container.v1.LoadImageResponse(\x01\x12f\n" +
@@ -981,7 +2129,15 @@ const file_fairlead_container_v1_image_service_proto_rawDesc = "" +
 	"ListImages\x12(.fairlead.container.v1.ListImagesRequest\x1a).fairlead.container.v1.ListImagesResponse\x12[\n" +
 	"\bGetImage\x12&.fairlead.container.v1.GetImageRequest\x1a'.fairlead.container.v1.GetImageResponse\x12[\n" +
 	"\bTagImage\x12&.fairlead.container.v1.TagImageRequest\x1a'.fairlead.container.v1.TagImageResponse\x12d\n" +
-	"\vRemoveImage\x12).fairlead.container.v1.RemoveImageRequest\x1a*.fairlead.container.v1.RemoveImageResponseBJZHgithub.com/fairlead/fairlead/proto/gen/fairlead/container/v1;containerv1b\x06proto3"
+	"\vRemoveImage\x12).fairlead.container.v1.RemoveImageRequest\x1a*.fairlead.container.v1.RemoveImageResponse\x12d\n" +
+	"\vPruneImages\x12).fairlead.container.v1.PruneImagesRequest\x1a*.fairlead.container.v1.PruneImagesResponse\x12c\n" +
+	"\n" +
+	"SaveImages\x12(.fairlead.container.v1.SaveImagesRequest\x1a).fairlead.container.v1.SaveImagesResponse0\x01\x12`\n" +
+	"\tPushImage\x12'.fairlead.container.v1.PushImageRequest\x1a(.fairlead.container.v1.PushImageResponse0\x01\x12p\n" +
+	"\x0fGetImageHistory\x12-.fairlead.container.v1.GetImageHistoryRequest\x1a..fairlead.container.v1.GetImageHistoryResponse\x12m\n" +
+	"\x0eGetRemoteImage\x12,.fairlead.container.v1.GetRemoteImageRequest\x1a-.fairlead.container.v1.GetRemoteImageResponse\x12g\n" +
+	"\fSearchImages\x12*.fairlead.container.v1.SearchImagesRequest\x1a+.fairlead.container.v1.SearchImagesResponse\x12s\n" +
+	"\x10CheckCredentials\x12..fairlead.container.v1.CheckCredentialsRequest\x1a/.fairlead.container.v1.CheckCredentialsResponseBJZHgithub.com/fairlead/fairlead/proto/gen/fairlead/container/v1;containerv1b\x06proto3"
 
 var (
 	file_fairlead_container_v1_image_service_proto_rawDescOnce sync.Once
@@ -995,55 +2151,96 @@ func file_fairlead_container_v1_image_service_proto_rawDescGZIP() []byte {
 	return file_fairlead_container_v1_image_service_proto_rawDescData
 }
 
-var file_fairlead_container_v1_image_service_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_fairlead_container_v1_image_service_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_fairlead_container_v1_image_service_proto_goTypes = []any{
-	(*Credentials)(nil),         // 0: fairlead.container.v1.Credentials
-	(*PullImageRequest)(nil),    // 1: fairlead.container.v1.PullImageRequest
-	(*PullImageResponse)(nil),   // 2: fairlead.container.v1.PullImageResponse
-	(*LoadImageRequest)(nil),    // 3: fairlead.container.v1.LoadImageRequest
-	(*LoadImageResponse)(nil),   // 4: fairlead.container.v1.LoadImageResponse
-	(*ImportImageRequest)(nil),  // 5: fairlead.container.v1.ImportImageRequest
-	(*ImportOptions)(nil),       // 6: fairlead.container.v1.ImportOptions
-	(*ImportImageResponse)(nil), // 7: fairlead.container.v1.ImportImageResponse
-	(*ListImagesRequest)(nil),   // 8: fairlead.container.v1.ListImagesRequest
-	(*ListImagesResponse)(nil),  // 9: fairlead.container.v1.ListImagesResponse
-	(*GetImageRequest)(nil),     // 10: fairlead.container.v1.GetImageRequest
-	(*GetImageResponse)(nil),    // 11: fairlead.container.v1.GetImageResponse
-	(*TagImageRequest)(nil),     // 12: fairlead.container.v1.TagImageRequest
-	(*TagImageResponse)(nil),    // 13: fairlead.container.v1.TagImageResponse
-	(*RemoveImageRequest)(nil),  // 14: fairlead.container.v1.RemoveImageRequest
-	(*RemoveImageResponse)(nil), // 15: fairlead.container.v1.RemoveImageResponse
-	(*Progress)(nil),            // 16: fairlead.container.v1.Progress
-	(*Image)(nil),               // 17: fairlead.container.v1.Image
+	(*Credentials)(nil),              // 0: fairlead.container.v1.Credentials
+	(*PullImageRequest)(nil),         // 1: fairlead.container.v1.PullImageRequest
+	(*PullImageResponse)(nil),        // 2: fairlead.container.v1.PullImageResponse
+	(*LoadImageRequest)(nil),         // 3: fairlead.container.v1.LoadImageRequest
+	(*LoadImageResponse)(nil),        // 4: fairlead.container.v1.LoadImageResponse
+	(*ImportImageRequest)(nil),       // 5: fairlead.container.v1.ImportImageRequest
+	(*ImportOptions)(nil),            // 6: fairlead.container.v1.ImportOptions
+	(*ImportImageResponse)(nil),      // 7: fairlead.container.v1.ImportImageResponse
+	(*ListImagesRequest)(nil),        // 8: fairlead.container.v1.ListImagesRequest
+	(*ListImagesResponse)(nil),       // 9: fairlead.container.v1.ListImagesResponse
+	(*GetImageRequest)(nil),          // 10: fairlead.container.v1.GetImageRequest
+	(*GetImageResponse)(nil),         // 11: fairlead.container.v1.GetImageResponse
+	(*TagImageRequest)(nil),          // 12: fairlead.container.v1.TagImageRequest
+	(*TagImageResponse)(nil),         // 13: fairlead.container.v1.TagImageResponse
+	(*RemoveImageRequest)(nil),       // 14: fairlead.container.v1.RemoveImageRequest
+	(*RemoveImageResponse)(nil),      // 15: fairlead.container.v1.RemoveImageResponse
+	(*PruneImagesRequest)(nil),       // 16: fairlead.container.v1.PruneImagesRequest
+	(*PruneImagesResponse)(nil),      // 17: fairlead.container.v1.PruneImagesResponse
+	(*SaveImagesRequest)(nil),        // 18: fairlead.container.v1.SaveImagesRequest
+	(*SaveImagesResponse)(nil),       // 19: fairlead.container.v1.SaveImagesResponse
+	(*PushImageRequest)(nil),         // 20: fairlead.container.v1.PushImageRequest
+	(*PushImageResponse)(nil),        // 21: fairlead.container.v1.PushImageResponse
+	(*PushedImage)(nil),              // 22: fairlead.container.v1.PushedImage
+	(*GetImageHistoryRequest)(nil),   // 23: fairlead.container.v1.GetImageHistoryRequest
+	(*GetImageHistoryResponse)(nil),  // 24: fairlead.container.v1.GetImageHistoryResponse
+	(*ImageHistory)(nil),             // 25: fairlead.container.v1.ImageHistory
+	(*GetRemoteImageRequest)(nil),    // 26: fairlead.container.v1.GetRemoteImageRequest
+	(*GetRemoteImageResponse)(nil),   // 27: fairlead.container.v1.GetRemoteImageResponse
+	(*SearchImagesRequest)(nil),      // 28: fairlead.container.v1.SearchImagesRequest
+	(*SearchImagesResponse)(nil),     // 29: fairlead.container.v1.SearchImagesResponse
+	(*FoundImage)(nil),               // 30: fairlead.container.v1.FoundImage
+	(*CheckCredentialsRequest)(nil),  // 31: fairlead.container.v1.CheckCredentialsRequest
+	(*CheckCredentialsResponse)(nil), // 32: fairlead.container.v1.CheckCredentialsResponse
+	(*Progress)(nil),                 // 33: fairlead.container.v1.Progress
+	(*Image)(nil),                    // 34: fairlead.container.v1.Image
+	(*timestamppb.Timestamp)(nil),    // 35: google.protobuf.Timestamp
 }
 var file_fairlead_container_v1_image_service_proto_depIdxs = []int32{
 	0,  // 0: fairlead.container.v1.PullImageRequest.credentials:type_name -> fairlead.container.v1.Credentials
-	16, // 1: fairlead.container.v1.PullImageResponse.progress:type_name -> fairlead.container.v1.Progress
-	17, // 2: fairlead.container.v1.PullImageResponse.image:type_name -> fairlead.container.v1.Image
-	17, // 3: fairlead.container.v1.LoadImageResponse.images:type_name -> fairlead.container.v1.Image
+	33, // 1: fairlead.container.v1.PullImageResponse.progress:type_name -> fairlead.container.v1.Progress
+	34, // 2: fairlead.container.v1.PullImageResponse.image:type_name -> fairlead.container.v1.Image
+	34, // 3: fairlead.container.v1.LoadImageResponse.images:type_name -> fairlead.container.v1.Image
 	6,  // 4: fairlead.container.v1.ImportImageRequest.options:type_name -> fairlead.container.v1.ImportOptions
-	17, // 5: fairlead.container.v1.ImportImageResponse.image:type_name -> fairlead.container.v1.Image
-	17, // 6: fairlead.container.v1.ListImagesResponse.images:type_name -> fairlead.container.v1.Image
-	17, // 7: fairlead.container.v1.GetImageResponse.image:type_name -> fairlead.container.v1.Image
-	1,  // 8: fairlead.container.v1.ImageService.PullImage:input_type -> fairlead.container.v1.PullImageRequest
-	3,  // 9: fairlead.container.v1.ImageService.LoadImage:input_type -> fairlead.container.v1.LoadImageRequest
-	5,  // 10: fairlead.container.v1.ImageService.ImportImage:input_type -> fairlead.container.v1.ImportImageRequest
-	8,  // 11: fairlead.container.v1.ImageService.ListImages:input_type -> fairlead.container.v1.ListImagesRequest
-	10, // 12: fairlead.container.v1.ImageService.GetImage:input_type -> fairlead.container.v1.GetImageRequest
-	12, // 13: fairlead.container.v1.ImageService.TagImage:input_type -> fairlead.container.v1.TagImageRequest
-	14, // 14: fairlead.container.v1.ImageService.RemoveImage:input_type -> fairlead.container.v1.RemoveImageRequest
-	2,  // 15: fairlead.container.v1.ImageService.PullImage:output_type -> fairlead.container.v1.PullImageResponse
-	4,  // 16: fairlead.container.v1.ImageService.LoadImage:output_type -> fairlead.container.v1.LoadImageResponse
-	7,  // 17: fairlead.container.v1.ImageService.ImportImage:output_type -> fairlead.container.v1.ImportImageResponse
-	9,  // 18: fairlead.container.v1.ImageService.ListImages:output_type -> fairlead.container.v1.ListImagesResponse
-	11, // 19: fairlead.container.v1.ImageService.GetImage:output_type -> fairlead.container.v1.GetImageResponse
-	13, // 20: fairlead.container.v1.ImageService.TagImage:output_type -> fairlead.container.v1.TagImageResponse
-	15, // 21: fairlead.container.v1.ImageService.RemoveImage:output_type -> fairlead.container.v1.RemoveImageResponse
-	15, // [15:22] is the sub-list for method output_type
-	8,  // [8:15] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	34, // 5: fairlead.container.v1.ImportImageResponse.image:type_name -> fairlead.container.v1.Image
+	34, // 6: fairlead.container.v1.ListImagesResponse.images:type_name -> fairlead.container.v1.Image
+	34, // 7: fairlead.container.v1.GetImageResponse.image:type_name -> fairlead.container.v1.Image
+	0,  // 8: fairlead.container.v1.PushImageRequest.credentials:type_name -> fairlead.container.v1.Credentials
+	33, // 9: fairlead.container.v1.PushImageResponse.progress:type_name -> fairlead.container.v1.Progress
+	22, // 10: fairlead.container.v1.PushImageResponse.pushed:type_name -> fairlead.container.v1.PushedImage
+	25, // 11: fairlead.container.v1.GetImageHistoryResponse.history:type_name -> fairlead.container.v1.ImageHistory
+	35, // 12: fairlead.container.v1.ImageHistory.created_at:type_name -> google.protobuf.Timestamp
+	0,  // 13: fairlead.container.v1.GetRemoteImageRequest.credentials:type_name -> fairlead.container.v1.Credentials
+	0,  // 14: fairlead.container.v1.SearchImagesRequest.credentials:type_name -> fairlead.container.v1.Credentials
+	30, // 15: fairlead.container.v1.SearchImagesResponse.images:type_name -> fairlead.container.v1.FoundImage
+	0,  // 16: fairlead.container.v1.CheckCredentialsRequest.credentials:type_name -> fairlead.container.v1.Credentials
+	1,  // 17: fairlead.container.v1.ImageService.PullImage:input_type -> fairlead.container.v1.PullImageRequest
+	3,  // 18: fairlead.container.v1.ImageService.LoadImage:input_type -> fairlead.container.v1.LoadImageRequest
+	5,  // 19: fairlead.container.v1.ImageService.ImportImage:input_type -> fairlead.container.v1.ImportImageRequest
+	8,  // 20: fairlead.container.v1.ImageService.ListImages:input_type -> fairlead.container.v1.ListImagesRequest
+	10, // 21: fairlead.container.v1.ImageService.GetImage:input_type -> fairlead.container.v1.GetImageRequest
+	12, // 22: fairlead.container.v1.ImageService.TagImage:input_type -> fairlead.container.v1.TagImageRequest
+	14, // 23: fairlead.container.v1.ImageService.RemoveImage:input_type -> fairlead.container.v1.RemoveImageRequest
+	16, // 24: fairlead.container.v1.ImageService.PruneImages:input_type -> fairlead.container.v1.PruneImagesRequest
+	18, // 25: fairlead.container.v1.ImageService.SaveImages:input_type -> fairlead.container.v1.SaveImagesRequest
+	20, // 26: fairlead.container.v1.ImageService.PushImage:input_type -> fairlead.container.v1.PushImageRequest
+	23, // 27: fairlead.container.v1.ImageService.GetImageHistory:input_type -> fairlead.container.v1.GetImageHistoryRequest
+	26, // 28: fairlead.container.v1.ImageService.GetRemoteImage:input_type -> fairlead.container.v1.GetRemoteImageRequest
+	28, // 29: fairlead.container.v1.ImageService.SearchImages:input_type -> fairlead.container.v1.SearchImagesRequest
+	31, // 30: fairlead.container.v1.ImageService.CheckCredentials:input_type -> fairlead.container.v1.CheckCredentialsRequest
+	2,  // 31: fairlead.container.v1.ImageService.PullImage:output_type -> fairlead.container.v1.PullImageResponse
+	4,  // 32: fairlead.container.v1.ImageService.LoadImage:output_type -> fairlead.container.v1.LoadImageResponse
+	7,  // 33: fairlead.container.v1.ImageService.ImportImage:output_type -> fairlead.container.v1.ImportImageResponse
+	9,  // 34: fairlead.container.v1.ImageService.ListImages:output_type -> fairlead.container.v1.ListImagesResponse
+	11, // 35: fairlead.container.v1.ImageService.GetImage:output_type -> fairlead.container.v1.GetImageResponse
+	13, // 36: fairlead.container.v1.ImageService.TagImage:output_type -> fairlead.container.v1.TagImageResponse
+	15, // 37: fairlead.container.v1.ImageService.RemoveImage:output_type -> fairlead.container.v1.RemoveImageResponse
+	17, // 38: fairlead.container.v1.ImageService.PruneImages:output_type -> fairlead.container.v1.PruneImagesResponse
+	19, // 39: fairlead.container.v1.ImageService.SaveImages:output_type -> fairlead.container.v1.SaveImagesResponse
+	21, // 40: fairlead.container.v1.ImageService.PushImage:output_type -> fairlead.container.v1.PushImageResponse
+	24, // 41: fairlead.container.v1.ImageService.GetImageHistory:output_type -> fairlead.container.v1.GetImageHistoryResponse
+	27, // 42: fairlead.container.v1.ImageService.GetRemoteImage:output_type -> fairlead.container.v1.GetRemoteImageResponse
+	29, // 43: fairlead.container.v1.ImageService.SearchImages:output_type -> fairlead.container.v1.SearchImagesResponse
+	32, // 44: fairlead.container.v1.ImageService.CheckCredentials:output_type -> fairlead.container.v1.CheckCredentialsResponse
+	31, // [31:45] is the sub-list for method output_type
+	17, // [17:31] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_container_v1_image_service_proto_init() }
@@ -1061,13 +2258,17 @@ func file_fairlead_container_v1_image_service_proto_init() {
 		(*ImportImageRequest_Options)(nil),
 		(*ImportImageRequest_Data)(nil),
 	}
+	file_fairlead_container_v1_image_service_proto_msgTypes[21].OneofWrappers = []any{
+		(*PushImageResponse_Progress)(nil),
+		(*PushImageResponse_Pushed)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_container_v1_image_service_proto_rawDesc), len(file_fairlead_container_v1_image_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   16,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,13 +19,20 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	ImageService_PullImage_FullMethodName   = "/fairlead.container.v1.ImageService/PullImage"
-	ImageService_LoadImage_FullMethodName   = "/fairlead.container.v1.ImageService/LoadImage"
-	ImageService_ImportImage_FullMethodName = "/fairlead.container.v1.ImageService/ImportImage"
-	ImageService_ListImages_FullMethodName  = "/fairlead.container.v1.ImageService/ListImages"
-	ImageService_GetImage_FullMethodName    = "/fairlead.container.v1.ImageService/GetImage"
-	ImageService_TagImage_FullMethodName    = "/fairlead.container.v1.ImageService/TagImage"
-	ImageService_RemoveImage_FullMethodName = "/fairlead.container.v1.ImageService/RemoveImage"
+	ImageService_PullImage_FullMethodName        = "/fairlead.container.v1.ImageService/PullImage"
+	ImageService_LoadImage_FullMethodName        = "/fairlead.container.v1.ImageService/LoadImage"
+	ImageService_ImportImage_FullMethodName      = "/fairlead.container.v1.ImageService/ImportImage"
+	ImageService_ListImages_FullMethodName       = "/fairlead.container.v1.ImageService/ListImages"
+	ImageService_GetImage_FullMethodName         = "/fairlead.container.v1.ImageService/GetImage"
+	ImageService_TagImage_FullMethodName         = "/fairlead.container.v1.ImageService/TagImage"
+	ImageService_RemoveImage_FullMethodName      = "/fairlead.container.v1.ImageService/RemoveImage"
+	ImageService_PruneImages_FullMethodName      = "/fairlead.container.v1.ImageService/PruneImages"
+	ImageService_SaveImages_FullMethodName       = "/fairlead.container.v1.ImageService/SaveImages"
+	ImageService_PushImage_FullMethodName        = "/fairlead.container.v1.ImageService/PushImage"
+	ImageService_GetImageHistory_FullMethodName  = "/fairlead.container.v1.ImageService/GetImageHistory"
+	ImageService_GetRemoteImage_FullMethodName   = "/fairlead.container.v1.ImageService/GetRemoteImage"
+	ImageService_SearchImages_FullMethodName     = "/fairlead.container.v1.ImageService/SearchImages"
+	ImageService_CheckCredentials_FullMethodName = "/fairlead.container.v1.ImageService/CheckCredentials"
 )
 
 // ImageServiceClient is the client API for ImageService service.
@@ -53,6 +60,25 @@ type ImageServiceClient interface {
 	// RemoveImage removes a tag. With the last tag it removes the image and the layers that no other
 	// image uses. Errors: FAILED_PRECONDITION if a container uses the image.
 	RemoveImage(ctx context.Context, in *RemoveImageRequest, opts ...grpc.CallOption) (*RemoveImageResponse, error)
+	// PruneImages removes the images that no container uses and returns the freed space.
+	PruneImages(ctx context.Context, in *PruneImagesRequest, opts ...grpc.CallOption) (*PruneImagesResponse, error)
+	// SaveImages returns images as a tar archive. It is an OCI layout and an archive of `docker save`
+	// in one. Errors: FAILED_PRECONDITION if the archive of a layer was not recorded.
+	SaveImages(ctx context.Context, in *SaveImagesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SaveImagesResponse], error)
+	// PushImage uploads an image to the registry in its name. The responses are progress, and
+	// `pushed` for each tag. Errors: as for PullImage.
+	PushImage(ctx context.Context, in *PushImageRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[PushImageResponse], error)
+	// GetImageHistory returns the build steps of an image, the latest first.
+	GetImageHistory(ctx context.Context, in *GetImageHistoryRequest, opts ...grpc.CallOption) (*GetImageHistoryResponse, error)
+	// GetRemoteImage asks the registry for the digest and the platforms of an image, which it does
+	// not pull. Errors: as for PullImage.
+	GetRemoteImage(ctx context.Context, in *GetRemoteImageRequest, opts ...grpc.CallOption) (*GetRemoteImageResponse, error)
+	// SearchImages searches a registry for repositories. Errors: UNAVAILABLE if the registry has no
+	// search.
+	SearchImages(ctx context.Context, in *SearchImagesRequest, opts ...grpc.CallOption) (*SearchImagesResponse, error)
+	// CheckCredentials asks a registry to verify credentials. Errors: PERMISSION_DENIED if it rejects
+	// them.
+	CheckCredentials(ctx context.Context, in *CheckCredentialsRequest, opts ...grpc.CallOption) (*CheckCredentialsResponse, error)
 }
 
 type imageServiceClient struct {
@@ -148,6 +174,94 @@ func (c *imageServiceClient) RemoveImage(ctx context.Context, in *RemoveImageReq
 	return out, nil
 }
 
+func (c *imageServiceClient) PruneImages(ctx context.Context, in *PruneImagesRequest, opts ...grpc.CallOption) (*PruneImagesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PruneImagesResponse)
+	err := c.cc.Invoke(ctx, ImageService_PruneImages_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *imageServiceClient) SaveImages(ctx context.Context, in *SaveImagesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SaveImagesResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &ImageService_ServiceDesc.Streams[3], ImageService_SaveImages_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[SaveImagesRequest, SaveImagesResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ImageService_SaveImagesClient = grpc.ServerStreamingClient[SaveImagesResponse]
+
+func (c *imageServiceClient) PushImage(ctx context.Context, in *PushImageRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[PushImageResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &ImageService_ServiceDesc.Streams[4], ImageService_PushImage_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[PushImageRequest, PushImageResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ImageService_PushImageClient = grpc.ServerStreamingClient[PushImageResponse]
+
+func (c *imageServiceClient) GetImageHistory(ctx context.Context, in *GetImageHistoryRequest, opts ...grpc.CallOption) (*GetImageHistoryResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetImageHistoryResponse)
+	err := c.cc.Invoke(ctx, ImageService_GetImageHistory_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *imageServiceClient) GetRemoteImage(ctx context.Context, in *GetRemoteImageRequest, opts ...grpc.CallOption) (*GetRemoteImageResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetRemoteImageResponse)
+	err := c.cc.Invoke(ctx, ImageService_GetRemoteImage_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *imageServiceClient) SearchImages(ctx context.Context, in *SearchImagesRequest, opts ...grpc.CallOption) (*SearchImagesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SearchImagesResponse)
+	err := c.cc.Invoke(ctx, ImageService_SearchImages_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *imageServiceClient) CheckCredentials(ctx context.Context, in *CheckCredentialsRequest, opts ...grpc.CallOption) (*CheckCredentialsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CheckCredentialsResponse)
+	err := c.cc.Invoke(ctx, ImageService_CheckCredentials_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ImageServiceServer is the server API for ImageService service.
 // All implementations must embed UnimplementedImageServiceServer
 // for forward compatibility.
@@ -173,6 +287,25 @@ type ImageServiceServer interface {
 	// RemoveImage removes a tag. With the last tag it removes the image and the layers that no other
 	// image uses. Errors: FAILED_PRECONDITION if a container uses the image.
 	RemoveImage(context.Context, *RemoveImageRequest) (*RemoveImageResponse, error)
+	// PruneImages removes the images that no container uses and returns the freed space.
+	PruneImages(context.Context, *PruneImagesRequest) (*PruneImagesResponse, error)
+	// SaveImages returns images as a tar archive. It is an OCI layout and an archive of `docker save`
+	// in one. Errors: FAILED_PRECONDITION if the archive of a layer was not recorded.
+	SaveImages(*SaveImagesRequest, grpc.ServerStreamingServer[SaveImagesResponse]) error
+	// PushImage uploads an image to the registry in its name. The responses are progress, and
+	// `pushed` for each tag. Errors: as for PullImage.
+	PushImage(*PushImageRequest, grpc.ServerStreamingServer[PushImageResponse]) error
+	// GetImageHistory returns the build steps of an image, the latest first.
+	GetImageHistory(context.Context, *GetImageHistoryRequest) (*GetImageHistoryResponse, error)
+	// GetRemoteImage asks the registry for the digest and the platforms of an image, which it does
+	// not pull. Errors: as for PullImage.
+	GetRemoteImage(context.Context, *GetRemoteImageRequest) (*GetRemoteImageResponse, error)
+	// SearchImages searches a registry for repositories. Errors: UNAVAILABLE if the registry has no
+	// search.
+	SearchImages(context.Context, *SearchImagesRequest) (*SearchImagesResponse, error)
+	// CheckCredentials asks a registry to verify credentials. Errors: PERMISSION_DENIED if it rejects
+	// them.
+	CheckCredentials(context.Context, *CheckCredentialsRequest) (*CheckCredentialsResponse, error)
 	mustEmbedUnimplementedImageServiceServer()
 }
 
@@ -203,6 +336,27 @@ func (UnimplementedImageServiceServer) TagImage(context.Context, *TagImageReques
 }
 func (UnimplementedImageServiceServer) RemoveImage(context.Context, *RemoveImageRequest) (*RemoveImageResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RemoveImage not implemented")
+}
+func (UnimplementedImageServiceServer) PruneImages(context.Context, *PruneImagesRequest) (*PruneImagesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PruneImages not implemented")
+}
+func (UnimplementedImageServiceServer) SaveImages(*SaveImagesRequest, grpc.ServerStreamingServer[SaveImagesResponse]) error {
+	return status.Error(codes.Unimplemented, "method SaveImages not implemented")
+}
+func (UnimplementedImageServiceServer) PushImage(*PushImageRequest, grpc.ServerStreamingServer[PushImageResponse]) error {
+	return status.Error(codes.Unimplemented, "method PushImage not implemented")
+}
+func (UnimplementedImageServiceServer) GetImageHistory(context.Context, *GetImageHistoryRequest) (*GetImageHistoryResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetImageHistory not implemented")
+}
+func (UnimplementedImageServiceServer) GetRemoteImage(context.Context, *GetRemoteImageRequest) (*GetRemoteImageResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetRemoteImage not implemented")
+}
+func (UnimplementedImageServiceServer) SearchImages(context.Context, *SearchImagesRequest) (*SearchImagesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SearchImages not implemented")
+}
+func (UnimplementedImageServiceServer) CheckCredentials(context.Context, *CheckCredentialsRequest) (*CheckCredentialsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CheckCredentials not implemented")
 }
 func (UnimplementedImageServiceServer) mustEmbedUnimplementedImageServiceServer() {}
 func (UnimplementedImageServiceServer) testEmbeddedByValue()                      {}
@@ -322,6 +476,118 @@ func _ImageService_RemoveImage_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ImageService_PruneImages_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PruneImagesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ImageServiceServer).PruneImages(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ImageService_PruneImages_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ImageServiceServer).PruneImages(ctx, req.(*PruneImagesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ImageService_SaveImages_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(SaveImagesRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ImageServiceServer).SaveImages(m, &grpc.GenericServerStream[SaveImagesRequest, SaveImagesResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ImageService_SaveImagesServer = grpc.ServerStreamingServer[SaveImagesResponse]
+
+func _ImageService_PushImage_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(PushImageRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ImageServiceServer).PushImage(m, &grpc.GenericServerStream[PushImageRequest, PushImageResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ImageService_PushImageServer = grpc.ServerStreamingServer[PushImageResponse]
+
+func _ImageService_GetImageHistory_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetImageHistoryRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ImageServiceServer).GetImageHistory(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ImageService_GetImageHistory_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ImageServiceServer).GetImageHistory(ctx, req.(*GetImageHistoryRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ImageService_GetRemoteImage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetRemoteImageRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ImageServiceServer).GetRemoteImage(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ImageService_GetRemoteImage_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ImageServiceServer).GetRemoteImage(ctx, req.(*GetRemoteImageRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ImageService_SearchImages_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SearchImagesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ImageServiceServer).SearchImages(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ImageService_SearchImages_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ImageServiceServer).SearchImages(ctx, req.(*SearchImagesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ImageService_CheckCredentials_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CheckCredentialsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ImageServiceServer).CheckCredentials(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ImageService_CheckCredentials_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ImageServiceServer).CheckCredentials(ctx, req.(*CheckCredentialsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ImageService_ServiceDesc is the grpc.ServiceDesc for ImageService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -345,6 +611,26 @@ var ImageService_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "RemoveImage",
 			Handler:    _ImageService_RemoveImage_Handler,
 		},
+		{
+			MethodName: "PruneImages",
+			Handler:    _ImageService_PruneImages_Handler,
+		},
+		{
+			MethodName: "GetImageHistory",
+			Handler:    _ImageService_GetImageHistory_Handler,
+		},
+		{
+			MethodName: "GetRemoteImage",
+			Handler:    _ImageService_GetRemoteImage_Handler,
+		},
+		{
+			MethodName: "SearchImages",
+			Handler:    _ImageService_SearchImages_Handler,
+		},
+		{
+			MethodName: "CheckCredentials",
+			Handler:    _ImageService_CheckCredentials_Handler,
+		},
 	},
 	Streams: []grpc.StreamDesc{
 		{
@@ -361,6 +647,16 @@ var ImageService_ServiceDesc = grpc.ServiceDesc{
 			StreamName:    "ImportImage",
 			Handler:       _ImageService_ImportImage_Handler,
 			ClientStreams: true,
+		},
+		{
+			StreamName:    "SaveImages",
+			Handler:       _ImageService_SaveImages_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "PushImage",
+			Handler:       _ImageService_PushImage_Handler,
+			ServerStreams: true,
 		},
 	},
 	Metadata: "fairlead/container/v1/image_service.proto",

@@ -427,7 +427,8 @@ func (x *Exited) GetExitCode() uint32 {
 type Progress struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The launch step ("resolve image", "join network", …) or the phase of a pull ("pulling",
-	// "waiting", "downloading", "unpacking", "done", "exists").
+	// "waiting", "downloading", "unpacking", "done", "exists") or a push ("preparing", "pushing",
+	// "pushed", "present", "mounted from REPOSITORY").
 	Step string `protobuf:"bytes,1,opt,name=step,proto3" json:"step,omitempty"`
 	// The subject: the first 12 digits of a layer's digest, or the reference of the image for the
 	// whole pull.

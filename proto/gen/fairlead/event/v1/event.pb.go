@@ -24,22 +24,23 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Event is a change of a container or network. Types and actions are Docker's where Docker has
-// them.
+// Event is a change of a container, network or image. Types and actions are Docker's where Docker
+// has them.
 type Event struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// When it happened.
 	Time *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
-	// The type of the object: "container" or "network".
+	// The type of the object: "container", "network" or "image".
 	Type string `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
 	// The action: "create", "start", "kill", "stop", "restart", "die", "destroy", "rename", "oom",
 	// "connect", "disconnect", "update", "prune", "exec_create: COMMAND", "exec_start: COMMAND",
-	// "exec_die", or "overlap" for a network whose subnet overlaps a host route.
+	// "exec_die", or "overlap" for a network whose subnet overlaps a host route. Of images: "pull",
+	// "push", "load", "save", "import", "tag", "untag", "delete" and "prune".
 	Action string `protobuf:"bytes,3,opt,name=action,proto3" json:"action,omitempty"`
 	// The ID of the object. Empty for "prune", which concerns all networks.
 	Id string `protobuf:"bytes,4,opt,name=id,proto3" json:"id,omitempty"`
 	// Attributes of the object. A container has its name, image and labels; a network has its name,
-	// and its driver as "type".
+	// and its driver as "type"; an image has its name and labels.
 	Attributes    map[string]string `protobuf:"bytes,5,rep,name=attributes,proto3" json:"attributes,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -1,5 +1,6 @@
-// Package archive reads images from tar archives of `docker save` and OCI layouts. The archive can
-// be compressed. Package image calls it, and unpacks and stores the images.
+// Package archive reads images from tar archives of `docker save` and OCI layouts, and writes
+// archives that are both. An archive to read can be compressed. Package image calls it, and unpacks
+// and stores the images.
 package archive
 
 import (
@@ -249,7 +250,11 @@ func (a *Archive) layer(name, digest string) (Layer, error) {
 func (a *Archive) Images() ([]Image, error) {
 	switch {
 	case a.has("manifest.json"):
-		return a.saved()
+		out, err := a.saved()
+		if err == nil && a.has("index.json") {
+			out = a.complete(out)
+		}
+		return out, err
 	case a.has("index.json"):
 		return a.layout()
 	}

@@ -1,12 +1,13 @@
 package archive
 
 import (
+	"cmp"
+	"slices"
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"github.com/fairlead/fairlead/proto/fault"
-	"github.com/fairlead/fairlead/services/supervisor/internal/image/platform"
 	"github.com/fairlead/fairlead/services/supervisor/internal/image/registry"
 )
 
@@ -32,21 +33,23 @@ func (a *Archive) layout() ([]Image, error) {
 	var out []Image
 	at := map[string]int{}
 	for _, d := range index.Manifests {
-		if d.Platform != nil && d.Platform.OS == "unknown" {
-			continue // an attestation
+		if isAttestation(d) {
+			continue
 		}
-		img, err := a.image(d, maxDepth)
+		found, err := a.images(d, maxDepth)
 		if err != nil {
 			return nil, err
 		}
 		name := nameOf(d)
-		if i, seen := at[img.ID]; seen {
-			out[i].Names = append(out[i].Names, name...)
-			continue
+		for _, img := range found {
+			if i, seen := at[img.ID]; seen {
+				out[i].Names = append(out[i].Names, name...)
+				continue
+			}
+			at[img.ID] = len(out)
+			img.Names = name
+			out = append(out, img)
 		}
-		at[img.ID] = len(out)
-		img.Names = name
-		out = append(out, img)
 	}
 
 	if len(out) == 0 {
@@ -67,27 +70,70 @@ func nameOf(d v1.Descriptor) []string {
 	return nil
 }
 
-func (a *Archive) image(d v1.Descriptor, depth int) (Image, error) {
+// isAttestation reports whether a manifest holds statements about an image instead of one.
+func isAttestation(d v1.Descriptor) bool { return d.Platform != nil && d.Platform.OS == "unknown" }
+
+// images returns the image of a manifest, or those of an index, one for each platform. An archive
+// need not contain all images of an index.
+func (a *Archive) images(d v1.Descriptor, depth int) ([]Image, error) {
 	if depth == 0 {
-		return Image{}, fault.New(fault.Invalid, subject, "contains too deeply nested indexes")
+		return nil, fault.New(fault.Invalid, subject, "contains too deeply nested indexes")
+	}
+	if !d.MediaType.IsIndex() {
+		img, err := a.image(d)
+		return []Image{img}, err
 	}
 
-	if d.MediaType.IsIndex() {
-		var index v1.IndexManifest
-		if _, err := a.blob(d.Digest, &index, maxDocument); err != nil {
-			return Image{}, err
-		}
-		digest, err := registry.ChooseManifest(subject, &index, platform.Platform{})
-		if err != nil {
-			return Image{}, err
-		}
-		for _, m := range index.Manifests {
-			if m.Digest == digest {
-				return a.image(m, depth-1)
-			}
-		}
+	var index v1.IndexManifest
+	if _, err := a.blob(d.Digest, &index, maxDocument); err != nil {
+		return nil, err
+	}
+	if len(index.Manifests) > maxImages {
+		return nil, tooMany(len(index.Manifests))
 	}
 
+	var out []Image
+	var failure error
+	for _, m := range index.Manifests {
+		if isAttestation(m) {
+			continue
+		}
+		found, err := a.images(m, depth-1)
+		if err != nil && (failure == nil || a.has(blobName(m.Digest))) {
+			failure = err
+		}
+		if err == nil {
+			out = append(out, found...)
+		}
+	}
+	if len(out) == 0 {
+		return nil, cmp.Or(failure, error(fault.New(fault.Invalid, subject, "contains an index without images")))
+	}
+
+	return out, nil
+}
+
+// complete adds to the images of manifest.json what only index.json has: manifests and other
+// platforms. An invalid index.json is ignored.
+func (a *Archive) complete(images []Image) []Image {
+	more, err := a.layout()
+	if err != nil {
+		return images
+	}
+
+	for _, m := range more {
+		i := slices.IndexFunc(images, func(img Image) bool { return img.ID == m.ID })
+		if i < 0 {
+			images = append(images, m)
+			continue
+		}
+		images[i].Manifest, images[i].ManifestType = m.Manifest, m.ManifestType
+	}
+
+	return images
+}
+
+func (a *Archive) image(d v1.Descriptor) (Image, error) {
 	var m v1.Manifest
 	manifest, err := a.blob(d.Digest, &m, maxDocument)
 	if err != nil {

@@ -44,7 +44,7 @@ func (s *Source) responseError(te *transport.Error) error {
 	case te.StatusCode == http.StatusUnauthorized || te.StatusCode == http.StatusForbidden ||
 		has(transport.UnauthorizedErrorCode, transport.DeniedErrorCode):
 		return fault.New(fault.Denied, subject,
-			"pull access denied: "+from+" has no such repository, or requires other credentials",
+			s.verb+" access denied: "+from+" has no such repository, or requires other credentials",
 			fault.WithField("credentials"), fault.WithHint("check the name, and the credentials for %s", s.Host()))
 	case has(transport.ManifestUnknownErrorCode):
 		return s.unknown("manifest unknown: " + from + " has no such tag or digest")

@@ -51,7 +51,7 @@ func TestPlainHTTPIsRejectedBeforeSending(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	resp, err := newTransport(in).RoundTrip(req)
+	resp, err := newTransport(in, responseTimeout).RoundTrip(req)
 	if err == nil {
 		_ = resp.Body.Close()
 	}

@@ -1,5 +1,5 @@
-// Package registry downloads images from registries and mirrors. It selects hosts, protocols and
-// credentials, and converts errors to faults. It stores nothing. Packages image and archive call
+// Package registry downloads images from registries and mirrors, and uploads them. It selects hosts,
+// protocols and credentials, and converts errors to faults. It stores nothing. Packages image and archive call
 // it.
 package registry
 
@@ -25,10 +25,11 @@ const dockerHub = "docker.io"
 
 // Client connects to registries.
 type Client struct {
-	mirrors   []mirror
-	insecure  *insecure
-	transport http.RoundTripper
-	log       *slog.Logger
+	mirrors       []mirror
+	insecure      *insecure
+	transport     http.RoundTripper
+	pushTransport http.RoundTripper // waits longer for a response: registries verify a blob first
+	log           *slog.Logger
 }
 
 // New returns a client. mirrors are URLs of mirrors of Docker Hub. insecureRegistries are
@@ -52,7 +53,8 @@ func New(mirrors, insecureRegistries []string, log *slog.Logger) (*Client, error
 		}
 	}
 
-	c.transport = newTransport(c.insecure)
+	c.transport = newTransport(c.insecure, responseTimeout)
+	c.pushTransport = newTransport(c.insecure, commitTimeout)
 	return c, nil
 }
 
@@ -73,6 +75,7 @@ type Source struct {
 	ref    reference.Named
 	repo   name.Repository
 	auth   authn.Authenticator
+	verb   string // "pull" or "push", for errors
 }
 
 // Sources returns the registries for an image, in the order to try them. For Docker Hub these are
@@ -91,7 +94,7 @@ func (c *Client) Sources(ctx context.Context, ref reference.Named, cred Credenti
 			return fault.New(fault.Invalid, Subject(ref), "invalid reference format", fault.WithCause(err),
 				fault.WithField("reference"))
 		}
-		out = append(out, &Source{client: c, ref: ref, repo: repo, auth: auth})
+		out = append(out, &Source{client: c, ref: ref, repo: repo, auth: auth, verb: "pull"})
 		return nil
 	}
 	if domain == dockerHub {

@@ -20,6 +20,7 @@ import (
 const (
 	connectTimeout  = 10 * time.Second
 	responseTimeout = 30 * time.Second
+	commitTimeout   = 5 * time.Minute
 	stallTimeout    = 60 * time.Second
 	idleTimeout     = 30 * time.Second
 )
@@ -44,13 +45,13 @@ type roundTripper struct {
 	lenient  *http.Transport
 }
 
-func newTransport(in *insecure) *roundTripper {
+func newTransport(in *insecure, timeout time.Duration) *roundTripper {
 	strict := &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
 		DialContext:           (&net.Dialer{Timeout: connectTimeout, KeepAlive: 30 * time.Second}).DialContext,
 		ForceAttemptHTTP2:     true,
 		TLSHandshakeTimeout:   connectTimeout,
-		ResponseHeaderTimeout: responseTimeout,
+		ResponseHeaderTimeout: timeout,
 		IdleConnTimeout:       idleTimeout,
 		MaxIdleConnsPerHost:   4,
 	}
