@@ -33,14 +33,14 @@ var (
 
 	// purePackages lists the packages with domain logic. They perform no I/O.
 	purePackages = []string{
-		"agent/config", "proto/fault", "proto/id", "agent/sources",
+		"agent/config", "proto/fault", "proto/id", "proto/port", "agent/portrecord",
 		"services/*/internal/ipam", "services/*/internal/network", "services/*/internal/frame",
 		"services/*/internal/lease", "services/*/internal/publication", "services/*/internal/ruleset",
 		"services/*/internal/hostport", "services/*/internal/registration", "services/*/internal/hostsfile",
 		"services/*/internal/resolvconf", "services/*/internal/zone",
 		"services/*/internal/container", "services/*/internal/saga",
 	}
-	identifiers = []string{"proto/fault", "proto/id", "agent/sources"}
+	identifiers = []string{"proto/fault", "proto/id", "proto/port"}
 
 	// testPackages lists the packages for tests only, such as suites and fakes.
 	testPackages = []string{

@@ -48,7 +48,7 @@ func (s *Service) check(ctx context.Context, repair bool) []diagnosis.Finding {
 	}
 
 	for _, b := range change.Removed {
-		problem("elements", "%s %s:%d is forwarded without a publication", b.Protocol, b.HostIP, b.HostPort)
+		problem("elements", "%s %s:%d is forwarded without a publication", b.Protocol, b.HostIP, b.Host.First)
 	}
 
 	if len(out) == 0 {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/agent/test/testns"
+	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/natagent/internal/conntrack"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall/iptables"
@@ -41,10 +42,10 @@ func keep(t testing.TB, open func(ns hostns.NS) (firewall.Firewall, error)) *unp
 	}
 
 	target := publication.Publication{Owner: owner("a"), IPv4: addr("10.10.1.2")}
-	for port := range uint16(100) {
-		target.Bindings = append(target.Bindings, publication.Binding{Protocol: publication.TCP,
-			HostIP: addr("0.0.0.0"), HostPort: 8000 + port,
-			ContainerIP: target.IPv4, ContainerPort: 80})
+	for n := range uint16(100) {
+		target.Bindings = append(target.Bindings, port.Binding{Protocol: port.TCP,
+			HostIP: addr("0.0.0.0"), Host: port.Single(8000 + n),
+			ContainerIP: target.IPv4, Container: port.Single(80)})
 	}
 
 	if err := st.PutPublication(&target); err != nil {

@@ -21,6 +21,7 @@ import (
 
 	"github.com/fairlead/fairlead/agent/notify"
 	"github.com/fairlead/fairlead/agent/state"
+	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/natagent/internal/api"
 	"github.com/fairlead/fairlead/services/natagent/internal/conntrack"
 	"github.com/fairlead/fairlead/services/natagent/internal/diagnose"
@@ -30,10 +31,8 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/guard"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostfirewall"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
-	"github.com/fairlead/fairlead/services/natagent/internal/hostport"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostport/portsocket"
 	"github.com/fairlead/fairlead/services/natagent/internal/portowner"
-	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 	"github.com/fairlead/fairlead/services/natagent/internal/publish"
 	"github.com/fairlead/fairlead/services/natagent/internal/reconcile"
 	"github.com/fairlead/fairlead/services/natagent/internal/relay"
@@ -181,24 +180,24 @@ type ports struct {
 }
 
 // Bind binds a port, and closes a relay that has it.
-func (p ports) Bind(proto publication.Protocol, at netip.AddrPort) (io.Closer, error) {
-	port, err := p.Binder.Bind(proto, at)
-	if errors.Is(err, syscall.EADDRINUSE) && proto == publication.TCP && at.Addr().Is6() && p.relays.Yield(at.Port()) {
-		port, err = p.Binder.Bind(proto, at)
+func (p ports) Bind(proto port.Protocol, at netip.AddrPort) (io.Closer, error) {
+	socket, err := p.Binder.Bind(proto, at)
+	if errors.Is(err, syscall.EADDRINUSE) && proto == port.TCP && at.Addr().Is6() && p.relays.Yield(at.Port()) {
+		socket, err = p.Binder.Bind(proto, at)
 	}
 	if err != nil {
 		return nil, err // a nil *portsocket.Port in an interface would not be nil
 	}
-	return port, nil
+	return socket, nil
 }
 
 // InUse returns a port of the range that another process listens on.
-func (p ports) InUse(proto publication.Protocol, ip netip.Addr, r hostport.Range) (uint16, bool) {
+func (p ports) InUse(proto port.Protocol, ip netip.Addr, r port.Range) (uint16, bool) {
 	return portowner.InRange(p.ns, proto, ip, r.First, r.Last)
 }
 
 // Process returns the process that uses a port.
-func (p ports) Process(proto publication.Protocol, at netip.AddrPort) (string, bool) {
+func (p ports) Process(proto port.Protocol, at netip.AddrPort) (string, bool) {
 	who, ok := portowner.Find(p.ns, proto, at)
 	return who.String(), ok
 }

@@ -125,7 +125,7 @@ func addresses(mappings []*natv1.AddressMapping) []string {
 	for _, m := range mappings {
 		s := m.GetHostIp()
 		if m.GetNoSnat() {
-			s += ",outgoing=false"
+			s += ",snat=false"
 		}
 		for _, from := range m.GetAllowedSources() {
 			s += ",from=" + from

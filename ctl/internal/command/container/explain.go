@@ -1,12 +1,15 @@
 package container
 
 import (
+	"cmp"
 	"context"
 	"net/netip"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/fairlead/fairlead/proto/port"
+	"github.com/fairlead/fairlead/proto/port/portpb"
 	"github.com/fairlead/fairlead/ctl/internal/command/cli"
 	"github.com/fairlead/fairlead/proto/fault"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
@@ -58,13 +61,12 @@ func explainRequest(source, destination string) (*natv1.ExplainConnectionRequest
 			"must be ADDRESS:PORT, such as 192.168.8.115:8080 or [fd00::1]:53/udp")
 	}
 
-	switch proto {
-	case "", "tcp", "udp", "sctp":
-	default:
+	p := port.Protocol(cmp.Or(proto, string(port.TCP)))
+	if p.Number() == 0 {
 		return nil, fault.Invalidf("destination "+destination, "protocol", "invalid proto: %s", proto)
 	}
 
-	req.Destination, req.Port, req.Protocol = to.Addr().String(), uint32(to.Port()), protocol(proto)
+	req.Destination, req.Port, req.Protocol = to.Addr().String(), uint32(to.Port()), portpb.ProtocolToProto(p)
 	return req, nil
 }
 

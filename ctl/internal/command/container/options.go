@@ -99,7 +99,7 @@ func (o *options) networkFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.keepNetns, "keep-netns", true, "Keep the network namespace for joined containers")
 	f.StringArrayVarP(&o.publish, "publish", "p", nil, "Publish a port: [IP:][HOST_PORT:]PORT[/PROTO][,from=CIDR]")
 	f.StringArrayVar(&o.publishAddress, "publish-address", nil,
-		"Forward all traffic for a host IP: IP[,outgoing=false][,from=CIDR]")
+		"Forward all traffic for a host IP: IP[,snat=false][,from=CIDR]")
 	f.StringVar(&o.publishIgnored, "publish-ignored", ignoredRefused, "Handle -p with --network host: refuse or warn")
 	f.BoolVarP(&o.publishAll, "publish-all", "P", false, "Publish all exposed ports on ephemeral host ports")
 	f.StringArrayVar(&o.expose, "expose", nil, "Expose a port: PORT[-END][/PROTO]")

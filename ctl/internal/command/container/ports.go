@@ -1,12 +1,12 @@
 package container
 
 import (
+	"github.com/fairlead/fairlead/proto/port"
+	"github.com/fairlead/fairlead/proto/port/portpb"
 	"github.com/fairlead/fairlead/ctl/internal/command/cli"
 	"github.com/fairlead/fairlead/ctl/internal/networkspec"
-	"github.com/fairlead/fairlead/ctl/internal/portspec"
 	"github.com/fairlead/fairlead/proto/fault"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
-	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 )
 
 func (o *options) addNetwork(c *cli.CLI, cfg *containerv1.ContainerConfig) error {
@@ -41,12 +41,11 @@ func (o *options) addNetwork(c *cli.CLI, cfg *containerv1.ContainerConfig) error
 	}
 
 	for _, spec := range o.expose {
-		e, err := portspec.ParseExposed(spec)
+		e, err := port.ParseExposed(spec)
 		if err != nil {
 			return err
 		}
-		cfg.Network.Expose = append(cfg.Network.Expose, &containerv1.ExposedPort{
-			Protocol: protocol(e.Protocol), Port: uint32(e.Port), PortEnd: uint32(e.End)})
+		cfg.Network.Expose = append(cfg.Network.Expose, portpb.ExposedToProto(e))
 	}
 
 	return nil
@@ -78,24 +77,3 @@ const (
 	ignoredRefused = "refuse"
 	ignoredWarned  = "warn"
 )
-
-func mapping(m portspec.Mapping) *natv1.PortMapping {
-	out := &natv1.PortMapping{Protocol: protocol(m.Protocol), HostPort: uint32(m.HostPort),
-		HostPortEnd:   uint32(m.HostPortEnd),
-		ContainerPort: uint32(m.ContainerPort), ContainerPortEnd: uint32(m.ContainerPortEnd),
-		AllowedSources: m.Sources.Strings()}
-	if m.HostIP.IsValid() {
-		out.HostIp = m.HostIP.String()
-	}
-	return out
-}
-
-func protocol(name string) natv1.Protocol {
-	switch name {
-	case portspec.UDP:
-		return natv1.Protocol_PROTOCOL_UDP
-	case portspec.SCTP:
-		return natv1.Protocol_PROTOCOL_SCTP
-	}
-	return natv1.Protocol_PROTOCOL_TCP
-}

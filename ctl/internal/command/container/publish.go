@@ -3,9 +3,10 @@ package container
 import (
 	"github.com/spf13/cobra"
 
+	"github.com/fairlead/fairlead/proto/port"
+	"github.com/fairlead/fairlead/proto/port/portpb"
 	"github.com/fairlead/fairlead/ctl/internal/command/cli"
 	"github.com/fairlead/fairlead/ctl/internal/format"
-	"github.com/fairlead/fairlead/ctl/internal/portspec"
 	"github.com/fairlead/fairlead/proto/fault"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
@@ -60,7 +61,7 @@ that network and the host can connect.`,
 		},
 	}
 	cmd.Flags().StringArrayVar(&addresses, "publish-address", nil,
-		"Forward all traffic for a host IP: IP[,outgoing=false][,from=CIDR]")
+		"Forward all traffic for a host IP: IP[,snat=false][,from=CIDR]")
 
 	return cmd
 }
@@ -107,11 +108,11 @@ of the container port. Connections to other ports are kept.`,
 // mappings parses the values of -p.
 func mappings(specs []string) (out []*natv1.PortMapping, err error) {
 	for _, spec := range specs {
-		m, err := portspec.Parse(spec)
+		m, err := port.Parse(spec)
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, mapping(m))
+		out = append(out, portpb.MappingToProto(m))
 	}
 	return out, nil
 }
@@ -119,12 +120,11 @@ func mappings(specs []string) (out []*natv1.PortMapping, err error) {
 // addressMappings parses the values of --publish-address.
 func addressMappings(specs []string) (out []*natv1.AddressMapping, err error) {
 	for _, spec := range specs {
-		a, err := portspec.ParseAddress(spec)
+		a, err := port.ParseAddress(spec)
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, &natv1.AddressMapping{HostIp: a.HostIP.String(), NoSnat: a.NoSNAT,
-			AllowedSources: a.Sources.Strings()})
+		out = append(out, portpb.AddressToProto(a))
 	}
 	return out, nil
 }

@@ -5,40 +5,14 @@ import (
 	"net/netip"
 	"slices"
 
-	"github.com/fairlead/fairlead/agent/sources"
 	"github.com/fairlead/fairlead/proto/fault"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
+	"github.com/fairlead/fairlead/proto/port/portpb"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
-func protocolOf(p natv1.Protocol) publication.Protocol {
-	switch p {
-	case natv1.Protocol_PROTOCOL_TCP:
-		return publication.TCP
-	case natv1.Protocol_PROTOCOL_UDP:
-		return publication.UDP
-	case natv1.Protocol_PROTOCOL_SCTP:
-		return publication.SCTP
-	}
-	return publication.Protocol(p.String()) // rejected by package publication
-}
-
-func protocolTo(p publication.Protocol) natv1.Protocol {
-	switch p {
-	case publication.TCP:
-		return natv1.Protocol_PROTOCOL_TCP
-	case publication.UDP:
-		return natv1.Protocol_PROTOCOL_UDP
-	case publication.SCTP:
-		return natv1.Protocol_PROTOCOL_SCTP
-	case publication.All:
-		return natv1.Protocol_PROTOCOL_ALL
-	}
-	return natv1.Protocol_PROTOCOL_UNSPECIFIED
-}
-
-// publicationOf converts a request. It parses addresses; package publication validates the rest.
+// publicationOf converts a request. It validates all values on their own.
 func publicationOf(req *natv1.PublishRequest) (*publication.Publication, error) {
 	p := &publication.Publication{Owner: req.GetOwner(), OwnerName: req.GetOwnerName()}
 	var err error
@@ -49,36 +23,14 @@ func publicationOf(req *natv1.PublishRequest) (*publication.Publication, error) 
 		return nil, err
 	}
 
-	for _, m := range req.GetMappings() {
-		from, err := sourcesOf(req, "publish", m.GetAllowedSources())
-		if err != nil {
-			return nil, err
-		}
-		p.Mappings = append(p.Mappings, publication.Mapping{
-			Protocol: protocolOf(m.GetProtocol()), HostIP: m.GetHostIp(),
-			HostPort: m.GetHostPort(), HostPortEnd: m.GetHostPortEnd(),
-			ContainerPort: m.GetContainerPort(), ContainerPortEnd: m.GetContainerPortEnd(), Sources: from,
-		})
+	if p.Mappings, err = portpb.MappingsFromProto(req.GetMappings()); err != nil {
+		return nil, err
 	}
-
-	for _, a := range req.GetAddresses() {
-		from, err := sourcesOf(req, "publish_address", a.GetAllowedSources())
-		if err != nil {
-			return nil, err
-		}
-		p.Addresses = append(p.Addresses, publication.Address{HostIP: a.GetHostIp(), NoSNAT: a.GetNoSnat(),
-			Sources: from})
+	if p.Addresses, err = portpb.AddressesFromProto(req.GetAddresses()); err != nil {
+		return nil, err
 	}
 
 	return p, nil
-}
-
-func sourcesOf(req *natv1.PublishRequest, field string, texts []string) (sources.Set, error) {
-	set, err := sources.Parse(texts)
-	if err != nil {
-		return "", fault.Invalidf("container "+req.GetOwnerName(), field, "%s", err)
-	}
-	return set, nil
 }
 
 // addressOf parses a container address; empty means none.
@@ -93,35 +45,6 @@ func addressOf(req *natv1.PublishRequest, field, s string) (netip.Addr, error) {
 			"%q is not a valid container address", s)
 	}
 	return addr, nil
-}
-
-func bindingsTo(all []publication.Binding) []*natv1.PortBinding {
-	out := make([]*natv1.PortBinding, 0, len(all))
-	for _, b := range all {
-		if b.Direct() {
-			out = append(out, directTo(b))
-			continue
-		}
-		out = append(out, &natv1.PortBinding{
-			Protocol: protocolTo(b.Protocol), HostIp: b.HostIP.String(), HostPort: uint32(b.HostPort),
-			ContainerIp: b.ContainerIP.String(), ContainerPort: uint32(b.ContainerPort),
-			HostPortEnd: uint32(b.HostPortEnd), Snat: b.SNAT, AllowedSources: b.Sources.Strings(),
-		})
-	}
-
-	return out
-}
-
-// directTo converts a binding for direct access, which has no host port.
-func directTo(b publication.Binding) *natv1.PortBinding {
-	all := netip.IPv4Unspecified()
-	if b.HostIP.Is6() {
-		all = netip.IPv6Unspecified()
-	}
-	return &natv1.PortBinding{Protocol: protocolTo(b.Protocol), HostIp: all.String(),
-		ContainerIp:   b.ContainerIP.String(),
-		ContainerPort: uint32(b.ContainerPort), ContainerPortEnd: uint32(b.HostPortEnd),
-		AllowedSources: b.Sources.Strings()}
 }
 
 func networkOf(n *natv1.FirewallNetwork) (*firewall.Network, error) {

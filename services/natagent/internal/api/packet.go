@@ -5,6 +5,7 @@ import (
 
 	"github.com/fairlead/fairlead/proto/fault"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
+	"github.com/fairlead/fairlead/proto/port/portpb"
 	"github.com/fairlead/fairlead/services/natagent/internal/packettrace"
 )
 
@@ -14,7 +15,7 @@ func packetOf(req *natv1.ExplainConnectionRequest) (p packettrace.Packet, err er
 		return fault.Invalidf("connection", field, format, args...)
 	}
 
-	p.Interface, p.Protocol = req.GetInterface(), protocolOf(req.GetProtocol())
+	p.Interface, p.Protocol = req.GetInterface(), portpb.ProtocolFromProto(req.GetProtocol())
 	if s := req.GetSource(); s != "" {
 		if p.Source, err = netip.ParseAddr(s); err != nil || p.Source.Zone() != "" {
 			return p, bad("source", "invalid IP address: %s", s)

@@ -10,6 +10,8 @@ import (
 
 	"github.com/fairlead/fairlead/agent/diagnosis"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
+	"github.com/fairlead/fairlead/proto/port"
+	"github.com/fairlead/fairlead/proto/port/portpb"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
 	"github.com/fairlead/fairlead/services/natagent/internal/packettrace"
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
@@ -17,8 +19,8 @@ import (
 
 // Publications implements PublicationService.
 type Publications interface {
-	Publish(ctx context.Context, want *publication.Publication) ([]publication.Binding, error)
-	Republish(ctx context.Context, want *publication.Publication, keepOpen bool) ([]publication.Binding, error)
+	Publish(ctx context.Context, want *publication.Publication) ([]port.Binding, error)
+	Republish(ctx context.Context, want *publication.Publication, keepOpen bool) ([]port.Binding, error)
 	List(ctx context.Context) ([]*publication.Publication, error)
 	Release(ctx context.Context, owner string) error
 	DrainConnections(ctx context.Context, addresses []netip.Addr) (open int, err error)
@@ -82,7 +84,7 @@ func (s *Server) Publish(ctx context.Context, req *natv1.PublishRequest) (*natv1
 	if err != nil {
 		return nil, err
 	}
-	return &natv1.PublishResponse{Bindings: bindingsTo(bindings)}, nil
+	return &natv1.PublishResponse{Bindings: portpb.BindingsToProto(bindings)}, nil
 }
 
 // UpdatePublication implements PublicationServiceServer.
@@ -96,7 +98,7 @@ func (s *Server) UpdatePublication(ctx context.Context,
 	if err != nil {
 		return nil, err
 	}
-	return &natv1.UpdatePublicationResponse{Bindings: bindingsTo(bindings)}, nil
+	return &natv1.UpdatePublicationResponse{Bindings: portpb.BindingsToProto(bindings)}, nil
 }
 
 // ListPublications implements PublicationServiceServer.
@@ -109,7 +111,7 @@ func (s *Server) ListPublications(ctx context.Context,
 	resp := &natv1.ListPublicationsResponse{}
 	for _, p := range all {
 		resp.Publications = append(resp.Publications,
-			&natv1.Publication{Owner: p.Owner, OwnerName: p.OwnerName, Bindings: bindingsTo(p.Bindings)})
+			&natv1.Publication{Owner: p.Owner, OwnerName: p.OwnerName, Bindings: portpb.BindingsToProto(p.Bindings)})
 	}
 	return resp, nil
 }
@@ -129,7 +131,7 @@ func (s *Server) ExplainConnection(ctx context.Context,
 
 	resp := &natv1.ExplainConnectionResponse{Allowed: v.Reached, ForeignRules: others}
 	if v.Binding != nil {
-		resp.Binding, resp.Container = bindingsTo([]publication.Binding{*v.Binding})[0], v.Binding.OwnerName
+		resp.Binding, resp.Container = portpb.BindingToProto(*v.Binding), v.Binding.OwnerName
 	}
 
 	for _, step := range v.Steps {

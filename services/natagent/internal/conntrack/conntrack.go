@@ -11,13 +11,13 @@ import (
 	"net/netip"
 	"sync"
 
+	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
-	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
 // Selector selects the conntrack entries to delete: by default those of connections to a host port.
 type Selector struct {
-	Protocol publication.Protocol
+	Protocol port.Protocol
 	Host     netip.AddrPort // what clients connect to; an unspecified address is any of the host's
 	Target   netip.AddrPort // the container address and port
 	Last     uint16         // the last port of a range; 0: one port, or a published address
@@ -46,23 +46,33 @@ func ForAddresses(addresses []netip.Addr) []Selector {
 	return out
 }
 
+// selectorOf returns the selector for the connections of a binding.
+func selectorOf(b port.Binding) Selector {
+	s := Selector{Protocol: b.Protocol, Host: b.HostPort(), Target: b.Target()}
+	if b.IsRange() {
+		s.Last = b.Host.Last
+	}
+	return s
+}
+
 // ForWithdrawn returns the selectors for withdrawn bindings.
-func ForWithdrawn(bindings []publication.Binding) []Selector {
+func ForWithdrawn(bindings []port.Binding) []Selector {
 	out := make([]Selector, 0, len(bindings))
 	for _, b := range bindings {
-		out = append(out, Selector{Protocol: b.Protocol, Host: b.Host(), Target: b.Target(), Last: b.HostPortEnd})
+		out = append(out, selectorOf(b))
 	}
 	return out
 }
 
 // ForPublished returns the selectors for new bindings. Only UDP needs them: TCP and SCTP clients
 // reconnect.
-func ForPublished(bindings []publication.Binding) []Selector {
+func ForPublished(bindings []port.Binding) []Selector {
 	var out []Selector
 	for _, b := range bindings {
-		if b.Protocol == publication.UDP || b.IsAddress() {
-			out = append(out, Selector{Protocol: b.Protocol, Host: b.Host(), Target: b.Target(), Last: b.HostPortEnd,
-				NotToTarget: true})
+		if b.Protocol == port.UDP || b.IsAddress() {
+			s := selectorOf(b)
+			s.NotToTarget = true
+			out = append(out, s)
 		}
 	}
 	return out
@@ -71,12 +81,13 @@ func ForPublished(bindings []publication.Binding) []Selector {
 // Missed returns the selectors for connections that started while rules were missing, which would
 // get no reply as long as the client retries. leaving are the networks with masquerade or SNAT;
 // inside are all networks.
-func Missed(bindings []publication.Binding, leaving, inside []netip.Prefix) []Selector {
+func Missed(bindings []port.Binding, leaving, inside []netip.Prefix) []Selector {
 	out := make([]Selector, 0, len(bindings)+len(leaving))
 	for _, b := range bindings {
 		if !b.Direct() {
-			out = append(out, Selector{Protocol: b.Protocol, Host: b.Host(), Target: b.Target(), Last: b.HostPortEnd,
-				NotToTarget: true, Missed: true})
+			s := selectorOf(b)
+			s.NotToTarget, s.Missed = true, true
+			out = append(out, s)
 		}
 	}
 	for _, p := range leaving {

@@ -8,7 +8,7 @@ import (
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
-	"github.com/fairlead/fairlead/services/natagent/internal/publication"
+	"github.com/fairlead/fairlead/proto/port"
 )
 
 // drainInterval is the poll interval. Each poll walks the kernel's table twice per address.
@@ -52,7 +52,7 @@ func (c *Deleter) countOpen(a netip.Addr) (int, error) {
 			return 0, err
 		}
 		err = c.walk(a.Is6(), filter, func(_ *netlink.Conn, f flow, _ []byte) error {
-			if f.proto == publication.TCP.Number() && isOpen(f.state) && end.is(f) {
+			if f.proto == port.TCP.Number() && isOpen(f.state) && end.is(f) {
 				open++
 			}
 			return nil

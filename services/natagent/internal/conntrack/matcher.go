@@ -5,7 +5,7 @@ import (
 	"net/netip"
 	"slices"
 
-	"github.com/fairlead/fairlead/services/natagent/internal/publication"
+	"github.com/fairlead/fairlead/proto/port"
 )
 
 // flow holds the relevant fields of an entry.
@@ -57,7 +57,7 @@ func newMatcher(cuts []Selector, local func() map[netip.Addr]bool) *matcher {
 }
 
 // only returns the protocol and port that all selectors share; ok is false if they differ.
-func (m *matcher) only() (proto publication.Protocol, port uint16, ok bool) {
+func (m *matcher) only() (proto port.Protocol, port uint16, ok bool) {
 	if len(m.cuts) != 1 || len(m.wide)+len(m.ends)+len(m.leave) > 0 {
 		return "", 0, false
 	}
@@ -110,19 +110,19 @@ func (m *matcher) cut(c Selector, f flow) bool {
 		return f.replySrc == c.Target
 	}
 	missed := f.replySrc == f.dst && !f.replied
-	if c.Missed && f.proto != publication.UDP.Number() && !missed {
+	if c.Missed && f.proto != port.UDP.Number() && !missed {
 		return false
 	}
 	return f.replySrc != c.Target && m.isLocal(f.dst.Addr())
 }
 
-func (c Selector) wide() bool { return c.Last != 0 || c.Protocol == publication.All }
+func (c Selector) wide() bool { return c.Last != 0 || c.Protocol == port.All }
 
 // covers reports whether a wide selector has the protocol and port of f.
 func (c Selector) covers(f flow) bool {
 	// Only UDP entries are stale for a new address: clients of other protocols reconnect.
-	if c.Protocol == publication.All {
-		return !c.NotToTarget || c.Missed || f.proto == publication.UDP.Number()
+	if c.Protocol == port.All {
+		return !c.NotToTarget || c.Missed || f.proto == port.UDP.Number()
 	}
 	return c.Protocol.Number() == f.proto && c.Host.Port() <= f.dst.Port() && f.dst.Port() <= c.Last
 }

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
-	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
 // Probe checks whether conntrack entries can be listed and deleted. Without that, clients of a
@@ -17,7 +17,7 @@ import (
 func Probe(ns hostns.NS) error {
 	c := New(ns)
 	// The kernel filters by the port, so that the result is small.
-	few := Selector{Protocol: publication.UDP, Host: netip.AddrPortFrom(netip.IPv4Unspecified(), 1)}
+	few := Selector{Protocol: port.UDP, Host: netip.AddrPortFrom(netip.IPv4Unspecified(), 1)}
 	filter, err := dumpFilter(newMatcher([]Selector{few}, c.local))
 	if err == nil {
 		err = c.walk(false, filter, func(*netlink.Conn, flow, []byte) error { return nil })

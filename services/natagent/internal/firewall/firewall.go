@@ -16,7 +16,7 @@ import (
 	"fmt"
 	"net/netip"
 
-	"github.com/fairlead/fairlead/services/natagent/internal/publication"
+	"github.com/fairlead/fairlead/proto/port"
 )
 
 // Network is the firewall configuration of a network.
@@ -38,7 +38,7 @@ type Network struct {
 // State is the desired state of a backend.
 type State struct {
 	Networks []Network
-	Bindings []publication.Binding
+	Bindings []port.Binding
 }
 
 // Mark is a packet mark that a third-party firewall sets on packets to be accepted. A zero Mask
@@ -49,9 +49,9 @@ type Mark struct {
 
 // Change describes what a Sync changed.
 type Change struct {
-	Rebuilt bool                  // rules were written, not only elements
-	Added   int                   // number of missing elements
-	Removed []publication.Binding // bindings that were present but not desired
+	Rebuilt bool           // rules were written, not only elements
+	Added   int            // number of missing elements
+	Removed []port.Binding // bindings that were present but not desired
 }
 
 // Firewall is a backend. Each method is one transaction: it is applied completely or not at all. It
@@ -62,12 +62,12 @@ type Firewall interface {
 	// Compare returns what Sync would change, without changing it.
 	Compare(ctx context.Context, want State) (Change, error)
 	// AddBindings adds bindings. After an error, Sync must be called.
-	AddBindings(ctx context.Context, bindings []publication.Binding) error
+	AddBindings(ctx context.Context, bindings []port.Binding) error
 	// RemoveBindings removes bindings. After an error, Sync must be called.
-	RemoveBindings(ctx context.Context, bindings []publication.Binding) error
+	RemoveBindings(ctx context.Context, bindings []port.Binding) error
 	// ReplaceBindings removes bindings and adds others, possibly with the same host ports. After an
 	// error, Sync must be called.
-	ReplaceBindings(ctx context.Context, gone, fresh []publication.Binding) error
+	ReplaceBindings(ctx context.Context, gone, fresh []port.Binding) error
 	// ReplaceNetwork replaces a network. old is nil for a new network; now is nil to remove it.
 	ReplaceNetwork(ctx context.Context, old, now *Network) error
 	// Watch signals possible external changes to the backend's rules until ctx ends. A signal is

@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/agent/test/testns"
+	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
-	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
 // listening returns a reader that receives events.
@@ -43,7 +43,7 @@ func listening(t *testing.T) (*Reader, *testns.NS) {
 }
 
 func isShut(r *Reader) bool {
-	_, closed := r.Blocked(context.Background(), publication.TCP, netip.MustParseAddrPort("10.9.0.1:80"),
+	_, closed := r.Blocked(context.Background(), port.TCP, netip.MustParseAddrPort("10.9.0.1:80"),
 		netip.MustParseAddr("10.9.0.5"))
 	return closed
 }

@@ -8,7 +8,7 @@ import (
 
 	"github.com/fairlead/fairlead/agent/notify"
 	"github.com/fairlead/fairlead/proto/fault"
-	"github.com/fairlead/fairlead/services/natagent/internal/publication"
+	"github.com/fairlead/fairlead/proto/port"
 )
 
 // debounce joins bursts of published ports.
@@ -22,7 +22,7 @@ type Checker struct {
 	asked   chan question
 	wake    notify.Signal // notified if bindings are waiting
 	mu      sync.Mutex
-	waiting []publication.Binding
+	waiting []port.Binding
 }
 
 // NewTeller returns a checker.
@@ -31,7 +31,7 @@ func NewTeller(r *Reader, log *slog.Logger) *Checker {
 }
 
 // Enqueue schedules a check of published bindings. It does not block.
-func (t *Checker) Enqueue(bindings []publication.Binding) {
+func (t *Checker) Enqueue(bindings []port.Binding) {
 	t.mu.Lock()
 	t.waiting = append(t.waiting, bindings...)
 	t.mu.Unlock()
@@ -53,8 +53,8 @@ func (t *Checker) Run(ctx context.Context) {
 	}
 }
 
-func (t *Checker) logBlocked(ctx context.Context, some []publication.Binding) {
-	t.look().each(ctx, some, func(b publication.Binding, c Block) bool {
+func (t *Checker) logBlocked(ctx context.Context, some []port.Binding) {
+	t.look().each(ctx, some, func(b port.Binding, c Block) bool {
 		t.log.Warn("published port is blocked in the host firewall",
 			"port", b.Subject(), "container", b.OwnerName, "chain", c.Family+" "+c.Table+" "+c.Chain)
 		return true
@@ -62,8 +62,8 @@ func (t *Checker) logBlocked(ctx context.Context, some []publication.Binding) {
 }
 
 // CheckAllowed returns an error if the host firewall blocks one of the bindings.
-func (t *Checker) CheckAllowed(ctx context.Context, some []publication.Binding) (err error) {
-	t.look().each(ctx, some, func(b publication.Binding, c Block) bool {
+func (t *Checker) CheckAllowed(ctx context.Context, some []port.Binding) (err error) {
+	t.look().each(ctx, some, func(b port.Binding, c Block) bool {
 		err = fault.New(fault.Denied, b.Subject(), c.String(), fault.WithField("publish"),
 			fault.WithHint("open the port there, publish it with ,from=CIDR for an accepted network, or set "+
 				"publish-closed to warn"))

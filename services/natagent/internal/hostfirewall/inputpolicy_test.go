@@ -6,8 +6,8 @@ import (
 	"testing"
 
 	"github.com/fairlead/fairlead/agent/test/testns"
+	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
-	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
 // rules are typical host firewalls, with the ports that they block for 10.9.0.5 on eth0. Port 80 is
@@ -60,19 +60,19 @@ func TestOnlyCertainBlocksCount(t *testing.T) {
 			host.Run("sh", "-ec", row.script)
 			r := New(hostns.At(host.Fd()), "fairlead")
 			defer func() { _ = r.Close() }()
-			for _, port := range []uint16{22, 80, 8080} {
-				c, closed := r.Blocked(context.Background(), publication.TCP,
-					netip.AddrPortFrom(netip.MustParseAddr("10.9.0.1"), port), netip.MustParseAddr("10.9.0.5"))
+			for _, number := range []uint16{22, 80, 8080} {
+				c, closed := r.Blocked(context.Background(), port.TCP,
+					netip.AddrPortFrom(netip.MustParseAddr("10.9.0.1"), number), netip.MustParseAddr("10.9.0.5"))
 				got := c.Family + " " + c.Table + " " + c.Chain
-				want := row.by != "" && port == 80
+				want := row.by != "" && number == 80
 				if closed != want || closed && got != row.by {
-					t.Errorf("port %d: got blocked %v by %q, want %v by %q", port, closed, got, want, row.by)
+					t.Errorf("port %d: got blocked %v by %q, want %v by %q", number, closed, got, want, row.by)
 				}
-				if actual := isClosed(host, peer, port); closed && !actual {
-					t.Errorf("port %d: got blocked, want open", port)
+				if actual := isClosed(host, peer, number); closed && !actual {
+					t.Errorf("port %d: got blocked, want open", number)
 				}
 			}
-			if c, closed := r.Blocked(context.Background(), publication.UDP, netip.MustParseAddrPort("10.9.0.1:22"),
+			if c, closed := r.Blocked(context.Background(), port.UDP, netip.MustParseAddrPort("10.9.0.1:22"),
 				netip.MustParseAddr("10.9.0.5")); closed != (row.by != "" && name != "a chain that they accept in" ||
 				ofTCP[name]) {
 				t.Errorf("22/udp: closed %v by %v", closed, c)

@@ -6,12 +6,12 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/fairlead/fairlead/services/natagent/internal/publication"
+	"github.com/fairlead/fairlead/proto/port"
 )
 
 // Packet is the first packet of a connection to the host.
 type Packet struct {
-	Protocol  publication.Protocol
+	Protocol  port.Protocol
 	Source    netip.Addr
 	Target    netip.AddrPort
 	Interface string // input interface; empty: unknown
@@ -75,7 +75,7 @@ func (p Packet) network() []value {
 // transport returns the packet's transport header.
 func (p Packet) transport() []value {
 	h := make([]value, 8)
-	if p.Protocol == publication.TCP {
+	if p.Protocol == port.TCP {
 		const syn = 2
 		h = make([]value, 20)
 		put(h, 13, []byte{syn})

@@ -6,8 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
-	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
 // Reader reads the host firewall of a network namespace. It caches the rules until the kernel
@@ -31,7 +31,7 @@ func (r *Reader) Close() error { return r.cache.close() }
 
 // Blocked returns the chain that certainly drops connections to the host; ok is false if there is
 // none.
-func (r *Reader) Blocked(ctx context.Context, proto publication.Protocol, target netip.AddrPort,
+func (r *Reader) Blocked(ctx context.Context, proto port.Protocol, target netip.AddrPort,
 	source netip.Addr) (Block, bool) {
 	p := Packet{Protocol: proto, Source: source, Target: target}
 	p.Interface, p.Index = interfaceTo(r.ns, source)

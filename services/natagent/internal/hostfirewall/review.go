@@ -3,18 +3,18 @@ package hostfirewall
 import (
 	"context"
 
-	"github.com/fairlead/fairlead/services/natagent/internal/publication"
+	"github.com/fairlead/fairlead/proto/port"
 )
 
 // question is a request for a review.
 type question struct {
-	bindings []publication.Binding
+	bindings []port.Binding
 	answer   chan<- []string // has a buffer of one
 }
 
 // Review returns a warning for each port that the host firewall blocks. Concurrent calls share one
 // inspection.
-func (t *Checker) Review(ctx context.Context, some []publication.Binding) ([]string, error) {
+func (t *Checker) Review(ctx context.Context, some []port.Binding) ([]string, error) {
 	answer := make(chan []string, 1)
 	select {
 	case t.asked <- question{some, answer}:
@@ -51,7 +51,7 @@ func (t *Checker) answer(ctx context.Context) {
 		view := t.look()
 		for _, q := range all {
 			var warnings []string
-			view.each(ctx, q.bindings, func(b publication.Binding, c Block) bool {
+			view.each(ctx, q.bindings, func(b port.Binding, c Block) bool {
 				warnings = append(warnings, b.Subject()+": "+c.String()+
 					"; the port is published anyway: limit it with ,from=CIDR")
 				return true

@@ -4,7 +4,7 @@ import (
 	"context"
 	"net/netip"
 
-	"github.com/fairlead/fairlead/services/natagent/internal/publication"
+	"github.com/fairlead/fairlead/proto/port"
 )
 
 // snapshot is one inspection of the host firewall. It caches what it reads.
@@ -26,7 +26,7 @@ func (t *Checker) look() snapshot {
 
 // each calls found for each blocked binding until it returns false. It skips published addresses,
 // direct access and loopback bindings.
-func (l snapshot) each(ctx context.Context, some []publication.Binding, found func(publication.Binding, Block) bool) {
+func (l snapshot) each(ctx context.Context, some []port.Binding, found func(port.Binding, Block) bool) {
 	for _, b := range some {
 		if b.IsAddress() || b.Direct() || b.HostIP.IsLoopback() {
 			continue
@@ -44,7 +44,7 @@ func (l snapshot) each(ctx context.Context, some []publication.Binding, found fu
 }
 
 // packet returns a packet from an allowed source of b.
-func (l snapshot) packet(b publication.Binding) Packet {
+func (l snapshot) packet(b port.Binding) Packet {
 	source := ExternalAddr(b.HostIP.Is4())
 	if from := b.Sources.Prefixes(); len(from) > 0 {
 		source = from[0].Addr()
@@ -54,7 +54,7 @@ func (l snapshot) packet(b publication.Binding) Packet {
 		w.name, w.index = interfaceTo(l.reader.ns, source)
 		l.ways[source] = w
 	}
-	return Packet{Protocol: b.Protocol, Source: source, Target: b.Host(), Interface: w.name, Index: w.index}
+	return Packet{Protocol: b.Protocol, Source: source, Target: b.HostPort(), Interface: w.name, Index: w.index}
 }
 
 // seeing returns the tables for IPv4 or IPv6.

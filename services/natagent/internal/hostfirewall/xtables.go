@@ -6,7 +6,7 @@ import (
 	"github.com/google/nftables/expr"
 	"github.com/google/nftables/xt"
 
-	"github.com/fairlead/fairlead/services/natagent/internal/publication"
+	"github.com/fairlead/fairlead/proto/port"
 )
 
 // matchOf converts an iptables match. Unknown matches may or may not match.
@@ -15,10 +15,10 @@ func matchOf(e *expr.Match) condition {
 	case *xt.Comment:
 		return func(Packet) tristate { return yes }
 	case *xt.Tcp:
-		return ports(publication.TCP, info.SrcPorts, info.DstPorts, info.InvFlags&xt.TcpInvDestPorts != 0,
+		return ports(port.TCP, info.SrcPorts, info.DstPorts, info.InvFlags&xt.TcpInvDestPorts != 0,
 			info.Option == 0 && info.InvFlags&^xt.TcpInvDestPorts == 0 && flagsOfFirst(info))
 	case *xt.Udp:
-		return ports(publication.UDP, info.SrcPorts, info.DstPorts, info.InvFlags&xt.UdpInvDestPorts != 0,
+		return ports(port.UDP, info.SrcPorts, info.DstPorts, info.InvFlags&xt.UdpInvDestPorts != 0,
 			info.InvFlags&^xt.UdpInvDestPorts == 0)
 	case *xt.AddrTypeV1:
 		return addressType(info)
@@ -50,7 +50,7 @@ func flagsOfFirst(info *xt.Tcp) bool {
 
 // ports matches the ports of a transport. With other conditions (rest is false) it returns maybe at
 // most.
-func ports(proto publication.Protocol, from, to [2]uint16, negated, rest bool) condition {
+func ports(proto port.Protocol, from, to [2]uint16, negated, rest bool) condition {
 	return func(p Packet) tristate {
 		in := to[0] <= p.Target.Port() && p.Target.Port() <= to[1]
 		switch {

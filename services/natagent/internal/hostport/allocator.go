@@ -10,17 +10,11 @@ import (
 	"iter"
 	"net/netip"
 
-	"github.com/fairlead/fairlead/services/natagent/internal/publication"
+	"github.com/fairlead/fairlead/proto/port"
 )
 
 // ErrNoTransport means that the kernel does not support the transport, usually SCTP.
 var ErrNoTransport = errors.New("transport not supported by the kernel")
-
-// Range is a port range, both ends included.
-type Range struct{ First, Last uint16 }
-
-// Contains reports whether a port is in the range.
-func (r Range) Contains(port uint16) bool { return r.First <= port && port <= r.Last }
 
 // Holder is the owner of a port on an address.
 type Holder struct {
@@ -30,12 +24,12 @@ type Holder struct {
 }
 
 type protoPort struct {
-	proto publication.Protocol
+	proto port.Protocol
 	port  uint16
 }
 
 type protoIP struct {
-	proto publication.Protocol
+	proto port.Protocol
 	ip    netip.Addr
 }
 
@@ -49,8 +43,8 @@ type Allocator struct {
 
 // allocatedRange is a port range of one owner.
 type allocatedRange struct {
-	proto publication.Protocol
-	ports Range
+	proto port.Protocol
+	ports port.Range
 	by    Holder
 }
 
@@ -60,15 +54,15 @@ func NewLedger() *Allocator {
 }
 
 // HolderOf returns the owner of a port on an address or an overlapping one.
-func (l *Allocator) HolderOf(proto publication.Protocol, ip netip.Addr, port uint16) (Holder, bool) {
-	for _, h := range l.held[protoPort{proto, port}] {
-		if publication.Overlap(h.IP, ip) {
+func (l *Allocator) HolderOf(proto port.Protocol, ip netip.Addr, number uint16) (Holder, bool) {
+	for _, h := range l.held[protoPort{proto, number}] {
+		if port.Overlap(h.IP, ip) {
 			return h, true
 		}
 	}
 
 	for _, r := range l.ranges {
-		if r.proto == proto && r.ports.Contains(port) && publication.Overlap(r.by.IP, ip) {
+		if r.proto == proto && r.ports.Has(number) && port.Overlap(r.by.IP, ip) {
 			return r.by, true
 		}
 	}
@@ -78,14 +72,14 @@ func (l *Allocator) HolderOf(proto publication.Protocol, ip netip.Addr, port uin
 }
 
 // Add records a port of an owner.
-func (l *Allocator) Add(owner, name string, proto publication.Protocol, ip netip.Addr, port uint16) {
-	k := protoPort{proto, port}
+func (l *Allocator) Add(owner, name string, proto port.Protocol, ip netip.Addr, number uint16) {
+	k := protoPort{proto, number}
 	l.held[k] = append(l.held[k], Holder{ip, owner, name})
 }
 
 // Remove removes a port of an owner.
-func (l *Allocator) Remove(owner string, proto publication.Protocol, ip netip.Addr, port uint16) {
-	k := protoPort{proto, port}
+func (l *Allocator) Remove(owner string, proto port.Protocol, ip netip.Addr, number uint16) {
+	k := protoPort{proto, number}
 	var left []Holder
 	for _, h := range l.held[k] {
 		if h.Owner != owner || h.IP != ip {
@@ -102,42 +96,42 @@ func (l *Allocator) Remove(owner string, proto publication.Protocol, ip netip.Ad
 }
 
 // Free yields the ports of a range that are free on all addresses, in ascending order.
-func (l *Allocator) Free(proto publication.Protocol, ips []netip.Addr, r Range) iter.Seq[uint16] {
+func (l *Allocator) Free(proto port.Protocol, ips []netip.Addr, r port.Range) iter.Seq[uint16] {
 	return l.from(proto, ips, r, r.First)
 }
 
 // Next yields the free ports of a range once, starting after the last one used. Report the port
 // taken with MarkUsed.
-func (l *Allocator) Next(proto publication.Protocol, ips []netip.Addr, r Range) iter.Seq[uint16] {
+func (l *Allocator) Next(proto port.Protocol, ips []netip.Addr, r port.Range) iter.Seq[uint16] {
 	start := r.First
-	if last, ok := l.last[protoIP{proto, ips[0]}]; ok && r.Contains(last) && last != r.Last {
+	if last, ok := l.last[protoIP{proto, ips[0]}]; ok && r.Has(last) && last != r.Last {
 		start = last + 1
 	}
 	return l.from(proto, ips, r, start)
 }
 
 // MarkUsed records a port of Next as used.
-func (l *Allocator) MarkUsed(proto publication.Protocol, ips []netip.Addr, port uint16) {
+func (l *Allocator) MarkUsed(proto port.Protocol, ips []netip.Addr, number uint16) {
 	for _, ip := range ips {
-		l.last[protoIP{proto, ip}] = port
+		l.last[protoIP{proto, ip}] = number
 	}
 }
 
-func (l *Allocator) from(proto publication.Protocol, ips []netip.Addr, r Range, start uint16) iter.Seq[uint16] {
+func (l *Allocator) from(proto port.Protocol, ips []netip.Addr, r port.Range, start uint16) iter.Seq[uint16] {
 	return func(yield func(uint16) bool) {
-		n := int(r.Last) - int(r.First) + 1
+		n := r.Len()
 		for i := range n {
-			port := uint16(int(r.First) + (int(start)-int(r.First)+i)%n)
-			if l.free(proto, ips, port) && !yield(port) {
+			number := uint16(int(r.First) + (int(start)-int(r.First)+i)%n)
+			if l.free(proto, ips, number) && !yield(number) {
 				return
 			}
 		}
 	}
 }
 
-func (l *Allocator) free(proto publication.Protocol, ips []netip.Addr, port uint16) bool {
+func (l *Allocator) free(proto port.Protocol, ips []netip.Addr, number uint16) bool {
 	for _, ip := range ips {
-		if _, taken := l.HolderOf(proto, ip, port); taken {
+		if _, taken := l.HolderOf(proto, ip, number); taken {
 			return false
 		}
 	}

@@ -7,8 +7,8 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostport"
-	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
 func addrs(texts ...string) []netip.Addr {
@@ -30,43 +30,43 @@ func TestAllAddressesExcludeTheirFamily(t *testing.T) {
 		{"::", "10.0.0.1", false},
 	} {
 		l := hostport.NewLedger()
-		l.Add("o", "web", publication.TCP, netip.MustParseAddr(row.has), 80)
-		h, taken := l.HolderOf(publication.TCP, netip.MustParseAddr(row.asks), 80)
+		l.Add("o", "web", port.TCP, netip.MustParseAddr(row.has), 80)
+		h, taken := l.HolderOf(port.TCP, netip.MustParseAddr(row.asks), 80)
 		if taken != row.taken || taken && h.Name != "web" {
 			t.Errorf("%s allocated, %s requested: %v, %v; want %v", row.has, row.asks, h, taken, row.taken)
 		}
-		if _, taken := l.HolderOf(publication.UDP, netip.MustParseAddr(row.asks), 80); taken {
+		if _, taken := l.HolderOf(port.UDP, netip.MustParseAddr(row.asks), 80); taken {
 			t.Error("a TCP port is allocated for UDP")
 		}
 	}
 }
 
 func TestNextWrapsOnce(t *testing.T) {
-	l, r, any := hostport.NewLedger(), hostport.Range{First: 10, Last: 14}, addrs("0.0.0.0")
-	next := func() []uint16 { return slices.Collect(l.Next(publication.TCP, any, r)) }
+	l, r, any := hostport.NewLedger(), port.Range{First: 10, Last: 14}, addrs("0.0.0.0")
+	next := func() []uint16 { return slices.Collect(l.Next(port.TCP, any, r)) }
 	if got := next(); !slices.Equal(got, []uint16{10, 11, 12, 13, 14}) {
 		t.Errorf("first: %v", got)
 	}
 
-	l.Add("o", "", publication.TCP, any[0], 12)
-	l.MarkUsed(publication.TCP, any, 12)
+	l.Add("o", "", port.TCP, any[0], 12)
+	l.MarkUsed(port.TCP, any, 12)
 	if got := next(); !slices.Equal(got, []uint16{13, 14, 10, 11}) {
 		t.Errorf("after 12 %v", got)
 	}
 
-	l.MarkUsed(publication.TCP, any, 14)
+	l.MarkUsed(port.TCP, any, 14)
 	if got := next(); !slices.Equal(got, []uint16{10, 11, 13, 14}) {
 		t.Errorf("after the last %v", got)
 	}
 
-	l.MarkUsed(publication.TCP, any, 40000) // the range has changed
+	l.MarkUsed(port.TCP, any, 40000) // the range has changed
 	if got := next(); got[0] != 10 {
 		t.Errorf("after a port of another range %v", got)
 	}
-	if got := slices.Collect(l.Next(publication.UDP, any, r)); got[0] != 10 {
+	if got := slices.Collect(l.Next(port.UDP, any, r)); got[0] != 10 {
 		t.Errorf("UDP continues after a TCP port: %v", got)
 	}
-	if got := slices.Collect(l.Free(publication.TCP, any, hostport.Range{First: 65534, Last: 65535})); len(got) != 2 {
+	if got := slices.Collect(l.Free(port.TCP, any, port.Range{First: 65534, Last: 65535})); len(got) != 2 {
 		t.Errorf("the highest ports: %v", got)
 	}
 }
@@ -75,14 +75,14 @@ func TestNextWrapsOnce(t *testing.T) {
 func TestAllocatorMatchesModel(t *testing.T) {
 	type entry struct {
 		owner string
-		proto publication.Protocol
+		proto port.Protocol
 		ip    netip.Addr
 		port  uint16
 	}
 
 	draw := rapid.Custom(func(t *rapid.T) entry {
 		return entry{rapid.SampledFrom([]string{"a", "b"}).Draw(t, "owner"),
-			rapid.SampledFrom([]publication.Protocol{"tcp", "udp"}).Draw(t, "proto"),
+			rapid.SampledFrom([]port.Protocol{"tcp", "udp"}).Draw(t, "proto"),
 			rapid.SampledFrom(addrs("0.0.0.0", "10.0.0.1", "10.0.0.2", "::", "::1")).Draw(t, "ip"),
 			rapid.Uint16Range(80, 83).Draw(t, "port")}
 	})
@@ -91,7 +91,7 @@ func TestAllocatorMatchesModel(t *testing.T) {
 		l, list := hostport.NewLedger(), []entry{}
 		excluded := func(e entry) bool {
 			return slices.ContainsFunc(list, func(o entry) bool {
-				return o.proto == e.proto && o.port == e.port && publication.Overlap(o.ip, e.ip)
+				return o.proto == e.proto && o.port == e.port && port.Overlap(o.ip, e.ip)
 			})
 		}
 		t.Repeat(map[string]func(*rapid.T){
@@ -113,7 +113,7 @@ func TestAllocatorMatchesModel(t *testing.T) {
 					t.Fatalf("%v: taken %v, want %v", e, taken, !taken)
 				}
 				free := slices.Contains(slices.Collect(l.Free(e.proto, []netip.Addr{e.ip},
-					hostport.Range{First: 80, Last: 83})), e.port)
+					port.Range{First: 80, Last: 83})), e.port)
 				if free == excluded(e) {
 					t.Fatalf("%v: free %v", e, free)
 				}

@@ -4,21 +4,25 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/fairlead/fairlead/proto/port"
 )
 
 // EphemeralPorts is the kernel's local port range without its reserved ports.
 type EphemeralPorts struct {
-	Range    Range
-	reserved []Range
+	Range    port.Range
+	reserved []port.Range
 }
 
 // DefaultEphemeral returns the dynamic port range of RFC 6335, for use if the kernel's is unknown.
-func DefaultEphemeral() EphemeralPorts { return EphemeralPorts{Range: Range{49153, 65535}} }
+func DefaultEphemeral() EphemeralPorts {
+	return EphemeralPorts{Range: port.Range{First: 49153, Last: 65535}}
+}
 
 // Reserved reports whether a port is in ip_local_reserved_ports.
-func (d EphemeralPorts) Reserved(port uint16) bool {
+func (d EphemeralPorts) Reserved(number uint16) bool {
 	for _, r := range d.reserved {
-		if r.Contains(port) {
+		if r.Has(number) {
 			return true
 		}
 	}
@@ -54,7 +58,7 @@ func ParseDynamic(portRange, reserved string) (EphemeralPorts, error) {
 }
 
 // parseRange parses "80" or "80-90".
-func parseRange(s string) (Range, error) {
+func parseRange(s string) (port.Range, error) {
 	a, b, two := strings.Cut(strings.TrimSpace(s), "-")
 	if !two {
 		b = a
@@ -62,7 +66,7 @@ func parseRange(s string) (Range, error) {
 	first, err1 := strconv.ParseUint(a, 10, 16)
 	last, err2 := strconv.ParseUint(b, 10, 16)
 	if err1 != nil || err2 != nil || last < first {
-		return Range{}, fmt.Errorf("%q is not a valid port range", s)
+		return port.Range{}, fmt.Errorf("%q is not a valid port range", s)
 	}
-	return Range{uint16(first), uint16(last)}, nil
+	return port.Range{First: uint16(first), Last: uint16(last)}, nil
 }

@@ -4,28 +4,28 @@ import (
 	"net/netip"
 	"slices"
 
-	"github.com/fairlead/fairlead/services/natagent/internal/publication"
+	"github.com/fairlead/fairlead/proto/port"
 )
 
 // HolderOfRange returns the lowest allocated port of a range on an address or an overlapping one,
 // and its owner. It iterates over allocated ports, since a range can have up to 65535.
-func (l *Allocator) HolderOfRange(proto publication.Protocol, ip netip.Addr, ports Range) (Holder, uint16, bool) {
+func (l *Allocator) HolderOfRange(proto port.Protocol, ip netip.Addr, ports port.Range) (Holder, uint16, bool) {
 	lowest, taken := ports.Last, false
-	found := func(port uint16) { lowest, taken = min(lowest, port), true }
+	found := func(number uint16) { lowest, taken = min(lowest, number), true }
 	if _, whole := l.addresses[ip]; whole {
 		found(ports.First)
 	}
 
 	for at, some := range l.held {
-		if at.proto == proto && ports.Contains(at.port) &&
-			slices.ContainsFunc(some, func(h Holder) bool { return publication.Overlap(h.IP, ip) }) {
+		if at.proto == proto && ports.Has(at.port) &&
+			slices.ContainsFunc(some, func(h Holder) bool { return port.Overlap(h.IP, ip) }) {
 			found(at.port)
 		}
 	}
 
 	for _, r := range l.ranges {
 		first, last := max(r.ports.First, ports.First), min(r.ports.Last, ports.Last)
-		if r.proto == proto && first <= last && publication.Overlap(r.by.IP, ip) {
+		if r.proto == proto && first <= last && port.Overlap(r.by.IP, ip) {
 			found(first)
 		}
 	}
@@ -63,13 +63,13 @@ func (l *Allocator) HolderOfAddress(ip netip.Addr) (Holder, bool) {
 }
 
 // TakeWide records a port range or a published address.
-func (l *Allocator) TakeWide(owner, name string, b publication.Binding) {
+func (l *Allocator) TakeWide(owner, name string, b port.Binding) {
 	by := Holder{b.HostIP, owner, name}
 	if b.IsAddress() {
 		l.addresses[b.HostIP] = by
 		return
 	}
-	l.ranges = append(l.ranges, allocatedRange{b.Protocol, Range{b.HostPort, b.LastPort()}, by})
+	l.ranges = append(l.ranges, allocatedRange{b.Protocol, b.Host, by})
 }
 
 // GiveWide removes all port ranges and published addresses of an owner.

@@ -10,8 +10,8 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
-	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
 // Packet is the first packet of a connection.
@@ -19,7 +19,7 @@ type Packet struct {
 	Source    netip.Addr     // zero: the host itself
 	Interface string         // input interface; empty: an interface that is not trusted
 	Target    netip.AddrPort // 0.0.0.0 and :: are host addresses without bindings of their own
-	Protocol  publication.Protocol
+	Protocol  port.Protocol
 }
 
 // Location is the place of a rule.
@@ -44,8 +44,8 @@ type Step struct {
 // Verdict is the result for a packet.
 type Verdict struct {
 	Reached bool
-	Binding *publication.Binding // the binding used; nil: none
-	Target  netip.AddrPort       // the destination after DNAT
+	Binding *port.Binding  // the binding used; nil: none
+	Target  netip.AddrPort // the destination after DNAT
 	Steps   []Step
 }
 
@@ -88,17 +88,16 @@ func Trace(s firewall.State, local func(netip.Addr) bool, p Packet) Verdict {
 
 // lookUp finds the binding of an address and port, in the order of the rules: ports of the address,
 // the published address, ports of all addresses.
-func (h host) lookUp(p Packet, v *Verdict, ownHost bool) (publication.Binding, bool) {
-	for _, fits := range []func(publication.Binding) bool{
-		func(b publication.Binding) bool { return !b.IsAddress() && b.HostIP == p.Target.Addr() },
-		func(b publication.Binding) bool { return b.IsAddress() && b.HostIP == p.Target.Addr() },
-		func(b publication.Binding) bool {
+func (h host) lookUp(p Packet, v *Verdict, ownHost bool) (port.Binding, bool) {
+	for _, fits := range []func(port.Binding) bool{
+		func(b port.Binding) bool { return !b.IsAddress() && b.HostIP == p.Target.Addr() },
+		func(b port.Binding) bool { return b.IsAddress() && b.HostIP == p.Target.Addr() },
+		func(b port.Binding) bool {
 			return !b.IsAddress() && b.HostIP.IsUnspecified() && b.HostIP.Is4() == p.Target.Addr().Is4()
 		},
 	} {
-		i := slices.IndexFunc(h.Bindings, func(b publication.Binding) bool {
-			return fits(b) && (b.IsAddress() || b.Protocol == p.Protocol && b.HostPort <= p.Target.Port() &&
-				p.Target.Port() <= b.LastPort())
+		i := slices.IndexFunc(h.Bindings, func(b port.Binding) bool {
+			return fits(b) && (b.IsAddress() || b.Protocol == p.Protocol && b.Host.Has(p.Target.Port()))
 		})
 		if i < 0 {
 			continue
@@ -114,13 +113,13 @@ func (h host) lookUp(p Packet, v *Verdict, ownHost bool) (publication.Binding, b
 	}
 
 	*v = v.drop(NoRule, "not published, delivered to the host")
-	return publication.Binding{}, false
+	return port.Binding{}, false
 }
 
 // target returns the target of a binding for a host port.
-func target(b publication.Binding, port uint16) netip.AddrPort {
+func target(b port.Binding, number uint16) netip.AddrPort {
 	if b.IsAddress() || b.IsRange() {
-		return netip.AddrPortFrom(b.ContainerIP, port)
+		return netip.AddrPortFrom(b.ContainerIP, number)
 	}
 	return b.Target()
 }
@@ -176,9 +175,9 @@ func (h host) ingress(v Verdict, p Packet, from firewall.Network, inside bool, t
 
 // directIngress decides about packets to a container's own address, which can have direct access.
 func (h host) directIngress(v Verdict, p Packet) Verdict {
-	i := slices.IndexFunc(h.Bindings, func(b publication.Binding) bool {
-		return b.Direct() && b.HostIP == p.Target.Addr() && b.Protocol == p.Protocol && b.HostPort <= p.Target.Port() &&
-			p.Target.Port() <= b.LastPort()
+	i := slices.IndexFunc(h.Bindings, func(b port.Binding) bool {
+		return b.Direct() && b.HostIP == p.Target.Addr() && b.Protocol == p.Protocol &&
+			b.Host.Has(p.Target.Port())
 	})
 
 	if i < 0 {

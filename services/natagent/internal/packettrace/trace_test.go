@@ -5,9 +5,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall/firewalltest"
 	"github.com/fairlead/fairlead/services/natagent/internal/packettrace"
-	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
 // nodes are the hosts of the test topology, by the N and M of 10.10.N.M and fd10:N::M.
@@ -54,7 +54,7 @@ func TestTraceMatchesCases(t *testing.T) {
 		t.Run(c.Name(), func(t *testing.T) {
 			to := netip.MustParseAddrPort(c.To)
 			p := packettrace.Packet{Source: addressOf(c.From, to.Addr().Is6()), Target: to,
-				Protocol: publication.Protocol(c.Network)}
+				Protocol: port.Protocol(c.Network)}
 			if strings.HasPrefix(c.From, "ext") {
 				p.Interface = "ext0"
 			}

@@ -14,8 +14,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
-	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
 // Process is a process that uses a port.
@@ -28,7 +28,7 @@ type Process struct {
 func (p Process) String() string { return fmt.Sprintf("%s, pid %d", p.Name, p.PID) }
 
 // Find returns the process that prevents binding a port; ok is false if it cannot be found.
-func Find(ns hostns.NS, proto publication.Protocol, at netip.AddrPort) (p Process, ok bool) {
+func Find(ns hostns.NS, proto port.Protocol, at netip.AddrPort) (p Process, ok bool) {
 	inodes := map[string]bool{}
 	for _, s := range sockets(ns, proto) {
 		if s.Local.Port() == at.Port() && s.excludes(at.Addr()) {
@@ -39,7 +39,7 @@ func Find(ns hostns.NS, proto publication.Protocol, at netip.AddrPort) (p Proces
 }
 
 // InRange returns the lowest port from first to last that a socket prevents from being bound.
-func InRange(ns hostns.NS, proto publication.Protocol, ip netip.Addr, first, last uint16) (port uint16, taken bool) {
+func InRange(ns hostns.NS, proto port.Protocol, ip netip.Addr, first, last uint16) (port uint16, taken bool) {
 	for _, s := range sockets(ns, proto) {
 		n := s.Local.Port()
 		if n < first || n > last || !s.excludes(ip) || !s.Listening || taken && n > port {
@@ -51,8 +51,8 @@ func InRange(ns hostns.NS, proto publication.Protocol, ip netip.Addr, first, las
 }
 
 // sockets lists the sockets of a transport; none on error.
-func sockets(ns hostns.NS, proto publication.Protocol) (all []Socket) {
-	if proto == publication.SCTP {
+func sockets(ns hostns.NS, proto port.Protocol) (all []Socket) {
+	if proto == port.SCTP {
 		return nil
 	}
 
@@ -116,7 +116,7 @@ type Socket struct {
 // excludes reports whether the socket prevents binding its port on an address. Most IPv6 sockets on
 // all addresses include IPv4.
 func (s Socket) excludes(ip netip.Addr) bool {
-	return publication.Overlap(s.Local.Addr(), ip) || s.Local.Addr() == netip.IPv6Unspecified()
+	return port.Overlap(s.Local.Addr(), ip) || s.Local.Addr() == netip.IPv6Unspecified()
 }
 
 // States of unconnected sockets: TCP_LISTEN, and TCP_CLOSE for UDP.

@@ -7,9 +7,9 @@ import (
 	"testing"
 
 	"github.com/fairlead/fairlead/agent/test/testns"
+	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
 	"github.com/fairlead/fairlead/services/natagent/internal/portowner"
-	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
 func TestFindNamesProcess(t *testing.T) {
@@ -17,7 +17,7 @@ func TestFindNamesProcess(t *testing.T) {
 	n.Listen("tcp4", "127.0.0.1:80")
 	n.ListenPacket("udp6", "[::]:53")
 	for _, row := range []struct {
-		proto publication.Protocol
+		proto port.Protocol
 		at    string
 		want  bool
 	}{

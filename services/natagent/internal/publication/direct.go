@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
+
+	"github.com/fairlead/fairlead/proto/port"
 )
 
 // ownOf reports whether the container's network is routed for the given family, and returns the
@@ -32,17 +34,17 @@ func (p *Publication) hostAll(unspecified netip.Addr) netip.Addr {
 
 // directRequests returns the requests of m at the container's own addresses. The host ports of m
 // are ignored there.
-func directRequests(m Mapping, ports span, own []netip.Addr) (requests []PortRequest) {
+func directRequests(m port.Mapping, own []netip.Addr) (requests []PortRequest) {
 	for _, ip := range own {
 		w := PortRequest{Mapping: m, Protocol: m.Protocol, HostIPs: []netip.Addr{ip}, Sources: m.Sources, Direct: true}
-		if ports.len() >= MinRangeLen {
-			w.First, w.Last, w.ContainerPort, w.Range = ports.first, ports.last, ports.first, true
+		if m.Container.Len() >= MinRangeLen {
+			w.Host, w.ContainerPort, w.Range = m.Container, m.Container.First, true
 			requests = append(requests, w)
 			continue
 		}
-		for i := range ports.len() {
-			w.First = ports.first + uint16(i)
-			w.Last, w.ContainerPort = w.First, w.First
+		for i := range m.Container.Len() {
+			w.ContainerPort = m.Container.First + uint16(i)
+			w.Host = port.Single(w.ContainerPort)
 			requests = append(requests, w)
 		}
 	}
@@ -53,18 +55,18 @@ func directRequests(m Mapping, ports span, own []netip.Addr) (requests []PortReq
 // withoutCovered removes requests for direct access that another request includes. Two host ports
 // of one container port are a single port at the container's own address.
 func withoutCovered(direct []PortRequest) ([]PortRequest, error) {
-	slices.SortStableFunc(direct, func(a, b PortRequest) int { return cmp.Compare(b.Last-b.First, a.Last-a.First) })
+	slices.SortStableFunc(direct, func(a, b PortRequest) int { return cmp.Compare(b.Host.Len(), a.Host.Len()) })
 	var out []PortRequest
 next:
 	for _, w := range direct {
 		for _, o := range out {
 			switch {
 			case !w.conflictsWith(o):
-			case o.First <= w.First && w.Last <= o.Last && o.Sources == w.Sources:
+			case o.Host.Contains(w.Host) && o.Sources == w.Sources:
 				continue next
 			default:
-				return nil, w.Mapping.invalid("container port %d/%s is published twice, also by %s",
-					max(w.First, o.First), w.Protocol, o.Mapping)
+				return nil, invalid(w.Mapping, "container port %d/%s is published twice, also by %s",
+					max(w.Host.First, o.Host.First), w.Protocol, o.Mapping)
 			}
 		}
 		out = append(out, w)
@@ -76,14 +78,14 @@ next:
 // WithDirect returns the bindings, plus bindings for direct access to their container ports.
 // Clients with a route to the container network use the latter. Bindings on loopback serve the host
 // only and add none; neither do published addresses.
-func (p *Publication) WithDirect() []Binding {
+func (p *Publication) WithDirect() []port.Binding {
 	type at struct {
-		proto Protocol
+		proto port.Protocol
 		ip    netip.Addr
 	}
 
 	var order []at
-	byTarget := map[at][]Binding{}
+	byTarget := map[at][]port.Binding{}
 	for _, b := range p.Bindings {
 		if b.Direct() || b.IsAddress() || b.HostIP.IsLoopback() {
 			continue
@@ -103,28 +105,25 @@ func (p *Publication) WithDirect() []Binding {
 	return out
 }
 
-// lastContainerPort returns the last container port of a binding.
-func (b Binding) lastContainerPort() int { return int(b.ContainerPort) + int(b.LastPort()-b.HostPort) }
-
 // distinctPorts returns bindings for direct access to the container ports of the given bindings,
 // without duplicates. The bindings must have one protocol and container address. A port that
 // several bindings cover accepts the allowed sources of all of them.
-func distinctPorts(bindings []Binding) (out []Binding) {
+func distinctPorts(bindings []port.Binding) (out []port.Binding) {
 	var edges []int // first ports of ranges, and ports after their ends
 	for _, b := range bindings {
-		edges = append(edges, int(b.ContainerPort), b.lastContainerPort()+1)
+		edges = append(edges, int(b.Container.First), int(b.Container.Last)+1)
 	}
 
 	slices.Sort(edges)
 	edges = slices.Compact(edges)
 	for i, first := range edges[:len(edges)-1] {
-		last := edges[i+1] - 1
-		var own Binding
+		ports := port.Range{First: uint16(first), Last: uint16(edges[i+1] - 1)}
+		var own port.Binding
 		for _, b := range bindings {
 			switch {
-			case first < int(b.ContainerPort) || b.lastContainerPort() < last:
+			case !b.Container.Contains(ports):
 			case own.Protocol == "":
-				own = b.at(uint16(first), uint16(last))
+				own = directBinding(b, ports)
 			default:
 				own.Sources = own.Sources.Union(b.Sources)
 			}
@@ -137,13 +136,8 @@ func distinctPorts(bindings []Binding) (out []Binding) {
 	return out
 }
 
-// at returns a binding for direct access to the container ports first to last.
-func (b Binding) at(first, last uint16) Binding {
-	own := Binding{Protocol: b.Protocol, HostIP: b.ContainerIP, HostPort: first, ContainerIP: b.ContainerIP,
-		ContainerPort: first,
-		OwnerName:     b.OwnerName, Sources: b.Sources}
-	if last > first {
-		own.HostPortEnd = last
-	}
-	return own
+// directBinding returns a binding for direct access to container ports of b.
+func directBinding(b port.Binding, ports port.Range) port.Binding {
+	return port.Binding{Protocol: b.Protocol, HostIP: b.ContainerIP, Host: ports, ContainerIP: b.ContainerIP,
+		Container: ports, OwnerName: b.OwnerName, Sources: b.Sources}
 }

@@ -9,17 +9,34 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/fairlead/fairlead/agent/sources"
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
-func tcp(hostIP string, host, hostEnd, ctr, ctrEnd uint32) publication.Mapping {
-	return publication.Mapping{Protocol: publication.TCP, HostIP: hostIP, HostPort: host, HostPortEnd: hostEnd,
-		ContainerPort: ctr, ContainerPortEnd: ctrEnd}
+// tcp returns a mapping. An end of 0 means a single port.
+func tcp(hostIP string, host, hostEnd, ctr, ctrEnd uint16) port.Mapping {
+	return port.Mapping{Protocol: port.TCP, HostIP: address(hostIP), Host: span(host, hostEnd),
+		Container: span(ctr, ctrEnd)}
 }
 
-func of(v4, v6 string, mappings ...publication.Mapping) *publication.Publication {
+// span returns a range. An end of 0 means a single port.
+func span(first, end uint16) port.Range {
+	if end == 0 {
+		return port.Single(first)
+	}
+	return port.Range{First: first, Last: end}
+}
+
+// address parses an address; empty means none.
+func address(text string) netip.Addr {
+	if text == "" {
+		return netip.Addr{}
+	}
+	return netip.MustParseAddr(text)
+}
+
+func of(v4, v6 string, mappings ...port.Mapping) *publication.Publication {
 	p := &publication.Publication{OwnerName: "web", Mappings: mappings}
 	p.IPv4, _ = netip.ParseAddr(v4)
 	p.IPv6, _ = netip.ParseAddr(v6)
@@ -27,7 +44,7 @@ func of(v4, v6 string, mappings ...publication.Mapping) *publication.Publication
 }
 
 // from limits the allowed sources of m.
-func from(set sources.Set, m publication.Mapping) publication.Mapping {
+func from(set port.Sources, m port.Mapping) port.Mapping {
 	m.Sources = set
 	return m
 }
@@ -40,14 +57,14 @@ func text(plan []publication.PortRequest) string {
 		for _, ip := range w.HostIPs {
 			ips = append(ips, ip.String())
 		}
-		out = append(out, fmt.Sprintf("%s %d-%d>%d/%s", strings.Join(ips, ","), w.First, w.Last, w.ContainerPort,
-			w.Protocol))
+		out = append(out, fmt.Sprintf("%s %d-%d>%d/%s", strings.Join(ips, ","), w.Host.First, w.Host.Last,
+			w.ContainerPort, w.Protocol))
 	}
 	return strings.Join(out, "; ")
 }
 
 // routed returns a publication on a network that is routed for the given families.
-func routed(v4, v6 bool, mappings ...publication.Mapping) *publication.Publication {
+func routed(v4, v6 bool, mappings ...port.Mapping) *publication.Publication {
 	p := of("10.0.0.2", "fd00::2", mappings...)
 	p.Routed4, p.Routed6 = v4, v6
 	return p
@@ -85,7 +102,7 @@ func TestResolveRoutedIsDirect(t *testing.T) {
 			t.Errorf("%s: got %q, %v; want %q", row.name, got, err, row.want)
 		}
 		for _, w := range plan {
-			for _, b := range w.Bindings(row.p, w.First) {
+			for _, b := range w.Bindings(row.p, w.Host.First) {
 				if w.Direct != (row.p.Routed4 && b.HostIP == row.p.IPv4 || row.p.Routed6 && b.HostIP == row.p.IPv6) ||
 					w.Direct && !b.Direct() {
 					t.Errorf("%s: %+v of %+v", row.name, b, w)
@@ -95,7 +112,7 @@ func TestResolveRoutedIsDirect(t *testing.T) {
 	}
 
 	whole := routed(true, false)
-	whole.Addresses = []publication.Address{{HostIP: "192.168.8.115"}}
+	whole.Addresses = []port.Address{{HostIP: address("192.168.8.115")}}
 	for want, p := range map[string]*publication.Publication{
 		"publish 127.0.0.1:8080:80/tcp: the container's gateway mode is routed; omit the host address and connect " +
 			"to 10.0.0.2": routed(true, true, tcp("127.0.0.1", 8080, 0, 80, 0)),
@@ -124,7 +141,6 @@ func TestResolve(t *testing.T) {
 		{"only IPv6", of("", "fd00::2", tcp("", 8080, 0, 80, 0)), true, ":: 8080-8080>80/tcp"},
 		{"one address", of("10.0.0.2", "fd00::2", tcp("192.168.8.115", 0, 0, 80, 0)), true, "192.168.8.115 0-0>80/tcp"},
 		{"all of IPv4 only", of("10.0.0.2", "fd00::2", tcp("0.0.0.0", 1, 0, 80, 0)), true, "0.0.0.0 1-1>80/tcp"},
-		{"a mapped address", of("10.0.0.2", "", tcp("::ffff:10.1.1.1", 1, 0, 80, 0)), true, "10.1.1.1 1-1>80/tcp"},
 		{"ranges", of("10.0.0.2", "", tcp("", 8000, 8001, 80, 81)), true,
 			"0.0.0.0 8000-8000>80/tcp; 0.0.0.0 8001-8001>81/tcp"},
 		{"first free of a range", of("10.0.0.2", "", tcp("", 90, 91, 92, 0)), true, "0.0.0.0 90-91>92/tcp"},
@@ -154,18 +170,16 @@ func TestResolve(t *testing.T) {
 }
 
 func TestResolveRejectsInvalid(t *testing.T) {
-	udp := publication.Mapping{Protocol: "foo", ContainerPort: 80}
+	udp := port.Mapping{Protocol: "foo", Container: port.Single(80)}
 	for _, row := range []struct {
 		p    *publication.Publication
 		want string
 	}{
 		{of("10.0.0.2", "", tcp("", 0, 0, 0, 0)), "publish 0/tcp: invalid containerPort: 0"},
-		{of("10.0.0.2", "", tcp("", 70000, 0, 80, 0)), "publish 70000:80/tcp: invalid hostPort: 70000"},
 		{of("10.0.0.2", "", tcp("", 9, 8, 80, 0)), "publish 9-8:80/tcp: invalid hostPort: 9-8"},
-		{of("10.0.0.2", "", tcp("", 0, 8, 80, 0)), "publish 80/tcp: invalid hostPort: 0-8"},
+		{of("10.0.0.2", "", tcp("", 0, 8, 80, 0)), "publish 0-8:80/tcp: invalid hostPort: 0-8"},
 		{of("10.0.0.2", "", tcp("", 8000, 8002, 80, 81)),
 			"publish 8000-8002:80-81/tcp: invalid ranges specified for container and host Ports: 80-81 and 8000-8002"},
-		{of("10.0.0.2", "", tcp("1.2.3", 0, 0, 80, 0)), "publish 1.2.3::80/tcp: invalid IP address: 1.2.3"},
 		{of("10.0.0.2", "", tcp("fe80::1%eth0", 0, 0, 80, 0)),
 			"publish [fe80::1%eth0]::80/tcp: invalid IP address: fe80::1%eth0"},
 		{of("10.0.0.2", "", tcp("224.0.0.1", 0, 0, 80, 0)), "publish 224.0.0.1::80/tcp: invalid IP address: 224.0.0.1"},
@@ -180,9 +194,9 @@ func TestResolveRejectsInvalid(t *testing.T) {
 		{of("10.0.0.2", "", tcp("", 81, 0, 80, 0), tcp("10.1.1.1", 81, 0, 80, 0)),
 			"publish 10.1.1.1:81:80/tcp: host port 81/tcp is requested twice, also by 81:80/tcp"},
 		{of("10.0.0.2", "fd00::2", from("fd00::/8", tcp("10.1.1.1", 1, 0, 80, 0))),
-			"publish 10.1.1.1:1:80/tcp: no allowed source (fd00::/8) is an IPv4 network"},
+			"publish 10.1.1.1:1:80/tcp,from=fd00::/8: no allowed source (fd00::/8) is an IPv4 network"},
 		{of("10.0.0.2", "", tcp("", 1, 0, 80, 0), from("10.0.0.0/8", tcp("", 1, 0, 80, 0))),
-			"publish 1:80/tcp: host port 1/tcp is requested twice, also by 1:80/tcp"},
+			"publish 1:80/tcp,from=10.0.0.0/8: host port 1/tcp is requested twice, also by 1:80/tcp"},
 		{of("fd00::2", "", tcp("", 0, 0, 80, 0)),
 			"container web: IPv4 address fd00::2 or IPv6 address invalid IP has the wrong family"},
 	} {
@@ -194,17 +208,18 @@ func TestResolveRejectsInvalid(t *testing.T) {
 }
 
 func TestResolveNeverConflicts(t *testing.T) {
-	port := rapid.Uint32Range(0, 66000)
-	mapping := rapid.Custom(func(t *rapid.T) publication.Mapping {
-		first := port.Draw(t, "container port")
-		host := rapid.OneOf(rapid.Just(uint32(0)), rapid.Uint32Range(8000, 8004)).Draw(t, "host port")
-		n := rapid.Uint32Range(0, 3).Draw(t, "more")
-		m := publication.Mapping{
-			Protocol:      rapid.SampledFrom([]publication.Protocol{"tcp", "udp", "sctp", ""}).Draw(t, "protocol"),
-			HostIP:        rapid.SampledFrom([]string{"", "0.0.0.0", "::", "10.1.1.1", "::1", "x"}).Draw(t, "host"),
-			ContainerPort: first, ContainerPortEnd: first + n, HostPort: host}
-		if host != 0 {
-			m.HostPortEnd = host + n
+	mapping := rapid.Custom(func(t *rapid.T) port.Mapping {
+		n := rapid.Uint16Range(0, 3).Draw(t, "more")
+		ports := func(label string, first *rapid.Generator[uint16]) port.Range {
+			from := first.Draw(t, label)
+			return port.Range{First: from, Last: from + n}
+		}
+		m := port.Mapping{
+			Protocol:  rapid.SampledFrom([]port.Protocol{"tcp", "udp", "sctp", ""}).Draw(t, "protocol"),
+			HostIP:    address(rapid.SampledFrom([]string{"", "0.0.0.0", "::", "10.1.1.1", "::1"}).Draw(t, "host")),
+			Container: ports("container port", rapid.Uint16())}
+		if rapid.Bool().Draw(t, "fixed") {
+			m.Host = ports("host port", rapid.Uint16Range(8000, 8004))
 		}
 		return m
 	})
@@ -215,17 +230,17 @@ func TestResolveNeverConflicts(t *testing.T) {
 		if err != nil {
 			return
 		}
-		var taken []publication.Binding
+		var taken []port.Binding
 		for _, w := range plan {
-			if w.ContainerPort == 0 || w.First > w.Last || len(w.HostIPs) == 0 {
+			if w.ContainerPort == 0 || w.Host.First > w.Host.Last || len(w.HostIPs) == 0 {
 				t.Fatalf("invalid request %+v", w)
 			}
 			if !w.Fixed() {
 				continue
 			}
-			for _, b := range w.Bindings(of("10.0.0.2", "fd00::2"), w.First) {
+			for _, b := range w.Bindings(of("10.0.0.2", "fd00::2"), w.Host.First) {
 				for _, o := range taken {
-					if o.Protocol == b.Protocol && o.HostPort == b.HostPort && publication.Overlap(o.HostIP, b.HostIP) {
+					if o.Protocol == b.Protocol && o.Host.First == b.Host.First && port.Overlap(o.HostIP, b.HostIP) {
 						t.Fatalf("%v conflicts with %v", o, b)
 					}
 				}
@@ -239,15 +254,15 @@ func TestResolveNeverConflicts(t *testing.T) {
 }
 
 func TestSortOrder(t *testing.T) {
-	b := func(proto publication.Protocol, host string, ctr uint16) publication.Binding {
-		return publication.Binding{Protocol: proto, HostIP: netip.MustParseAddr(host), ContainerPort: ctr}
+	b := func(proto port.Protocol, host string, ctr uint16) port.Binding {
+		return port.Binding{Protocol: proto, HostIP: netip.MustParseAddr(host), Container: port.Single(ctr)}
 	}
 
-	all := []publication.Binding{b("udp", "0.0.0.0", 53), b("tcp", "::", 80), b("tcp", "0.0.0.0", 80),
+	all := []port.Binding{b("udp", "0.0.0.0", 53), b("tcp", "::", 80), b("tcp", "0.0.0.0", 80),
 		b("tcp", "0.0.0.0", 53)}
 
-	publication.Sort(all)
-	want := []publication.Binding{b("tcp", "0.0.0.0", 53), b("udp", "0.0.0.0", 53), b("tcp", "0.0.0.0", 80),
+	port.Sort(all)
+	want := []port.Binding{b("tcp", "0.0.0.0", 53), b("udp", "0.0.0.0", 53), b("tcp", "0.0.0.0", 80),
 		b("tcp", "::", 80)}
 
 	for i := range want {
@@ -258,12 +273,14 @@ func TestSortOrder(t *testing.T) {
 }
 
 func FuzzPlan(f *testing.F) {
-	f.Add("tcp", "10.0.0.1", uint32(80), uint32(81), uint32(80), uint32(81))
-	f.Add("udp", "::1%lo", uint32(0), uint32(0), uint32(65535), uint32(0))
-	f.Fuzz(func(t *testing.T, proto, ip string, host, hostEnd, ctr, ctrEnd uint32) {
-		m := publication.Mapping{Protocol: publication.Protocol(proto), HostIP: ip, HostPort: host,
-			HostPortEnd:   hostEnd,
-			ContainerPort: ctr, ContainerPortEnd: ctrEnd}
+	f.Add("80-81:80-81")
+	f.Add("[::1]::65535/udp")
+	f.Add("10.1.1.1:1-65535:1-65535/sctp,from=::/0")
+	f.Fuzz(func(t *testing.T, spec string) {
+		m, err := port.Parse(spec)
+		if err != nil {
+			return
+		}
 		plan, err := publication.Resolve(of("10.0.0.2", "fd00::2", m), true)
 		if err == nil && len(plan) == 0 || err != nil && !fault.Is(err, fault.Invalid) {
 			t.Errorf("%v: %v, %v", m, plan, err)
@@ -272,25 +289,23 @@ func FuzzPlan(f *testing.F) {
 }
 
 func TestAnyFamilySkipsGivenAddresses(t *testing.T) {
-	mapping := func(hostIP string, host, container uint32) publication.Mapping {
-		return publication.Mapping{Protocol: publication.TCP, HostIP: hostIP, HostPort: host, ContainerPort: container}
-	}
+	mapping := func(hostIP string, host, container uint16) port.Mapping { return tcp(hostIP, host, 0, container, 0) }
 
-	binding := func(ip string, host, container uint16) publication.Binding {
-		return publication.Binding{Protocol: publication.TCP, HostIP: netip.MustParseAddr(ip), HostPort: host,
-			ContainerIP: netip.MustParseAddr("10.0.0.2"), ContainerPort: container}
+	binding := func(ip string, host, container uint16) port.Binding {
+		return port.Binding{Protocol: port.TCP, HostIP: netip.MustParseAddr(ip), Host: port.Single(host),
+			ContainerIP: netip.MustParseAddr("10.0.0.2"), Container: port.Single(container)}
 	}
 
 	p := &publication.Publication{
 		IPv4: netip.MustParseAddr("10.0.0.2"),
-		Mappings: []publication.Mapping{mapping("", 8080, 80), mapping("0.0.0.0", 8081, 80),
+		Mappings: []port.Mapping{mapping("", 8080, 80), mapping("0.0.0.0", 8081, 80),
 			mapping("127.0.0.1", 8082, 80), mapping("", 0, 81)},
-		Bindings: []publication.Binding{binding("0.0.0.0", 8080, 80), binding("0.0.0.0", 8081, 80),
+		Bindings: []port.Binding{binding("0.0.0.0", 8080, 80), binding("0.0.0.0", 8081, 80),
 			binding("127.0.0.1", 8082, 80), binding("0.0.0.0", 32768, 81)},
 	}
 
 	got := p.AnyFamily()
-	if want := []publication.Binding{p.Bindings[0], p.Bindings[3]}; !slices.Equal(got, want) {
+	if want := []port.Binding{p.Bindings[0], p.Bindings[3]}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 

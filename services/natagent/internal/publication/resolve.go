@@ -4,8 +4,8 @@ import (
 	"net/netip"
 	"slices"
 
-	"github.com/fairlead/fairlead/agent/sources"
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/proto/port"
 )
 
 // MinRangeLen is the minimum length of a range that is published as one binding. A shorter range is
@@ -15,38 +15,39 @@ const MinRangeLen = 64
 
 // PortRequest requests host ports for one container port, a port range, or a published address.
 type PortRequest struct {
-	Mapping       Mapping // its origin, for messages
-	Protocol      Protocol
+	Mapping       port.Mapping // its origin, for messages
+	Protocol      port.Protocol
 	HostIPs       []netip.Addr // one, or one of each family with the same port
-	First, Last   uint16       // acceptable host ports; both 0: an ephemeral port
+	Host          port.Range   // acceptable host ports; zero: an ephemeral port
 	ContainerPort uint16
-	Range         bool        // publish all of First to Last, with equal container ports
-	Outgoing      bool        // Binding.SNAT; published addresses only
-	Sources       sources.Set // for all families of HostIPs
-	Direct        bool        // the host address is the container's own; see Binding
+	Range         bool         // publish all of Host, with equal container ports
+	SNAT          bool         // Binding.SNAT; published addresses only
+	Sources       port.Sources // for all families of HostIPs
+	Direct        bool         // the host address is the container's own; see port.Binding
 }
 
 // Whole reports whether a published address is requested.
-func (w PortRequest) Whole() bool { return w.Protocol == All }
+func (w PortRequest) Whole() bool { return w.Protocol == port.All }
 
 // Fixed reports whether exactly one host port or range is acceptable.
-func (w PortRequest) Fixed() bool { return w.Range || w.First != 0 && w.First == w.Last }
+func (w PortRequest) Fixed() bool { return w.Range || w.Host.Len() == 1 }
 
 // Bindings returns the bindings of the request once hostPort is allocated.
-func (w PortRequest) Bindings(p *Publication, hostPort uint16) []Binding {
-	out := make([]Binding, 0, len(w.HostIPs))
+func (w PortRequest) Bindings(p *Publication, hostPort uint16) []port.Binding {
+	host, container := port.Single(hostPort), port.Single(w.ContainerPort)
+	if w.Range {
+		host, container = w.Host, w.Host
+	}
+
+	out := make([]port.Binding, 0, len(w.HostIPs))
 	for _, ip := range w.HostIPs {
 		target := p.IPv4
 		if ip.Is6() {
 			target = p.IPv6
 		}
-		b := Binding{Protocol: w.Protocol, HostIP: ip, HostPort: hostPort, ContainerIP: target,
-			ContainerPort: w.ContainerPort,
-			SNAT:          w.Outgoing, OwnerName: p.OwnerName}
+		b := port.Binding{Protocol: w.Protocol, HostIP: ip, Host: host, ContainerIP: target, Container: container,
+			SNAT: w.SNAT, OwnerName: p.OwnerName}
 		b.Sources, _ = w.Sources.ForFamily(ip) // not empty: HostIPs has no address without allowed sources
-		if w.Range {
-			b.HostPortEnd = w.Last
-		}
 		out = append(out, b)
 	}
 
@@ -93,42 +94,37 @@ func Resolve(p *Publication, hostIPv6 bool) ([]PortRequest, error) {
 	return slices.Concat(fixed, direct, open, addresses), err
 }
 
-func expand(p *Publication, m Mapping, hostIPv6 bool) ([]PortRequest, error) {
-	good, err := m.parse()
-	if err != nil {
-		return nil, err
+func expand(p *Publication, m port.Mapping, hostIPv6 bool) ([]PortRequest, error) {
+	if err := m.Validate(); err != nil {
+		return nil, invalid(m, "%s", err)
 	}
 
-	ips, err := hostIPs(p, m, good.host, hostIPv6)
+	ips, err := hostIPs(p, m, hostIPv6)
 	if err != nil {
 		return nil, err
 	}
 
 	own := slices.DeleteFunc(slices.Clone(ips), func(ip netip.Addr) bool { return !p.isOwn(ip) })
 	ips = slices.DeleteFunc(ips, p.isOwn)
-	requests := directRequests(m, good.ctrPorts, own)
+	requests := directRequests(m, own)
 	if len(ips) == 0 {
 		return requests, nil
 	}
 
-	if good.ctrPorts.len() == 1 {
-		return append(requests, PortRequest{Mapping: m, Protocol: m.Protocol, HostIPs: ips, First: good.hostPorts.first,
-			Last:          good.hostPorts.last,
-			ContainerPort: good.ctrPorts.first, Sources: m.Sources}), nil
+	w := PortRequest{Mapping: m, Protocol: m.Protocol, HostIPs: ips, Host: m.Host, ContainerPort: m.Container.First,
+		Sources: m.Sources}
+	if m.Container.Len() == 1 {
+		return append(requests, w), nil
 	}
 
-	if good.hostPorts == good.ctrPorts && good.ctrPorts.len() >= MinRangeLen {
-		return append(requests, PortRequest{Mapping: m, Protocol: m.Protocol, HostIPs: ips, First: good.hostPorts.first,
-			Last:          good.hostPorts.last,
-			ContainerPort: good.ctrPorts.first, Range: true, Sources: m.Sources}), nil
+	if w.Range = m.Host == m.Container && m.Container.Len() >= MinRangeLen; w.Range {
+		return append(requests, w), nil
 	}
 
-	for i := range good.ctrPorts.len() {
-		w := PortRequest{Mapping: m, Protocol: m.Protocol, HostIPs: ips, ContainerPort: good.ctrPorts.first + uint16(i),
-			Sources: m.Sources}
-		if good.hostPorts.first != 0 {
-			w.First = good.hostPorts.first + uint16(i)
-			w.Last = w.First
+	for i := range m.Container.Len() {
+		w.ContainerPort = m.Container.First + uint16(i)
+		if !m.Host.IsZero() {
+			w.Host = port.Single(m.Host.First + uint16(i))
 		}
 		requests = append(requests, w)
 	}
@@ -138,24 +134,24 @@ func expand(p *Publication, m Mapping, hostIPv6 bool) ([]PortRequest, error) {
 
 // hostIPs returns the host addresses that a mapping is published on. Without a given address, these
 // are all addresses of the container's families.
-func hostIPs(p *Publication, m Mapping, given netip.Addr, hostIPv6 bool) ([]netip.Addr, error) {
-	if given.IsValid() {
+func hostIPs(p *Publication, m port.Mapping, hostIPv6 bool) ([]netip.Addr, error) {
+	if given := m.HostIP; given.IsValid() {
 		if routed, at := p.ownOf(given); routed {
 			if !given.IsUnspecified() {
-				return nil, m.invalid("the container's gateway mode is routed; omit the host address and connect to %s",
-					at)
+				return nil, invalid(m,
+					"the container's gateway mode is routed; omit the host address and connect to %s", at)
 			}
 			given = at
 		}
 		if given.Is4() && !p.IPv4.IsValid() {
-			return nil, m.invalid("the container has no IPv4 address")
+			return nil, invalid(m, "the container has no IPv4 address")
 		}
 		if given.Is6() && !p.IPv6.IsValid() {
-			return nil,
-				m.invalid("the container has no IPv6 address; enable it with 'fairlead network edit --ipv6 NAME'")
+			return nil, invalid(m,
+				"the container has no IPv6 address; enable it with 'fairlead network edit --ipv6 NAME'")
 		}
 		if _, ok := m.Sources.ForFamily(given); !ok {
-			return nil, m.invalid("%s", noSource(given, m.Sources))
+			return nil, invalid(m, "%s", noSource(given, m.Sources))
 		}
 		return []netip.Addr{given}, nil
 	}
@@ -168,7 +164,7 @@ func hostIPs(p *Publication, m Mapping, given netip.Addr, hostIPv6 bool) ([]neti
 		ips = append(ips, p.hostAll(netip.IPv6Unspecified()))
 	}
 	if len(ips) == 0 {
-		return nil, m.invalid("the container has no address that is reachable from the host")
+		return nil, invalid(m, "the container has no address that is reachable from the host")
 	}
 
 	first := ips[0]
@@ -178,7 +174,7 @@ func hostIPs(p *Publication, m Mapping, given netip.Addr, hostIPv6 bool) ([]neti
 	})
 
 	if len(ips) == 0 {
-		return nil, m.invalid("%s", noSource(first, m.Sources))
+		return nil, invalid(m, "%s", noSource(first, m.Sources))
 	}
 
 	return ips, nil
@@ -187,7 +183,7 @@ func hostIPs(p *Publication, m Mapping, given netip.Addr, hostIPv6 bool) ([]neti
 // withoutTwins removes duplicate requests and rejects those that conflict on a host port.
 func withoutTwins(fixed []PortRequest) ([]PortRequest, error) {
 	type key struct {
-		proto Protocol
+		proto port.Protocol
 		port  uint16
 	}
 
@@ -196,7 +192,7 @@ func withoutTwins(fixed []PortRequest) ([]PortRequest, error) {
 	out := fixed[:0:0]
 next:
 	for _, w := range fixed {
-		k := key{w.Protocol, w.First}
+		k := key{w.Protocol, w.Host.First}
 		others := slices.Concat(seen[k], ranges)
 		if w.Range {
 			others = out
@@ -209,8 +205,8 @@ next:
 			if w.same(o) {
 				continue next
 			}
-			return nil, w.Mapping.invalid("host port %d/%s is requested twice, also by %s", max(w.First, o.First),
-				w.Protocol, o.Mapping)
+			return nil, invalid(w.Mapping, "host port %d/%s is requested twice, also by %s",
+				max(w.Host.First, o.Host.First), w.Protocol, o.Mapping)
 		}
 		seen[k] = append(seen[k], w)
 		out = append(out, w)
@@ -221,20 +217,19 @@ next:
 
 // conflictsWith reports whether two requests for fixed ports have a port in common.
 func (w PortRequest) conflictsWith(o PortRequest) bool {
-	return w.Protocol == o.Protocol && w.First <= o.Last && o.First <= w.Last && anyOverlap(w.HostIPs, o.HostIPs)
+	return w.Protocol == o.Protocol && w.Host.Overlaps(o.Host) && anyOverlap(w.HostIPs, o.HostIPs)
 }
 
 // same reports whether two requests are equal, apart from their mappings.
 func (w PortRequest) same(o PortRequest) bool {
-	return w.First == o.First && w.Last == o.Last && w.ContainerPort == o.ContainerPort &&
-		w.HostIPs[0] == o.HostIPs[0] &&
-		len(w.HostIPs) == len(o.HostIPs) && w.Sources == o.Sources
+	return w.Host == o.Host && w.ContainerPort == o.ContainerPort && slices.Equal(w.HostIPs, o.HostIPs) &&
+		w.Sources == o.Sources
 }
 
 func anyOverlap(a, b []netip.Addr) bool {
 	for _, x := range a {
 		for _, y := range b {
-			if Overlap(x, y) {
+			if port.Overlap(x, y) {
 				return true
 			}
 		}

@@ -6,8 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/natagent/internal/conntrack"
-	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
 // deletionDelay is the delay before conntrack entries are deleted. The response is delivered first,
@@ -28,8 +28,8 @@ type cutting struct {
 
 // behind is one pending deletion.
 type behind struct {
-	withdrawn []publication.Binding
-	fresh     []publication.Binding
+	withdrawn []port.Binding
+	fresh     []port.Binding
 	started   bool
 	hurry     func() // skips the delay
 	done      chan struct{}
@@ -37,7 +37,7 @@ type behind struct {
 
 // begin schedules the deletion of the entries of withdrawn bindings, and of entries that fresh
 // bindings make stale. It returns immediately.
-func (c *cutting) begin(ctx context.Context, withdrawn, fresh []publication.Binding) {
+func (c *cutting) begin(ctx context.Context, withdrawn, fresh []port.Binding) {
 	if len(withdrawn)+len(conntrack.ForPublished(fresh)) == 0 {
 		return
 	}
@@ -80,18 +80,18 @@ func (c *cutting) start(b *behind) []conntrack.Selector {
 // awaitConflicting protects the entries of bindings that are about to be published. Pending
 // deletions omit bindings that are published again unchanged, and ports that get a new target,
 // whose own deletion is scheduled later. It waits for the deletions that still conflict.
-func (c *cutting) awaitConflicting(ctx context.Context, now []publication.Binding) error {
+func (c *cutting) awaitConflicting(ctx context.Context, now []port.Binding) error {
 	var wait []*behind
 	c.mu.Lock()
 	for b := range c.running {
 		if !b.started {
 			b.withdrawn = slices.DeleteFunc(slices.Clone(b.withdrawn),
-				func(gone publication.Binding) bool { return among(now, gone) })
+				func(gone port.Binding) bool { return among(now, gone) })
 			b.fresh = slices.DeleteFunc(slices.Clone(b.fresh),
-				func(before publication.Binding) bool { return meets(now, before) })
+				func(before port.Binding) bool { return meets(now, before) })
 		}
 		if meets(now, b.fresh...) || slices.ContainsFunc(now,
-			func(one publication.Binding) bool { return hasTargetOf(one, b.withdrawn) }) {
+			func(one port.Binding) bool { return hasTargetOf(one, b.withdrawn) }) {
 			wait = append(wait, b)
 			b.hurry()
 		}
@@ -119,23 +119,22 @@ func (c *cutting) finish() {
 }
 
 // among reports whether some contains one, regardless of the owner's name.
-func among(some []publication.Binding, one publication.Binding) bool {
-	return slices.Contains(nameless(some), nameless([]publication.Binding{one})[0])
+func among(some []port.Binding, one port.Binding) bool {
+	return slices.Contains(nameless(some), nameless([]port.Binding{one})[0])
 }
 
 // meets reports whether two lists of bindings have a port in common, or a published address.
-func meets(some []publication.Binding, others ...publication.Binding) bool {
-	return slices.ContainsFunc(some, func(b publication.Binding) bool {
-		return slices.ContainsFunc(others, func(o publication.Binding) bool {
-			return b.IsAddress() || o.IsAddress() || b.Protocol == o.Protocol && b.HostPort <= o.LastPort() &&
-				o.HostPort <= b.LastPort()
+func meets(some []port.Binding, others ...port.Binding) bool {
+	return slices.ContainsFunc(some, func(b port.Binding) bool {
+		return slices.ContainsFunc(others, func(o port.Binding) bool {
+			return b.IsAddress() || o.IsAddress() || b.Protocol == o.Protocol && b.Host.Overlaps(o.Host)
 		})
 	})
 }
 
 // hasTargetOf reports whether b has the container address and port of one of the given bindings.
-func hasTargetOf(b publication.Binding, some []publication.Binding) bool {
-	return slices.ContainsFunc(some, func(o publication.Binding) bool {
-		return b.ContainerIP == o.ContainerIP && meets([]publication.Binding{b}, o)
+func hasTargetOf(b port.Binding, some []port.Binding) bool {
+	return slices.ContainsFunc(some, func(o port.Binding) bool {
+		return b.ContainerIP == o.ContainerIP && meets([]port.Binding{b}, o)
 	})
 }

@@ -7,22 +7,23 @@ import (
 	"syscall"
 
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostport"
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
 // allocated returns the fault for a port of another container, in Docker's words.
-func allocated(proto publication.Protocol, ip netip.Addr, port uint16, by hostport.Holder) error {
-	return fault.New(fault.Busy, publication.Subject(ip, port, proto),
+func allocated(proto port.Protocol, ip netip.Addr, number uint16, by hostport.Holder) error {
+	return fault.New(fault.Busy, port.Subject(ip, number, proto),
 		fmt.Sprintf("Bind for %s failed: port is already allocated (held by container %s)",
-			netip.AddrPortFrom(ip, port), by.Name),
+			netip.AddrPortFrom(ip, number), by.Name),
 		fault.WithReason(fault.ReasonPortAllocated), fault.WithField("publish"),
 		fault.WithHint("stop that container, or publish on another port"))
 }
 
 // refused returns the fault for a port that cannot be bound, in Docker's words.
-func (p *Publisher) refused(w publication.PortRequest, port uint16, err error) error {
-	at := netip.AddrPortFrom(w.HostIPs[0], port)
+func (p *Publisher) refused(w publication.PortRequest, number uint16, err error) error {
+	at := netip.AddrPortFrom(w.HostIPs[0], number)
 	if e, ok := errors.AsType[errAt](err); ok {
 		at = e.at
 	}
@@ -33,7 +34,7 @@ func (p *Publisher) refused(w publication.PortRequest, port uint16, err error) e
 			fault.WithHint("use an address of this host, or add this one to an interface"))
 	}
 
-	subject := publication.Subject(at.Addr(), port, w.Protocol)
+	subject := port.Subject(at.Addr(), number, w.Protocol)
 	failed := fmt.Sprintf("failed to bind host port %s/%s: ", at, w.Protocol)
 	publish := fault.WithField("publish")
 	switch {
@@ -57,12 +58,12 @@ func (p *Publisher) refused(w publication.PortRequest, port uint16, err error) e
 }
 
 // inUse returns the fault for a port of another process, in Docker's words.
-func (p *Publisher) inUse(proto publication.Protocol, at netip.AddrPort) error {
+func (p *Publisher) inUse(proto port.Protocol, at netip.AddrPort) error {
 	by := ""
 	if who, ok := p.ports.Process(proto, at); ok {
 		by = " (held by " + who + ")"
 	}
-	return fault.New(fault.Busy, publication.Subject(at.Addr(), at.Port(), proto),
+	return fault.New(fault.Busy, port.Subject(at.Addr(), at.Port(), proto),
 		fmt.Sprintf("failed to bind host port %s/%s: address already in use%s", at, proto, by),
 		fault.WithField("publish"),
 		fault.WithReason(fault.ReasonAddressInUse), fault.WithHint("stop that process, or publish another port"))

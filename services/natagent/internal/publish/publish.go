@@ -13,6 +13,7 @@ import (
 
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/natagent/internal/conntrack"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostport"
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
@@ -25,16 +26,16 @@ type Store interface {
 	PutPublication(p *publication.Publication) error
 	DeletePublication(owner string) error
 	// FirewallBindings returns the bindings of p as the firewall has them.
-	FirewallBindings(p *publication.Publication) []publication.Binding
+	FirewallBindings(p *publication.Publication) []port.Binding
 	// IsRouted reports whether addr belongs to a routed network.
 	IsRouted(addr netip.Addr) bool
 }
 
 // Firewall holds the DNAT rules of the bindings.
 type Firewall interface {
-	AddBindings(ctx context.Context, bindings []publication.Binding) error
-	RemoveBindings(ctx context.Context, bindings []publication.Binding) error
-	ReplaceBindings(ctx context.Context, gone, fresh []publication.Binding) error
+	AddBindings(ctx context.Context, bindings []port.Binding) error
+	RemoveBindings(ctx context.Context, bindings []port.Binding) error
+	ReplaceBindings(ctx context.Context, gone, fresh []port.Binding) error
 }
 
 // ChangeLock serializes changes and reconciles the firewall with the store.
@@ -52,13 +53,13 @@ type Conntrack interface {
 // Ports binds host ports and inspects their use.
 type Ports interface {
 	// Bind reserves a port until the result is closed.
-	Bind(proto publication.Protocol, at netip.AddrPort) (io.Closer, error)
+	Bind(proto port.Protocol, at netip.AddrPort) (io.Closer, error)
 	// Dynamic returns the ephemeral port range. With an error, it returns the default range.
 	Dynamic() (hostport.EphemeralPorts, error)
 	// Process returns the process that uses a port; ok is false if it cannot be found.
-	Process(proto publication.Protocol, at netip.AddrPort) (who string, ok bool)
+	Process(proto port.Protocol, at netip.AddrPort) (who string, ok bool)
 	// InUse returns a port of the range that another process listens on.
-	InUse(proto publication.Protocol, ip netip.Addr, ports hostport.Range) (port uint16, taken bool)
+	InUse(proto port.Protocol, ip netip.Addr, ports port.Range) (port uint16, taken bool)
 	// IPv6 reports whether the host supports IPv6.
 	IPv6() bool
 }
@@ -66,12 +67,12 @@ type Ports interface {
 // Publisher publishes and releases the ports of containers. It is safe for concurrent use.
 type Publisher struct {
 	// OnPublished receives newly published bindings. It must not block. It can be nil.
-	OnPublished func([]publication.Binding)
+	OnPublished func([]port.Binding)
 	// Relay receives the bindings of an owner that must also accept connections on IPv6. It can be
 	// nil.
-	Relay func(owner string, bindings []publication.Binding)
+	Relay func(owner string, bindings []port.Binding)
 	// CheckAllowed can reject new bindings. It can be nil.
-	CheckAllowed func(context.Context, []publication.Binding) error
+	CheckAllowed func(context.Context, []port.Binding) error
 
 	store    Store
 	firewall Firewall
@@ -117,7 +118,7 @@ func (p *Publisher) List(context.Context) ([]*publication.Publication, error) {
 }
 
 // Publish publishes all requested ports and addresses of an owner, or none.
-func (p *Publisher) Publish(ctx context.Context, want *publication.Publication) ([]publication.Binding, error) {
+func (p *Publisher) Publish(ctx context.Context, want *publication.Publication) ([]port.Binding, error) {
 	plan, err := p.plan(want)
 	if err != nil {
 		return nil, err
@@ -154,7 +155,7 @@ func (p *Publisher) plan(want *publication.Publication) ([]publication.PortReque
 }
 
 func (p *Publisher) publish(ctx context.Context, want *publication.Publication,
-	plan []publication.PortRequest) ([]publication.Binding, error) {
+	plan []publication.PortRequest) ([]port.Binding, error) {
 	r, err := p.reserve(want, plan, nil)
 	if err != nil {
 		return nil, err
@@ -162,7 +163,7 @@ func (p *Publisher) publish(ctx context.Context, want *publication.Publication,
 
 	done := *want
 	done.Bindings = r.bindings
-	publication.Sort(done.Bindings)
+	port.Sort(done.Bindings)
 	if err := errors.Join(p.permitted(ctx, r.bindings),
 		p.cutting.awaitConflicting(ctx, p.store.FirewallBindings(&done))); err != nil {
 		return nil, errors.Join(err, r.undo())
@@ -182,20 +183,20 @@ func (p *Publisher) publish(ctx context.Context, want *publication.Publication,
 	return done.Bindings, nil
 }
 
-func (p *Publisher) permitted(ctx context.Context, fresh []publication.Binding) error {
+func (p *Publisher) permitted(ctx context.Context, fresh []port.Binding) error {
 	if p.CheckAllowed == nil || len(fresh) == 0 {
 		return nil
 	}
 	return p.CheckAllowed(ctx, fresh)
 }
 
-func (p *Publisher) relay(owner string, bindings []publication.Binding) {
+func (p *Publisher) relay(owner string, bindings []port.Binding) {
 	if p.Relay != nil {
 		p.Relay(owner, bindings)
 	}
 }
 
-func (p *Publisher) notifyPublished(fresh []publication.Binding) {
+func (p *Publisher) notifyPublished(fresh []port.Binding) {
 	if p.OnPublished != nil && len(fresh) > 0 {
 		p.OnPublished(fresh)
 	}

@@ -13,8 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fairlead/fairlead/agent/sources"
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/natagent/internal/conntrack"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostport"
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
@@ -24,7 +24,7 @@ import (
 
 // kernel implements Firewall, ChangeLock, Conntrack and Ports, with configurable errors.
 type kernel struct {
-	elements map[publication.Binding]bool
+	elements map[port.Binding]bool
 	bound    map[string]bool
 	cuts     atomic.Int64
 	mu       sync.Mutex
@@ -41,10 +41,10 @@ type kernel struct {
 }
 
 func newKernel() *kernel {
-	return &kernel{elements: map[publication.Binding]bool{}, bound: map[string]bool{}, failHold: map[string]error{}}
+	return &kernel{elements: map[port.Binding]bool{}, bound: map[string]bool{}, failHold: map[string]error{}}
 }
 
-func (k *kernel) AddBindings(_ context.Context, b []publication.Binding) error {
+func (k *kernel) AddBindings(_ context.Context, b []port.Binding) error {
 	if k.failPublish != nil {
 		return k.failPublish
 	}
@@ -54,7 +54,7 @@ func (k *kernel) AddBindings(_ context.Context, b []publication.Binding) error {
 	return nil
 }
 
-func (k *kernel) RemoveBindings(_ context.Context, b []publication.Binding) error {
+func (k *kernel) RemoveBindings(_ context.Context, b []port.Binding) error {
 	if k.failWithdraw != nil {
 		return k.failWithdraw
 	}
@@ -64,7 +64,7 @@ func (k *kernel) RemoveBindings(_ context.Context, b []publication.Binding) erro
 	return nil
 }
 
-func (k *kernel) ReplaceBindings(ctx context.Context, gone, fresh []publication.Binding) error {
+func (k *kernel) ReplaceBindings(ctx context.Context, gone, fresh []port.Binding) error {
 	if k.failPublish != nil {
 		return k.failPublish
 	}
@@ -97,12 +97,12 @@ func (k *kernel) takeDeleted() []conntrack.Selector {
 
 func (k *kernel) Drain(context.Context, []netip.Addr) (int, error) { return 0, nil }
 
-type port struct {
+type portSocket struct {
 	k   *kernel
 	key string
 }
 
-func (p port) Close() error {
+func (p portSocket) Close() error {
 	if !p.k.bound[p.key] {
 		return errors.New(p.key + " closed twice")
 	}
@@ -110,7 +110,7 @@ func (p port) Close() error {
 	return nil
 }
 
-func (k *kernel) Bind(proto publication.Protocol, at netip.AddrPort) (io.Closer, error) {
+func (k *kernel) Bind(proto port.Protocol, at netip.AddrPort) (io.Closer, error) {
 	key := fmt.Sprintf("%s/%s", at, proto)
 	if err := k.failHold[key]; err != nil {
 		return nil, err
@@ -119,19 +119,19 @@ func (k *kernel) Bind(proto publication.Protocol, at netip.AddrPort) (io.Closer,
 		return nil, syscall.EADDRINUSE
 	}
 	k.bound[key] = true
-	return port{k, key}, nil
+	return portSocket{k, key}, nil
 }
 
 func (k *kernel) Dynamic() (hostport.EphemeralPorts, error) {
 	return hostport.ParseDynamic("40000 40009", "")
 }
-func (k *kernel) Process(publication.Protocol, netip.AddrPort) (string, bool) {
+func (k *kernel) Process(port.Protocol, netip.AddrPort) (string, bool) {
 	return "nginx, pid 123", true
 }
 func (k *kernel) IPv6() bool { return true }
 
-func (k *kernel) InUse(_ publication.Protocol, _ netip.Addr, r hostport.Range) (uint16, bool) {
-	return k.listens, r.Contains(k.listens)
+func (k *kernel) InUse(_ port.Protocol, _ netip.Addr, r port.Range) (uint16, bool) {
+	return k.listens, r.Has(k.listens)
 }
 
 func setUp(t *testing.T) (*publish.Publisher, *kernel, *store.Store) {
@@ -148,8 +148,8 @@ func setUp(t *testing.T) (*publish.Publisher, *kernel, *store.Store) {
 func request() *publication.Publication {
 	return &publication.Publication{Owner: fmt.Sprintf("%064x", 7), OwnerName: "web",
 		IPv4: netip.MustParseAddr("10.0.0.2"), IPv6: netip.MustParseAddr("fd00::2"),
-		Mappings: []publication.Mapping{{Protocol: "tcp", HostPort: 8080, ContainerPort: 80},
-			{Protocol: "udp", ContainerPort: 53}}}
+		Mappings: []port.Mapping{{Protocol: "tcp", Host: port.Single(8080), Container: port.Single(80)},
+			{Protocol: "udp", Container: port.Single(53)}}}
 }
 
 // nothing checks that no part of a publication is left.
@@ -280,10 +280,10 @@ func TestPublishKeepsConntrackDuringDeletion(t *testing.T) {
 	ctx := context.Background()
 	began := make(chan struct{}, 9)
 	k.began, k.walk = began, make(chan struct{})
-	web := func(sources sources.Set) *publication.Publication {
+	web := func(sources port.Sources) *publication.Publication {
 		m := fixed("", 8081)
 		m.Sources = sources
-		return asks(1, "web", []publication.Mapping{fixed("", 8080), m})
+		return asks(1, "web", []port.Mapping{fixed("", 8080), m})
 	}
 
 	publish := func(ctx context.Context, want *publication.Publication) {
@@ -305,7 +305,7 @@ func TestPublishKeepsConntrackDuringDeletion(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	publish(ctx, asks(2, "other", []publication.Mapping{fixed("", 8082)}))
+	publish(ctx, asks(2, "other", []port.Mapping{fixed("", 8082)}))
 	<-began
 	short, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
 	defer cancel()

@@ -20,7 +20,7 @@ func (p *Publisher) loadPublished(known *publication.Publication) {
 		if b.IsRange() || b.IsAddress() || b.Direct() {
 			continue
 		}
-		p.unheld[holdKey{b.Protocol, b.Host()}] = portOwner{owner: known.Owner, name: nameOf(known)}
+		p.unheld[holdKey{b.Protocol, b.HostPort()}] = portOwner{owner: known.Owner, name: nameOf(known)}
 	}
 }
 
@@ -69,7 +69,7 @@ func (p *Publisher) closePorts(gone *publication.Publication) error {
 	p.relay(gone.Owner, nil)
 	p.removeFromAllocator(gone)
 	for _, b := range gone.Bindings {
-		delete(p.unheld, holdKey{b.Protocol, b.Host()})
+		delete(p.unheld, holdKey{b.Protocol, b.HostPort()})
 	}
 	return errors.Join(errs...)
 }

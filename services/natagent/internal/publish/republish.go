@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 
+	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
@@ -13,7 +14,7 @@ import (
 // connections, changed ones are never closed in between, and on error the former publication stays.
 // With keepOpen, TCP and SCTP connections to former targets stay, too. UDP clients would not notice
 // the change, so their entries are deleted.
-func (p *Publisher) Republish(ctx context.Context, want *publication.Publication, keepOpen bool) ([]publication.Binding,
+func (p *Publisher) Republish(ctx context.Context, want *publication.Publication, keepOpen bool) ([]port.Binding,
 	error) {
 	plan, err := p.plan(want)
 	if err != nil {
@@ -45,7 +46,7 @@ func (p *Publisher) Republish(ctx context.Context, want *publication.Publication
 	was, is := nameless(p.store.FirewallBindings(had)), nameless(p.store.FirewallBindings(done))
 	gone := without(was, is)
 	if keepOpen {
-		gone = slices.DeleteFunc(gone, func(b publication.Binding) bool { return b.Protocol != publication.UDP })
+		gone = slices.DeleteFunc(gone, func(b port.Binding) bool { return b.Protocol != port.UDP })
 	}
 
 	p.cutting.begin(ctx, gone, without(is, was))
@@ -53,7 +54,7 @@ func (p *Publisher) Republish(ctx context.Context, want *publication.Publication
 }
 
 // nameless returns the bindings without the owner's name, which is irrelevant for connections.
-func nameless(all []publication.Binding) []publication.Binding {
+func nameless(all []port.Binding) []port.Binding {
 	out := slices.Clone(all)
 	for i := range out {
 		out[i].OwnerName = ""
@@ -78,7 +79,7 @@ func (p *Publisher) replace(ctx context.Context, had, want *publication.Publicat
 
 	done := *want
 	done.Bindings = r.bindings
-	publication.Sort(done.Bindings)
+	port.Sort(done.Bindings)
 	fresh := without(done.Bindings, had.Bindings)
 	if err = errors.Join(p.permitted(ctx, fresh), p.cutting.awaitConflicting(ctx, fresh)); err == nil {
 		err = p.applyReplacement(ctx, had, &done)
@@ -151,7 +152,7 @@ func (p *Publisher) closeReleased(had, done *publication.Publication, r *reserva
 
 	wanted := map[holdKey]bool{}
 	for _, b := range done.Bindings {
-		wanted[holdKey{b.Protocol, b.Host()}] = true
+		wanted[holdKey{b.Protocol, b.HostPort()}] = true
 	}
 
 	for key, of := range p.unheld {
@@ -167,7 +168,7 @@ func (p *Publisher) closeReleased(had, done *publication.Publication, r *reserva
 func (p *Publisher) removeFromAllocator(known *publication.Publication) {
 	p.ledger.GiveWide(known.Owner)
 	for _, b := range known.Bindings {
-		p.ledger.Remove(known.Owner, b.Protocol, b.HostIP, b.HostPort)
+		p.ledger.Remove(known.Owner, b.Protocol, b.HostIP, b.Host.First)
 	}
 }
 
@@ -181,17 +182,17 @@ func (p *Publisher) addToAllocator(known *publication.Publication) {
 			p.ledger.TakeWide(known.Owner, nameOf(known), b)
 			continue
 		}
-		p.ledger.Add(known.Owner, nameOf(known), b.Protocol, b.HostIP, b.HostPort)
+		p.ledger.Add(known.Owner, nameOf(known), b.Protocol, b.HostIP, b.Host.First)
 	}
 }
 
 // without returns the bindings of all that are not in some.
-func without(all, some []publication.Binding) []publication.Binding {
-	in := make(map[publication.Binding]bool, len(some))
+func without(all, some []port.Binding) []port.Binding {
+	in := make(map[port.Binding]bool, len(some))
 	for _, b := range some {
 		in[b] = true
 	}
-	var out []publication.Binding
+	var out []port.Binding
 	for _, b := range all {
 		if !in[b] {
 			out = append(out, b)

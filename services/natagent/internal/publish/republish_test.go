@@ -14,11 +14,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/fairlead/fairlead/proto/fault"
-	"github.com/fairlead/fairlead/services/natagent/internal/publication"
+	"github.com/fairlead/fairlead/proto/port"
 )
 
-func fixed(hostIP string, host uint32) publication.Mapping {
-	return publication.Mapping{Protocol: publication.TCP, HostIP: hostIP, HostPort: host, ContainerPort: 80}
+func fixed(hostIP string, host uint16) port.Mapping {
+	return port.Mapping{Protocol: port.TCP, HostIP: address(hostIP), Host: port.Single(host),
+		Container: port.Single(80)}
 }
 
 // snapshot returns the port sockets and the firewall's bindings.
@@ -34,13 +35,13 @@ func snapshot(k *kernel) []string {
 func TestRepublishReleasesOnlyRemoved(t *testing.T) {
 	ctx := context.Background()
 	p, k, st := setUp(t)
-	if _, err := p.Publish(ctx, asks(1, "web", []publication.Mapping{fixed("", 8080), fixed("", 8081)})); err != nil {
+	if _, err := p.Publish(ctx, asks(1, "web", []port.Mapping{fixed("", 8080), fixed("", 8081)})); err != nil {
 		t.Fatal(err)
 	}
 
 	k.failHold["0.0.0.0:8080/tcp"] = errors.New("the unchanged port was bound again")
 	cuts := k.cuts.Load()
-	got, err := p.Republish(ctx, asks(1, "web", []publication.Mapping{fixed("", 8080), fixed("", 8082)}), false)
+	got, err := p.Republish(ctx, asks(1, "web", []port.Mapping{fixed("", 8080), fixed("", 8082)}), false)
 	if err != nil || len(got) != 2 {
 		t.Fatalf("got %v, %v", got, err)
 	}
@@ -56,7 +57,7 @@ func TestRepublishReleasesOnlyRemoved(t *testing.T) {
 	if n := k.cuts.Load() - cuts; n != 1 {
 		t.Errorf("got %d deletions, want 1", n)
 	}
-	if _, err := p.Publish(ctx, asks(2, "other", []publication.Mapping{fixed("", 8081)})); err != nil {
+	if _, err := p.Publish(ctx, asks(2, "other", []port.Mapping{fixed("", 8081)})); err != nil {
 		t.Errorf("publish the released port: %v", err)
 	}
 	if _, err := p.Republish(ctx, asks(1, "web", nil), false); err != nil {
@@ -73,7 +74,7 @@ func TestDirectAccessLastsAsLongAsBindings(t *testing.T) {
 	ctx := context.Background()
 	p, k, st := setUp(t)
 	st.DirectRouting = true
-	got, err := p.Publish(ctx, asks(1, "web", []publication.Mapping{fixed("", 8080), fixed("", 8081),
+	got, err := p.Publish(ctx, asks(1, "web", []port.Mapping{fixed("", 8080), fixed("", 8081),
 		fixed("127.0.0.1", 8082)}))
 
 	if err != nil || len(got) != 3 {
@@ -82,13 +83,13 @@ func TestDirectAccessLastsAsLongAsBindings(t *testing.T) {
 
 	const own = "port 10.0.0.2:80/tcp to 10.0.0.2:80"
 	for i, step := range []struct {
-		mappings []publication.Mapping
+		mappings []port.Mapping
 		open     bool
 		cuts     int32
 	}{
-		{[]publication.Mapping{fixed("", 8081), fixed("127.0.0.1", 8082)}, true, 1},
-		{[]publication.Mapping{fixed("127.0.0.1", 8082)}, false, 2}, // the host port and the container port
-		{[]publication.Mapping{fixed("", 8081)}, true, 1},
+		{[]port.Mapping{fixed("", 8081), fixed("127.0.0.1", 8082)}, true, 1},
+		{[]port.Mapping{fixed("127.0.0.1", 8082)}, false, 2}, // the host port and the container port
+		{[]port.Mapping{fixed("", 8081)}, true, 1},
 	} {
 		cuts := k.cuts.Load()
 		got, err := p.Republish(ctx, asks(1, "web", step.mappings), false)
@@ -146,11 +147,11 @@ func TestRepublishErrorKeepsFormer(t *testing.T) {
 				t.Errorf("got %+v stored, want the former bindings", stored)
 			}
 			k.failHold, k.failPublish, k.failRepair, k.listens = map[string]error{}, nil, nil, 0
-			_, err = p.Publish(ctx, asks(2, "other", []publication.Mapping{fixed("10.1.0.9", 3500)}))
+			_, err = p.Publish(ctx, asks(2, "other", []port.Mapping{fixed("10.1.0.9", 3500)}))
 			if tcp := fault.Is(err, fault.Busy); tcp {
 				t.Errorf("TCP port within a UDP range: %v", err)
 			}
-			if _, err := p.Publish(ctx, asks(3, "third", []publication.Mapping{fixed("", 8081)})); !fault.Is(err,
+			if _, err := p.Publish(ctx, asks(3, "third", []port.Mapping{fixed("", 8081)})); !fault.Is(err,
 				fault.Busy) {
 				t.Errorf("publish a port of the former publication: got %v, want busy", err)
 			}
@@ -161,12 +162,12 @@ func TestRepublishErrorKeepsFormer(t *testing.T) {
 func TestRepublishNarrowsToOneAddress(t *testing.T) {
 	ctx := context.Background()
 	p, k, _ := setUp(t)
-	if _, err := p.Publish(ctx, asks(1, "web", []publication.Mapping{fixed("", 8080)})); err != nil {
+	if _, err := p.Publish(ctx, asks(1, "web", []port.Mapping{fixed("", 8080)})); err != nil {
 		t.Fatal(err)
 	}
 
 	k.exclusive = true
-	if _, err := p.Republish(ctx, asks(1, "web", []publication.Mapping{fixed("10.1.0.1", 8080)}), false); err != nil {
+	if _, err := p.Republish(ctx, asks(1, "web", []port.Mapping{fixed("10.1.0.1", 8080)}), false); err != nil {
 		t.Fatal(err)
 	}
 
@@ -184,8 +185,8 @@ func TestRepublishKeepsConnectionsOnMove(t *testing.T) {
 		ctx := context.Background()
 		p, k, _ := setUp(t)
 		udp := fixed("10.1.0.1", 8080)
-		udp.Protocol = publication.UDP
-		ask := asks(1, "web", []publication.Mapping{fixed("10.1.0.1", 8080), udp})
+		udp.Protocol = port.UDP
+		ask := asks(1, "web", []port.Mapping{fixed("10.1.0.1", 8080), udp})
 		if _, err := p.Publish(ctx, ask); err != nil {
 			t.Fatal(err)
 		}

@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostport"
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
@@ -20,7 +21,7 @@ type held struct {
 }
 
 type holdKey struct {
-	proto publication.Protocol
+	proto port.Protocol
 	at    netip.AddrPort
 }
 
@@ -30,7 +31,7 @@ type reservation struct {
 	want     *publication.Publication
 	dynamic  *hostport.EphemeralPorts // read on first use
 	held     []held
-	bindings []publication.Binding
+	bindings []port.Binding
 	own      map[holdKey]io.Closer // port sockets that the owner already has
 }
 
@@ -40,7 +41,7 @@ func (p *Publisher) reserve(want *publication.Publication, plan []publication.Po
 	r := &reservation{p: p, want: want, own: own}
 	for _, w := range plan {
 		if w.Direct {
-			r.bindings = append(r.bindings, w.Bindings(want, w.First)...)
+			r.bindings = append(r.bindings, w.Bindings(want, w.Host.First)...)
 			continue
 		}
 		if w.Range || w.Whole() {
@@ -76,7 +77,7 @@ func (r *reservation) undo() error {
 // take allocates one host port on all addresses of a request.
 func (r *reservation) take(w publication.PortRequest) (uint16, error) {
 	if w.Fixed() {
-		return w.First, r.takeFixed(w)
+		return w.Host.First, r.takeFixed(w)
 	}
 
 	for port := range r.candidates(w) {
@@ -91,8 +92,8 @@ func (r *reservation) take(w publication.PortRequest) (uint16, error) {
 
 	ip := w.HostIPs[0]
 	subject := fmt.Sprintf("%s of %s", w.Protocol, ip)
-	if w.First != 0 {
-		subject = fmt.Sprintf("ports %d-%d/%s of %s", w.First, w.Last, w.Protocol, ip)
+	if !w.Host.IsZero() {
+		subject = fmt.Sprintf("ports %d-%d/%s of %s", w.Host.First, w.Host.Last, w.Protocol, ip)
 	}
 
 	return 0, fault.New(fault.Exhausted, subject, "all ports are allocated", fault.WithField("publish"),
@@ -101,20 +102,20 @@ func (r *reservation) take(w publication.PortRequest) (uint16, error) {
 
 func (r *reservation) takeFixed(w publication.PortRequest) error {
 	for _, ip := range w.HostIPs {
-		if h, taken := r.p.ledger.HolderOf(w.Protocol, ip, w.First); taken {
-			return allocated(w.Protocol, ip, w.First, h)
+		if h, taken := r.p.ledger.HolderOf(w.Protocol, ip, w.Host.First); taken {
+			return allocated(w.Protocol, ip, w.Host.First, h)
 		}
 	}
-	if err := r.bind(w, w.First); err != nil {
-		return r.p.refused(w, w.First, err)
+	if err := r.bind(w, w.Host.First); err != nil {
+		return r.p.refused(w, w.Host.First, err)
 	}
 	return nil
 }
 
 // candidates returns the ports to try for a request that is not fixed.
 func (r *reservation) candidates(w publication.PortRequest) iter.Seq[uint16] {
-	if w.First != 0 {
-		return r.p.ledger.Free(w.Protocol, w.HostIPs, hostport.Range{First: w.First, Last: w.Last})
+	if !w.Host.IsZero() {
+		return r.p.ledger.Free(w.Protocol, w.HostIPs, w.Host)
 	}
 
 	if r.dynamic == nil {
@@ -193,7 +194,7 @@ func (r *reservation) hold(key holdKey) (io.Closer, error) {
 
 	for had := range r.own {
 		if had.proto == key.proto && had.at.Port() == key.at.Port() &&
-			publication.Overlap(had.at.Addr(), key.at.Addr()) {
+			port.Overlap(had.at.Addr(), key.at.Addr()) {
 			return deferredPort{}, nil
 		}
 	}

@@ -5,7 +5,7 @@ import (
 	"net/netip"
 
 	"github.com/fairlead/fairlead/proto/fault"
-	"github.com/fairlead/fairlead/services/natagent/internal/hostport"
+	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
@@ -14,7 +14,7 @@ import (
 // A process that binds such a port later gets no error, but no connections either: DNAT comes
 // first.
 func (r *reservation) takeRange(w publication.PortRequest) error {
-	for _, b := range w.Bindings(r.want, w.First) {
+	for _, b := range w.Bindings(r.want, w.Host.First) {
 		free := r.freeRange
 		if b.IsAddress() {
 			free = r.freeAddress
@@ -30,22 +30,21 @@ func (r *reservation) takeRange(w publication.PortRequest) error {
 }
 
 // freeRange checks that no container and no process uses a port of the range.
-func (r *reservation) freeRange(w publication.PortRequest, b publication.Binding) error {
-	ports := hostport.Range{First: b.HostPort, Last: b.LastPort()}
-	if h, port, taken := r.p.ledger.HolderOfRange(b.Protocol, b.HostIP, ports); taken {
-		return allocated(b.Protocol, b.HostIP, port, h)
+func (r *reservation) freeRange(w publication.PortRequest, b port.Binding) error {
+	if h, number, taken := r.p.ledger.HolderOfRange(b.Protocol, b.HostIP, b.Host); taken {
+		return allocated(b.Protocol, b.HostIP, number, h)
 	}
 	if err := r.isHosts(w, b); err != nil {
 		return err
 	}
-	if port, taken := r.p.ports.InUse(b.Protocol, b.HostIP, ports); taken {
-		return r.p.inUse(b.Protocol, netip.AddrPortFrom(b.HostIP, port))
+	if number, taken := r.p.ports.InUse(b.Protocol, b.HostIP, b.Host); taken {
+		return r.p.inUse(b.Protocol, netip.AddrPortFrom(b.HostIP, number))
 	}
 	return nil
 }
 
 // freeAddress checks that an address is assigned to the host and not published by another owner.
-func (r *reservation) freeAddress(w publication.PortRequest, b publication.Binding) error {
+func (r *reservation) freeAddress(w publication.PortRequest, b port.Binding) error {
 	if h, taken := r.p.ledger.HolderOfAddress(b.HostIP); taken && h.Owner != r.want.Owner {
 		return fault.New(fault.Busy, b.Subject(),
 			fmt.Sprintf("is already published, at least partly (held by container %s)", h.Name),
@@ -56,14 +55,14 @@ func (r *reservation) freeAddress(w publication.PortRequest, b publication.Bindi
 }
 
 // isHosts checks that the host has an address, by binding an ephemeral port of it.
-func (r *reservation) isHosts(w publication.PortRequest, b publication.Binding) error {
+func (r *reservation) isHosts(w publication.PortRequest, b port.Binding) error {
 	proto := b.Protocol
 	if b.IsAddress() {
-		proto = publication.UDP
+		proto = port.UDP
 	}
-	port, err := r.p.ports.Bind(proto, netip.AddrPortFrom(b.HostIP, 0))
+	socket, err := r.p.ports.Bind(proto, netip.AddrPortFrom(b.HostIP, 0))
 	if err != nil {
-		return r.p.refused(w, w.First, err)
+		return r.p.refused(w, w.Host.First, err)
 	}
-	return port.Close()
+	return socket.Close()
 }

@@ -9,20 +9,29 @@ import (
 	"testing"
 
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
 // asks returns a publication of the numbered owner.
-func asks(owner int, name string, mappings []publication.Mapping,
-	addresses ...publication.Address) *publication.Publication {
+func asks(owner int, name string, mappings []port.Mapping,
+	addresses ...port.Address) *publication.Publication {
 	return &publication.Publication{Owner: fmt.Sprintf("%064x", owner), OwnerName: name,
 		IPv4:     netip.MustParseAddr("10.0.0.2"),
 		Mappings: mappings, Addresses: addresses}
 }
 
-func ports(hostIP string, first, last uint32) []publication.Mapping {
-	return []publication.Mapping{{Protocol: publication.UDP, HostIP: hostIP, HostPort: first, HostPortEnd: last,
-		ContainerPort: first, ContainerPortEnd: last}}
+func ports(hostIP string, first, last uint16) []port.Mapping {
+	r := port.Range{First: first, Last: last}
+	return []port.Mapping{{Protocol: port.UDP, HostIP: address(hostIP), Host: r, Container: r}}
+}
+
+// address parses an address; empty means none.
+func address(text string) netip.Addr {
+	if text == "" {
+		return netip.Addr{}
+	}
+	return netip.MustParseAddr(text)
 }
 
 func TestLongRangeBindsNoSocket(t *testing.T) {
@@ -31,7 +40,7 @@ func TestLongRangeBindsNoSocket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(got) != 1 || got[0].HostPort != 10000 || got[0].LastPort() != 60000 || len(k.bound) != 0 {
+	if len(got) != 1 || got[0].Host.First != 10000 || got[0].Host.Last != 60000 || len(k.bound) != 0 {
 		t.Errorf("got %+v and %d sockets", got, len(k.bound))
 	}
 	if err := p.Release(context.Background(), fmt.Sprintf("%064x", 1)); err != nil {
@@ -45,7 +54,7 @@ func TestLongRangeBindsNoSocket(t *testing.T) {
 }
 
 func TestConflictNamesContainer(t *testing.T) {
-	whole := func(ip string) publication.Address { return publication.Address{HostIP: ip} }
+	whole := func(ip string) port.Address { return port.Address{HostIP: address(ip)} }
 	for _, row := range []struct {
 		name         string
 		first, asked *publication.Publication
@@ -119,7 +128,7 @@ func TestUnassignedAddressIsRejected(t *testing.T) {
 	p, k, st := setUp(t)
 	k.failHold["10.9.9.9:0/udp"] = syscall.EADDRNOTAVAIL
 	_, err := p.Publish(context.Background(), asks(1, "mail", ports("", 1000, 2000),
-		publication.Address{HostIP: "10.9.9.9"}))
+		port.Address{HostIP: address("10.9.9.9")}))
 
 	if !fault.Is(err, fault.Invalid) || !strings.HasPrefix(err.Error(),
 		"address 10.9.9.9: is not assigned to this host; ") {

@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/natagent/internal/conntrack"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
-	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 	"github.com/fairlead/fairlead/services/natagent/internal/reconcile"
 )
 
@@ -40,7 +40,7 @@ func (f *fake) Sync(context.Context, firewall.State) (firewall.Change, error) {
 	case err := <-f.answers:
 		return firewall.Change{}, err
 	default:
-		return firewall.Change{Removed: []publication.Binding{{Protocol: publication.UDP}}}, nil
+		return firewall.Change{Removed: []port.Binding{{Protocol: port.UDP}}}, nil
 	}
 }
 

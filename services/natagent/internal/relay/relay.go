@@ -16,8 +16,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
-	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
 // Limits of resources.
@@ -35,12 +35,12 @@ type Relays struct {
 	slots chan struct{} // one per open connection
 
 	mu     sync.Mutex
-	ports  map[uint16]*port
+	ports  map[uint16]*relay
 	owners map[string]map[uint16]bool // the ports of each owner
 }
 
-// port is a host port with a relay.
-type port struct {
+// relay is a host port with a relay.
+type relay struct {
 	owner    string
 	target   netip.AddrPort
 	listener net.Listener
@@ -50,24 +50,24 @@ type port struct {
 
 // New returns an empty set of relays.
 func New(ns hostns.NS, log *slog.Logger) *Relays {
-	return &Relays{ns: ns, log: log, slots: make(chan struct{}, maxConnections), ports: map[uint16]*port{},
+	return &Relays{ns: ns, log: log, slots: make(chan struct{}, maxConnections), ports: map[uint16]*relay{},
 		owners: map[string]map[uint16]bool{}}
 }
 
 // wanted returns the ports to relay with their targets: those on all IPv4 addresses without allowed
 // sources.
-func wanted(bindings []publication.Binding) map[uint16]netip.AddrPort {
+func wanted(bindings []port.Binding) map[uint16]netip.AddrPort {
 	out := map[uint16]netip.AddrPort{}
 	for _, b := range bindings {
-		if b.Protocol == publication.TCP && b.HostIP == netip.IPv4Unspecified() && !b.IsRange() && !b.Direct() &&
+		if b.Protocol == port.TCP && b.HostIP == netip.IPv4Unspecified() && !b.IsRange() && !b.Direct() &&
 			b.Sources == "" {
-			out[b.HostPort] = b.Target()
+			out[b.Host.First] = b.Target()
 		}
 	}
 
 	for _, b := range bindings {
-		if b.Protocol == publication.TCP && b.HostIP.Is6() && !b.Direct() {
-			delete(out, b.HostPort)
+		if b.Protocol == port.TCP && b.HostIP.Is6() && !b.Direct() {
+			delete(out, b.Host.First)
 		}
 	}
 
@@ -75,7 +75,7 @@ func wanted(bindings []publication.Binding) map[uint16]netip.AddrPort {
 }
 
 // Set replaces the relays of an owner.
-func (r *Relays) Set(owner string, bindings []publication.Binding) {
+func (r *Relays) Set(owner string, bindings []port.Binding) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	want := wanted(bindings)
@@ -128,7 +128,7 @@ func (r *Relays) drop(number uint16) {
 
 func (r *Relays) open(owner string, number uint16, target netip.AddrPort) {
 	at := netip.AddrPortFrom(netip.IPv6Unspecified(), number).String()
-	p := &port{owner: owner, target: target}
+	p := &relay{owner: owner, target: target}
 	err := r.ns.Do(func() (err error) {
 		p.listener, err = net.Listen("tcp6", at)
 		return err
@@ -151,7 +151,7 @@ func (r *Relays) open(owner string, number uint16, target netip.AddrPort) {
 }
 
 // serve accepts connections until the port is closed.
-func (r *Relays) serve(ctx context.Context, p *port) {
+func (r *Relays) serve(ctx context.Context, p *relay) {
 	for {
 		c, err := p.listener.Accept()
 		if err != nil {

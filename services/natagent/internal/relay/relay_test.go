@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/agent/test/testns"
+	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
-	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 	"github.com/fairlead/fairlead/services/natagent/internal/relay"
 )
 
@@ -42,17 +42,17 @@ func world(t *testing.T) (*testns.NS, *relay.Relays) {
 	return host, r
 }
 
-func binding(ip string, port uint16) publication.Binding {
-	return publication.Binding{Protocol: publication.TCP, HostIP: netip.MustParseAddr(ip), HostPort: port,
-		ContainerIP: netip.MustParseAddr("10.9.0.2"), ContainerPort: 80}
+func binding(ip string, number uint16) port.Binding {
+	return port.Binding{Protocol: port.TCP, HostIP: netip.MustParseAddr(ip), Host: port.Single(number),
+		ContainerIP: netip.MustParseAddr("10.9.0.2"), Container: port.Single(80)}
 }
 
 func dial(host *testns.NS, to string) (net.Conn, error) { return host.Dial("tcp6", to, 5*time.Second) }
 
 func TestRelayLastsUntilRelease(t *testing.T) {
 	host, r := world(t)
-	r.Set("a", []publication.Binding{binding("0.0.0.0", 8888)})
-	r.Set("a", []publication.Binding{binding("0.0.0.0", 8888)})
+	r.Set("a", []port.Binding{binding("0.0.0.0", 8888)})
+	r.Set("a", []port.Binding{binding("0.0.0.0", 8888)})
 	c, err := dial(host, "[::1]:8888")
 	if err != nil {
 		t.Fatal(err)
@@ -85,7 +85,7 @@ func TestRelayLastsUntilRelease(t *testing.T) {
 
 func TestRestrictedPortsAreNotRelayed(t *testing.T) {
 	host, r := world(t)
-	for name, row := range map[string][]publication.Binding{
+	for name, row := range map[string][]port.Binding{
 		"one address": {binding("127.0.0.1", 8881)}, "some sources": {limited(binding("0.0.0.0", 8881))},
 		"IPv6 has another binding": {binding("0.0.0.0", 8881), binding("::1", 8881)},
 		"range":                    {run(binding("0.0.0.0", 8881))},
@@ -98,15 +98,15 @@ func TestRestrictedPortsAreNotRelayed(t *testing.T) {
 	}
 }
 
-func limited(b publication.Binding) publication.Binding { b.Sources = "10.0.0.0/8"; return b }
-func run(b publication.Binding) publication.Binding     { b.HostPortEnd = 8990; return b }
-func udp(b publication.Binding) publication.Binding     { b.Protocol = publication.UDP; return b }
+func limited(b port.Binding) port.Binding { b.Sources = "10.0.0.0/8"; return b }
+func run(b port.Binding) port.Binding     { b.Host.Last = 8990; return b }
+func udp(b port.Binding) port.Binding     { b.Protocol = port.UDP; return b }
 
 func TestRelayYieldsPort(t *testing.T) {
 	host, r := world(t)
 	other := host.Listen("tcp6", "[::]:8882")
 	defer func() { _ = other.Close() }()
-	r.Set("a", []publication.Binding{binding("0.0.0.0", 8882), binding("0.0.0.0", 8883)})
+	r.Set("a", []port.Binding{binding("0.0.0.0", 8882), binding("0.0.0.0", 8883)})
 	if r.Yield(8882) || !r.Yield(8883) || r.Yield(8883) {
 		t.Error("got a relay on a port in use, or none on a free port")
 	}
@@ -117,8 +117,8 @@ func TestRelayYieldsPort(t *testing.T) {
 func TestRelayResetsClientWithoutServer(t *testing.T) {
 	host, r := world(t)
 	dead := binding("0.0.0.0", 8884)
-	dead.ContainerPort = 81
-	r.Set("a", []publication.Binding{dead})
+	dead.Container = port.Single(81)
+	r.Set("a", []port.Binding{dead})
 	c, err := dial(host, "[::1]:8884")
 	if errors.Is(err, syscall.ECONNRESET) {
 		return // before the client was connected

@@ -2,6 +2,7 @@ package store
 
 import (
 	"github.com/fairlead/fairlead/agent/state"
+	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
@@ -21,7 +22,7 @@ func (s *Store) Publication(owner string) (*publication.Publication, bool) {
 func (s *Store) Publications() []*publication.Publication { return collect(s.publications, s.db) }
 
 // FirewallBindings returns the bindings of p as the firewall has them.
-func (s *Store) FirewallBindings(p *publication.Publication) []publication.Binding {
+func (s *Store) FirewallBindings(p *publication.Publication) []port.Binding {
 	if s.DirectRouting {
 		return p.WithDirect()
 	}

@@ -25,6 +25,7 @@ func Open(dir string) (*Store, error) { return OpenAs(dir, state.Config{}) }
 
 // OpenAs opens nat.db in a directory.
 func OpenAs(dir string, how state.Config) (*Store, error) {
+	how.Version, how.Upgrade = version, upgrade
 	s := &Store{publications: newPublications(), networks: newNetworks()}
 	db, err := how.Open(filepath.Join(dir, "nat.db"), s.publications, s.networks)
 	if err != nil {

@@ -2,19 +2,21 @@ package agents
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
+	"github.com/fairlead/fairlead/proto/port"
+	"github.com/fairlead/fairlead/proto/port/portpb"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
-	"github.com/fairlead/fairlead/services/supervisor/internal/protoconv"
 )
 
 // Publication holds the ports and addresses that a container publishes.
 type Publication struct {
 	Owner, OwnerName string
 	Target           container.PublishTarget
-	Mappings         []container.PortMapping
-	Addresses        []container.PublishedAddress
+	Mappings         []port.Mapping
+	Addresses        []port.Address
 }
 
 // IsEmpty reports whether nothing is published.
@@ -28,7 +30,7 @@ func (p *Publication) toProto() *natv1.PublishRequest {
 	if p.Target == (container.PublishTarget{}) {
 		return req // there is no address to forward to
 	}
-	req.Mappings, req.Addresses = protoconv.MappingsToProto(p.Mappings), protoconv.AddressesToProto(p.Addresses)
+	req.Mappings, req.Addresses = portpb.MappingsToProto(p.Mappings), portpb.AddressesToProto(p.Addresses)
 	for _, m := range req.Mappings {
 		if m.HostIp == "" {
 			m.HostIp = p.Target.HostBinding
@@ -38,17 +40,23 @@ func (p *Publication) toProto() *natv1.PublishRequest {
 }
 
 // Publish publishes ports and addresses.
-func (a *Agents) Publish(ctx context.Context, p Publication) ([]container.Binding, error) {
+func (a *Agents) Publish(ctx context.Context, p Publication) ([]port.Binding, error) {
 	resp, err := a.cfg.Publications.Publish(ctx, p.toProto())
-	return protoconv.BindingsFromProto(resp.GetBindings()), err
+	if err != nil {
+		return nil, err
+	}
+	return portpb.BindingsFromProto(resp.GetBindings())
 }
 
 // UpdatePublication replaces a publication. With keepOpen, connections to former addresses stay
 // open.
-func (a *Agents) UpdatePublication(ctx context.Context, p Publication, keepOpen bool) ([]container.Binding, error) {
+func (a *Agents) UpdatePublication(ctx context.Context, p Publication, keepOpen bool) ([]port.Binding, error) {
 	resp, err := a.cfg.Publications.UpdatePublication(ctx,
 		&natv1.UpdatePublicationRequest{Publication: p.toProto(), KeepConnections: keepOpen})
-	return protoconv.BindingsFromProto(resp.GetBindings()), err
+	if err != nil {
+		return nil, err
+	}
+	return portpb.BindingsFromProto(resp.GetBindings())
 }
 
 // Unpublish releases the publication of an owner.
@@ -58,19 +66,21 @@ func (a *Agents) Unpublish(ctx context.Context, uid string) error {
 }
 
 // Published returns the port bindings of natagent, by owner.
-func (a *Agents) Published(ctx context.Context) (map[string][]container.Binding, error) {
+func (a *Agents) Published(ctx context.Context) (map[string][]port.Binding, error) {
 	resp, err := a.cfg.Publications.ListPublications(ctx, &natv1.ListPublicationsRequest{})
-	out := map[string][]container.Binding{}
+	out := map[string][]port.Binding{}
 	for _, p := range resp.GetPublications() {
-		out[p.GetOwner()] = protoconv.BindingsFromProto(p.GetBindings())
+		bindings, invalid := portpb.BindingsFromProto(p.GetBindings())
+		out[p.GetOwner()] = bindings
+		err = errors.Join(err, invalid)
 	}
 	return out, err
 }
 
 // CheckHostFirewall returns natagent's warnings about published ports.
-func (a *Agents) CheckHostFirewall(ctx context.Context, bindings []container.Binding) ([]string, error) {
+func (a *Agents) CheckHostFirewall(ctx context.Context, bindings []port.Binding) ([]string, error) {
 	resp, err := a.cfg.Publications.CheckHostFirewall(ctx,
-		&natv1.CheckHostFirewallRequest{Bindings: protoconv.BindingsToProto(bindings)})
+		&natv1.CheckHostFirewallRequest{Bindings: portpb.BindingsToProto(bindings)})
 	return resp.GetWarnings(), err
 }
 

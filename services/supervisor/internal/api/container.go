@@ -15,6 +15,7 @@ import (
 	"github.com/fairlead/fairlead/agent/events"
 	"github.com/fairlead/fairlead/proto/fault"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
+	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 	"github.com/fairlead/fairlead/services/supervisor/internal/launch"
 	"github.com/fairlead/fairlead/services/supervisor/internal/logfile"
@@ -37,9 +38,9 @@ type Containers interface {
 	Rename(ctx context.Context, ref, name string) error
 	ConnectNetwork(ctx context.Context, ref string, a container.Attachment) error
 	DisconnectNetwork(ctx context.Context, ref, network string) error
-	PublishPorts(ctx context.Context, ref string, ports []container.PortMapping,
-		addresses []container.PublishedAddress) (now []container.Binding, warnings []string, err error)
-	UnpublishPorts(ctx context.Context, ref string, selections []container.PortMapping, addresses []netip.Addr,
+	PublishPorts(ctx context.Context, ref string, ports []port.Mapping,
+		addresses []port.Address) (now []port.Binding, warnings []string, err error)
+	UnpublishPorts(ctx context.Context, ref string, selections []port.Mapping, addresses []netip.Addr,
 		all bool) error
 	Wait(ctx context.Context, ref string) (container.Exit, error)
 	ExitOf(ctx context.Context, launched *launch.Launched) (container.Exit, error)

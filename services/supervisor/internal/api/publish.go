@@ -6,18 +6,18 @@ import (
 
 	"github.com/fairlead/fairlead/proto/fault"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
-	"github.com/fairlead/fairlead/services/supervisor/internal/protoconv"
+	"github.com/fairlead/fairlead/proto/port/portpb"
 )
 
 // PublishPorts implements ContainerServiceServer.
 func (s *containerServer) PublishPorts(ctx context.Context,
 	req *containerv1.PublishPortsRequest) (*containerv1.PublishPortsResponse, error) {
-	ports, err := protoconv.MappingsFromProto(req.GetPorts())
+	ports, err := portpb.MappingsFromProto(req.GetPorts())
 	if err != nil {
 		return nil, err
 	}
 
-	addresses, err := protoconv.AddressesFromProto(req.GetAddresses())
+	addresses, err := portpb.AddressesFromProto(req.GetAddresses())
 	if err != nil {
 		return nil, err
 	}
@@ -27,13 +27,13 @@ func (s *containerServer) PublishPorts(ctx context.Context,
 		return nil, err
 	}
 
-	return &containerv1.PublishPortsResponse{Bindings: protoconv.BindingsToProto(bindings), Warnings: warnings}, nil
+	return &containerv1.PublishPortsResponse{Bindings: portpb.BindingsToProto(bindings), Warnings: warnings}, nil
 }
 
 // UnpublishPorts implements ContainerServiceServer.
 func (s *containerServer) UnpublishPorts(ctx context.Context,
 	req *containerv1.UnpublishPortsRequest) (*containerv1.UnpublishPortsResponse, error) {
-	ports, err := protoconv.MappingsFromProto(req.GetPorts())
+	ports, err := portpb.MappingsFromProto(req.GetPorts())
 	if err != nil {
 		return nil, err
 	}

@@ -5,12 +5,11 @@ package container
 
 import (
 	"fmt"
-	"net/netip"
 	"time"
 
-	"github.com/fairlead/fairlead/agent/sources"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/proto/port"
 )
 
 // Config is the configuration of a container as requested by the user.
@@ -63,46 +62,6 @@ type Mount struct {
 	ReadOnly     bool
 	Propagation  string // empty: rprivate
 	CreateSource bool   // create a missing source as a directory, as -v does
-}
-
-// Protocol is a transport protocol with ports, or AllProtocols.
-type Protocol string
-
-// Protocols.
-const (
-	TCP  Protocol = "tcp"
-	UDP  Protocol = "udp"
-	SCTP Protocol = "sctp"
-
-	// AllProtocols is the protocol of a published address.
-	AllProtocols Protocol = "all"
-)
-
-// PortMapping is one -p option. A zero HostIP means all addresses, a zero HostPort an ephemeral
-// port, and a zero End no port range.
-type PortMapping struct {
-	Protocol         Protocol
-	HostIP           netip.Addr
-	HostPort         uint16
-	HostPortEnd      uint16
-	ContainerPort    uint16
-	ContainerPortEnd uint16
-	Sources          sources.Set // allowed sources
-}
-
-// PublishedAddress is one --publish-address option.
-// Egress of the container uses HostIP as its source address unless NoSNAT is set.
-type PublishedAddress struct {
-	HostIP  netip.Addr
-	NoSNAT  bool
-	Sources sources.Set // allowed sources
-}
-
-// ExposedPort is a port, or a port range, that the container listens on. A zero End means no range.
-type ExposedPort struct {
-	Protocol Protocol
-	Port     uint16
-	End      uint16
 }
 
 // DNS is the configuration of a container's name files and resolver.
@@ -172,7 +131,7 @@ type RunState struct {
 	// SharedWith is the owner of the network namespace if that is another container.
 	SharedWith string
 	Endpoints  []Endpoint
-	Bindings   []Binding
+	Bindings   []port.Binding
 	Files      NameFiles
 	// HostGateways are the addresses that host-gateway was replaced by, empty if the container does
 	// not use it.
@@ -204,22 +163,6 @@ type Lease struct {
 	NameServers                    []string
 	Search                         []string `json:",omitempty"`
 	Routes                         []string `json:",omitempty"`
-}
-
-// Binding is a port binding: a host port, or a range, that is forwarded to a container port.
-// With HostPort 0 it allows direct access to the container port.
-type Binding struct {
-	Protocol      Protocol
-	HostIP        string
-	HostPort      uint16
-	ContainerIP   string
-	ContainerPort uint16
-	HostPortEnd   uint16 // last port of a range; 0 for a single port
-
-	ContainerPortEnd uint16 // last port of a range with direct access
-
-	Outgoing bool // published address: egress uses it as the source address
-	Sources  sources.Set
 }
 
 // NameFiles holds the host paths of a container's name files, and its host name.

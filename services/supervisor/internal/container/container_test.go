@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 )
 
@@ -18,7 +19,7 @@ func valid() container.Config {
 }
 
 func TestConfigValidateRejectsInvalid(t *testing.T) {
-	tcp80 := container.PortMapping{Protocol: container.TCP, ContainerPort: 80}
+	tcp80 := port.Mapping{Protocol: port.TCP, Container: port.Single(80)}
 	for _, row := range []struct {
 		name   string
 		change func(*container.Config)
@@ -53,29 +54,29 @@ func TestConfigValidateRejectsInvalid(t *testing.T) {
 			c.Mounts = []container.Mount{{Source: "/a", Target: "/x", Propagation: "wild"}}
 		}, `"wild"`},
 		{"ports on the host's network", func(c *container.Config) {
-			c.Network = container.Network{Mode: container.ModeHost, Publish: []container.PortMapping{tcp80}}
+			c.Network = container.Network{Mode: container.ModeHost, Publish: []port.Mapping{tcp80}}
 		}, "cannot be published with --network host"},
 		{"all ports on no network", func(c *container.Config) {
 			c.Network = container.Network{Mode: container.ModeNone, PublishAll: true}
 		}, "cannot be published with --network none"},
 		{"container port zero", func(c *container.Config) {
-			c.Network.Publish = []container.PortMapping{{Protocol: container.TCP}}
-		}, "between 1 and 65535"},
+			c.Network.Publish = []port.Mapping{{Protocol: port.TCP}}
+		}, "invalid containerPort: 0"},
 		{"an unknown protocol", func(c *container.Config) {
-			c.Network.Publish = []container.PortMapping{{Protocol: "foo", ContainerPort: 1}}
+			c.Network.Publish = []port.Mapping{{Protocol: "foo", Container: port.Single(1)}}
 		}, "invalid proto: foo"},
 		{"ranges of two lengths", func(c *container.Config) {
-			c.Network.Publish = []container.PortMapping{{Protocol: container.TCP, ContainerPort: 80,
-				ContainerPortEnd: 81, HostPort: 8000, HostPortEnd: 8002}}
+			c.Network.Publish = []port.Mapping{{Protocol: port.TCP, Container: span(80, 81),
+				Host: span(8000, 8002)}}
 		}, "invalid ranges specified for container and host Ports: 80-81 and 8000-8002"},
 		{"a host range for one port", func(c *container.Config) {
-			c.Network.Publish = []container.PortMapping{{Protocol: container.TCP, ContainerPort: 80, HostPort: 8000,
-				HostPortEnd: 8002}}
+			c.Network.Publish = []port.Mapping{{Protocol: port.TCP, Container: port.Single(80),
+				Host: span(8000, 8002)}}
 		}, ""},
 		{"a range backwards", func(c *container.Config) {
-			c.Network.Publish = []container.PortMapping{{Protocol: container.TCP, ContainerPort: 80, HostPort: 90,
-				HostPortEnd: 80}}
-		}, "runs backwards"},
+			c.Network.Publish = []port.Mapping{{Protocol: port.TCP, Container: port.Single(80),
+				Host: port.Range{First: 90, Last: 80}}}
+		}, "invalid hostPort: 90-80"},
 		{"a long host name", func(c *container.Config) { c.DNS.Hostname = strings.Repeat("a", 65) },
 			"too long (maximum 64 bytes)"},
 		{"an extra host without an address", func(c *container.Config) { c.DNS.ExtraHosts = []string{"foo"} },
@@ -123,7 +124,7 @@ func TestProcessOfMergesImageConfig(t *testing.T) {
 
 	c := valid()
 	c.Env, c.WorkingDir = []string{"X=2", "Y=3"}, "/home"
-	c.Network.Expose = []container.ExposedPort{{Protocol: container.TCP, Port: 80}}
+	c.Network.Expose = []port.Exposed{{Protocol: port.TCP, Ports: port.Single(80)}}
 	p, err := container.ProcessOf(&c, img)
 	if err != nil {
 		t.Fatal(err)
@@ -137,8 +138,8 @@ func TestProcessOfMergesImageConfig(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 
-	want := []container.ExposedPort{{Protocol: "tcp", Port: 80}, {Protocol: "tcp", Port: 443},
-		{Protocol: "udp", Port: 9000}, {Protocol: "udp", Port: 9001}}
+	want := []port.Exposed{{Protocol: "tcp", Ports: port.Single(80)}, {Protocol: "tcp", Ports: port.Single(443)},
+		{Protocol: "udp", Ports: port.Single(9000)}, {Protocol: "udp", Ports: port.Single(9001)}}
 	if !slices.Equal(p.Exposed, want) {
 		t.Errorf("exposed ports: got %v, want %v", p.Exposed, want)
 	}
@@ -152,10 +153,11 @@ func TestProcessOfMergesImageConfig(t *testing.T) {
 func TestPublishAllAddsUnmappedExposedPorts(t *testing.T) {
 	c := valid()
 	c.Network.PublishAll = true
-	c.Network.Publish = []container.PortMapping{{Protocol: container.TCP, ContainerPort: 80, HostPort: 8080}}
-	got := c.Mappings([]container.ExposedPort{{Protocol: container.TCP, Port: 80}, {Protocol: container.UDP, Port: 53}})
-	want := []container.PortMapping{c.Network.Publish[0],
-		{Protocol: container.UDP, ContainerPort: 53, HostIP: netip.Addr{}}}
+	c.Network.Publish = []port.Mapping{{Protocol: port.TCP, Container: port.Single(80), Host: port.Single(8080)}}
+	got := c.Mappings([]port.Exposed{{Protocol: port.TCP, Ports: port.Single(80)},
+		{Protocol: port.UDP, Ports: port.Single(53)}})
+	want := []port.Mapping{c.Network.Publish[0],
+		{Protocol: port.UDP, Container: port.Single(53), HostIP: netip.Addr{}}}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/proto/port"
 )
 
 // Mode is a network mode: one of the constants, container:ID, or the name of the first network.
@@ -30,10 +31,10 @@ func (m Mode) Joined() (ref string, ok bool) { return strings.CutPrefix(string(m
 type Network struct {
 	Mode        Mode
 	Attachments []Attachment // in interface order
-	Publish     []PortMapping
+	Publish     []port.Mapping
 	PublishAll  bool
-	Expose      []ExposedPort
-	Addresses   []PublishedAddress
+	Expose      []port.Exposed
+	Addresses   []port.Address
 	Links       []Link
 	DropSharers bool // when the container exits, joined containers keep the namespace
 }
@@ -201,32 +202,30 @@ func (c *Container) Disconnected(network string, live *RunState) *Container {
 // container. A binding at the unspecified address is published for both families, unless the user
 // requested that address, since the set of families may have changed. Without bindings it returns
 // the requested mappings.
-func (c *Container) Republished() []PortMapping {
+func (c *Container) Republished() []port.Mapping {
 	if len(c.Live.Bindings) == 0 {
 		return c.Config.Mappings(c.Process.Exposed)
 	}
 
-	var out []PortMapping
+	var out []port.Mapping
 	for _, b := range c.Live.Bindings {
-		if b.Protocol == AllProtocols {
+		if b.IsAddress() {
 			continue // published from the configuration
 		}
-		if b.HostPort == 0 {
+		if b.Direct() {
 			if m, ok := c.directMapping(b); ok && !slices.Contains(out, m) {
 				out = append(out, m)
 			}
 			continue
 		}
-		addr, _ := netip.ParseAddr(b.HostIP) // written by natagent; an invalid address means all addresses
-		requested := slices.ContainsFunc(c.Config.Network.Publish, func(m PortMapping) bool { return m.HostIP == addr })
+		addr := b.HostIP
+		requested := slices.ContainsFunc(c.Config.Network.Publish,
+			func(m port.Mapping) bool { return m.HostIP == addr })
 		if addr.IsUnspecified() && !requested {
 			addr = netip.Addr{}
 		}
-		m := PortMapping{Protocol: b.Protocol, HostIP: addr, HostPort: b.HostPort, ContainerPort: b.ContainerPort,
+		m := port.Mapping{Protocol: b.Protocol, HostIP: addr, Host: b.Host, Container: b.Container,
 			Sources: c.sourcesOf(b)}
-		if b.HostPortEnd != 0 {
-			m.HostPortEnd, m.ContainerPortEnd = b.HostPortEnd, b.ContainerPort+b.HostPortEnd-b.HostPort
-		}
 		if !slices.Contains(out, m) {
 			out = append(out, m)
 		}
@@ -237,25 +236,24 @@ func (c *Container) Republished() []PortMapping {
 
 // directMapping returns the mapping that requested direct access to the port of b.
 // ok is false if the port also has a host port.
-func (c *Container) directMapping(b Binding) (PortMapping, bool) {
-	covers := func(proto Protocol, first, last uint16) bool {
-		return proto == b.Protocol && first <= b.ContainerPort && b.ContainerPort <= max(first, last)
+func (c *Container) directMapping(b port.Binding) (m port.Mapping, ok bool) {
+	covers := func(proto port.Protocol, ports port.Range) bool {
+		return proto == b.Protocol && ports.Has(b.Container.First)
 	}
 
-	if slices.ContainsFunc(c.Live.Bindings, func(o Binding) bool {
-		return o.HostPort != 0 && covers(o.Protocol, o.ContainerPort,
-			o.ContainerPort+max(o.HostPort, o.HostPortEnd)-o.HostPort)
+	if slices.ContainsFunc(c.Live.Bindings, func(o port.Binding) bool {
+		return !o.Direct() && covers(o.Protocol, o.Container)
 	}) {
-		return PortMapping{}, false
+		return port.Mapping{}, false
 	}
 
 	for _, m := range c.Config.Network.Publish {
-		if covers(m.Protocol, m.ContainerPort, m.ContainerPortEnd) {
+		if covers(m.Protocol, m.Container) {
 			return m, true
 		}
 	}
 
-	return PortMapping{Protocol: b.Protocol, ContainerPort: b.ContainerPort, ContainerPortEnd: b.ContainerPortEnd}, true
+	return port.Mapping{Protocol: b.Protocol, Container: b.Container}, true
 }
 
 // PublishEndpoints returns the endpoints that published ports are forwarded to, nil if there is

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 )
 
@@ -59,7 +60,7 @@ func TestConflictingNetworkOptionsRejected(t *testing.T) {
 		{[]func(*container.Config){join, func(c *container.Config) { c.Network.PublishAll = true }},
 			"conflicting options: port publishing and the container type network mode"},
 		{[]func(*container.Config){join, func(c *container.Config) {
-			c.Network.Expose = []container.ExposedPort{{Protocol: container.TCP, Port: 80}}
+			c.Network.Expose = []port.Exposed{{Protocol: port.TCP, Ports: port.Single(80)}}
 		}}, "conflicting options: port exposing and the container type network mode"},
 		{[]func(*container.Config){join, func(c *container.Config) { c.DNS.Servers = []string{"1.1.1.1"} }},
 			"conflicting options: dns and the network mode"},
@@ -156,39 +157,38 @@ func TestPublishEndpointsPreferDefaultRoute(t *testing.T) {
 }
 
 func TestRepublishedKeepsHostPorts(t *testing.T) {
-	all4 := netip.MustParseAddr("0.0.0.0")
-	c := container.Container{Live: &container.RunState{Bindings: []container.Binding{
-		{Protocol: container.TCP, HostIP: "0.0.0.0", HostPort: 32768, ContainerPort: 80},
-		{Protocol: container.TCP, HostIP: "::", HostPort: 32768, ContainerPort: 80},
-		{Protocol: container.UDP, HostIP: "127.0.0.1", HostPort: 53, ContainerPort: 53}}}}
-	check := func(what string, want ...container.PortMapping) {
+	all4, v6 := netip.MustParseAddr("0.0.0.0"), netip.MustParseAddr("fd00::2")
+	c := container.Container{Live: &container.RunState{Bindings: []port.Binding{
+		{Protocol: port.TCP, HostIP: all4, Host: port.Single(32768), Container: port.Single(80)},
+		{Protocol: port.TCP, HostIP: netip.MustParseAddr("::"), Host: port.Single(32768), Container: port.Single(80)},
+		{Protocol: port.UDP, HostIP: netip.MustParseAddr("127.0.0.1"), Host: port.Single(53),
+			Container: port.Single(53)}}}}
+	check := func(what string, want ...port.Mapping) {
 		t.Helper()
 		if d := cmp.Diff(want, c.Republished(), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); d != "" {
 			t.Errorf("%s: want - got +:\n%s", what, d)
 		}
 	}
 
-	local := container.PortMapping{Protocol: container.UDP, HostIP: netip.MustParseAddr("127.0.0.1"), HostPort: 53,
-		ContainerPort: 53}
-	check("both families become one", container.PortMapping{Protocol: container.TCP, HostPort: 32768,
-		ContainerPort: 80}, local)
-	c.Config.Network.Publish = []container.PortMapping{{Protocol: container.TCP, HostIP: all4, ContainerPort: 80}}
+	local := port.Mapping{Protocol: port.UDP, HostIP: netip.MustParseAddr("127.0.0.1"), Host: port.Single(53),
+		Container: port.Single(53)}
+	check("both families become one", port.Mapping{Protocol: port.TCP, Host: port.Single(32768),
+		Container: port.Single(80)}, local)
+	c.Config.Network.Publish = []port.Mapping{{Protocol: port.TCP, HostIP: all4, Container: port.Single(80)}}
 	c.Live.Bindings = c.Live.Bindings[:1]
-	check("one that was asked for stays", container.PortMapping{Protocol: container.TCP, HostIP: all4, HostPort: 32768,
-		ContainerPort: 80})
+	check("one that was asked for stays", port.Mapping{Protocol: port.TCP, HostIP: all4, Host: port.Single(32768),
+		Container: port.Single(80)})
 	c.Live.Bindings = nil
 	check("nothing was published", c.Config.Network.Publish...)
 
-	asked := container.PortMapping{Protocol: container.TCP, HostPort: 8080, ContainerPort: 80}
-	c.Config.Network.Publish = []container.PortMapping{asked}
-	c.Live.Bindings = []container.Binding{{Protocol: container.TCP, HostIP: "0.0.0.0", HostPort: 8080,
-		ContainerPort: 80}, {Protocol: container.TCP, HostIP: "::", ContainerPort: 80}}
+	asked := port.Mapping{Protocol: port.TCP, Host: port.Single(8080), Container: port.Single(80)}
+	c.Config.Network.Publish = []port.Mapping{asked}
+	c.Live.Bindings = []port.Binding{{Protocol: port.TCP, HostIP: all4, Host: port.Single(8080),
+		Container: port.Single(80)}, {Protocol: port.TCP, HostIP: v6, ContainerIP: v6, Container: port.Single(80)}}
 	check("one family is translated", asked)
 	c.Live.Bindings = c.Live.Bindings[1:]
 	check("none is translated", asked)
 	c.Config.Network.Publish = nil
-	c.Live.Bindings = []container.Binding{{Protocol: container.UDP, HostIP: "::", ContainerPort: 5000,
-		ContainerPortEnd: 5100}}
-	check("without a requested mapping", container.PortMapping{Protocol: container.UDP, ContainerPort: 5000,
-		ContainerPortEnd: 5100})
+	c.Live.Bindings = []port.Binding{{Protocol: port.UDP, HostIP: v6, ContainerIP: v6, Container: span(5000, 5100)}}
+	check("without a requested mapping", port.Mapping{Protocol: port.UDP, Container: span(5000, 5100)})
 }

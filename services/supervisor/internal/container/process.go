@@ -6,10 +6,10 @@ import (
 	"iter"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/proto/port"
 )
 
 // Process is the process configuration of a container: its own configuration merged with the
@@ -20,7 +20,7 @@ type Process struct {
 	WorkingDir string
 	User       string // USER[:GROUP], not yet resolved
 	StopSignal string
-	Exposed    []ExposedPort
+	Exposed    []port.Exposed
 	Labels     map[string]string
 }
 
@@ -110,47 +110,25 @@ func mergeEnv(lists ...[]string) []string {
 	return out
 }
 
-func publishedPorts(mappings []PortMapping) []ExposedPort {
-	out := make([]ExposedPort, 0, len(mappings))
+func publishedPorts(mappings []port.Mapping) []port.Exposed {
+	out := make([]port.Exposed, 0, len(mappings))
 	for _, m := range mappings {
-		out = append(out, ExposedPort{m.Protocol, m.ContainerPort, m.ContainerPortEnd})
+		out = append(out, port.Exposed{Protocol: m.Protocol, Ports: m.Container})
 	}
 	return out
 }
 
 // exposed parses the exposed ports of the image: "80/tcp", "53/udp", "8000-8010/tcp" or "80".
-func (i *ImageConfig) exposed() ([]ExposedPort, error) {
-	var out []ExposedPort
+func (i *ImageConfig) exposed() ([]port.Exposed, error) {
+	var out []port.Exposed
 	for key := range i.ExposedPorts {
-		p, err := parseExposed(key)
+		p, err := port.ParseExposed(key)
 		if err != nil {
-			return nil, err
+			return nil, fault.Invalidf("image", "", "%q is not a valid exposed port", key)
 		}
 		out = append(out, p)
 	}
 	return out, nil
-}
-
-func parseExposed(key string) (ExposedPort, error) {
-	ports, proto, _ := strings.Cut(key, "/")
-	first, last, ranged := strings.Cut(ports, "-")
-	p := ExposedPort{Protocol: Protocol(strings.ToLower(cmp.Or(proto, "tcp")))}
-	n, err := strconv.ParseUint(first, 10, 16)
-	p.Port = uint16(n)
-	if err == nil && ranged {
-		n, err = strconv.ParseUint(last, 10, 16)
-		p.End = uint16(n)
-	}
-
-	if err == nil {
-		err = p.validate("image")
-	}
-
-	if err != nil {
-		return p, fault.Invalidf("image", "", "%q is not a valid exposed port", key)
-	}
-
-	return p, nil
 }
 
 const maxPort = 65535
@@ -158,41 +136,41 @@ const maxPort = 65535
 // longRange is the number of ports from which a range is kept as a range.
 const longRange = 64
 
-func (p ExposedPort) isLong() bool { return int(p.End)-int(p.Port)+1 >= longRange }
+func isLong(p port.Exposed) bool { return p.Ports.Len() >= longRange }
 
 // uniquePorts removes duplicates and sorts. Ranges shorter than longRange become single ports.
-func uniquePorts(in []ExposedPort) []ExposedPort {
-	seen := map[ExposedPort]bool{}
+func uniquePorts(in []port.Exposed) []port.Exposed {
+	seen := map[port.Exposed]bool{}
 	for _, p := range in {
-		if p.isLong() {
+		if isLong(p) {
 			seen[p] = true
 		}
 	}
 
 	covered := coverage(maps.Keys(seen))
 	for _, p := range in {
-		for n := int(p.Port); n <= max(int(p.Port), int(p.End)) && !p.isLong(); n++ {
+		for n := int(p.Ports.First); n <= int(p.Ports.Last) && !isLong(p); n++ {
 			if long := covered[p.Protocol]; long == nil || long[n] == 0 {
-				seen[ExposedPort{Protocol: p.Protocol, Port: uint16(n)}] = true
+				seen[port.Exposed{Protocol: p.Protocol, Ports: port.Single(uint16(n))}] = true
 			}
 		}
 	}
 
-	return slices.SortedFunc(maps.Keys(seen), func(a, b ExposedPort) int {
-		return cmp.Or(cmp.Compare(a.Port, b.Port), cmp.Compare(a.Protocol, b.Protocol))
+	return slices.SortedFunc(maps.Keys(seen), func(a, b port.Exposed) int {
+		return cmp.Or(cmp.Compare(a.Ports.First, b.Ports.First), cmp.Compare(a.Protocol, b.Protocol))
 	})
 }
 
 // coverage counts, for each port, the ranges that contain it.
 // The cost does not depend on how ranges overlap, as ranges come from untrusted images.
-func coverage(ranges iter.Seq[ExposedPort]) map[Protocol][]int {
-	out := map[Protocol][]int{}
+func coverage(ranges iter.Seq[port.Exposed]) map[port.Protocol][]int {
+	out := map[port.Protocol][]int{}
 	for p := range ranges {
 		if out[p.Protocol] == nil {
 			out[p.Protocol] = make([]int, maxPort+2)
 		}
-		out[p.Protocol][p.Port]++
-		out[p.Protocol][int(p.End)+1]--
+		out[p.Protocol][p.Ports.First]++
+		out[p.Protocol][int(p.Ports.Last)+1]--
 	}
 
 	for _, counts := range out {
@@ -206,20 +184,20 @@ func coverage(ranges iter.Seq[ExposedPort]) map[Protocol][]int {
 
 // Mappings returns the requested port mappings: each -p, and with -P each other exposed port on an
 // ephemeral host port.
-func (c *Config) Mappings(exposed []ExposedPort) []PortMapping {
+func (c *Config) Mappings(exposed []port.Exposed) []port.Mapping {
 	out := slices.Clone(c.Network.Publish)
 	if !c.Network.PublishAll {
 		return out
 	}
 
-	named := map[ExposedPort]bool{}
+	named := map[port.Exposed]bool{}
 	for _, p := range uniquePorts(publishedPorts(c.Network.Publish)) {
 		named[p] = true
 	}
 
 	for _, p := range exposed {
 		if !named[p] {
-			out = append(out, PortMapping{Protocol: p.Protocol, ContainerPort: p.Port, ContainerPortEnd: p.End})
+			out = append(out, port.Mapping{Protocol: p.Protocol, Container: p.Ports})
 		}
 	}
 

@@ -6,19 +6,22 @@ import (
 	"testing"
 
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 )
 
-func tcpPort(hostIP string, host, hostEnd, ctr, ctrEnd uint16) container.PortMapping {
-	m := container.PortMapping{Protocol: container.TCP, HostPort: host, HostPortEnd: hostEnd, ContainerPort: ctr,
-		ContainerPortEnd: ctrEnd}
+// span returns a range. A last port of 0 means a single port.
+func span(first, last uint16) port.Range { return port.Range{First: first, Last: max(first, last)} }
+
+func tcpPort(hostIP string, host, hostEnd, ctr, ctrEnd uint16) port.Mapping {
+	m := port.Mapping{Protocol: port.TCP, Host: span(host, hostEnd), Container: span(ctr, ctrEnd)}
 	if hostIP != "" {
 		m.HostIP = netip.MustParseAddr(hostIP)
 	}
 	return m
 }
 
-func texts(mappings []container.PortMapping) string {
+func texts(mappings []port.Mapping) string {
 	var out []string
 	for _, m := range mappings {
 		out = append(out, m.String())
@@ -28,13 +31,14 @@ func texts(mappings []container.PortMapping) string {
 
 func TestUnpublishedRemovesSelectedMappings(t *testing.T) {
 	c := &container.Container{Config: container.Config{Name: "web", Image: "nginx"}}
-	c.Config.Network.Publish = []container.PortMapping{tcpPort("", 8080, 0, 80, 0),
+	c.Config.Network.Publish = []port.Mapping{tcpPort("", 8080, 0, 80, 0),
 		tcpPort("127.0.0.1", 8081, 0, 80, 0),
 		tcpPort("", 0, 0, 443, 0), tcpPort("", 7000, 7002, 70, 72)}
 	c.Live = &container.RunState{}
 	bind := func(ip string, host, ctr uint16) {
 		c.Live.Bindings = append(c.Live.Bindings,
-			container.Binding{Protocol: container.TCP, HostIP: ip, HostPort: host, ContainerPort: ctr})
+			port.Binding{Protocol: port.TCP, HostIP: netip.MustParseAddr(ip), Host: port.Single(host),
+				Container: port.Single(ctr)})
 	}
 
 	bind("0.0.0.0", 8080, 80)
@@ -45,7 +49,7 @@ func TestUnpublishedRemovesSelectedMappings(t *testing.T) {
 	}
 
 	for _, row := range []struct {
-		selection    container.PortMapping
+		selection    port.Mapping
 		config, live string // what stays; empty config: it is refused
 	}{
 		{tcpPort("", 0, 0, 80, 0), "443/tcp 7000-7002:70-72/tcp", "32768:443/tcp 7000:70/tcp 7001:71/tcp 7002:72/tcp"},
@@ -60,9 +64,9 @@ func TestUnpublishedRemovesSelectedMappings(t *testing.T) {
 		{tcpPort("", 0, 0, 71, 0), "", ""},
 		{tcpPort("", 32769, 0, 443, 0), "", ""},
 		{tcpPort("10.0.0.1", 0, 0, 80, 0), "", ""},
-		{container.PortMapping{Protocol: container.UDP, ContainerPort: 80}, "", ""},
+		{port.Mapping{Protocol: port.UDP, Container: port.Single(80)}, "", ""},
 	} {
-		out, live, err := c.Unpublished([]container.PortMapping{row.selection}, nil, false)
+		out, live, err := c.Unpublished([]port.Mapping{row.selection}, nil, false)
 		switch {
 		case row.config == "" && !fault.Is(err, fault.NotFound):
 			t.Errorf("%s: got %v, want error", row.selection, err)
@@ -81,13 +85,13 @@ func TestUnpublishedRemovesSelectedMappings(t *testing.T) {
 
 func TestDuplicatePublishRejected(t *testing.T) {
 	c := &container.Container{Config: container.Config{Name: "web", Image: "nginx"}}
-	c.Config.Network.Publish = []container.PortMapping{tcpPort("", 8080, 0, 80, 0), tcpPort("", 0, 0, 80, 0)}
-	if _, err := c.Published([]container.PortMapping{tcpPort("", 8080, 0, 80, 0)}, nil); !fault.Is(err, fault.Exists) {
+	c.Config.Network.Publish = []port.Mapping{tcpPort("", 8080, 0, 80, 0), tcpPort("", 0, 0, 80, 0)}
+	if _, err := c.Published([]port.Mapping{tcpPort("", 8080, 0, 80, 0)}, nil); !fault.Is(err, fault.Exists) {
 		t.Errorf("got %v", err)
 	}
 
-	out, err := c.Published([]container.PortMapping{tcpPort("", 0, 0, 80, 0)},
-		[]container.PublishedAddress{{HostIP: netip.MustParseAddr("10.0.0.1")}})
+	out, err := c.Published([]port.Mapping{tcpPort("", 0, 0, 80, 0)},
+		[]port.Address{{HostIP: netip.MustParseAddr("10.0.0.1")}})
 	if err != nil || len(out.Config.Network.Publish) != 3 || len(out.Config.Network.Addresses) != 1 {
 		t.Errorf("additional ephemeral port and address: %v", err)
 	}

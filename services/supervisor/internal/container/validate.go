@@ -167,61 +167,26 @@ func (c *Config) validateMounts() error {
 
 func (c *Config) validatePorts() error {
 	for _, p := range c.Network.Publish {
-		if err := p.validate(c.subject()); err != nil {
-			return err
+		if err := p.Validate(); err != nil {
+			return fault.Invalidf(c.subject(), "publish", "%s", err)
 		}
 	}
 
 	for _, a := range c.Network.Addresses {
-		if ip := a.HostIP; ip.IsUnspecified() || ip.IsLoopback() || ip.IsMulticast() || ip.Zone() != "" {
-			return fault.New(fault.Invalid, c.subject(), "address "+ip.String()+" cannot be published",
-				fault.WithField("publish_address"),
+		if err := a.Validate(); err != nil {
+			return fault.New(fault.Invalid, c.subject(), err.Error(), fault.WithField("publish_address"),
 				fault.WithHint("use an external address of the host, or publish ports with -p"))
 		}
 	}
 
 	for _, p := range c.Network.Expose {
-		if err := p.validate(c.subject()); err != nil {
-			return err
+		if err := p.Validate(); err != nil {
+			return fault.Invalidf(c.subject(), "expose", "%s", err)
 		}
 	}
 
 	return nil
 }
-
-func (p PortMapping) validate(subject string) error {
-	ctr, host := int(p.ContainerPortEnd)-int(p.ContainerPort), int(p.HostPortEnd)-int(p.HostPort)
-	switch {
-	case !validProtocol(p.Protocol):
-		return fault.Invalidf(subject, "publish", "invalid proto: %s", p.Protocol)
-	case p.ContainerPort == 0:
-		return fault.Invalidf(subject, "publish", "container port must be between 1 and 65535")
-	case p.ContainerPortEnd != 0 && ctr < 0:
-		return fault.Invalidf(subject, "publish", "invalid containerPort: the range %d-%d runs backwards",
-			p.ContainerPort, p.ContainerPortEnd)
-	case p.HostPortEnd != 0 && (p.HostPort == 0 || host < 0):
-		return fault.Invalidf(subject, "publish", "invalid hostPort: the range %d-%d runs backwards", p.HostPort,
-			p.HostPortEnd)
-	case p.ContainerPortEnd != 0 && ctr > 0 && p.HostPort != 0 && (p.HostPortEnd == 0 || host != ctr):
-		return fault.Invalidf(subject, "publish",
-			"invalid ranges specified for container and host Ports: %d-%d and %d-%d",
-			p.ContainerPort, p.ContainerPortEnd, p.HostPort, max(p.HostPort, p.HostPortEnd))
-	}
-
-	return nil
-}
-
-func (p ExposedPort) validate(subject string) error {
-	switch {
-	case !validProtocol(p.Protocol):
-		return fault.Invalidf(subject, "expose", "invalid proto: %s", p.Protocol)
-	case p.Port == 0 || (p.End != 0 && p.End < p.Port):
-		return fault.Invalidf(subject, "expose", "invalid range format for --expose: %d-%d", p.Port, p.End)
-	}
-	return nil
-}
-
-func validProtocol(p Protocol) bool { return p == TCP || p == UDP || p == SCTP }
 
 // maxHostname is the kernel's limit, __NEW_UTS_LEN.
 const maxHostname = 64

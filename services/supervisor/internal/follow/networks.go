@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 )
 
@@ -78,7 +79,7 @@ func (r *Follower) DisconnectNetwork(ctx context.Context, ref, network string) e
 
 // retargetPorts publishes the same host ports at the endpoints that now have the default routes.
 func (r *Follower) retargetPorts(ctx context.Context, c *container.Container,
-	now *container.RunState) ([]container.Binding, error) {
+	now *container.RunState) ([]port.Binding, error) {
 	mappings := c.Republished()
 	if len(mappings)+len(c.Config.Network.Addresses) == 0 || c.Live.PublishTarget() == now.PublishTarget() {
 		return c.Live.Bindings, nil

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/supervisor/internal/agents"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 	"github.com/fairlead/fairlead/services/supervisor/internal/notices"
@@ -14,8 +15,8 @@ import (
 // They take effect immediately if it is running, and with each later start. Existing bindings are
 // unchanged, and on failure nothing changes. It returns the bindings and warnings about the new
 // ones.
-func (r *Follower) PublishPorts(ctx context.Context, ref string, ports []container.PortMapping,
-	addresses []container.PublishedAddress) (now []container.Binding, warnings []string, err error) {
+func (r *Follower) PublishPorts(ctx context.Context, ref string, ports []port.Mapping,
+	addresses []port.Address) (now []port.Binding, warnings []string, err error) {
 	now, before, err := r.publishMore(ctx, ref, ports, addresses)
 	if more := notices.Added(now, before); err == nil && len(more) > 0 {
 		warnings = r.Notices.CheckHostFirewall(ctx, more)
@@ -23,8 +24,8 @@ func (r *Follower) PublishPorts(ctx context.Context, ref string, ports []contain
 	return now, warnings, err
 }
 
-func (r *Follower) publishMore(ctx context.Context, ref string, ports []container.PortMapping,
-	addresses []container.PublishedAddress) (now, before []container.Binding, err error) {
+func (r *Follower) publishMore(ctx context.Context, ref string, ports []port.Mapping,
+	addresses []port.Address) (now, before []port.Binding, err error) {
 	c, unlock, err := r.FindAndLock(ctx, ref)
 	if err != nil {
 		return nil, nil, err
@@ -37,7 +38,7 @@ func (r *Follower) publishMore(ctx context.Context, ref string, ports []containe
 		return nil, nil, err
 	}
 
-	var mappings []container.PortMapping
+	var mappings []port.Mapping
 	if c.IsRunning() {
 		if c.Live.PublishTarget() == (container.PublishTarget{}) {
 			return nil, nil, fault.New(fault.Invalid, c.Subject(), "has no network that supports published ports",
@@ -53,7 +54,7 @@ func (r *Follower) publishMore(ctx context.Context, ref string, ports []containe
 
 // UnpublishPorts unpublishes the selected ports and addresses, or all of them. Other bindings are
 // unchanged.
-func (r *Follower) UnpublishPorts(ctx context.Context, ref string, selections []container.PortMapping,
+func (r *Follower) UnpublishPorts(ctx context.Context, ref string, selections []port.Mapping,
 	addresses []netip.Addr, all bool) error {
 	c, unlock, err := r.FindAndLock(ctx, ref)
 	if err != nil {
@@ -72,7 +73,7 @@ func (r *Follower) UnpublishPorts(ctx context.Context, ref string, selections []
 // On failure nothing changes. A change that natagent may have made is undone, at the latest by the
 // network sync.
 func (r *Follower) republish(ctx context.Context, c, next *container.Container,
-	mappings []container.PortMapping) ([]container.Binding, error) {
+	mappings []port.Mapping) ([]port.Binding, error) {
 	ctx = context.WithoutCancel(ctx) // a client that goes away does not leave it half done
 	if c.IsRunning() {
 		live := *c.Live
@@ -116,8 +117,8 @@ func (r *Follower) unpublish(ctx context.Context, c *container.Container) {
 // publishMappings replaces the publication of a container.
 // The new one has the mappings and the published addresses of the configuration.
 func (r *Follower) publishMappings(ctx context.Context, c *container.Container, live *container.RunState,
-	mappings []container.PortMapping,
-	keepOpen bool) ([]container.Binding, error) {
+	mappings []port.Mapping,
+	keepOpen bool) ([]port.Binding, error) {
 	return r.Agents.UpdatePublication(ctx, agents.Publication{Owner: c.ID, OwnerName: c.Config.Name,
 		Target: live.PublishTarget(), Mappings: mappings, Addresses: c.Config.Network.Addresses}, keepOpen)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/supervisor/internal/agents"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 )
@@ -159,8 +160,8 @@ func (r *Follower) SyncAll(ctx context.Context) error {
 }
 
 // SamePorts reports whether two lists of port bindings are equal.
-func SamePorts(a, b []container.Binding) bool {
-	return slices.EqualFunc(a, b, func(x, y container.Binding) bool { return reflect.DeepEqual(x, y) })
+func SamePorts(a, b []port.Binding) bool {
+	return slices.Equal(a, b)
 }
 
 // hasOwnSandbox reports whether a running container owns a sandbox with endpoints.
@@ -264,7 +265,7 @@ func (r *Follower) updateNamesAndPorts(ctx context.Context, c *container.Contain
 // republishPorts publishes ports at the current addresses of a container, whatever bindings are
 // stored. Open connections are kept, as the container still has its former addresses.
 func (r *Follower) republishPorts(ctx context.Context, c *container.Container,
-	now *container.RunState) ([]container.Binding, error) {
+	now *container.RunState) ([]port.Binding, error) {
 	mappings := c.Republished()
 	if len(mappings)+len(c.Config.Network.Addresses) == 0 {
 		return c.Live.Bindings, nil

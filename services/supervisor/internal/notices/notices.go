@@ -8,8 +8,8 @@ import (
 	"slices"
 
 	"github.com/fairlead/fairlead/agent/events"
+	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/supervisor/internal/agents"
-	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 	"github.com/fairlead/fairlead/services/supervisor/internal/store"
 )
 
@@ -29,7 +29,7 @@ func New(cfg Config) *Notices { return &Notices{cfg: cfg} }
 
 // StartHostFirewallCheck requests the warnings about published ports concurrently. It returns nil
 // without bindings.
-func (n *Notices) StartHostFirewallCheck(ctx context.Context, bindings []container.Binding) <-chan []string {
+func (n *Notices) StartHostFirewallCheck(ctx context.Context, bindings []port.Binding) <-chan []string {
 	if len(bindings) == 0 {
 		return nil
 	}
@@ -39,7 +39,7 @@ func (n *Notices) StartHostFirewallCheck(ctx context.Context, bindings []contain
 }
 
 // CheckHostFirewall returns natagent's warnings about published ports. It returns none on failure.
-func (n *Notices) CheckHostFirewall(ctx context.Context, bindings []container.Binding) []string {
+func (n *Notices) CheckHostFirewall(ctx context.Context, bindings []port.Binding) []string {
 	ctx, cancel := agents.WithTimeout(ctx)
 	defer cancel()
 	warnings, err := n.cfg.Agents.CheckHostFirewall(ctx, bindings)
@@ -50,7 +50,7 @@ func (n *Notices) CheckHostFirewall(ctx context.Context, bindings []container.Bi
 }
 
 // Added returns the bindings of now that are not in before.
-func Added(now, before []container.Binding) (out []container.Binding) {
+func Added(now, before []port.Binding) (out []port.Binding) {
 	for _, b := range now {
 		if !slices.Contains(before, b) {
 			out = append(out, b)

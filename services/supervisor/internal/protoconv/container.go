@@ -2,19 +2,18 @@ package protoconv
 
 import (
 	"cmp"
-	"strconv"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"github.com/fairlead/fairlead/proto/fault"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
+	"github.com/fairlead/fairlead/proto/port/portpb"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 )
 
-// ConfigFromProto converts the configuration of a container. It rejects only values that it cannot convert;
-// Config.Validate checks the rest.
+// ConfigFromProto converts the configuration of a container. It rejects values that it cannot
+// convert and invalid ports; Config.Validate checks the rest.
 func ConfigFromProto(in *containerv1.ContainerConfig) (container.Config, error) {
 	n, d := in.GetNetwork(), in.GetDns()
 	c := container.Config{
@@ -51,43 +50,21 @@ func ConfigFromProto(in *containerv1.ContainerConfig) (container.Config, error) 
 	}
 
 	c.Network = c.Network.Normalized()
-	if c.Network.Addresses, err = AddressesFromProto(n.GetPublishAddresses()); err != nil {
+	if c.Network.Addresses, err = portpb.AddressesFromProto(n.GetPublishAddresses()); err != nil {
 		return c, err
 	}
 
-	if c.Network.Publish, err = MappingsFromProto(n.GetPublish()); err != nil {
+	if c.Network.Publish, err = portpb.MappingsFromProto(n.GetPublish()); err != nil {
 		return c, err
 	}
 
-	c.Network.Expose, err = exposedFromProto(n.GetExpose())
+	c.Network.Expose, err = portpb.ExposedPortsFromProto(n.GetExpose())
 	return c, err
 }
 
 var pullPolicies = map[containerv1.PullPolicy]container.PullPolicy{
 	containerv1.PullPolicy_PULL_POLICY_ALWAYS: container.PullAlways,
 	containerv1.PullPolicy_PULL_POLICY_NEVER:  container.PullNever,
-}
-
-func exposedFromProto(in []*containerv1.ExposedPort) ([]container.ExposedPort, error) {
-	var out []container.ExposedPort
-	for _, p := range in {
-		if p.GetPort() > 65535 || p.GetPortEnd() > 65535 {
-			return nil, fault.Invalidf("container", "expose", "%s is not a valid port: the maximum is 65535",
-				strconv.Itoa(int(max(p.GetPort(), p.GetPortEnd()))))
-		}
-		out = append(out, container.ExposedPort{Protocol: ProtocolFromProto(p.GetProtocol()), Port: uint16(p.GetPort()),
-			End: uint16(p.GetPortEnd())})
-	}
-	return out, nil
-}
-
-func exposedToProto(in []container.ExposedPort) []*containerv1.ExposedPort {
-	var out []*containerv1.ExposedPort
-	for _, p := range in {
-		out = append(out, &containerv1.ExposedPort{Protocol: ProtocolToProto(p.Protocol), Port: uint32(p.Port),
-			PortEnd: uint32(p.End)})
-	}
-	return out
 }
 
 // configToProto converts the configuration of a container to a message.
@@ -100,9 +77,10 @@ func configToProto(c *container.Config) *containerv1.ContainerConfig {
 		Platform: c.Platform, StopSignal: c.StopSignal, Pull: containerv1.PullPolicy_PULL_POLICY_MISSING,
 		Dns: &containerv1.DnsConfig{Hostname: c.DNS.Hostname, Domainname: c.DNS.Domainname, Servers: c.DNS.Servers,
 			Search: c.DNS.Search, Options: c.DNS.Options, ExtraHosts: c.DNS.ExtraHosts},
-		Network: &containerv1.NetworkConfig{Mode: string(c.Network.Mode), Publish: MappingsToProto(c.Network.Publish),
-			PublishAddresses: AddressesToProto(c.Network.Addresses),
-			PublishAll:       c.Network.PublishAll, Expose: exposedToProto(c.Network.Expose),
+		Network: &containerv1.NetworkConfig{Mode: string(c.Network.Mode),
+			Publish:          portpb.MappingsToProto(c.Network.Publish),
+			PublishAddresses: portpb.AddressesToProto(c.Network.Addresses),
+			PublishAll:       c.Network.PublishAll, Expose: portpb.ExposedPortsToProto(c.Network.Expose),
 			Networks: attachmentsToProto(c.Network.Attachments), Links: linksToProto(c.Network.Links)},
 		Sysctls: c.Sysctls, Uts: c.UTS, Resources: ToResources(c.Resources),
 	}
@@ -145,14 +123,15 @@ func ContainerToProto(c *container.Container, logPath string) *containerv1.Conta
 		ExitCode:    uint32(c.ExitCode),
 		ExitUnknown: c.ExitUnknown, CreatedAt: timeToProto(c.CreatedAt), StartedAt: timeToProto(c.StartedAt),
 		FinishedAt: timeToProto(c.FinishedAt),
-		Exposed:    exposedToProto(c.Process.Exposed), Args: c.Process.Args, LogPath: logPath, Error: c.Error,
+		Exposed:    portpb.ExposedPortsToProto(c.Process.Exposed),
+		Args:       c.Process.Args, LogPath: logPath, Error: c.Error,
 		OomKilled:   c.OOMKilled,
 		RuntimePath: c.RuntimePath, Hostname: c.Config.DNS.Hostname,
 	}
 
 	if live := c.Live; live != nil {
 		out.Pid = uint32(live.PID)
-		out.Bindings = BindingsToProto(live.Bindings)
+		out.Bindings = portpb.BindingsToProto(live.Bindings)
 		out.HostnamePath, out.HostsPath, out.ResolvConfPath = live.Files.Hostname, live.Files.Hosts,
 			live.Files.ResolvConf
 		out.Hostname = live.Files.HostName

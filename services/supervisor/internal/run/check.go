@@ -8,6 +8,7 @@ import (
 
 	"github.com/fairlead/fairlead/agent/diagnosis"
 	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/supervisor/internal/agents"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 	"github.com/fairlead/fairlead/services/supervisor/internal/follow"
@@ -22,7 +23,7 @@ const (
 // owner.
 type actual struct {
 	sandboxes map[string]agents.Sandbox
-	published map[string][]container.Binding
+	published map[string][]port.Binding
 	named     []string
 	mounted   []string
 	bundles   []string

@@ -4,13 +4,13 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+	"github.com/fairlead/fairlead/proto/port"
 )
 
 func TestPublishRunningIsAtomic(t *testing.T) {
 	h := newHost(t)
 	h.mustRun(t, request("web"))
-	more := []container.PortMapping{{Protocol: container.TCP, HostPort: 9000, ContainerPort: 90}}
+	more := []port.Mapping{{Protocol: port.TCP, Host: port.Single(9000), Container: port.Single(90)}}
 	before, err := h.runner.Find("web")
 	if err != nil {
 		t.Fatal(err)
@@ -27,7 +27,7 @@ func TestPublishRunningIsAtomic(t *testing.T) {
 
 	h.fail = ""
 	bindings, warnings, err := h.runner.PublishPorts(t.Context(), "web", more, nil)
-	if err != nil || len(bindings) != 2 || bindings[1].HostPort != 9000 {
+	if err != nil || len(bindings) != 2 || bindings[1].Host.First != 9000 {
 		t.Fatalf("got %+v, %v", bindings, err)
 	}
 
@@ -36,7 +36,7 @@ func TestPublishRunningIsAtomic(t *testing.T) {
 	}
 
 	if err := h.runner.UnpublishPorts(t.Context(), "web",
-		[]container.PortMapping{{Protocol: container.TCP, ContainerPort: 80}}, nil, false); err != nil {
+		[]port.Mapping{{Protocol: port.TCP, Container: port.Single(80)}}, nil, false); err != nil {
 		t.Fatal(err)
 	}
 

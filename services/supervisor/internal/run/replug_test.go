@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 )
 
@@ -166,9 +167,9 @@ func TestDisconnectDoesNotWaitForNames(t *testing.T) {
 func TestPublishWithoutDiskIsUndone(t *testing.T) {
 	h := newHost(t)
 	c := h.mustRun(t, request("web"))
-	port := container.PortMapping{Protocol: container.TCP, HostPort: 9000, ContainerPort: 90}
+	more := port.Mapping{Protocol: port.TCP, Host: port.Single(9000), Container: port.Single(90)}
 	h.onPublished = func() { _ = h.store.Close() }
-	if _, _, err := h.runner.PublishPorts(t.Context(), "web", []container.PortMapping{port}, nil); err == nil {
+	if _, _, err := h.runner.PublishPorts(t.Context(), "web", []port.Mapping{more}, nil); err == nil {
 		t.Error("published without a store")
 	}
 	if len(h.published) != 1 || h.published[0].GetHostPort() != 8080 {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 	"github.com/fairlead/fairlead/services/supervisor/internal/launch"
 )
@@ -21,7 +22,7 @@ const testLimit = 10 * time.Second
 func request(name string) launch.Request {
 	return launch.Request{Config: container.Config{Name: name, Image: "busybox", Command: []string{"true"},
 		Network: container.Network{Mode: container.ModeBridge,
-			Publish: []container.PortMapping{{Protocol: container.TCP, HostPort: 8080, ContainerPort: 80}}}}}
+			Publish: []port.Mapping{{Protocol: port.TCP, Host: port.Single(8080), Container: port.Single(80)}}}}}
 }
 
 func TestLaunchAndRemoveResources(t *testing.T) {

@@ -6,14 +6,15 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 	"github.com/fairlead/fairlead/services/supervisor/internal/launch"
 )
 
 // onPort returns a request for a container that publishes a port.
-func onPort(name string, port uint16) launch.Request {
+func onPort(name string, number uint16) launch.Request {
 	req := request(name)
-	req.Config.Network.Publish[0].HostPort = port
+	req.Config.Network.Publish[0].Host = port.Single(number)
 	return req
 }
 

@@ -16,6 +16,7 @@ func Open(dir string) (*Store, error) { return OpenAs(dir, state.Config{}) }
 
 // OpenAs opens supervisor.db in a directory.
 func OpenAs(dir string, cfg state.Config) (*Store, error) {
+	cfg.Version, cfg.Upgrade = version, upgrade
 	db, err := cfg.Open(filepath.Join(dir, "supervisor.db"), containers, images)
 	if err != nil {
 		return nil, err

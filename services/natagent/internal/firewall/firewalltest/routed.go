@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fairlead/fairlead/agent/sources"
+	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
@@ -48,39 +48,40 @@ func routed() []Case {
 }
 
 // direct returns the bindings of the routed networks.
-func direct() []publication.Binding {
-	own := func(proto publication.Protocol, at string, end uint16, from sources.Set) publication.Binding {
+func direct() []port.Binding {
+	own := func(proto port.Protocol, at string, end uint16, from port.Sources) port.Binding {
 		to := netip.MustParseAddrPort(at)
-		return publication.Binding{Protocol: proto, HostIP: to.Addr(), HostPort: to.Port(), HostPortEnd: end,
-			ContainerIP: to.Addr(), ContainerPort: to.Port(), OwnerName: "own", Sources: from}
+		return port.Binding{Protocol: proto, HostIP: to.Addr(), Host: span(to.Port(), end),
+			ContainerIP: to.Addr(), Container: span(to.Port(), end), OwnerName: "own", Sources: from}
 	}
 
-	return []publication.Binding{
-		own(publication.TCP, "10.10.6.2:80", 0, ""),
-		own(publication.TCP, "[fd10:6::2]:80", 0, ""),
-		own(publication.UDP, "10.10.6.2:10000", 10100, ""),
-		own(publication.UDP, "[fd10:6::2]:10000", 10100, ""),
-		own(publication.TCP, "10.10.6.3:80", 0, "10.1.0.3/32"),
-		own(publication.UDP, "10.10.6.3:10000", 10100, "10.1.0.3/32,10.9.0.0/16"),
-		own(publication.TCP, "[fd10:7::2]:80", 0, ""),
-		{Protocol: publication.TCP, HostIP: netip.IPv4Unspecified(), HostPort: 8107,
-			ContainerIP: netip.MustParseAddr("10.10.7.2"), ContainerPort: 80},
+	return []port.Binding{
+		own(port.TCP, "10.10.6.2:80", 0, ""),
+		own(port.TCP, "[fd10:6::2]:80", 0, ""),
+		own(port.UDP, "10.10.6.2:10000", 10100, ""),
+		own(port.UDP, "[fd10:6::2]:10000", 10100, ""),
+		own(port.TCP, "10.10.6.3:80", 0, "10.1.0.3/32"),
+		own(port.UDP, "10.10.6.3:10000", 10100, "10.1.0.3/32,10.9.0.0/16"),
+		own(port.TCP, "[fd10:7::2]:80", 0, ""),
+		{Protocol: port.TCP, HostIP: netip.IPv4Unspecified(), Host: port.Single(8107),
+			ContainerIP: netip.MustParseAddr("10.10.7.2"), Container: port.Single(80)},
 	}
 }
 
 // dualBindings returns bindings with DNAT that also have direct access.
-func dualBindings() []publication.Binding {
-	p := publication.Publication{Bindings: []publication.Binding{
-		{Protocol: publication.TCP, HostIP: netip.IPv4Unspecified(), HostPort: 8501,
-			ContainerIP: netip.MustParseAddr("10.10.2.2"), ContainerPort: 80},
-		{Protocol: publication.TCP, HostIP: netip.IPv6Unspecified(), HostPort: 8501,
-			ContainerIP: netip.MustParseAddr("fd10:2::2"), ContainerPort: 80},
-		{Protocol: publication.UDP, HostIP: netip.IPv4Unspecified(), HostPort: 8502,
-			ContainerIP: netip.MustParseAddr("10.10.2.2"), ContainerPort: 80, Sources: "10.1.0.3/32,10.10.0.0/16"},
-		{Protocol: publication.TCP, HostIP: netip.MustParseAddr("127.0.0.1"), HostPort: 8503,
-			ContainerIP: netip.MustParseAddr("10.10.2.3"), ContainerPort: 80},
-		{Protocol: publication.TCP, HostIP: netip.IPv4Unspecified(), HostPort: 8504,
-			ContainerIP: netip.MustParseAddr("10.10.3.2"), ContainerPort: 80},
+func dualBindings() []port.Binding {
+	p := publication.Publication{Bindings: []port.Binding{
+		{Protocol: port.TCP, HostIP: netip.IPv4Unspecified(), Host: port.Single(8501),
+			ContainerIP: netip.MustParseAddr("10.10.2.2"), Container: port.Single(80)},
+		{Protocol: port.TCP, HostIP: netip.IPv6Unspecified(), Host: port.Single(8501),
+			ContainerIP: netip.MustParseAddr("fd10:2::2"), Container: port.Single(80)},
+		{Protocol: port.UDP, HostIP: netip.IPv4Unspecified(), Host: port.Single(8502),
+			ContainerIP: netip.MustParseAddr("10.10.2.2"), Container: port.Single(80),
+			Sources: "10.1.0.3/32,10.10.0.0/16"},
+		{Protocol: port.TCP, HostIP: netip.MustParseAddr("127.0.0.1"), Host: port.Single(8503),
+			ContainerIP: netip.MustParseAddr("10.10.2.3"), Container: port.Single(80)},
+		{Protocol: port.TCP, HostIP: netip.IPv4Unspecified(), Host: port.Single(8504),
+			ContainerIP: netip.MustParseAddr("10.10.3.2"), Container: port.Single(80)},
 	}}
 	return p.WithDirect()
 }
@@ -176,9 +177,9 @@ func withdrawDirect(t *testing.T, tp *Topology, fw firewall.Firewall) {
 		}
 		check(t, tp, Case{From: "ext", Network: "tcp", To: "10.10.6.2:80", Want: "j sees 10.1.0.2"})
 		left := State()
-		left.Bindings = slices.DeleteFunc(left.Bindings, func(b publication.Binding) bool { return b == all[0] })
+		left.Bindings = slices.DeleteFunc(left.Bindings, func(b port.Binding) bool { return b == all[0] })
 		change, err = fw.Sync(ctx, left)
-		if err != nil || len(change.Removed) != 1 || change.Removed[0].Host() != all[0].Host() ||
+		if err != nil || len(change.Removed) != 1 || change.Removed[0].HostPort() != all[0].HostPort() ||
 			!change.Removed[0].Direct() {
 			t.Errorf("Sync without the binding changed %+v, %v", change, err)
 		}

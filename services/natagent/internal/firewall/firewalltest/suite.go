@@ -7,9 +7,9 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
-	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
 // Open returns a backend for a namespace. Run closes it.
@@ -185,7 +185,7 @@ func withdraw(t *testing.T, tp *Topology, fw firewall.Firewall) {
 		check(t, tp, Case{From: "ext", Network: "udp", To: "10.1.0.1:8080", Want: "a sees 10.1.0.2"})
 		retargeted := all[0]
 		retargeted.ContainerIP = State().Networks[0].Subnets[0].Addr().Next().Next().Next() // b
-		if err := fw.AddBindings(ctx, []publication.Binding{retargeted}); err != nil {
+		if err := fw.AddBindings(ctx, []port.Binding{retargeted}); err != nil {
 			t.Fatal(err)
 		}
 		check(t, tp, Case{From: "ext", Network: "tcp", To: "10.1.0.1:8080", Want: "b sees 10.1.0.2"})
@@ -193,11 +193,11 @@ func withdraw(t *testing.T, tp *Topology, fw firewall.Firewall) {
 			t.Error("got one port forwarded to two containers, want an error")
 		}
 		check(t, tp, Case{From: "ext", Network: "tcp", To: "10.1.0.1:8080", Want: "b sees 10.1.0.2"})
-		if err := fw.ReplaceBindings(ctx, []publication.Binding{retargeted}, all[:1]); err != nil {
+		if err := fw.ReplaceBindings(ctx, []port.Binding{retargeted}, all[:1]); err != nil {
 			t.Fatal(err)
 		}
 		check(t, tp, Case{From: "ext", Network: "tcp", To: "10.1.0.1:8080", Want: "a sees 10.1.0.2"})
-		if err := fw.ReplaceBindings(ctx, all[:1], []publication.Binding{retargeted}); err != nil {
+		if err := fw.ReplaceBindings(ctx, all[:1], []port.Binding{retargeted}); err != nil {
 			t.Fatal(err)
 		}
 		check(t, tp, Case{From: "ext", Network: "tcp", To: "10.1.0.1:8080", Want: "b sees 10.1.0.2"})

@@ -7,11 +7,10 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/fairlead/fairlead/agent/sources"
 	"github.com/fairlead/fairlead/agent/test/testns"
+	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
-	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
 // Topology is a host with several networks, and an external host with routes to the containers'
@@ -54,49 +53,51 @@ func State() firewall.State {
 	return firewall.State{Networks: []firewall.Network{a, b, i, x, o, r, m}, Bindings: bindings()}
 }
 
-func bindings() []publication.Binding {
-	var out []publication.Binding
-	publish := func(proto publication.Protocol, host string, port uint16, target string) {
+func bindings() []port.Binding {
+	var out []port.Binding
+	publish := func(proto port.Protocol, host string, number uint16, target string) {
 		to := netip.MustParseAddrPort(target)
-		out = append(out, publication.Binding{Protocol: proto, HostIP: netip.MustParseAddr(host), HostPort: port,
-			ContainerIP: to.Addr(), ContainerPort: to.Port()})
+		out = append(out, port.Binding{Protocol: proto, HostIP: netip.MustParseAddr(host), Host: port.Single(number),
+			ContainerIP: to.Addr(), Container: port.Single(to.Port())})
 	}
 
-	for _, proto := range []publication.Protocol{publication.TCP, publication.UDP} {
+	for _, proto := range []port.Protocol{port.TCP, port.UDP} {
 		publish(proto, "0.0.0.0", 8080, "10.10.1.2:80")
 		publish(proto, "::", 8080, "[fd10:1::2]:80")
 	}
 
-	publish(publication.TCP, "10.1.0.1", 9090, "10.10.1.2:80")
-	publish(publication.TCP, "fd01::1", 9090, "[fd10:1::2]:80")
-	publish(publication.TCP, "127.0.0.1", 9191, "10.10.1.2:80")
+	publish(port.TCP, "10.1.0.1", 9090, "10.10.1.2:80")
+	publish(port.TCP, "fd01::1", 9090, "[fd10:1::2]:80")
+	publish(port.TCP, "127.0.0.1", 9191, "10.10.1.2:80")
 	for i := range uint16(11) {
-		publish(publication.TCP, "0.0.0.0", 7000+i, fmt.Sprintf("10.10.1.2:%d", 75+i))
+		publish(port.TCP, "0.0.0.0", 7000+i, fmt.Sprintf("10.10.1.2:%d", 75+i))
 	}
 
-	publish(publication.TCP, "0.0.0.0", 8099, "10.10.4.2:80")
-	publish(publication.TCP, "0.0.0.0", 8100, "10.10.2.3:80")
-	publish(publication.TCP, "10.1.0.7", 8081, "10.10.1.2:80")
+	publish(port.TCP, "0.0.0.0", 8099, "10.10.4.2:80")
+	publish(port.TCP, "0.0.0.0", 8100, "10.10.2.3:80")
+	publish(port.TCP, "10.1.0.7", 8081, "10.10.1.2:80")
 	return slices.Concat(out, wide(), limited(), direct(), dualBindings())
 }
 
+// span returns a range. A last port of 0 means a single port.
+func span(first, last uint16) port.Range { return port.Range{First: first, Last: max(first, last)} }
+
 // wide returns bindings of port ranges and published addresses.
-func wide() []publication.Binding {
-	run := func(proto publication.Protocol, host string, first, last uint16, target string) publication.Binding {
-		return publication.Binding{Protocol: proto, HostIP: netip.MustParseAddr(host), HostPort: first,
-			HostPortEnd: last,
-			ContainerIP: netip.MustParseAddr(target), ContainerPort: first}
+func wide() []port.Binding {
+	run := func(proto port.Protocol, host string, first, last uint16, target string) port.Binding {
+		return port.Binding{Protocol: proto, HostIP: netip.MustParseAddr(host), Host: span(first, last),
+			ContainerIP: netip.MustParseAddr(target), Container: span(first, last)}
 	}
 
-	whole := func(host, target string) publication.Binding {
-		return publication.Binding{Protocol: publication.All, HostIP: netip.MustParseAddr(host),
+	whole := func(host, target string) port.Binding {
+		return port.Binding{Protocol: port.All, HostIP: netip.MustParseAddr(host),
 			ContainerIP: netip.MustParseAddr(target), SNAT: true}
 	}
 
-	return []publication.Binding{
-		run(publication.UDP, "0.0.0.0", 20000, 60000, "10.10.1.2"),
-		run(publication.UDP, "::", 20000, 60000, "fd10:1::2"),
-		run(publication.UDP, "10.1.0.1", 10000, 10100, "10.10.1.2"),
+	return []port.Binding{
+		run(port.UDP, "0.0.0.0", 20000, 60000, "10.10.1.2"),
+		run(port.UDP, "::", 20000, 60000, "fd10:1::2"),
+		run(port.UDP, "10.1.0.1", 10000, 10100, "10.10.1.2"),
 		whole("10.1.0.7", "10.10.1.3"),
 		whole("fd01::7", "fd10:1::3"),
 	}
@@ -104,20 +105,20 @@ func wide() []publication.Binding {
 
 // limited returns bindings with allowed sources. A port of a published address has another target
 // than the address; a source that is not allowed for the port must not reach the address instead.
-func limited() []publication.Binding {
-	from := func(host, target string, end uint16, sources sources.Set) publication.Binding {
+func limited() []port.Binding {
+	from := func(host, target string, end uint16, sources port.Sources) port.Binding {
 		h, to := netip.MustParseAddrPort(host), netip.MustParseAddrPort(target)
-		b := publication.Binding{Protocol: publication.UDP, HostIP: h.Addr(), HostPort: h.Port(), HostPortEnd: end,
-			ContainerIP: to.Addr(), ContainerPort: to.Port(), OwnerName: "some", Sources: sources}
+		b := port.Binding{Protocol: port.UDP, HostIP: h.Addr(), Host: span(h.Port(), end),
+			ContainerIP: to.Addr(), Container: port.Single(to.Port()), OwnerName: "some", Sources: sources}
 		if end == 0 {
-			b.Protocol = publication.TCP
+			b.Protocol = port.TCP
 		}
 		return b
 	}
 
 	whole := from("10.1.0.9:0", "10.10.1.3:0", 0, "10.1.0.3/32,10.10.0.0/16")
-	whole.Protocol = publication.All
-	return []publication.Binding{
+	whole.Protocol = port.All
+	return []port.Binding{
 		from("0.0.0.0:8301", "10.10.1.2:80", 0, "10.1.0.3/32,10.10.2.0/24"),
 		from("[::]:8301", "[fd10:1::2]:80", 0, "fd01::3/128"),
 		from("10.1.0.1:8302", "10.10.1.2:80", 0, "10.1.0.0/24"),
@@ -222,13 +223,14 @@ func (tp *Topology) serve() {
 		}
 		for _, family := range []string{"4", "6"} {
 			any := map[string]string{"4": "0.0.0.0", "6": "[::]"}[family]
-			for port := first; port <= last; port++ {
-				tp.serveTCP(n.Listen("tcp"+family, fmt.Sprintf("%s:%d", any, port)), name)
+			for number := first; number <= last; number++ {
+				tp.serveTCP(n.Listen("tcp"+family, fmt.Sprintf("%s:%d", any, number)), name)
 			}
 			tp.serveUDP(n.ListenPacket("udp"+family, any+":80"), name)
 			if name == "a" || name == "j" || name == "k" {
-				for _, port := range []string{"10000", "10050", "10100", "10101", "15050", "20000", "40000", "60000"} {
-					tp.serveUDP(n.ListenPacket("udp"+family, any+":"+port), name)
+				for _, number := range []string{"10000", "10050", "10100", "10101", "15050", "20000", "40000",
+					"60000"} {
+					tp.serveUDP(n.ListenPacket("udp"+family, any+":"+number), name)
 				}
 			}
 		}

@@ -19,9 +19,9 @@ import (
 	"sync"
 
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
-	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
 const subject = "iptables"
@@ -34,16 +34,16 @@ type Backend struct {
 
 	mu       sync.Mutex                  // serializes changes
 	networks map[string]firewall.Network // by ID, as written to the kernel; nil before the first Sync
-	bindings map[hostPort]publication.Binding
+	bindings map[hostPort]port.Binding
 }
 
 // hostPort identifies a binding. It is unique.
 type hostPort struct {
-	proto publication.Protocol
+	proto port.Protocol
 	at    string
 }
 
-func keyOf(b publication.Binding) hostPort { return hostPort{b.Protocol, b.Host().String()} }
+func keyOf(b port.Binding) hostPort { return hostPort{b.Protocol, b.HostPort().String()} }
 
 // Open returns a backend. It does not change the kernel before the first Sync.
 func Open(ns hostns.NS, f Features) (*Backend, error) {
@@ -60,17 +60,17 @@ func Open(ns hostns.NS, f Features) (*Backend, error) {
 func (b *Backend) Close() error { return b.watcher.close() }
 
 // AddBindings implements firewall.Firewall.
-func (b *Backend) AddBindings(ctx context.Context, bindings []publication.Binding) error {
+func (b *Backend) AddBindings(ctx context.Context, bindings []port.Binding) error {
 	return b.ReplaceBindings(ctx, nil, bindings)
 }
 
 // RemoveBindings implements firewall.Firewall.
-func (b *Backend) RemoveBindings(ctx context.Context, bindings []publication.Binding) error {
+func (b *Backend) RemoveBindings(ctx context.Context, bindings []port.Binding) error {
 	return b.ReplaceBindings(ctx, bindings, nil)
 }
 
 // ReplaceBindings implements firewall.Firewall.
-func (b *Backend) ReplaceBindings(ctx context.Context, gone, fresh []publication.Binding) error {
+func (b *Backend) ReplaceBindings(ctx context.Context, gone, fresh []port.Binding) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err := b.checkSupported(ctx, fresh); err != nil {
@@ -78,7 +78,7 @@ func (b *Backend) ReplaceBindings(ctx context.Context, gone, fresh []publication
 	}
 
 	leaving := map[hostPort]bool{}
-	var known, added []publication.Binding
+	var known, added []port.Binding
 	for _, bind := range gone {
 		if have, ok := b.bindings[keyOf(bind)]; ok && have.Target() == bind.Target() {
 			known = append(known, have) // with the name in its rule's comment
@@ -145,7 +145,7 @@ func (b *Backend) ReplaceNetwork(ctx context.Context, old, now *firewall.Network
 }
 
 // checkSupported rejects bindings of a missing family, and changes before the first Sync.
-func (b *Backend) checkSupported(ctx context.Context, bindings []publication.Binding) error {
+func (b *Backend) checkSupported(ctx context.Context, bindings []port.Binding) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -180,7 +180,7 @@ func noIPv6(subject string) error {
 }
 
 // exchange removes the rules of gone and adds those of fresh.
-func (b *Backend) exchange(ctx context.Context, gone, fresh []publication.Binding) error {
+func (b *Backend) exchange(ctx context.Context, gone, fresh []port.Binding) error {
 	return b.each(ctx, func(f family) (string, string) {
 		before := b.countAddressRules(f, slices.Concat(gone, fresh))
 		after := before + narrowOf(f, fresh) - narrowOf(f, gone)
@@ -191,8 +191,8 @@ func (b *Backend) exchange(ctx context.Context, gone, fresh []publication.Bindin
 
 // countAddressRules counts the rules of ports on one address, which come before those of published
 // addresses. It returns 0 if no binding needs the position.
-func (b *Backend) countAddressRules(f family, some []publication.Binding) (n int) {
-	if !slices.ContainsFunc(some, publication.Binding.IsAddress) {
+func (b *Backend) countAddressRules(f family, some []port.Binding) (n int) {
+	if !slices.ContainsFunc(some, port.Binding.IsAddress) {
 		return 0
 	}
 	for _, bind := range b.bindings {
@@ -203,7 +203,7 @@ func (b *Backend) countAddressRules(f family, some []publication.Binding) (n int
 	return n
 }
 
-func narrowOf(f family, bindings []publication.Binding) (n int) {
+func narrowOf(f family, bindings []port.Binding) (n int) {
 	for _, bind := range translated(bindings) {
 		if bind.HostIP.Is6() == f.v6 && priority(bind) == 0 {
 			n += len(dnatRules(bind))
@@ -244,7 +244,7 @@ func (b *Backend) restore(ctx context.Context, f family, text string) error {
 
 // natBatch returns the restore text that removes and adds bindings of a family. Published addresses
 // are added last, after narrow rules of ports on one address.
-func natBatch(f family, gone, fresh []publication.Binding, narrow int) string {
+func natBatch(f family, gone, fresh []port.Binding, narrow int) string {
 	var text, addresses strings.Builder
 	for _, bind := range translated(gone) {
 		if bind.HostIP.Is6() == f.v6 {

@@ -14,10 +14,10 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/agent/test/testns"
+	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall/iptables"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
-	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
 func at(n *testns.NS) hostns.NS { return hostns.At(n.Fd()) }
@@ -46,10 +46,10 @@ func network(id string, subnets ...string) firewall.Network {
 	return n
 }
 
-func binding(name string, proto publication.Protocol, host string, target string) publication.Binding {
+func binding(name string, proto port.Protocol, host string, target string) port.Binding {
 	from, to := netip.MustParseAddrPort(host), netip.MustParseAddrPort(target)
-	return publication.Binding{Protocol: proto, HostIP: from.Addr(), HostPort: from.Port(),
-		ContainerIP: to.Addr(), ContainerPort: to.Port(), OwnerName: name}
+	return port.Binding{Protocol: proto, HostIP: from.Addr(), Host: port.Single(from.Port()),
+		ContainerIP: to.Addr(), Container: port.Single(to.Port()), OwnerName: name}
 }
 
 func state(ports int) firewall.State {

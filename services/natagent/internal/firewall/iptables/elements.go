@@ -8,15 +8,15 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
-	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
 // dnatRules returns the rules of a published port, port range or address, in iptables-save format.
 // Without allowed sources this is one rule. Otherwise it is one rule per source, one for the host
 // itself (whose packets to its own addresses leave by lo), and a last one that ends the search for
 // all other clients.
-func dnatRules(b publication.Binding) []string {
+func dnatRules(b port.Binding) []string {
 	host, match, target := "", "", b.ContainerIP.String()
 	if !b.HostIP.IsUnspecified() {
 		host = "-d " + single(b.HostIP) + " "
@@ -24,9 +24,9 @@ func dnatRules(b publication.Binding) []string {
 
 	switch {
 	case b.IsRange():
-		match = fmt.Sprintf("-p %s -m %s --dport %d:%d ", b.Protocol, b.Protocol, b.HostPort, b.HostPortEnd)
+		match = fmt.Sprintf("-p %s -m %s --dport %d:%d ", b.Protocol, b.Protocol, b.Host.First, b.Host.Last)
 	case !b.IsAddress():
-		match = fmt.Sprintf("-p %s -m %s --dport %d ", b.Protocol, b.Protocol, b.HostPort)
+		match = fmt.Sprintf("-p %s -m %s --dport %d ", b.Protocol, b.Protocol, b.Host.First)
 		target = b.Target().String()
 	}
 
@@ -45,7 +45,7 @@ func dnatRules(b publication.Binding) []string {
 }
 
 // snatRule returns the rule that sets the source of a container's egress.
-func snatRule(b publication.Binding) string {
+func snatRule(b port.Binding) string {
 	return fmt.Sprintf(`-s %s -m comment --comment "%s" -j SNAT --to-source %s`, single(b.ContainerIP), comment(b), b.HostIP)
 }
 
@@ -53,7 +53,7 @@ func snatRule(b publication.Binding) string {
 func single(a netip.Addr) string { return netip.PrefixFrom(a, a.BitLen()).String() }
 
 // comment names the container and what it publishes: web 80/tcp, web 8000-8100/udp, web all ports.
-func comment(b publication.Binding) string {
+func comment(b port.Binding) string {
 	const longest = 200 // the kernel accepts 255 bytes
 	name := strings.Map(func(r rune) rune {
 		if r > ' ' && r <= '~' && !strings.ContainsRune("\"'\\", r) {
@@ -62,12 +62,12 @@ func comment(b publication.Binding) string {
 		return '_'
 	}, b.OwnerName)
 
-	what := fmt.Sprintf("%d/%s", b.ContainerPort, b.Protocol)
+	what := fmt.Sprintf("%d/%s", b.Container.First, b.Protocol)
 	switch {
 	case b.IsAddress():
 		what = "all ports"
 	case b.IsRange():
-		what = fmt.Sprintf("%d-%d/%s", b.HostPort, b.HostPortEnd, b.Protocol)
+		what = fmt.Sprintf("%d-%d/%s", b.Host.First, b.Host.Last, b.Protocol)
 	}
 
 	return strings.TrimSpace(fmt.Sprintf("%.*s %s", longest, name, what))
@@ -75,7 +75,7 @@ func comment(b publication.Binding) string {
 
 // priority orders the rules in the chain: 0 for ports of one address, 1 for published addresses, 2
 // for ports of all addresses.
-func priority(b publication.Binding) int {
+func priority(b port.Binding) int {
 	switch {
 	case b.IsAddress():
 		return 1
@@ -86,7 +86,7 @@ func priority(b publication.Binding) int {
 }
 
 // addRules returns the commands that add a binding. narrow is the number of rules with priority 0.
-func addRules(b publication.Binding, narrow int) string {
+func addRules(b port.Binding, narrow int) string {
 	var lines []string
 	rules, at := dnatRules(b), 1
 	if b.IsAddress() {
@@ -108,7 +108,7 @@ func addRules(b publication.Binding, narrow int) string {
 	return strings.Join(lines, "\n")
 }
 
-func removeRules(b publication.Binding) string {
+func removeRules(b port.Binding) string {
 	var lines []string
 	for _, rule := range dnatRules(b) {
 		lines = append(lines, "-D "+chainDNAT+" "+rule)
@@ -120,7 +120,7 @@ func removeRules(b publication.Binding) string {
 }
 
 // bindingRules returns the DNAT rules of a family, in chain order.
-func bindingRules(f family, bindings []publication.Binding) []string {
+func bindingRules(f family, bindings []port.Binding) []string {
 	var at [3][]string
 	for _, b := range translated(bindings) {
 		if b.HostIP.Is6() == f.v6 {
@@ -131,7 +131,7 @@ func bindingRules(f family, bindings []publication.Binding) []string {
 }
 
 // egressRules returns the SNAT rules of a family.
-func egressRules(f family, bindings []publication.Binding) (rules []string) {
+func egressRules(f family, bindings []port.Binding) (rules []string) {
 	for _, b := range bindings {
 		if b.SNAT && b.HostIP.Is6() == f.v6 {
 			rules = append(rules, snatRule(b))
@@ -159,8 +159,8 @@ func inOrder(f family, rules []string) bool {
 
 // parseBinding parses the rule of a binding, except SNAT and the allowed sources. ok is false for
 // other rules, including the last rule of a binding with sources.
-func parseBinding(f family, rule string) (b publication.Binding, ok bool) {
-	b = publication.Binding{Protocol: publication.All, HostIP: netip.IPv4Unspecified()}
+func parseBinding(f family, rule string) (b port.Binding, ok bool) {
+	b = port.Binding{Protocol: port.All, HostIP: netip.IPv4Unspecified()}
 	if f.v6 {
 		b.HostIP = netip.IPv6Unspecified()
 	}
@@ -173,21 +173,21 @@ func parseBinding(f family, rule string) (b publication.Binding, ok bool) {
 				b.HostIP = p.Addr()
 			}
 		case "-p":
-			b.Protocol = publication.Protocol(words[i+1])
+			b.Protocol = port.Protocol(words[i+1])
 		case "--dport":
-			b.HostPort, b.HostPortEnd = parsePorts(words[i+1])
+			b.Host = parsePorts(words[i+1])
 		case "--comment":
 			b.OwnerName = parseName(words[i+1:])
 		case "--to-destination":
-			b.ContainerIP, b.ContainerPort = parseTarget(words[i+1], b.HostPort)
+			b.ContainerIP, b.Container = parseTarget(words[i+1], b.Host)
 		}
 	}
 
 	if b.IsAddress() {
-		return b, b.HostPort == 0 && b.ContainerPort == 0 && b.ContainerIP.IsValid() && !b.HostIP.IsUnspecified()
+		return b, b.Host.IsZero() && b.Container.IsZero() && b.ContainerIP.IsValid() && !b.HostIP.IsUnspecified()
 	}
 
-	return b, b.Protocol.Number() != 0 && b.HostPort != 0 && b.ContainerPort != 0 && b.ContainerIP.IsValid()
+	return b, b.Protocol.Number() != 0 && b.Host.First != 0 && b.Container.First != 0 && b.ContainerIP.IsValid()
 }
 
 // parseName returns the name at the start of a comment, or "".
@@ -200,23 +200,23 @@ func parseName(words []string) string {
 }
 
 // parsePorts parses "80" or "8000:8010".
-func parsePorts(s string) (first, last uint16) {
+func parsePorts(s string) port.Range {
 	a, b, isRange := strings.Cut(s, ":")
 	n, _ := strconv.ParseUint(a, 10, 16)
 	if !isRange {
-		return uint16(n), 0
+		return port.Single(uint16(n))
 	}
 	end, _ := strconv.ParseUint(b, 10, 16)
-	return uint16(n), uint16(end)
+	return port.Range{First: uint16(n), Last: uint16(end)}
 }
 
-// parseTarget parses "ADDRESS:PORT" or "ADDRESS", for which it returns the given port.
-func parseTarget(s string, port uint16) (netip.Addr, uint16) {
+// parseTarget parses "ADDRESS:PORT" or "ADDRESS", for which it returns the host ports.
+func parseTarget(s string, host port.Range) (netip.Addr, port.Range) {
 	if ap, err := netip.ParseAddrPort(s); err == nil {
-		return ap.Addr(), ap.Port()
+		return ap.Addr(), port.Single(ap.Port())
 	}
 	addr, _ := netip.ParseAddr(s)
-	return addr, port
+	return addr, host
 }
 
 func sortedNetworks(networks map[string]firewall.Network) []firewall.Network {

@@ -6,7 +6,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/fairlead/fairlead/services/natagent/internal/publication"
+	"github.com/fairlead/fairlead/proto/port"
 )
 
 func TestPortRuleRoundTrip(t *testing.T) {
@@ -19,18 +19,19 @@ func TestPortRuleRoundTrip(t *testing.T) {
 			a, _ := netip.AddrFromSlice(rapid.SliceOfN(rapid.Byte(), bytes, bytes).Draw(t, label))
 			return a
 		}
-		b := publication.Binding{
-			Protocol: rapid.SampledFrom([]publication.Protocol{publication.TCP, publication.UDP,
-				publication.SCTP}).Draw(t, "proto"),
-			HostIP: ip("host"), HostPort: rapid.Uint16Range(1, 65535).Draw(t, "hostPort"),
-			ContainerIP: ip("container"), ContainerPort: rapid.Uint16Range(1, 65535).Draw(t, "port"),
+		b := port.Binding{
+			Protocol: rapid.SampledFrom([]port.Protocol{port.TCP, port.UDP,
+				port.SCTP}).Draw(t, "proto"),
+			HostIP: ip("host"), Host: port.Single(rapid.Uint16Range(1, 65534).Draw(t, "hostPort")),
+			ContainerIP: ip("container"), Container: port.Single(rapid.Uint16Range(1, 65535).Draw(t, "port")),
 			OwnerName: rapid.StringMatching(`([a-z][a-z0-9_.-]*)?`).Draw(t, "name"),
 		}
 		switch rapid.SampledFrom([]string{"port", "run", "address"}).Draw(t, "form") {
 		case "run":
-			b.HostPortEnd, b.ContainerPort = rapid.Uint16Range(b.HostPort, 65535).Draw(t, "end"), b.HostPort
+			b.Host.Last = rapid.Uint16Range(b.Host.First+1, 65535).Draw(t, "end")
+			b.Container = b.Host
 		case "address":
-			b.Protocol, b.HostPort, b.ContainerPort = publication.All, 0, 0
+			b.Protocol, b.Host, b.Container = port.All, port.Range{}, port.Range{}
 			if b.HostIP.IsUnspecified() {
 				return
 			}

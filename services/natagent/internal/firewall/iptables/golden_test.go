@@ -10,8 +10,8 @@ import (
 	"testing"
 
 	"github.com/fairlead/fairlead/agent/test/testns"
+	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
-	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -41,7 +41,7 @@ func TestRulesMatchGoldenFiles(t *testing.T) {
 		"two_networks": {Networks: []firewall.Network{network("A", "10.10.1.0/24"),
 			network("B", "10.10.2.0/24", "fd10:2::/64")}},
 		"published_s15": {Networks: []firewall.Network{docker0},
-			Bindings: []publication.Binding{binding("nginx01", "tcp", "0.0.0.0:32768", "172.17.0.2:80")}},
+			Bindings: []port.Binding{binding("nginx01", "tcp", "0.0.0.0:32768", "172.17.0.2:80")}},
 		"open": {Networks: []firewall.Network{with(func(n *firewall.Network) {
 			n.Unprotected, n.Trusted, n.SNAT4 = n.Subnets, []string{"eth1"}, netip.MustParseAddr("10.1.0.5")
 		})}},
@@ -55,7 +55,7 @@ func TestRulesMatchGoldenFiles(t *testing.T) {
 			Bindings: append(ownForms()[2:3:3], binding("web", "tcp", "0.0.0.0:8080", "10.10.1.2:80"))},
 		"direct_routing": {Networks: []firewall.Network{network("A", "10.10.1.0/24", "fd10:1::/64"),
 			asRouted(network("B", "10.10.2.0/24"))},
-			Bindings: slices.Concat(ownForms(), []publication.Binding{binding("web", "tcp", "0.0.0.0:8080",
+			Bindings: slices.Concat(ownForms(), []port.Binding{binding("web", "tcp", "0.0.0.0:8080",
 				"10.10.1.2:80")})},
 		"published_each": {Networks: []firewall.Network{network("A", "10.10.1.0/24", "fd10:1::/64")},
 			Bindings: eachForm()},
@@ -89,12 +89,13 @@ func asRouted(n firewall.Network) firewall.Network {
 }
 
 // ownForms returns bindings with direct access.
-func ownForms() []publication.Binding {
+func ownForms() []port.Binding {
 	run := binding("web", "udp", "10.10.1.2:10000", "10.10.1.2:10000")
-	run.HostPortEnd = 10100
+	run.Host.Last = 10100
+	run.Container = run.Host
 	some := binding("db", "tcp", "10.10.1.3:5432", "10.10.1.3:5432")
 	some.Sources = "10.1.0.3/32,10.9.0.0/16"
-	return []publication.Binding{binding("web", "tcp", "10.10.1.2:80", "10.10.1.2:80"), run,
+	return []port.Binding{binding("web", "tcp", "10.10.1.2:80", "10.10.1.2:80"), run,
 		binding("web", "tcp", "[fd10:1::2]:80", "[fd10:1::2]:80"), some}
 }
 
@@ -112,21 +113,22 @@ func withoutEmptyTables(text string) string {
 	return strings.Join(out, "")
 }
 
-func wideForms() []publication.Binding {
+func wideForms() []port.Binding {
 	run := binding("phone", "udp", "0.0.0.0:10000", "10.10.1.2:10000")
-	run.HostPortEnd = 60000
-	whole := binding("mail", publication.All, "10.1.0.7:0", "10.10.1.3:0")
+	run.Host.Last = 60000
+	run.Container = run.Host
+	whole := binding("mail", port.All, "10.1.0.7:0", "10.10.1.3:0")
 	whole.SNAT = true
-	whole6 := binding("mail", publication.All, "[fd01::7]:0", "[fd10:1::3]:0")
-	return []publication.Binding{run, binding("web", "tcp", "10.1.0.7:8080", "10.10.1.2:80"), whole, whole6}
+	whole6 := binding("mail", port.All, "[fd01::7]:0", "[fd10:1::3]:0")
+	return []port.Binding{run, binding("web", "tcp", "10.1.0.7:8080", "10.10.1.2:80"), whole, whole6}
 }
 
-func limitedForms() []publication.Binding {
-	some := []publication.Binding{
+func limitedForms() []port.Binding {
+	some := []port.Binding{
 		binding("web", "tcp", "0.0.0.0:8080", "10.10.1.2:80"),
 		binding("web", "tcp", "[::]:8080", "[fd10:1::2]:80"),
 		binding("db", "tcp", "10.1.0.1:5432", "10.10.1.3:5432"),
-		binding("mail", publication.All, "10.1.0.7:0", "10.10.1.3:0"),
+		binding("mail", port.All, "10.1.0.7:0", "10.10.1.3:0"),
 	}
 
 	for i := range some {
@@ -139,8 +141,8 @@ func limitedForms() []publication.Binding {
 	return some
 }
 
-func eachForm() []publication.Binding {
-	return []publication.Binding{
+func eachForm() []port.Binding {
+	return []port.Binding{
 		binding("web", "tcp", "0.0.0.0:8080", "10.10.1.2:80"),
 		binding("web", "tcp", "[::]:8080", "[fd10:1::2]:80"),
 		binding("web", "udp", "0.0.0.0:53", "10.10.1.2:5353"),

@@ -5,15 +5,15 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/fairlead/fairlead/services/natagent/internal/publication"
+	"github.com/fairlead/fairlead/proto/port"
 )
 
 // directRules returns the rules for direct access to a port or range, in iptables-save format: one,
 // or one per allowed source. Other packets are dropped later in the chain.
-func directRules(b publication.Binding) (rules []string) {
-	ports := fmt.Sprintf("%d", b.HostPort)
+func directRules(b port.Binding) (rules []string) {
+	ports := fmt.Sprintf("%d", b.Host.First)
 	if b.IsRange() {
-		ports = fmt.Sprintf("%d:%d", b.HostPort, b.HostPortEnd)
+		ports = fmt.Sprintf("%d:%d", b.Host.First, b.Host.Last)
 	}
 
 	rule := fmt.Sprintf(`-d %s -p %s -m %s --dport %s -m comment --comment "%s" -j ACCEPT`, single(b.HostIP), b.Protocol, b.Protocol, ports, comment(b))
@@ -29,7 +29,7 @@ func directRules(b publication.Binding) (rules []string) {
 }
 
 // ownRulesOf returns the rules for direct access of a family.
-func ownRulesOf(f family, bindings []publication.Binding) (rules []string) {
+func ownRulesOf(f family, bindings []port.Binding) (rules []string) {
 	for _, b := range bindings {
 		if b.Direct() && b.HostIP.Is6() == f.v6 {
 			rules = append(rules, directRules(b)...)
@@ -39,7 +39,7 @@ func ownRulesOf(f family, bindings []publication.Binding) (rules []string) {
 }
 
 // ownBatch returns the restore text that removes and adds rules for direct access of a family.
-func ownBatch(f family, gone, fresh []publication.Binding) string {
+func ownBatch(f family, gone, fresh []port.Binding) string {
 	var text strings.Builder
 	for _, rule := range ownRulesOf(f, gone) {
 		text.WriteString("-D " + chainDirect + " " + rule + "\n")
@@ -55,13 +55,13 @@ func ownBatch(f family, gone, fresh []publication.Binding) string {
 
 // parseOwn parses a rule for direct access, except its allowed sources; ok is false for other
 // rules.
-func parseOwn(f family, rule string) (b publication.Binding, ok bool) {
+func parseOwn(f family, rule string) (b port.Binding, ok bool) {
 	b, _ = parseBinding(f, rule)
-	b.ContainerIP, b.ContainerPort = b.HostIP, b.HostPort
-	return b, target(rule) == "ACCEPT" && b.Protocol.Number() != 0 && b.HostPort != 0 && !b.HostIP.IsUnspecified()
+	b.ContainerIP, b.Container = b.HostIP, b.Host
+	return b, target(rule) == "ACCEPT" && b.Protocol.Number() != 0 && b.Host.First != 0 && !b.HostIP.IsUnspecified()
 }
 
 // translated returns the bindings that need DNAT.
-func translated(all []publication.Binding) []publication.Binding {
-	return slices.DeleteFunc(slices.Clone(all), publication.Binding.Direct)
+func translated(all []port.Binding) []port.Binding {
+	return slices.DeleteFunc(slices.Clone(all), port.Binding.Direct)
 }

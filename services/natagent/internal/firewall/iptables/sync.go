@@ -6,8 +6,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
-	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
 // Sync compares the chains with want and rewrites those that differ, with one transaction per
@@ -43,8 +43,8 @@ func (b *Backend) Sync(ctx context.Context, want firewall.State) (change firewal
 		}
 	}
 
-	publication.Sort(change.Removed)
-	b.networks, b.bindings = networks, make(map[hostPort]publication.Binding, len(want.Bindings))
+	port.Sort(change.Removed)
+	b.networks, b.bindings = networks, make(map[hostPort]port.Binding, len(want.Bindings))
 	for _, bind := range want.Bindings {
 		b.bindings[keyOf(bind)] = bind
 	}
@@ -72,13 +72,13 @@ func (b *Backend) Compare(ctx context.Context, want firewall.State) (change fire
 		}
 	}
 
-	publication.Sort(change.Removed)
+	port.Sort(change.Removed)
 	return change, nil
 }
 
 // difference returns the restore text that brings a family to the desired state; empty if it is
 // there.
-func difference(f family, have contents, networks map[string]firewall.Network, bindings []publication.Binding,
+func difference(f family, have contents, networks map[string]firewall.Network, bindings []port.Binding,
 	change *firewall.Change) string {
 	var all strings.Builder
 	for _, t := range skeleton(f, sortedNetworks(networks)) {
@@ -142,7 +142,7 @@ func chainsWithAccept(t table) []string {
 
 // samePorts reports whether the rules are equal apart from their order. It adds the differences to
 // change.
-func samePorts(f family, have, want []string, bindings []publication.Binding, parse parser,
+func samePorts(f family, have, want []string, bindings []port.Binding, parse parser,
 	change *firewall.Change) bool {
 	missing, extra := missingFrom(want, have), missingFrom(have, want)
 	change.Added += len(missing)
@@ -153,12 +153,12 @@ func samePorts(f family, have, want []string, bindings []publication.Binding, pa
 }
 
 // parser parses the rule of a binding; ok is false for other rules.
-type parser func(f family, rule string) (b publication.Binding, ok bool)
+type parser func(f family, rule string) (b port.Binding, ok bool)
 
 // wrongTargets returns the bindings of rules that are not desired. A rule that differs only in the
 // container name or the iptables version's format is excluded, because its connections must stay.
-func wrongTargets(f family, rules []string, bindings []publication.Binding, parse parser) (out []publication.Binding) {
-	right := make(map[publication.Binding]bool, len(bindings))
+func wrongTargets(f family, rules []string, bindings []port.Binding, parse parser) (out []port.Binding) {
+	right := make(map[port.Binding]bool, len(bindings))
 	for _, b := range bindings {
 		b.OwnerName, b.Sources = "", ""
 		right[b] = true

@@ -22,10 +22,10 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall/nflink"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
-	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
 // Features lists optional kernel features that Probe found.
@@ -77,17 +77,17 @@ func (b *Backend) table() *nftables.Table {
 }
 
 // AddBindings implements firewall.Firewall.
-func (b *Backend) AddBindings(ctx context.Context, bindings []publication.Binding) error {
+func (b *Backend) AddBindings(ctx context.Context, bindings []port.Binding) error {
 	return b.ReplaceBindings(ctx, nil, bindings)
 }
 
 // RemoveBindings implements firewall.Firewall.
-func (b *Backend) RemoveBindings(ctx context.Context, bindings []publication.Binding) error {
+func (b *Backend) RemoveBindings(ctx context.Context, bindings []port.Binding) error {
 	return b.ReplaceBindings(ctx, bindings, nil)
 }
 
 // ReplaceBindings implements firewall.Firewall.
-func (b *Backend) ReplaceBindings(ctx context.Context, gone, fresh []publication.Binding) error {
+func (b *Backend) ReplaceBindings(ctx context.Context, gone, fresh []port.Binding) error {
 	return b.change(ctx, bindingElements(gone), bindingElements(fresh))
 }
 
@@ -97,7 +97,7 @@ func (b *Backend) ReplaceNetwork(ctx context.Context, old, now *firewall.Network
 	return b.change(ctx, without(remove, add), without(add, remove))
 }
 
-func bindingElements(bindings []publication.Binding) []element {
+func bindingElements(bindings []port.Binding) []element {
 	out := make([]element, 0, len(bindings))
 	for _, bind := range bindings {
 		out = append(out, elementsOf(bind)...)

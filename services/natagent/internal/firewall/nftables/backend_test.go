@@ -11,10 +11,10 @@ import (
 
 	"github.com/fairlead/fairlead/agent/test/testns"
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall/nftables"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
-	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
 func at(n *testns.NS) hostns.NS { return hostns.At(n.Fd()) }
@@ -69,9 +69,9 @@ func state(ports int) firewall.State {
 	return s
 }
 
-func binding(proto publication.Protocol, host string, port uint16, ctr string, ctrPort uint16) publication.Binding {
-	return publication.Binding{Protocol: proto, HostIP: netip.MustParseAddr(host), HostPort: port,
-		ContainerIP: netip.MustParseAddr(ctr), ContainerPort: ctrPort}
+func binding(proto port.Protocol, host string, number uint16, ctr string, ctrPort uint16) port.Binding {
+	return port.Binding{Protocol: proto, HostIP: netip.MustParseAddr(host), Host: port.Single(number),
+		ContainerIP: netip.MustParseAddr(ctr), Container: port.Single(ctrPort)}
 }
 
 // ruleset returns the nf_tables ruleset with handles.
@@ -108,7 +108,7 @@ func TestNewOwnerClaimsTable(t *testing.T) {
 	}
 
 	if err := second.AddBindings(context.Background(),
-		[]publication.Binding{binding("udp", "127.0.0.1", 53, "10.10.1.2", 53)}); err != nil {
+		[]port.Binding{binding("udp", "127.0.0.1", 53, "10.10.1.2", 53)}); err != nil {
 		t.Errorf("Publish by the new owner: %v", err)
 	}
 }

@@ -8,8 +8,8 @@ import (
 
 	"github.com/google/nftables"
 
+	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
-	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
 // element is a comparable set or map element. The strings hold bytes.
@@ -131,7 +131,7 @@ func lastOf(p netip.Prefix) netip.Addr {
 }
 
 // elementsOf returns the elements of a binding.
-func elementsOf(b publication.Binding) []element {
+func elementsOf(b port.Binding) []element {
 	if b.Direct() {
 		return append([]element{directElement(b)}, sourceElements(b)...)
 	}
@@ -142,9 +142,9 @@ func elementsOf(b publication.Binding) []element {
 }
 
 // bindingElement returns the element of a published port.
-func bindingElement(b publication.Binding) element {
-	e := element{value: string(b.ContainerIP.AsSlice()) + padded(b.ContainerPort)}
-	key := string([]byte{b.Protocol.Number(), 0, 0, 0}) + padded(b.HostPort)
+func bindingElement(b port.Binding) element {
+	e := element{value: string(b.ContainerIP.AsSlice()) + padded(b.Container.First)}
+	key := string([]byte{b.Protocol.Number(), 0, 0, 0}) + padded(b.Host.First)
 	switch {
 	case b.HostIP.Is4() && b.HostIP.IsUnspecified():
 		e.set, e.key = mapPub4Any, key
@@ -160,7 +160,7 @@ func bindingElement(b publication.Binding) element {
 }
 
 // binding decodes the element of a binding; ok is false for elements of other sets.
-func (e element) binding() (b publication.Binding, ok bool) {
+func (e element) binding() (b port.Binding, ok bool) {
 	if b, ok = e.rangeBinding(); ok {
 		return b, true
 	}
@@ -184,13 +184,13 @@ func (e element) binding() (b publication.Binding, ok bool) {
 	}
 
 	b.Protocol = protocolOf(e.key[length])
-	b.HostPort = binary.BigEndian.Uint16([]byte(e.key[length+4:]))
+	b.Host = port.Single(binary.BigEndian.Uint16([]byte(e.key[length+4:])))
 	b.ContainerIP, ok = netip.AddrFromSlice([]byte(e.value[:len(e.value)-4]))
-	b.ContainerPort = binary.BigEndian.Uint16([]byte(e.value[len(e.value)-4:]))
+	b.Container = port.Single(binary.BigEndian.Uint16([]byte(e.value[len(e.value)-4:])))
 	return b, ok && b.Protocol != ""
 }
 
 // padded encodes a port in the four bytes of a concatenation field.
-func padded(port uint16) string {
-	return string(binary.BigEndian.AppendUint16(nil, port)) + "\x00\x00"
+func padded(number uint16) string {
+	return string(binary.BigEndian.AppendUint16(nil, number)) + "\x00\x00"
 }

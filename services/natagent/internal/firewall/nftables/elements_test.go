@@ -7,8 +7,8 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
-	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
 func TestBindingElementRoundTrip(t *testing.T) {
@@ -25,10 +25,11 @@ func TestBindingElementRoundTrip(t *testing.T) {
 
 	rapid.Check(t, func(t *rapid.T) {
 		v4 := rapid.Bool().Draw(t, "IPv4")
-		b := publication.Binding{
-			Protocol: rapid.SampledFrom([]publication.Protocol{"tcp", "udp", "sctp"}).Draw(t, "protocol"),
+		b := port.Binding{
+			Protocol: rapid.SampledFrom([]port.Protocol{"tcp", "udp", "sctp"}).Draw(t, "protocol"),
 			HostIP:   addr(t, v4, "host"), ContainerIP: addr(t, v4, "container"),
-			HostPort: rapid.Uint16().Draw(t, "host port"), ContainerPort: rapid.Uint16().Draw(t, "container port"),
+			Host:      port.Single(rapid.Uint16().Draw(t, "host port")),
+			Container: port.Single(rapid.Uint16().Draw(t, "container port")),
 		}
 		if rapid.Bool().Draw(t, "all addresses") {
 			b.HostIP = netip.IPv6Unspecified()
@@ -38,20 +39,26 @@ func TestBindingElementRoundTrip(t *testing.T) {
 		}
 		switch rapid.SampledFrom([]string{"port", "run", "address", "own port", "own run"}).Draw(t, "form") {
 		case "own run":
-			b.HostPortEnd = rapid.Uint16Range(max(b.HostPort, 1), 65535).Draw(t, "end")
+			b.Host = ports(t)
 			fallthrough
 		case "own port":
-			b.HostIP, b.ContainerPort = b.ContainerIP, b.HostPort
+			b.HostIP, b.Container = b.ContainerIP, b.Host
 		case "run":
-			b.HostPort = max(b.HostPort, 1)
-			b.HostPortEnd, b.ContainerPort = rapid.Uint16Range(b.HostPort, 65535).Draw(t, "end"), b.HostPort
+			b.Host = ports(t)
+			b.Container = b.Host
 		case "address":
-			b.Protocol, b.HostPort, b.ContainerPort = publication.All, 0, 0
+			b.Protocol, b.Host, b.Container = port.All, port.Range{}, port.Range{}
 		}
 		if got, ok := elementsOf(b)[0].binding(); !ok || got != b {
 			t.Fatalf("%v decoded as %v, %v", b, got, ok)
 		}
 	})
+}
+
+// ports draws a range of several ports.
+func ports(t *rapid.T) port.Range {
+	first := rapid.Uint16Range(1, 65534).Draw(t, "first")
+	return port.Range{First: first, Last: rapid.Uint16Range(first+1, 65535).Draw(t, "last")}
 }
 
 func TestIntervalEnd(t *testing.T) {
@@ -81,7 +88,7 @@ func FuzzElementBinding(f *testing.F) {
 			if !ok {
 				continue
 			}
-			if b.Protocol.Number() == 0 || binary.BigEndian.Uint16([]byte(key[len(key)-4:])) != b.HostPort {
+			if b.Protocol.Number() == 0 || binary.BigEndian.Uint16([]byte(key[len(key)-4:])) != b.Host.First {
 				t.Errorf("%s %x : %x gave %v", set, key, value, b)
 			}
 		}

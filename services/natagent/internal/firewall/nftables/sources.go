@@ -1,9 +1,9 @@
 package nftables
 
-import "github.com/fairlead/fairlead/services/natagent/internal/publication"
+import "github.com/fairlead/fairlead/proto/port"
 
 // sourceElements returns the elements of the allowed sources; none if all sources are allowed.
-func sourceElements(b publication.Binding) []element {
+func sourceElements(b port.Binding) []element {
 	if b.Sources == "" {
 		return nil
 	}
@@ -17,7 +17,7 @@ func sourceElements(b publication.Binding) []element {
 
 	if !b.IsAddress() {
 		proto := string([]byte{b.Protocol.Number(), 0, 0, 0})
-		first, last = first+proto+padded(b.HostPort), last+proto+padded(b.LastPort())
+		first, last = first+proto+padded(b.Host.First), last+proto+padded(b.Host.Last)
 	}
 
 	out := []element{{set: limit, key: first}}
@@ -34,7 +34,7 @@ func sourceElements(b publication.Binding) []element {
 }
 
 // limitSets returns the two sets for the allowed sources of a binding.
-func limitSets(b publication.Binding) (limit, from string) {
+func limitSets(b port.Binding) (limit, from string) {
 	v6 := b.HostIP.Is6()
 	switch {
 	case b.IsAddress() && v6:

@@ -10,8 +10,8 @@ import (
 	"github.com/google/nftables/expr"
 
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
-	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
 // Sync compares the table with want and changes what differs, in one transaction.
@@ -52,7 +52,7 @@ func (b *Backend) Sync(ctx context.Context, want firewall.State) (firewall.Chang
 		}
 	}
 
-	publication.Sort(change.Removed)
+	port.Sort(change.Removed)
 	change.Added = len(add)
 	if err := errors.Join(b.queue(remove, true), b.queue(add, false)); err != nil {
 		return firewall.Change{}, err
@@ -90,7 +90,7 @@ func (b *Backend) Compare(ctx context.Context, want firewall.State) (firewall.Ch
 		}
 	}
 
-	publication.Sort(change.Removed)
+	port.Sort(change.Removed)
 	return change, nil
 }
 

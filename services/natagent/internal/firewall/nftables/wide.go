@@ -4,11 +4,11 @@ import (
 	"encoding/binary"
 	"net/netip"
 
-	"github.com/fairlead/fairlead/services/natagent/internal/publication"
+	"github.com/fairlead/fairlead/proto/port"
 )
 
 // rangeElements returns the elements of a port range or a published address.
-func rangeElements(b publication.Binding) []element {
+func rangeElements(b port.Binding) []element {
 	ports, anyPorts, full, snat := mapRun4, mapRun4Any, mapFull4, mapLeave4
 	if b.HostIP.Is6() {
 		ports, anyPorts, full, snat = mapRun6, mapRun6Any, mapFull6, mapLeave6
@@ -28,11 +28,11 @@ func rangeElements(b publication.Binding) []element {
 	}
 
 	host += string([]byte{b.Protocol.Number(), 0, 0, 0})
-	return []element{{set: ports, key: host + padded(b.HostPort), keyEnd: host + padded(b.LastPort()), value: target}}
+	return []element{{set: ports, key: host + padded(b.Host.First), keyEnd: host + padded(b.Host.Last), value: target}}
 }
 
 // rangeBinding decodes the element of a port range or a published address, except SNAT.
-func (e element) rangeBinding() (b publication.Binding, ok bool) {
+func (e element) rangeBinding() (b port.Binding, ok bool) {
 	length := map[string]int{mapRun4: 4, mapRun6: 16, mapRun4Any: 0, mapRun6Any: 0, mapFull4: 4, mapFull6: 16}
 	n, ok := length[e.set]
 	if !ok || len(e.key) < n {
@@ -47,7 +47,7 @@ func (e element) rangeBinding() (b publication.Binding, ok bool) {
 	}
 
 	if len(e.key) == n {
-		b.Protocol = publication.All
+		b.Protocol = port.All
 		return b, ok && (e.set == mapFull4 || e.set == mapFull6)
 	}
 
@@ -56,15 +56,15 @@ func (e element) rangeBinding() (b publication.Binding, ok bool) {
 	}
 
 	b.Protocol = protocolOf(e.key[n])
-	b.HostPort = binary.BigEndian.Uint16([]byte(e.key[n+4:]))
-	b.HostPortEnd = binary.BigEndian.Uint16([]byte(e.keyEnd[n+4:]))
-	b.ContainerPort = b.HostPort
+	b.Host.First = binary.BigEndian.Uint16([]byte(e.key[n+4:]))
+	b.Host.Last = binary.BigEndian.Uint16([]byte(e.keyEnd[n+4:]))
+	b.Container = b.Host
 	return b, ok && b.Protocol != ""
 }
 
 // protocolOf returns the transport with a protocol number; "" if unknown.
-func protocolOf(number byte) publication.Protocol {
-	for _, p := range []publication.Protocol{publication.TCP, publication.UDP, publication.SCTP} {
+func protocolOf(number byte) port.Protocol {
+	for _, p := range []port.Protocol{port.TCP, port.UDP, port.SCTP} {
 		if p.Number() == number {
 			return p
 		}

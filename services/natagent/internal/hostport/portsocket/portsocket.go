@@ -14,9 +14,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostport"
-	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
 // Binder binds ports in one network namespace.
@@ -33,7 +33,7 @@ func (p *Port) Close() error { return unix.Close(p.fd) }
 
 // Bind binds a port. Errors: EADDRINUSE if a process has the port, EADDRNOTAVAIL if the address is
 // not the host's, hostport.ErrNoTransport.
-func (h *Binder) Bind(proto publication.Protocol, at netip.AddrPort) (port *Port, err error) {
+func (h *Binder) Bind(proto port.Protocol, at netip.AddrPort) (port *Port, err error) {
 	err = h.ns.Do(func() (err error) {
 		port, err = hold(proto, at)
 		return err
@@ -43,14 +43,14 @@ func (h *Binder) Bind(proto publication.Protocol, at netip.AddrPort) (port *Port
 
 // IPv6 reports whether the host supports IPv6.
 func (h *Binder) IPv6() bool {
-	port, err := h.Bind(publication.UDP, netip.AddrPortFrom(netip.IPv6Unspecified(), 0))
+	port, err := h.Bind(port.UDP, netip.AddrPortFrom(netip.IPv6Unspecified(), 0))
 	if err != nil {
 		return false
 	}
 	return port.Close() == nil
 }
 
-func hold(proto publication.Protocol, at netip.AddrPort) (*Port, error) {
+func hold(proto port.Protocol, at netip.AddrPort) (*Port, error) {
 	fd, err := open(proto, at.Addr())
 	if err != nil {
 		return nil, err
@@ -62,12 +62,12 @@ func hold(proto publication.Protocol, at netip.AddrPort) (*Port, error) {
 	return &Port{fd}, nil
 }
 
-func open(proto publication.Protocol, ip netip.Addr) (int, error) {
+func open(proto port.Protocol, ip netip.Addr) (int, error) {
 	family, kind := unix.AF_INET, unix.SOCK_STREAM
 	if ip.Is6() {
 		family = unix.AF_INET6
 	}
-	if proto == publication.UDP {
+	if proto == port.UDP {
 		kind = unix.SOCK_DGRAM
 	}
 
@@ -79,13 +79,13 @@ func open(proto publication.Protocol, ip netip.Addr) (int, error) {
 	return fd, os.NewSyscallError("socket", err)
 }
 
-func take(fd int, proto publication.Protocol, at netip.AddrPort) error {
+func take(fd int, proto port.Protocol, at netip.AddrPort) error {
 	if err := attachDropFilter(fd); err != nil {
 		return os.NewSyscallError("attach filter", err)
 	}
 
 	// Connections of an earlier server can be in TIME_WAIT.
-	if proto == publication.TCP {
+	if proto == port.TCP {
 		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
 			return os.NewSyscallError("set SO_REUSEADDR", err)
 		}
@@ -100,7 +100,7 @@ func take(fd int, proto publication.Protocol, at netip.AddrPort) error {
 	if err := unix.Bind(fd, sockaddr(at)); err != nil {
 		return os.NewSyscallError("bind", err)
 	}
-	if proto == publication.UDP {
+	if proto == port.UDP {
 		return nil
 	}
 

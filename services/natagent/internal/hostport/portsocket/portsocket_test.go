@@ -12,9 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fairlead/fairlead/agent/test/testns"
+	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostport/portsocket"
-	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
 func at(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
@@ -40,7 +40,7 @@ func reusing(t *testing.T, n *testns.NS, network, addr string) (c interface{ Clo
 
 func TestPortSocketExcludesProcess(t *testing.T) {
 	for _, row := range []struct {
-		proto   publication.Protocol
+		proto   port.Protocol
 		held    string
 		network string
 		program string
@@ -94,7 +94,7 @@ func TestPortSocketsOnDifferentAddresses(t *testing.T) {
 	n := testns.New(t)
 	holder := portsocket.New(hostns.At(n.Fd()))
 	for _, addr := range []string{"127.0.0.1:80", "127.0.0.2:80", "[::]:80"} {
-		port, err := holder.Bind(publication.TCP, at(addr))
+		port, err := holder.Bind(port.TCP, at(addr))
 		if err != nil {
 			t.Fatalf("%s: %v", addr, err)
 		}
@@ -104,7 +104,7 @@ func TestPortSocketsOnDifferentAddresses(t *testing.T) {
 
 func TestIPv4SocketKeepsIPv6Refused(t *testing.T) {
 	n := testns.New(t)
-	port, err := portsocket.New(hostns.At(n.Fd())).Bind(publication.TCP, at("0.0.0.0:80"))
+	port, err := portsocket.New(hostns.At(n.Fd())).Bind(port.TCP, at("0.0.0.0:80"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +116,7 @@ func TestIPv4SocketKeepsIPv6Refused(t *testing.T) {
 
 func TestPortSocketDropsPackets(t *testing.T) {
 	n := testns.New(t)
-	port, err := portsocket.New(hostns.At(n.Fd())).Bind(publication.TCP, at("0.0.0.0:80"))
+	port, err := portsocket.New(hostns.At(n.Fd())).Bind(port.TCP, at("0.0.0.0:80"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -144,7 +144,7 @@ func TestBindDuringTimeWait(t *testing.T) {
 	_, _ = c.Read(make([]byte, 1))
 	_ = c.Close()
 	_ = l.Close()
-	port, err := portsocket.New(hostns.At(n.Fd())).Bind(publication.TCP, at("0.0.0.0:80"))
+	port, err := portsocket.New(hostns.At(n.Fd())).Bind(port.TCP, at("0.0.0.0:80"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -154,7 +154,7 @@ func TestBindDuringTimeWait(t *testing.T) {
 
 func TestBindUnassignedAddress(t *testing.T) {
 	n := testns.New(t)
-	if _, err := portsocket.New(hostns.At(n.Fd())).Bind(publication.TCP, at("203.0.113.5:80")); !errors.Is(err,
+	if _, err := portsocket.New(hostns.At(n.Fd())).Bind(port.TCP, at("203.0.113.5:80")); !errors.Is(err,
 		unix.EADDRNOTAVAIL) {
 		t.Errorf("err = %v, want EADDRNOTAVAIL", err)
 	}

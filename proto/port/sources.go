@@ -1,6 +1,4 @@
-// Package sources implements sets of allowed sources, as in `-p 8080:80,from=10.0.0.0/8`. It
-// performs no I/O.
-package sources
+package port
 
 import (
 	"fmt"
@@ -9,24 +7,24 @@ import (
 	"strings"
 )
 
-// Set is a sorted, comma-separated list of CIDRs without overlaps, so equivalent sets are equal.
-// The empty set means every address.
-type Set string
+// Sources are the allowed sources of a port: a sorted, comma-separated list of CIDRs without
+// overlaps, so equivalent sets are equal. The empty set means every address.
+type Sources string
 
-// Parse parses CIDRs and single addresses. The error names the invalid text.
-func Parse(texts []string) (Set, error) {
+// ParseSources parses CIDRs and single addresses. The error names the invalid text.
+func ParseSources(texts []string) (Sources, error) {
 	var all []netip.Prefix
 	for _, t := range texts {
-		p, err := parse(t)
+		p, err := parseSource(t)
 		if err != nil {
 			return "", err
 		}
 		all = append(all, p)
 	}
-	return normalize(all), nil
+	return normalizeSources(all), nil
 }
 
-func parse(text string) (netip.Prefix, error) {
+func parseSource(text string) (netip.Prefix, error) {
 	if a, err := netip.ParseAddr(text); err == nil && a.Zone() == "" && !a.Is4In6() {
 		return netip.PrefixFrom(a, a.BitLen()), nil
 	}
@@ -40,8 +38,8 @@ func parse(text string) (netip.Prefix, error) {
 	return p, nil
 }
 
-// normalize removes CIDRs that are contained in another one.
-func normalize(all []netip.Prefix) Set {
+// normalizeSources removes CIDRs that are contained in another one.
+func normalizeSources(all []netip.Prefix) Sources {
 	slices.SortFunc(all, netip.Prefix.Compare) // the shorter prefix of equal addresses first
 	var texts []string
 	var last netip.Prefix
@@ -52,11 +50,11 @@ func normalize(all []netip.Prefix) Set {
 		last = p
 		texts = append(texts, p.String())
 	}
-	return Set(strings.Join(texts, ","))
+	return Sources(strings.Join(texts, ","))
 }
 
 // Strings returns the CIDRs.
-func (s Set) Strings() []string {
+func (s Sources) Strings() []string {
 	if s == "" {
 		return nil
 	}
@@ -64,18 +62,18 @@ func (s Set) Strings() []string {
 }
 
 // Union returns the set of addresses that are in s or o.
-func (s Set) Union(o Set) Set {
+func (s Sources) Union(o Sources) Sources {
 	if s == "" || o == "" {
 		return ""
 	}
-	return normalize(append(s.Prefixes(), o.Prefixes()...))
+	return normalizeSources(append(s.Prefixes(), o.Prefixes()...))
 }
 
 // Prefixes returns the CIDRs as prefixes.
-func (s Set) Prefixes() []netip.Prefix {
+func (s Sources) Prefixes() []netip.Prefix {
 	var out []netip.Prefix
 	for _, t := range s.Strings() {
-		if p, err := netip.ParsePrefix(t); err == nil { // always nil for the result of Parse
+		if p, err := netip.ParsePrefix(t); err == nil { // always nil for the result of ParseSources
 			out = append(out, p)
 		}
 	}
@@ -83,13 +81,13 @@ func (s Set) Prefixes() []netip.Prefix {
 }
 
 // Contains reports whether an address is in the set.
-func (s Set) Contains(a netip.Addr) bool {
+func (s Sources) Contains(a netip.Addr) bool {
 	return s == "" || slices.ContainsFunc(s.Prefixes(), func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
 // ForFamily returns the part of the set in the address family of an address. It is empty if that is
 // the whole family; ok is false if there is no such part.
-func (s Set) ForFamily(family netip.Addr) (left Set, ok bool) {
+func (s Sources) ForFamily(family netip.Addr) (left Sources, ok bool) {
 	if s == "" {
 		return "", true
 	}
@@ -103,5 +101,5 @@ func (s Set) ForFamily(family netip.Addr) (left Set, ok bool) {
 		}
 		some = append(some, p)
 	}
-	return normalize(some), len(some) > 0
+	return normalizeSources(some), len(some) > 0
 }

@@ -1,4 +1,4 @@
-package sources_test
+package port_test
 
 import (
 	"net/netip"
@@ -7,18 +7,18 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/fairlead/fairlead/agent/sources"
+	"github.com/fairlead/fairlead/proto/port"
 )
 
 func TestSourcesAreRead(t *testing.T) {
-	for want, texts := range map[sources.Set][]string{
+	for want, texts := range map[port.Sources][]string{
 		"":                        nil,
 		"10.0.0.0/8":              {"10.1.0.0/16", "10.0.0.0/8", "10.0.0.0/8"},
 		"10.9.9.9/32,fd00::/8":    {"fd00::/8", "10.9.9.9"},
 		"0.0.0.0/0":               {"0.0.0.0/0", "192.168.8.0/24"},
 		"10.0.0.0/9,10.128.0.0/9": {"10.128.0.0/9", "10.0.0.0/9"},
 	} {
-		if got, err := sources.Parse(texts); err != nil || got != want {
+		if got, err := port.ParseSources(texts); err != nil || got != want {
 			t.Errorf("Parse(%v) = %q, %v; want %q", texts, got, err, want)
 		}
 	}
@@ -29,7 +29,7 @@ func TestSourcesAreRead(t *testing.T) {
 		"::ffff:10.0.0.0/104": `invalid source "::ffff:10.0.0.0/104": it should be a network such as 10.0.0.0/8, or an address`,
 		"fe80::1%eth0":        `invalid source "fe80::1%eth0": it should be a network such as 10.0.0.0/8, or an address`,
 	} {
-		if _, err := sources.Parse([]string{text}); err == nil || err.Error() != want {
+		if _, err := port.ParseSources([]string{text}); err == nil || err.Error() != want {
 			t.Errorf("Parse(%q): %v; want %s", text, err, want)
 		}
 	}
@@ -38,8 +38,8 @@ func TestSourcesAreRead(t *testing.T) {
 func TestASetIsSplitByFamily(t *testing.T) {
 	v4, v6 := netip.MustParseAddr("1.2.3.4"), netip.MustParseAddr("::1")
 	for _, row := range []struct {
-		set      sources.Set
-		v4, v6   sources.Set
+		set      port.Sources
+		v4, v6   port.Sources
 		ok4, ok6 bool
 	}{
 		{"", "", "", true, true},
@@ -55,7 +55,7 @@ func TestASetIsSplitByFamily(t *testing.T) {
 }
 
 func TestEitherOfTwoSets(t *testing.T) {
-	for _, row := range [][3]sources.Set{
+	for _, row := range [][3]port.Sources{
 		{"", "10.0.0.0/8", ""},
 		{"10.0.0.0/8", "", ""},
 		{"10.1.0.0/16,fd00::/8", "10.0.0.0/8", "10.0.0.0/8,fd00::/8"},
@@ -78,11 +78,11 @@ func TestASetHasTheAddressesOfItsNetworks(t *testing.T) {
 			p := netip.PrefixFrom(a, rapid.IntRange(8, 24).Draw(t, "bits")).Masked()
 			texts, all = append(texts, p.String()), append(all, p)
 		}
-		s, err := sources.Parse(texts)
+		s, err := port.ParseSources(texts)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if again, err := sources.Parse(s.Strings()); err != nil || again != s {
+		if again, err := port.ParseSources(s.Strings()); err != nil || again != s {
 			t.Fatalf("%q is read as %q, %v", s, again, err)
 		}
 		a := netip.AddrFrom4([4]byte{10, byte(rapid.IntRange(0, 3).Draw(t, "x")),
