@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
+
 	"github.com/fairlead/fairlead/agent/test/testns"
 	"github.com/fairlead/fairlead/proto/fault"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
@@ -20,9 +22,33 @@ import (
 
 const timeout = 20 * time.Second
 
+// rpcs are the gRPC services of a natagent, called without a connection.
+type rpcs struct {
+	natv1.PublicationServiceServer
+	natv1.FirewallServiceServer
+}
+
+// rpcsOf returns the gRPC services of a natagent.
+func rpcsOf(s *natagent.Service) *rpcs {
+	r := &rpcs{}
+	s.Register(r)
+	return r
+}
+
+// RegisterService implements grpc.ServiceRegistrar.
+func (r *rpcs) RegisterService(_ *grpc.ServiceDesc, service any) {
+	switch s := service.(type) {
+	case natv1.PublicationServiceServer:
+		r.PublicationServiceServer = s
+	case natv1.FirewallServiceServer:
+		r.FirewallServiceServer = s
+	}
+}
+
 // running is a natagent in this process.
 type running struct {
 	*natagent.Service
+	*rpcs
 	stop func()
 }
 
@@ -46,7 +72,7 @@ func startWith(t testing.TB, n *testns.NS, dataRoot, backend string, log io.Writ
 	ready, done := make(chan struct{}), make(chan error, 1)
 	go func() { done <- s.Run(ctx, func() { close(ready) }) }()
 	stopped := false
-	r := &running{Service: s, stop: func() {
+	r := &running{Service: s, rpcs: rpcsOf(s), stop: func() {
 		if stopped {
 			return
 		}

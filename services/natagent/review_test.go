@@ -86,7 +86,7 @@ func TestReviewWithoutBlockedPortsIsEmpty(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		resp, err := s.CheckHostFirewall(context.Background(),
+		resp, err := rpcsOf(s).CheckHostFirewall(context.Background(),
 			&natv1.CheckHostFirewallRequest{Bindings: []*natv1.PortBinding{reviewed("0.0.0.0", 9000)}})
 		if err != nil || len(resp.GetWarnings()) != 0 {
 			t.Errorf("publish-closed %s: %v, %v", said, resp, err)

@@ -112,15 +112,18 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 		guard:        guard.New(st, fw, r, forwardPolicies{policy, zones}, cfg.Log),
 	}
 
-	s.Server = api.New(s.publisher, s.guard, diagnose.New(ns, fw, fw.name(), r, input), explainer{ns, st, fw, input})
-	s.Server.Comparer = s.check
+	served := api.Config{Publications: s.publisher, HostFirewall: hostfirewall.NoReview{},
+		Explainer: explainer{ns, st, fw, input}, Networks: s.guard,
+		Doctor: diagnose.New(ns, fw, fw.name(), r, input), Checker: r}
 	s.publisher.Relay = relays.Set
 	switch cfg.PublishBlocked {
 	case "refuse":
 		s.publisher.CheckAllowed = s.hostFirewall.CheckAllowed
 	case "warn", "":
-		s.publisher.OnPublished, s.Reviewer = s.hostFirewall.Enqueue, s.hostFirewall
+		s.publisher.OnPublished, served.HostFirewall = s.hostFirewall.Enqueue, s.hostFirewall
 	}
+
+	s.Server = api.New(served)
 
 	return s, nil
 }

@@ -2,6 +2,7 @@ package hostfirewall
 
 import (
 	"context"
+	"slices"
 
 	"github.com/fairlead/fairlead/proto/port"
 )
@@ -12,9 +13,20 @@ type question struct {
 	answer   chan<- []string // has a buffer of one
 }
 
-// Review returns a warning for each port that the host firewall blocks. Concurrent calls share one
-// inspection.
+// NoReview is a review without warnings, for configurations that do not want them.
+type NoReview struct{}
+
+// Review returns no warnings.
+func (NoReview) Review(context.Context, []port.Binding) ([]string, error) { return nil, nil }
+
+// Review returns a warning for each host port that the host firewall blocks. Concurrent calls share
+// one inspection.
 func (t *Checker) Review(ctx context.Context, some []port.Binding) ([]string, error) {
+	some = slices.DeleteFunc(slices.Clone(some), func(b port.Binding) bool { return b.Direct() || b.Host.IsZero() })
+	if len(some) == 0 {
+		return nil, nil
+	}
+
 	answer := make(chan []string, 1)
 	select {
 	case t.asked <- question{some, answer}:

@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
+	"time"
 
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
@@ -261,9 +262,12 @@ func (p *Publisher) release(ctx context.Context, owner string) (*publication.Pub
 	return gone, p.closePorts(gone)
 }
 
-// DrainConnections waits until no connection uses the addresses, or ctx ends. It returns the number
-// of open ones.
-func (p *Publisher) DrainConnections(ctx context.Context, addresses []netip.Addr) (open int, err error) {
+// DrainConnections waits until no connection uses the addresses, or the timeout expires. It returns
+// the number of open ones.
+func (p *Publisher) DrainConnections(ctx context.Context, addresses []netip.Addr,
+	timeout time.Duration) (open int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
 	return p.flows.Drain(ctx, addresses)
 }
 

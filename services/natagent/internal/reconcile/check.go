@@ -1,4 +1,4 @@
-package natagent
+package reconcile
 
 import (
 	"context"
@@ -8,33 +8,33 @@ import (
 )
 
 const (
-	areaFirewall = "firewall"
-	repairHint   = "fairlead system check --repair"
+	area       = "firewall"
+	repairHint = "fairlead system check --repair"
 )
 
-// check compares the stored publications and networks with the firewall's rules. With repair it
+// Check compares the stored publications and networks with the firewall's rules. With repair it
 // reconciles first.
-func (s *Service) check(ctx context.Context, repair bool) []diagnosis.Finding {
+func (r *Reconciler) Check(ctx context.Context, repair bool) []diagnosis.Finding {
 	out := []diagnosis.Finding{}
 	problem := func(name, format string, args ...any) {
-		out = append(out, diagnosis.Finding{Area: areaFirewall, Name: name, Severity: diagnosis.Problem,
+		out = append(out, diagnosis.Finding{Area: area, Name: name, Severity: diagnosis.Problem,
 			Text: fmt.Sprintf(format, args...), Hint: repairHint})
 	}
 
-	end, err := s.reconciler.Lock(ctx)
+	end, err := r.Lock(ctx)
 	if err != nil {
 		problem("rules", "cannot be compared: %v", err)
 		return out
 	}
 	defer end()
 	if repair {
-		if err := s.reconciler.Repair(ctx); err != nil {
+		if err := r.Repair(ctx); err != nil {
 			problem("repair", "%v", err)
 		}
 	}
 
-	want := s.store.State()
-	change, err := s.firewall.Compare(ctx, want)
+	want := r.store.State()
+	change, err := r.firewall.Compare(ctx, want)
 	if err != nil {
 		problem("rules", "cannot be compared: %v", err)
 		return out
@@ -52,7 +52,7 @@ func (s *Service) check(ctx context.Context, repair bool) []diagnosis.Finding {
 	}
 
 	if len(out) == 0 {
-		out = append(out, diagnosis.Finding{Area: areaFirewall, Name: "rules",
+		out = append(out, diagnosis.Finding{Area: area, Name: "rules",
 			Text: fmt.Sprintf("%d bindings and %d networks as stored", len(want.Bindings), len(want.Networks))})
 	}
 
