@@ -8,11 +8,11 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/fairlead/fairlead/proto/port"
-	"github.com/fairlead/fairlead/proto/port/portpb"
 	"github.com/fairlead/fairlead/ctl/internal/command/cli"
 	"github.com/fairlead/fairlead/proto/fault"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
+	"github.com/fairlead/fairlead/proto/port"
+	"github.com/fairlead/fairlead/proto/port/portpb"
 )
 
 // hostSource is the SOURCE argument for the host itself.

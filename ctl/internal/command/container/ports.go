@@ -1,12 +1,12 @@
 package container
 
 import (
-	"github.com/fairlead/fairlead/proto/port"
-	"github.com/fairlead/fairlead/proto/port/portpb"
 	"github.com/fairlead/fairlead/ctl/internal/command/cli"
 	"github.com/fairlead/fairlead/ctl/internal/networkspec"
 	"github.com/fairlead/fairlead/proto/fault"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
+	"github.com/fairlead/fairlead/proto/port"
+	"github.com/fairlead/fairlead/proto/port/portpb"
 )
 
 func (o *options) addNetwork(c *cli.CLI, cfg *containerv1.ContainerConfig) error {

@@ -3,13 +3,13 @@ package container
 import (
 	"github.com/spf13/cobra"
 
-	"github.com/fairlead/fairlead/proto/port"
-	"github.com/fairlead/fairlead/proto/port/portpb"
 	"github.com/fairlead/fairlead/ctl/internal/command/cli"
 	"github.com/fairlead/fairlead/ctl/internal/format"
 	"github.com/fairlead/fairlead/proto/fault"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
+	"github.com/fairlead/fairlead/proto/port"
+	"github.com/fairlead/fairlead/proto/port/portpb"
 )
 
 func newPublish(c *cli.CLI) *cobra.Command {
