@@ -40,7 +40,8 @@ func beAgent(root string) {
 
 func publishWhenReady(s *natagent.Service) error {
 	return s.Run(context.Background(), func() {
-		got, err := publish(&running{Service: s, rpcs: rpcsOf(s)}, request("a", "10.10.1.2", "", "8080:80", "53:5000/udp"))
+		r := &running{Service: s, rpcs: rpcsOf(s)}
+		got, err := publish(r, request("a", "10.10.1.2", "", "8080:80", "53:5000/udp"))
 		fmt.Println("published", got, err)
 	})
 }
