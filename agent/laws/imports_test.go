@@ -62,13 +62,18 @@ func importRules(services []string) []importRule {
 			name: "the agent imports no service", in: []string{"agent/..."},
 			ban:    []string{"services/...", "ctl/...", "deploy/..."},
 			reason: "it runs services through the interface in agent/service; only package main selects services",
-			caught: [2]string{"agent/server", "services/netagent"},
+			caught: [2]string{"agent/internal/server", "services/netagent"},
+		}, {
+			name: "only commands import package agent", in: []string{"..."}, tests: true,
+			but: []string{"services/cmd/..."}, ban: []string{"agent"},
+			reason: "package agent is the whole daemon; services use the packages below it",
+			caught: [2]string{"services/netagent", "agent"},
 		}, {
 			name: "no package imports a command or deploy", in: []string{"..."}, tests: true,
 			but:    []string{"services/cmd/...", "ctl/cmd/...", "deploy/..."},
 			ban:    []string{"services/cmd/...", "ctl/cmd/...", "deploy/..."},
 			reason: "commands only connect packages, and deploy only tests and packages the binaries",
-			caught: [2]string{"agent/server", "deploy/e2e"},
+			caught: [2]string{"agent/internal/server", "deploy/e2e"},
 		}, {
 			name: "the API imports only itself", in: []string{"proto/..."},
 			ban:    []string{"agent/...", "ctl/...", "deploy/...", "services/..."},
@@ -175,7 +180,7 @@ func importRules(services []string) []importRule {
 			ban: []string{"log", "github.com/sirupsen/logrus/...", "github.com/pkg/errors/...",
 				"github.com/hashicorp/go-multierror/..."},
 			reason: "all logs have one format, and all joined errors work with errors.Is",
-			caught: [2]string{"agent/server", "log"},
+			caught: [2]string{"agent/internal/server", "log"},
 		},
 	}
 

@@ -67,7 +67,7 @@ const wordRules = `
 var wordExceptions = []struct{ file, text string }{
 	{"agent/laws/language_test.go", ""},
 	{"", "nobody:"}, {"", `"nobody"`}, {"", "user nobody"},
-	{"agent/holder/privileges.go", "nobody"},
+	{"agent/internal/holder/privileges.go", "nobody"},
 	{"*/renumber.go", "carry"},
 	{"", "start and attach multiple containers at once"}, // Docker's wording
 }

@@ -10,14 +10,14 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/fairlead/fairlead/agent/process"
+	"github.com/fairlead/fairlead/agent/service"
 	"github.com/fairlead/fairlead/agent/test/testsystemd"
 	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
 	"github.com/fairlead/fairlead/proto/id"
 )
 
 // manager starts a service manager and returns a function that creates a process's store.
-func manager(t *testing.T) (*testsystemd.Manager, func() *process.FDStore) {
+func manager(t *testing.T) (*testsystemd.Manager, func() service.FDStore) {
 	t.Helper()
 	m, err := testsystemd.Start(t.TempDir())
 	if err != nil {
@@ -25,17 +25,12 @@ func manager(t *testing.T) (*testsystemd.Manager, func() *process.FDStore) {
 	}
 
 	t.Cleanup(func() { _ = m.Close() })
-	return m, func() *process.FDStore {
-		t.Setenv("NOTIFY_SOCKET", m.Socket())
-		n, err := process.NotifierFromEnv()
+	return m, func() service.FDStore {
+		store, err := m.Store("dns")
 		if err != nil {
 			t.Fatal(err)
 		}
-		left, err := m.PassedFiles()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return process.NewStore(n, "dns", left)
+		return store
 	}
 }
 

@@ -15,6 +15,9 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/fairlead/fairlead/agent/internal/process"
+	"github.com/fairlead/fairlead/agent/service"
 )
 
 // maxFiles is the maximum number of descriptors in a message.
@@ -63,6 +66,15 @@ func (m *Manager) Names() []string {
 	}
 	slices.Sort(names)
 	return names
+}
+
+// Store returns the fd store of a service, as the next process of an agent opens it.
+func (m *Manager) Store(name string) (service.FDStore, error) {
+	stored, err := m.PassedFiles()
+	if err != nil {
+		return nil, err
+	}
+	return process.NewStore(process.NotifierTo(m.path), name, stored), nil
 }
 
 func (m *Manager) listen() {

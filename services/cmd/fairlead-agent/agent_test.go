@@ -11,7 +11,10 @@ import (
 
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/reflection/grpc_reflection_v1"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
 
+	"github.com/fairlead/fairlead/agent/config"
 	hostv1 "github.com/fairlead/fairlead/proto/gen/fairlead/host/v1"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
@@ -225,16 +228,31 @@ func TestValidateChecksAndExits(t *testing.T) {
 	}
 }
 
-func TestServicesHaveUniqueNamesAndSockets(t *testing.T) {
-	var names []string
-	cfg, _, err := load(newCommand(services()).PersistentFlags(), filepath.Join(t.TempDir(), "none.json"))
+func TestServicesHaveUniqueNamesAndPackages(t *testing.T) {
+	cfg, err := config.Build()
 	if err != nil {
 		t.Fatal(err)
 	}
+
+	var names, packages []string
 	for _, s := range services() {
-		if slices.Contains(names, s.Name) || cfg.Service(s.Name).Network != "unix" {
-			t.Errorf("service %q: socket %q", s.Name, cfg.Service(s.Name))
+		if slices.Contains(names, s.Name) || cfg.Service(s.Name).Network != "unix" || s.Title == "" {
+			t.Errorf("service %q, %q: socket %q", s.Name, s.Title, cfg.Service(s.Name))
 		}
-		names = append(names, s.Name)
+		names, packages = append(names, s.Name), append(packages, s.Packages...)
+	}
+
+	// the daemon itself implements fairlead.agent.v1
+	want := []string{"fairlead.agent.v1"}
+	protoregistry.GlobalFiles.RangeFiles(func(f protoreflect.FileDescriptor) bool {
+		if name := string(f.Package()); f.Services().Len() > 0 && strings.HasPrefix(name, "fairlead.") {
+			want = append(want, name)
+		}
+		return true
+	})
+	slices.Sort(want)
+	got := slices.Sorted(slices.Values(append(packages, "fairlead.agent.v1")))
+	if !slices.Equal(got, slices.Compact(want)) {
+		t.Errorf("got packages %q, want %q", got, want)
 	}
 }

@@ -16,10 +16,10 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
 
-	"github.com/fairlead/fairlead/agent/config"
-	"github.com/fairlead/fairlead/agent/peer"
 	"github.com/fairlead/fairlead/agent/test/testns"
+	"github.com/fairlead/fairlead/proto/faultrpc"
 )
 
 const (
@@ -179,7 +179,9 @@ func (p *agentProcess) stop(s syscall.Signal) {
 
 func (h *host) dial(socket string) *grpc.ClientConn {
 	h.t.Helper()
-	conn, err := peer.Dial(socket, config.Host{Network: "unix", Address: h.dir + "/x/" + socket + ".sock"})
+	conn, err := grpc.NewClient("unix://"+h.dir+"/x/"+socket+".sock",
+		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDefaultCallOptions(grpc.WaitForReady(true)),
+		grpc.WithChainUnaryInterceptor(faultrpc.UnaryClient), grpc.WithChainStreamInterceptor(faultrpc.StreamClient))
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -4,7 +4,7 @@ import (
 	"net/netip"
 
 	"github.com/fairlead/fairlead/agent/config"
-	"github.com/fairlead/fairlead/agent/daemon"
+	"github.com/fairlead/fairlead/agent/service"
 	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
@@ -14,19 +14,22 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor"
 )
 
-// services returns the specs of all services of this binary.
-func services() []daemon.ServiceSpec {
-	front := daemon.NewServiceSpec("supervisor", supervisorConfig, supervisor.New)
-	front.Public = true
-	return []daemon.ServiceSpec{
-		daemon.NewServiceSpec("nat", natConfig, natagent.New),
-		daemon.NewServiceSpec("net", netConfig, netagent.New),
-		daemon.NewServiceSpec("dns", dnsConfig, dnsagent.New),
-		front,
+// services returns the specs of all services of this binary. A service comes after those that it
+// depends on.
+func services() []service.Spec {
+	return []service.Spec{
+		service.Make(service.Spec{Name: "nat", Title: "natagent", Packages: []string{"fairlead.nat.v1"}},
+			natConfig, natagent.New),
+		service.Make(service.Spec{Name: "net", Title: "netagent", Packages: []string{"fairlead.network.v1"},
+			CheckConfig: checkNet}, netConfig, netagent.New),
+		service.Make(service.Spec{Name: "dns", Title: "dnsagent", Packages: []string{"fairlead.dns.v1"}},
+			dnsConfig, dnsagent.New),
+		service.Make(service.Spec{Name: "supervisor", Title: "supervisor", Public: true,
+			Packages: []string{"fairlead.container.v1", "fairlead.host.v1"}}, supervisorConfig, supervisor.New),
 	}
 }
 
-func natConfig(h daemon.Deps) natagent.Config {
+func natConfig(h service.Deps) natagent.Config {
 	return natagent.Config{
 		DataRoot: h.Config.DataRoot, ExecRoot: h.Config.ExecRoot, Log: h.Log, State: h.State,
 		FirewallBackend: h.Config.FirewallBackend,
@@ -35,7 +38,7 @@ func natConfig(h daemon.Deps) natagent.Config {
 	}
 }
 
-func netConfig(h daemon.Deps) netagent.Config {
+func netConfig(h service.Deps) netagent.Config {
 	return netagent.Config{
 		DataRoot: h.Config.DataRoot, ExecRoot: h.Config.ExecRoot, Log: h.Log, State: h.State,
 		BridgeName: explicitValue(h.Config, "bridge", h.Config.Bridge), Bip: explicitBIP(h.Config),
@@ -49,6 +52,10 @@ func netConfig(h daemon.Deps) netagent.Config {
 		NoForwarding: !h.Config.IPForward, NetworkOptions: h.Config.NetworkOptions,
 		Firewall: natv1.NewFirewallServiceClient(h.Peer("nat")),
 	}
+}
+
+func checkNet(c *config.Config) error {
+	return netagent.Config{NetworkOptions: c.NetworkOptions}.CheckOptions()
 }
 
 // explicitValue returns a value that was set explicitly, or zero for a default, which the service
@@ -85,7 +92,7 @@ func addressPools(pools []config.Pool) []netagent.AddressPool {
 	return all
 }
 
-func dnsConfig(h daemon.Deps) dnsagent.Config {
+func dnsConfig(h service.Deps) dnsagent.Config {
 	return dnsagent.Config{
 		DataRoot: h.Config.DataRoot, ExecRoot: h.Config.ExecRoot, Log: h.Log, State: h.State,
 		Servers: h.Config.DNS, Search: h.Config.DNSSearch, Options: h.Config.DNSOptions, NoCache: !h.Config.DNSCache,
@@ -93,7 +100,7 @@ func dnsConfig(h daemon.Deps) dnsagent.Config {
 	}
 }
 
-func supervisorConfig(h daemon.Deps) supervisor.Config {
+func supervisorConfig(h service.Deps) supervisor.Config {
 	net := h.Peer("net")
 	return supervisor.Config{
 		DataRoot: h.Config.DataRoot, ExecRoot: h.Config.ExecRoot, Log: h.Log, State: h.State,

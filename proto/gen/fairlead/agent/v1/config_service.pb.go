@@ -9,6 +9,7 @@
 package agentv1
 
 import (
+	_ "github.com/fairlead/fairlead/proto/gen/fairlead/auth/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
@@ -436,7 +437,7 @@ var File_fairlead_agent_v1_config_service_proto protoreflect.FileDescriptor
 
 const file_fairlead_agent_v1_config_service_proto_rawDesc = "" +
 	"\n" +
-	"&fairlead/agent/v1/config_service.proto\x12\x11fairlead.agent.v1\"\x12\n" +
+	"&fairlead/agent/v1/config_service.proto\x12\x11fairlead.agent.v1\x1a\x1bfairlead/auth/v1/role.proto\"\x12\n" +
 	"\x10GetConfigRequest\"K\n" +
 	"\x11GetConfigResponse\x126\n" +
 	"\bsettings\x18\x01 \x03(\v2\x1a.fairlead.agent.v1.SettingR\bsettings\"\x81\x01\n" +
@@ -461,10 +462,10 @@ const file_fairlead_agent_v1_config_service_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x16\n" +
 	"\x06before\x18\x02 \x03(\tR\x06before\x12\x14\n" +
 	"\x05after\x18\x03 \x03(\tR\x05after\x12\x18\n" +
-	"\aapplied\x18\x04 \x01(\bR\aapplied2\xc8\x01\n" +
-	"\rConfigService\x12V\n" +
-	"\tGetConfig\x12#.fairlead.agent.v1.GetConfigRequest\x1a$.fairlead.agent.v1.GetConfigResponse\x12_\n" +
-	"\fReloadConfig\x12&.fairlead.agent.v1.ReloadConfigRequest\x1a'.fairlead.agent.v1.ReloadConfigResponseBBZ@github.com/fairlead/fairlead/proto/gen/fairlead/agent/v1;agentv1b\x06proto3"
+	"\aapplied\x18\x04 \x01(\bR\aapplied2\xd4\x01\n" +
+	"\rConfigService\x12\\\n" +
+	"\tGetConfig\x12#.fairlead.agent.v1.GetConfigRequest\x1a$.fairlead.agent.v1.GetConfigResponse\"\x04\xa8\xd4\x18\x02\x12e\n" +
+	"\fReloadConfig\x12&.fairlead.agent.v1.ReloadConfigRequest\x1a'.fairlead.agent.v1.ReloadConfigResponse\"\x04\xa8\xd4\x18\x02BBZ@github.com/fairlead/fairlead/proto/gen/fairlead/agent/v1;agentv1b\x06proto3"
 
 var (
 	file_fairlead_agent_v1_config_service_proto_rawDescOnce sync.Once

@@ -7,6 +7,7 @@
 package containerv1
 
 import (
+	_ "github.com/fairlead/fairlead/proto/gen/fairlead/auth/v1"
 	v1 "github.com/fairlead/fairlead/proto/gen/fairlead/event/v1"
 	v11 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
@@ -2605,7 +2606,7 @@ var File_fairlead_container_v1_container_service_proto protoreflect.FileDescript
 
 const file_fairlead_container_v1_container_service_proto_rawDesc = "" +
 	"\n" +
-	"-fairlead/container/v1/container_service.proto\x12\x15fairlead.container.v1\x1a%fairlead/container/v1/container.proto\x1a)fairlead/container/v1/image_service.proto\x1a\"fairlead/container/v1/stream.proto\x1a\x1dfairlead/event/v1/event.proto\x1a!fairlead/nat/v1/publication.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"x\n" +
+	"-fairlead/container/v1/container_service.proto\x12\x15fairlead.container.v1\x1a\x1bfairlead/auth/v1/role.proto\x1a%fairlead/container/v1/container.proto\x1a)fairlead/container/v1/image_service.proto\x1a\"fairlead/container/v1/stream.proto\x1a\x1dfairlead/event/v1/event.proto\x1a!fairlead/nat/v1/publication.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"x\n" +
 	"\x12WatchEventsRequest\x120\n" +
 	"\x05since\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x120\n" +
 	"\x05until\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"E\n" +
@@ -2748,27 +2749,27 @@ const file_fairlead_container_v1_container_service_proto_rawDesc = "" +
 	"\x05_tail\"y\n" +
 	"\x10ReadLogsResponse\x125\n" +
 	"\x06output\x18\x01 \x01(\v2\x1d.fairlead.container.v1.OutputR\x06output\x12.\n" +
-	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time2\xc3\x10\n" +
-	"\x10ContainerService\x12k\n" +
-	"\fRunContainer\x12*.fairlead.container.v1.RunContainerRequest\x1a+.fairlead.container.v1.RunContainerResponse(\x010\x01\x12r\n" +
-	"\x0fCreateContainer\x12-.fairlead.container.v1.CreateContainerRequest\x1a..fairlead.container.v1.CreateContainerResponse0\x01\x12m\n" +
-	"\x0eStartContainer\x12,.fairlead.container.v1.StartContainerRequest\x1a-.fairlead.container.v1.StartContainerResponse\x12t\n" +
-	"\x0fAttachContainer\x12-.fairlead.container.v1.AttachContainerRequest\x1a..fairlead.container.v1.AttachContainerResponse(\x010\x01\x12n\n" +
-	"\rExecContainer\x12+.fairlead.container.v1.ExecContainerRequest\x1a,.fairlead.container.v1.ExecContainerResponse(\x010\x01\x12j\n" +
-	"\rStopContainer\x12+.fairlead.container.v1.StopContainerRequest\x1a,.fairlead.container.v1.StopContainerResponse\x12s\n" +
-	"\x10RestartContainer\x12..fairlead.container.v1.RestartContainerRequest\x1a/.fairlead.container.v1.RestartContainerResponse\x12j\n" +
-	"\rKillContainer\x12+.fairlead.container.v1.KillContainerRequest\x1a,.fairlead.container.v1.KillContainerResponse\x12p\n" +
-	"\x0fRemoveContainer\x12-.fairlead.container.v1.RemoveContainerRequest\x1a..fairlead.container.v1.RemoveContainerResponse\x12m\n" +
-	"\x0eConnectNetwork\x12,.fairlead.container.v1.ConnectNetworkRequest\x1a-.fairlead.container.v1.ConnectNetworkResponse\x12v\n" +
-	"\x11DisconnectNetwork\x12/.fairlead.container.v1.DisconnectNetworkRequest\x1a0.fairlead.container.v1.DisconnectNetworkResponse\x12g\n" +
-	"\fPublishPorts\x12*.fairlead.container.v1.PublishPortsRequest\x1a+.fairlead.container.v1.PublishPortsResponse\x12m\n" +
-	"\x0eUnpublishPorts\x12,.fairlead.container.v1.UnpublishPortsRequest\x1a-.fairlead.container.v1.UnpublishPortsResponse\x12p\n" +
-	"\x0fRenameContainer\x12-.fairlead.container.v1.RenameContainerRequest\x1a..fairlead.container.v1.RenameContainerResponse\x12j\n" +
-	"\rWaitContainer\x12+.fairlead.container.v1.WaitContainerRequest\x1a,.fairlead.container.v1.WaitContainerResponse\x12m\n" +
-	"\x0eListContainers\x12,.fairlead.container.v1.ListContainersRequest\x1a-.fairlead.container.v1.ListContainersResponse\x12g\n" +
-	"\fGetContainer\x12*.fairlead.container.v1.GetContainerRequest\x1a+.fairlead.container.v1.GetContainerResponse\x12]\n" +
-	"\bReadLogs\x12&.fairlead.container.v1.ReadLogsRequest\x1a'.fairlead.container.v1.ReadLogsResponse0\x01\x12f\n" +
-	"\vWatchEvents\x12).fairlead.container.v1.WatchEventsRequest\x1a*.fairlead.container.v1.WatchEventsResponse0\x01BJZHgithub.com/fairlead/fairlead/proto/gen/fairlead/container/v1;containerv1b\x06proto3"
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time2\xb5\x11\n" +
+	"\x10ContainerService\x12q\n" +
+	"\fRunContainer\x12*.fairlead.container.v1.RunContainerRequest\x1a+.fairlead.container.v1.RunContainerResponse\"\x04\xa8\xd4\x18\x02(\x010\x01\x12x\n" +
+	"\x0fCreateContainer\x12-.fairlead.container.v1.CreateContainerRequest\x1a..fairlead.container.v1.CreateContainerResponse\"\x04\xa8\xd4\x18\x020\x01\x12s\n" +
+	"\x0eStartContainer\x12,.fairlead.container.v1.StartContainerRequest\x1a-.fairlead.container.v1.StartContainerResponse\"\x04\xa8\xd4\x18\x02\x12z\n" +
+	"\x0fAttachContainer\x12-.fairlead.container.v1.AttachContainerRequest\x1a..fairlead.container.v1.AttachContainerResponse\"\x04\xa8\xd4\x18\x02(\x010\x01\x12t\n" +
+	"\rExecContainer\x12+.fairlead.container.v1.ExecContainerRequest\x1a,.fairlead.container.v1.ExecContainerResponse\"\x04\xa8\xd4\x18\x02(\x010\x01\x12p\n" +
+	"\rStopContainer\x12+.fairlead.container.v1.StopContainerRequest\x1a,.fairlead.container.v1.StopContainerResponse\"\x04\xa8\xd4\x18\x02\x12y\n" +
+	"\x10RestartContainer\x12..fairlead.container.v1.RestartContainerRequest\x1a/.fairlead.container.v1.RestartContainerResponse\"\x04\xa8\xd4\x18\x02\x12p\n" +
+	"\rKillContainer\x12+.fairlead.container.v1.KillContainerRequest\x1a,.fairlead.container.v1.KillContainerResponse\"\x04\xa8\xd4\x18\x02\x12v\n" +
+	"\x0fRemoveContainer\x12-.fairlead.container.v1.RemoveContainerRequest\x1a..fairlead.container.v1.RemoveContainerResponse\"\x04\xa8\xd4\x18\x02\x12s\n" +
+	"\x0eConnectNetwork\x12,.fairlead.container.v1.ConnectNetworkRequest\x1a-.fairlead.container.v1.ConnectNetworkResponse\"\x04\xa8\xd4\x18\x02\x12|\n" +
+	"\x11DisconnectNetwork\x12/.fairlead.container.v1.DisconnectNetworkRequest\x1a0.fairlead.container.v1.DisconnectNetworkResponse\"\x04\xa8\xd4\x18\x02\x12m\n" +
+	"\fPublishPorts\x12*.fairlead.container.v1.PublishPortsRequest\x1a+.fairlead.container.v1.PublishPortsResponse\"\x04\xa8\xd4\x18\x02\x12s\n" +
+	"\x0eUnpublishPorts\x12,.fairlead.container.v1.UnpublishPortsRequest\x1a-.fairlead.container.v1.UnpublishPortsResponse\"\x04\xa8\xd4\x18\x02\x12v\n" +
+	"\x0fRenameContainer\x12-.fairlead.container.v1.RenameContainerRequest\x1a..fairlead.container.v1.RenameContainerResponse\"\x04\xa8\xd4\x18\x02\x12p\n" +
+	"\rWaitContainer\x12+.fairlead.container.v1.WaitContainerRequest\x1a,.fairlead.container.v1.WaitContainerResponse\"\x04\xa8\xd4\x18\x02\x12s\n" +
+	"\x0eListContainers\x12,.fairlead.container.v1.ListContainersRequest\x1a-.fairlead.container.v1.ListContainersResponse\"\x04\xa8\xd4\x18\x02\x12m\n" +
+	"\fGetContainer\x12*.fairlead.container.v1.GetContainerRequest\x1a+.fairlead.container.v1.GetContainerResponse\"\x04\xa8\xd4\x18\x02\x12c\n" +
+	"\bReadLogs\x12&.fairlead.container.v1.ReadLogsRequest\x1a'.fairlead.container.v1.ReadLogsResponse\"\x04\xa8\xd4\x18\x020\x01\x12l\n" +
+	"\vWatchEvents\x12).fairlead.container.v1.WatchEventsRequest\x1a*.fairlead.container.v1.WatchEventsResponse\"\x04\xa8\xd4\x18\x020\x01BJZHgithub.com/fairlead/fairlead/proto/gen/fairlead/container/v1;containerv1b\x06proto3"
 
 var (
 	file_fairlead_container_v1_container_service_proto_rawDescOnce sync.Once

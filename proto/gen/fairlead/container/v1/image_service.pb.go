@@ -7,6 +7,7 @@
 package containerv1
 
 import (
+	_ "github.com/fairlead/fairlead/proto/gen/fairlead/auth/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
@@ -2004,7 +2005,7 @@ var File_fairlead_container_v1_image_service_proto protoreflect.FileDescriptor
 
 const file_fairlead_container_v1_image_service_proto_rawDesc = "" +
 	"\n" +
-	")fairlead/container/v1/image_service.proto\x12\x15fairlead.container.v1\x1a!fairlead/container/v1/image.proto\x1a\"fairlead/container/v1/stream.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"l\n" +
+	")fairlead/container/v1/image_service.proto\x12\x15fairlead.container.v1\x1a\x1bfairlead/auth/v1/role.proto\x1a!fairlead/container/v1/image.proto\x1a\"fairlead/container/v1/stream.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"l\n" +
 	"\vCredentials\x12\x1a\n" +
 	"\busername\x18\x01 \x01(\tR\busername\x12\x1a\n" +
 	"\bpassword\x18\x02 \x01(\tR\bpassword\x12%\n" +
@@ -2120,24 +2121,24 @@ const file_fairlead_container_v1_image_service_proto_rawDesc = "" +
 	"\x17CheckCredentialsRequest\x12\x16\n" +
 	"\x06server\x18\x01 \x01(\tR\x06server\x12D\n" +
 	"\vcredentials\x18\x02 \x01(\v2\".fairlead.container.v1.CredentialsR\vcredentials\"\x1a\n" +
-	"\x18CheckCredentialsResponse2\xa9\v\n" +
-	"\fImageService\x12`\n" +
-	"\tPullImage\x12'.fairlead.container.v1.PullImageRequest\x1a(.fairlead.container.v1.PullImageResponse0\x01\x12`\n" +
-	"\tLoadImage\x12'.fairlead.container.v1.LoadImageRequest\x1a(.fairlead.container.v1.LoadImageResponse(\x01\x12f\n" +
-	"\vImportImage\x12).fairlead.container.v1.ImportImageRequest\x1a*.fairlead.container.v1.ImportImageResponse(\x01\x12a\n" +
+	"\x18CheckCredentialsResponse2\xfd\v\n" +
+	"\fImageService\x12f\n" +
+	"\tPullImage\x12'.fairlead.container.v1.PullImageRequest\x1a(.fairlead.container.v1.PullImageResponse\"\x04\xa8\xd4\x18\x020\x01\x12f\n" +
+	"\tLoadImage\x12'.fairlead.container.v1.LoadImageRequest\x1a(.fairlead.container.v1.LoadImageResponse\"\x04\xa8\xd4\x18\x02(\x01\x12l\n" +
+	"\vImportImage\x12).fairlead.container.v1.ImportImageRequest\x1a*.fairlead.container.v1.ImportImageResponse\"\x04\xa8\xd4\x18\x02(\x01\x12g\n" +
 	"\n" +
-	"ListImages\x12(.fairlead.container.v1.ListImagesRequest\x1a).fairlead.container.v1.ListImagesResponse\x12[\n" +
-	"\bGetImage\x12&.fairlead.container.v1.GetImageRequest\x1a'.fairlead.container.v1.GetImageResponse\x12[\n" +
-	"\bTagImage\x12&.fairlead.container.v1.TagImageRequest\x1a'.fairlead.container.v1.TagImageResponse\x12d\n" +
-	"\vRemoveImage\x12).fairlead.container.v1.RemoveImageRequest\x1a*.fairlead.container.v1.RemoveImageResponse\x12d\n" +
-	"\vPruneImages\x12).fairlead.container.v1.PruneImagesRequest\x1a*.fairlead.container.v1.PruneImagesResponse\x12c\n" +
+	"ListImages\x12(.fairlead.container.v1.ListImagesRequest\x1a).fairlead.container.v1.ListImagesResponse\"\x04\xa8\xd4\x18\x02\x12a\n" +
+	"\bGetImage\x12&.fairlead.container.v1.GetImageRequest\x1a'.fairlead.container.v1.GetImageResponse\"\x04\xa8\xd4\x18\x02\x12a\n" +
+	"\bTagImage\x12&.fairlead.container.v1.TagImageRequest\x1a'.fairlead.container.v1.TagImageResponse\"\x04\xa8\xd4\x18\x02\x12j\n" +
+	"\vRemoveImage\x12).fairlead.container.v1.RemoveImageRequest\x1a*.fairlead.container.v1.RemoveImageResponse\"\x04\xa8\xd4\x18\x02\x12j\n" +
+	"\vPruneImages\x12).fairlead.container.v1.PruneImagesRequest\x1a*.fairlead.container.v1.PruneImagesResponse\"\x04\xa8\xd4\x18\x02\x12i\n" +
 	"\n" +
-	"SaveImages\x12(.fairlead.container.v1.SaveImagesRequest\x1a).fairlead.container.v1.SaveImagesResponse0\x01\x12`\n" +
-	"\tPushImage\x12'.fairlead.container.v1.PushImageRequest\x1a(.fairlead.container.v1.PushImageResponse0\x01\x12p\n" +
-	"\x0fGetImageHistory\x12-.fairlead.container.v1.GetImageHistoryRequest\x1a..fairlead.container.v1.GetImageHistoryResponse\x12m\n" +
-	"\x0eGetRemoteImage\x12,.fairlead.container.v1.GetRemoteImageRequest\x1a-.fairlead.container.v1.GetRemoteImageResponse\x12g\n" +
-	"\fSearchImages\x12*.fairlead.container.v1.SearchImagesRequest\x1a+.fairlead.container.v1.SearchImagesResponse\x12s\n" +
-	"\x10CheckCredentials\x12..fairlead.container.v1.CheckCredentialsRequest\x1a/.fairlead.container.v1.CheckCredentialsResponseBJZHgithub.com/fairlead/fairlead/proto/gen/fairlead/container/v1;containerv1b\x06proto3"
+	"SaveImages\x12(.fairlead.container.v1.SaveImagesRequest\x1a).fairlead.container.v1.SaveImagesResponse\"\x04\xa8\xd4\x18\x020\x01\x12f\n" +
+	"\tPushImage\x12'.fairlead.container.v1.PushImageRequest\x1a(.fairlead.container.v1.PushImageResponse\"\x04\xa8\xd4\x18\x020\x01\x12v\n" +
+	"\x0fGetImageHistory\x12-.fairlead.container.v1.GetImageHistoryRequest\x1a..fairlead.container.v1.GetImageHistoryResponse\"\x04\xa8\xd4\x18\x02\x12s\n" +
+	"\x0eGetRemoteImage\x12,.fairlead.container.v1.GetRemoteImageRequest\x1a-.fairlead.container.v1.GetRemoteImageResponse\"\x04\xa8\xd4\x18\x02\x12m\n" +
+	"\fSearchImages\x12*.fairlead.container.v1.SearchImagesRequest\x1a+.fairlead.container.v1.SearchImagesResponse\"\x04\xa8\xd4\x18\x02\x12y\n" +
+	"\x10CheckCredentials\x12..fairlead.container.v1.CheckCredentialsRequest\x1a/.fairlead.container.v1.CheckCredentialsResponse\"\x04\xa8\xd4\x18\x02BJZHgithub.com/fairlead/fairlead/proto/gen/fairlead/container/v1;containerv1b\x06proto3"
 
 var (
 	file_fairlead_container_v1_image_service_proto_rawDescOnce sync.Once

@@ -7,6 +7,7 @@
 package dnsv1
 
 import (
+	_ "github.com/fairlead/fairlead/proto/gen/fairlead/auth/v1"
 	v1 "github.com/fairlead/fairlead/proto/gen/fairlead/host/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -619,7 +620,7 @@ var File_fairlead_dns_v1_name_service_proto protoreflect.FileDescriptor
 
 const file_fairlead_dns_v1_name_service_proto_rawDesc = "" +
 	"\n" +
-	"\"fairlead/dns/v1/name_service.proto\x12\x0ffairlead.dns.v1\x1a\x1afairlead/dns/v1/name.proto\x1a\x1efairlead/host/v1/finding.proto\"\xb4\x04\n" +
+	"\"fairlead/dns/v1/name_service.proto\x12\x0ffairlead.dns.v1\x1a\x1bfairlead/auth/v1/role.proto\x1a\x1afairlead/dns/v1/name.proto\x1a\x1efairlead/host/v1/finding.proto\"\xb4\x04\n" +
 	"\x0fRegisterRequest\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12<\n" +
 	"\vfile_source\x18\x02 \x01(\x0e2\x1b.fairlead.dns.v1.FileSourceR\n" +
@@ -659,14 +660,14 @@ const file_fairlead_dns_v1_name_service_proto_rawDesc = "" +
 	"\fCheckRequest\x12\x16\n" +
 	"\x06repair\x18\x01 \x01(\bR\x06repair\"F\n" +
 	"\rCheckResponse\x125\n" +
-	"\bfindings\x18\x01 \x03(\v2\x19.fairlead.host.v1.FindingR\bfindings2\x96\x03\n" +
-	"\vNameService\x12O\n" +
-	"\bRegister\x12 .fairlead.dns.v1.RegisterRequest\x1a!.fairlead.dns.v1.RegisterResponse\x12I\n" +
-	"\x06Update\x12\x1e.fairlead.dns.v1.UpdateRequest\x1a\x1f.fairlead.dns.v1.UpdateResponse\x12U\n" +
+	"\bfindings\x18\x01 \x03(\v2\x19.fairlead.host.v1.FindingR\bfindings2\xb4\x03\n" +
+	"\vNameService\x12U\n" +
+	"\bRegister\x12 .fairlead.dns.v1.RegisterRequest\x1a!.fairlead.dns.v1.RegisterResponse\"\x04\xa8\xd4\x18\x01\x12O\n" +
+	"\x06Update\x12\x1e.fairlead.dns.v1.UpdateRequest\x1a\x1f.fairlead.dns.v1.UpdateResponse\"\x04\xa8\xd4\x18\x01\x12[\n" +
 	"\n" +
-	"ListOwners\x12\".fairlead.dns.v1.ListOwnersRequest\x1a#.fairlead.dns.v1.ListOwnersResponse\x12F\n" +
-	"\x05Check\x12\x1d.fairlead.dns.v1.CheckRequest\x1a\x1e.fairlead.dns.v1.CheckResponse\x12L\n" +
-	"\aRelease\x12\x1f.fairlead.dns.v1.ReleaseRequest\x1a .fairlead.dns.v1.ReleaseResponseB>Z<github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1;dnsv1b\x06proto3"
+	"ListOwners\x12\".fairlead.dns.v1.ListOwnersRequest\x1a#.fairlead.dns.v1.ListOwnersResponse\"\x04\xa8\xd4\x18\x02\x12L\n" +
+	"\x05Check\x12\x1d.fairlead.dns.v1.CheckRequest\x1a\x1e.fairlead.dns.v1.CheckResponse\"\x04\xa8\xd4\x18\x02\x12R\n" +
+	"\aRelease\x12\x1f.fairlead.dns.v1.ReleaseRequest\x1a .fairlead.dns.v1.ReleaseResponse\"\x04\xa8\xd4\x18\x01B>Z<github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1;dnsv1b\x06proto3"
 
 var (
 	file_fairlead_dns_v1_name_service_proto_rawDescOnce sync.Once

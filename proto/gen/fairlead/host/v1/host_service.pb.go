@@ -9,6 +9,7 @@
 package hostv1
 
 import (
+	_ "github.com/fairlead/fairlead/proto/gen/fairlead/auth/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
@@ -403,7 +404,7 @@ var File_fairlead_host_v1_host_service_proto protoreflect.FileDescriptor
 
 const file_fairlead_host_v1_host_service_proto_rawDesc = "" +
 	"\n" +
-	"#fairlead/host/v1/host_service.proto\x12\x10fairlead.host.v1\x1a\x1efairlead/host/v1/finding.proto\"\x10\n" +
+	"#fairlead/host/v1/host_service.proto\x12\x10fairlead.host.v1\x1a\x1bfairlead/auth/v1/role.proto\x1a\x1efairlead/host/v1/finding.proto\"\x10\n" +
 	"\x0eGetInfoRequest\"\xc7\x04\n" +
 	"\x0fGetInfoResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12%\n" +
@@ -433,11 +434,11 @@ const file_fairlead_host_v1_host_service_proto_rawDesc = "" +
 	"\fCheckRequest\x12\x16\n" +
 	"\x06repair\x18\x01 \x01(\bR\x06repair\"F\n" +
 	"\rCheckResponse\x125\n" +
-	"\bfindings\x18\x01 \x03(\v2\x19.fairlead.host.v1.FindingR\bfindings2\xfa\x01\n" +
-	"\vHostService\x12Q\n" +
-	"\bDiagnose\x12!.fairlead.host.v1.DiagnoseRequest\x1a\".fairlead.host.v1.DiagnoseResponse\x12H\n" +
-	"\x05Check\x12\x1e.fairlead.host.v1.CheckRequest\x1a\x1f.fairlead.host.v1.CheckResponse\x12N\n" +
-	"\aGetInfo\x12 .fairlead.host.v1.GetInfoRequest\x1a!.fairlead.host.v1.GetInfoResponseB@Z>github.com/fairlead/fairlead/proto/gen/fairlead/host/v1;hostv1b\x06proto3"
+	"\bfindings\x18\x01 \x03(\v2\x19.fairlead.host.v1.FindingR\bfindings2\x8c\x02\n" +
+	"\vHostService\x12W\n" +
+	"\bDiagnose\x12!.fairlead.host.v1.DiagnoseRequest\x1a\".fairlead.host.v1.DiagnoseResponse\"\x04\xa8\xd4\x18\x02\x12N\n" +
+	"\x05Check\x12\x1e.fairlead.host.v1.CheckRequest\x1a\x1f.fairlead.host.v1.CheckResponse\"\x04\xa8\xd4\x18\x02\x12T\n" +
+	"\aGetInfo\x12 .fairlead.host.v1.GetInfoRequest\x1a!.fairlead.host.v1.GetInfoResponse\"\x04\xa8\xd4\x18\x02B@Z>github.com/fairlead/fairlead/proto/gen/fairlead/host/v1;hostv1b\x06proto3"
 
 var (
 	file_fairlead_host_v1_host_service_proto_rawDescOnce sync.Once

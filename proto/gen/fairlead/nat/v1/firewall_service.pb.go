@@ -7,6 +7,7 @@
 package natv1
 
 import (
+	_ "github.com/fairlead/fairlead/proto/gen/fairlead/auth/v1"
 	v1 "github.com/fairlead/fairlead/proto/gen/fairlead/host/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -468,7 +469,7 @@ var File_fairlead_nat_v1_firewall_service_proto protoreflect.FileDescriptor
 
 const file_fairlead_nat_v1_firewall_service_proto_rawDesc = "" +
 	"\n" +
-	"&fairlead/nat/v1/firewall_service.proto\x12\x0ffairlead.nat.v1\x1a\x1efairlead/host/v1/finding.proto\x1a!fairlead/nat/v1/publication.proto\"O\n" +
+	"&fairlead/nat/v1/firewall_service.proto\x12\x0ffairlead.nat.v1\x1a\x1bfairlead/auth/v1/role.proto\x1a\x1efairlead/host/v1/finding.proto\x1a!fairlead/nat/v1/publication.proto\"O\n" +
 	"\x11PutNetworkRequest\x12:\n" +
 	"\anetwork\x18\x01 \x01(\v2 .fairlead.nat.v1.FirewallNetworkR\anetwork\"\x14\n" +
 	"\x12PutNetworkResponse\"&\n" +
@@ -486,14 +487,14 @@ const file_fairlead_nat_v1_firewall_service_proto_rawDesc = "" +
 	"\fCheckRequest\x12\x16\n" +
 	"\x06repair\x18\x01 \x01(\bR\x06repair\"F\n" +
 	"\rCheckResponse\x125\n" +
-	"\bfindings\x18\x01 \x03(\v2\x19.fairlead.host.v1.FindingR\bfindings2\xbe\x03\n" +
-	"\x0fFirewallService\x12O\n" +
-	"\bDiagnose\x12 .fairlead.nat.v1.DiagnoseRequest\x1a!.fairlead.nat.v1.DiagnoseResponse\x12F\n" +
-	"\x05Check\x12\x1d.fairlead.nat.v1.CheckRequest\x1a\x1e.fairlead.nat.v1.CheckResponse\x12U\n" +
+	"\bfindings\x18\x01 \x03(\v2\x19.fairlead.host.v1.FindingR\bfindings2\xdc\x03\n" +
+	"\x0fFirewallService\x12U\n" +
+	"\bDiagnose\x12 .fairlead.nat.v1.DiagnoseRequest\x1a!.fairlead.nat.v1.DiagnoseResponse\"\x04\xa8\xd4\x18\x02\x12L\n" +
+	"\x05Check\x12\x1d.fairlead.nat.v1.CheckRequest\x1a\x1e.fairlead.nat.v1.CheckResponse\"\x04\xa8\xd4\x18\x02\x12[\n" +
 	"\n" +
-	"PutNetwork\x12\".fairlead.nat.v1.PutNetworkRequest\x1a#.fairlead.nat.v1.PutNetworkResponse\x12^\n" +
-	"\rDeleteNetwork\x12%.fairlead.nat.v1.DeleteNetworkRequest\x1a&.fairlead.nat.v1.DeleteNetworkResponse\x12[\n" +
-	"\fListNetworks\x12$.fairlead.nat.v1.ListNetworksRequest\x1a%.fairlead.nat.v1.ListNetworksResponseB>Z<github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1;natv1b\x06proto3"
+	"PutNetwork\x12\".fairlead.nat.v1.PutNetworkRequest\x1a#.fairlead.nat.v1.PutNetworkResponse\"\x04\xa8\xd4\x18\x01\x12d\n" +
+	"\rDeleteNetwork\x12%.fairlead.nat.v1.DeleteNetworkRequest\x1a&.fairlead.nat.v1.DeleteNetworkResponse\"\x04\xa8\xd4\x18\x01\x12a\n" +
+	"\fListNetworks\x12$.fairlead.nat.v1.ListNetworksRequest\x1a%.fairlead.nat.v1.ListNetworksResponse\"\x04\xa8\xd4\x18\x02B>Z<github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1;natv1b\x06proto3"
 
 var (
 	file_fairlead_nat_v1_firewall_service_proto_rawDescOnce sync.Once

@@ -7,6 +7,7 @@
 package natv1
 
 import (
+	_ "github.com/fairlead/fairlead/proto/gen/fairlead/auth/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
@@ -930,7 +931,7 @@ var File_fairlead_nat_v1_publication_service_proto protoreflect.FileDescriptor
 
 const file_fairlead_nat_v1_publication_service_proto_rawDesc = "" +
 	"\n" +
-	")fairlead/nat/v1/publication_service.proto\x12\x0ffairlead.nat.v1\x1a!fairlead/nat/v1/publication.proto\"\x84\x02\n" +
+	")fairlead/nat/v1/publication_service.proto\x12\x0ffairlead.nat.v1\x1a\x1bfairlead/auth/v1/role.proto\x1a!fairlead/nat/v1/publication.proto\"\x84\x02\n" +
 	"\x0ePublishRequest\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12\x1d\n" +
 	"\n" +
@@ -979,16 +980,16 @@ const file_fairlead_nat_v1_publication_service_proto_rawDesc = "" +
 	"\x16DeleteConntrackRequest\x12\x1c\n" +
 	"\taddresses\x18\x01 \x03(\tR\taddresses\"\x19\n" +
 	"\x17DeleteConntrackResponse\"\x11\n" +
-	"\x0fReleaseResponse2\xac\x06\n" +
-	"\x12PublicationService\x12L\n" +
-	"\aPublish\x12\x1f.fairlead.nat.v1.PublishRequest\x1a .fairlead.nat.v1.PublishResponse\x12j\n" +
-	"\x11UpdatePublication\x12).fairlead.nat.v1.UpdatePublicationRequest\x1a*.fairlead.nat.v1.UpdatePublicationResponse\x12j\n" +
-	"\x11CheckHostFirewall\x12).fairlead.nat.v1.CheckHostFirewallRequest\x1a*.fairlead.nat.v1.CheckHostFirewallResponse\x12j\n" +
-	"\x11ExplainConnection\x12).fairlead.nat.v1.ExplainConnectionRequest\x1a*.fairlead.nat.v1.ExplainConnectionResponse\x12g\n" +
-	"\x10ListPublications\x12(.fairlead.nat.v1.ListPublicationsRequest\x1a).fairlead.nat.v1.ListPublicationsResponse\x12L\n" +
-	"\aRelease\x12\x1f.fairlead.nat.v1.ReleaseRequest\x1a .fairlead.nat.v1.ReleaseResponse\x12g\n" +
-	"\x10DrainConnections\x12(.fairlead.nat.v1.DrainConnectionsRequest\x1a).fairlead.nat.v1.DrainConnectionsResponse\x12d\n" +
-	"\x0fDeleteConntrack\x12'.fairlead.nat.v1.DeleteConntrackRequest\x1a(.fairlead.nat.v1.DeleteConntrackResponseB>Z<github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1;natv1b\x06proto3"
+	"\x0fReleaseResponse2\xdc\x06\n" +
+	"\x12PublicationService\x12R\n" +
+	"\aPublish\x12\x1f.fairlead.nat.v1.PublishRequest\x1a .fairlead.nat.v1.PublishResponse\"\x04\xa8\xd4\x18\x01\x12p\n" +
+	"\x11UpdatePublication\x12).fairlead.nat.v1.UpdatePublicationRequest\x1a*.fairlead.nat.v1.UpdatePublicationResponse\"\x04\xa8\xd4\x18\x01\x12p\n" +
+	"\x11CheckHostFirewall\x12).fairlead.nat.v1.CheckHostFirewallRequest\x1a*.fairlead.nat.v1.CheckHostFirewallResponse\"\x04\xa8\xd4\x18\x01\x12p\n" +
+	"\x11ExplainConnection\x12).fairlead.nat.v1.ExplainConnectionRequest\x1a*.fairlead.nat.v1.ExplainConnectionResponse\"\x04\xa8\xd4\x18\x02\x12m\n" +
+	"\x10ListPublications\x12(.fairlead.nat.v1.ListPublicationsRequest\x1a).fairlead.nat.v1.ListPublicationsResponse\"\x04\xa8\xd4\x18\x02\x12R\n" +
+	"\aRelease\x12\x1f.fairlead.nat.v1.ReleaseRequest\x1a .fairlead.nat.v1.ReleaseResponse\"\x04\xa8\xd4\x18\x01\x12m\n" +
+	"\x10DrainConnections\x12(.fairlead.nat.v1.DrainConnectionsRequest\x1a).fairlead.nat.v1.DrainConnectionsResponse\"\x04\xa8\xd4\x18\x01\x12j\n" +
+	"\x0fDeleteConntrack\x12'.fairlead.nat.v1.DeleteConntrackRequest\x1a(.fairlead.nat.v1.DeleteConntrackResponse\"\x04\xa8\xd4\x18\x01B>Z<github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1;natv1b\x06proto3"
 
 var (
 	file_fairlead_nat_v1_publication_service_proto_rawDescOnce sync.Once

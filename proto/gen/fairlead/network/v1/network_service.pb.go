@@ -7,6 +7,7 @@
 package networkv1
 
 import (
+	_ "github.com/fairlead/fairlead/proto/gen/fairlead/auth/v1"
 	v1 "github.com/fairlead/fairlead/proto/gen/fairlead/event/v1"
 	v11 "github.com/fairlead/fairlead/proto/gen/fairlead/host/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
@@ -1248,7 +1249,7 @@ var File_fairlead_network_v1_network_service_proto protoreflect.FileDescriptor
 
 const file_fairlead_network_v1_network_service_proto_rawDesc = "" +
 	"\n" +
-	")fairlead/network/v1/network_service.proto\x12\x13fairlead.network.v1\x1a\x1dfairlead/event/v1/event.proto\x1a\x1efairlead/host/v1/finding.proto\x1a!fairlead/network/v1/network.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"x\n" +
+	")fairlead/network/v1/network_service.proto\x12\x13fairlead.network.v1\x1a\x1bfairlead/auth/v1/role.proto\x1a\x1dfairlead/event/v1/event.proto\x1a\x1efairlead/host/v1/finding.proto\x1a!fairlead/network/v1/network.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"x\n" +
 	"\x12WatchEventsRequest\x120\n" +
 	"\x05since\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x120\n" +
 	"\x05until\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"E\n" +
@@ -1333,19 +1334,19 @@ const file_fairlead_network_v1_network_service_proto_rawDesc = "" +
 	"\fCheckRequest\x12\x16\n" +
 	"\x06repair\x18\x01 \x01(\bR\x06repair\"F\n" +
 	"\rCheckResponse\x125\n" +
-	"\bfindings\x18\x01 \x03(\v2\x19.fairlead.host.v1.FindingR\bfindings2\xe3\a\n" +
-	"\x0eNetworkService\x12W\n" +
-	"\bDiagnose\x12$.fairlead.network.v1.DiagnoseRequest\x1a%.fairlead.network.v1.DiagnoseResponse\x12N\n" +
-	"\x05Check\x12!.fairlead.network.v1.CheckRequest\x1a\".fairlead.network.v1.CheckResponse\x12f\n" +
-	"\rCreateNetwork\x12).fairlead.network.v1.CreateNetworkRequest\x1a*.fairlead.network.v1.CreateNetworkResponse\x12f\n" +
-	"\rUpdateNetwork\x12).fairlead.network.v1.UpdateNetworkRequest\x1a*.fairlead.network.v1.UpdateNetworkResponse\x12`\n" +
-	"\vWaitNetwork\x12'.fairlead.network.v1.WaitNetworkRequest\x1a(.fairlead.network.v1.WaitNetworkResponse\x12f\n" +
-	"\rDeleteNetwork\x12).fairlead.network.v1.DeleteNetworkRequest\x1a*.fairlead.network.v1.DeleteNetworkResponse\x12f\n" +
-	"\rPruneNetworks\x12).fairlead.network.v1.PruneNetworksRequest\x1a*.fairlead.network.v1.PruneNetworksResponse\x12c\n" +
-	"\fListNetworks\x12(.fairlead.network.v1.ListNetworksRequest\x1a).fairlead.network.v1.ListNetworksResponse\x12]\n" +
+	"\bfindings\x18\x01 \x03(\v2\x19.fairlead.host.v1.FindingR\bfindings2\x9f\b\n" +
+	"\x0eNetworkService\x12]\n" +
+	"\bDiagnose\x12$.fairlead.network.v1.DiagnoseRequest\x1a%.fairlead.network.v1.DiagnoseResponse\"\x04\xa8\xd4\x18\x02\x12T\n" +
+	"\x05Check\x12!.fairlead.network.v1.CheckRequest\x1a\".fairlead.network.v1.CheckResponse\"\x04\xa8\xd4\x18\x02\x12l\n" +
+	"\rCreateNetwork\x12).fairlead.network.v1.CreateNetworkRequest\x1a*.fairlead.network.v1.CreateNetworkResponse\"\x04\xa8\xd4\x18\x02\x12l\n" +
+	"\rUpdateNetwork\x12).fairlead.network.v1.UpdateNetworkRequest\x1a*.fairlead.network.v1.UpdateNetworkResponse\"\x04\xa8\xd4\x18\x02\x12f\n" +
+	"\vWaitNetwork\x12'.fairlead.network.v1.WaitNetworkRequest\x1a(.fairlead.network.v1.WaitNetworkResponse\"\x04\xa8\xd4\x18\x02\x12l\n" +
+	"\rDeleteNetwork\x12).fairlead.network.v1.DeleteNetworkRequest\x1a*.fairlead.network.v1.DeleteNetworkResponse\"\x04\xa8\xd4\x18\x02\x12l\n" +
+	"\rPruneNetworks\x12).fairlead.network.v1.PruneNetworksRequest\x1a*.fairlead.network.v1.PruneNetworksResponse\"\x04\xa8\xd4\x18\x02\x12i\n" +
+	"\fListNetworks\x12(.fairlead.network.v1.ListNetworksRequest\x1a).fairlead.network.v1.ListNetworksResponse\"\x04\xa8\xd4\x18\x02\x12c\n" +
 	"\n" +
-	"GetNetwork\x12&.fairlead.network.v1.GetNetworkRequest\x1a'.fairlead.network.v1.GetNetworkResponse\x12b\n" +
-	"\vWatchEvents\x12'.fairlead.network.v1.WatchEventsRequest\x1a(.fairlead.network.v1.WatchEventsResponse0\x01BFZDgithub.com/fairlead/fairlead/proto/gen/fairlead/network/v1;networkv1b\x06proto3"
+	"GetNetwork\x12&.fairlead.network.v1.GetNetworkRequest\x1a'.fairlead.network.v1.GetNetworkResponse\"\x04\xa8\xd4\x18\x02\x12h\n" +
+	"\vWatchEvents\x12'.fairlead.network.v1.WatchEventsRequest\x1a(.fairlead.network.v1.WatchEventsResponse\"\x04\xa8\xd4\x18\x020\x01BFZDgithub.com/fairlead/fairlead/proto/gen/fairlead/network/v1;networkv1b\x06proto3"
 
 var (
 	file_fairlead_network_v1_network_service_proto_rawDescOnce sync.Once

@@ -7,6 +7,7 @@
 package networkv1
 
 import (
+	_ "github.com/fairlead/fairlead/proto/gen/fairlead/auth/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
@@ -1093,7 +1094,7 @@ var File_fairlead_network_v1_sandbox_service_proto protoreflect.FileDescriptor
 
 const file_fairlead_network_v1_sandbox_service_proto_rawDesc = "" +
 	"\n" +
-	")fairlead/network/v1/sandbox_service.proto\x12\x13fairlead.network.v1\x1a!fairlead/network/v1/network.proto\"\xc2\x01\n" +
+	")fairlead/network/v1/sandbox_service.proto\x12\x13fairlead.network.v1\x1a\x1bfairlead/auth/v1/role.proto\x1a!fairlead/network/v1/network.proto\"\xc2\x01\n" +
 	"\x14CreateSandboxRequest\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x124\n" +
 	"\x04mode\x18\x02 \x01(\x0e2 .fairlead.network.v1.SandboxModeR\x04mode\x12?\n" +
@@ -1148,19 +1149,19 @@ const file_fairlead_network_v1_sandbox_service_proto_rawDesc = "" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12?\n" +
 	"\tendpoints\x18\x02 \x03(\v2!.fairlead.network.v1.EndpointSpecR\tendpoints\"\x1a\n" +
 	"\x18ReserveAddressesResponse\"\x11\n" +
-	"\x0fReleaseResponse2\xc0\b\n" +
-	"\x0eSandboxService\x12f\n" +
-	"\rCreateSandbox\x12).fairlead.network.v1.CreateSandboxRequest\x1a*.fairlead.network.v1.CreateSandboxResponse\x12]\n" +
+	"\x0fReleaseResponse2\xfc\b\n" +
+	"\x0eSandboxService\x12l\n" +
+	"\rCreateSandbox\x12).fairlead.network.v1.CreateSandboxRequest\x1a*.fairlead.network.v1.CreateSandboxResponse\"\x04\xa8\xd4\x18\x01\x12c\n" +
 	"\n" +
-	"GetSandbox\x12&.fairlead.network.v1.GetSandboxRequest\x1a'.fairlead.network.v1.GetSandboxResponse\x12f\n" +
-	"\rListSandboxes\x12).fairlead.network.v1.ListSandboxesRequest\x1a*.fairlead.network.v1.ListSandboxesResponse\x12l\n" +
-	"\x0fConnectEndpoint\x12+.fairlead.network.v1.ConnectEndpointRequest\x1a,.fairlead.network.v1.ConnectEndpointResponse\x12u\n" +
-	"\x12DisconnectEndpoint\x12..fairlead.network.v1.DisconnectEndpointRequest\x1a/.fairlead.network.v1.DisconnectEndpointResponse\x12o\n" +
-	"\x10ReserveAddresses\x12,.fairlead.network.v1.ReserveAddressesRequest\x1a-.fairlead.network.v1.ReserveAddressesResponse\x12k\n" +
-	"\x0eWatchSandboxes\x12*.fairlead.network.v1.WatchSandboxesRequest\x1a+.fairlead.network.v1.WatchSandboxesResponse0\x01\x12l\n" +
-	"\x0fRenumberSandbox\x12+.fairlead.network.v1.RenumberSandboxRequest\x1a,.fairlead.network.v1.RenumberSandboxResponse\x12x\n" +
-	"\x13CompleteRenumbering\x12/.fairlead.network.v1.CompleteRenumberingRequest\x1a0.fairlead.network.v1.CompleteRenumberingResponse\x12T\n" +
-	"\aRelease\x12#.fairlead.network.v1.ReleaseRequest\x1a$.fairlead.network.v1.ReleaseResponseBFZDgithub.com/fairlead/fairlead/proto/gen/fairlead/network/v1;networkv1b\x06proto3"
+	"GetSandbox\x12&.fairlead.network.v1.GetSandboxRequest\x1a'.fairlead.network.v1.GetSandboxResponse\"\x04\xa8\xd4\x18\x02\x12l\n" +
+	"\rListSandboxes\x12).fairlead.network.v1.ListSandboxesRequest\x1a*.fairlead.network.v1.ListSandboxesResponse\"\x04\xa8\xd4\x18\x02\x12r\n" +
+	"\x0fConnectEndpoint\x12+.fairlead.network.v1.ConnectEndpointRequest\x1a,.fairlead.network.v1.ConnectEndpointResponse\"\x04\xa8\xd4\x18\x01\x12{\n" +
+	"\x12DisconnectEndpoint\x12..fairlead.network.v1.DisconnectEndpointRequest\x1a/.fairlead.network.v1.DisconnectEndpointResponse\"\x04\xa8\xd4\x18\x01\x12u\n" +
+	"\x10ReserveAddresses\x12,.fairlead.network.v1.ReserveAddressesRequest\x1a-.fairlead.network.v1.ReserveAddressesResponse\"\x04\xa8\xd4\x18\x01\x12q\n" +
+	"\x0eWatchSandboxes\x12*.fairlead.network.v1.WatchSandboxesRequest\x1a+.fairlead.network.v1.WatchSandboxesResponse\"\x04\xa8\xd4\x18\x010\x01\x12r\n" +
+	"\x0fRenumberSandbox\x12+.fairlead.network.v1.RenumberSandboxRequest\x1a,.fairlead.network.v1.RenumberSandboxResponse\"\x04\xa8\xd4\x18\x01\x12~\n" +
+	"\x13CompleteRenumbering\x12/.fairlead.network.v1.CompleteRenumberingRequest\x1a0.fairlead.network.v1.CompleteRenumberingResponse\"\x04\xa8\xd4\x18\x01\x12Z\n" +
+	"\aRelease\x12#.fairlead.network.v1.ReleaseRequest\x1a$.fairlead.network.v1.ReleaseResponse\"\x04\xa8\xd4\x18\x01BFZDgithub.com/fairlead/fairlead/proto/gen/fairlead/network/v1;networkv1b\x06proto3"
 
 var (
 	file_fairlead_network_v1_sandbox_service_proto_rawDescOnce sync.Once
