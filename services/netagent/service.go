@@ -23,6 +23,7 @@ import (
 	"github.com/fairlead/fairlead/agent/state"
 	"github.com/fairlead/fairlead/proto/fault"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
+	"github.com/fairlead/fairlead/services/netagent/internal/address"
 	"github.com/fairlead/fairlead/services/netagent/internal/api"
 	"github.com/fairlead/fairlead/services/netagent/internal/diagnose"
 	"github.com/fairlead/fairlead/services/netagent/internal/dnssockets"
@@ -247,15 +248,19 @@ func assemble(
 	s.reconciler = reconcile.New(db, host, map[string]reconcile.Driver{network.DriverBridge: bridges,
 		network.DriverMacvlan: children, network.DriverIPvlan: children}, g, cfg.Log)
 	s.reconciler.NoForwarding, s.reconciler.Root = cfg.NoForwarding, cfg.root
-	book := ipam.NewAllocator(time.Now)
-	s.networks = networks.New(networks.Config{Store: db, Book: book, Host: host, Guard: g,
+	allocator := ipam.NewAllocator(time.Now)
+	addresses := address.New(db, allocator, children)
+	s.networks = networks.New(networks.Config{Store: db, Allocator: allocator, Addresses: addresses, Host: host,
+		Guard:  g,
 		Ground: s.reconciler, Parents: children, Isolates: cfg.checkIsolation, Space: addressSpace(cfg.AddressPools),
 		Options: cfg.NetworkOptions, Nameservers: nameservers, Events: &s.events, Log: cfg.Log})
-	s.sandboxes = sandbox.New(db, map[string]sandbox.Driver{network.DriverBridge: bridges,
-		network.DriverMacvlan: children, network.DriverIPvlan: children}, g, book, filepath.Join(cfg.ExecRoot, "netns"))
+	s.sandboxes = sandbox.New(sandbox.Config{Store: db, Drivers: map[string]sandbox.Driver{
+		network.DriverBridge: bridges, network.DriverMacvlan: children, network.DriverIPvlan: children},
+		NatClient: g, Addresses: addresses, Source: s.networks, LAN: children,
+		Dir: filepath.Join(cfg.ExecRoot, "netns"),
+		Log: cfg.Log})
 	s.reconciler.Leaving = s.sandboxes.Leaving
-	s.sandboxes.Log = cfg.Log
-	s.networks.Sandboxes, s.sandboxes.Grow, s.sandboxes.LAN = s.sandboxes, s.networks.Grow, children
+	s.networks.Sandboxes = s.sandboxes
 	s.dnsSockets, s.fdSocket = dnssockets.New(s.sandboxes, cfg.Log), filepath.Join(cfg.ExecRoot, "net-fd.sock")
 	s.Server = api.New(s.networks, sandboxes{s.sandboxes, s.dnsSockets}, &s.events,
 		func() []diagnosis.Finding { return diagnose.Run(host, s.portGuard.Missing()) })

@@ -15,6 +15,7 @@ import (
 
 	"github.com/fairlead/fairlead/agent/test/testns"
 	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/netagent/internal/address"
 	"github.com/fairlead/fairlead/services/netagent/internal/driver/bridge"
 	"github.com/fairlead/fairlead/services/netagent/internal/ipam"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
@@ -114,8 +115,9 @@ func manager(b *testing.B, ns *testns.NS) *sandbox.Manager {
 	if err := db.PutNetworks(store.Network{Network: n}); err != nil {
 		b.Fatal(err)
 	}
-	m := sandbox.New(db, map[string]sandbox.Driver{network.DriverBridge: driver}, open{}, ipam.NewAllocator(time.Now),
-		filepath.Join(b.TempDir(), "netns"))
+	m := sandbox.New(sandbox.Config{Store: db, Drivers: map[string]sandbox.Driver{network.DriverBridge: driver},
+		NatClient: open{}, Addresses: address.New(db, ipam.NewAllocator(time.Now), nil),
+		Dir: filepath.Join(b.TempDir(), "netns")})
 	if _, err := m.Recover(); err != nil {
 		b.Fatal(err)
 	}

@@ -148,3 +148,21 @@ func (n Network) Addresses(p Pool) ipam.Pool {
 	}
 	return out
 }
+
+// ByFamily groups pools by family, IPv4 first. Families without pools are left out.
+func ByFamily(pools []Pool) [][]Pool {
+	var out [][]Pool
+	for _, is6 := range []bool{false, true} {
+		var some []Pool
+		for _, p := range pools {
+			if p.Subnet.Addr().Is6() == is6 {
+				some = append(some, p)
+			}
+		}
+		if len(some) > 0 {
+			out = append(out, some)
+		}
+	}
+
+	return out
+}

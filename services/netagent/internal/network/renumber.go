@@ -243,3 +243,10 @@ func (e Endpoint) Without(n Network) Endpoint {
 func (n Network) IsFormer(a netip.Prefix) bool {
 	return slices.ContainsFunc(n.Status.Former, func(p Pool) bool { return p.Subnet.Contains(a.Addr()) })
 }
+
+// Difference returns the addresses that are not in others. Prefix lengths are ignored.
+func Difference(some, others []netip.Prefix) []netip.Prefix {
+	return slices.DeleteFunc(slices.Clone(some), func(p netip.Prefix) bool {
+		return slices.ContainsFunc(others, func(o netip.Prefix) bool { return o.Addr() == p.Addr() })
+	})
+}

@@ -11,10 +11,10 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/store"
 )
 
-// Grow extends an exhausted subnet in place, so that existing endpoints keep their addresses. It
+// More extends an exhausted subnet in place, so that existing endpoints keep their addresses. It
 // does nothing if the subnet has changed or the network is being deleted. The error is the reason
 // why the subnet cannot grow.
-func (m *Manager) Grow(ctx context.Context, short network.PoolShortage) error {
+func (m *Manager) More(ctx context.Context, short network.PoolShortage) error {
 	m.choosing.Lock()
 	defer m.choosing.Unlock()
 

@@ -58,11 +58,12 @@ type Parents interface {
 
 // Config holds the dependencies and settings of a Manager.
 type Config struct {
-	Store  *store.Store
-	Book   *ipam.Allocator
-	Host   Host
-	Guard  NatClient
-	Ground HostDriver
+	Store     *store.Store
+	Allocator *ipam.Allocator
+	Addresses Addresses
+	Host      Host
+	Guard     NatClient
+	Ground    HostDriver
 	// Isolates returns the reason why bridge ports cannot be isolated; nil if they can.
 	Isolates func() error
 	// Parents checks the parent interfaces.
@@ -289,7 +290,7 @@ func (m *Manager) tearDown(ctx context.Context, n network.Network) error {
 		}
 	}
 
-	m.Book.RemoveNetwork(n.ID)
+	m.Allocator.RemoveNetwork(n.ID)
 	was, err := m.Store.DeleteNetwork(n.ID)
 	if err != nil {
 		return err
@@ -366,7 +367,7 @@ func (m *Manager) Find(ref string) (network.Network, error) {
 func (m *Manager) PoolUsage(n network.Network) []ipam.Usage {
 	var out []ipam.Usage
 	for _, p := range n.Spec.Pools {
-		out = append(out, m.Book.Count(n.ID, n.Addresses(p)))
+		out = append(out, m.Allocator.Count(n.ID, n.Addresses(p)))
 	}
 	return out
 }

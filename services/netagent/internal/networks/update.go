@@ -12,13 +12,17 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/store"
 )
 
+// Addresses holds the reservations of networks.
+type Addresses interface {
+	// Move stores a renumbered network together with its translated reservations. rollback restores
+	// the former state.
+	Move(store.Network) (rollback func() error, err error)
+}
+
 // Sandboxes updates the containers of changed networks.
 type Sandboxes interface {
 	// WithNetworkLocked calls change while no endpoint is attached to or detached from the network.
 	WithNetworkLocked(networkID string, change func() error) error
-	// MoveReservations stores a renumbered network together with its translated reservations.
-	// rollback restores the former state.
-	MoveReservations(store.Network) (rollback func() error, err error)
 	// UpdateEndpoints applies a change of a network to its endpoints, except for new addresses.
 	UpdateEndpoints(network.Network) error
 	// NotifyChanged triggers a check which sandboxes need renumbering.
@@ -146,7 +150,7 @@ func (m *Manager) storeAndApply(ctx context.Context, have store.Network, n netwo
 	changed.Network = n
 	var rollback func() error
 	err := m.Sandboxes.WithNetworkLocked(n.ID, func() (err error) {
-		rollback, err = m.Sandboxes.MoveReservations(changed)
+		rollback, err = m.Addresses.Move(changed)
 		return err
 	})
 

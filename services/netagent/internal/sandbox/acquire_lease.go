@@ -20,7 +20,7 @@ func (m *Manager) obtain(
 		if !ok || !n.UsesDHCP() {
 			continue
 		}
-		got, err := m.LAN.AcquireLease(ctx, ns, n, sb, e, m.had(sb.Owner, n.ID))
+		got, err := m.lan.AcquireLease(ctx, ns, n, sb, e, m.had(sb.Owner, n.ID))
 		if err != nil {
 			m.releaseLeases(sb)
 			return before, err

@@ -134,8 +134,11 @@ func (w *world) grow(t *rapid.T) {
 	w.double(n)
 }
 
-// growFor doubles a network with an exhausted pool if it has the smallest size.
-func (w *world) growFor(_ context.Context, short network.PoolShortage) error {
+// growth extends the networks of a world.
+type growth struct{ *world }
+
+// More doubles a network with an exhausted pool if it has the smallest size.
+func (w growth) More(_ context.Context, short network.PoolShortage) error {
 	n, _ := w.store.Network(short.NetworkID)
 	if n.Spec.Pools[0].Subnet != short.Subnet || n.Spec.Pools[0].Subnet.Bits() < 30 {
 		return fault.New(fault.Exhausted, n.Subject(), "is large enough")

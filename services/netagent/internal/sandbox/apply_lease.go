@@ -60,7 +60,7 @@ func (m *Manager) storeAndApplyLease(owner string, key leaseKey, terms *lease.Te
 
 	e, _ = on(after, n)
 	err := kernel.WithPinned(sb.NetnsPath, func(ns *kernel.Namespace) error {
-		return errors.Join(m.LAN.ApplyLease(ns, n, before, e), m.applyRoutes(ns, after))
+		return errors.Join(m.lan.ApplyLease(ns, n, before, e), m.applyRoutes(ns, after))
 	})
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/netagent/internal/address"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 	"github.com/fairlead/fairlead/services/netagent/internal/store"
@@ -25,7 +26,7 @@ func (m *Manager) Connect(ctx context.Context, owner string, spec network.Endpoi
 		return network.Sandbox{}, err
 	}
 	var sb network.Sandbox
-	err := m.retryAfterGrow(ctx, func() (err error) {
+	err := address.Retry(ctx, m.source, func() (err error) {
 		sb, err = m.connectTo(ctx, owner, spec)
 		return err
 	})
@@ -77,7 +78,7 @@ func (m *Manager) connectTo(ctx context.Context, owner string, spec network.Endp
 func (m *Manager) connect(
 	ctx context.Context, sb network.Sandbox, n network.Network, spec network.EndpointSpec,
 ) (network.Sandbox, error) {
-	e, err := m.allocateEndpoint(sb.Owner, n, spec, sb.Interfaces())
+	e, err := m.addresses.Endpoint(sb.Owner, n, spec, sb.Interfaces())
 	if err != nil {
 		return sb, err
 	}
@@ -101,7 +102,7 @@ func (m *Manager) connect(
 	if err != nil {
 		err = errors.Join(m.asFault(err, sb), driver.Remove(n, sb, e), m.rerouteBack(sb, after))
 		m.releaseLeases(sb, e)
-		m.releaseAddresses(network.Sandbox{Owner: sb.Owner, Endpoints: []network.Endpoint{e}})
+		m.addresses.Release(network.Sandbox{Owner: sb.Owner, Endpoints: []network.Endpoint{e}})
 		return sb, err
 	}
 
@@ -138,7 +139,7 @@ func (m *Manager) Disconnect(_ context.Context, owner, ref string) (network.Sand
 
 	e, ok := on(sb, n.Network)
 	if !ok { // completes an interrupted call
-		return sb, errors.Join(m.unreserve(sb.Owner, n.ID), m.rerouteAll(sb))
+		return sb, errors.Join(m.addresses.Unreserve(sb.Owner, n.ID), m.rerouteAll(sb))
 	}
 
 	return m.disconnect(sb, n.Network, e)
@@ -159,9 +160,9 @@ func (m *Manager) disconnect(sb network.Sandbox, n network.Network, e network.En
 	}
 
 	m.releaseLeases(sb, e)
-	m.releaseAddresses(network.Sandbox{Owner: sb.Owner, Endpoints: []network.Endpoint{e}})
+	m.addresses.Release(network.Sandbox{Owner: sb.Owner, Endpoints: []network.Endpoint{e}})
 	err := kernel.WithPinned(sb.NetnsPath, func(ns *kernel.Namespace) error { return m.updateRoutes(ns, sb, after) })
-	return after, errors.Join(m.asFault(err, sb), m.unreserve(sb.Owner, n.ID))
+	return after, errors.Join(m.asFault(err, sb), m.addresses.Unreserve(sb.Owner, n.ID))
 }
 
 // releaseEndpoints releases everything that a sandbox has except its namespace, which other
@@ -175,7 +176,7 @@ func (m *Manager) releaseEndpoints(sb network.Sandbox) error {
 	if err := m.removeEndpoints(sb); err != nil {
 		return errors.Join(err, m.store.PutSandbox(sb))
 	}
-	m.releaseAddresses(sb)
+	m.addresses.Release(sb)
 	return nil
 }
 
@@ -194,7 +195,7 @@ func (m *Manager) reattachKept(
 	if err != nil {
 		err = errors.Join(m.asFault(err, sb), m.removeEndpoints(sb))
 		m.releaseLeases(sb)
-		m.releaseAddresses(sb)
+		m.addresses.Release(sb)
 	}
 
 	return sb, err

@@ -129,11 +129,10 @@ func (m *Manager) RepairAll(ctx context.Context) {
 		}
 		differed, err := m.Repair(ctx, sb.Owner)
 		switch {
-		case m.Log == nil:
 		case err != nil:
-			m.Log.Warn("sandbox not repaired", "container", sb.DisplayName(), "error", err)
+			m.log.Warn("sandbox not repaired", "container", sb.DisplayName(), "error", err)
 		case len(differed) > 0:
-			m.Log.Info("sandbox repaired", "container", sb.DisplayName(), "differed", differed)
+			m.log.Info("sandbox repaired", "container", sb.DisplayName(), "differed", differed)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/netagent/internal/address"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 	"github.com/fairlead/fairlead/services/netagent/internal/store"
@@ -25,7 +26,7 @@ func (m *Manager) Create(ctx context.Context, req network.Request) (network.Sand
 	}
 
 	var sb network.Sandbox
-	err := m.retryAfterGrow(ctx, func() (err error) {
+	err := address.Retry(ctx, m.source, func() (err error) {
 		sb, err = m.create(ctx, req)
 		return err
 	})
@@ -130,7 +131,7 @@ func idsOf(nets []store.Network) []string {
 // require waits until natagent has acknowledged the networks.
 func (m *Manager) require(ctx context.Context, nets []store.Network) error {
 	for _, n := range nets {
-		if err := m.guard.EnsureApplied(ctx, n); err != nil {
+		if err := m.natClient.EnsureApplied(ctx, n); err != nil {
 			return err
 		}
 	}

@@ -191,7 +191,7 @@ func (m *Manager) runDHCP(
 		return lease.NoEvent, nil
 	}
 	err = kernel.WithPinned(sb.NetnsPath, func(ns *kernel.Namespace) (err error) {
-		event, err = m.LAN.RunDHCP(ctx, ns, n, sb, e, key.ipv6, machine, exchangeTimeout)
+		event, err = m.lan.RunDHCP(ctx, ns, n, sb, e, key.ipv6, machine, exchangeTimeout)
 		return err
 	})
 	return event, err

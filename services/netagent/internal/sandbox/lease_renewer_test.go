@@ -11,6 +11,7 @@ import (
 
 	"github.com/fairlead/fairlead/agent/test/testns"
 	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/netagent/internal/address"
 	"github.com/fairlead/fairlead/services/netagent/internal/ipam"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/lease"
@@ -65,9 +66,9 @@ func TestLeaseRenewerWaitsForPendingLease(t *testing.T) {
 	}
 
 	lan := &slowLAN{takes: 2500 * time.Millisecond} // some ticks
-	m := sandbox.New(s, map[string]sandbox.Driver{network.DriverMacvlan: &steps{}}, &steps{},
-		ipam.NewAllocator(time.Now), filepath.Join(root, "pins"))
-	m.LAN = lan
+	m := sandbox.New(sandbox.Config{Store: s, Drivers: map[string]sandbox.Driver{network.DriverMacvlan: &steps{}},
+		NatClient: &steps{}, Addresses: address.New(s, ipam.NewAllocator(time.Now), nil), LAN: lan,
+		Dir: filepath.Join(root, "pins")})
 	if _, err := m.Recover(); err != nil {
 		t.Fatal(err)
 	}

@@ -18,7 +18,7 @@ import (
 
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
-	"github.com/fairlead/fairlead/services/netagent/internal/ipam"
+	"github.com/fairlead/fairlead/services/netagent/internal/address"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/lease"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
@@ -50,11 +50,9 @@ type NatClient interface {
 	EnsureApplied(context.Context, store.Network) error
 }
 
-// LANDriver serves networks whose containers share a LAN with other hosts. These may use addresses
-// of the pools, and DHCP servers may grant addresses.
+// LANDriver serves networks whose containers share a LAN with other hosts. DHCP servers may grant
+// addresses.
 type LANDriver interface {
-	// AddressOwner describes the other host that uses an address. It is empty if there is none.
-	AddressOwner(n network.Network, addr netip.Addr) (host string, err error)
 	// AcquireLease creates the interface of an endpoint and acquires its DHCP leases, preferably
 	// those of had. On failure, it removes the interface and releases the leases.
 	AcquireLease(ctx context.Context, ns *kernel.Namespace, n network.Network, sb network.Sandbox, e,
@@ -70,23 +68,33 @@ type LANDriver interface {
 	ReleaseLease(n network.Network, sb network.Sandbox, e network.Endpoint) error
 }
 
-// Manager manages all sandboxes. It is safe for concurrent use.
-type Manager struct {
+// Config holds the dependencies of a Manager.
+type Config struct {
+	Store     *store.Store
+	Drivers   map[string]Driver // by driver name; other drivers do not support endpoints
+	NatClient NatClient
+	Addresses *address.Addresses
+	// Source extends networks with an exhausted pool. If it is nil, networks do not grow.
+	Source address.Source
 	// LAN serves networks that share a LAN. It may be nil if there are none.
 	LAN LANDriver
-	// Log receives messages that no caller needs. It may be nil.
+	// Dir is the directory of pinned namespaces.
+	Dir string
+	// Log receives messages that no caller needs. Nil discards.
 	Log *slog.Logger
-	// Grow extends a network with an exhausted pool. An Exhausted fault says why it cannot.
-	// If it is nil, networks do not grow.
-	Grow func(context.Context, network.PoolShortage) error
+}
 
+// Manager manages all sandboxes. It is safe for concurrent use.
+type Manager struct {
 	store     *store.Store
-	drivers   map[string]Driver // by driver name; other drivers do not support endpoints
-	guard     NatClient
-	dir       string // directory of pinned namespaces
-	book      *ipam.Allocator
+	drivers   map[string]Driver
+	natClient NatClient
+	addresses *address.Addresses
+	source    address.Source
+	lan       LANDriver
+	dir       string
+	log       *slog.Logger
 	owners    keyLock
-	foreign   conflicts
 	accepting atomic.Bool
 
 	netLocks         networkLocks
@@ -94,12 +102,14 @@ type Manager struct {
 	renumberNotifier *notifier
 }
 
-// New returns a manager that pins namespaces in dir and allocates addresses in book. It rejects
-// changes until AcceptRequests is called.
-func New(s *store.Store, drivers map[string]Driver, guard NatClient, book *ipam.Allocator, dir string) *Manager {
-	return &Manager{store: s, drivers: drivers, guard: guard, dir: dir, book: book,
-		owners:  keyLock{held: map[string]*keyHolder{}},
-		foreign: conflicts{held: map[held]time.Time{}}, renumberNotifier: newNotifier()}
+// New returns a manager. It rejects changes until AcceptRequests is called.
+func New(cfg Config) *Manager {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Manager{store: cfg.Store, drivers: cfg.Drivers, natClient: cfg.NatClient, addresses: cfg.Addresses,
+		source: cfg.Source, lan: cfg.LAN, dir: cfg.Dir, log: cfg.Log,
+		owners: keyLock{held: map[string]*keyHolder{}}, renumberNotifier: newNotifier()}
 }
 
 // Get returns the sandbox of an owner.

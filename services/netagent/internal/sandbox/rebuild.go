@@ -32,7 +32,7 @@ func (m *Manager) Rebuild(all []Unrecorded, links func() ([]kernel.Link, error))
 	for _, u := range all {
 		sb, whole, err := m.rebuild(u, have)
 		if err != nil {
-			m.Log.Error("cannot rebuild the record of a running container", "owner", u.Owner, "error", err)
+			m.log.Error("cannot rebuild the record of a running container", "owner", u.Owner, "error", err)
 		}
 		if err != nil || !whole {
 			incomplete++
@@ -43,8 +43,8 @@ func (m *Manager) Rebuild(all []Unrecorded, links func() ([]kernel.Link, error))
 		if err := m.store.PutSandbox(sb); err != nil {
 			return incomplete, err
 		}
-		m.markAllocated(sb)
-		m.Log.Warn("record of a running container lost, rebuilt from the kernel", "owner", u.Owner,
+		m.addresses.Claim(sb)
+		m.log.Warn("record of a running container lost, rebuilt from the kernel", "owner", u.Owner,
 			"endpoints", len(sb.Endpoints), "all", whole)
 	}
 

@@ -35,17 +35,17 @@ func (m *Manager) Recover() (Recovered, error) {
 	processes := sync.OnceValues(initproc.All)
 	for _, sb := range m.store.Sandboxes() {
 		if namespaceExists(sb) || m.repin(sb, processes) {
-			m.markAllocated(sb)
+			m.addresses.Claim(sb)
 			found.Restored++
 			continue
 		}
 		// The addresses are kept: the supervisor decides whether the container still exists.
-		errs = append(errs, m.reserveStatic(sb, false), m.holdLeases(sb), m.detachAll(sb))
+		errs = append(errs, m.addresses.ReserveStatic(sb, false), m.holdLeases(sb), m.detachAll(sb))
 		gone, found.Missing = append(gone, sb.Owner), append(found.Missing, sb)
 	}
 
 	errs = append(errs, m.store.DeleteSandboxes(gone...))
-	m.holdReserved()
+	m.addresses.Restore()
 	var err error
 	found.StalePins, found.Left, err = m.clearStale(processes)
 	if err := errors.Join(append(errs, err)...); err != nil {
@@ -63,13 +63,13 @@ func (m *Manager) repin(sb network.Sandbox, processes func() (map[string]initpro
 		err = kernel.PinProcess(p.PID, sb.NetnsPath)
 	}
 	if err != nil {
-		m.Log.Error("cannot pin the namespace of a running container again", "owner", sb.Owner, "pid", p.PID,
+		m.log.Error("cannot pin the namespace of a running container again", "owner", sb.Owner, "pid", p.PID,
 			"error", err)
 		return runs // the container keeps its network
 	}
 
 	if runs {
-		m.Log.Warn("namespace pin of a running container lost, pinned again", "owner", sb.Owner, "pid", p.PID)
+		m.log.Warn("namespace pin of a running container lost, pinned again", "owner", sb.Owner, "pid", p.PID)
 	}
 
 	return runs
@@ -93,7 +93,7 @@ func (m *Manager) clearStale(
 		}
 		owner, err := m.runsIn(path, processes)
 		if err != nil {
-			m.Log.Error("cannot examine a namespace without a record, kept", "path", path, "error", err)
+			m.log.Error("cannot examine a namespace without a record, kept", "path", path, "error", err)
 			continue
 		}
 		if owner != "" && kernel.Pinned(path) {

@@ -23,7 +23,7 @@ func (m *Manager) Release(ctx context.Context, owner string, keep network.Releas
 
 	sb, ok := m.store.Sandbox(owner)
 	if keep.Addresses {
-		if err := m.reserveStatic(sb, true); err != nil {
+		if err := m.addresses.ReserveStatic(sb, true); err != nil {
 			return err
 		}
 	}
@@ -38,7 +38,7 @@ func (m *Manager) Release(ctx context.Context, owner string, keep network.Releas
 	}
 
 	m.releaseLeases(sb)
-	return errors.Join(m.releaseHeldLeases(owner, ""), m.unreserve(owner, ""))
+	return errors.Join(m.releaseHeldLeases(owner, ""), m.addresses.Unreserve(owner, ""))
 }
 
 func (m *Manager) release(sb network.Sandbox, exists, keepNamespace bool) error {
@@ -68,7 +68,7 @@ func (m *Manager) remove(sb network.Sandbox) error {
 		return errors.Join(err, derr)
 	}
 
-	m.releaseAddresses(sb)
+	m.addresses.Release(sb)
 	return nil
 }
 

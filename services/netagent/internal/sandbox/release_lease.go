@@ -26,8 +26,8 @@ func (m *Manager) releaseLeases(sb network.Sandbox, some ...network.Endpoint) {
 			continue
 		}
 		all.Go(func() {
-			if err := m.LAN.ReleaseLease(n, sb, e); err != nil && m.Log != nil {
-				m.Log.Warn("lease release failed, it will expire", "network", n.Name, "container",
+			if err := m.lan.ReleaseLease(n, sb, e); err != nil {
+				m.log.Warn("lease release failed, it will expire", "network", n.Name, "container",
 					sb.DisplayName(), "error", err)
 			}
 		})

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/netagent/internal/address"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
@@ -37,7 +38,7 @@ func (m *Manager) Renumber(ctx context.Context, owner string) (network.Sandbox, 
 		return network.Sandbox{}, err
 	}
 	var sb network.Sandbox
-	err := m.retryAfterGrow(ctx, func() (err error) {
+	err := address.Retry(ctx, m.source, func() (err error) {
 		sb, err = m.renew(owner)
 		return err
 	})
@@ -66,7 +67,7 @@ func (m *Manager) renew(owner string) (network.Sandbox, error) {
 			continue
 		}
 		if after.Endpoints[i], err = m.renewed(owner, n, e); err != nil {
-			m.releaseDifference(sb, after)
+			m.addresses.ReleaseDifference(sb, after)
 			return sb, err
 		}
 	}
@@ -74,12 +75,12 @@ func (m *Manager) renew(owner string) (network.Sandbox, error) {
 	after.Endpoints = network.KeepGateways(sb.Endpoints, m.withRoutes(after, after.Endpoints).Endpoints,
 		m.networksOf(after))
 	if err := m.store.PutSandbox(after); err != nil {
-		m.releaseDifference(sb, after)
+		m.addresses.ReleaseDifference(sb, after)
 		return sb, err
 	}
 	if err := m.readdress(sb, after, true); err != nil {
 		back := errors.Join(m.readdress(after, sb, true), m.store.PutSandbox(sb))
-		m.releaseDifference(sb, after)
+		m.addresses.ReleaseDifference(sb, after)
 		return sb, errors.Join(err, back)
 	}
 
@@ -93,8 +94,8 @@ func (m *Manager) ResumeRenumbering() error {
 		if slices.ContainsFunc(sb.Endpoints, func(e network.Endpoint) bool { return e.Renumbering }) {
 			err := m.readdress(sb, sb, true)
 			// the parent interface is missing; the supervisor retries
-			if fault.Is(err, fault.Unavailable) && m.Log != nil {
-				m.Log.Warn("renumbering incomplete", "container", sb.DisplayName(), "error", err)
+			if fault.Is(err, fault.Unavailable) {
+				m.log.Warn("renumbering incomplete", "container", sb.DisplayName(), "error", err)
 				err = nil
 			}
 			errs = append(errs, err)
@@ -110,7 +111,7 @@ func (m *Manager) renewed(owner string, n network.Network, e network.Endpoint) (
 	next := e
 	next.Former = slices.Clone(e.Former)
 	next.Renumbering = true
-	for _, pools := range byFamily(n.Spec.Pools) {
+	for _, pools := range network.ByFamily(n.Spec.Pools) {
 		has := e.IPv4
 		if pools[0].Subnet.Addr().Is6() {
 			has = e.IPv6
@@ -123,7 +124,7 @@ func (m *Manager) renewed(owner string, n network.Network, e network.Endpoint) (
 			next = back
 			continue
 		}
-		p, addr, err := m.allocateSameHost(owner, n, pools, e.Spec.WithCurrentAddrs(n), has.Addr())
+		p, addr, err := m.addresses.SameHost(owner, n, pools, e.Spec.WithCurrentAddrs(n), has.Addr())
 		if err != nil {
 			return next, err
 		}
@@ -131,29 +132,6 @@ func (m *Manager) renewed(owner string, n network.Network, e network.Endpoint) (
 	}
 
 	return m.drivers[n.Driver].Complete(n, next.Without(n)), nil
-}
-
-// allocateSameHost allocates the address with the same host part as had, if it is free, and falls
-// back to allocateFromPools.
-func (m *Manager) allocateSameHost(
-	owner string, n network.Network, pools []network.Pool, spec network.EndpointSpec, had netip.Addr,
-) (network.Pool, netip.Addr, error) {
-	want := n.CurrentAddr(had)
-	for _, p := range pools {
-		if askedOf(p, spec).IsValid() || !n.Addresses(p).Automatic(want) || !m.book.Claim(n.ID, want, owner) {
-			continue
-		}
-		host, err := m.claimed(n, want)
-		if err == nil && host == "" {
-			return p, want, nil
-		}
-		m.book.Release(n.ID, want)
-		if err != nil {
-			return p, want, err
-		}
-	}
-
-	return m.allocateFromPools(owner, n, pools, spec)
 }
 
 // readdress sets the addresses of the renumbering endpoints, and with setRoutes the default routes.
@@ -165,7 +143,7 @@ func (m *Manager) readdress(before, after network.Sandbox, setRoutes bool) error
 			if !ok || n.UsesDHCP() || !e.Renumbering && !before.Endpoints[i].Renumbering {
 				continue
 			}
-			if err := driver.Renew(ns, n, e, without(before.Endpoints[i].AllAddresses(),
+			if err := driver.Renew(ns, n, e, network.Difference(before.Endpoints[i].AllAddresses(),
 				e.AllAddresses())); err != nil {
 				return err
 			}
@@ -210,26 +188,8 @@ func (m *Manager) CompleteRenumbering(_ context.Context, owner string) ([]netip.
 		return nil, err
 	}
 
-	m.releaseDifference(after, sb)
+	m.addresses.ReleaseDifference(after, sb)
 	return gone, nil
-}
-
-// releaseDifference releases the addresses of drop that keep does not have.
-func (m *Manager) releaseDifference(keep, drop network.Sandbox) {
-	for i, e := range drop.Endpoints {
-		for _, p := range without(e.AllAddresses(), keep.Endpoints[i].AllAddresses()) {
-			if !m.store.Reservation(drop.Owner).Has(e.NetworkID, p.Addr()) {
-				m.book.Release(e.NetworkID, p.Addr())
-			}
-		}
-	}
-}
-
-// without returns the addresses that are not in others. Prefix lengths are ignored.
-func without(some, others []netip.Prefix) []netip.Prefix {
-	return slices.DeleteFunc(slices.Clone(some), func(p netip.Prefix) bool {
-		return slices.ContainsFunc(others, func(o netip.Prefix) bool { return o.Addr() == p.Addr() })
-	})
 }
 
 // WithNetworkLocked calls change while no endpoint is attached to the network.

@@ -3,11 +3,9 @@ package sandbox
 import (
 	"context"
 	"errors"
-	"net/netip"
-	"slices"
 
+	"github.com/fairlead/fairlead/services/netagent/internal/address"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
-	"github.com/fairlead/fairlead/services/netagent/internal/store"
 )
 
 // Reserve replaces the reservations of an owner by the static addresses of specs. On failure,
@@ -21,186 +19,14 @@ func (m *Manager) Reserve(ctx context.Context, owner string, specs []network.End
 			return err
 		}
 	}
-	return m.retryAfterGrow(ctx, func() error { return m.reserveAll(owner, specs) })
+	return address.Retry(ctx, m.source, func() error { return m.reserve(owner, specs) })
 }
 
-func (m *Manager) reserveAll(owner string, specs []network.EndpointSpec) error {
+func (m *Manager) reserve(owner string, specs []network.EndpointSpec) error {
 	nets, err := m.resolve(specs)
 	if err != nil {
 		return err
 	}
-
 	defer m.owners.lock(m.pinOf(owner))()
-
-	before := m.store.Reservation(owner)
-	after, taken := store.Reservation{Owner: owner, Affinity: before.Affinity}, []store.Reserved(nil)
-	for i, n := range nets {
-		wanted, fresh, err := m.reserve(owner, n.Network, specs[i])
-		after.Addresses, taken = append(after.Addresses, wanted...), append(taken, fresh...)
-		if err != nil {
-			m.releaseReserved(taken)
-			return err
-		}
-	}
-	if err := m.store.PutReservation(after); err != nil {
-		m.releaseReserved(taken)
-		return err
-	}
-
-	m.releaseReserved(slices.DeleteFunc(slices.Clone(before.Addresses), func(r store.Reserved) bool {
-		return slices.Contains(after.Addresses, r) || m.leased(owner, r)
-	}))
-
-	return nil
-}
-
-// reserve reserves the static addresses of a spec on a network. fresh holds those that the owner
-// did not have before.
-func (m *Manager) reserve(
-	owner string, n network.Network, spec network.EndpointSpec,
-) (wanted, fresh []store.Reserved, err error) {
-	spec = spec.WithCurrentAddrs(n)
-	if err := covered(n, spec); err != nil {
-		return nil, nil, err
-	}
-
-	for _, p := range n.Spec.Pools {
-		addr := askedOf(p, spec)
-		if !addr.IsValid() {
-			continue
-		}
-		r := store.Reserved{NetworkID: n.ID, Address: addr}
-		wanted = append(wanted, r)
-		if m.isOwnAddress(owner, r) {
-			continue
-		}
-		if !n.Addresses(p).Usable(addr) || !m.book.Claim(n.ID, addr, owner) {
-			return wanted, fresh, inUse(n, addr)
-		}
-		fresh = append(fresh, r)
-	}
-
-	return wanted, fresh, nil
-}
-
-// askedOf returns the static address of a spec in a pool. It is zero without one.
-func askedOf(p network.Pool, spec network.EndpointSpec) netip.Addr {
-	for _, a := range []netip.Addr{spec.IPv4, spec.IPv6} {
-		if a.IsValid() && p.Subnet.Contains(a) {
-			return a
-		}
-	}
-	return netip.Addr{}
-}
-
-// isOwnAddress reports whether an owner already has an address.
-func (m *Manager) isOwnAddress(owner string, r store.Reserved) bool {
-	return m.store.Reservation(owner).Has(r.NetworkID, r.Address) || m.leased(owner, r)
-}
-
-// leased reports whether the sandbox of an owner has an address.
-func (m *Manager) leased(owner string, r store.Reserved) bool {
-	sb, _ := m.store.Sandbox(owner)
-	return slices.ContainsFunc(sb.Endpoints, func(e network.Endpoint) bool {
-		return e.NetworkID == r.NetworkID && slices.ContainsFunc(e.AllAddresses(),
-			func(p netip.Prefix) bool { return p.Addr() == r.Address })
-	})
-}
-
-// holdReserved marks all reservations as allocated and restores the affinities.
-func (m *Manager) holdReserved() {
-	for _, r := range m.store.Reservations() {
-		for _, a := range r.Addresses {
-			m.book.Claim(a.NetworkID, a.Address, r.Owner)
-		}
-	}
-	m.restoreAffinity()
-}
-
-// restoreAffinity sets the affinities in the allocator.
-func (m *Manager) restoreAffinity() {
-	for _, r := range m.store.Reservations() {
-		for _, a := range r.Affinity {
-			m.book.Prefer(a.NetworkID, a.Address, r.Owner)
-		}
-	}
-}
-
-func (m *Manager) releaseReserved(all []store.Reserved) {
-	for _, r := range all {
-		m.book.Release(r.NetworkID, r.Address)
-	}
-}
-
-// reserveStatic adds the static addresses of a sandbox to the reservations of its owner. With
-// remember, the dynamic ones replace its affinities.
-func (m *Manager) reserveStatic(sb network.Sandbox, remember bool) error {
-	r := m.store.Reservation(sb.Owner)
-	all, last := slices.Clone(r.Addresses), r.Affinity
-	for _, a := range store.FixedOf(sb) {
-		if !slices.Contains(all, a) {
-			all = append(all, a)
-		}
-	}
-
-	if remember && len(sb.Endpoints) > 0 {
-		last = store.LastOf(sb)
-	}
-
-	if len(all) == len(r.Addresses) && slices.Equal(last, r.Affinity) {
-		return nil
-	}
-	if err := m.store.PutReservation(store.Reservation{Owner: sb.Owner, Addresses: all, Affinity: last}); err != nil {
-		return err
-	}
-
-	m.dropAffinity(r)
-	for _, a := range last {
-		m.book.Prefer(a.NetworkID, a.Address, sb.Owner)
-	}
-
-	return nil
-}
-
-func (m *Manager) dropAffinity(r store.Reservation) {
-	for _, a := range r.Affinity {
-		m.book.DropAffinity(a.NetworkID, r.Owner)
-	}
-}
-
-// unreserve deletes the reservations and affinities of an owner on a network, or on all if
-// networkID is empty. Addresses that its sandbox has stay allocated.
-func (m *Manager) unreserve(owner, networkID string) error {
-	r := m.store.Reservation(owner)
-	elsewhere := func(a store.Reserved) bool { return networkID != "" && a.NetworkID != networkID }
-	var left, gone, last []store.Reserved
-	for _, a := range r.Addresses {
-		if elsewhere(a) {
-			left = append(left, a)
-		} else if !m.leased(owner, a) {
-			gone = append(gone, a)
-		}
-	}
-
-	for _, a := range r.Affinity {
-		if elsewhere(a) {
-			last = append(last, a)
-		}
-	}
-
-	if len(left) == len(r.Addresses) && len(last) == len(r.Affinity) {
-		return nil
-	}
-	if err := m.store.PutReservation(store.Reservation{Owner: owner, Addresses: left, Affinity: last}); err != nil {
-		return err
-	}
-
-	m.releaseReserved(gone)
-	for _, a := range r.Affinity {
-		if !elsewhere(a) {
-			m.book.DropAffinity(a.NetworkID, owner)
-		}
-	}
-
-	return nil
+	return m.addresses.Reserve(owner, nets, specs)
 }

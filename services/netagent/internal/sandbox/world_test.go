@@ -15,6 +15,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/netagent/internal/address"
 	"github.com/fairlead/fairlead/services/netagent/internal/ipam"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
@@ -95,9 +96,9 @@ func (w *world) start(file string) {
 
 	w.book = ipam.NewAllocator(time.Now)
 	w.steps = &steps{}
-	w.manager = sandbox.New(w.store, map[string]sandbox.Driver{network.DriverBridge: w.steps}, w.steps, w.book,
-		w.pins())
-	w.manager.Grow = w.growFor
+	w.manager = sandbox.New(sandbox.Config{Store: w.store, NatClient: w.steps, Dir: w.pins(),
+		Drivers:   map[string]sandbox.Driver{network.DriverBridge: w.steps},
+		Addresses: address.New(w.store, w.book, nil), Source: growth{w}})
 	if _, err := w.manager.Recover(); err != nil {
 		w.t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package sandbox
+package address
 
 import (
 	"net/netip"
@@ -10,10 +10,10 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/store"
 )
 
-// MoveReservations stores a renumbered network and its reservations, with the static addresses
-// mapped to the current pools. If one cannot be mapped, nothing changes. Call it and undo inside
-// WithNetworkLocked.
-func (m *Manager) MoveReservations(n store.Network) (undo func() error, err error) {
+// Move stores a renumbered network and its reservations, with the static addresses
+// mapped to the current pools. If one cannot be mapped, nothing changes. Call it and undo with the
+// network locked.
+func (m *Addresses) Move(n store.Network) (undo func() error, err error) {
 	prior, _ := m.store.Network(n.ID)
 	before := m.store.Reservations()
 	after, err := m.relocated(n.Network, before)
@@ -31,14 +31,14 @@ func (m *Manager) MoveReservations(n store.Network) (undo func() error, err erro
 }
 
 // exchange stores a network and replaces the reservations before by after.
-func (m *Manager) exchange(n store.Network, before, after []store.Reservation) error {
+func (m *Addresses) exchange(n store.Network, before, after []store.Reservation) error {
 	var taken []store.Reserved
 	for _, r := range after {
 		for _, a := range r.Addresses {
 			if a.NetworkID != n.ID || m.isOwnAddress(r.Owner, a) {
 				continue
 			}
-			if !m.book.Claim(n.ID, a.Address, r.Owner) {
+			if !m.allocator.Claim(n.ID, a.Address, r.Owner) {
 				m.releaseReserved(taken)
 				return fault.New(fault.Exists, n.Subject(),
 					"static address of "+m.displayName(r.Owner)+" maps to "+a.Address.String()+", which is in use",
@@ -56,7 +56,7 @@ func (m *Manager) exchange(n store.Network, before, after []store.Reservation) e
 		m.dropAffinity(r)
 		for _, a := range r.Addresses {
 			if a.NetworkID == n.ID && !m.isOwnAddress(r.Owner, a) {
-				m.book.Release(n.ID, a.Address)
+				m.allocator.Release(n.ID, a.Address)
 			}
 		}
 	}
@@ -67,7 +67,7 @@ func (m *Manager) exchange(n store.Network, before, after []store.Reservation) e
 
 // relocated returns the reservations after the renumbering of a network. They include the static
 // addresses of running containers.
-func (m *Manager) relocated(n network.Network, all []store.Reservation) ([]store.Reservation, error) {
+func (m *Addresses) relocated(n network.Network, all []store.Reservation) ([]store.Reservation, error) {
 	byOwner := map[string]store.Reservation{}
 	for _, r := range all {
 		moved, err := m.moved(n, r)
@@ -109,7 +109,7 @@ func (m *Manager) relocated(n network.Network, all []store.Reservation) ([]store
 }
 
 // moved returns the reservation of one owner after the renumbering of a network.
-func (m *Manager) moved(n network.Network, r store.Reservation) (store.Reservation, error) {
+func (m *Addresses) moved(n network.Network, r store.Reservation) (store.Reservation, error) {
 	out := store.Reservation{Owner: r.Owner}
 	for _, a := range r.Addresses {
 		if a.NetworkID == n.ID {
@@ -150,7 +150,7 @@ func usable(n network.Network, a netip.Addr) bool {
 }
 
 // displayName returns the name of an owner for messages.
-func (m *Manager) displayName(owner string) string {
+func (m *Addresses) displayName(owner string) string {
 	if sb, ok := m.store.Sandbox(owner); ok {
 		return sb.DisplayName()
 	}

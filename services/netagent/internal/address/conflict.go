@@ -1,4 +1,4 @@
-package sandbox
+package address
 
 import (
 	"fmt"
@@ -59,19 +59,19 @@ func (f *conflicts) over() []held {
 }
 
 // allocateProbed allocates a dynamic address and skips addresses that other hosts on the LAN use.
-func (m *Manager) allocateProbed(owner string, n network.Network, p network.Pool) (netip.Addr, error) {
+func (m *Addresses) allocateProbed(owner string, n network.Network, p network.Pool) (netip.Addr, error) {
 	for _, h := range m.foreign.over() {
-		m.book.Release(h.networkID, h.addr)
+		m.allocator.Release(h.networkID, h.addr)
 	}
 
 	for range maxForeign {
-		addr, ok := m.book.Allocate(n.ID, n.Addresses(p), owner)
+		addr, ok := m.allocator.Allocate(n.ID, n.Addresses(p), owner)
 		if !ok {
 			return addr, exhausted(n, p)
 		}
 		host, err := m.claimed(n, addr)
 		if err != nil {
-			m.book.Release(n.ID, addr)
+			m.allocator.Release(n.ID, addr)
 			return addr, err
 		}
 		if host == "" {
@@ -86,7 +86,7 @@ func (m *Manager) allocateProbed(owner string, n network.Network, p network.Pool
 }
 
 // checkConflict returns an error if another host on the LAN uses a static address.
-func (m *Manager) checkConflict(n network.Network, addr netip.Addr) error {
+func (m *Addresses) checkConflict(n network.Network, addr netip.Addr) error {
 	host, err := m.claimed(n, addr)
 	if err != nil || host == "" {
 		return err
@@ -97,9 +97,9 @@ func (m *Manager) checkConflict(n network.Network, addr netip.Addr) error {
 
 // claimed returns a description of the other host that uses an address. It is empty if there is
 // none.
-func (m *Manager) claimed(n network.Network, addr netip.Addr) (host string, err error) {
-	if m.LAN == nil {
+func (m *Addresses) claimed(n network.Network, addr netip.Addr) (host string, err error) {
+	if m.prober == nil {
 		return "", nil
 	}
-	return m.LAN.AddressOwner(n, addr)
+	return m.prober.AddressOwner(n, addr)
 }

@@ -1,4 +1,4 @@
-package sandbox
+package address
 
 import (
 	"context"
@@ -32,16 +32,23 @@ func (s *poolExhausted) becauseOf(err error) error {
 	return &out
 }
 
-// retryAfterGrow calls f again whenever it found a pool exhausted and the network has grown. No
-// owner may be locked, since growth updates all containers on the network.
-func (m *Manager) retryAfterGrow(ctx context.Context, f func() error) error {
+// Source provides more addresses to a network with an exhausted pool. An Exhausted fault says why it
+// cannot.
+type Source interface {
+	More(context.Context, network.PoolShortage) error
+}
+
+// Retry calls f again whenever it found a pool exhausted and the source has provided more addresses.
+// A nil source provides none. No owner may be locked, since growth updates all containers on the
+// network.
+func Retry(ctx context.Context, source Source, f func() error) error {
 	for {
 		err := f()
 		short, ok := errors.AsType[*poolExhausted](err)
-		if !ok || m.Grow == nil {
+		if !ok || source == nil {
 			return err
 		}
-		if why := m.Grow(ctx, short.PoolShortage); why != nil { // ends the loop: growth is limited
+		if why := source.More(ctx, short.PoolShortage); why != nil { // ends the loop: growth is limited
 			return short.becauseOf(why)
 		}
 	}
