@@ -251,7 +251,7 @@ func TestUploadIsComplete(t *testing.T) {
 		}
 		return s.Send(&containerv1.LoadImageResponse{Images: []*containerv1.Image{{Id: "sha256:1"}}})
 	}}}})
-	images, err := c.Load(ctx(t), bytes.NewReader(archive))
+	images, err := c.Load(ctx(t), bytes.NewReader(archive), "")
 	if err != nil || len(images) != 1 || !bytes.Equal(got.Bytes(), archive) {
 		t.Errorf("%v, %v, %d bytes of %d", images, err, got.Len(), len(archive))
 	}
@@ -262,7 +262,7 @@ func TestRejectedArchiveReturnsReason(t *testing.T) {
 	_, c := clienttest.Dial(t, clienttest.Script{"LoadImage": {clienttest.Fails(refused)},
 		"ImportImage": {clienttest.Fails(refused)}})
 	endless := io.LimitReader(zeros{}, 1<<30)
-	if _, err := c.Load(ctx(t), endless); err == nil || err.Error() != refused.Error() {
+	if _, err := c.Load(ctx(t), endless, ""); err == nil || err.Error() != refused.Error() {
 		t.Errorf("Load: %v", err)
 	}
 
@@ -270,7 +270,7 @@ func TestRejectedArchiveReturnsReason(t *testing.T) {
 		t.Errorf("Import: %v", err)
 	}
 
-	if _, err := c.Load(ctx(t), iotest.ErrReader(errors.New("bad sector"))); err == nil ||
+	if _, err := c.Load(ctx(t), iotest.ErrReader(errors.New("bad sector")), ""); err == nil ||
 		!strings.Contains(err.Error(), "archive: cannot be read: bad sector") {
 		t.Errorf("a broken file: %v", err)
 	}

@@ -69,9 +69,59 @@ func errNoResponse() error {
 	return fault.New(fault.Internal, "agent", "closed the call without a response")
 }
 
+// Save writes the archive of images.
+func (c *Client) Save(ctx context.Context, req *containerv1.SaveImagesRequest, archive io.Writer) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := c.Images.SaveImages(ctx, req)
+	if err != nil {
+		return err
+	}
+
+	for {
+		a, err := stream.Recv()
+		if err == io.EOF {
+			return nil
+		}
+		if err == nil {
+			if _, err = archive.Write(a.GetData()); err != nil {
+				err = fault.New(fault.Invalid, "archive", "cannot be written", fault.WithCause(err))
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// Push pushes an image to its registry and calls pushed for each tag.
+func (c *Client) Push(ctx context.Context, req *containerv1.PushImageRequest, progress OnProgress,
+	pushed func(*containerv1.PushedImage)) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := c.Images.PushImage(ctx, req)
+	if err != nil {
+		return err
+	}
+
+	for {
+		a, err := stream.Recv()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		progress.report(a.GetProgress())
+		if a.GetPushed() != nil {
+			pushed(a.GetPushed())
+		}
+	}
+}
+
 // Load loads the images of an archive of `docker save` or of an OCI layout and returns them in the
-// order of the archive.
-func (c *Client) Load(ctx context.Context, archive io.Reader) ([]*containerv1.Image, error) {
+// order of the archive. Without a platform it loads all.
+func (c *Client) Load(ctx context.Context, archive io.Reader, platform string) ([]*containerv1.Image, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stream, err := c.Images.LoadImage(ctx)
@@ -79,6 +129,10 @@ func (c *Client) Load(ctx context.Context, archive io.Reader) ([]*containerv1.Im
 		return nil, err
 	}
 
+	// A failed Send returns io.EOF and stops upload early; CloseAndRecv returns the reason.
+	if platform != "" {
+		_ = stream.Send(&containerv1.LoadImageRequest{Platform: platform})
+	}
 	err = upload(archive, func(chunk []byte) error {
 		return stream.Send(&containerv1.LoadImageRequest{Data: chunk})
 	})

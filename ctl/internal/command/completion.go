@@ -84,6 +84,7 @@ func argumentCompletions(c *cli.CLI) map[string]complete.Func {
 		"container inspect": anyContainer, "image inspect": images, "network inspect": networks,
 		"inspect": complete.Objects(c),
 		"images":  complete.First(images), "rmi": images, "tag": complete.First(images), "pull": complete.First(images),
+		"push": complete.First(images), "save": images, "history": complete.First(images),
 		"import": complete.First(complete.Files), "config check": complete.First(complete.Files),
 		"network rm": users, "network update": complete.First(users),
 		"network connect": complete.At(users, anyContainer), "network disconnect": complete.At(networks, anyContainer),
@@ -121,6 +122,10 @@ func flagCompletions(c *cli.CLI) map[string]complete.Func {
 
 		"ps --format": complete.Format(listed, container.Row()), "images --format": complete.Format(listed,
 			image.Row()),
+		"history --format": complete.Format(listed, image.Step()),
+		"search --format":  complete.Format(listed, image.Found()), "--output": complete.Files,
+		"search --filter": complete.Words("is-official=true", "is-official=false", "stars="),
+		"prune --filter":  complete.Words("until=", "label=", "label!="),
 		"network ls --format": complete.Format(listed,
 			network.Row()), "config show --format": complete.Format(listed, config.Row()),
 		"info --format": complete.Format(one, system.Info()), "version --format": complete.Format(one,
@@ -135,12 +140,12 @@ func flagCompletions(c *cli.CLI) map[string]complete.Func {
 			"status=removing",
 			"ancestor=", "network=", "publish=", "expose=", "volume=", "before=", "since=", "exited="),
 		"images --filter": complete.Words("dangling=true", "dangling=false", "reference=", "label=", "before=",
-			"since="),
+			"since=", "until="),
 		"network ls --filter": complete.Words("name=", "id=", "driver=bridge", "driver=ipvlan", "driver=macvlan",
 			"scope=local", "type=builtin",
 			"type=custom", "dangling=true", "dangling=false", "label="),
 		"network prune --filter": complete.Words("until=", "label=", "label!="),
-		"events --filter": complete.Words("type=container", "type=network", "event=", "container=",
+		"events --filter": complete.Words("type=container", "type=network", "type=image", "event=", "container=",
 			"network=", "image=", "label="),
 	}
 }

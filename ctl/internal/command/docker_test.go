@@ -67,7 +67,7 @@ func TestImagePatternsAndFilters(t *testing.T) {
 		{args: "images -f size=1", code: 1,
 			stderr: "fairlead: --filter size=1: invalid filter; use dangling=true|false, reference=PATTERN, " +
 				"label=KEY[=VALUE], " +
-				"before=IMAGE or since=IMAGE; " +
+				"before=IMAGE, since=IMAGE or until=TIME; " +
 				"see 'fairlead images --help'\n"},
 	})
 	if got := execute(t, row{args: "images --digests nginx", script: images()}); !strings.Contains(got.stdout,

@@ -12,12 +12,12 @@ func TestMissingCommandsAndFlags(t *testing.T) {
 		{args: "top web", code: 1,
 			stderr: "fairlead: docker top is not supported; instead: fairlead exec CONTAINER ps, or on the host: " +
 				"pstree -a $(fairlead inspect -f '{{.State.Pid}}' CONTAINER)\n"},
-		{args: "image push -a x", code: 1,
-			stderr: "fairlead: docker push is not supported; instead: push with the tool that built the image, " +
-				"or copy it " +
-				"with skopeo copy\n"},
-		{args: "help search", code: 1,
-			stderr: "fairlead: docker search is not supported; instead: search on https://hub.docker.com\n"},
+		{args: "image build x", code: 1,
+			stderr: "fairlead: docker build is not supported; instead: build with buildah, or docker build and " +
+				"docker save, then: fairlead load -i FILE\n"},
+		{args: "help manifest", code: 1,
+			stderr: "fairlead: docker manifest is not supported; instead: inspect manifests in the registry with " +
+				"skopeo inspect --raw docker://IMAGE\n"},
 		{args: "system df -v", code: 1,
 			stderr: "fairlead: docker system df is not supported; instead: fairlead images shows image sizes; " +
 				"du -sh $(fairlead info -f '{{.DataRoot}}') the size of the data root\n"},

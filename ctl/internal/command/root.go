@@ -15,6 +15,7 @@ import (
 	"github.com/fairlead/fairlead/ctl/internal/command/container"
 	"github.com/fairlead/fairlead/ctl/internal/command/image"
 	"github.com/fairlead/fairlead/ctl/internal/command/network"
+	"github.com/fairlead/fairlead/ctl/internal/command/registry"
 	"github.com/fairlead/fairlead/ctl/internal/command/system"
 	"github.com/fairlead/fairlead/proto/version"
 )
@@ -91,7 +92,8 @@ The agent address is taken from --host, then ` + cli.EnvHost + `, then
 		root.AddCommand(group)
 	}
 
-	for _, commands := range [][]*cobra.Command{container.Commands(c), image.Commands(c), system.Commands(c)} {
+	for _, commands := range [][]*cobra.Command{container.Commands(c), image.Commands(c),
+		registry.Commands(c), system.Commands(c)} {
 		for _, cmd := range commands {
 			cmd.GroupID = "common"
 			root.AddCommand(cmd)

@@ -2,6 +2,7 @@ package inspect
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
@@ -35,9 +36,28 @@ type Image struct {
 	VirtualSize  int64 // equal to Size, as in Docker
 	Parent       string
 	Comment      string
-	GraphDriver  GraphDriver
+	GraphDriver  ImageGraphDriver
 	Config       ImageConfig
 	RootFS       RootFS
+	Metadata     ImageMetadata
+	Descriptor   *ImageDescriptor `json:",omitempty"`
+}
+
+// ImageGraphDriver is the storage driver with the directories of the layers.
+type ImageGraphDriver struct {
+	Name string
+	Data map[string]string
+}
+
+// ImageMetadata holds data of this host only.
+type ImageMetadata struct {
+	LastTagTime string
+}
+
+// ImageDescriptor describes the manifest of an image.
+type ImageDescriptor struct {
+	MediaType string `json:"mediaType"`
+	Digest    string `json:"digest"`
 }
 
 // RootFS lists the layers of the root file system.
@@ -48,8 +68,19 @@ type RootFS struct {
 
 // document is an OCI image configuration.
 type document struct {
-	Author string      `json:"author"`
-	Config ImageConfig `json:"config"`
+	Author  string      `json:"author"`
+	Config  ImageConfig `json:"config"`
+	History []struct {
+		Comment string `json:"comment"`
+	} `json:"history"`
+}
+
+// comment returns the comment of the last build step.
+func (d document) comment() string {
+	if n := len(d.History); n > 0 {
+		return d.History[n-1].Comment
+	}
+	return ""
 }
 
 // parse parses the configuration of an image. An invalid configuration is empty; the agent reports
@@ -76,10 +107,35 @@ func FromImage(image *containerv1.Image) *Image {
 		Os:           os,
 		Size:         image.GetSize(),
 		VirtualSize:  image.GetSize(),
-		GraphDriver:  GraphDriver{Name: "overlay"},
+		Comment:      d.comment(),
+		GraphDriver:  graphDriver(image.GetLayerDirectories()),
 		Config:       d.Config,
 		RootFS:       RootFS{Type: "layers", Layers: list(image.GetLayers())},
+		Metadata:     ImageMetadata{LastTagTime: formatTime(image.GetLastTaggedAt())},
+		Descriptor:   descriptor(image),
 	}
+}
+
+func descriptor(image *containerv1.Image) *ImageDescriptor {
+	if image.GetManifestDigest() == "" {
+		return nil
+	}
+	return &ImageDescriptor{MediaType: image.GetManifestType(), Digest: image.GetManifestDigest()}
+}
+
+// graphDriver returns the directories as the overlay driver of Docker does: the highest layer, and
+// those below it, the next lower one first.
+func graphDriver(layers []string) ImageGraphDriver {
+	out := ImageGraphDriver{Name: "overlay"}
+	if n := len(layers); n > 0 {
+		out.Data = map[string]string{"UpperDir": layers[n-1]}
+		below := slices.Clone(layers[:n-1])
+		slices.Reverse(below)
+		if len(below) > 0 {
+			out.Data["LowerDir"] = strings.Join(below, ":")
+		}
+	}
+	return out
 }
 
 // HasLabels reports whether an image has all the given labels: KEY or KEY=VALUE.

@@ -1,4 +1,4 @@
-// Package progress prints the progress of pulls and launches: one bar for each layer on a terminal,
+// Package progress prints the progress of pulls, pushes and launches: one bar for each layer on a terminal,
 // plain lines otherwise. It does not call the agent.
 package progress
 
@@ -15,10 +15,25 @@ import (
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 )
 
-// words maps the phases of a pull to their printed names. Other steps are launch steps.
+// words maps the phases of a pull or push to their printed names. Other steps are launch steps.
 var words = map[string]string{
 	"pulling": "Pulling", "waiting": "Waiting", "downloading": "Downloading", "unpacking": "Unpacking", "done": "Done",
-	"exists": "Already exists",
+	"exists": "Already exists", "preparing": "Preparing", "pushing": "Pushing", "pushed": "Pushed",
+	"present": "Layer already exists",
+}
+
+// wordOf returns the printed name of a phase, or "" for a launch step.
+func wordOf(step string) string {
+	if repository, ok := strings.CutPrefix(step, "mounted from "); ok {
+		return "Mounted from " + escape.Line(repository)
+	}
+	return words[step]
+}
+
+// isEnd reports whether a layer has no later phase.
+func isEnd(step string) bool {
+	return step == "done" || step == "exists" || step == "pushed" || step == "present" ||
+		strings.HasPrefix(step, "mounted from ")
 }
 
 // Printer prints progress messages.
@@ -55,11 +70,12 @@ type lines struct {
 }
 
 func (l *lines) Show(p *containerv1.Progress) {
-	word, pull := words[p.GetStep()]
+	word := wordOf(p.GetStep())
+	pull := word != ""
 	switch {
 	case !pull && l.steps:
 		_, _ = fmt.Fprintln(l.w, escape.Line(strings.TrimSpace(p.GetStep()+" "+p.GetSubject())))
-	case pull && p.GetStep() != "waiting" && l.last[p.GetSubject()] != p.GetStep():
+	case pull && p.GetStep() != "waiting" && p.GetStep() != "preparing" && l.last[p.GetSubject()] != p.GetStep():
 		l.last[p.GetSubject()] = p.GetStep()
 		_, _ = fmt.Fprintf(l.w, "%s: %s\n", escape.Line(p.GetSubject()), word)
 	}
@@ -83,12 +99,12 @@ type bars struct {
 const redrawInterval = 50 * time.Millisecond
 
 func (b *bars) Show(p *containerv1.Progress) {
-	if words[p.GetStep()] == "" {
+	if wordOf(p.GetStep()) == "" {
 		return
 	}
 
 	i, phase := b.find(p)
-	if p.GetStep() == "done" || p.GetStep() == "exists" {
+	if isEnd(p.GetStep()) {
 		b.block = append(b.block[:i], b.block[i+1:]...)
 		b.draw(p)
 		return
@@ -149,9 +165,9 @@ func (b *bars) Finish() {
 const barWidth = 40
 
 func line(p *containerv1.Progress, columns int) string {
-	s := fmt.Sprintf("%s: %s", escape.Line(p.GetSubject()), words[p.GetStep()])
+	s := fmt.Sprintf("%s: %s", escape.Line(p.GetSubject()), wordOf(p.GetStep()))
 	if total, done := p.GetTotal(), min(p.GetDone(), p.GetTotal()); total > 0 &&
-		(p.GetStep() == "downloading" || p.GetStep() == "unpacking") {
+		(p.GetStep() == "downloading" || p.GetStep() == "unpacking" || p.GetStep() == "pushing") {
 		full := int(done * barWidth / total)
 		s = fmt.Sprintf("%-26s [%s%s]  %s/%s", s, strings.Repeat("=", full), strings.Repeat(" ", barWidth-full),
 			format.Size(done), format.Size(total))

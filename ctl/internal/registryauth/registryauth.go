@@ -1,5 +1,5 @@
-// Package registryauth reads the credentials for a registry from Docker's config.json or from the
-// credential helper that it names. It does not store credentials.
+// Package registryauth reads and stores the credentials for a registry in Docker's config.json or in
+// the credential helper that it names. It does not verify them.
 package registryauth
 
 import (

@@ -149,3 +149,30 @@ esac`)
 		t.Errorf("a helper that is not there: %v", err)
 	}
 }
+
+func TestHelperStoresAndErases(t *testing.T) {
+	state := filepath.Join(t.TempDir(), "secret")
+	helper(t, `case "$1" in
+store) cat >`+state+` ;;
+erase) read -r registry || true; test "$registry" = r.example && rm `+state+` ;;
+esac`)
+	c := configured(t, `{"credsStore": "test", "auths": {"https://r.example/v1/": {}}}`)
+	path, err := c.Store(t.Context(), "r.example", &containerv1.Credentials{Username: "u", Password: "p"})
+	got, _ := os.ReadFile(state)
+	if err != nil || path != "" || string(got) != `{"ServerURL":"r.example","Username":"u","Secret":"p"}` {
+		t.Errorf("got %s, %q, %v", got, path, err)
+	}
+
+	if err := c.Erase(t.Context(), "r.example"); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(state); err == nil {
+		t.Error("the helper was not asked to erase")
+	}
+
+	helper(t, `echo "the keychain is locked"; exit 1`)
+	_, err = c.Store(t.Context(), "r.example", &containerv1.Credentials{Username: "u", Password: "p"})
+	if err == nil || !strings.Contains(err.Error(), "cannot store credentials for r.example (the keychain is locked)") {
+		t.Errorf("got %v", err)
+	}
+}

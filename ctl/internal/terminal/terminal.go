@@ -41,6 +41,12 @@ func (t *Terminal) Raw() (restore func(), err error) {
 	return sync.OnceFunc(func() { _ = term.Restore(t.fd, before) }), nil
 }
 
+// ReadPassword reads a line without echo.
+func (t *Terminal) ReadPassword() (string, error) {
+	line, err := term.ReadPassword(t.fd)
+	return string(line), err
+}
+
 // Watch calls changed with the current size and with each new size until stop is called.
 func (t *Terminal) Watch(changed func(rows, columns int)) (stop func()) {
 	signals, done := make(chan os.Signal, 1), make(chan struct{})

@@ -35,3 +35,28 @@ func (c *CLI) credentials(ctx context.Context, registry string, needed func() bo
 
 	return registryauth.Ask(ctx, helper, registry)
 }
+
+// StoredCredentials returns the stored credentials for a registry, or nil.
+func (c *CLI) StoredCredentials(ctx context.Context, server string) (*containerv1.Credentials, error) {
+	return c.credentials(ctx, server, func() bool { return true })
+}
+
+// StoreCredentials stores credentials for a registry. The path is that of the file if it holds the
+// password.
+func (c *CLI) StoreCredentials(ctx context.Context, server string, cred *containerv1.Credentials) (path string,
+	err error) {
+	config, err := registryauth.Open(registryauth.Dir(c.LookupEnv))
+	if err != nil {
+		return "", err
+	}
+	return config.Store(ctx, server, cred)
+}
+
+// EraseCredentials removes the stored credentials for a registry.
+func (c *CLI) EraseCredentials(ctx context.Context, server string) error {
+	config, err := registryauth.Open(registryauth.Dir(c.LookupEnv))
+	if err != nil {
+		return err
+	}
+	return config.Erase(ctx, server)
+}

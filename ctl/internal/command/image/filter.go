@@ -4,7 +4,9 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/fairlead/fairlead/ctl/internal/command/cli"
 	"github.com/fairlead/fairlead/ctl/internal/imageref"
 	"github.com/fairlead/fairlead/ctl/internal/inspect"
 	"github.com/fairlead/fairlead/proto/fault"
@@ -19,11 +21,12 @@ type filter struct {
 	labels   []string
 	before   string
 	since    string
+	until    []time.Time
 
 	earlier, later *containerv1.Image // images of before and since
 }
 
-func parseFilter(specs []string) (f filter, err error) {
+func parseFilter(specs []string, now time.Time) (f filter, err error) {
 	for _, spec := range specs {
 		kind, value, ok := strings.Cut(spec, "=")
 		switch {
@@ -41,10 +44,16 @@ func parseFilter(specs []string) (f filter, err error) {
 			f.before = value
 		case kind == "since" && value != "":
 			f.since = value
+		case kind == "until":
+			t, err := cli.ParseTime("--filter until", value, now)
+			if err != nil {
+				return f, err
+			}
+			f.until = append(f.until, t)
 		default:
 			return f, fault.New(fault.Invalid, "--filter "+spec, "invalid filter", fault.WithField("filter"),
-				fault.WithHint("use dangling=true|false, reference=PATTERN, label=KEY[=VALUE], before=IMAGE or "+
-					"since=IMAGE"))
+				fault.WithHint("use dangling=true|false, reference=PATTERN, label=KEY[=VALUE], before=IMAGE, "+
+					"since=IMAGE or until=TIME"))
 		}
 	}
 
@@ -91,6 +100,12 @@ func (f filter) fits(r row) bool {
 	if f.earlier != nil && !built.Before(f.earlier.GetCreatedAt().AsTime()) || f.later != nil &&
 		!built.After(f.later.GetCreatedAt().AsTime()) {
 		return false
+	}
+
+	for _, t := range f.until {
+		if !built.Before(t) {
+			return false
+		}
 	}
 
 	for _, p := range f.patterns {

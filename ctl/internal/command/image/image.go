@@ -14,14 +14,15 @@ import (
 
 // Commands returns the image commands of the top level.
 func Commands(c *cli.CLI) []*cobra.Command {
-	return []*cobra.Command{newPull(c), newLoad(c), newImport(c), newList(c, "images"), newRemove(c, "rmi"), newTag(c)}
+	return []*cobra.Command{newPull(c), newPush(c), newSave(c), newLoad(c), newImport(c), newList(c, "images"),
+		newHistory(c), newRemove(c, "rmi"), newTag(c), newSearch(c)}
 }
 
 // Group returns the command `fairlead image`.
 func Group(c *cli.CLI) *cobra.Command {
 	return cli.Group("image", "Manage images",
-		newPull(c), newLoad(c), newImport(c), newList(c, "ls", "list"), newRemove(c, "rm",
-			"remove"), newTag(c), c.InspectCommand("image", Document))
+		newPull(c), newPush(c), newSave(c), newLoad(c), newImport(c), newList(c, "ls", "list"), newHistory(c),
+		newPrune(c), newRemove(c, "rm", "remove", "rmi"), newTag(c), c.InspectCommand("image", Document))
 }
 
 // Document returns the inspect document of an image.

@@ -27,13 +27,13 @@ func newList(c *cli.CLI, name string, aliases ...string) *cobra.Command {
 		Long: `List images. NAME and PATTERN select repositories, such as 'red*' or 'example.com/*:v1'.
 
 Filters must all match, except for several patterns. Keys: dangling=true|false (without a tag),
-reference=PATTERN, label=KEY[=VALUE], before=IMAGE, since=IMAGE (by build time).
+reference=PATTERN, label=KEY[=VALUE], before=IMAGE, since=IMAGE, until=TIME (by build time).
 
 Template fields: .Repository .Tag .Digest .ID .CreatedAt .CreatedSince .Size.
 "table TEMPLATE" prints a table.`,
 		Args: cli.RangeArgs(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			f, err := parseFilter(o.filters)
+			f, err := parseFilter(o.filters, c.Now())
 			if err != nil {
 				return &cli.UsageError{Command: cmd.CommandPath(), Code: cli.ExitFailure, Err: err}
 			}

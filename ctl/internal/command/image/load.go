@@ -15,18 +15,19 @@ import (
 )
 
 func newLoad(c *cli.CLI) *cobra.Command {
-	var input string
+	var input, platform string
 	var quiet bool
 	cmd := &cobra.Command{
 		Use:   "load [OPTIONS]",
 		Short: "Load images from a tar archive or OCI layout",
 		Args:  cli.ExactArgs(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return withArchive(c, input, func(r io.Reader) error { return load(cmd.Context(), c, r, quiet) })
+			return withArchive(c, input, func(r io.Reader) error { return load(cmd.Context(), c, r, platform, quiet) })
 		},
 	}
 	cmd.Flags().StringVarP(&input, "input", "i", "", "Read from a file instead of standard input")
 	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "Suppress output")
+	cmd.Flags().StringVar(&platform, "platform", "", "Image platform: OS/ARCH[/VARIANT] (default: all)")
 	return cmd
 }
 
@@ -47,13 +48,13 @@ func withArchive(c *cli.CLI, name string, do func(io.Reader) error) error {
 	return do(f)
 }
 
-func load(ctx context.Context, c *cli.CLI, r io.Reader, quiet bool) error {
+func load(ctx context.Context, c *cli.CLI, r io.Reader, platform string, quiet bool) error {
 	cl, err := c.Client()
 	if err != nil {
 		return err
 	}
 
-	images, err := cl.Load(ctx, r)
+	images, err := cl.Load(ctx, r, platform)
 	if err != nil || quiet {
 		return err
 	}
@@ -71,8 +72,8 @@ func load(ctx context.Context, c *cli.CLI, r io.Reader, quiet bool) error {
 }
 
 type importOptions struct {
-	changes  []string
-	platform string
+	changes           []string
+	platform, message string
 }
 
 func newImport(c *cli.CLI) *cobra.Command {
@@ -82,7 +83,7 @@ func newImport(c *cli.CLI) *cobra.Command {
 		Short: "Create an image from a root file system archive",
 		Args:  cli.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			opts := &containerv1.ImportOptions{Changes: o.changes, Platform: o.platform}
+			opts := &containerv1.ImportOptions{Changes: o.changes, Platform: o.platform, Message: o.message}
 			if len(args) == 2 {
 				opts.Reference = args[1]
 			}
@@ -91,6 +92,7 @@ func newImport(c *cli.CLI) *cobra.Command {
 	}
 	cmd.Flags().StringArrayVarP(&o.changes, "change", "c", nil,
 		"Apply a Dockerfile instruction (CMD, ENV, EXPOSE, …)")
+	cmd.Flags().StringVarP(&o.message, "message", "m", "", "Commit message, the comment in the history")
 	cmd.Flags().StringVar(&o.platform, "platform", "", "Image platform: OS/ARCH[/VARIANT] (default: the host's)")
 	return cmd
 }

@@ -24,11 +24,13 @@ func eventFilters() map[string]func(e *eventv1.Event, value string) bool {
 		},
 		"container": named("container"),
 		"network":   named("network"),
-		"image":     func(e *eventv1.Event, value string) bool { return e.GetAttributes()["image"] == value },
+		"image": func(e *eventv1.Event, value string) bool {
+			return e.GetAttributes()["image"] == value || named("image")(e, value)
+		},
 		"label": func(e *eventv1.Event, value string) bool {
 			key, want, valued := strings.Cut(value, "=")
 			got, ok := e.GetAttributes()[key]
-			return ok && e.GetType() == "container" && (!valued || got == want)
+			return ok && e.GetType() != "network" && (!valued || got == want)
 		},
 	}
 }

@@ -28,16 +28,17 @@ func newEvents(c *cli.CLI) *cobra.Command {
 	var o eventsOptions
 	cmd := &cobra.Command{
 		Use:   "events [OPTIONS]",
-		Short: "Print container and network events in real time",
-		Long: `Print container and network events in real time.
+		Short: "Print events of containers, networks and images in real time",
+		Long: `Print events of containers, networks and images in real time.
 
 Container actions: create, start, kill, stop, restart, die, oom, rename, destroy, exec_create,
 exec_start, exec_die. Network actions: create, connect, disconnect, update, destroy, prune, overlap;
-overlap: a host route overlaps the subnet. Each service keeps its last 256 events until it restarts.
+overlap: a host route overlaps the subnet. Image actions: pull, push, load, save, import, tag, untag,
+delete, prune. Each service keeps its last 256 events until it restarts.
 The exit code of a detached exec is known on Linux 6.15 or later.
 
 Filters with the same key are alternatives (labels must all match); different keys must all match.
-Keys: type=container|network, event=ACTION, container=NAME|ID, network=NAME|ID, image=NAME,
+Keys: type=container|network|image, event=ACTION, container=NAME|ID, network=NAME|ID, image=NAME|ID,
 label=KEY[=VALUE].
 
 Template fields: .Time .TimeNano .Type .Action .Actor.ID .Actor.Attributes .Scope.`,

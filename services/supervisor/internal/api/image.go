@@ -107,7 +107,8 @@ func (s *imageServer) ImportImage(stream grpc.ClientStreamingServer[containerv1.
 		return m.GetData(), err
 	}}
 	img, err := s.images.Import(stream.Context(), image.ImportRequest{
-		Reference: opts.GetReference(), Changes: opts.GetChanges(), Platform: opts.GetPlatform()}, in)
+		Reference: opts.GetReference(), Changes: opts.GetChanges(), Platform: opts.GetPlatform(),
+		Message: opts.GetMessage()}, in)
 	if err != nil {
 		return err
 	}

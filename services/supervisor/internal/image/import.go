@@ -1,6 +1,7 @@
 package image
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -21,6 +22,7 @@ type ImportRequest struct {
 	Reference string   // the tag; empty for none
 	Changes   []string // Dockerfile instructions
 	Platform  string   // os/arch[/variant]; empty means the host's
+	Message   string   // comment in the history; empty means a description of the import
 }
 
 // Import creates a one-layer image from a root file system in a tar archive.
@@ -88,7 +90,7 @@ func importConfig(req ImportRequest) (*ocispec.Image, []string, error) {
 
 	now := time.Now().UTC()
 	c := &ocispec.Image{Created: &now, History: []ocispec.History{{Created: &now,
-		Comment: "Imported from a tar archive"}}}
+		Comment: cmp.Or(req.Message, "Imported from a tar archive")}}}
 	c.OS, c.Architecture, c.Variant = p.OS, p.Arch, p.Variant
 	return c, tags, change.Apply(&c.Config, req.Changes)
 }

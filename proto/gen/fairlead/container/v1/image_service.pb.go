@@ -435,7 +435,9 @@ type ImportOptions struct {
 	// one each.
 	Changes []string `protobuf:"bytes,2,rep,name=changes,proto3" json:"changes,omitempty"`
 	// os/arch[/variant]. Empty means the host's platform.
-	Platform      string `protobuf:"bytes,3,opt,name=platform,proto3" json:"platform,omitempty"`
+	Platform string `protobuf:"bytes,3,opt,name=platform,proto3" json:"platform,omitempty"`
+	// The comment in the history. Empty means a description of the import.
+	Message       string `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -487,6 +489,13 @@ func (x *ImportOptions) GetChanges() []string {
 func (x *ImportOptions) GetPlatform() string {
 	if x != nil {
 		return x.Platform
+	}
+	return ""
+}
+
+func (x *ImportOptions) GetMessage() string {
+	if x != nil {
+		return x.Message
 	}
 	return ""
 }
@@ -2026,11 +2035,12 @@ const file_fairlead_container_v1_image_service_proto_rawDesc = "" +
 	"\x12ImportImageRequest\x12@\n" +
 	"\aoptions\x18\x01 \x01(\v2$.fairlead.container.v1.ImportOptionsH\x00R\aoptions\x12\x14\n" +
 	"\x04data\x18\x02 \x01(\fH\x00R\x04dataB\t\n" +
-	"\amessage\"c\n" +
+	"\amessage\"}\n" +
 	"\rImportOptions\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\x12\x18\n" +
 	"\achanges\x18\x02 \x03(\tR\achanges\x12\x1a\n" +
-	"\bplatform\x18\x03 \x01(\tR\bplatform\"I\n" +
+	"\bplatform\x18\x03 \x01(\tR\bplatform\x12\x18\n" +
+	"\amessage\x18\x04 \x01(\tR\amessage\"I\n" +
 	"\x13ImportImageResponse\x122\n" +
 	"\x05image\x18\x01 \x01(\v2\x1c.fairlead.container.v1.ImageR\x05image\"2\n" +
 	"\x11ListImagesRequest\x12\x1d\n" +
