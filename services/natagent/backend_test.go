@@ -3,13 +3,11 @@ package natagent_test
 import (
 	"context"
 	"io"
-	"log/slog"
 	"net/netip"
 	"strings"
 	"testing"
 
 	"github.com/fairlead/fairlead/agent/test/testns"
-	"github.com/fairlead/fairlead/proto/fault"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	"github.com/fairlead/fairlead/services/natagent"
 )
@@ -58,12 +56,6 @@ func TestBackendSwitchKeepsConnections(t *testing.T) {
 	if rules := s.host.Run("iptables-save"); strings.Contains(rules, "brA") || strings.Contains(rules, "10.10.1") {
 		t.Errorf("left behind:\n%s", rules)
 	}
-}
-
-func TestUnknownBackendIsRejected(t *testing.T) {
-	_, err := natagent.New(context.Background(), natagent.Config{DataRoot: t.TempDir(), FirewallBackend: "pf",
-		Log: slog.New(slog.DiscardHandler)})
-	wantFault(t, err, fault.Invalid, "", `unknown firewall backend "pf"`, "auto, nftables or iptables")
 }
 
 func TestIPTablesRulesNameContainerAndPort(t *testing.T) {

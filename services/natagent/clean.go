@@ -4,8 +4,7 @@ import (
 	"context"
 	"errors"
 
-	"github.com/fairlead/fairlead/services/natagent/internal/firewall/iptables"
-	"github.com/fairlead/fairlead/services/natagent/internal/firewall/nftables"
+	"github.com/fairlead/fairlead/services/natagent/internal/backend"
 )
 
 // Users returns nil: natagent does not know the containers that use it.
@@ -13,5 +12,5 @@ func (s *Service) Users() []string { return nil }
 
 // Clean removes all rules, and our bridges from other firewalls. A user chain with rules stays.
 func (s *Service) Clean(ctx context.Context) error {
-	return errors.Join(s.guard.RevokeAll(ctx), nftables.Remove(ctx, s.ns), iptables.Remove(ctx, s.ns, ""))
+	return errors.Join(s.guard.RevokeAll(ctx), backend.Clean(ctx, s.ns))
 }

@@ -1,26 +1,54 @@
-package natagent
+// Package explain follows the first packet of a connection through Fairlead's rules on this host,
+// and reports foreign rules that can drop it. It sends no packet and changes nothing.
+//
+// Package api calls it. The rules are those of package packettrace.
+package explain
 
 import (
 	"context"
 	"net"
 	"net/netip"
 
+	"github.com/fairlead/fairlead/proto/port"
+	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostfirewall"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
 	"github.com/fairlead/fairlead/services/natagent/internal/packettrace"
-	"github.com/fairlead/fairlead/services/natagent/internal/store"
+	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
-// explainer explains connections on this host.
-type explainer struct {
+// Store holds the desired state.
+type Store interface {
+	State() firewall.State
+	Publications() []*publication.Publication
+}
+
+// HostFirewall finds rules of the host firewall that block a port.
+type HostFirewall interface {
+	Blocked(ctx context.Context, proto port.Protocol, target netip.AddrPort,
+		source netip.Addr) (hostfirewall.Block, bool)
+}
+
+// Rules names the location of a rule.
+type Rules interface {
+	Rule(packettrace.Location) string
+}
+
+// Explainer explains connections on this host.
+type Explainer struct {
+	Rules
 	ns    hostns.NS
-	store *store.Store
-	fw    *backend
-	input *hostfirewall.Reader
+	store Store
+	input HostFirewall
+}
+
+// New returns an explainer.
+func New(ns hostns.NS, store Store, rules Rules, input HostFirewall) *Explainer {
+	return &Explainer{rules, ns, store, input}
 }
 
 // Explain traces a packet through our rules, and returns notes about foreign rules.
-func (e explainer) Explain(ctx context.Context, p packettrace.Packet) (packettrace.Verdict, []string, error) {
+func (e *Explainer) Explain(ctx context.Context, p packettrace.Packet) (packettrace.Verdict, []string, error) {
 	own, err := addresses(e.ns)
 	if err != nil {
 		return packettrace.Verdict{}, nil, err
@@ -44,7 +72,7 @@ func (e explainer) Explain(ctx context.Context, p packettrace.Packet) (packettra
 
 // foreignRules returns notes about host firewall rules that block the port for the host's own
 // programs, which is what the administrator intended.
-func (e explainer) foreignRules(ctx context.Context, p packettrace.Packet, v packettrace.Verdict) (out []string) {
+func (e *Explainer) foreignRules(ctx context.Context, p packettrace.Packet, v packettrace.Verdict) (out []string) {
 	if !p.Source.IsValid() || v.Binding == nil || v.Binding.Direct() {
 		return nil
 	}
@@ -52,21 +80,6 @@ func (e explainer) foreignRules(ctx context.Context, p packettrace.Packet, v pac
 		out = append(out, closed.String()+"; published ports bypass it")
 	}
 	return out
-}
-
-// Rule returns the table and chain of a location, as the backend's tool lists them.
-func (e explainer) Rule(at packettrace.Location) string {
-	if e.fw.flavour == "" {
-		return map[packettrace.Location]string{packettrace.Loopback: "table inet fairlead, chain raw_prerouting",
-			packettrace.Published:  "table inet fairlead, chain to_published",
-			packettrace.ToBridge:   "table inet fairlead, chain to_bridge",
-			packettrace.FromBridge: "table inet fairlead, chain from_bridge",
-			packettrace.Port:       "isolated port of the bridge"}[at]
-	}
-	return map[packettrace.Location]string{packettrace.Loopback: "iptables -t raw, chain FAIRLEAD-RAW",
-		packettrace.Published: "iptables -t nat, chain FAIRLEAD-DNAT",
-		packettrace.ToBridge:  "iptables, chain FAIRLEAD-TO", packettrace.FromBridge: "iptables, chain FAIRLEAD-FROM",
-		packettrace.Port: "isolated port of the bridge"}[at]
 }
 
 // addresses returns the host's own addresses.
