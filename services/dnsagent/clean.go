@@ -6,4 +6,4 @@ import "context"
 func (s *Service) Users() []string { return nil }
 
 // Clean closes the stored sockets of resolvers, which keep network namespaces of containers.
-func (s *Service) Clean(ctx context.Context) error { return s.names.resolvers.store.Clear(ctx) }
+func (s *Service) Clean(ctx context.Context) error { return s.resolvers.Clear(ctx) }

@@ -4,9 +4,9 @@
 // It needs no privileges, only a writable directory: netagent opens the resolver's sockets in the
 // containers' namespaces and passes them. It does not mount the files.
 //
-// Its packages: api implements gRPC, registration is the domain, hostsfile and resolvconf are the
-// formats, files and store persist; zone holds the names, resolver implements DNS, upstream
-// connects to name servers.
+// Its packages: api implements gRPC; names executes requests, resolvers runs a resolver for each
+// container; registration is the domain, hostsfile and resolvconf are the formats, files and store
+// persist; zone holds the names, resolver implements DNS, upstream connects to name servers.
 package dnsagent
 
 import (
@@ -21,11 +21,16 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/dnsagent/internal/api"
 	"github.com/fairlead/fairlead/services/dnsagent/internal/files"
+	"github.com/fairlead/fairlead/services/dnsagent/internal/names"
 	"github.com/fairlead/fairlead/services/dnsagent/internal/registration"
 	"github.com/fairlead/fairlead/services/dnsagent/internal/resolvconf"
+	"github.com/fairlead/fairlead/services/dnsagent/internal/resolvers"
 	"github.com/fairlead/fairlead/services/dnsagent/internal/store"
 	"github.com/fairlead/fairlead/services/dnsagent/internal/upstream"
 )
+
+// FDStore keeps descriptors for the next process.
+type FDStore = resolvers.FDStore
 
 // Config configures dnsagent.
 type Config struct {
@@ -48,8 +53,9 @@ type Config struct {
 // Service is dnsagent. It implements agent/service.Service.
 type Service struct {
 	*api.Server
-	names  *names
-	closed context.CancelFunc
+	store     *store.Store
+	names     *names.Names
+	resolvers *resolvers.Resolvers
 }
 
 // New validates the configuration and opens the state. It changes no file of a container.
@@ -68,10 +74,6 @@ func New(_ context.Context, cfg Config) (*Service, error) {
 		cfg.HostRoot = "/"
 	}
 
-	if cfg.Store == nil {
-		cfg.Store = noStore{}
-	}
-
 	if cfg.Hostname == nil {
 		cfg.Hostname = os.Hostname
 	}
@@ -81,19 +83,13 @@ func New(_ context.Context, cfg Config) (*Service, error) {
 		return nil, err
 	}
 
-	publisher := files.NewPublisher(filepath.Join(root, "dns"))
-	closing, closed := context.WithCancel(context.Background())
-	n := &names{
-		store: st, files: publisher, publisher: newPublisher(closing.Done(), publisher, cfg.Log),
-		configured: configured,
-		sharers:    map[string]map[string]bool{},
-		hostRoot:   cfg.HostRoot, hostname: cfg.Hostname, log: cfg.Log,
-		resolvers: newResolvers(filepath.Join(root, "net-fd.sock"),
-			upstream.WatchFile(filepath.Join(cfg.HostRoot, "etc/resolv.conf")), cfg.Store, cfg.Log),
-	}
-
-	n.resolvers.setCaching(!cfg.NoCache)
-	return &Service{Server: api.New(n), names: n, closed: closed}, nil
+	host := upstream.WatchFile(filepath.Join(cfg.HostRoot, "etc/resolv.conf"))
+	s := &Service{store: st, resolvers: resolvers.New(filepath.Join(root, "net-fd.sock"), host, cfg.Store, cfg.Log)}
+	s.resolvers.SetCaching(!cfg.NoCache)
+	s.names = names.New(names.Config{Store: st, Files: files.NewPublisher(filepath.Join(root, "dns")),
+		Resolvers: s.resolvers, Defaults: configured, HostRoot: cfg.HostRoot, Hostname: cfg.Hostname, Log: cfg.Log})
+	s.Server = api.New(api.Config{Names: s.names})
+	return s, nil
 }
 
 // stateConfig returns the store options, with the evidence of a lost store.
@@ -110,33 +106,15 @@ func (c Config) forContainers() (resolvconf.Conf, error) {
 	return conf, registration.ValidateNames("configuration", conf)
 }
 
-// Reload changes the servers, search domains and options of containers that are registered later,
-// and clears the cache.
-func (s *Service) Reload(_ context.Context, cfg Config) error {
-	configured, err := cfg.forContainers()
-	if err != nil {
-		return err
-	}
-	s.names.configure(configured)
-	s.names.resolvers.setCaching(!cfg.NoCache)
-	return nil
-}
-
-// Check returns the error with which Reload would fail.
-func (s *Service) Check(_ context.Context, cfg Config) error {
-	_, err := cfg.forContainers()
-	return err
-}
-
 // Run reconciles files with the state and then waits: only requests change them. Resolvers start
 // concurrently, as they need netagent.
 func (s *Service) Run(ctx context.Context, ready func()) error {
-	if err := s.names.reconcile(ctx); err != nil {
+	if err := s.names.Reconcile(ctx); err != nil {
 		return err
 	}
-	s.names.resolvers.resumeStored(ctx)
+	s.resolvers.ResumeStored(ctx)
 	var resuming sync.WaitGroup
-	resuming.Go(func() { s.names.resolvers.resume(ctx, s.names.resolved()) })
+	resuming.Go(func() { s.resolvers.Resume(ctx, s.names.Resolved()) })
 	ready()
 	<-ctx.Done()
 	resuming.Wait()
@@ -145,8 +123,7 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 
 // Close shuts down the resolvers and closes the state.
 func (s *Service) Close() error {
-	s.closed()
-	s.names.publisher.close()
-	s.names.resolvers.close()
-	return s.names.store.Close()
+	s.names.Close()
+	s.resolvers.Close()
+	return s.store.Close()
 }

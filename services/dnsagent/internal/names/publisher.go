@@ -1,4 +1,4 @@
-package dnsagent
+package names
 
 import (
 	"log/slog"

@@ -1,4 +1,4 @@
-package dnsagent
+package names
 
 import (
 	"context"
@@ -9,7 +9,7 @@ import (
 )
 
 // lockBoth locks an owner and the one whose network it shares, in a fixed order.
-func (n *names) lockBoth(ctx context.Context, owner, with string) (unlock func(), err error) {
+func (n *Names) lockBoth(ctx context.Context, owner, with string) (unlock func(), err error) {
 	first, second := owner, with
 	if with != "" && with < owner {
 		first, second = with, owner
@@ -31,7 +31,7 @@ func (n *names) lockBoth(ctx context.Context, owner, with string) (unlock func()
 
 // with returns the registration of the container whose network is shared, with its hostname at
 // start. It is nil if there is none.
-func (n *names) with(r *registration.Registration) *registration.Registration {
+func (n *Names) with(r *registration.Registration) *registration.Registration {
 	known, ok := n.store.Registration(r.SharesWith)
 	if !ok {
 		return nil
@@ -42,14 +42,14 @@ func (n *names) with(r *registration.Registration) *registration.Registration {
 }
 
 // sourceOf returns the effective source of the files of a registration.
-func (n *names) sourceOf(r *registration.Registration) registration.FileSource {
+func (n *Names) sourceOf(r *registration.Registration) registration.FileSource {
 	if with := n.with(r); with != nil {
 		return with.Source
 	}
 	return r.Source
 }
 
-func (n *names) contents(r *registration.Registration, host registration.HostFiles) registration.Contents {
+func (n *Names) contents(r *registration.Registration, host registration.HostFiles) registration.Contents {
 	if r.Source == registration.Shared {
 		return r.SharedContents(n.with(r), host, n.settings())
 	}
@@ -57,7 +57,7 @@ func (n *names) contents(r *registration.Registration, host registration.HostFil
 }
 
 // shares records whose network a container shares. mu must be held.
-func (n *names) shares(r *store.Registration) {
+func (n *Names) shares(r *store.Registration) {
 	if r.SharesWith == "" {
 		return
 	}
@@ -68,7 +68,7 @@ func (n *names) shares(r *store.Registration) {
 }
 
 // sharing returns the registrations of containers that share an owner's network.
-func (n *names) sharing(owner string) []*store.Registration {
+func (n *Names) sharing(owner string) []*store.Registration {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	var all []*store.Registration
@@ -82,7 +82,7 @@ func (n *names) sharing(owner string) []*store.Registration {
 
 // unshareAll stops the sharing with a released owner. The sharing containers lose their addresses,
 // and do not follow a later registration.
-func (n *names) unshareAll(owner string) {
+func (n *Names) unshareAll(owner string) {
 	known, ok := n.store.Registration(owner)
 	sharing := n.sharing(owner)
 	if !ok || len(sharing) == 0 {
@@ -108,7 +108,7 @@ func (n *names) unshareAll(owner string) {
 }
 
 // unshare stores that containers no longer share an owner's network.
-func (n *names) unshare(owner string, sharing []*store.Registration) error {
+func (n *Names) unshare(owner string, sharing []*store.Registration) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	delete(n.sharers, owner)

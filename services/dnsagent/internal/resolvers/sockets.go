@@ -1,4 +1,4 @@
-package dnsagent
+package resolvers
 
 import (
 	"context"
@@ -12,28 +12,29 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// sockets holds the two sockets of a container's resolver.
-type sockets struct {
+// Sockets holds the two sockets of a container's resolver.
+type Sockets struct {
 	udp    *net.UDPConn
 	tcp    net.Listener
 	socket uint64
 	left   bool // from the fd store, not from netagent
 }
 
-func (s *sockets) close() {
+// Close closes the sockets. It does nothing for nil.
+func (s *Sockets) Close() {
 	if s != nil {
 		_ = errors.Join(s.udp.Close(), s.tcp.Close()) // netagent keeps its descriptors
 	}
 }
 
-// open requests the sockets of a container from netagent. It retries while netagent restarts.
-func (s *resolvers) open(ctx context.Context, owner string) (*sockets, error) {
+// Open requests the sockets of a container from netagent. It retries while netagent restarts.
+func (s *Resolvers) Open(ctx context.Context, owner string) (*Sockets, error) {
 	return s.openBy(ctx, fdpass.AskAgain, owner)
 }
 
-func (s *resolvers) openBy(
+func (s *Resolvers) openBy(
 	ctx context.Context, fetch func(context.Context, string, fdpass.Request) ([]*os.File, error), owner string,
-) (*sockets, error) {
+) (*Sockets, error) {
 	files, err := fetch(ctx, s.socketServer, fdpass.Request{Kind: wantSockets, Owner: owner})
 	if err != nil {
 		return nil, err
@@ -47,7 +48,7 @@ func (s *resolvers) openBy(
 	return on, fault.Wrap(err, fault.Internal, "socket "+s.socketServer, "did not send two sockets")
 }
 
-func socketsOf(files []*os.File) (*sockets, error) {
+func socketsOf(files []*os.File) (*Sockets, error) {
 	if len(files) != 2 {
 		return nil, fmt.Errorf("got %d files", len(files))
 	}
@@ -72,5 +73,5 @@ func socketsOf(files []*os.File) (*sockets, error) {
 		return nil, errors.Join(err, udp.Close())
 	}
 
-	return &sockets{udp: udp, tcp: tcp, socket: info.Sys().(*syscall.Stat_t).Ino}, nil
+	return &Sockets{udp: udp, tcp: tcp, socket: info.Sys().(*syscall.Stat_t).Ino}, nil
 }

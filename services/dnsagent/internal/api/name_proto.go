@@ -5,6 +5,7 @@ import (
 
 	"github.com/fairlead/fairlead/proto/fault"
 	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
+	"github.com/fairlead/fairlead/services/dnsagent/internal/names"
 	"github.com/fairlead/fairlead/services/dnsagent/internal/registration"
 	"github.com/fairlead/fairlead/services/dnsagent/internal/resolvconf"
 )
@@ -12,8 +13,8 @@ import (
 // hostGateway is the keyword for the address of the host.
 const hostGateway = "host-gateway"
 
-// registrationOf converts and validates a request.
-func registrationOf(req *dnsv1.RegisterRequest) (r registration.Registration, err error) {
+// registrationFromProto converts and validates a request.
+func registrationFromProto(req *dnsv1.RegisterRequest) (r registration.Registration, err error) {
 	if err := registration.CheckOwner(req.GetOwner()); err != nil {
 		return r, err // first, since other faults name the owner
 	}
@@ -28,23 +29,23 @@ func registrationOf(req *dnsv1.RegisterRequest) (r registration.Registration, er
 		SharesWith:   req.GetSharesWith(),
 	}
 
-	if r.Addresses, err = addressesOf(r.Owner, "addresses", req.GetAddresses()); err != nil {
+	if r.Addresses, err = addressesFromProto(r.Owner, "addresses", req.GetAddresses()); err != nil {
 		return r, err
 	}
 
-	if r.HostGateways, err = addressesOf(r.Owner, "host_gateways", req.GetHostGateways()); err != nil {
+	if r.HostGateways, err = addressesFromProto(r.Owner, "host_gateways", req.GetHostGateways()); err != nil {
 		return r, err
 	}
 
-	if r.ExtraHosts, err = extraHostsOf(r.Owner, req.GetExtraHosts()); err != nil {
+	if r.ExtraHosts, err = extraHostsFromProto(r.Owner, req.GetExtraHosts()); err != nil {
 		return r, err
 	}
 
-	if r.Networks, err = networksOf(r.Owner, req.GetNetworks()); err != nil {
+	if r.Networks, err = networksFromProto(r.Owner, req.GetNetworks()); err != nil {
 		return r, err
 	}
 
-	r.Aliases = aliasesOf(req.GetLinkAliases())
+	r.Aliases = aliasesFromProto(req.GetLinkAliases())
 	for _, s := range req.GetServers() {
 		addr, ok := resolvconf.ParseServer(s)
 		if !ok {
@@ -57,30 +58,36 @@ func registrationOf(req *dnsv1.RegisterRequest) (r registration.Registration, er
 	return r, r.Validate()
 }
 
-// updateOf converts an update request.
-func updateOf(req *dnsv1.UpdateRequest) (u Update, err error) {
+// updateFromProto converts an update request.
+func updateFromProto(req *dnsv1.UpdateRequest) (u names.Update, err error) {
 	if err := registration.CheckOwner(req.GetOwner()); err != nil {
 		return u, err
 	}
-	if u.Addresses, err = addressesOf(req.GetOwner(), "addresses", req.GetAddresses()); err != nil {
+	if u.Addresses, err = addressesFromProto(req.GetOwner(), "addresses", req.GetAddresses()); err != nil {
 		return u, err
 	}
-	if u.HostGateways, err = addressesOf(req.GetOwner(), "host_gateways", req.GetHostGateways()); err != nil {
+	if u.HostGateways, err = addressesFromProto(req.GetOwner(), "host_gateways", req.GetHostGateways()); err != nil {
 		return u, err
 	}
-	u.Networks, err = networksOf(req.GetOwner(), req.GetNetworks())
-	u.Aliases = aliasesOf(req.GetLinkAliases())
+	u.Networks, err = networksFromProto(req.GetOwner(), req.GetNetworks())
+	u.Aliases = aliasesFromProto(req.GetLinkAliases())
 	return u, err
 }
 
-func networksOf(owner string, in []*dnsv1.NetworkRegistration) ([]registration.Network, error) {
+// registeredToProto converts the result of a registration.
+func registeredToProto(r names.Registered) *dnsv1.NameFiles {
+	return &dnsv1.NameFiles{Owner: r.Owner, HostnamePath: r.Paths.Hostname, HostsPath: r.Paths.Hosts,
+		ResolvConfPath: r.Paths.ResolvConf, Hostname: r.Hostname}
+}
+
+func networksFromProto(owner string, in []*dnsv1.NetworkRegistration) ([]registration.Network, error) {
 	var out []registration.Network
 	for _, n := range in {
-		addresses, err := addressesOf(owner, "networks", n.GetAddresses())
+		addresses, err := addressesFromProto(owner, "networks", n.GetAddresses())
 		if err != nil {
 			return nil, err
 		}
-		servers, err := addressesOf(owner, "networks", n.GetServers())
+		servers, err := addressesFromProto(owner, "networks", n.GetServers())
 		if err != nil {
 			return nil, err
 		}
@@ -92,7 +99,7 @@ func networksOf(owner string, in []*dnsv1.NetworkRegistration) ([]registration.N
 	return out, nil
 }
 
-func aliasesOf(in []*dnsv1.LinkAlias) []registration.Alias {
+func aliasesFromProto(in []*dnsv1.LinkAlias) []registration.Alias {
 	var out []registration.Alias
 	for _, a := range in {
 		out = append(out, registration.Alias{Alias: a.GetAlias(), Name: a.GetName()})
@@ -100,10 +107,10 @@ func aliasesOf(in []*dnsv1.LinkAlias) []registration.Alias {
 	return out
 }
 
-func addressesOf(owner, field string, texts []string) ([]netip.Addr, error) {
+func addressesFromProto(owner, field string, texts []string) ([]netip.Addr, error) {
 	var addrs []netip.Addr
 	for _, s := range texts {
-		addr, ok := parseAddr(s)
+		addr, ok := addrFromProto(s)
 		if !ok {
 			return nil, fault.Invalidf(registration.Subject(owner), field, "%q is not an IP address", s)
 		}
@@ -112,11 +119,11 @@ func addressesOf(owner, field string, texts []string) ([]netip.Addr, error) {
 	return addrs, nil
 }
 
-func extraHostsOf(owner string, records []*dnsv1.ExtraHost) ([]registration.ExtraHost, error) {
+func extraHostsFromProto(owner string, records []*dnsv1.ExtraHost) ([]registration.ExtraHost, error) {
 	var hosts []registration.ExtraHost
 	for _, rec := range records {
 		e := registration.ExtraHost{Name: rec.GetName()}
-		addr, ok := parseAddr(rec.GetAddress())
+		addr, ok := addrFromProto(rec.GetAddress())
 		switch {
 		case e.Name == "" || rec.GetAddress() == "":
 			return nil, fault.Invalidf(registration.Subject(owner), "add-host", "bad format for add-host: %q",
@@ -135,9 +142,9 @@ func extraHostsOf(owner string, records []*dnsv1.ExtraHost) ([]registration.Extr
 	return hosts, nil
 }
 
-// parseAddr parses an address without a zone, which has no meaning in the hosts file of a
+// addrFromProto parses an address without a zone, which has no meaning in the hosts file of a
 // container.
-func parseAddr(s string) (netip.Addr, bool) {
+func addrFromProto(s string) (netip.Addr, bool) {
 	addr, err := netip.ParseAddr(s)
 	return addr.Unmap(), err == nil && addr.Zone() == ""
 }

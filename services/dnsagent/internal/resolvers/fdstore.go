@@ -1,4 +1,4 @@
-package dnsagent
+package resolvers
 
 import (
 	"context"
@@ -39,9 +39,9 @@ const (
 // storeTime bounds a store request; netagent keeps the sockets too.
 const storeTime = 2 * time.Second
 
-// resumeStored serves containers on the sockets stored by the former process, with all queries that
+// ResumeStored serves containers on the sockets stored by the former process, with all queries that
 // wait in them. It closes sockets without a registration.
-func (s *resolvers) resumeStored(ctx context.Context) {
+func (s *Resolvers) ResumeStored(ctx context.Context) {
 	left := s.store.Inherited()
 	for name, files := range left {
 		owner := strings.TrimPrefix(strings.TrimPrefix(name, prefixUDP), prefixTCP)
@@ -56,8 +56,8 @@ func (s *resolvers) resumeStored(ctx context.Context) {
 }
 
 // takeOne reports whether an owner is served by stored sockets.
-func (s *resolvers) takeOne(owner string, left map[string][]*os.File) bool {
-	if s.serves(owner) {
+func (s *Resolvers) takeOne(owner string, left map[string][]*os.File) bool {
+	if s.Serves(owner) {
 		return true // by the other of the two names
 	}
 
@@ -74,12 +74,12 @@ func (s *resolvers) takeOne(owner string, left map[string][]*os.File) bool {
 
 	_ = errors.Join(udp[0].Close(), tcp[0].Close()) // the sockets use duplicates
 	on.left = true
-	s.serve(owner, on)
+	s.Serve(owner, on)
 	return true
 }
 
 // storeSockets stores the sockets of a resolver, replacing earlier ones.
-func (s *resolvers) storeSockets(owner string, on *sockets) {
+func (s *Resolvers) storeSockets(owner string, on *Sockets) {
 	if on.left || !s.store.Available() {
 		return
 	}
@@ -92,7 +92,7 @@ func (s *resolvers) storeSockets(owner string, on *sockets) {
 	}
 }
 
-func (s *resolvers) storeOne(ctx context.Context, name string, socket interface{ File() (*os.File, error) }) error {
+func (s *Resolvers) storeOne(ctx context.Context, name string, socket interface{ File() (*os.File, error) }) error {
 	file, err := socket.File()
 	if err != nil {
 		return err
@@ -101,7 +101,7 @@ func (s *resolvers) storeOne(ctx context.Context, name string, socket interface{
 }
 
 // dropStored drops the sockets of an owner from the store.
-func (s *resolvers) dropStored(ctx context.Context, owner string) {
+func (s *Resolvers) dropStored(ctx context.Context, owner string) {
 	if !s.store.Available() {
 		return
 	}
@@ -109,3 +109,6 @@ func (s *resolvers) dropStored(ctx context.Context, owner string) {
 		s.log.WarnContext(ctx, "fd store cannot drop sockets", "owner", owner, "error", err)
 	}
 }
+
+// Clear drops all stored sockets, which keep network namespaces of containers.
+func (s *Resolvers) Clear(ctx context.Context) error { return s.store.Clear(ctx) }

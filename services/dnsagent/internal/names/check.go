@@ -1,4 +1,4 @@
-package dnsagent
+package names
 
 import (
 	"context"
@@ -16,7 +16,7 @@ const areaNames = "names"
 
 // Check compares the stored registrations with name files and resolvers. With repair it first
 // writes missing files and starts missing resolvers.
-func (n *names) Check(ctx context.Context, repair bool) []diagnosis.Finding {
+func (n *Names) Check(ctx context.Context, repair bool) []diagnosis.Finding {
 	var out []diagnosis.Finding
 	problem := func(owner, format string, args ...any) {
 		out = append(out, diagnosis.Finding{Area: areaNames, Name: id.Short(owner),
@@ -45,20 +45,20 @@ func (n *names) Check(ctx context.Context, repair bool) []diagnosis.Finding {
 		Text: fmt.Sprintf("%d as stored", matching)})
 }
 
-func (n *names) differences(r *store.Registration) (out []string) {
+func (n *Names) differences(r *store.Registration) (out []string) {
 	paths := n.files.Paths(r.Owner)
 	for _, path := range []string{paths.Hostname, paths.Hosts, paths.ResolvConf} {
 		if _, err := os.Lstat(path); err != nil {
 			out = append(out, "the file "+path+" is missing")
 		}
 	}
-	if r.Source == registration.Resolver && !n.resolvers.serves(r.Owner) {
+	if r.Source == registration.Resolver && !n.resolvers.Serves(r.Owner) {
 		out = append(out, "its resolver does not run")
 	}
 	return out
 }
 
-func (n *names) repair(ctx context.Context, r *store.Registration) error {
+func (n *Names) repair(ctx context.Context, r *store.Registration) error {
 	if len(n.differences(r)) == 0 {
 		return nil
 	}
@@ -79,19 +79,19 @@ func (n *names) repair(ctx context.Context, r *store.Registration) error {
 	}
 
 	n.publishNames(now)
-	if now.Source == registration.Resolver && !n.resolvers.serves(r.Owner) {
-		on, err := n.resolvers.open(ctx, r.Owner)
+	if now.Source == registration.Resolver && !n.resolvers.Serves(r.Owner) {
+		on, err := n.resolvers.Open(ctx, r.Owner)
 		if err != nil {
 			return err
 		}
-		n.resolvers.serve(r.Owner, on)
+		n.resolvers.Serve(r.Owner, on)
 	}
 
 	return nil
 }
 
 // stale returns findings for files without a registration.
-func (n *names) stale() (out []diagnosis.Finding) {
+func (n *Names) stale() (out []diagnosis.Finding) {
 	present, err := n.files.Owners()
 	if err != nil {
 		return []diagnosis.Finding{{Area: areaNames, Name: "files", Severity: diagnosis.Problem, Text: err.Error()}}

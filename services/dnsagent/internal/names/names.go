@@ -1,4 +1,8 @@
-package dnsagent
+// Package names registers, updates and releases the names of containers. It keeps name files,
+// resolvers and store consistent.
+//
+// It does not open sockets or answer queries; package resolvers does. Package api calls it.
+package names
 
 import (
 	"context"
@@ -10,25 +14,50 @@ import (
 
 	"github.com/fairlead/fairlead/agent/keylock"
 	"github.com/fairlead/fairlead/proto/fault"
-	"github.com/fairlead/fairlead/services/dnsagent/internal/api"
 	"github.com/fairlead/fairlead/services/dnsagent/internal/files"
 	"github.com/fairlead/fairlead/services/dnsagent/internal/registration"
 	"github.com/fairlead/fairlead/services/dnsagent/internal/resolvconf"
+	"github.com/fairlead/fairlead/services/dnsagent/internal/resolvers"
 	"github.com/fairlead/fairlead/services/dnsagent/internal/store"
 )
 
-// names keeps name files, resolvers and state consistent.
+// Resolvers are the resolvers of the containers, and their zone.
+type Resolvers interface {
+	// Open requests the sockets of a container. It retries while netagent restarts.
+	Open(ctx context.Context, owner string) (*resolvers.Sockets, error)
+	// Serve starts a resolver on sockets, which it closes if the container is not registered.
+	Serve(owner string, on *resolvers.Sockets)
+	Serves(owner string) bool
+	Register(r *registration.Registration, up registration.Upstream)
+	PutAddresses(r *registration.Registration)
+	SetUpstream(owner string, up registration.Upstream)
+	Unregister(ctx context.Context, owner string)
+}
+
+// Config configures Names.
+type Config struct {
+	Store     *store.Store
+	Files     files.Publisher
+	Resolvers Resolvers
+	Defaults  resolvconf.Conf        // settings of containers without their own
+	HostRoot  string                 // root of the host's etc and run
+	Hostname  func() (string, error) // returns the host name
+	Log       *slog.Logger
+}
+
+// Names keeps name files, resolvers and store consistent. It is safe for concurrent use.
 //
 // mu is not held while a file of a container is accessed, since the container can delay that. The
 // owner's lock is held, for which only calls for that container wait.
-type names struct {
+type Names struct {
 	store     *store.Store
 	files     files.Publisher
 	publisher *publisher
 	hostRoot  string
 	hostname  func() (string, error)
-	resolvers *resolvers
+	resolvers Resolvers
 	log       *slog.Logger
+	stop      context.CancelFunc // stops the publisher
 
 	owners keylock.Mutex[string] // serializes changes of a container
 
@@ -37,61 +66,82 @@ type names struct {
 	sharers    map[string]map[string]bool // owner to the containers that share its network
 }
 
-// configure changes the configured settings. Existing files do not change; resolvers use the new
+// New returns the names of a store. It changes no file of a container.
+func New(cfg Config) *Names {
+	running, stop := context.WithCancel(context.Background())
+	return &Names{store: cfg.Store, files: cfg.Files, publisher: newPublisher(running.Done(), cfg.Files, cfg.Log),
+		hostRoot: cfg.HostRoot, hostname: cfg.Hostname, resolvers: cfg.Resolvers, log: cfg.Log, stop: stop,
+		configured: cfg.Defaults, sharers: map[string]map[string]bool{}}
+}
+
+// Close waits briefly for file writes in progress.
+func (n *Names) Close() {
+	n.stop()
+	n.publisher.close()
+}
+
+// Registered is the result of a registration.
+type Registered struct {
+	Owner    string
+	Paths    files.Paths
+	Hostname string // hostname to start the container with
+}
+
+// Configure changes the configured settings. Existing files do not change; resolvers use the new
 // upstreams.
-func (n *names) configure(c resolvconf.Conf) {
+func (n *Names) Configure(c resolvconf.Conf) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.configured = c
 	for _, r := range n.store.Registrations() {
 		if r.Source == registration.Resolver {
-			n.resolvers.setUpstream(r.Owner, r.Upstream(c))
+			n.resolvers.SetUpstream(r.Owner, r.Upstream(c))
 		}
 	}
 }
 
 // Register writes the files before it commits, so that a stored registration has complete files.
 // Sockets are opened first, since that can fail and must not delay other containers.
-func (n *names) Register(ctx context.Context, r registration.Registration) (api.Registered, error) {
+func (n *Names) Register(ctx context.Context, r registration.Registration) (Registered, error) {
 	if err := r.Validate(); err != nil {
-		return api.Registered{}, err
+		return Registered{}, err
 	}
 
-	var on *sockets
+	var on *resolvers.Sockets
 	if r.Source == registration.Resolver {
 		var err error
-		if on, err = n.resolvers.open(ctx, r.Owner); err != nil {
-			return api.Registered{}, err
+		if on, err = n.resolvers.Open(ctx, r.Owner); err != nil {
+			return Registered{}, err
 		}
 	}
 
 	done, err := n.register(ctx, r)
 	if err != nil {
-		on.close()
-		return api.Registered{}, err
+		on.Close()
+		return Registered{}, err
 	}
 
-	n.resolvers.serve(r.Owner, on)
+	n.resolvers.Serve(r.Owner, on)
 	return done, nil
 }
 
-func (n *names) register(ctx context.Context, r registration.Registration) (api.Registered, error) {
+func (n *Names) register(ctx context.Context, r registration.Registration) (Registered, error) {
 	unlock, err := n.lockBoth(ctx, r.Owner, r.SharesWith)
 	if err != nil {
-		return api.Registered{}, err // the caller is gone
+		return Registered{}, err // the caller is gone
 	}
 
 	defer unlock()
 
 	host, err := n.host(n.sourceOf(&r))
 	if err != nil {
-		return api.Registered{}, err
+		return Registered{}, err
 	}
 
 	contents := n.contents(&r, host)
 	if known, ok := n.store.Registration(r.Owner); ok {
 		if !isSameRequest(known.Registration, r) {
-			return api.Registered{}, fault.New(fault.Exists, registration.Subject(r.Owner),
+			return Registered{}, fault.New(fault.Exists, registration.Subject(r.Owner),
 				"already exists with another configuration",
 				fault.WithHint("release the owner first"))
 		}
@@ -100,7 +150,7 @@ func (n *names) register(ctx context.Context, r registration.Registration) (api.
 
 	entry := &store.Registration{Registration: r, StartName: r.HostName(host.Name)}
 	if err := n.create(entry, contents); err != nil {
-		return api.Registered{}, errors.Join(err, inTime(r.Owner, func() error { return n.files.Remove(r.Owner) }))
+		return Registered{}, errors.Join(err, inTime(r.Owner, func() error { return n.files.Remove(r.Owner) }))
 	}
 
 	return n.registered(entry), nil
@@ -126,7 +176,7 @@ func inTime(owner string, access func() error) error {
 }
 
 // settings returns the configured settings.
-func (n *names) settings() resolvconf.Conf {
+func (n *Names) settings() resolvconf.Conf {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.configured
@@ -142,15 +192,15 @@ func isSameRequest(known, r registration.Registration) bool {
 }
 
 // publishNames adds a container to the zone. Without a resolver, only its addresses are registered.
-func (n *names) publishNames(r *store.Registration) {
+func (n *Names) publishNames(r *store.Registration) {
 	if r.Source == registration.Resolver {
-		n.resolvers.register(&r.Registration, r.Upstream(n.configured))
+		n.resolvers.Register(&r.Registration, r.Upstream(n.configured))
 		return
 	}
-	n.resolvers.putAddresses(&r.Registration)
+	n.resolvers.PutAddresses(&r.Registration)
 }
 
-func (n *names) create(r *store.Registration, c registration.Contents) error {
+func (n *Names) create(r *store.Registration, c registration.Contents) error {
 	n.publisher.forget(r.Owner)
 	if err := inTime(r.Owner, func() error { return n.files.Write(r.Owner, c) }); err != nil {
 		return err
@@ -159,7 +209,7 @@ func (n *names) create(r *store.Registration, c registration.Contents) error {
 }
 
 // commit stores a registration and publishes its names.
-func (n *names) commit(r *store.Registration) error {
+func (n *Names) commit(r *store.Registration) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if err := n.store.Put(r); err != nil {
@@ -170,11 +220,11 @@ func (n *names) commit(r *store.Registration) error {
 	return nil
 }
 
-func (n *names) registered(r *store.Registration) api.Registered {
-	return api.Registered{Owner: r.Owner, Paths: n.files.Paths(r.Owner), Hostname: r.StartName}
+func (n *Names) registered(r *store.Registration) Registered {
+	return Registered{Owner: r.Owner, Paths: n.files.Paths(r.Owner), Hostname: r.StartName}
 }
 
-func (n *names) host(source registration.FileSource) (registration.HostFiles, error) {
+func (n *Names) host(source registration.FileSource) (registration.HostFiles, error) {
 	host, err := files.ReadHostFiles(n.hostRoot, source)
 	if err != nil {
 		return host, err
@@ -184,7 +234,7 @@ func (n *names) host(source registration.FileSource) (registration.HostFiles, er
 }
 
 // Owners returns all registered owners, sorted.
-func (n *names) Owners(context.Context) ([]string, error) {
+func (n *Names) Owners(context.Context) ([]string, error) {
 	var owners []string
 	for _, r := range n.store.Registrations() {
 		owners = append(owners, r.Owner)
@@ -194,12 +244,12 @@ func (n *names) Owners(context.Context) ([]string, error) {
 
 // Release releases an owner. The files are removed before the registration, so that an owner is
 // listed until everything is removed.
-func (n *names) Release(ctx context.Context, owner string) error {
+func (n *Names) Release(ctx context.Context, owner string) error {
 	if err := registration.CheckOwner(owner); err != nil {
 		return err
 	}
 
-	n.resolvers.unregister(ctx, owner)
+	n.resolvers.Unregister(ctx, owner)
 	unlock, err := n.owners.LockContext(ctx, owner)
 	if err != nil {
 		return err
@@ -208,7 +258,7 @@ func (n *names) Release(ctx context.Context, owner string) error {
 	defer unlock()
 
 	// again: a registration can have ended between the first time and the lock
-	n.resolvers.unregister(ctx, owner)
+	n.resolvers.Unregister(ctx, owner)
 	n.publisher.forget(owner)
 	if err := inTime(owner, func() error { return n.files.Remove(owner) }); err != nil {
 		return err
@@ -225,7 +275,7 @@ func (n *names) Release(ctx context.Context, owner string) error {
 	return n.store.Delete(owner)
 }
 
-// reconcile applies the difference between state and files.
+// Reconcile applies the difference between state and files.
 //
 // A registration without a directory is dropped: the run-time root was emptied, usually by a
 // reboot. No container can use the files any more, as a mount refers to the former inode, and new
@@ -233,7 +283,7 @@ func (n *names) Release(ctx context.Context, owner string) error {
 //
 // A directory without a registration was left by an interrupted request and is removed. In other
 // directories, only missing files are written, as containers can edit their files.
-func (n *names) reconcile(ctx context.Context) error {
+func (n *Names) Reconcile(ctx context.Context) error {
 	present, err := n.files.Owners()
 	if err != nil {
 		return err
@@ -269,8 +319,8 @@ func (n *names) reconcile(ctx context.Context) error {
 	return errors.Join(append(errs, n.store.Delete(gone...))...)
 }
 
-// resolved returns the owners that have a resolver.
-func (n *names) resolved() []string {
+// Resolved returns the owners that have a resolver.
+func (n *Names) Resolved() []string {
 	var owners []string
 	for _, r := range n.store.Registrations() {
 		if r.Source == registration.Resolver {
@@ -281,7 +331,7 @@ func (n *names) resolved() []string {
 }
 
 // restore writes missing files, and those that the former process had not updated.
-func (n *names) restore(r *store.Registration) error {
+func (n *Names) restore(r *store.Registration) error {
 	host, err := n.host(n.sourceOf(&r.Registration))
 	if err != nil {
 		return err

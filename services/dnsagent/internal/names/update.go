@@ -1,19 +1,29 @@
-package dnsagent
+package names
 
 import (
 	"bytes"
 	"context"
 	"maps"
+	"net/netip"
 	"slices"
 
 	"github.com/fairlead/fairlead/proto/fault"
-	"github.com/fairlead/fairlead/services/dnsagent/internal/api"
 	"github.com/fairlead/fairlead/services/dnsagent/internal/registration"
+	"github.com/fairlead/fairlead/services/dnsagent/internal/resolvers"
 	"github.com/fairlead/fairlead/services/dnsagent/internal/store"
 )
 
+// Update holds the changeable fields of a registration.
+type Update struct {
+	Addresses []netip.Addr
+	Networks  []registration.Network
+	Aliases   []registration.Alias
+
+	HostGateways []netip.Addr // empty means unchanged
+}
+
 // Update changes the networks of a container. Edits by the container stay until the file changes.
-func (n *names) Update(ctx context.Context, owner string, u api.Update) error {
+func (n *Names) Update(ctx context.Context, owner string, u Update) error {
 	known, ok := n.store.Registration(owner)
 	if !ok {
 		return unknown(owner)
@@ -24,18 +34,18 @@ func (n *names) Update(ctx context.Context, owner string, u api.Update) error {
 		return err
 	}
 
-	var on *sockets
-	if next.Source == registration.Resolver && !n.resolvers.serves(owner) {
-		if on, err = n.resolvers.open(ctx, owner); err != nil {
+	var on *resolvers.Sockets
+	if next.Source == registration.Resolver && !n.resolvers.Serves(owner) {
+		if on, err = n.resolvers.Open(ctx, owner); err != nil {
 			return err
 		}
 	}
 	if err := n.update(ctx, owner, u); err != nil {
-		on.close()
+		on.Close()
 		return err
 	}
 
-	n.resolvers.serve(owner, on)
+	n.resolvers.Serve(owner, on)
 	return nil
 }
 
@@ -45,7 +55,7 @@ func unknown(owner string) error {
 
 // updated returns the changed registration. With its first user network a container gets a
 // resolver, which it keeps.
-func updated(known *store.Registration, u api.Update) (*store.Registration, error) {
+func updated(known *store.Registration, u Update) (*store.Registration, error) {
 	next := *known
 	next.Addresses, next.Networks, next.Aliases = u.Addresses, u.Networks, u.Aliases
 	if len(u.HostGateways) > 0 {
@@ -58,7 +68,7 @@ func updated(known *store.Registration, u api.Update) (*store.Registration, erro
 }
 
 // update stores the change and then publishes the files, which can neither delay nor fail it.
-func (n *names) update(ctx context.Context, owner string, u api.Update) error {
+func (n *Names) update(ctx context.Context, owner string, u Update) error {
 	unlock, err := n.owners.LockContext(ctx, owner)
 	if err != nil {
 		return err // the caller is gone
@@ -98,7 +108,7 @@ func (n *names) update(ctx context.Context, owner string, u api.Update) error {
 
 // changes returns the contents of changed files by owner: those of the container and of containers
 // that share its network. Unchanged files keep edits by the container.
-func (n *names) changes(from, to *store.Registration, host registration.HostFiles) map[string]registration.Contents {
+func (n *Names) changes(from, to *store.Registration, host registration.HostFiles) map[string]registration.Contents {
 	before, after := from.Registration, to.Registration
 	before.Hostname, after.Hostname = from.StartName, to.StartName // independent of the host name
 	configured := n.settings()

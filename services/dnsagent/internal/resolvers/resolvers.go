@@ -1,4 +1,8 @@
-package dnsagent
+// Package resolvers runs the embedded resolver of each container that has one. It requests the
+// sockets from netagent, keeps them in the fd store, and decides which servers a container reaches.
+//
+// Packages names and dnsagent use it. Queries and responses belong to package resolver.
+package resolvers
 
 import (
 	"context"
@@ -41,8 +45,8 @@ const (
 	wantForget  = "forget"
 )
 
-// resolvers runs one resolver for each container that has one.
-type resolvers struct {
+// Resolvers runs one resolver for each container that has one.
+type Resolvers struct {
 	zone         *zone.Zone
 	socketServer string // path of netagent's fd socket
 	host         *upstream.Host
@@ -66,8 +70,13 @@ type upstreamRule struct {
 	network string // identifies the container's network since the last change, for the cache
 }
 
-func newResolvers(socketServer string, host *upstream.Host, store FDStore, log *slog.Logger) *resolvers {
-	return &resolvers{
+// New returns resolvers without containers. socketServer is the path of netagent's fd socket. A nil
+// store keeps no sockets.
+func New(socketServer string, host *upstream.Host, store FDStore, log *slog.Logger) *Resolvers {
+	if store == nil {
+		store = noStore{}
+	}
+	return &Resolvers{
 		zone: &zone.Zone{}, socketServer: socketServer, host: host,
 		budgets: resolver.NewBudgets(maxForwards, maxForwardsToOne), cache: cache.New(0), store: store, log: log,
 		running: map[string]running{}, rules: map[string]upstreamRule{},
@@ -80,32 +89,33 @@ type running struct {
 	socket uint64 // inode of the UDP socket, to detect that netagent has new ones
 }
 
-func (s *resolvers) serves(owner string) bool {
+// Serves reports whether the resolver of a container runs.
+func (s *Resolvers) Serves(owner string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.running[owner].Resolver != nil
 }
 
-func (s *resolvers) wanted(owner string) bool {
+func (s *Resolvers) wanted(owner string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	_, known := s.rules[owner]
 	return known && !s.ended
 }
 
-// register publishes the names and upstreams of a container.
-func (s *resolvers) register(r *registration.Registration, up registration.Upstream) {
+// Register publishes the names and upstreams of a container.
+func (s *Resolvers) Register(r *registration.Registration, up registration.Upstream) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.setRule(r.Owner, up)
 	s.zone.Put(r.ZoneContainer())
 }
 
-// putAddresses registers the addresses of a container without a resolver.
-func (s *resolvers) putAddresses(r *registration.Registration) { s.zone.Put(r.ZoneContainer()) }
+// PutAddresses registers the addresses of a container without a resolver.
+func (s *Resolvers) PutAddresses(r *registration.Registration) { s.zone.Put(r.ZoneContainer()) }
 
-// setUpstream changes the upstreams of a container that is served.
-func (s *resolvers) setUpstream(owner string, up registration.Upstream) {
+// SetUpstream changes the upstreams of a container that is served.
+func (s *Resolvers) SetUpstream(owner string, up registration.Upstream) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, known := s.rules[owner]; known {
@@ -114,13 +124,13 @@ func (s *resolvers) setUpstream(owner string, up registration.Upstream) {
 }
 
 // setRule stores a rule. mu must be held.
-func (s *resolvers) setRule(owner string, up registration.Upstream) {
+func (s *Resolvers) setRule(owner string, up registration.Upstream) {
 	s.changes++
 	s.rules[owner] = upstreamRule{up, fmt.Sprintf("%s/%d", owner, s.changes)}
 }
 
-// setCaching clears the cache and enables or disables it.
-func (s *resolvers) setCaching(on bool) {
+// SetCaching clears the cache and enables or disables it.
+func (s *Resolvers) SetCaching(on bool) {
 	bound := 0
 	if on {
 		bound = maxCached
@@ -128,9 +138,9 @@ func (s *resolvers) setCaching(on bool) {
 	s.cache.Reset(bound)
 }
 
-// serve starts a resolver on sockets. It closes them if they are already served or the container
+// Serve starts a resolver on sockets. It closes them if they are already served or the container
 // was released in the meantime.
-func (s *resolvers) serve(owner string, on *sockets) {
+func (s *Resolvers) Serve(owner string, on *Sockets) {
 	if on == nil {
 		return
 	}
@@ -143,7 +153,7 @@ func (s *resolvers) serve(owner string, on *sockets) {
 	before := s.running[owner]
 	if !known || s.ended || before.Resolver != nil && before.socket == on.socket {
 		s.mu.Unlock()
-		on.close()
+		on.Close()
 		return
 	}
 
@@ -159,7 +169,7 @@ func (s *resolvers) serve(owner string, on *sockets) {
 }
 
 // routes returns the current upstreams of a container.
-func (s *resolvers) routes(owner string) []resolver.Upstream {
+func (s *Resolvers) routes(owner string) []resolver.Upstream {
 	s.mu.Lock()
 	rule := s.rules[owner]
 	s.mu.Unlock()
@@ -177,8 +187,8 @@ func routesTo(servers []netip.AddrPort, from string, dial resolver.Dial) []resol
 	return routes
 }
 
-// unregister removes a container from the zone and closes its sockets.
-func (s *resolvers) unregister(ctx context.Context, owner string) {
+// Unregister removes a container from the zone and closes its sockets.
+func (s *Resolvers) Unregister(ctx context.Context, owner string) {
 	known, r := s.end(ctx, owner)
 	if r.Resolver != nil {
 		r.Close()
@@ -195,7 +205,7 @@ func (s *resolvers) unregister(ctx context.Context, owner string) {
 
 // end removes a container from the zone and the rules, and returns its resolver, which the caller
 // must close.
-func (s *resolvers) end(ctx context.Context, owner string) (known bool, r running) {
+func (s *Resolvers) end(ctx context.Context, owner string) (known bool, r running) {
 	s.fdMu.Lock()
 	defer s.fdMu.Unlock()
 
@@ -213,14 +223,14 @@ func (s *resolvers) end(ctx context.Context, owner string) (known bool, r runnin
 	return known, r
 }
 
-// resume serves the given containers after a start, as soon as netagent sends their sockets.
+// Resume serves the given containers after a start, as soon as netagent sends their sockets.
 // Queries wait in the sockets until then.
-func (s *resolvers) resume(ctx context.Context, owners []string) {
+func (s *Resolvers) Resume(ctx context.Context, owners []string) {
 	var all sync.WaitGroup
 	slots := make(chan struct{}, maxResumes)
 	for _, owner := range owners {
 		all.Go(func() {
-			for s.wanted(owner) && !s.serves(owner) {
+			for s.wanted(owner) && !s.Serves(owner) {
 				slots <- struct{}{}
 				err := s.tryAgain(ctx, owner)
 				<-slots
@@ -243,17 +253,17 @@ func (s *resolvers) resume(ctx context.Context, owners []string) {
 	all.Wait()
 }
 
-func (s *resolvers) tryAgain(ctx context.Context, owner string) error {
+func (s *Resolvers) tryAgain(ctx context.Context, owner string) error {
 	on, err := s.openBy(ctx, fdpass.Fetch, owner) // resume retries
 	if err != nil {
 		return err
 	}
-	s.serve(owner, on)
+	s.Serve(owner, on)
 	return nil
 }
 
-// close shuts down all resolvers. netagent keeps the sockets.
-func (s *resolvers) close() {
+// Close shuts down all resolvers. netagent keeps the sockets.
+func (s *Resolvers) Close() {
 	s.mu.Lock()
 	ending := slices.Collect(maps.Values(s.running))
 	clear(s.running)
