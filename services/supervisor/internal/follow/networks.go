@@ -77,7 +77,9 @@ func (r *Follower) DisconnectNetwork(ctx context.Context, ref, network string) e
 	return r.disconnect(context.WithoutCancel(ctx), c, c.Config.Network.Attachments[i])
 }
 
-// retargetPorts publishes the same host ports at the endpoints that now have the default routes.
+// retargetPorts publishes the same host ports at the endpoints that now have the default routes. It
+// does so even if these are the same while a change is pending, as the former update may have
+// failed.
 func (r *Follower) retargetPorts(ctx context.Context, c *container.Container,
 	now *container.RunState) ([]port.Binding, error) {
 	mappings := c.Republished()

@@ -164,6 +164,28 @@ func TestDisconnectDoesNotWaitForNames(t *testing.T) {
 	}
 }
 
+// Ports are forwarded to the remaining network, although natagent was unavailable at first.
+func TestDisconnectUpdatesPortsLater(t *testing.T) {
+	h := newHost(t)
+	h.mustRun(t, request("web"))
+	if err := h.runner.ConnectNetwork(t.Context(), "web", container.Attachment{Network: "n1"}); err != nil {
+		t.Fatal(err)
+	}
+
+	h.set(func() { h.fail = "publish ports" })
+	if err := h.runner.DisconnectNetwork(t.Context(), "web", "n1"); err != nil {
+		t.Fatal(err)
+	}
+
+	h.set(func() { h.fail, h.forwardedTo = "", nil })
+	h.syncUntilComplete(t, "web")
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.forwardedTo) == 0 || h.forwardedTo[len(h.forwardedTo)-1] != "172.17.0.2" {
+		t.Errorf("got ports forwarded to %v, want 172.17.0.2", h.forwardedTo)
+	}
+}
+
 func TestPublishWithoutDiskIsUndone(t *testing.T) {
 	h := newHost(t)
 	c := h.mustRun(t, request("web"))
