@@ -83,7 +83,8 @@ func (r *Follower) DisconnectNetwork(ctx context.Context, ref, network string) e
 func (r *Follower) retargetPorts(ctx context.Context, c *container.Container,
 	now *container.RunState) ([]port.Binding, error) {
 	mappings := c.Republished()
-	if len(mappings)+len(c.Config.Network.Addresses) == 0 || c.Live.PublishTarget() == now.PublishTarget() {
+	same := c.Change == nil && c.Live.PublishTarget() == now.PublishTarget()
+	if len(mappings)+len(c.Config.Network.Addresses) == 0 || same {
 		return c.Live.Bindings, nil
 	}
 	return r.publishMappings(ctx, c, now, mappings, false)

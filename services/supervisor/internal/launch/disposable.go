@@ -15,10 +15,30 @@ import (
 // is disposable: created by a launch whose process never started, or being removed. The directory
 // mode marks it, which needs no additional file or fsync and survives a crash.
 
-// keepData marks a container directory as holding data.
-func (r *Launcher) keepData(uid string) error {
-	err := os.Chmod(r.Dir(uid), rootfs.DirectoryMode)
+// A process without stored state is left running, as its state was lost, unless the directory is
+// marked as starting: then an earlier supervisor was killed before it could store the start.
+
+// markStarting marks a container directory as holding data of a process whose start is not stored
+// yet.
+func (r *Launcher) markStarting(uid string) error {
+	err := os.Chmod(r.Dir(uid), rootfs.DirectoryMode|rootfs.Starting)
 	return fault.Wrap(err, fault.Unavailable, "directory "+r.Dir(uid), "cannot be changed")
+}
+
+// UnmarkStarting removes the mark of a start that is stored or undone.
+func (r *Launcher) UnmarkStarting(uid string) {
+	if !r.IsStarting(uid) {
+		return
+	}
+	if err := os.Chmod(r.Dir(uid), rootfs.DirectoryMode); err != nil {
+		r.LogFor(uid).Warn("container directory still marked as starting", "error", err)
+	}
+}
+
+// IsStarting reports whether a start of the container was interrupted, or is in progress.
+func (r *Launcher) IsStarting(uid string) bool {
+	info, err := os.Lstat(r.Dir(uid))
+	return err == nil && info.Mode()&rootfs.Starting != 0
 }
 
 // DisposeData marks a container directory as disposable. It does nothing if the directory does not

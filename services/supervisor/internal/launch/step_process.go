@@ -141,7 +141,7 @@ func (l *launch) startProcess() saga.Step {
 	return saga.Step{
 		Name: startProcess, After: after,
 		Do: func(ctx context.Context) error {
-			if err := l.r.keepData(l.id); err != nil {
+			if err := l.r.markStarting(l.id); err != nil {
 				return err
 			}
 			if err := l.r.Processes.Start(ctx, l.id); err != nil {
@@ -150,8 +150,15 @@ func (l *launch) startProcess() saga.Step {
 			c, err := l.r.Store.UpdateContainer(l.id, func(c *container.Container) *container.Container {
 				return c.Started(l.live, time.Now())
 			})
-			l.c = c
-			return err
+			if l.c = c; err != nil {
+				return err
+			}
+			l.r.UnmarkStarting(l.id)
+			return nil
+		},
+		Undo: func(context.Context) error {
+			l.r.UnmarkStarting(l.id)
+			return nil
 		},
 	}
 }

@@ -32,10 +32,12 @@ const (
 )
 
 // The mode of a container's directory. Other users have no access, because images contain set-uid
-// programs. Disposable marks a container whose process has never run; see package run.
+// programs. Disposable marks a container whose process has never run, Starting one whose process has
+// been started and is not stored yet; see package run.
 const (
 	DirectoryMode fs.FileMode = 0o700
 	Disposable                = fs.ModeSticky
+	Starting                  = fs.ModeSetgid
 )
 
 // RootFS mounts root file systems below one directory. Calls for one container must not be

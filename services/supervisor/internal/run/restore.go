@@ -44,6 +44,7 @@ func (r *Runner) Restore(ctx context.Context) error {
 func (r *Runner) restoreOne(ctx context.Context, c *container.Container) error {
 	switch c.Status {
 	case container.Running:
+		r.launcher.UnmarkStarting(c.ID)
 		return r.adopt(ctx, c)
 	case container.Launching, container.Removing:
 		r.logFor(c.ID).Info("removing interrupted launch or removal", "name", c.Config.Name, "status", c.Status)

@@ -64,12 +64,17 @@ func (r *Runner) sweepOne(ctx context.Context, uid string) error {
 		return nil
 	}
 
-	if running, err := r.runsUnknown(ctx, uid); running || err != nil {
+	if known && r.launcher.IsStarting(uid) {
+		r.logFor(uid).Info("undoing interrupted start", "name", c.Config.Name)
+	} else if running, err := r.runsUnknown(ctx, uid); running || err != nil {
 		return err
 	}
 
 	r.logFor(uid).Info("releasing resources")
-	err = r.launcher.ReleaseAll(ctx, uid)
+	if err = r.launcher.ReleaseAll(ctx, uid); err == nil {
+		r.launcher.UnmarkStarting(uid)
+	}
+
 	if !known {
 		err = errors.Join(err, r.launcher.RemoveUnknown(uid))
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 	"github.com/fairlead/fairlead/services/supervisor/internal/rootfs"
 )
 
@@ -71,8 +72,48 @@ func TestRunMarksDataUntilProcessStarts(t *testing.T) {
 		t.Fatal(err)
 	}
 	info, err := os.Stat(filepath.Join(h.dir, "containers", launched.Container.ID))
-	if err != nil || info.Mode()&rootfs.Disposable != 0 {
-		t.Errorf("got %v, %v; want a directory that is not disposable", info, err)
+	if err != nil || info.Mode()&(rootfs.Disposable|rootfs.Starting) != 0 {
+		t.Errorf("got %v, %v; want a directory that is neither disposable nor starting", info, err)
+	}
+}
+
+// The supervisor is killed after the process has been started and before this is stored. The start
+// is undone; a restart is then completed.
+func TestInterruptedStartIsUndone(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		h := newHost(t)
+		uid := h.launch(t, "web").Container.ID
+		dir := filepath.Join(h.dir, "containers", uid)
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(dir, rootfs.DirectoryMode|rootfs.Starting); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := h.store.UpdateContainer(uid, func(c *container.Container) *container.Container {
+			c = c.Ended(container.Exit{})
+			if restart {
+				c = c.Wanted(container.Ending{Goal: container.GoalRestarted})
+			}
+			return c
+		}); err != nil {
+			t.Fatal(err)
+		}
+
+		h.crash(t)
+		if err := h.runner.Restore(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		h.wantHeld(t, uid)
+		if info, err := os.Stat(dir); err != nil || info.Mode()&rootfs.Starting != 0 {
+			t.Errorf("got %v, %v; want no mark", info, err)
+		}
+
+		h.runner.Resume()
+		if !restart {
+			continue
+		}
+		eventually(t, "the start", func() bool { c, err := h.runner.Find("web"); return err == nil && c.IsRunning() })
 	}
 }
 
