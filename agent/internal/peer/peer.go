@@ -73,10 +73,21 @@ func (w readyInterceptor) unary(ctx context.Context, method string, req, reply a
 			return err
 		}
 		err := around(method, func() error { return invoke(ctx, method, req, reply, cc, opts...) })
+		if hasTimedOut(err) {
+			return fault.New(fault.Unavailable, w.name, "did not respond in time",
+				fault.WithHint("see its log; if the host is overloaded, try again"))
+		}
 		if !isConnectionLost(err) || attempt == attempts || ctx.Err() != nil {
 			return err
 		}
 	}
+}
+
+// hasTimedOut reports whether a call exceeded its time limit. It returns false if the service itself
+// reports a time-out, with details.
+func hasTimedOut(err error) bool {
+	s, ok := status.FromError(err)
+	return ok && s.Code() == codes.DeadlineExceeded && len(s.Details()) == 0
 }
 
 // around makes a call between two crash points. A failure at the second one means that the response

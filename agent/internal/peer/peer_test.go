@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -24,6 +25,11 @@ type names struct {
 
 func (names) ListOwners(context.Context, *dnsv1.ListOwnersRequest) (*dnsv1.ListOwnersResponse, error) {
 	return nil, faultrpc.ToStatus(fault.New(fault.Busy, "owner", "is busy"))
+}
+
+func (names) Register(ctx context.Context, _ *dnsv1.RegisterRequest) (*dnsv1.RegisterResponse, error) {
+	<-ctx.Done() // it never responds
+	return nil, ctx.Err()
 }
 
 // serve serves names at a host until the returned function is called.
@@ -78,6 +84,18 @@ func TestACallWaitsForAServiceThatStartsLaterOrAgain(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 		stop()
+	}
+}
+
+func TestUnansweredCallNamesService(t *testing.T) {
+	host, _ := serve(t, config.Host{Network: "unix", Address: filepath.Join(t.TempDir(), "s")})
+	conn := dial(t, host)
+	_ = ask(t, conn) // it is connected
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err := dnsv1.NewNameServiceClient(conn).Register(ctx, &dnsv1.RegisterRequest{})
+	if !fault.Is(err, fault.Unavailable) || !strings.HasPrefix(err.Error(), "dnsagent: did not respond in time; ") {
+		t.Errorf("got %v", err)
 	}
 }
 
