@@ -9,6 +9,11 @@
 // passed point is appended to trace.NAME.
 package crashpoint
 
+import "time"
+
+// Stall is the duration of a stall. It exceeds the shortened time limit of a call.
+const Stall = 5 * time.Second
+
 // Kind is the kind of a point.
 type Kind string
 

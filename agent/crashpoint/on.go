@@ -16,9 +16,6 @@ import (
 // directoryVar is the environment variable with the directory of orders.
 const directoryVar = "FL_CRASHPOINTS"
 
-// Stall is the duration of a stall. It exceeds the shortened time limit of a call.
-const Stall = 5 * time.Second
-
 // shorter is the factor by which time limits of calls are shortened.
 const shorter = 10
 

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fairlead/fairlead/agent/crashpoint"
 	"github.com/fairlead/fairlead/deploy/internal/lab"
 )
 
@@ -245,6 +246,10 @@ func (c *campaign) try(f fault, restart bool) string {
 		if err := w.revive(f.process); err != nil {
 			return fmt.Sprintf("agent does not start again: %v", err)
 		}
+	}
+
+	if strings.HasPrefix(hit, "stall") {
+		time.Sleep(crashpoint.Stall) // it may have begun in the background, just now
 	}
 
 	where := fmt.Sprintf("hit %q, command: %v %s\n", hit, err, out)

@@ -171,7 +171,11 @@ func (w *world) revive(process string) error {
 	return w.agent.Start(w.ctx)
 }
 
+// tail returns the end of a log, without the reading calls of the checks.
 func tail(log string) string {
-	lines := strings.Split(log, "\n")
+	reading := func(line string) bool {
+		return strings.Contains(line, "/List") && strings.Contains(line, "code=OK")
+	}
+	lines := slices.DeleteFunc(strings.Split(log, "\n"), reading)
 	return strings.Join(lines[max(0, len(lines)-60):], "\n")
 }
