@@ -34,6 +34,7 @@ const (
 	ReasonCommandNotExecutable = "COMMAND_NOT_EXECUTABLE" // exit code 126
 	ReasonNoSuchImage          = "NO_SUCH_IMAGE"
 	ReasonNameInUse            = "NAME_IN_USE"
+	ReasonUnreachable          = "UNREACHABLE"     // the service could not be called
 	ReasonConnectionLost       = "CONNECTION_LOST" // the connection to the agent broke during a call
 )
 

@@ -75,7 +75,8 @@ func (w readyInterceptor) unary(ctx context.Context, method string, req, reply a
 		err := around(method, func() error { return invoke(ctx, method, req, reply, cc, opts...) })
 		if hasTimedOut(err) {
 			return fault.New(fault.Unavailable, w.name, "did not respond in time",
-				fault.WithHint("see its log; if the host is overloaded, try again"))
+				fault.WithHint("see its log; if the host is overloaded, try again"),
+				fault.WithReason(fault.ReasonUnreachable))
 		}
 		if !isConnectionLost(err) || attempt == attempts || ctx.Err() != nil {
 			return err
@@ -131,7 +132,7 @@ func (w readyInterceptor) wait(ctx context.Context, cc *grpc.ClientConn) error {
 				return ctx.Err()
 			}
 			return fault.New(fault.Unavailable, w.name, "is not responding at "+w.host.String(),
-				fault.WithHint("check whether it is running, and its log"))
+				fault.WithHint("check whether it is running, and its log"), fault.WithReason(fault.ReasonUnreachable))
 		}
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/fairlead/fairlead/agent/internal/route"
+	"github.com/fairlead/fairlead/proto/fault"
 	agentv1 "github.com/fairlead/fairlead/proto/gen/fairlead/agent/v1"
 )
 
@@ -68,7 +69,7 @@ func (o *remoteReload) callAll(ctx context.Context, req *agentv1.ReloadConfigReq
 			switch {
 			case aerr == nil:
 				done, o.responses = append(done, name), append(o.responses, response)
-			case errors.Is(aerr, context.DeadlineExceeded):
+			case errors.Is(aerr, context.DeadlineExceeded) || fault.ReasonOf(aerr) == fault.ReasonUnreachable:
 				o.unreachable = append(o.unreachable, name)
 			default:
 				err = errors.Join(err, aerr)
