@@ -9,6 +9,7 @@ PATH="$PATH:/usr/sbin:/sbin"
 needs='
 run   crun             crun            crun
 run   conmon           conmon          conmon
+run   catatonit        catatonit       catatonit
 run   nft              nftables        nftables
 run   iptables         iptables        iptables
 run   ip               iproute2        iproute

@@ -47,6 +47,7 @@ type Config struct {
 	LogMaxSize         int64    // bytes of one log file; 0 means unlimited
 	LogMaxFiles        int      // log files kept for each container, at least 1
 	PidsLimit          int64    // processes and threads of one container; 0 means no limit
+	InitPath           string   // init program of --init; empty means docker-init, catatonit or tini-static
 	HostGateways       []string // addresses of host-gateway; empty means the gateways of the default bridge
 
 	Networks     networkv1.NetworkServiceClient
@@ -127,7 +128,8 @@ func New(ctx context.Context, cfg Config) (_ *Service, err error) {
 
 // defaults returns the defaults of containers' options.
 func (c Config) defaults(groups cgroup.Layout) container.Defaults {
-	return container.Defaults{PidsLimit: c.PidsLimit, NoSwapLimit: !groups.Features.Swap}
+	return container.Defaults{PidsLimit: c.PidsLimit, NoSwapLimit: !groups.Features.Swap,
+		CgroupV2: groups.Mode == cgroup.V2, InitPath: spec.FindInit(c.InitPath)}
 }
 
 // stateConfig adds evidence of lost state: data that exists only for stored containers and images.

@@ -46,14 +46,7 @@ type HostConfig struct {
 	Runtime   string
 
 	Resources
-
-	// Fairlead has no options for the fields below. They hold Docker's defaults.
-	Privileged     bool
-	ReadonlyRootfs bool
-	CapAdd         []string
-	CapDrop        []string
-	PidMode        string
-	IpcMode        string
+	Security
 }
 
 const (
@@ -81,7 +74,7 @@ func hostConfigOf(cfg *containerv1.ContainerConfig) HostConfig {
 		Links:      links(cfg), Sysctls: cfg.GetSysctls(), UTSMode: cfg.GetUts(), KeepNetns: net == nil ||
 			net.KeepNetns == nil || net.GetKeepNetns(),
 		Runtime:   cfg.GetRuntime(),
-		Resources: resourcesOf(cfg.GetResources()),
+		Resources: resourcesOf(cfg.GetResources()), Security: securityOf(cfg),
 	}
 }
 

@@ -56,8 +56,6 @@ func verbs() map[string]string {
 }
 
 const (
-	inCgroup = "after the start, write the limit to the files of the cgroup in /proc/PID/cgroup"
-	asUser   = "run as an unprivileged user with -u USER[:GROUP]"
 	noHealth = "run fairlead exec CONTAINER CHECK from a timer"
 	inFile   = "read the log with fairlead logs, or from the file in .LogPath of fairlead inspect"
 	bindData = "bind mount a directory of the host: -v /srv/data:/data"
@@ -74,23 +72,14 @@ func flags() []flagEntry {
 		{"", "l log-level", "use -D to print each launch step; fairlead-agent --log-level sets the agent's level"},
 		{"", "tls", "use --tlsverify"},
 		{"run create", "a attach", "without -d, standard output and error are attached; add -i for standard input"},
-		{"run create", "annotation", "use --label"},
 		{"run create", "kernel-memory", "omit it: the memory limit includes kernel memory"},
 		{"run create", "cpu-rt-period cpu-rt-runtime", "use --cpu-shares or --cpus"},
 		{"run create", "cpu-count cpu-percent", "omit it: it applies to Windows only"},
-		{"run create", "cgroup-parent cgroupns", inCgroup},
-		{"run create", "cap-add privileged",
-			"run the command on the host in the container's namespaces: nsenter -t PID -a"},
-		{"run create", "cap-drop security-opt userns group-add", asUser},
 		{"run create", "isolation", "omit it: it applies to Windows only"},
 		{"exec", "privileged", "run the command on the host in the container's namespaces: nsenter -t PID -a"},
-		{"run create", "device device-cgroup-rule gpus",
-			"bind mount the files that the program reads; devices of the host are not available"},
-		{"run create", "read-only", "use read-only bind mounts: -v /srv/data:/data:ro"},
+		{"run create", "gpus", "add the devices with --device, and mount the driver's libraries with -v"},
 		{"run create", "tmpfs storage-opt", "bind mount a directory of a tmpfs of the host: -v /run/app:/tmp"},
 		{"run create", "volumes-from volume-driver", bindData},
-		{"run create", "pid ipc", "enter the namespaces from the host: nsenter -t PID -p -i"},
-		{"run create", "init", "use an image whose first process is an init, such as tini or dumb-init"},
 		{"run create", "restart",
 			"start it from a systemd unit: ExecStart=fairlead start -a NAME, with Restart=always"},
 		{"run create", "health-cmd health-interval health-retries health-start-period health-start-interval " +

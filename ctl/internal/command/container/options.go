@@ -35,6 +35,7 @@ type options struct {
 	labelFiles                                            []string
 	cidFile                                               string
 	limits                                                resourceOptions
+	privileges                                            securityOptions
 }
 
 // flags adds the flags to a command. An entrypoint or a stop timeout that is not given differs from
@@ -58,6 +59,7 @@ func (o *options) flags(f *pflag.FlagSet) {
 	o.processFlags(f)
 	o.networkFlags(f)
 	o.limits.flags(f)
+	o.privileges.flags(f)
 }
 
 func (o *options) identityFlags(f *pflag.FlagSet) {
@@ -128,6 +130,9 @@ func (o *options) config(c *cli.CLI, f *pflag.FlagSet, args []string) (*containe
 
 	var err error
 	if cfg.Sysctls, err = networkspec.ParseKeyValues("sysctl", o.sysctls); err != nil {
+		return nil, err
+	}
+	if err := o.privileges.add(f, cfg); err != nil {
 		return nil, err
 	}
 	if f.Changed("stop-timeout") {

@@ -34,6 +34,8 @@ gw-priority=, driver-opt=. Repeat it for more interfaces. Interfaces are created
 --volume: a missing HOST is created as a directory. OPTIONS are ro and a propagation mode; z, Z,
 cached and delegated are ignored.
 --mount: more options are readonly and bind-propagation=MODE. The source must exist.
+--security-opt: no-new-privileges, seccomp=FILE|unconfined, apparmor=PROFILE, label=disable and
+systempaths=unconfined.
 --keep-netns=false: joined containers keep only the loopback interface when this one stops.`,
 		Example: `  # A web server in the background, published on port 8080 of all host addresses
   fairlead run -d --rm --name web -p 8080:80 nginx

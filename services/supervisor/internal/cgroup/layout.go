@@ -43,6 +43,14 @@ type Layout struct {
 // Path returns a container's cgroup in the form of the OCI specification.
 func (l Layout) Path(uid string) string { return l.Parent + "/" + uid }
 
+// Below returns the layout with another parent cgroup of containers. Empty means the same.
+func (l Layout) Below(parent string) Layout {
+	if parent != "" {
+		l.Parent = filepath.Clean("/" + parent)
+	}
+	return l
+}
+
 // dirs returns the directories of a cgroup, one for each hierarchy.
 func (l Layout) dirs(name string) []string {
 	out := make([]string, 0, len(l.Mounts))

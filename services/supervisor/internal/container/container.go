@@ -37,6 +37,10 @@ type Config struct {
 	Sysctls     map[string]string // of the container's own namespaces
 	UTS         string            // UTSHost, or empty for a UTS namespace of its own
 	Resources   Resources
+	Security    Security
+	Namespaces  Namespaces
+	Init        *bool             `json:",omitempty"` // run an init process; nil: the agent's default
+	Annotations map[string]string `json:",omitempty"` // for the OCI runtime
 }
 
 // UTSHost is the UTS mode of a container that shares the UTS namespace of the host.

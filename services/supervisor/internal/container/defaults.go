@@ -1,5 +1,9 @@
 package container
 
+import (
+	"slices"
+)
+
 // Defaults are the agent's settings for options that a container does not set.
 type Defaults struct {
 	ShmSize     int64 // bytes of /dev/shm
@@ -7,6 +11,15 @@ type Defaults struct {
 	PidsLimit   int64 // processes and threads of one container; 0 means no limit
 	Ulimits     []Ulimit
 	NoSwapLimit bool // the kernel cannot limit swap
+
+	IPC             string // PrivateNamespace or IPCShareable; empty: PrivateNamespace
+	Cgroup          string // PrivateNamespace or HostNamespace; empty: that of the cgroup version
+	CgroupV2        bool
+	CgroupParent    string
+	Init            bool
+	InitPath        string // init program of the host; empty: none exists
+	NoNewPrivileges bool
+	Seccomp         string // profile of containers without one; empty: Docker's
 }
 
 // StandardShmSize is Docker's size of /dev/shm.
@@ -19,5 +32,14 @@ func (c Config) WithDefaults(d Defaults) Config {
 		d.ShmSize = StandardShmSize
 	}
 	c.Resources = c.Resources.WithDefaults(d)
+	c.Namespaces = c.Namespaces.withDefaults(d, c.Security.Privileged)
+	if c.Init == nil && d.Init && c.Namespaces.OwnsPIDs() {
+		c.Init = &d.Init
+	}
+
+	options, err := ParseSecurityOptions("", c.Security.Options) // Validate has checked them
+	if err == nil && options.NoNewPrivileges == nil && d.NoNewPrivileges {
+		c.Security.Options = append(slices.Clone(c.Security.Options), "no-new-privileges")
+	}
 	return c
 }

@@ -54,12 +54,21 @@ func (c *Config) validateSysctl(name string) error {
 			`--network 'name=NETWORK,driver-opt=com.docker.network.endpoint.sysctls=`+ifnamed(part)+"="+c.Sysctls[name]+"'")
 	case name == SysctlDomainname && c.UTS == UTSHost:
 		return refuse(`sysctl "`+name+`" not allowed in host UTS namespace`, "set it on the host")
-	case !isNetwork && !strings.HasPrefix(name, "fs.mqueue.") && !slices.Contains(ipcSysctls, name) &&
-		name != SysctlDomainname:
+	case isIPC(name) && c.Namespaces.IPC == HostNamespace:
+		return refuse(`sysctl "`+name+`" not allowed in host IPC namespace`, "set it on the host")
+	case isIPC(name) && strings.HasPrefix(c.Namespaces.IPC, joinPrefix):
+		return refuse(`conflicting options: sysctl "`+name+`" and the IPC mode`,
+			"set it on the container whose namespace is shared")
+	case !isNetwork && !isIPC(name) && name != SysctlDomainname:
 		return refuse(`sysctl "`+name+`" is not in a separate kernel namespace`, "set it on the host")
 	}
 
 	return nil
+}
+
+// isIPC reports whether a parameter belongs to IPC namespaces.
+func isIPC(name string) bool {
+	return strings.HasPrefix(name, "fs.mqueue.") || slices.Contains(ipcSysctls, name)
 }
 
 // ofOneInterface reports whether a parameter belongs to a single interface.

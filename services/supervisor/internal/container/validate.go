@@ -14,6 +14,7 @@ func (c *Config) Validate() error {
 	checks := []func() error{
 		c.validateSize, c.validateIdentity, c.validateProcess, c.validateMounts, c.validateNetwork, c.validatePorts,
 		c.validateDNS, c.validateSysctls, c.validateResources,
+		c.validateSecurity, c.validateNamespaces,
 	}
 	for _, check := range checks {
 		if err := check(); err != nil {
@@ -31,13 +32,14 @@ func (c *Config) validateSize() error {
 	size := 0
 	for _, list := range [][]string{c.Command, c.Entrypoint, c.Env, c.DNS.ExtraHosts, c.DNS.Servers, c.DNS.Search,
 		c.DNS.Options,
-		{c.Name, c.Image, c.User, c.WorkingDir, c.Platform, c.Runtime}} {
+		c.Security.CapAdd, c.Security.CapDrop, c.Security.Options, c.Security.DeviceRules, c.Security.Groups,
+		{c.Name, c.Image, c.User, c.WorkingDir, c.Platform, c.Runtime, c.Namespaces.CgroupParent}} {
 		for _, s := range list {
 			size += len(s)
 		}
 	}
 
-	for _, m := range []map[string]string{c.Labels, c.Sysctls} {
+	for _, m := range []map[string]string{c.Labels, c.Sysctls, c.Annotations} {
 		for k, v := range m {
 			size += len(k) + len(v)
 		}
@@ -45,6 +47,10 @@ func (c *Config) validateSize() error {
 
 	for _, m := range c.Mounts {
 		size += len(m.Source) + len(m.Target)
+	}
+
+	for _, d := range c.Security.Devices {
+		size += len(d.HostPath) + len(d.ContainerPath) + len(d.Permissions)
 	}
 
 	if size > maxConfigSize {

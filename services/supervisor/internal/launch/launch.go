@@ -165,6 +165,9 @@ func (l *launch) validate() error {
 	if err := l.r.checkHost(&l.req.Config); err != nil {
 		return err
 	}
+	if err := l.checkNamespaces(); err != nil {
+		return err
+	}
 	return checkSources(&l.req.Config)
 }
 

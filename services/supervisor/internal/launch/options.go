@@ -1,6 +1,7 @@
 package launch
 
 import (
+	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 	"github.com/fairlead/fairlead/services/supervisor/internal/device"
 	"github.com/fairlead/fairlead/services/supervisor/internal/spec"
@@ -31,8 +32,26 @@ func (r *Launcher) checkHost(cfg *container.Config) error {
 	if err := r.Host.CheckOOMScoreAdj(subject, cfg.Resources.OOMScoreAdj); err != nil {
 		return err
 	}
-	_, err := blockDevices(subject, cfg.Resources)
+	if err := r.Host.CheckSecurity(subject, &cfg.Security, cfg.Namespaces); err != nil {
+		return err
+	}
+	if err := r.checkInit(subject, cfg); err != nil {
+		return err
+	}
+	if _, err := blockDevices(subject, cfg.Resources); err != nil || len(cfg.Security.Devices) == 0 {
+		return err
+	}
+	_, err := deviceNodes(cfg)
 	return err
+}
+
+// checkInit returns a fault if the container needs an init program that does not exist.
+func (r *Launcher) checkInit(subject string, cfg *container.Config) error {
+	if cfg.Init == nil || !*cfg.Init || r.Defaults.InitPath != "" {
+		return nil
+	}
+	return fault.New(fault.Invalid, subject, `exec: "docker-init": executable file not found in $PATH`,
+		fault.WithField("init"), fault.WithHint("install the package catatonit, or set init-path"))
 }
 
 // blockDevices returns the numbers of the block devices with limits, by path.

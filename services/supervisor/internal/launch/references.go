@@ -13,6 +13,10 @@ func (l *launch) resolveReferences(ctx context.Context) error {
 	ctx, cancel := agents.WithTimeout(ctx)
 	defer cancel()
 
+	if err := l.resolveNamespaces(); err != nil {
+		return err
+	}
+
 	n := l.req.Config.Network
 	if ref, ok := n.Mode.Joined(); ok {
 		c, err := l.r.Store.FindContainer(ref)

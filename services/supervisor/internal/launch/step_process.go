@@ -39,8 +39,13 @@ func (l *launch) startMonitor(after string) saga.Step {
 
 // createProcess creates the container in the OCI runtime, without starting the process.
 func (l *launch) createProcess() saga.Step {
+	after := []string{startMonitor, prepareRootfs, registerNames}
+	if l.isShareable() {
+		after = append(after, mountSharedMemory)
+	}
+
 	return saga.Step{
-		Name: createProcess, After: []string{startMonitor, prepareRootfs, registerNames},
+		Name: createProcess, After: after,
 		Do: func(ctx context.Context) error {
 			created, err := createSources(l.req.Config.Mounts)
 			if err != nil {
@@ -78,25 +83,43 @@ func (l *launch) deleteProcess(ctx context.Context) error {
 
 func (l *launch) specOptions() (spec.Options, error) {
 	p := l.process
-	user, err := users.Resolve(l.rootfs, p.User)
+	cfg := &l.req.Config
+	user, err := users.Resolve(l.rootfs, p.User, cfg.Security.Groups...)
 	if err != nil {
 		return spec.Options{}, err
 	}
 
-	numbers, err := blockDevices(container.Subject(l.req.Config.Name), l.req.Config.Resources)
+	numbers, err := blockDevices(container.Subject(cfg.Name), cfg.Resources)
 	if err != nil {
 		return spec.Options{}, err
 	}
 
-	limits, f := &l.req.Config.Resources, l.live.Files
+	security, err := container.ParseSecurityOptions(container.Subject(cfg.Name), cfg.Security.Options)
+	if err != nil {
+		return spec.Options{}, err
+	}
+
+	limits, f := &cfg.Resources, l.live.Files
 	opts := spec.Options{
 		PidsLimit: l.r.Defaults.PidsLimit, Resources: *limits, BlockDevices: numbers,
-		Host: l.r.Host, Rootfs: l.rootfs, Hostname: f.HostName, HostUTS: l.req.Config.UTS == container.UTSHost,
-		NetNS: l.live.NetnsPath, CgroupPath: l.r.Cgroup.Path(l.id),
+		Security: cfg.Security, SecurityOptions: security, DefaultSeccomp: l.r.Defaults.Seccomp,
+		Annotations: cfg.Annotations,
+		Host:        l.r.Host, Rootfs: l.rootfs, Hostname: f.HostName, HostUTS: l.req.Config.UTS == container.UTSHost,
+		NetNS: l.live.NetnsPath, CgroupPath: l.r.Cgroup.Below(cfg.Namespaces.CgroupParent).Path(l.id),
 		Sysctls: l.req.Config.AllSysctls(), HostnameFile: f.Hostname, HostsFile: f.Hosts, ResolvConfFile: f.ResolvConf,
 		Process: spec.Process{Args: p.Args, Env: p.Env, WorkingDir: p.WorkingDir, User: user, TTY: l.req.Config.TTY,
 			Rows: l.req.Rows, Cols: l.req.Cols, OOMScoreAdj: limits.OOMScoreAdj,
 			Ulimits: container.MergeUlimits(limits.Ulimits, l.r.Defaults.Ulimits)},
+	}
+
+	if opts.Devices, err = deviceNodes(cfg); err != nil {
+		return opts, err
+	}
+	if err := l.joinNamespaces(&opts); err != nil {
+		return opts, err
+	}
+	if l.runsInit() {
+		opts.Init, opts.InitTarget = l.r.Defaults.InitPath, l.targets[len(l.targets)-1]
 	}
 
 	for i, m := range l.req.Config.Mounts {
@@ -106,6 +129,9 @@ func (l *launch) specOptions() (spec.Options, error) {
 
 	return opts, nil
 }
+
+// runsInit reports whether the container's first process is an init process.
+func (l *launch) runsInit() bool { return l.req.Config.Init != nil && *l.req.Config.Init }
 
 // attachOutput connects to the process before it starts, so that no output is lost.
 func (l *launch) attachOutput() saga.Step {

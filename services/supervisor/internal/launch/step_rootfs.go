@@ -6,6 +6,7 @@ import (
 
 	"github.com/fairlead/fairlead/services/supervisor/internal/mountpoint"
 	"github.com/fairlead/fairlead/services/supervisor/internal/saga"
+	"github.com/fairlead/fairlead/services/supervisor/internal/spec"
 )
 
 // prepareRootfs mounts the image's layers and the writable layer. Undo unmounts and keeps the
@@ -31,6 +32,9 @@ func (l *launch) mountPoints() mountpoint.Request {
 	for _, m := range l.req.Config.Mounts {
 		req.Mounts = append(req.Mounts, mountpoint.Mount{Target: m.Target, File: isFile(m.Source)})
 		req.NameFiles = slices.DeleteFunc(req.NameFiles, func(name string) bool { return name == m.Target })
+	}
+	if l.runsInit() { // the last one, see specOptions
+		req.Mounts = append(req.Mounts, mountpoint.Mount{Target: spec.InitPath, File: true})
 	}
 	return req
 }

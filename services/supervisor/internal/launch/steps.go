@@ -5,19 +5,20 @@ import "github.com/fairlead/fairlead/services/supervisor/internal/saga"
 // Launch steps. A failed launch undoes them in reverse order. Progress, logs and errors show the
 // names.
 const (
-	reserveName      = "reserve name"
-	resolveImage     = "resolve image"
-	storeContainer   = "store container"
-	reserveAddresses = "reserve addresses"
-	startMonitor     = "start monitor"
-	prepareRootfs    = "prepare rootfs"
-	mountNames       = "mount name files"
-	joinNetwork      = "join network"
-	registerNames    = "register names"
-	publishPorts     = "publish ports"
-	createProcess    = "create process"
-	attachOutput     = "attach output"
-	startProcess     = "start process"
+	reserveName       = "reserve name"
+	resolveImage      = "resolve image"
+	storeContainer    = "store container"
+	reserveAddresses  = "reserve addresses"
+	startMonitor      = "start monitor"
+	prepareRootfs     = "prepare rootfs"
+	mountSharedMemory = "mount shared memory"
+	mountNames        = "mount name files"
+	joinNetwork       = "join network"
+	registerNames     = "register names"
+	publishPorts      = "publish ports"
+	createProcess     = "create process"
+	attachOutput      = "attach output"
+	startProcess      = "start process"
 )
 
 // createSteps returns the steps that create a container.
@@ -40,6 +41,9 @@ func (l *launch) acquireSteps(after string) []saga.Step {
 
 // processSteps returns the steps that create the monitor, the rootfs and the process.
 func (l *launch) processSteps(after string) []saga.Step {
+	if l.isShareable() {
+		return []saga.Step{l.startMonitor(after), l.mountSharedMemory(after), l.prepareRootfs(after), l.createProcess()}
+	}
 	return []saga.Step{l.startMonitor(after), l.prepareRootfs(after), l.createProcess()}
 }
 
@@ -54,8 +58,9 @@ func (l *launch) runSteps() []saga.Step {
 // startSteps returns the steps of `start`.
 func (l *launch) startSteps(after string) []saga.Step {
 	body := l.processSteps(after)
-	steps := append(body[:2:2], l.acquireSteps(after)...)
-	steps = append(steps, body[2])
+	last := len(body) - 1
+	steps := append(body[:last:last], l.acquireSteps(after)...)
+	steps = append(steps, body[last])
 	if l.req.Attach {
 		steps = append(steps, l.attachOutput())
 	}

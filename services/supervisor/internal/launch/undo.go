@@ -40,7 +40,8 @@ func (r *Launcher) ReleaseAll(ctx context.Context, uid string) error {
 }
 
 // Placeholder returns a container for an owner of which only the ID is known. It may have published
-// ports.
+// ports and shared memory.
 func Placeholder(uid string) *container.Container {
-	return &container.Container{ID: uid, Config: container.Config{Network: container.Network{PublishAll: true}}}
+	return &container.Container{ID: uid, Config: container.Config{Network: container.Network{PublishAll: true},
+		Namespaces: container.Namespaces{IPC: container.IPCShareable}}}
 }

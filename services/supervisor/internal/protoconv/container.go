@@ -26,7 +26,11 @@ func ConfigFromProto(in *containerv1.ContainerConfig) (container.Config, error) 
 		Network: container.Network{Mode: container.Mode(n.GetMode()), PublishAll: n.GetPublishAll(),
 			Links:       linksFromProto(n.GetLinks()),
 			DropSharers: n != nil && n.KeepNetns != nil && !n.GetKeepNetns()},
-		Sysctls: in.GetSysctls(), UTS: in.GetUts(),
+		Sysctls: in.GetSysctls(), UTS: in.GetUts(), Security: SecurityFromProto(in.GetSecurity()),
+		Namespaces: NamespacesFromProto(in.GetNamespaces()), Annotations: in.GetAnnotations(),
+	}
+	if in != nil {
+		c.Init = in.Init
 	}
 
 	if in.StopTimeout != nil {

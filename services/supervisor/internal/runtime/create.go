@@ -45,6 +45,9 @@ func (p *Prepared) create(ctx context.Context, spec *specs.Spec) (*container, er
 	if err := os.WriteFile(filepath.Join(p.d.bundle(p.launch.ID), "config.json"), config, 0o600); err != nil {
 		return nil, p.failed("cannot write its OCI specification", err)
 	}
+	if err := p.d.recordCgroup(p.launch.ID, spec); err != nil {
+		return nil, p.failed("cannot write the name of its cgroup", err)
+	}
 
 	if _, err := p.startPipe.Write([]byte{1}); err != nil {
 		return nil, p.failed("the monitor has exited", errors.Join(err, errors.New(p.stderrText())))

@@ -24,11 +24,11 @@ func (d *Driver) Delete(ctx context.Context, uid string) error {
 
 	rt := d.runtimeOf(uid, c)
 	d.endMonitor(uid)
-	err := errors.Join(
-		d.forget(ctx, uid, rt),
-		d.cfg.Cgroup.Remove(ctx, uid),
-		os.RemoveAll(d.bundle(uid)),
-		os.RemoveAll(d.exitFile(uid)))
+	groups := d.cgroup(uid)
+	err := errors.Join(d.forget(ctx, uid, rt), groups.Remove(ctx, uid))
+	if err == nil || groups.Parent == d.cfg.Cgroup.Parent { // otherwise a retry needs the recorded parent
+		err = errors.Join(err, os.RemoveAll(d.bundle(uid)), os.RemoveAll(d.exitFile(uid)))
+	}
 	if err != nil {
 		return fault.New(fault.Internal, subject(uid), "cannot remove all of its runtime state", fault.WithCause(err))
 	}

@@ -42,12 +42,12 @@ func (d *Driver) Stop(ctx context.Context, uid string, sig syscall.Signal) error
 }
 
 func (d *Driver) thaw(uid string) {
-	at := d.cfg.Cgroup.Frozen(uid)
+	at := d.cgroup(uid).Frozen(uid)
 	if at == "" {
 		return
 	}
 	d.cfg.Log.Warn("container cgroup frozen, thawing it to stop the container", "container", uid, "cgroup", at)
-	if err := d.cfg.Cgroup.Thaw(uid); err != nil {
+	if err := d.cgroup(uid).Thaw(uid); err != nil {
 		d.cfg.Log.Warn("cannot thaw the container cgroup", "container", uid, "error", err)
 	}
 }
@@ -114,7 +114,7 @@ func (c *container) wakeMonitor() {
 // stuck returns a fault that explains why SIGKILL does not end a process.
 func (d *Driver) stuck(c *container) error {
 	text := fmt.Sprintf("process %d still exists %s after SIGKILL", c.record.PID, killTime)
-	if at := d.cfg.Cgroup.Frozen(c.id); at != "" {
+	if at := d.cgroup(c.id).Frozen(c.id); at != "" {
 		return fault.New(fault.Busy, subject(c.id), text, fault.WithHint("thaw the cgroup %s", at))
 	}
 

@@ -45,7 +45,12 @@ func (s *Sessions) Exec(ctx context.Context, req ExecRequest) (*container.Contai
 		return nil, nil, err
 	}
 
-	user, err := users.Resolve(s.Root(c.ID), cmp.Or(req.User, c.Process.User))
+	user, err := users.Resolve(s.Root(c.ID), cmp.Or(req.User, c.Process.User), c.Config.Security.Groups...)
+	if err != nil {
+		return nil, nil, err
+	}
+
+	security, err := container.ParseSecurityOptions(c.Subject(), c.Config.Security.Options)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -53,6 +58,7 @@ func (s *Sessions) Exec(ctx context.Context, req ExecRequest) (*container.Contai
 	process := spec.ExecProcess(s.Host,
 		spec.Process{Args: req.Args, Env: slices.Concat(c.Process.Env, req.Env), User: user,
 			WorkingDir: cmp.Or(req.WorkingDir, c.Process.WorkingDir), TTY: req.TTY, Rows: req.Rows, Cols: req.Cols,
+			Security: c.Config.Security, SecurityOptions: security,
 			OOMScoreAdj: c.Config.Resources.OOMScoreAdj,
 			Ulimits:     container.MergeUlimits(c.Config.Resources.Ulimits, s.Defaults.Ulimits)},
 		c.Live.Files.HostName)

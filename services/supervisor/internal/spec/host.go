@@ -4,7 +4,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -26,6 +25,10 @@ type Host struct {
 	// Nil means no bound.
 	MaxUlimits     map[string]uint64
 	MinOOMScoreAdj int
+
+	AppArmor         bool // profiles can be applied
+	SELinux          bool // labels are enforced
+	CgroupNamespaces bool
 }
 
 // DetectHost detects the limits of this host.
@@ -48,6 +51,12 @@ func DetectHost(cgroupV2 bool) (Host, error) {
 		h.OOMScoreAdj = max(0, h.MinOOMScoreAdj)
 	}
 
+	enabled, _ := os.ReadFile("/sys/module/apparmor/parameters/enabled")
+	h.AppArmor = strings.HasPrefix(string(enabled), "Y")
+	_, err = os.Stat("/sys/fs/selinux/enforce")
+	h.SELinux = err == nil
+	_, err = os.Stat("/proc/self/ns/cgroup")
+	h.CgroupNamespaces = err == nil
 	h.ThermalThrottle, err = filepath.Glob("/sys/devices/system/cpu/cpu[0-9]*/thermal_throttle")
 	return h, err
 }
@@ -57,7 +66,7 @@ func missingCapabilities(caps capability.Capabilities) []string {
 	for _, c := range capability.ListKnown() {
 		name := "CAP_" + strings.ToUpper(c.String())
 		has := caps.Get(capability.PERMITTED, c) && caps.Get(capability.BOUNDING, c)
-		if !has && slices.Contains(defaultCapabilities(), name) {
+		if !has {
 			out = append(out, name)
 		}
 	}

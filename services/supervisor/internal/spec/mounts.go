@@ -10,9 +10,11 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 )
 
-// mounts returns the standard mounts, then the user's, then the name files.
+// mounts returns the standard mounts, then the user's, then the name files and the init program.
+// With a read-only root file system, the mounts of the agent are read-only too, except those that
+// belong to the container alone.
 func (o *Options) mounts() []specs.Mount {
-	out := standardMounts(o.Resources.ShmSize)
+	out := o.standardMounts()
 	for _, m := range o.Mounts {
 		out = append(out, m.build(o.Host))
 	}
@@ -23,8 +25,13 @@ func (o *Options) mounts() []specs.Mount {
 		{Source: o.HostsFile, Target: "/etc/hosts"},
 	} {
 		if f.Source != "" && !o.mounted(f.Target) {
+			f.File, f.ReadOnly = true, o.Security.ReadOnly
 			out = append(out, f.build(o.Host))
 		}
+	}
+
+	if o.Init != "" {
+		out = append(out, Mount{Source: o.Init, Target: o.InitTarget, File: true, ReadOnly: true}.build(o.Host))
 	}
 
 	return out
@@ -35,20 +42,32 @@ func (o *Options) mounted(target string) bool {
 	return slices.ContainsFunc(o.Mounts, func(m Mount) bool { return m.Target == target })
 }
 
-func standardMounts(shmSize int64) []specs.Mount {
+func (o *Options) standardMounts() []specs.Mount {
 	mount := func(target, kind, source string, options ...string) specs.Mount {
 		return specs.Mount{Destination: target, Type: kind, Source: source, Options: options}
 	}
-	return []specs.Mount{
+	access := "ro"
+	if o.Security.Privileged {
+		access = "rw"
+	}
+
+	out := []specs.Mount{
 		mount("/proc", "proc", "proc", "nosuid", "noexec", "nodev"),
 		mount("/dev", "tmpfs", "tmpfs", "nosuid", "strictatime", "mode=755", "size=65536k"),
 		mount("/dev/pts", "devpts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"),
-		mount("/sys", "sysfs", "sysfs", "nosuid", "noexec", "nodev", "ro"),
-		mount("/sys/fs/cgroup", "cgroup", "cgroup", "ro", "nosuid", "noexec", "nodev"),
+		mount("/sys", "sysfs", "sysfs", "nosuid", "noexec", "nodev", access),
+		mount("/sys/fs/cgroup", "cgroup", "cgroup", access, "nosuid", "noexec", "nodev"),
 		mount("/dev/mqueue", "mqueue", "mqueue", "nosuid", "noexec", "nodev"),
-		mount("/dev/shm", "tmpfs", "shm", "nosuid", "noexec", "nodev", "mode=1777",
-			"size="+strconv.FormatInt(cmp.Or(shmSize, container.StandardShmSize), 10)),
 	}
+	switch {
+	case o.Namespaces.IPC == container.IPCNone || o.mounted("/dev/shm"):
+	case o.SharedMemory != "":
+		out = append(out, mount("/dev/shm", "bind", o.SharedMemory, "rbind", "nosuid", "noexec", "nodev"))
+	default:
+		out = append(out, mount("/dev/shm", "tmpfs", "shm", "nosuid", "noexec", "nodev", "mode=1777",
+			"size="+strconv.FormatInt(cmp.Or(o.Resources.ShmSize, container.StandardShmSize), 10)))
+	}
+	return out
 }
 
 // build returns a bind mount. A read-only directory is recursively read-only if the kernel supports

@@ -3,7 +3,9 @@ package spec
 import (
 	"fmt"
 	"math"
+	"slices"
 
+	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"github.com/fairlead/fairlead/proto/fault"
@@ -64,4 +66,40 @@ func (h Host) CheckOOMScoreAdj(subject string, adj *int) error {
 		fmt.Sprintf("oom-score-adj %d is lower than the agent's own %d, and the agent lacks CAP_SYS_RESOURCE", *adj,
 			h.MinOOMScoreAdj),
 		fault.WithField("oom-score-adj"), fault.WithHint("raise it, or give the agent the capability"))
+}
+
+// CheckSecurity returns a fault for the first privilege that the agent or the kernel does not have.
+// ALL and --privileged mean all capabilities of the agent.
+func (h Host) CheckSecurity(subject string, s *container.Security, n container.Namespaces) error {
+	for _, c := range s.NamedCapabilities() {
+		if slices.Contains(h.MissingCapabilities, c) {
+			return fault.New(fault.Invalid, subject, "capability "+c+" cannot be added: the agent does not have it",
+				fault.WithField("cap-add"), fault.WithHint("give it to the agent, or omit it"))
+		}
+	}
+
+	options, err := container.ParseSecurityOptions(subject, s.Options)
+	if err != nil {
+		return err
+	}
+	if profile := options.AppArmor; profile != "" && profile != container.Unconfined && !h.AppArmor {
+		return fault.New(fault.Invalid, subject, "AppArmor profile "+profile+
+			" cannot be applied: the kernel has AppArmor disabled", fault.WithField("security-opt"),
+			fault.WithHint("omit apparmor="))
+	}
+	for _, label := range options.Labels {
+		if label != "disable" || h.SELinux {
+			return fault.New(fault.Invalid, subject, "SELinux label "+label+" is not supported",
+				fault.WithField("security-opt"), fault.WithHint("omit label=; containers run without SELinux labels"))
+		}
+	}
+	if p := options.Seccomp; p != "" && p != container.Unconfined && p != container.Builtin {
+		if _, err := LoadSeccomp(p, &specs.Spec{Process: &specs.Process{}}); err != nil {
+			return err
+		}
+	}
+	if n.Cgroup == container.PrivateNamespace && !h.CgroupNamespaces {
+		return fault.Invalidf(subject, "cgroupns", "Your kernel does not support cgroup namespaces")
+	}
+	return nil
 }

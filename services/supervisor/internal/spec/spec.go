@@ -10,10 +10,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/moby/profiles/seccomp"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
-	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 	"github.com/fairlead/fairlead/services/supervisor/internal/users"
 )
@@ -40,8 +38,20 @@ type Options struct {
 	PidsLimit int64
 	Resources container.Resources
 	// BlockDevices are the block devices that Resources names, by path.
-	BlockDevices map[string]DeviceNumber
-	Mounts       []Mount
+	BlockDevices    map[string]DeviceNumber
+	Mounts          []Mount
+	Security        container.Security
+	SecurityOptions container.SecurityOptions // of Security
+	DefaultSeccomp  string                    // profile without an option; empty means Docker's
+	Devices         []DeviceNode
+	Namespaces      container.Namespaces
+	PIDNamespace    string // path of the PID namespace to join
+	IPCNamespace    string // path of the IPC namespace to join
+	SharedMemory    string // directory of the host to mount at /dev/shm; empty means a new tmpfs
+	Init            string // init program of the host; empty means none
+	InitTarget      string // where Init is mounted
+	Annotations     map[string]string
+
 	// Sysctls are kernel parameters of the container's own namespaces.
 	Sysctls map[string]string
 	// The host's files to mount as /etc/hostname, /etc/hosts and /etc/resolv.conf; each may be
@@ -60,6 +70,9 @@ type Process struct {
 
 	Ulimits     []container.Ulimit
 	OOMScoreAdj *int // nil means the host's
+
+	Security        container.Security
+	SecurityOptions container.SecurityOptions // of Security
 }
 
 // Mount is a bind mount of a host path.
@@ -72,26 +85,30 @@ type Mount struct {
 
 // Build returns the specification of a container.
 func Build(o Options) (*specs.Spec, error) {
+	o.Process.Security, o.Process.SecurityOptions = o.Security, o.SecurityOptions
 	s := &specs.Spec{
-		Version:  ociVersion,
-		Process:  o.Process.build(o.Host, o.Hostname),
-		Root:     &specs.Root{Path: o.Rootfs},
-		Hostname: o.Hostname,
-		Mounts:   o.mounts(),
-		Linux:    o.linux(),
+		Version:     ociVersion,
+		Process:     o.Process.build(o.Host, o.Hostname),
+		Root:        &specs.Root{Path: o.Rootfs, Readonly: o.Security.ReadOnly},
+		Hostname:    o.Hostname,
+		Mounts:      o.mounts(),
+		Linux:       o.linux(),
+		Annotations: o.Annotations,
 	}
 	if o.HostUTS {
 		s.Hostname = ""
 	}
-
-	profile, err := seccomp.GetDefaultProfile(s)
-	if err != nil {
-		return nil, fault.New(fault.Internal, "seccomp", "cannot create the default profile", fault.WithCause(err))
+	if o.Init != "" {
+		s.Process.Args = append([]string{InitPath, "--"}, s.Process.Args...)
 	}
 
-	s.Linux.Seccomp = profile
-	return s, nil
+	var err error
+	s.Linux.Seccomp, err = o.seccomp(s)
+	return s, err
 }
+
+// InitPath is the path of the init process in a container.
+const InitPath = "/sbin/docker-init"
 
 // ExecProcess returns the process of an exec in a container with a hostname.
 func ExecProcess(h Host, p Process, hostname string) *specs.Process { return p.build(h, hostname) }
@@ -103,9 +120,15 @@ func (p Process) build(h Host, hostname string) *specs.Process {
 		Env:          p.env(hostname),
 		Cwd:          "/",
 		User:         specs.User{UID: p.User.UID, GID: p.User.GID, AdditionalGids: p.User.Groups},
-		Capabilities: capabilities(h, p.User.UID),
+		Capabilities: capabilities(h, &p.Security, p.User.UID),
 		OOMScoreAdj:  cmp.Or(p.OOMScoreAdj, &h.OOMScoreAdj),
 		Rlimits:      rlimits(p.Ulimits),
+	}
+	if nnp := p.SecurityOptions.NoNewPrivileges; nnp != nil {
+		out.NoNewPrivileges = *nnp
+	}
+	if profile := p.SecurityOptions.AppArmor; profile != container.Unconfined {
+		out.ApparmorProfile = profile
 	}
 	if p.WorkingDir != "" {
 		out.Cwd = p.WorkingDir
@@ -141,34 +164,43 @@ func (p Process) env(hostname string) []string {
 }
 
 func (o *Options) resources() *specs.LinuxResources {
-	r := Limits(o.Resources, o.PidsLimit, o.BlockDevices)
-	r.Devices = deviceRules()
-	return r
+	return Limits(o.Resources, o.PidsLimit, o.BlockDevices)
 }
 
 func (o *Options) linux() *specs.Linux {
-	return &specs.Linux{
+	l := &specs.Linux{
 		Namespaces:        o.namespaces(),
 		Sysctl:            o.Sysctls,
 		CgroupsPath:       o.CgroupPath,
 		Resources:         o.resources(),
-		MaskedPaths:       slices.Concat(maskedPaths(), o.Host.ThermalThrottle),
-		ReadonlyPaths:     []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"},
 		RootfsPropagation: o.rootfsPropagation(),
 	}
+	l.Devices, l.Resources.Devices = o.devices()
+	if !o.Security.Privileged && o.SecurityOptions.SystemPaths != container.Unconfined {
+		l.MaskedPaths = slices.Concat(maskedPaths(), o.Host.ThermalThrottle)
+		l.ReadonlyPaths = []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
+	}
+	return l
 }
 
-// namespaces returns private namespaces, except those shared with the host. A cgroup namespace is
-// used with cgroup v2 only, as in Docker.
+// namespaces returns private namespaces, except those that are shared. A private cgroup namespace is
+// the default with cgroup v2 only, as in Docker.
 func (o *Options) namespaces() []specs.LinuxNamespace {
-	out := []specs.LinuxNamespace{{Type: specs.MountNamespace}, {Type: specs.PIDNamespace}, {Type: specs.IPCNamespace}}
+	out := []specs.LinuxNamespace{{Type: specs.MountNamespace}}
+	if o.Namespaces.PID != container.HostNamespace {
+		out = append(out, specs.LinuxNamespace{Type: specs.PIDNamespace, Path: o.PIDNamespace})
+	}
+	if o.Namespaces.IPC != container.HostNamespace {
+		out = append(out, specs.LinuxNamespace{Type: specs.IPCNamespace, Path: o.IPCNamespace})
+	}
 	if !o.HostUTS {
 		out = append(out, specs.LinuxNamespace{Type: specs.UTSNamespace})
 	}
 	if o.NetNS != "" {
 		out = append(out, specs.LinuxNamespace{Type: specs.NetworkNamespace, Path: o.NetNS})
 	}
-	if o.Host.CgroupV2 {
+	mode := o.Namespaces.Cgroup
+	if mode == container.PrivateNamespace || mode == "" && o.Host.CgroupV2 {
 		out = append(out, specs.LinuxNamespace{Type: specs.CgroupNamespace})
 	}
 	return out

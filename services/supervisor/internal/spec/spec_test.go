@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/opencontainers/runtime-spec/specs-go"
 
+	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 	"github.com/fairlead/fairlead/services/supervisor/internal/users"
 )
 
@@ -40,6 +41,25 @@ func TestBuildMatchesGoldenFiles(t *testing.T) {
 				WorkingDir: "/srv", TTY: true,
 				Rows: 50, Cols: 132, User: users.User{UID: 33, GID: 34, Groups: []uint32{50}, Home: "/var/www"}}
 		},
+		"privileged_joined": func(o *Options) {
+			o.Security = container.Security{Privileged: true, ReadOnly: true}
+			o.Namespaces = container.Namespaces{PID: "container:a", IPC: "container:a", Cgroup: "private"}
+			o.PIDNamespace, o.IPCNamespace, o.SharedMemory = "/proc/5/ns/pid", "/proc/5/ns/ipc", "/run/shm"
+			o.HostsFile = "/run/n/hosts"
+			o.Devices = []DeviceNode{{Path: "/dev/fuse", Type: "c", Major: 10, Minor: 229, Mode: 0o666, Access: "rwm"}}
+		},
+		"confined": func(o *Options) {
+			yes := true
+			o.Security = container.Security{CapAdd: []string{"net_admin"}, CapDrop: []string{"ALL"},
+				DeviceRules: []string{"c 10:* rw"}}
+			o.SecurityOptions = container.SecurityOptions{NoNewPrivileges: &yes, AppArmor: "mine",
+				SystemPaths: container.Unconfined}
+			o.Namespaces = container.Namespaces{PID: "host", IPC: "none", Cgroup: "host"}
+			o.Host.CgroupV2 = true
+			o.Init, o.InitTarget = "/usr/bin/catatonit", "/usr/sbin/docker-init"
+			o.Annotations = map[string]string{"a": "b"}
+			o.Devices = []DeviceNode{{Path: "/dev/x", Type: "b", Major: 7, Minor: 1, Mode: 0o600, GID: 6, Access: "r"}}
+		},
 		"mounts": func(o *Options) {
 			o.HostsFile, o.ResolvConfFile = "/run/n/hosts", "/run/n/resolv.conf"
 			o.Host.RecursiveReadOnly = true
@@ -56,8 +76,8 @@ func TestBuildMatchesGoldenFiles(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if s.Linux.Seccomp == nil {
-			t.Errorf("%s: no seccomp profile", name)
+		if (s.Linux.Seccomp == nil) != o.Security.Privileged {
+			t.Errorf("%s: seccomp profile %v", name, s.Linux.Seccomp)
 		}
 		s.Linux.Seccomp = nil // depends on the kernel: see below
 		got, err := json.MarshalIndent(s, "", "  ")

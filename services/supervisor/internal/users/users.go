@@ -11,6 +11,7 @@ import (
 	"errors"
 	"io/fs"
 	"math"
+	"slices"
 	"strconv"
 
 	"github.com/moby/sys/user"
@@ -34,8 +35,9 @@ type User struct {
 }
 
 // Resolve returns the IDs of spec: "1000", "nginx", "nginx:www", "1000:1000". Empty means root.
-// Groups includes GID: without it, permissions that exclude the group would not apply.
-func Resolve(rootfs, spec string) (User, error) {
+// Groups includes GID: without it, permissions that exclude the group would not apply. It also
+// includes the additional groups, which are names or IDs.
+func Resolve(rootfs, spec string, additional ...string) (User, error) {
 	root, err := beneath.Open(rootfs)
 	if err != nil {
 		return User{}, fault.New(fault.Internal, "root file system "+rootfs, "cannot be opened", fault.WithCause(err))
@@ -46,7 +48,30 @@ func Resolve(rootfs, spec string) (User, error) {
 	if err := errors.Join(perr, gerr); err != nil {
 		return User{}, err
 	}
-	return resolve(spec, passwd, group)
+	u, err := resolve(spec, passwd, group)
+	if err != nil || len(additional) == 0 {
+		return u, err
+	}
+	return u, u.add(additional, group)
+}
+
+// add adds groups by name or ID.
+func (u *User) add(additional []string, group []byte) error {
+	gids, err := user.GetAdditionalGroups(additional, bytes.NewReader(valid(group, 2)))
+	if err != nil {
+		return fault.New(fault.Invalid, "group-add", "the image does not have the group", fault.WithField("group-add"),
+			fault.WithCause(err), fault.WithHint("use names in the image's /etc/group, or numbers"))
+	}
+	slices.Sort(gids)
+	for _, gid := range gids {
+		if gid < 0 || gid > maxID {
+			return fault.Invalidf("group-add", "group-add", "%d is not a group ID", gid)
+		}
+		if g := uint32(gid); !slices.Contains(u.Groups, g) {
+			u.Groups = append(u.Groups, g)
+		}
+	}
+	return nil
 }
 
 // read returns a file's content, or nil if it does not exist.

@@ -193,7 +193,16 @@ type ContainerConfig struct {
 	// --uts: "host" for the host's UTS namespace. Empty means a private one.
 	Uts string `protobuf:"bytes,21,opt,name=uts,proto3" json:"uts,omitempty"`
 	// The resource limits.
-	Resources     *Resources `protobuf:"bytes,40,opt,name=resources,proto3" json:"resources,omitempty"`
+	Resources *Resources `protobuf:"bytes,40,opt,name=resources,proto3" json:"resources,omitempty"`
+	// The privileges.
+	Security *Security `protobuf:"bytes,41,opt,name=security,proto3" json:"security,omitempty"`
+	// The namespaces.
+	Namespaces *Namespaces `protobuf:"bytes,42,opt,name=namespaces,proto3" json:"namespaces,omitempty"`
+	// --init: run an init process that forwards signals and reaps processes. Absent means the agent's
+	// default.
+	Init *bool `protobuf:"varint,43,opt,name=init,proto3,oneof" json:"init,omitempty"`
+	// --annotation: annotations for the OCI runtime.
+	Annotations   map[string]string `protobuf:"bytes,44,rep,name=annotations,proto3" json:"annotations,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -378,6 +387,34 @@ func (x *ContainerConfig) GetUts() string {
 func (x *ContainerConfig) GetResources() *Resources {
 	if x != nil {
 		return x.Resources
+	}
+	return nil
+}
+
+func (x *ContainerConfig) GetSecurity() *Security {
+	if x != nil {
+		return x.Security
+	}
+	return nil
+}
+
+func (x *ContainerConfig) GetNamespaces() *Namespaces {
+	if x != nil {
+		return x.Namespaces
+	}
+	return nil
+}
+
+func (x *ContainerConfig) GetInit() bool {
+	if x != nil && x.Init != nil {
+		return *x.Init
+	}
+	return false
+}
+
+func (x *ContainerConfig) GetAnnotations() map[string]string {
+	if x != nil {
+		return x.Annotations
 	}
 	return nil
 }
@@ -1166,7 +1203,8 @@ var File_fairlead_container_v1_container_proto protoreflect.FileDescriptor
 
 const file_fairlead_container_v1_container_proto_rawDesc = "" +
 	"\n" +
-	"%fairlead/container/v1/container.proto\x12\x15fairlead.container.v1\x1a%fairlead/container/v1/resources.proto\x1a!fairlead/nat/v1/publication.proto\x1a!fairlead/network/v1/network.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe7\a\n" +
+	"%fairlead/container/v1/container.proto\x12\x15fairlead.container.v1\x1a%fairlead/container/v1/resources.proto\x1a$fairlead/container/v1/security.proto\x1a!fairlead/nat/v1/publication.proto\x1a!fairlead/network/v1/network.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa4\n" +
+	"\n" +
 	"\x0fContainerConfig\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05image\x18\x02 \x01(\tR\x05image\x12\x18\n" +
@@ -1196,14 +1234,24 @@ const file_fairlead_container_v1_container_proto_rawDesc = "" +
 	"\fstop_timeout\x18\x13 \x01(\rH\x00R\vstopTimeout\x88\x01\x01\x12M\n" +
 	"\asysctls\x18\x14 \x03(\v23.fairlead.container.v1.ContainerConfig.SysctlsEntryR\asysctls\x12\x10\n" +
 	"\x03uts\x18\x15 \x01(\tR\x03uts\x12>\n" +
-	"\tresources\x18( \x01(\v2 .fairlead.container.v1.ResourcesR\tresources\x1a9\n" +
+	"\tresources\x18( \x01(\v2 .fairlead.container.v1.ResourcesR\tresources\x12;\n" +
+	"\bsecurity\x18) \x01(\v2\x1f.fairlead.container.v1.SecurityR\bsecurity\x12A\n" +
+	"\n" +
+	"namespaces\x18* \x01(\v2!.fairlead.container.v1.NamespacesR\n" +
+	"namespaces\x12\x17\n" +
+	"\x04init\x18+ \x01(\bH\x01R\x04init\x88\x01\x01\x12Y\n" +
+	"\vannotations\x18, \x03(\v27.fairlead.container.v1.ContainerConfig.AnnotationsEntryR\vannotations\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a:\n" +
 	"\fSysctlsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a>\n" +
+	"\x10AnnotationsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x0f\n" +
-	"\r_stop_timeout\"\x9f\x01\n" +
+	"\r_stop_timeoutB\a\n" +
+	"\x05_init\"\x9f\x01\n" +
 	"\tBindMount\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12\x16\n" +
 	"\x06target\x18\x02 \x01(\tR\x06target\x12\x1b\n" +
@@ -1308,7 +1356,7 @@ func file_fairlead_container_v1_container_proto_rawDescGZIP() []byte {
 }
 
 var file_fairlead_container_v1_container_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_fairlead_container_v1_container_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_fairlead_container_v1_container_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_fairlead_container_v1_container_proto_goTypes = []any{
 	(PullPolicy)(0),               // 0: fairlead.container.v1.PullPolicy
 	(ContainerStatus)(0),          // 1: fairlead.container.v1.ContainerStatus
@@ -1322,13 +1370,16 @@ var file_fairlead_container_v1_container_proto_goTypes = []any{
 	(*Container)(nil),             // 9: fairlead.container.v1.Container
 	nil,                           // 10: fairlead.container.v1.ContainerConfig.LabelsEntry
 	nil,                           // 11: fairlead.container.v1.ContainerConfig.SysctlsEntry
-	(*Resources)(nil),             // 12: fairlead.container.v1.Resources
-	(*v1.PortMapping)(nil),        // 13: fairlead.nat.v1.PortMapping
-	(*v1.AddressMapping)(nil),     // 14: fairlead.nat.v1.AddressMapping
-	(v1.Protocol)(0),              // 15: fairlead.nat.v1.Protocol
-	(*timestamppb.Timestamp)(nil), // 16: google.protobuf.Timestamp
-	(*v11.Sandbox)(nil),           // 17: fairlead.network.v1.Sandbox
-	(*v1.PortBinding)(nil),        // 18: fairlead.nat.v1.PortBinding
+	nil,                           // 12: fairlead.container.v1.ContainerConfig.AnnotationsEntry
+	(*Resources)(nil),             // 13: fairlead.container.v1.Resources
+	(*Security)(nil),              // 14: fairlead.container.v1.Security
+	(*Namespaces)(nil),            // 15: fairlead.container.v1.Namespaces
+	(*v1.PortMapping)(nil),        // 16: fairlead.nat.v1.PortMapping
+	(*v1.AddressMapping)(nil),     // 17: fairlead.nat.v1.AddressMapping
+	(v1.Protocol)(0),              // 18: fairlead.nat.v1.Protocol
+	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
+	(*v11.Sandbox)(nil),           // 20: fairlead.network.v1.Sandbox
+	(*v1.PortBinding)(nil),        // 21: fairlead.nat.v1.PortBinding
 }
 var file_fairlead_container_v1_container_proto_depIdxs = []int32{
 	3,  // 0: fairlead.container.v1.ContainerConfig.mounts:type_name -> fairlead.container.v1.BindMount
@@ -1337,27 +1388,30 @@ var file_fairlead_container_v1_container_proto_depIdxs = []int32{
 	8,  // 3: fairlead.container.v1.ContainerConfig.dns:type_name -> fairlead.container.v1.DnsConfig
 	0,  // 4: fairlead.container.v1.ContainerConfig.pull:type_name -> fairlead.container.v1.PullPolicy
 	11, // 5: fairlead.container.v1.ContainerConfig.sysctls:type_name -> fairlead.container.v1.ContainerConfig.SysctlsEntry
-	12, // 6: fairlead.container.v1.ContainerConfig.resources:type_name -> fairlead.container.v1.Resources
-	13, // 7: fairlead.container.v1.NetworkConfig.publish:type_name -> fairlead.nat.v1.PortMapping
-	7,  // 8: fairlead.container.v1.NetworkConfig.expose:type_name -> fairlead.container.v1.ExposedPort
-	6,  // 9: fairlead.container.v1.NetworkConfig.networks:type_name -> fairlead.container.v1.NetworkAttachment
-	14, // 10: fairlead.container.v1.NetworkConfig.publish_addresses:type_name -> fairlead.nat.v1.AddressMapping
-	5,  // 11: fairlead.container.v1.NetworkConfig.links:type_name -> fairlead.container.v1.Link
-	5,  // 12: fairlead.container.v1.NetworkAttachment.links:type_name -> fairlead.container.v1.Link
-	15, // 13: fairlead.container.v1.ExposedPort.protocol:type_name -> fairlead.nat.v1.Protocol
-	2,  // 14: fairlead.container.v1.Container.config:type_name -> fairlead.container.v1.ContainerConfig
-	1,  // 15: fairlead.container.v1.Container.status:type_name -> fairlead.container.v1.ContainerStatus
-	16, // 16: fairlead.container.v1.Container.created_at:type_name -> google.protobuf.Timestamp
-	16, // 17: fairlead.container.v1.Container.started_at:type_name -> google.protobuf.Timestamp
-	16, // 18: fairlead.container.v1.Container.finished_at:type_name -> google.protobuf.Timestamp
-	17, // 19: fairlead.container.v1.Container.sandbox:type_name -> fairlead.network.v1.Sandbox
-	18, // 20: fairlead.container.v1.Container.bindings:type_name -> fairlead.nat.v1.PortBinding
-	7,  // 21: fairlead.container.v1.Container.exposed:type_name -> fairlead.container.v1.ExposedPort
-	22, // [22:22] is the sub-list for method output_type
-	22, // [22:22] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	13, // 6: fairlead.container.v1.ContainerConfig.resources:type_name -> fairlead.container.v1.Resources
+	14, // 7: fairlead.container.v1.ContainerConfig.security:type_name -> fairlead.container.v1.Security
+	15, // 8: fairlead.container.v1.ContainerConfig.namespaces:type_name -> fairlead.container.v1.Namespaces
+	12, // 9: fairlead.container.v1.ContainerConfig.annotations:type_name -> fairlead.container.v1.ContainerConfig.AnnotationsEntry
+	16, // 10: fairlead.container.v1.NetworkConfig.publish:type_name -> fairlead.nat.v1.PortMapping
+	7,  // 11: fairlead.container.v1.NetworkConfig.expose:type_name -> fairlead.container.v1.ExposedPort
+	6,  // 12: fairlead.container.v1.NetworkConfig.networks:type_name -> fairlead.container.v1.NetworkAttachment
+	17, // 13: fairlead.container.v1.NetworkConfig.publish_addresses:type_name -> fairlead.nat.v1.AddressMapping
+	5,  // 14: fairlead.container.v1.NetworkConfig.links:type_name -> fairlead.container.v1.Link
+	5,  // 15: fairlead.container.v1.NetworkAttachment.links:type_name -> fairlead.container.v1.Link
+	18, // 16: fairlead.container.v1.ExposedPort.protocol:type_name -> fairlead.nat.v1.Protocol
+	2,  // 17: fairlead.container.v1.Container.config:type_name -> fairlead.container.v1.ContainerConfig
+	1,  // 18: fairlead.container.v1.Container.status:type_name -> fairlead.container.v1.ContainerStatus
+	19, // 19: fairlead.container.v1.Container.created_at:type_name -> google.protobuf.Timestamp
+	19, // 20: fairlead.container.v1.Container.started_at:type_name -> google.protobuf.Timestamp
+	19, // 21: fairlead.container.v1.Container.finished_at:type_name -> google.protobuf.Timestamp
+	20, // 22: fairlead.container.v1.Container.sandbox:type_name -> fairlead.network.v1.Sandbox
+	21, // 23: fairlead.container.v1.Container.bindings:type_name -> fairlead.nat.v1.PortBinding
+	7,  // 24: fairlead.container.v1.Container.exposed:type_name -> fairlead.container.v1.ExposedPort
+	25, // [25:25] is the sub-list for method output_type
+	25, // [25:25] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_container_v1_container_proto_init() }
@@ -1366,6 +1420,7 @@ func file_fairlead_container_v1_container_proto_init() {
 		return
 	}
 	file_fairlead_container_v1_resources_proto_init()
+	file_fairlead_container_v1_security_proto_init()
 	file_fairlead_container_v1_container_proto_msgTypes[0].OneofWrappers = []any{}
 	file_fairlead_container_v1_container_proto_msgTypes[2].OneofWrappers = []any{}
 	type x struct{}
@@ -1374,7 +1429,7 @@ func file_fairlead_container_v1_container_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_container_v1_container_proto_rawDesc), len(file_fairlead_container_v1_container_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   10,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1,0 +1,113 @@
+package container
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/pflag"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/fairlead/fairlead/ctl/internal/limitspec"
+	"github.com/fairlead/fairlead/proto/fault"
+	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
+)
+
+// securityOptions holds the flags of privileges and namespaces.
+type securityOptions struct {
+	security            containerv1.Security
+	namespaces          containerv1.Namespaces
+	options, annotation []string
+	init                bool
+}
+
+func (o *securityOptions) flags(f *pflag.FlagSet) {
+	s, n := &o.security, &o.namespaces
+	f.BoolVar(&s.Privileged, "privileged", false, "Give all capabilities and devices of the host")
+	f.StringArrayVar(&s.CapAdd, "cap-add", nil, "Add a capability, such as NET_ADMIN, or ALL")
+	f.StringArrayVar(&s.CapDrop, "cap-drop", nil, "Drop a capability, or ALL")
+	f.StringArrayVar(&o.options, "security-opt", nil, "Security option (see above)")
+	f.Var(&value{kind: "list", parse: o.addDevice}, "device", "Add a host device: PATH[:CONTAINER_PATH][:rwm]")
+	f.Var(&value{kind: "list", parse: o.addDeviceRule}, "device-cgroup-rule", "Allow devices: \"TYPE MAJOR:MINOR rwm\"")
+	f.StringArrayVar(&s.Groups, "group-add", nil, "Add a supplementary group: name or ID")
+	f.BoolVar(&s.ReadOnly, "read-only", false, "Mount the root file system read-only")
+	f.StringVar(&n.Ipc, "ipc", "", "IPC namespace: none, private, shareable, host or container:NAME")
+	f.StringVar(&n.Pid, "pid", "", "PID namespace: host or container:NAME")
+	f.StringVar(&n.Cgroup, "cgroupns", "", "Cgroup namespace: host or private")
+	f.StringVar(&n.User, "userns", "", "User namespace: host")
+	f.StringVar(&n.CgroupParent, "cgroup-parent", "", "Parent of the container's cgroup")
+	f.BoolVar(&o.init, "init", false, "Run an init process that reaps processes")
+	f.StringArrayVar(&o.annotation, "annotation", nil, "Set an annotation for the OCI runtime: KEY[=VALUE]")
+}
+
+func (o *securityOptions) addDevice(text string) error {
+	d, err := limitspec.ParseDevice(text)
+	if err == nil {
+		o.security.Devices = append(o.security.Devices, &containerv1.Device{HostPath: d.HostPath,
+			ContainerPath: d.ContainerPath, Permissions: d.Permissions})
+	}
+	return err
+}
+
+func (o *securityOptions) addDeviceRule(text string) error {
+	o.security.DeviceCgroupRules = append(o.security.DeviceCgroupRules, text)
+	return limitspec.CheckDeviceRule(text)
+}
+
+// add adds the privileges to a configuration.
+func (o *securityOptions) add(f *pflag.FlagSet, cfg *containerv1.ContainerConfig) error {
+	for _, text := range o.options {
+		option, err := securityOption(text)
+		if err != nil {
+			return err
+		}
+		o.security.Options = append(o.security.Options, option)
+	}
+	if proto.Size(&o.security) > 0 {
+		cfg.Security = &o.security
+	}
+	if proto.Size(&o.namespaces) > 0 {
+		cfg.Namespaces = &o.namespaces
+	}
+	if f.Changed("init") {
+		cfg.Init = &o.init
+	}
+
+	for _, text := range o.annotation {
+		key, value, _ := strings.Cut(text, "=")
+		if cfg.Annotations == nil {
+			cfg.Annotations = map[string]string{}
+		}
+		cfg.Annotations[key] = value
+	}
+	return nil
+}
+
+// securityOption replaces the file of a seccomp profile by its content.
+func securityOption(text string) (string, error) {
+	key, value, ok := strings.Cut(text, "=")
+	if !ok {
+		key, value, ok = strings.Cut(text, ":") // the older form
+	}
+	if !ok && key != "no-new-privileges" {
+		return "", fault.Invalidf("--security-opt "+text, "security-opt", "Invalid --security-opt: %q", text)
+	}
+	if key != "seccomp" || value == "unconfined" || value == "builtin" {
+		return text, nil
+	}
+
+	profile, err := os.ReadFile(value)
+	if err != nil {
+		return "", fault.New(fault.Invalid, "--security-opt "+text, fmt.Sprintf("opening seccomp profile (%s) failed",
+			value), fault.WithField("security-opt"), fault.WithCause(err))
+	}
+	var compact bytes.Buffer
+	if err := json.Compact(&compact, profile); err != nil {
+		return "", fault.New(fault.Invalid, "--security-opt "+text,
+			fmt.Sprintf("compacting json for seccomp profile (%s) failed", value), fault.WithField("security-opt"),
+			fault.WithCause(err))
+	}
+	return key + "=" + compact.String(), nil
+}

@@ -1,0 +1,35 @@
+package launch
+
+import (
+	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+	"github.com/fairlead/fairlead/services/supervisor/internal/device"
+	"github.com/fairlead/fairlead/services/supervisor/internal/spec"
+)
+
+// deviceNodes returns the device nodes that a container gets: those requested, and all of the host
+// if it is privileged. A requested path replaces that of the host.
+func deviceNodes(cfg *container.Config) ([]spec.DeviceNode, error) {
+	var out []spec.DeviceNode
+	seen := map[string]bool{}
+	add := func(nodes []device.Node, access string) {
+		for _, n := range nodes {
+			if !seen[n.Path] {
+				seen[n.Path] = true
+				out = append(out, spec.DeviceNode{Path: n.Path, Type: n.Type, Major: n.Major, Minor: n.Minor,
+					Mode: n.Mode, UID: n.UID, GID: n.GID, Access: access})
+			}
+		}
+	}
+
+	for _, d := range cfg.Security.Devices {
+		nodes, err := device.Find(container.Subject(cfg.Name), d.HostPath, d.ContainerPath)
+		if err != nil {
+			return nil, err
+		}
+		add(nodes, d.Permissions)
+	}
+	if cfg.Security.Privileged {
+		add(device.All(), "rwm")
+	}
+	return out, nil
+}
