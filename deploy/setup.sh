@@ -26,6 +26,9 @@ test  shellcheck       shellcheck      ShellCheck
 test  systemd-analyze  systemd         systemd
 test  runc             runc            runc
 test  dnsmasq          dnsmasq-base    dnsmasq
+test  skopeo           skopeo          skopeo
+test  umoci            umoci           umoci
+test  docker-registry  docker-registry docker-distribution
 test  qemu-system-x86_64 qemu-system-x86 qemu-system-x86
 test  depmod           kmod            kmod
 test  tcpdump          tcpdump         tcpdump

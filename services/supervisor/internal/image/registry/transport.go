@@ -84,7 +84,23 @@ func isBlob(r *http.Request) bool {
 	return strings.Contains(r.URL.Path, "/blobs/")
 }
 
+// maxRedirects limits the redirects of one request. The registry client has no limit.
+const maxRedirects = 10
+
+var errRedirects = fmt.Errorf("more than %d redirects", maxRedirects)
+
+// redirects returns the number of redirects before a request.
+func redirects(r *http.Request) (n int) {
+	for ; r.Response != nil && r.Response.Request != nil; n++ {
+		r = r.Response.Request
+	}
+	return n
+}
+
 func (t *roundTripper) send(r *http.Request) (*http.Response, error) {
+	if redirects(r) > maxRedirects {
+		return nil, errRedirects
+	}
 	if t.insecure.allows(r.Context(), r.URL.Host) {
 		return t.lenient.RoundTrip(r)
 	}
