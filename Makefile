@@ -112,8 +112,9 @@ PURE ?= ./agent/config/... ./agent/events ./proto/fault ./proto/faultrpc ./proto
 check: lint ## Run lint and the tests of pure packages; run it before each commit
 	@$(GO) test $(PURE)
 
-docs: ## Generate docs/reference from the help texts and configuration keys
+docs: ## Generate docs/reference from help texts and configuration keys, and the golden files of the API
 	@$(GO) test ./agent/config ./ctl/internal/command -run Reference -update
+	@$(GO) test ./agent/laws -run PromisedAPI -update
 
 proto: ## Generate proto/gen from the .proto files
 	@deploy/proto.sh generate

@@ -93,8 +93,12 @@ func TestParseExposed(t *testing.T) {
 		"1-65535/tcp":  {Protocol: "tcp", Ports: port.Range{First: 1, Last: 65535}},
 		"65535-65535/": {Protocol: "tcp", Ports: port.Single(65535)},
 	} {
-		if got, err := port.ParseExposed(spec); err != nil || got != want {
+		got, err := port.ParseExposed(spec)
+		if err != nil || got != want {
 			t.Errorf("ParseExposed(%q) = %+v, %v; want %+v", spec, got, err, want)
+		}
+		if again, err := port.ParseExposed(got.String()); err != nil || again != got {
+			t.Errorf("%s is parsed as %+v, %v", got, again, err)
 		}
 	}
 
@@ -208,8 +212,12 @@ func TestParseAddress(t *testing.T) {
 		"192.168.8.116,from=10.0.0.0/8":    {HostIP: v4, Sources: "10.0.0.0/8"},
 		"fd00::1,from=fd00::/8,snat=false": {HostIP: v6, NoSNAT: true, Sources: "fd00::/8"},
 	} {
-		if got, err := port.ParseAddress(spec); err != nil || got != want || got.Validate() != nil {
+		got, err := port.ParseAddress(spec)
+		if err != nil || got != want || got.Validate() != nil {
 			t.Errorf("ParseAddress(%q) = %+v, %v; want %+v", spec, got, err, want)
+		}
+		if again, err := port.ParseAddress(got.String()); err != nil || again != got {
+			t.Errorf("%s is parsed as %+v, %v", got, again, err)
 		}
 	}
 

@@ -31,14 +31,14 @@ func MappingFromProto(in *natv1.PortMapping) (port.Mapping, error) {
 		err = m.Validate()
 	}
 	if err != nil {
-		return port.Mapping{}, invalid("publish "+mappingText(in, hostText, ctrText), "publish", err)
+		return port.Mapping{}, invalid("publish "+textFromProto(in, hostText, ctrText), "publish", err)
 	}
 
 	return m, nil
 }
 
-// mappingText returns a port mapping in the syntax of -p. Its values can be invalid.
-func mappingText(in *natv1.PortMapping, host, ctr string) string {
+// textFromProto returns a port mapping in the syntax of -p. Its values can be invalid.
+func textFromProto(in *natv1.PortMapping, host, ctr string) string {
 	if in.GetHostPort() == 0 && in.GetHostPortEnd() == 0 {
 		host = ""
 	}

@@ -34,13 +34,13 @@ func (s *containerServer) RunContainer(stream grpc.BidiStreamingServer[container
 
 	defer progress.stop()
 
-	req, err := request(opts.GetConfig(), opts.GetCredentials(), progress)
+	req, err := requestFromProto(opts.GetConfig(), opts.GetCredentials(), progress)
 	if err != nil {
 		return err
 	}
 
 	req.Attach = opts.GetAttach()
-	if req.Rows, req.Cols, err = size(opts.GetSize()); err != nil {
+	if req.Rows, req.Cols, err = sizeFromProto(opts.GetSize()); err != nil {
 		return err
 	}
 
@@ -85,7 +85,7 @@ func (s *containerServer) AttachContainer(stream grpc.BidiStreamingServer[contai
 		return fault.Invalidf("attach", "message", "the first message must contain the options")
 	}
 
-	rows, cols, err := size(opts.GetSize())
+	rows, cols, err := sizeFromProto(opts.GetSize())
 	if err != nil {
 		return err
 	}
@@ -174,7 +174,7 @@ func (s *containerServer) ExecContainer(stream grpc.BidiStreamingServer[containe
 	req := session.ExecRequest{Reference: opts.GetReference(), Args: opts.GetArgs(), Env: opts.GetEnv(),
 		WorkingDir: opts.GetWorkingDir(),
 		User:       opts.GetUser(), TTY: opts.GetTty(), OpenStdin: opts.GetOpenStdin(), Detach: opts.GetDetach()}
-	if req.Rows, req.Cols, err = size(opts.GetSize()); err != nil {
+	if req.Rows, req.Cols, err = sizeFromProto(opts.GetSize()); err != nil {
 		return err
 	}
 

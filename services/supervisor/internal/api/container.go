@@ -67,7 +67,7 @@ func (s *containerServer) CreateContainer(req *containerv1.CreateContainerReques
 
 	defer progress.stop()
 
-	r, err := request(req.GetConfig(), req.GetCredentials(), progress)
+	r, err := requestFromProto(req.GetConfig(), req.GetCredentials(), progress)
 	if err != nil {
 		return err
 	}
@@ -82,8 +82,8 @@ func (s *containerServer) CreateContainer(req *containerv1.CreateContainerReques
 		Created: &containerv1.Created{Id: created.Container.ID, Warnings: created.Warnings(stream.Context())}}})
 }
 
-// request converts the parts that RunContainer and CreateContainer have in common.
-func request(cfg *containerv1.ContainerConfig, cred *containerv1.Credentials,
+// requestFromProto converts the parts that RunContainer and CreateContainer have in common.
+func requestFromProto(cfg *containerv1.ContainerConfig, cred *containerv1.Credentials,
 	progress *progress) (launch.Request, error) {
 	if cfg == nil {
 		return launch.Request{}, fault.Invalidf("container", "config", "configuration is missing")

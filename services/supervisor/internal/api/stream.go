@@ -77,7 +77,7 @@ func (c client) readInput(ctx context.Context, process launch.Output) error {
 		case *containerv1.Input_StdinClosed:
 			_ = process.CloseStdin()
 		case *containerv1.Input_Resize:
-			if rows, cols, err := size(e.Resize); err == nil {
+			if rows, cols, err := sizeFromProto(e.Resize); err == nil {
 				_ = process.Resize(rows, cols)
 			}
 		case *containerv1.Input_Signal:
@@ -90,8 +90,8 @@ func (c client) readInput(ctx context.Context, process launch.Output) error {
 	}
 }
 
-// size converts a terminal size; 0, 0 if unset.
-func size(s *containerv1.TerminalSize) (rows, cols uint16, err error) {
+// sizeFromProto converts a terminal size; 0, 0 if unset.
+func sizeFromProto(s *containerv1.TerminalSize) (rows, cols uint16, err error) {
 	if s.GetRows() > math.MaxUint16 || s.GetColumns() > math.MaxUint16 {
 		return 0, 0, fault.Invalidf("terminal", "size", "%d rows and %d columns exceed the maximum terminal size",
 			s.GetRows(), s.GetColumns())

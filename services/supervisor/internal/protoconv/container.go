@@ -45,7 +45,7 @@ func ConfigFromProto(in *containerv1.ContainerConfig) (container.Config, error) 
 	}
 
 	var err error
-	if c.Resources, err = Resources(in.GetResources()); err != nil {
+	if c.Resources, err = ResourcesFromProto(in.GetResources()); err != nil {
 		return c, err
 	}
 
@@ -86,7 +86,7 @@ func configToProto(c *container.Config) *containerv1.ContainerConfig {
 			PublishAddresses: portpb.AddressesToProto(c.Network.Addresses),
 			PublishAll:       c.Network.PublishAll, Expose: portpb.ExposedPortsToProto(c.Network.Expose),
 			Networks: attachmentsToProto(c.Network.Attachments), Links: linksToProto(c.Network.Links)},
-		Sysctls: c.Sysctls, Uts: c.UTS, Resources: ToResources(c.Resources),
+		Sysctls: c.Sysctls, Uts: c.UTS, Resources: ResourcesToProto(c.Resources),
 	}
 
 	if keep := !c.Network.DropSharers; !keep {

@@ -6,15 +6,16 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 )
 
-// Resources converts resource limits.
-func Resources(in *containerv1.Resources) (container.Resources, error) {
+// ResourcesFromProto converts resource limits.
+func ResourcesFromProto(in *containerv1.Resources) (container.Resources, error) {
 	out := container.Resources{
 		Memory: in.GetMemory(), MemorySwap: in.GetMemorySwap(), MemoryReservation: in.GetMemoryReservation(),
 		OOMKillDisable: in.GetOomKillDisable(), NanoCPUs: in.GetNanoCpus(), CPUShares: in.GetCpuShares(),
 		CPUPeriod: in.GetCpuPeriod(), CPUQuota: in.GetCpuQuota(), CpusetCPUs: in.GetCpusetCpus(),
 		CpusetMems: in.GetCpusetMems(), BlkioWeight: uint16(in.GetBlkioWeight()), ShmSize: in.GetShmSize(),
-		DeviceReadBps: rates(in.GetDeviceReadBps()), DeviceWriteBps: rates(in.GetDeviceWriteBps()),
-		DeviceReadIOps: rates(in.GetDeviceReadIops()), DeviceWriteIOps: rates(in.GetDeviceWriteIops()),
+		DeviceReadBps: ratesFromProto(in.GetDeviceReadBps()), DeviceWriteBps: ratesFromProto(in.GetDeviceWriteBps()),
+		DeviceReadIOps:  ratesFromProto(in.GetDeviceReadIops()),
+		DeviceWriteIOps: ratesFromProto(in.GetDeviceWriteIops()),
 	}
 	if in.GetBlkioWeight() > 1000 {
 		return out, fault.Invalidf("container", "blkio-weight", "Range of blkio weight is from 10 to 1000")
@@ -38,7 +39,7 @@ func Resources(in *containerv1.Resources) (container.Resources, error) {
 	return out, nil
 }
 
-func rates(in []*containerv1.ThrottleDevice) []container.DeviceRate {
+func ratesFromProto(in []*containerv1.ThrottleDevice) []container.DeviceRate {
 	var out []container.DeviceRate
 	for _, d := range in {
 		out = append(out, container.DeviceRate{Path: d.GetPath(), Rate: d.GetRate()})
@@ -46,15 +47,15 @@ func rates(in []*containerv1.ThrottleDevice) []container.DeviceRate {
 	return out
 }
 
-// ToResources converts resource limits to a message.
-func ToResources(r container.Resources) *containerv1.Resources {
+// ResourcesToProto converts resource limits to a message.
+func ResourcesToProto(r container.Resources) *containerv1.Resources {
 	out := &containerv1.Resources{
 		Memory: r.Memory, MemorySwap: r.MemorySwap, MemoryReservation: r.MemoryReservation,
 		MemorySwappiness: r.MemorySwappiness, OomKillDisable: r.OOMKillDisable, NanoCpus: r.NanoCPUs,
 		CpuShares: r.CPUShares, CpuPeriod: r.CPUPeriod, CpuQuota: r.CPUQuota, CpusetCpus: r.CpusetCPUs,
 		CpusetMems: r.CpusetMems, PidsLimit: r.PidsLimit, BlkioWeight: uint32(r.BlkioWeight), ShmSize: r.ShmSize,
-		DeviceReadBps: toRates(r.DeviceReadBps), DeviceWriteBps: toRates(r.DeviceWriteBps),
-		DeviceReadIops: toRates(r.DeviceReadIOps), DeviceWriteIops: toRates(r.DeviceWriteIOps),
+		DeviceReadBps: ratesToProto(r.DeviceReadBps), DeviceWriteBps: ratesToProto(r.DeviceWriteBps),
+		DeviceReadIops: ratesToProto(r.DeviceReadIOps), DeviceWriteIops: ratesToProto(r.DeviceWriteIOps),
 	}
 	if r.OOMScoreAdj != nil {
 		adj := int32(*r.OOMScoreAdj)
@@ -72,7 +73,7 @@ func ToResources(r container.Resources) *containerv1.Resources {
 	return out
 }
 
-func toRates(in []container.DeviceRate) []*containerv1.ThrottleDevice {
+func ratesToProto(in []container.DeviceRate) []*containerv1.ThrottleDevice {
 	var out []*containerv1.ThrottleDevice
 	for _, d := range in {
 		out = append(out, &containerv1.ThrottleDevice{Path: d.Path, Rate: d.Rate})
