@@ -41,6 +41,7 @@ func sizeExceptions() []sizeException {
 		{"services/netagent/internal/kernel.Host", 75, "one method a netlink request"},
 		{"services/netagent/internal/sandbox.Manager", 86, "the controllers are to become packages"},
 		{"services/supervisor/internal/run.Runner", 68, "the verbs of a container"},
+		{"services/supervisor/internal/launch.launch", 52, "one method a step of a launch"},
 		{"services/supervisor/internal/runtime.Driver", 50, "one method a request to the OCI runtime"},
 		{"services/netagent/internal/driver/macvlan.Driver", 48, "the driver interface, for macvlan and ipvlan"},
 	}
