@@ -156,97 +156,15 @@ func importable(g graph) (out []string) {
 	return out
 }
 
-// protoDir has the .proto files.
-const protoDir = "../../proto/fairlead"
-
 // protoLines returns the RPCs, messages, fields and enum values of all .proto files, one a line.
 func protoLines(t *testing.T) (lines []string) {
-	t.Helper()
-	files, err := filepath.Glob(filepath.Join(protoDir, "*", "v*", "*.proto"))
-	if err != nil || len(files) == 0 {
-		t.Fatalf("got %d .proto files, %v", len(files), err)
-	}
-	for _, file := range files {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
+	for _, f := range loadProto(t) {
+		for _, d := range f.declarations {
+			lines = append(lines, d.lines(f.name)...)
 		}
-		lines = append(lines, protoFileLines(string(data))...)
 	}
 	slices.Sort(lines)
 	return lines
-}
-
-// protoFileLines returns the lines of one file. Files have one declaration a line, as buf formats
-// them, except long RPCs.
-func protoFileLines(text string) (lines []string) {
-	var scope []string
-	statement := ""
-	for line := range strings.Lines(text) {
-		line, _, _ = strings.Cut(line, "//")
-		statement = strings.TrimSpace(statement + " " + strings.TrimSpace(line))
-		name := strings.Join(scope, ".")
-		switch {
-		case statement == "":
-			continue
-		case strings.HasPrefix(statement, "package "):
-			scope = []string{strings.TrimSuffix(strings.TrimPrefix(statement, "package "), ";")}
-		case strings.HasSuffix(statement, "{}"):
-			lines = append(lines, strings.Join(append(scope, strings.Fields(statement)[1]), "."))
-		case strings.HasSuffix(statement, "{"):
-			scope = append(scope, strings.Fields(statement)[1])
-			if words := strings.Fields(statement); words[0] == "oneof" {
-				scope[len(scope)-1] = "" // fields of a oneof belong to the message
-			}
-		case strings.HasPrefix(statement, "}"):
-			scope = scope[:len(scope)-1]
-		case !strings.HasSuffix(statement, ";"):
-			continue // goes on in the next line
-		case len(scope) > 1 && !strings.HasPrefix(statement, "option "):
-			name = strings.TrimSuffix(name, ".")
-			lines = append(lines, name+": "+space.ReplaceAllString(strings.TrimSuffix(statement, ";"), " "))
-		}
-		statement = ""
-	}
-	return lines
-}
-
-func TestProtoFileLines(t *testing.T) {
-	const text = `syntax = "proto3";
-
-package fairlead.nat.v1;
-
-// NatService is a service.
-service NatService {
-  // Put puts.
-  rpc Put(PutRequest) returns (PutResponse);
-  rpc Long(LongRequest)
-      returns (stream LongResponse);
-}
-message PutResponse {}
-message PutRequest {
-  string id = 1; // an ID
-  oneof event {
-    bool on = 2;
-  }
-  reserved 3;
-}
-enum Protocol {
-  PROTOCOL_UNSPECIFIED = 0;
-}
-`
-	want := []string{
-		"fairlead.nat.v1.NatService: rpc Put(PutRequest) returns (PutResponse)",
-		"fairlead.nat.v1.NatService: rpc Long(LongRequest) returns (stream LongResponse)",
-		"fairlead.nat.v1.PutResponse",
-		"fairlead.nat.v1.PutRequest: string id = 1",
-		"fairlead.nat.v1.PutRequest: bool on = 2",
-		"fairlead.nat.v1.PutRequest: reserved 3",
-		"fairlead.nat.v1.Protocol: PROTOCOL_UNSPECIFIED = 0",
-	}
-	if got := protoFileLines(text); !slices.Equal(got, want) {
-		t.Errorf("got  %q\nwant %q", got, want)
-	}
 }
 
 func TestAPIDifference(t *testing.T) {
