@@ -21,11 +21,11 @@ const (
 func (s *Service) check(ctx context.Context, repair bool) []diagnosis.Finding {
 	var out []diagnosis.Finding
 	if repair {
-		if err := s.reconciler.Repair(ctx); err != nil {
+		if err := s.bringup.Reconcile(ctx); err != nil {
 			out = append(out, diagnosis.Finding{Area: areaNetworks, Name: "repair",
 				Severity: diagnosis.Problem, Text: err.Error()})
 		}
-		s.sandboxes.RepairAll(ctx)
+		s.attach.RepairAll(ctx)
 	}
 
 	matching := 0
@@ -111,7 +111,7 @@ func (s *Service) checkPorts(n store.Network, bridge kernel.Link) (out []diagnos
 
 	for _, sb := range s.store.SandboxesOn(n.ID) {
 		for _, e := range sb.Endpoints {
-			if e.NetworkID != n.ID || s.sandboxes.Leaving(sb.Owner) {
+			if e.NetworkID != n.ID || s.locks.IsRemoving(sb.Owner) {
 				continue
 			}
 			for _, text := range s.differencesOf(e, bridge, neighbours) {
@@ -150,7 +150,7 @@ func (s *Service) differencesOf(
 
 // checkSandbox compares a sandbox with its namespace.
 func (s *Service) checkSandbox(sb network.Sandbox) (out []diagnosis.Finding) {
-	differences, err := s.sandboxes.Compare(sb.Owner)
+	differences, err := s.attach.Compare(sb.Owner)
 	if err != nil {
 		differences = append(differences, "its namespace cannot be inspected: "+err.Error())
 	}

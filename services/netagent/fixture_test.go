@@ -41,7 +41,7 @@ func newHostIn(t testing.TB, ns *testns.NS) *host {
 	t.Helper()
 	g := &natagenttest.Firewall{}
 	h := &host{t: t, ns: ns, guard: g, cfg: Config{DataRoot: t.TempDir(), ExecRoot: t.TempDir(),
-		Namespace: ns.Path(), Firewall: g,
+		Namespace: ns.Path(), Firewall: g, checkLocks: true,
 		Log: slog.New(slog.NewTextHandler(testLog{t}, &slog.HandlerOptions{Level: slog.LevelWarn}))}}
 	t.Cleanup(h.unpinAll)
 	return h

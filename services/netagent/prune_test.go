@@ -19,7 +19,7 @@ func TestPruneDeletesUnusedNetworks(t *testing.T) {
 	}
 
 	a.create(requestOn(id.New(), network.EndpointSpec{Network: "n2"}))
-	l, err := a.networks.Events.Subscribe(time.Time{})
+	l, err := a.events.Subscribe(time.Time{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func emittedEvents(t *testing.T, l *events.Subscription) (out []string) {
 func TestResumedDeletionEmitsOneEvent(t *testing.T) {
 	a := newHost(t).run()
 	a.network(network.Draft{Name: "n1"})
-	l, err := a.networks.Events.Subscribe(time.Time{})
+	l, err := a.events.Subscribe(time.Time{})
 	if err != nil {
 		t.Fatal(err)
 	}

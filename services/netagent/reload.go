@@ -19,7 +19,7 @@ func (s *Service) Reload(ctx context.Context, cfg Config) error {
 	}
 	s.settings = settings
 	s.networks.SetAddressPools(addressSpace(cfg.AddressPools), cfg.NetworkOptions)
-	s.sandboxes.NotifyChanged()
+	s.changed.Notify()
 	return nil
 }
 
@@ -36,16 +36,21 @@ func (s *Service) wanted(cfg Config) (network.BridgeSettings, error) {
 		return next, err
 	}
 	settings := s.settings.WithPools(next)
-	return settings, errors.Join(settings.Validate(), s.reconciler.CheckRenumber(settings), cfg.CheckOptions())
+	return settings, errors.Join(settings.Validate(), s.predefined.CheckRenumber(settings), cfg.CheckOptions())
 }
 
 // predefine stores the predefined networks while the service runs, and updates firewall, host and
 // containers.
 func (s *Service) predefine(ctx context.Context, settings network.BridgeSettings) error {
 	have, _ := s.store.NetworkNamed(network.NameBridge) // the other predefined networks cannot change
-	if err := s.sandboxes.WithNetworkLocked(have.ID,
-		func() error { return s.reconciler.StorePredefined(settings) }); err != nil {
+	if err := s.storePredefined(have.ID, settings); err != nil {
 		return err
 	}
-	return errors.Join(s.networks.ReapplyPredefined(ctx), s.reconciler.Reconcile(ctx), s.networks.Resume())
+	return errors.Join(s.networks.ReapplyPredefined(ctx), s.bringup.Reconcile(ctx), s.networks.Resume())
+}
+
+// storePredefined stores the predefined networks while no endpoint is attached to the default bridge.
+func (s *Service) storePredefined(networkID string, settings network.BridgeSettings) error {
+	defer s.locks.WriteGate(networkID)()
+	return s.predefined.Store(settings)
 }

@@ -20,23 +20,31 @@ import (
 	"github.com/fairlead/fairlead/agent/diagnosis"
 	"github.com/fairlead/fairlead/agent/events"
 	"github.com/fairlead/fairlead/agent/fdpass"
+	"github.com/fairlead/fairlead/agent/notify"
 	"github.com/fairlead/fairlead/agent/state"
 	"github.com/fairlead/fairlead/proto/fault"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	"github.com/fairlead/fairlead/services/netagent/internal/address"
 	"github.com/fairlead/fairlead/services/netagent/internal/api"
+	"github.com/fairlead/fairlead/services/netagent/internal/attach"
+	"github.com/fairlead/fairlead/services/netagent/internal/bringup"
+	"github.com/fairlead/fairlead/services/netagent/internal/defaultnet"
 	"github.com/fairlead/fairlead/services/netagent/internal/diagnose"
 	"github.com/fairlead/fairlead/services/netagent/internal/dnssockets"
+	"github.com/fairlead/fairlead/services/netagent/internal/driver"
 	"github.com/fairlead/fairlead/services/netagent/internal/driver/bridge"
 	"github.com/fairlead/fairlead/services/netagent/internal/driver/macvlan"
 	"github.com/fairlead/fairlead/services/netagent/internal/heal"
+	"github.com/fairlead/fairlead/services/netagent/internal/hostnet"
 	"github.com/fairlead/fairlead/services/netagent/internal/ipam"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
+	"github.com/fairlead/fairlead/services/netagent/internal/leases"
+	"github.com/fairlead/fairlead/services/netagent/internal/lock"
+	"github.com/fairlead/fairlead/services/netagent/internal/namespace"
 	"github.com/fairlead/fairlead/services/netagent/internal/natclient"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 	"github.com/fairlead/fairlead/services/netagent/internal/networks"
 	"github.com/fairlead/fairlead/services/netagent/internal/portguard"
-	"github.com/fairlead/fairlead/services/netagent/internal/reconcile"
 	"github.com/fairlead/fairlead/services/netagent/internal/sandbox"
 	"github.com/fairlead/fairlead/services/netagent/internal/store"
 )
@@ -83,6 +91,8 @@ type Config struct {
 	root      string // root of the host's /etc, for tests
 	unguarded bool   // no port guard, for tests
 
+	checkLocks bool // panic if locks are taken in another order, for tests
+
 	checkIsolation func() error // returns why isolated ports are not supported; replaced by tests
 }
 
@@ -112,7 +122,12 @@ type Service struct {
 	sandboxes  *sandbox.Manager
 	dnsSockets *dnssockets.Keeper
 	fdSocket   string // Unix socket that passes sockets to dnsagent
-	reconciler *reconcile.Reconciler
+	locks      *lock.Set
+	bringup    *bringup.Controller
+	predefined *defaultnet.Predefined
+	attach     *attach.Syncer
+	leases     *leases.Leases
+	changed    notify.Notifier // of sandboxes that may need a renumbering
 	log        *slog.Logger
 	events     events.Broker
 	cleaned    map[string]bool // networks that Clean has removed from the host
@@ -133,12 +148,12 @@ func (c Config) settings(host *kernel.Host, db *store.Store) (network.BridgeSett
 		s = s.Adopt(has)
 	}
 
-	s, err := avoidForeignBridge(s, host, db)
+	s, err := defaultnet.AvoidForeignBridge(s, host, db)
 	if err != nil {
 		return s, fault.Wrap(err, fault.Internal, "default bridge", "cannot be chosen")
 	}
 
-	if s.BridgeName == fallbackBridge && c.BridgeName == "" {
+	if s.BridgeName == defaultnet.FallbackBridge && c.BridgeName == "" {
 		c.Log.Warn("bridge in use by another engine, using fallback",
 			"bridge", network.DefaultBridgeName, "fallback", s.BridgeName, "bip", s.Bip)
 	}
@@ -223,49 +238,60 @@ func New(_ context.Context, cfg Config) (*Service, error) {
 	return assemble(cfg, settings, host, ports, db), nil
 }
 
-// assemble connects the parts of the service. A new driver needs one line each for sandboxes and
-// reconciler.
+// assemble connects the parts of the service, from the lower floors to the upper ones. Nothing is
+// connected afterwards.
 func assemble(
 	cfg Config, settings network.BridgeSettings, host *kernel.Host, ports *portguard.Guard, db *store.Store,
 ) *Service {
-	s := &Service{settings: settings, store: db, host: host, portGuard: ports, log: cfg.Log, cleaned: map[string]bool{}}
-	if cfg.unguarded {
-		ports = nil
+	s := &Service{settings: settings, store: db, host: host, portGuard: ports, log: cfg.Log,
+		fdSocket: filepath.Join(cfg.ExecRoot, "net-fd.sock"), cleaned: map[string]bool{}}
+	s.locks = lock.New()
+	if cfg.checkLocks {
+		s.locks = lock.NewChecked()
 	}
 
-	bridges := bridge.New(host, ports)
-	s.bridges = bridges
-	children := macvlan.New(host, func() (all []network.Network) {
-		for _, n := range db.Networks() {
-			if !n.Status.Deleting && !s.cleaned[n.ID] {
-				all = append(all, n.Network)
-			}
-		}
-		return all
-	}, db.Sandboxes)
-	g := natclient.New(cfg.Firewall, db,
-		func(networkID string) error { return s.reconciler.ApplyNetwork(networkID) }, cfg.Log)
-	s.reconciler = reconcile.New(db, host, map[string]reconcile.Driver{network.DriverBridge: bridges,
-		network.DriverMacvlan: children, network.DriverIPvlan: children}, g, cfg.Log)
-	s.reconciler.NoForwarding, s.reconciler.Root = cfg.NoForwarding, cfg.root
+	if s.bridges = bridge.New(host, ports); cfg.unguarded {
+		s.bridges = bridge.New(host, nil)
+	}
+
+	children := macvlan.New(host, s.activeNetworks, db.Sandboxes)
+	drivers := driver.Set{network.DriverBridge: s.bridges, network.DriverMacvlan: children,
+		network.DriverIPvlan: children}
 	allocator := ipam.NewAllocator(time.Now)
 	addresses := address.New(db, allocator, children)
-	s.networks = networks.New(networks.Config{Store: db, Allocator: allocator, Addresses: addresses, Host: host,
-		Guard:  g,
-		Ground: s.reconciler, Parents: children, Isolates: cfg.checkIsolation, Space: addressSpace(cfg.AddressPools),
-		Options: cfg.NetworkOptions, Nameservers: nameservers, Events: &s.events, Log: cfg.Log})
-	s.sandboxes = sandbox.New(sandbox.Config{Store: db, Drivers: map[string]sandbox.Driver{
-		network.DriverBridge: bridges, network.DriverMacvlan: children, network.DriverIPvlan: children},
-		NatClient: g, Addresses: addresses, Source: s.networks, LAN: children,
-		Dir: filepath.Join(cfg.ExecRoot, "netns"),
+
+	s.predefined = defaultnet.New(db, host, cfg.Log)
+	s.bringup = bringup.New(bringup.Config{Store: db, Kernel: host, Drivers: drivers, Locks: s.locks, Log: cfg.Log,
+		NatClient: natclient.New(cfg.Firewall, db, cfg.Log),
+		Hostnet: hostnet.New(hostnet.Config{Store: db, Kernel: host, NoForwarding: cfg.NoForwarding, Root: cfg.root,
+			Log: cfg.Log})})
+	s.attach = attach.New(attach.Config{Store: db, Drivers: drivers, Locks: s.locks, Namespaces: namespace.Host{},
 		Log: cfg.Log})
-	s.reconciler.Leaving = s.sandboxes.Leaving
-	s.networks.Sandboxes = s.sandboxes
-	s.dnsSockets, s.fdSocket = dnssockets.New(s.sandboxes, cfg.Log), filepath.Join(cfg.ExecRoot, "net-fd.sock")
-	s.Server = api.New(s.networks, sandboxes{s.sandboxes, s.dnsSockets}, &s.events,
-		func() []diagnosis.Finding { return diagnose.Run(host, s.portGuard.Missing()) })
-	s.Server.Check = s.check
+	s.leases = leases.New(leases.Config{Store: db, LAN: children, Attach: s.attach, Locks: s.locks,
+		Namespaces: namespace.Host{}, Changed: &s.changed, Log: cfg.Log})
+	s.networks = networks.New(networks.Config{Store: db, Locks: s.locks, Allocator: allocator, Addresses: addresses,
+		Endpoints: s.attach, Leases: s.leases, Host: host, Bringup: s.bringup, Changed: &s.changed, Parents: children,
+		Isolates: cfg.checkIsolation, AddressPools: addressSpace(cfg.AddressPools), Options: cfg.NetworkOptions,
+		Nameservers: nameservers, Events: &s.events, Log: cfg.Log})
+	s.sandboxes = sandbox.New(sandbox.Config{Store: db, Drivers: drivers, Bringup: s.bringup, Addresses: addresses,
+		Source: s.networks, Attach: s.attach, Leases: s.leases, Locks: s.locks, Namespaces: namespace.Host{},
+		Changed: &s.changed, Dir: filepath.Join(cfg.ExecRoot, "netns"), Log: cfg.Log})
+
+	s.dnsSockets = dnssockets.New(s.sandboxes, cfg.Log)
+	s.Server = api.New(api.Config{Networks: s.networks, Sandboxes: sandboxes{s.sandboxes, s.dnsSockets},
+		Events: &s.events, Check: s.check,
+		Diagnose: func() []diagnosis.Finding { return diagnose.Run(host, ports.Missing()) }})
 	return s
+}
+
+// activeNetworks returns the networks that belong on the host.
+func (s *Service) activeNetworks() (all []network.Network) {
+	for _, n := range s.store.Networks() {
+		if !n.Status.Deleting && !s.cleaned[n.ID] {
+			all = append(all, n.Network)
+		}
+	}
+	return all
 }
 
 // Run reconciles the host with the store and calls ready after natagent has acknowledged every
@@ -278,7 +304,7 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 
 	s.log.Info("sandboxes recovered", "restored", found.Restored, "missing", len(found.Missing),
 		"stale_pins", len(found.StalePins), "unrecorded", len(found.Left))
-	if err := s.reconciler.StorePredefined(s.settings); err != nil {
+	if err := s.predefined.Store(s.settings); err != nil {
 		return err
 	}
 
@@ -287,8 +313,7 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 		return err
 	}
 
-	s.reconciler.NoSweep = incomplete > 0
-	if err := errors.Join(s.guardPorts(), s.reconciler.Start(), s.networks.Resume(),
+	if err := errors.Join(s.guardPorts(), s.bringup.Start(incomplete == 0), s.networks.Resume(),
 		s.sandboxes.ResumeRenumbering()); err != nil {
 		return err
 	}
@@ -306,18 +331,18 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 	defer stop()
 
 	all.Go(func() { s.dnsSockets.Serve(ctx, listener) })
-	all.Go(func() { s.reconciler.Watch(ctx) })
-	healer := &heal.Healer{Host: s.host, Sandboxes: s.sandboxes, Bridges: s.reconciler,
+	all.Go(func() { s.bringup.Watch(ctx) })
+	healer := &heal.Healer{Host: s.host, Sandboxes: s.store, Endpoints: s.attach, Bridges: s.bringup,
 		Resolvers: s.dnsSockets, Log: s.log}
 	all.Go(func() { healer.Run(ctx) })
 	all.Go(func() { s.networks.RunDeletions(ctx) })
 	all.Go(func() { s.networks.WatchOverlaps(ctx) })
-	all.Go(func() { s.sandboxes.RunLeaseRenewal(ctx, s.log) })
-	if err := s.reconciler.WaitForNatagent(ctx, all.Go); err != nil {
+	all.Go(func() { s.leases.Run(ctx) })
+	if err := s.bringup.WaitForNatagent(ctx, all.Go); err != nil {
 		return nil // fails only if ctx ends
 	}
 
-	all.Go(func() { s.sandboxes.RepairAll(ctx) })
+	all.Go(func() { s.attach.RepairAll(ctx) })
 	ready()
 	<-ctx.Done()
 	return nil

@@ -168,7 +168,7 @@ func dial(t *testing.T, s *fakeSandboxes) *grpc.ClientConn {
 		resp, err := next(ctx, req)
 		return resp, faultrpc.ToStatus(err)
 	}))
-	api.New(fakeNetworks{}, s, nil, nil).Register(server)
+	api.New(api.Config{Networks: fakeNetworks{}, Sandboxes: s}).Register(server)
 	go func() { _ = server.Serve(l) }()
 	t.Cleanup(server.Stop)
 	conn, err := grpc.NewClient("passthrough:memory", grpc.WithTransportCredentials(insecure.NewCredentials()),

@@ -49,25 +49,26 @@ type Sandboxes interface {
 	CompleteRenumbering(ctx context.Context, owner string) (removed []netip.Addr, err error)
 }
 
-// Server serves netagent's network and sandbox services.
-type Server struct {
-	networks  Networks
-	sandboxes Sandboxes
-	events    *events.Broker
-	diagnose  func() []diagnosis.Finding
-
+// Config holds what a server calls.
+type Config struct {
+	Networks  Networks
+	Sandboxes Sandboxes
+	Events    *events.Broker
+	// Diagnose probes which networks the host supports.
+	Diagnose func() []diagnosis.Finding
 	// Check compares the store with the kernel. With repair it reconciles first. Nil: no findings.
 	Check func(ctx context.Context, repair bool) []diagnosis.Finding
 }
 
+// Server serves netagent's network and sandbox services.
+type Server struct{ cfg Config }
+
 // New creates a server.
-func New(n Networks, s Sandboxes, events *events.Broker, diagnose func() []diagnosis.Finding) *Server {
-	return &Server{networks: n, sandboxes: s, events: events, diagnose: diagnose}
-}
+func New(cfg Config) *Server { return &Server{cfg} }
 
 // Register adds the services to a gRPC server.
 func (s *Server) Register(r grpc.ServiceRegistrar) {
-	networkv1.RegisterNetworkServiceServer(r,
-		&networkHandler{networks: s.networks, events: s.events, diagnose: s.diagnose, check: s.Check})
-	networkv1.RegisterSandboxServiceServer(r, &sandboxHandler{sandboxes: s.sandboxes})
+	networkv1.RegisterNetworkServiceServer(r, &networkHandler{networks: s.cfg.Networks, events: s.cfg.Events,
+		diagnose: s.cfg.Diagnose, check: s.cfg.Check})
+	networkv1.RegisterSandboxServiceServer(r, &sandboxHandler{sandboxes: s.cfg.Sandboxes})
 }

@@ -1,6 +1,6 @@
 // Package bridgenf detects programs that rely on net.bridge.bridge-nf-call-iptables. The kernel's
 // value does not show them: it is 1 whenever the module br_netfilter is loaded. It only reads
-// configuration files. Package reconcile calls it.
+// configuration files. Package hostnet calls it.
 package bridgenf
 
 import (

@@ -1,5 +1,6 @@
-// Package driver holds what the network drivers share: container interfaces, faults and
-// announcements. The drivers are in the packages below it, which call it.
+// Package driver holds the contract of the network drivers and what they share: container
+// interfaces, faults and announcements. The drivers are in the packages below it. Packages attach,
+// bringup, leases and sandbox call them through the contract only.
 package driver
 
 import (

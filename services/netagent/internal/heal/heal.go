@@ -1,6 +1,6 @@
 // Package heal repairs the interfaces of running containers after external changes. It covers
 // links, addresses, routes and the rules of a container's resolver, and acts soon after the kernel
-// reports the change. Package reconcile repairs bridges, on the same events.
+// reports the change. Package bringup repairs bridges, on the same events.
 //
 // One socket receives the events of all namespaces. An event only means that something may have
 // been lost. The sandbox is then compared with the store, so neither a lost event nor a container's
@@ -27,7 +27,11 @@ const (
 
 // Sandboxes holds the containers' sandboxes.
 type Sandboxes interface {
-	List() []network.Sandbox
+	Sandboxes() []network.Sandbox
+}
+
+// Endpoints repairs the endpoints of sandboxes.
+type Endpoints interface {
 	// Heal repairs the interfaces of a sandbox and returns what was wrong.
 	Heal(owner string) (changes []string, err error)
 }
@@ -49,6 +53,7 @@ type Resolvers interface {
 type Healer struct {
 	Host      *kernel.Host
 	Sandboxes Sandboxes
+	Endpoints Endpoints
 	Bridges   Bridges
 	Resolvers Resolvers
 	Log       *slog.Logger
@@ -139,7 +144,7 @@ func (h *Healer) damaged(d kernel.Damage) {
 // repair repairs the sandboxes that the reports concern.
 func (h *Healer) repair(reports []report) {
 	programs, rules := map[string]string{}, map[string]bool{}
-	sandboxes := h.Sandboxes.List()
+	sandboxes := h.Sandboxes.Sandboxes()
 	for _, r := range reports {
 		for _, owner := range h.ownersOf(r.Damage, sandboxes) {
 			if programs[owner] == "" {
@@ -155,7 +160,7 @@ func (h *Healer) repair(reports []report) {
 }
 
 func (h *Healer) heal(owner, program string, rules bool) {
-	changes, err := h.Sandboxes.Heal(owner)
+	changes, err := h.Endpoints.Heal(owner)
 	if rules {
 		healed, rerr := h.Resolvers.Heal(owner)
 		if rerr != nil && err == nil {

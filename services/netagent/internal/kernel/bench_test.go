@@ -13,12 +13,18 @@ import (
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
+	"github.com/fairlead/fairlead/agent/notify"
 	"github.com/fairlead/fairlead/agent/test/testns"
 	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/netagent/internal/address"
+	"github.com/fairlead/fairlead/services/netagent/internal/attach"
+	"github.com/fairlead/fairlead/services/netagent/internal/driver"
 	"github.com/fairlead/fairlead/services/netagent/internal/driver/bridge"
 	"github.com/fairlead/fairlead/services/netagent/internal/ipam"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
+	"github.com/fairlead/fairlead/services/netagent/internal/leases"
+	"github.com/fairlead/fairlead/services/netagent/internal/lock"
+	"github.com/fairlead/fairlead/services/netagent/internal/namespace"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 	"github.com/fairlead/fairlead/services/netagent/internal/portguard"
 	"github.com/fairlead/fairlead/services/netagent/internal/sandbox"
@@ -84,7 +90,7 @@ func rotate[T any](b *testing.B, all []T, release func(T) error) []T {
 
 type open struct{}
 
-func (open) EnsureApplied(context.Context, store.Network) error { return nil }
+func (open) Require(context.Context, store.Network) error { return nil }
 
 // manager returns a sandbox manager with the default bridge in a namespace.
 func manager(b *testing.B, ns *testns.NS) *sandbox.Manager {
@@ -108,16 +114,20 @@ func manager(b *testing.B, ns *testns.NS) *sandbox.Manager {
 	if os.Getenv("UNGUARDED") != "" { // for comparison
 		ports = nil
 	}
-	driver := bridge.New(host, ports)
-	if _, _, err := driver.Ensure(n, true); err != nil {
+	bridges := bridge.New(host, ports)
+	if _, _, err := bridges.Ensure(n, true); err != nil {
 		b.Fatal(err)
 	}
 	if err := db.PutNetworks(store.Network{Network: n}); err != nil {
 		b.Fatal(err)
 	}
-	m := sandbox.New(sandbox.Config{Store: db, Drivers: map[string]sandbox.Driver{network.DriverBridge: driver},
-		NatClient: open{}, Addresses: address.New(db, ipam.NewAllocator(time.Now), nil),
-		Dir: filepath.Join(b.TempDir(), "netns")})
+
+	drivers, locks := driver.Set{network.DriverBridge: bridges}, lock.New()
+	syncer := attach.New(attach.Config{Store: db, Drivers: drivers, Locks: locks, Namespaces: namespace.Host{}})
+	m := sandbox.New(sandbox.Config{Store: db, Drivers: drivers, Bringup: open{}, Attach: syncer, Locks: locks,
+		Addresses: address.New(db, ipam.NewAllocator(time.Now), nil), Namespaces: namespace.Host{},
+		Leases:  leases.New(leases.Config{Store: db, Attach: syncer, Locks: locks, Namespaces: namespace.Host{}}),
+		Changed: &notify.Notifier{}, Dir: filepath.Join(b.TempDir(), "netns")})
 	if _, err := m.Recover(); err != nil {
 		b.Fatal(err)
 	}

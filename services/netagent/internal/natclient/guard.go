@@ -1,6 +1,6 @@
 // Package natclient sends bridge networks to natagent before containers connect to them.
 // Each call contains the complete desired state. The acknowledgement is stored. No lock is held
-// during a call. Packages networks, sandbox and reconcile use it.
+// during a call. Package bringup calls it.
 package natclient
 
 import (
@@ -26,17 +26,14 @@ const (
 
 // Client sends networks to natagent. It is safe for concurrent use.
 type Client struct {
-	client    natv1.FirewallServiceClient
-	store     *store.Store
-	onApplied func(networkID string) error
-	log       *slog.Logger
+	client natv1.FirewallServiceClient
+	store  *store.Store
+	log    *slog.Logger
 }
 
-// New creates a client. onApplied is called after each stored acknowledgement, before Apply
-// returns.
-func New(client natv1.FirewallServiceClient, s *store.Store, onApplied func(networkID string) error,
-	log *slog.Logger) *Client {
-	return &Client{client: client, store: s, onApplied: onApplied, log: log}
+// New creates a client.
+func New(client natv1.FirewallServiceClient, s *store.Store, log *slog.Logger) *Client {
+	return &Client{client: client, store: s, log: log}
 }
 
 // NeedsFirewall reports whether a network needs firewall rules.
@@ -45,6 +42,12 @@ func NeedsFirewall(n network.Network) bool { return n.NeedsFirewall() }
 // IsApplied reports whether natagent has acknowledged the network in its current state.
 func IsApplied(n store.Network) bool {
 	return !NeedsFirewall(n.Network) || n.Status.AppliedFingerprint == fingerprint(n.Network)
+}
+
+// IsActive reports whether a network belongs on the host. It does not while it is being deleted or,
+// unless predefined, before natagent has acknowledged it.
+func IsActive(n store.Network) bool {
+	return !n.Status.Deleting && (n.IsPredefined() || IsApplied(n))
 }
 
 // fingerprint returns the firewall content of a network in a comparable form.
@@ -98,14 +101,6 @@ func wanted(n network.Network) *natv1.FirewallNetwork {
 	return g
 }
 
-// EnsureApplied calls Apply unless natagent has acknowledged the current state already.
-func (g *Client) EnsureApplied(ctx context.Context, n store.Network) error {
-	if IsApplied(n) {
-		return nil
-	}
-	return g.Apply(ctx, n.Network)
-}
-
 // Apply sends the network to natagent and stores the acknowledgement.
 func (g *Client) Apply(ctx context.Context, n network.Network) error {
 	call, cancel := context.WithTimeout(ctx, callTimeout)
@@ -120,22 +115,14 @@ func (g *Client) Apply(ctx context.Context, n network.Network) error {
 			fault.WithHint("check that natagent is running, then try again"))
 	}
 
-	if err := g.store.SetApplied(n.ID, fingerprint(n)); err != nil {
-		return err
-	}
-
-	return g.onApplied(n.ID)
+	return g.store.SetApplied(n.ID, fingerprint(n))
 }
 
-// Reapply sends a network to a natagent that may have lost it. It calls Apply if the current state
-// is not acknowledged.
-func (g *Client) Reapply(ctx context.Context, n store.Network) error {
-	if !IsApplied(n) {
-		return g.Apply(ctx, n.Network)
-	}
+// Reapply sends an acknowledged network to a natagent that may have lost it.
+func (g *Client) Reapply(ctx context.Context, n network.Network) error {
 	call, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	_, err := g.client.PutNetwork(call, &natv1.PutNetworkRequest{Network: wanted(n.Network)})
+	_, err := g.client.PutNetwork(call, &natv1.PutNetworkRequest{Network: wanted(n)})
 	return err
 }
 
@@ -175,12 +162,12 @@ func (g *Client) replace(ctx context.Context, n network.Network) (replaced bool,
 	return replaced, err
 }
 
-// ApplyWithRetry calls Apply until natagent acknowledges the network or ctx is canceled. It logs
-// the first failure.
-func (g *Client) ApplyWithRetry(ctx context.Context, n network.Network) error {
+// Retry calls apply until it succeeds or ctx is canceled. Between the attempts it deletes the rules
+// of networks that are not stored but have the same bridge. It logs the first failure.
+func (g *Client) Retry(ctx context.Context, n network.Network, apply func() error) error {
 	logged := false
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
-		err := g.Apply(ctx, n)
+		err := apply()
 		if err == nil || ctx.Err() != nil {
 			return ctx.Err()
 		}

@@ -19,7 +19,7 @@ import (
 )
 
 // fixture returns a client with a store that holds the default bridge.
-func fixture(t *testing.T) (*natclient.Client, *natagenttest.Firewall, *store.Store, *int) {
+func fixture(t *testing.T) (*natclient.Client, *natagenttest.Firewall, *store.Store) {
 	t.Helper()
 
 	db, err := store.Open(t.TempDir())
@@ -34,12 +34,8 @@ func fixture(t *testing.T) (*natclient.Client, *natagenttest.Firewall, *store.St
 		t.Fatal(err)
 	}
 
-	applied := 0
 	nat := &natagenttest.Firewall{}
-	return natclient.New(nat, db, func(string) error {
-		applied++
-		return nil
-	}, slog.New(slog.DiscardHandler)), nat, db, &applied
+	return natclient.New(nat, db, slog.New(slog.DiscardHandler)), nat, db
 }
 
 func bridge(t *testing.T, db *store.Store) store.Network {
@@ -51,21 +47,9 @@ func bridge(t *testing.T, db *store.Store) store.Network {
 	return n
 }
 
-func TestEnsureAppliedCallsOnce(t *testing.T) {
-	g, nat, db, applied := fixture(t)
-	for range 3 {
-		if err := g.EnsureApplied(context.Background(), bridge(t, db)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if len(nat.Puts()) != 1 || *applied != 1 || !natclient.IsApplied(bridge(t, db)) {
-		t.Errorf("got %d calls, %d callbacks", len(nat.Puts()), *applied)
-	}
-}
-
 func TestChangedNetworkAppliedAgain(t *testing.T) {
-	g, nat, db, _ := fixture(t)
-	if err := g.EnsureApplied(context.Background(), bridge(t, db)); err != nil {
+	g, nat, db := fixture(t)
+	if err := g.Apply(context.Background(), bridge(t, db).Network); err != nil {
 		t.Fatal(err)
 	}
 
@@ -75,7 +59,7 @@ func TestChangedNetworkAppliedAgain(t *testing.T) {
 		t.Fatal("got another subnet acknowledged")
 	}
 
-	if err := g.EnsureApplied(context.Background(), n); err != nil {
+	if err := g.Apply(context.Background(), n.Network); err != nil {
 		t.Fatal(err)
 	}
 
@@ -85,39 +69,42 @@ func TestChangedNetworkAppliedAgain(t *testing.T) {
 }
 
 func TestUnavailableNatagentNamed(t *testing.T) {
-	g, nat, db, applied := fixture(t)
+	g, nat, db := fixture(t)
 	nat.SetDown(true)
-	err := g.EnsureApplied(context.Background(), bridge(t, db))
+	err := g.Apply(context.Background(), bridge(t, db).Network)
 	if !fault.Is(err, fault.Unavailable) || !errors.Is(err, natagenttest.ErrDown) ||
 		!strings.Contains(err.Error(), "natagent") {
 		t.Errorf("got %v", err)
 	}
-	if *applied != 0 || natclient.IsApplied(bridge(t, db)) {
+	if natclient.IsApplied(bridge(t, db)) {
 		t.Error("got the network acknowledged")
 	}
 }
 
 func TestNetworkWithoutBridgeNeedsNoFirewall(t *testing.T) {
-	g, nat, _, _ := fixture(t)
-	nat.SetDown(true)
-	if err := g.EnsureApplied(context.Background(),
-		store.Network{Network: network.Network{Driver: network.DriverHost}}); err != nil {
-		t.Error(err)
+	n := store.Network{Network: network.Network{Driver: network.DriverHost}}
+	if natclient.NeedsFirewall(n.Network) || !natclient.IsApplied(n) {
+		t.Error("got a network without a bridge that needs rules")
 	}
 }
 
+// applyWithRetry applies a network as at the start of the agent.
+func applyWithRetry(ctx context.Context, g *natclient.Client, n network.Network) error {
+	return g.Retry(ctx, n, func() error { return g.Apply(ctx, n) })
+}
+
 func TestApplyWithRetryStops(t *testing.T) {
-	g, nat, db, _ := fixture(t)
+	g, nat, db := fixture(t)
 	nat.SetDown(true)
 	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 	defer cancel()
 
-	if err := g.ApplyWithRetry(ctx, bridge(t, db).Network); !errors.Is(err, context.DeadlineExceeded) {
+	if err := applyWithRetry(ctx, g, bridge(t, db).Network); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("context expired: got %v", err)
 	}
 
 	done := make(chan error, 1)
-	go func() { done <- g.ApplyWithRetry(context.Background(), bridge(t, db).Network) }()
+	go func() { done <- applyWithRetry(context.Background(), g, bridge(t, db).Network) }()
 	nat.SetDown(false)
 
 	select {
@@ -131,14 +118,14 @@ func TestApplyWithRetryStops(t *testing.T) {
 }
 
 func TestRulesOfLostNetworkReplaced(t *testing.T) {
-	g, nat, db, _ := fixture(t)
+	g, nat, db := fixture(t)
 	n, other := bridge(t, db), &natv1.FirewallNetwork{Id: id.New(), Bridge: "br-other"}
 	nat.Lost = []*natv1.FirewallNetwork{{Id: id.New(), Bridge: n.Bridge().Device}, other}
 	lost := nat.Lost[0].GetId()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 
-	if err := g.ApplyWithRetry(ctx, n.Network); err != nil {
+	if err := applyWithRetry(ctx, g, n.Network); err != nil {
 		t.Fatal(err)
 	}
 

@@ -259,3 +259,44 @@ func (s Sandbox) DisplayName() string {
 	}
 	return id.Short(s.Owner)
 }
+
+// Subject returns the name of the sandbox in faults.
+func (s Sandbox) Subject() string { return SandboxSubject(s.Owner) }
+
+// SandboxSubject returns the name of an owner's sandbox in faults.
+func SandboxSubject(owner string) string { return "sandbox of " + id.Short(owner) }
+
+// EndpointOn returns the endpoint on a network. ok is false if there is none.
+func (s Sandbox) EndpointOn(networkID string) (e Endpoint, ok bool) {
+	i := slices.IndexFunc(s.Endpoints, func(e Endpoint) bool { return e.NetworkID == networkID })
+	if i < 0 {
+		return Endpoint{}, false
+	}
+	return s.Endpoints[i], true
+}
+
+// NetworkIDs returns the IDs of the endpoints' networks.
+func (s Sandbox) NetworkIDs() []string {
+	var out []string
+	for _, e := range s.Endpoints {
+		out = append(out, e.NetworkID)
+	}
+	return out
+}
+
+// ReplaceEndpoint returns a copy of the endpoints in which the one with the ID of now is replaced.
+func ReplaceEndpoint(all []Endpoint, now Endpoint) []Endpoint {
+	out := slices.Clone(all)
+	for i := range out {
+		if out[i].ID == now.ID {
+			out[i] = now
+		}
+	}
+	return out
+}
+
+// WithoutRoutes returns the endpoint without gateways and routes.
+func (e Endpoint) WithoutRoutes() Endpoint {
+	e.Gateway4, e.Gateway6, e.Routes = netip.Addr{}, netip.Addr{}, nil
+	return e
+}

@@ -15,10 +15,9 @@ import (
 // does nothing if the subnet has changed or the network is being deleted. The error is the reason
 // why the subnet cannot grow.
 func (m *Manager) More(ctx context.Context, short network.PoolShortage) error {
-	m.choosing.Lock()
-	defer m.choosing.Unlock()
+	defer m.locks.Edit()()
 
-	have, ok := m.Store.Network(short.NetworkID)
+	have, ok := m.store.Network(short.NetworkID)
 	if !ok || have.Status.Deleting {
 		return nil // the caller looks up the network again and reports it
 	}
@@ -69,13 +68,13 @@ func (m *Manager) checkGrowth(n store.Network, subnet, larger netip.Prefix) erro
 		}
 	}
 
-	for _, p := range m.nameservers() {
+	for _, p := range hostPrefixes(m.nameservers()) {
 		if blocks(p) {
 			return refuse("a name server", p)
 		}
 	}
 
-	routes, err := m.Host.Routes()
+	routes, err := m.host.Routes()
 	if err != nil {
 		return fault.Wrap(err, fault.Internal, "host routes", "cannot be read")
 	}

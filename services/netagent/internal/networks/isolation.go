@@ -10,7 +10,7 @@ func (m *Manager) checkIsolation(n *network.Network) error {
 	if n.InterContainer() {
 		return nil
 	}
-	return IsolationFault(n.Subject(), "options", m.Isolates())
+	return IsolationFault(n.Subject(), "options", m.isolates())
 }
 
 // IsolationFault returns the fault of a request for isolated ports. cause is the reason why they

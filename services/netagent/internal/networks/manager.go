@@ -12,14 +12,15 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"sync"
 	"time"
 
 	"github.com/fairlead/fairlead/agent/events"
+	"github.com/fairlead/fairlead/agent/notify"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/netagent/internal/ipam"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
+	"github.com/fairlead/fairlead/services/netagent/internal/lock"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 	"github.com/fairlead/fairlead/services/netagent/internal/store"
 )
@@ -34,20 +35,26 @@ type Host interface {
 	WatchRoutes(ctx context.Context, changed func()) error
 }
 
-// NatClient sends networks to natagent. Apply returns after natagent has acknowledged the network and
-// the network is applied to the host.
-type NatClient interface {
-	Apply(context.Context, network.Network) error
-	Delete(context.Context, network.Network) error
-}
-
-// HostDriver applies networks to the host and deletes them.
-type HostDriver interface {
-	// ApplyNetwork applies a network that needs no firewall rules.
-	ApplyNetwork(networkID string) error
-	Delete(network.Network) error
+// Bringup applies networks to natagent and the host, and removes them.
+type Bringup interface {
+	// Sync returns after natagent has acknowledged the network and it is applied to the host.
+	Sync(context.Context, network.Network) error
+	// Remove removes the network from the host, and its firewall rules last.
+	Remove(context.Context, network.Network) error
 	// RemoveAddresses removes addresses from a network's bridge.
 	RemoveAddresses(n network.Network, addresses []netip.Prefix) error
+}
+
+// Endpoints updates the endpoints of networks.
+type Endpoints interface {
+	// UpdateEndpoints applies a change of a network to its endpoints, except for new addresses.
+	UpdateEndpoints(network.Network) error
+}
+
+// Leases holds the DHCP leases of stopped containers.
+type Leases interface {
+	// ReleaseNetwork releases the held leases of a network.
+	ReleaseNetwork(networkID string) error
 }
 
 // Parents checks parent interfaces of macvlan and ipvlan networks.
@@ -59,19 +66,21 @@ type Parents interface {
 // Config holds the dependencies and settings of a Manager.
 type Config struct {
 	Store     *store.Store
+	Locks     *lock.Set
 	Allocator *ipam.Allocator
 	Addresses Addresses
+	Endpoints Endpoints
+	Leases    Leases
 	Host      Host
-	Guard     NatClient
-	Ground    HostDriver
+	Bringup   Bringup
+	// Changed is notified of changes that may require a renumbering of sandboxes.
+	Changed *notify.Notifier
 	// Isolates returns the reason why bridge ports cannot be isolated; nil if they can.
 	Isolates func() error
 	// Parents checks the parent interfaces.
 	Parents Parents
-	// Sandboxes are updated when their networks change.
-	Sandboxes Sandboxes
-	// Space holds the address pools. Nil: Docker's ranges and the host's unique local prefix.
-	Space network.AddressPools
+	// AddressPools are the source of subnets. Nil: Docker's ranges and the host's unique local prefix.
+	AddressPools network.AddressPools
 	// Options holds the default network options by driver.
 	Options map[string]map[string]string
 	// Nameservers returns the host's name servers. Allocated subnets must not contain them.
@@ -83,12 +92,31 @@ type Config struct {
 
 // Manager creates, updates and deletes networks. It is safe for concurrent use.
 type Manager struct {
-	Config
-	choosing sync.Mutex // serializes allocation of names and subnets
+	store       *store.Store
+	locks       *lock.Set
+	allocator   *ipam.Allocator
+	addresses   Addresses
+	endpoints   Endpoints
+	leases      Leases
+	host        Host
+	bringup     Bringup
+	changed     *notify.Notifier
+	isolates    func() error
+	parents     Parents
+	pools       network.AddressPools         // the edit lock must be held, as for options
+	options     map[string]map[string]string // by driver
+	nameservers func() []netip.Addr
+	events      *events.Broker
+	log         *slog.Logger
 }
 
 // New creates a manager.
-func New(cfg Config) *Manager { return &Manager{Config: cfg} }
+func New(cfg Config) *Manager {
+	return &Manager{store: cfg.Store, locks: cfg.Locks, allocator: cfg.Allocator, addresses: cfg.Addresses,
+		endpoints: cfg.Endpoints, leases: cfg.Leases, host: cfg.Host, bringup: cfg.Bringup, changed: cfg.Changed,
+		isolates: cfg.Isolates, parents: cfg.Parents, pools: cfg.AddressPools, options: cfg.Options,
+		nameservers: cfg.Nameservers, events: cfg.Events, log: cfg.Log}
+}
 
 // Create creates a network. It is idempotent for the same id and request. It removes everything it
 // created on failure.
@@ -98,7 +126,7 @@ func (m *Manager) Create(ctx context.Context, want network.Draft) (network.Netwo
 		return network.Network{}, fault.Wrap(err, fault.Internal, "network "+want.Name, "cannot be encoded")
 	}
 
-	if have, ok := m.Store.Network(want.ID); ok && want.ID != "" && have.Request == string(asked) &&
+	if have, ok := m.store.Network(want.ID); ok && want.ID != "" && have.Request == string(asked) &&
 		!have.Status.Deleting {
 		return have.Network, m.activate(ctx, have.Network)
 	}
@@ -128,17 +156,16 @@ func (m *Manager) Create(ctx context.Context, want network.Draft) (network.Netwo
 
 // withOptions returns the request with the driver's default options.
 func (m *Manager) withOptions(want network.Draft) network.Draft {
-	m.choosing.Lock()
-	defer m.choosing.Unlock()
+	defer m.locks.Edit()()
 	if want.ConfigOnly {
 		return want
 	}
-	return want.WithOptions(m.Options)
+	return want.WithOptions(m.options)
 }
 
 // configured returns the request with the configuration of its configuration network.
 func (m *Manager) configured(want network.Draft) (network.Draft, error) {
-	from, ok := m.Store.NetworkNamed(want.ConfigFrom)
+	from, ok := m.store.NetworkNamed(want.ConfigFrom)
 	if !ok || !from.IsConfigOnly() {
 		return want, fault.New(fault.NotFound, "network "+want.Name,
 			`configuration network "`+want.ConfigFrom+`" does not exist`,
@@ -157,10 +184,7 @@ func (m *Manager) activate(ctx context.Context, n network.Network) error {
 	if n.IsConfigOnly() {
 		return nil
 	}
-	if n.NeedsFirewall() {
-		return m.Guard.Apply(ctx, n)
-	}
-	return m.Ground.ApplyNetwork(n.ID)
+	return m.bringup.Sync(ctx, n)
 }
 
 // add builds a network, allocates its missing subnets and stores it.
@@ -171,32 +195,31 @@ func (m *Manager) add(want network.Draft, asked string) (network.Network, error)
 	}
 
 	n.CreatedAt = time.Now().UTC()
-	m.choosing.Lock()
-	defer m.choosing.Unlock()
+	defer m.locks.Edit()()
 
-	if _, ok := m.Store.NetworkNamed(n.Name); ok {
+	if _, ok := m.store.NetworkNamed(n.Name); ok {
 		return n, fault.New(fault.Exists, n.Subject(), "network with name "+n.Name+" already exists",
 			fault.WithField("name"))
 	}
 
 	if n.IsConfigOnly() {
-		return n, m.Store.AddNetwork(store.Network{Network: n, Request: asked})
+		return n, m.store.AddNetwork(store.Network{Network: n, Request: asked})
 	}
 
 	if err := m.check(&n); err != nil {
 		return n, err
 	}
 
-	if n.Spec.Pools, err = m.pools(n, want); err != nil {
+	if n.Spec.Pools, err = m.choosePools(n, want); err != nil {
 		return n, err
 	}
 
-	return n, m.Store.AddNetwork(store.Network{Network: n, Request: asked})
+	return n, m.store.AddNetwork(store.Network{Network: n, Request: asked})
 }
 
 // undo removes a network that could not be applied.
 func (m *Manager) undo(n network.Network) error {
-	if _, err := m.Store.MarkDeleting(n.ID, true); err != nil {
+	if _, err := m.store.MarkDeleting(n.ID, true); err != nil {
 		return err
 	}
 	n.Name = ""
@@ -210,7 +233,7 @@ func (m *Manager) check(n *network.Network) error {
 		return m.checkBridge(n)
 	}
 
-	for _, o := range m.Store.Networks() {
+	for _, o := range m.store.Networks() {
 		if o.HasParent() && o.Parent().Link == n.Parent().Link {
 			if err := network.CheckSharedParent(*n, o.Network); err != nil {
 				return err
@@ -218,12 +241,12 @@ func (m *Manager) check(n *network.Network) error {
 		}
 	}
 
-	return m.Parents.Check(*n)
+	return m.parents.Check(*n)
 }
 
 // checkBridge rejects a link name that is in use, and records whether the bridge exists.
 func (m *Manager) checkBridge(n *network.Network) error {
-	for _, o := range m.Store.Networks() {
+	for _, o := range m.store.Networks() {
 		if o.Bridge().Device == n.Bridge().Device {
 			return fault.New(fault.Exists, n.Subject(),
 				fmt.Sprintf("cannot create network %s (%s): conflicts with network %s (%s): "+
@@ -232,7 +255,7 @@ func (m *Manager) checkBridge(n *network.Network) error {
 		}
 	}
 
-	link, ok, err := m.Host.Link(n.Bridge().Device)
+	link, ok, err := m.host.Link(n.Bridge().Device)
 	if err != nil {
 		return fault.Wrap(err, fault.Internal, n.Subject(), "cannot read its bridge")
 	}
@@ -249,7 +272,7 @@ func (m *Manager) checkBridge(n *network.Network) error {
 
 // Delete deletes a network without sandboxes.
 func (m *Manager) Delete(ctx context.Context, ref string) (networkID string, err error) {
-	n, err := m.Store.FindAnyNetwork(ref)
+	n, err := m.store.FindAnyNetwork(ref)
 	if err != nil {
 		return "", err
 	}
@@ -258,14 +281,14 @@ func (m *Manager) Delete(ctx context.Context, ref string) (networkID string, err
 		return "", fault.New(fault.Denied, n.Subject(), n.Name+" is a pre-defined network and cannot be removed")
 	}
 
-	for _, o := range m.Store.Networks() {
+	for _, o := range m.store.Networks() {
 		if n.IsConfigOnly() && o.Spec.ConfigFrom == n.Name && !o.Status.Deleting {
 			return "", fault.New(fault.Busy, n.Subject(), `configuration network "`+n.Name+`" is in use`,
 				fault.WithHint("delete network %s first", o.Name))
 		}
 	}
 
-	on, err := m.Store.MarkDeleting(n.ID, false)
+	on, err := m.store.MarkDeleting(n.ID, false)
 	if err != nil {
 		return "", err
 	}
@@ -280,18 +303,12 @@ func (m *Manager) Delete(ctx context.Context, ref string) (networkID string, err
 // tearDown deletes a network that is marked as deleting. It releases DHCP leases while the LAN is
 // reachable and deletes the firewall rules last.
 func (m *Manager) tearDown(ctx context.Context, n network.Network) error {
-	if err := errors.Join(m.Sandboxes.ReleaseNetworkLeases(n.ID), m.Ground.Delete(n)); err != nil {
+	if err := errors.Join(m.leases.ReleaseNetwork(n.ID), m.bringup.Remove(ctx, n)); err != nil {
 		return err
 	}
 
-	if n.NeedsFirewall() {
-		if err := m.Guard.Delete(ctx, n); err != nil {
-			return err
-		}
-	}
-
-	m.Allocator.RemoveNetwork(n.ID)
-	was, err := m.Store.DeleteNetwork(n.ID)
+	m.allocator.RemoveNetwork(n.ID)
+	was, err := m.store.DeleteNetwork(n.ID)
 	if err != nil {
 		return err
 	}
@@ -313,7 +330,7 @@ func (m *Manager) RunDeletions(ctx context.Context) {
 	defer tick.Stop()
 
 	for {
-		for _, n := range m.Store.Networks() {
+		for _, n := range m.store.Networks() {
 			if n.Status.Deleting {
 				_ = m.tearDown(ctx, n.Network) // retried with the next tick
 			}
@@ -349,7 +366,7 @@ func inUse(n network.Network, on []network.Sandbox) error {
 // List returns all networks, sorted by name.
 func (m *Manager) List() []network.Network {
 	var out []network.Network
-	for _, n := range m.Store.Networks() {
+	for _, n := range m.store.Networks() {
 		if !n.Status.Deleting {
 			out = append(out, n.Network)
 		}
@@ -359,7 +376,7 @@ func (m *Manager) List() []network.Network {
 
 // Find returns the network with a name, an id or a unique prefix of an id.
 func (m *Manager) Find(ref string) (network.Network, error) {
-	n, err := m.Store.FindNetwork(ref)
+	n, err := m.store.FindNetwork(ref)
 	return n.Network, err
 }
 
@@ -367,7 +384,7 @@ func (m *Manager) Find(ref string) (network.Network, error) {
 func (m *Manager) PoolUsage(n network.Network) []ipam.Usage {
 	var out []ipam.Usage
 	for _, p := range n.Spec.Pools {
-		out = append(out, m.Allocator.Count(n.ID, n.Addresses(p)))
+		out = append(out, m.allocator.Count(n.ID, n.Addresses(p)))
 	}
 	return out
 }

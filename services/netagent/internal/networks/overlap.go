@@ -43,7 +43,7 @@ func (m *Manager) reportOverlaps(known map[string]bool) map[string]bool {
 	for _, n := range m.List() {
 		for _, w := range warnings(n) {
 			if now[w] = true; !known[w] {
-				m.Log.Warn("network overlaps a host route", "network", n.Name, "warning", w)
+				m.log.Warn("network overlaps a host route", "network", n.Name, "warning", w)
 				m.emit(n, "overlap", "warning", w)
 			}
 		}
@@ -55,14 +55,14 @@ func (m *Manager) reportOverlaps(known map[string]bool) map[string]bool {
 // watchRoutes notifies changed after each change of the host's routes.
 func (m *Manager) watchRoutes(ctx context.Context, changed chan<- struct{}) {
 	for ctx.Err() == nil {
-		err := m.Host.WatchRoutes(ctx, func() {
+		err := m.host.WatchRoutes(ctx, func() {
 			select {
 			case changed <- struct{}{}:
 			default:
 			}
 		})
 		if err != nil {
-			m.Log.Warn("route watch failed, retrying", "error", err)
+			m.log.Warn("route watch failed, retrying", "error", err)
 			select {
 			case <-ctx.Done():
 			case <-time.After(retryDelay):
@@ -77,5 +77,5 @@ func (m *Manager) emit(n network.Network, action string, more ...string) {
 	for i := 0; i+1 < len(more); i += 2 {
 		attributes[more[i]] = more[i+1]
 	}
-	m.Events.Emit(events.Network, action, n.ID, attributes)
+	m.events.Emit(events.Network, action, n.ID, attributes)
 }

@@ -25,6 +25,6 @@ func (m *Manager) Prune(ctx context.Context, s network.Filter) (deleted []string
 	}
 
 	// as in Docker, where it counts bytes
-	m.Events.Emit(events.Network, "prune", "", map[string]string{"reclaimed": "0"})
+	m.events.Emit(events.Network, "prune", "", map[string]string{"reclaimed": "0"})
 	return deleted, err
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-// pools returns the network's pools, with an allocated subnet for each that was not given.
-func (m *Manager) pools(n network.Network, want network.Draft) ([]network.Pool, error) {
+// choosePools returns the network's pools, with an allocated subnet for each that was not given.
+func (m *Manager) choosePools(n network.Network, want network.Draft) ([]network.Pool, error) {
 	own, err := m.ownSubnets(), error(nil)
 	var foreign []netip.Prefix
 	var out []network.Pool
@@ -65,25 +65,24 @@ func (m *Manager) choose(n network.Network, w network.PoolSpec, taken []netip.Pr
 // space returns the address pools. The host's unique local IPv6 prefix is derived from the random
 // id of the network host, which never changes.
 func (m *Manager) space() network.AddressPools {
-	host, _ := m.Store.NetworkNamed(network.NameHost)
+	host, _ := m.store.NetworkNamed(network.NameHost)
 	usual := network.DefaultSpace(host.ID)
-	if m.Space == nil {
+	if m.pools == nil {
 		return usual
 	}
-	return m.Space.WithIPv6(usual)
+	return m.pools.WithIPv6(usual)
 }
 
 // SetAddressPools replaces the address pools and default options of new networks.
-func (m *Manager) SetAddressPools(space network.AddressPools, options map[string]map[string]string) {
-	m.choosing.Lock()
-	defer m.choosing.Unlock()
-	m.Space, m.Options = space, options
+func (m *Manager) SetAddressPools(pools network.AddressPools, options map[string]map[string]string) {
+	defer m.locks.Edit()()
+	m.pools, m.options = pools, options
 }
 
 // ownSubnets returns the subnets of all networks with the network names.
 func (m *Manager) ownSubnets() map[netip.Prefix]string {
 	out := map[netip.Prefix]string{}
-	for _, n := range m.Store.Networks() {
+	for _, n := range m.store.Networks() {
 		for _, p := range n.AllPools() {
 			out[p.Subnet] = n.Name
 		}
@@ -105,7 +104,7 @@ const shortestRoute = 8
 
 // hostSubnets returns the prefixes that the host uses otherwise: its routes and name servers.
 func (m *Manager) hostSubnets() ([]netip.Prefix, error) {
-	routes, err := m.Host.RoutedPrefixes()
+	routes, err := m.host.RoutedPrefixes()
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Internal, "host routes", "cannot be read")
 	}
@@ -117,11 +116,12 @@ func (m *Manager) hostSubnets() ([]netip.Prefix, error) {
 		}
 	}
 
-	return append(out, m.nameservers()...), nil
+	return append(out, hostPrefixes(m.nameservers())...), nil
 }
 
-func (m *Manager) nameservers() (out []netip.Prefix) {
-	for _, a := range m.Nameservers() {
+// hostPrefixes returns the prefixes of single addresses.
+func hostPrefixes(all []netip.Addr) (out []netip.Prefix) {
+	for _, a := range all {
 		out = append(out, netip.PrefixFrom(a, a.BitLen()))
 	}
 	return out
@@ -177,13 +177,13 @@ func (m *Manager) overlapped() func(network.Network) []string {
 // thousands of networks these are the majority.
 func (m *Manager) foreignRoutes() (out []kernel.Route, err error) {
 	own, known := map[kernel.Route]bool{}, map[netip.Prefix]bool{}
-	for _, n := range m.Store.Networks() {
+	for _, n := range m.store.Networks() {
 		for _, p := range n.HostAddresses() {
 			own[kernel.Route{To: p.Masked(), Link: n.Bridge().Device}], known[p.Masked()] = true, true
 		}
 	}
 
-	routes, err := m.Host.RoutesExcept(known)
+	routes, err := m.host.RoutesExcept(known)
 	for _, r := range routes {
 		if r.To.Bits() >= shortestRoute && !own[r] {
 			out = append(out, r)
@@ -208,7 +208,7 @@ func (m *Manager) formerAddressWarnings(n network.Network) []string {
 	}
 
 	names := map[string]bool{}
-	for _, sb := range m.Store.SandboxesOn(n.ID) {
+	for _, sb := range m.store.SandboxesOn(n.ID) {
 		for _, e := range sb.Endpoints {
 			if e.NetworkID == n.ID && slices.ContainsFunc(e.Addresses(), n.IsFormer) {
 				names[sb.DisplayName()] = true

@@ -19,25 +19,10 @@ type Addresses interface {
 	Move(store.Network) (rollback func() error, err error)
 }
 
-// Sandboxes updates the containers of changed networks.
-type Sandboxes interface {
-	// WithNetworkLocked calls change while no endpoint is attached to or detached from the network.
-	WithNetworkLocked(networkID string, change func() error) error
-	// UpdateEndpoints applies a change of a network to its endpoints, except for new addresses.
-	UpdateEndpoints(network.Network) error
-	// NotifyChanged triggers a check which sandboxes need renumbering.
-	NotifyChanged()
-	// ReleaseNetworkLeases releases the held leases of a network.
-	ReleaseNetworkLeases(networkID string) error
-	// NeedsRenumbering reports whether a sandbox needs other addresses.
-	NeedsRenumbering(network.Sandbox) bool
-}
-
 // Update changes a network that can be in use. It rolls back on failure.
 func (m *Manager) Update(ctx context.Context, ref string, edit network.Update) (network.Network, error) {
-	m.choosing.Lock()
-	defer m.choosing.Unlock()
-	have, err := m.Store.FindNetwork(ref)
+	defer m.locks.Edit()()
+	have, err := m.store.FindNetwork(ref)
 	if err != nil {
 		return network.Network{}, err
 	}
@@ -47,7 +32,7 @@ func (m *Manager) Update(ctx context.Context, ref string, edit network.Update) (
 	return m.edit(ctx, have, edit)
 }
 
-// edit applies a complete update. choosing must be held.
+// edit applies a complete update. the edit lock must be held.
 func (m *Manager) edit(ctx context.Context, have store.Network, edit network.Update) (network.Network, error) {
 	next, err := edit.Apply(have.Network)
 	if err != nil || reflect.DeepEqual(next, have.Network) {
@@ -69,7 +54,7 @@ func (m *Manager) edit(ctx context.Context, have store.Network, edit network.Upd
 	}
 
 	m.emit(next, "update")
-	m.Sandboxes.NotifyChanged()
+	m.changed.Notify()
 	return next, nil
 }
 
@@ -149,8 +134,8 @@ func (m *Manager) storeAndApply(ctx context.Context, have store.Network, n netwo
 	changed := have
 	changed.Network = n
 	var rollback func() error
-	err := m.Sandboxes.WithNetworkLocked(n.ID, func() (err error) {
-		rollback, err = m.Addresses.Move(changed)
+	err := m.whileStored(n.ID, func() (err error) {
+		rollback, err = m.addresses.Move(changed)
 		return err
 	})
 
@@ -163,12 +148,18 @@ func (m *Manager) storeAndApply(ctx context.Context, have store.Network, n netwo
 		return nil
 	}
 
-	err = errors.Join(err, m.Sandboxes.WithNetworkLocked(n.ID, rollback))
-	if back, ok := m.Store.Network(n.ID); ok {
+	err = errors.Join(err, m.whileStored(n.ID, rollback))
+	if back, ok := m.store.Network(n.ID); ok {
 		err = errors.Join(err, m.apply(context.WithoutCancel(ctx), back.Network))
 	}
 
 	return err
+}
+
+// whileStored calls store while no endpoint is attached to the network.
+func (m *Manager) whileStored(networkID string, store func() error) error {
+	defer m.locks.WriteGate(networkID)()
+	return store()
 }
 
 // apply applies a stored network to natagent, host and endpoints.
@@ -185,11 +176,11 @@ func (m *Manager) updateEndpoints(n network.Network) error {
 		n.Spec.MTU = 0 // a configured MTU applies to new endpoints only
 	}
 
-	if err := m.Sandboxes.UpdateEndpoints(n); err != nil {
+	if err := m.endpoints.UpdateEndpoints(n); err != nil {
 		return err
 	}
 
-	_, _, err := m.Store.ChangeNetwork(n.ID, func(stored store.Network, _ []network.Sandbox) store.Network {
+	_, _, err := m.store.ChangeNetwork(n.ID, func(stored store.Network, _ []network.Sandbox) store.Network {
 		stored.Status.Followed = max(stored.Status.Followed, n.Status.Generation)
 		return stored
 	})
@@ -200,7 +191,7 @@ func (m *Manager) updateEndpoints(n network.Network) error {
 // Resume updates the endpoints of networks whose update was interrupted by a crash.
 func (m *Manager) Resume() error {
 	var errs []error
-	for _, n := range m.Store.Networks() {
+	for _, n := range m.store.Networks() {
 		if n.Status.EndpointsOutdated() && !n.Status.Deleting {
 			errs = append(errs, m.updateEndpoints(n.Network))
 		}
@@ -212,7 +203,7 @@ func (m *Manager) Resume() error {
 // host.
 func (m *Manager) ReapplyPredefined(ctx context.Context) error {
 	var errs []error
-	for _, n := range m.Store.Networks() {
+	for _, n := range m.store.Networks() {
 		if n.Status.EndpointsOutdated() && n.IsPredefined() && !n.Status.Deleting {
 			errs = append(errs, m.activate(ctx, n.Network))
 		}
@@ -222,23 +213,22 @@ func (m *Manager) ReapplyPredefined(ctx context.Context) error {
 
 // RemoveFormerPools removes the former pools in which no container has an address.
 func (m *Manager) RemoveFormerPools(ctx context.Context) error {
-	m.choosing.Lock()
-	defer m.choosing.Unlock()
+	defer m.locks.Edit()()
 
 	var errs []error
 
-	for _, n := range m.Store.Networks() {
+	for _, n := range m.store.Networks() {
 		if len(n.Status.Former) == 0 || n.Status.Deleting {
 			continue
 		}
 		if n.Status.AdoptedBridge { // addresses of an adopted bridge are not reconciled
-			used := n.WithoutUnusedFormer(m.Store.SandboxesOn(n.ID)).HostAddresses()
-			if err := m.Ground.RemoveAddresses(n.Network, difference(n.HostAddresses(), used)); err != nil {
+			used := n.WithoutUnusedFormer(m.store.SandboxesOn(n.ID)).HostAddresses()
+			if err := m.bringup.RemoveAddresses(n.Network, difference(n.HostAddresses(), used)); err != nil {
 				errs = append(errs, err)
 				continue
 			}
 		}
-		next, changed, err := m.Store.ChangeNetwork(n.ID, func(n store.Network, on []network.Sandbox) store.Network {
+		next, changed, err := m.store.ChangeNetwork(n.ID, func(n store.Network, on []network.Sandbox) store.Network {
 			n.Network = n.WithoutUnusedFormer(on)
 			return n
 		})

@@ -20,7 +20,7 @@ const (
 // WaitConverged waits until all containers of a network are renumbered. It fails if none makes
 // progress for a while.
 func (m *Manager) WaitConverged(ctx context.Context, ref string) (network.Network, error) {
-	n, err := m.Store.FindNetwork(ref)
+	n, err := m.store.FindNetwork(ref)
 	if err != nil {
 		return n.Network, err
 	}
@@ -31,7 +31,7 @@ func (m *Manager) WaitConverged(ctx context.Context, ref string) (network.Networ
 		names := m.pendingContainers(n.ID)
 		if len(names) == 0 {
 			err := m.RemoveFormerPools(ctx)
-			n, _ := m.Store.Network(n.ID)
+			n, _ := m.store.Network(n.ID)
 			return n.Network, err
 		}
 		if !slices.Equal(names, last) {
@@ -53,8 +53,8 @@ func (m *Manager) WaitConverged(ctx context.Context, ref string) (network.Networ
 // pendingContainers returns the sorted names of the containers that still need renumbering.
 func (m *Manager) pendingContainers(networkID string) []string {
 	var names []string
-	for _, sb := range m.Store.SandboxesOn(networkID) {
-		if m.Sandboxes.NeedsRenumbering(sb) {
+	for _, sb := range m.store.SandboxesOn(networkID) {
+		if m.store.NeedsRenumbering(sb) {
 			names = append(names, sb.DisplayName())
 		}
 	}

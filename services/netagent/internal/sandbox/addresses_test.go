@@ -9,7 +9,6 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/fairlead/fairlead/agent/test/testns"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 	"github.com/fairlead/fairlead/services/netagent/internal/store"
@@ -20,7 +19,6 @@ import (
 // address, all promised addresses are kept, and the allocator, rebuilt from the store at each
 // start, agrees with the store.
 func TestAddressAllocationsAreUnique(t *testing.T) {
-	testns.NeedRoot(t)
 	root := roots(t)
 	rapid.Check(t, func(rt *rapid.T) {
 		w := newWorld(root, rt)
@@ -154,7 +152,7 @@ func (w *world) double(n store.Network) {
 	if err := w.store.PutNetworks(n); err != nil {
 		w.t.Fatal(err)
 	}
-	if err := w.manager.UpdateEndpoints(n.Network); err != nil {
+	if err := w.attach.UpdateEndpoints(n.Network); err != nil {
 		w.t.Fatal(err)
 	}
 }

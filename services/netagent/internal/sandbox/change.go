@@ -3,12 +3,12 @@ package sandbox
 import (
 	"context"
 	"errors"
-	"net/netip"
 	"slices"
 
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/netagent/internal/address"
-	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
+	"github.com/fairlead/fairlead/services/netagent/internal/attach"
+	"github.com/fairlead/fairlead/services/netagent/internal/namespace"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 	"github.com/fairlead/fairlead/services/netagent/internal/store"
 )
@@ -22,7 +22,8 @@ import (
 // It is idempotent. A connection with different content returns Exists. On failure, the sandbox is
 // unchanged.
 func (m *Manager) Connect(ctx context.Context, owner string, spec network.EndpointSpec) (network.Sandbox, error) {
-	if err := errors.Join(network.ValidateOwner(owner), m.ready(), spec.Validate(subject(owner))); err != nil {
+	if err := errors.Join(network.ValidateOwner(owner), m.ready(),
+		spec.Validate(network.SandboxSubject(owner))); err != nil {
 		return network.Sandbox{}, err
 	}
 	var sb network.Sandbox
@@ -42,8 +43,8 @@ func (m *Manager) connectTo(ctx context.Context, owner string, spec network.Endp
 		return network.Sandbox{}, err
 	}
 
-	defer m.owners.lock(m.pinOf(owner))()
-	defer m.netLocks.RLock(idsOf(nets))()
+	defer m.locks.Owner(owner)()
+	defer m.locks.ReadGates(idsOf(nets)...)()
 
 	if nets, err = m.resolve([]network.EndpointSpec{spec}); err == nil { // a network may have changed while this waited
 		err = m.require(ctx, nets)
@@ -58,7 +59,7 @@ func (m *Manager) connectTo(ctx context.Context, owner string, spec network.Endp
 	}
 
 	n := nets[0].Network
-	if e, ok := on(sb, n); ok {
+	if e, ok := sb.EndpointOn(n.ID); ok {
 		if e.Spec.Equal(spec.On(n.ID)) {
 			return sb, nil
 		}
@@ -68,7 +69,7 @@ func (m *Manager) connectTo(ctx context.Context, owner string, spec network.Endp
 	}
 
 	if sb.Interfaces()[spec.Interface] {
-		return sb, fault.New(fault.Exists, subject(owner), "already has interface "+spec.Interface,
+		return sb, fault.New(fault.Exists, network.SandboxSubject(owner), "already has interface "+spec.Interface,
 			fault.WithField("interface"))
 	}
 
@@ -83,37 +84,30 @@ func (m *Manager) connect(
 		return sb, err
 	}
 
-	driver := m.drivers[n.Driver]
-	e = driver.Complete(n, e)
-	after := m.withRoutes(sb, append(slices.Clone(sb.Endpoints), e))
-	err = kernel.WithPinned(sb.NetnsPath, func(ns *kernel.Namespace) (err error) {
-		if after, err = m.obtain(ctx, ns, after, e); err != nil {
+	d := m.drivers[n.Driver]
+	e = d.CompleteEndpoint(n, e)
+	after := m.attach.WithRoutes(sb, append(slices.Clone(sb.Endpoints), e))
+	err = m.namespaces.Within(sb.NetnsPath, func(ns namespace.Namespace) (err error) {
+		if after, err = m.leases.Obtain(ctx, ns, after, e); err != nil {
 			return err
 		}
-		e, _ = on(after, n)
-		if err := driver.Attach(ns, n, sb.Owner, withoutRoutes(e)); err != nil {
+		e, _ = after.EndpointOn(n.ID)
+		if err := d.Attach(ns.Kernel(), n, sb.Owner, e.WithoutRoutes()); err != nil {
 			return err
 		}
-		return m.updateRoutes(ns, sb, after)
+		return m.attach.UpdateRoutes(ns, sb, after)
 	})
 	if err == nil {
-		err = errors.Join(m.store.PutSandbox(after), m.forgetHeld(after))
+		err = errors.Join(m.store.PutSandbox(after), m.leases.ForgetHeld(after))
 	}
 	if err != nil {
-		err = errors.Join(m.asFault(err, sb), driver.Remove(n, sb, e), m.rerouteBack(sb, after))
-		m.releaseLeases(sb, e)
+		err = errors.Join(attach.Fault(err, sb), d.Remove(n, sb, e), m.attach.RerouteBack(sb, after))
+		m.leases.Release(sb, e)
 		m.addresses.Release(network.Sandbox{Owner: sb.Owner, Endpoints: []network.Endpoint{e}})
 		return sb, err
 	}
 
 	return after, nil
-}
-
-// withoutRoutes returns an endpoint without gateways and routes. These are set once for the whole
-// sandbox, as another endpoint may still have them.
-func withoutRoutes(e network.Endpoint) network.Endpoint {
-	e.Gateway4, e.Gateway6, e.Routes = netip.Addr{}, netip.Addr{}, nil
-	return e
 }
 
 // Disconnect disconnects a sandbox from a network.
@@ -130,39 +124,42 @@ func (m *Manager) Disconnect(_ context.Context, owner, ref string) (network.Sand
 		return network.Sandbox{}, err
 	}
 
-	defer m.owners.lock(m.pinOf(owner))()
+	defer m.locks.Owner(owner)()
 
 	sb, err := m.connectable(owner)
 	if err != nil {
-		return sb, errors.Join(err, m.releaseHeldLeases(owner, n.ID))
+		return sb, errors.Join(err, m.leases.ReleaseHeld(owner, n.ID))
 	}
 
-	e, ok := on(sb, n.Network)
+	e, ok := sb.EndpointOn(n.ID)
 	if !ok { // completes an interrupted call
-		return sb, errors.Join(m.addresses.Unreserve(sb.Owner, n.ID), m.rerouteAll(sb))
+		return sb, errors.Join(m.addresses.Unreserve(sb.Owner, n.ID), m.attach.RerouteAll(sb))
 	}
 
 	return m.disconnect(sb, n.Network, e)
 }
 
 func (m *Manager) disconnect(sb network.Sandbox, n network.Network, e network.Endpoint) (network.Sandbox, error) {
-	after := m.withRoutes(sb, slices.DeleteFunc(slices.Clone(sb.Endpoints),
+	after := m.attach.WithRoutes(sb, slices.DeleteFunc(slices.Clone(sb.Endpoints),
 		func(o network.Endpoint) bool { return o.ID == e.ID }))
 	if err := m.store.PutSandbox(after); err != nil {
 		return sb, err
 	}
 	if err := m.drivers[n.Driver].Remove(n, sb, e); err != nil { // it may be partly removed
 		err = errors.Join(err, m.store.PutSandbox(sb))
-		rerr := kernel.WithPinned(sb.NetnsPath, func(ns *kernel.Namespace) error {
-			return errors.Join(m.reattach(ns, sb, e, false), m.applyRoutes(ns, sb))
+		rerr := m.namespaces.Within(sb.NetnsPath, func(ns namespace.Namespace) error {
+			return errors.Join(m.attach.Reattach(ns, sb, e, false), m.attach.ApplyRoutes(ns, sb))
 		})
-		return sb, errors.Join(err, m.asFault(rerr, sb))
+		return sb, errors.Join(err, attach.Fault(rerr, sb))
 	}
 
-	m.releaseLeases(sb, e)
+	m.leases.Release(sb, e)
 	m.addresses.Release(network.Sandbox{Owner: sb.Owner, Endpoints: []network.Endpoint{e}})
-	err := kernel.WithPinned(sb.NetnsPath, func(ns *kernel.Namespace) error { return m.updateRoutes(ns, sb, after) })
-	return after, errors.Join(m.asFault(err, sb), m.addresses.Unreserve(sb.Owner, n.ID))
+	err := m.namespaces.Within(sb.NetnsPath, func(ns namespace.Namespace) error {
+		return m.attach.UpdateRoutes(ns, sb,
+			after)
+	})
+	return after, errors.Join(attach.Fault(err, sb), m.addresses.Unreserve(sb.Owner, n.ID))
 }
 
 // releaseEndpoints releases everything that a sandbox has except its namespace, which other
@@ -185,16 +182,16 @@ func (m *Manager) reattachKept(
 	ctx context.Context, kept, sb network.Sandbox, nets []store.Network,
 ) (network.Sandbox, error) {
 	sb.CreatedAt = kept.CreatedAt
-	err := kernel.WithPinned(kept.NetnsPath, func(ns *kernel.Namespace) (err error) {
-		sb, err = m.attach(ctx, ns, sb, nets)
+	err := m.namespaces.Within(kept.NetnsPath, func(ns namespace.Namespace) (err error) {
+		sb, err = m.attachAll(ctx, ns, sb, nets)
 		return err
 	})
 	if err == nil {
-		err = errors.Join(m.store.PutSandbox(sb), m.forgetHeld(sb))
+		err = errors.Join(m.store.PutSandbox(sb), m.leases.ForgetHeld(sb))
 	}
 	if err != nil {
-		err = errors.Join(m.asFault(err, sb), m.removeEndpoints(sb))
-		m.releaseLeases(sb)
+		err = errors.Join(attach.Fault(err, sb), m.removeEndpoints(sb))
+		m.leases.Release(sb)
 		m.addresses.Release(sb)
 	}
 
@@ -204,8 +201,8 @@ func (m *Manager) reattachKept(
 func (m *Manager) removeEndpoints(sb network.Sandbox) error {
 	var errs []error
 	for _, e := range sb.Endpoints {
-		if n, driver, ok := m.networkOf(e); ok {
-			errs = append(errs, driver.Remove(n, sb, e))
+		if n, d, ok := m.attach.NetworkOf(e); ok {
+			errs = append(errs, d.Remove(n, sb, e))
 		}
 	}
 	return errors.Join(errs...)
@@ -215,39 +212,13 @@ func (m *Manager) removeEndpoints(sb network.Sandbox) error {
 func (m *Manager) connectable(owner string) (network.Sandbox, error) {
 	sb, ok := m.store.Sandbox(owner)
 	switch {
-	case !ok || sb.NetnsOnly || !namespaceExists(sb):
-		return sb, fault.New(fault.NotFound, subject(owner), "not found",
+	case !ok || sb.NetnsOnly || !m.attach.Exists(sb):
+		return sb, fault.New(fault.NotFound, network.SandboxSubject(owner), "not found",
 			fault.WithHint("only a running container can be connected now"))
 	case sb.Mode != network.Private:
-		return sb, fault.New(fault.Busy, subject(owner),
+		return sb, fault.New(fault.Busy, network.SandboxSubject(owner),
 			"container sharing network namespace with another container or host "+
 				"cannot be connected to any other network")
 	}
 	return sb, nil
-}
-
-// networkOf returns the network and the driver of an endpoint. ok is false if the network does not
-// exist.
-func (m *Manager) networkOf(e network.Endpoint) (n network.Network, d Driver, ok bool) {
-	stored, ok := m.store.Network(e.NetworkID)
-	d, known := m.drivers[stored.Driver]
-	return stored.Network, d, ok && known
-}
-
-// networksOf returns the networks of the endpoints of a sandbox, in the same order.
-func (m *Manager) networksOf(sb network.Sandbox) []network.Network {
-	nets := make([]network.Network, len(sb.Endpoints))
-	for i, e := range sb.Endpoints {
-		nets[i], _, _ = m.networkOf(e)
-	}
-	return nets
-}
-
-// on returns the endpoint of a sandbox on a network.
-func on(sb network.Sandbox, n network.Network) (network.Endpoint, bool) {
-	i := slices.IndexFunc(sb.Endpoints, func(e network.Endpoint) bool { return e.NetworkID == n.ID })
-	if i < 0 {
-		return network.Endpoint{}, false
-	}
-	return sb.Endpoints[i], true
 }

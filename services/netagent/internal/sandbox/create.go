@@ -7,7 +7,10 @@ import (
 
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/netagent/internal/address"
+	"github.com/fairlead/fairlead/services/netagent/internal/attach"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
+	"github.com/fairlead/fairlead/services/netagent/internal/leases"
+	"github.com/fairlead/fairlead/services/netagent/internal/namespace"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 	"github.com/fairlead/fairlead/services/netagent/internal/store"
 )
@@ -44,8 +47,8 @@ func (m *Manager) create(ctx context.Context, req network.Request) (network.Sand
 		return none, err
 	}
 
-	defer m.owners.lock(m.pinOf(req.Owner))()
-	defer m.netLocks.RLock(idsOf(nets))()
+	defer m.locks.Owner(req.Owner)()
+	defer m.locks.ReadGates(idsOf(nets)...)()
 
 	if nets, err = m.resolve(req.Endpoints); err == nil { // a network may have changed while this waited
 		err = m.require(ctx, nets)
@@ -131,7 +134,7 @@ func idsOf(nets []store.Network) []string {
 // require waits until natagent has acknowledged the networks.
 func (m *Manager) require(ctx context.Context, nets []store.Network) error {
 	for _, n := range nets {
-		if err := m.natClient.EnsureApplied(ctx, n); err != nil {
+		if err := m.bringup.Require(ctx, n); err != nil {
 			return err
 		}
 	}
@@ -146,7 +149,7 @@ func (m *Manager) existing(req network.Request, nets []store.Network) (have netw
 		return have, false, m.clearStalePin(req)
 	}
 
-	if !namespaceExists(have) {
+	if !m.attach.Exists(have) {
 		return network.Sandbox{}, false, m.remove(have)
 	}
 
@@ -160,7 +163,7 @@ func (m *Manager) existing(req network.Request, nets []store.Network) (have netw
 	}
 
 	if !have.Matches(req.Mode, specs) {
-		return network.Sandbox{}, false, fault.New(fault.Exists, subject(req.Owner),
+		return network.Sandbox{}, false, fault.New(fault.Exists, network.SandboxSubject(req.Owner),
 			"already exists with another configuration",
 			fault.WithHint("release it first"))
 	}
@@ -178,15 +181,12 @@ func (m *Manager) existing(req network.Request, nets []store.Network) (have netw
 func (m *Manager) clearStalePin(req network.Request) error {
 	path := m.pinOf(req.Owner)
 	if other, ok := m.store.SandboxAt(path); ok {
-		return fault.New(fault.Conflict, subject(req.Owner), "id has the same prefix as owner "+other.Owner,
+		return fault.New(fault.Conflict, network.SandboxSubject(req.Owner),
+			"id has the same prefix as owner "+other.Owner,
 			fault.WithHint("choose another id"))
 	}
-	return fault.Wrap(kernel.Unpin(path), fault.Internal, subject(req.Owner), "cannot remove stale namespace")
-}
-
-// namespaceExists reports whether the namespace of a sandbox exists.
-func namespaceExists(sb network.Sandbox) bool {
-	return sb.Mode == network.Host || kernel.Pinned(sb.NetnsPath)
+	return fault.Wrap(m.namespaces.Unpin(path), fault.Internal, network.SandboxSubject(req.Owner),
+		"cannot remove stale namespace")
 }
 
 // storeAndCreate stores the sandbox and creates it concurrently, since both take about as long.
@@ -200,11 +200,11 @@ func (m *Manager) storeAndCreate(
 	if sb.Mode == network.Private {
 		made, err = m.createNamespace(ctx, sb, nets)
 	}
-	if err = errors.Join(err, <-stored); err == nil && leased(made) {
-		err = errors.Join(m.store.PutSandbox(made), m.forgetHeld(made))
+	if err = errors.Join(err, <-stored); err == nil && leases.Has(made) {
+		err = errors.Join(m.store.PutSandbox(made), m.leases.ForgetHeld(made))
 	}
 	if err != nil {
-		m.releaseLeases(made)
+		m.leases.Release(made)
 		return made, errors.Join(err, m.remove(made))
 	}
 
@@ -215,41 +215,29 @@ func (m *Manager) storeAndCreate(
 func (m *Manager) createNamespace(
 	ctx context.Context, sb network.Sandbox, nets []store.Network,
 ) (network.Sandbox, error) {
-	err := kernel.NewNamespace(func(ns *kernel.Namespace) (err error) {
-		if err := errors.Join(ns.Apply(dockerSysctls()), ns.ApplyKnown(unguidedSysctls())); err != nil {
+	err := m.namespaces.Create(sb.NetnsPath, dockerSysctls(), unguidedSysctls(),
+		func(ns namespace.Namespace) (err error) {
+			sb, err = m.attachAll(ctx, ns, sb, nets)
 			return err
-		}
-		if sb, err = m.attach(ctx, ns, sb, nets); err != nil {
-			return err
-		}
-		return ns.Pin(sb.NetnsPath)
-	})
-	return sb, m.asFault(err, sb)
+		})
+	return sb, attach.Fault(err, sb)
 }
 
-// attach attaches all endpoints of a sandbox and returns it with the addresses it acquired.
-func (m *Manager) attach(
-	ctx context.Context, ns *kernel.Namespace, sb network.Sandbox, nets []store.Network,
+// attachAll attaches all endpoints of a sandbox and returns it with the addresses it acquired.
+func (m *Manager) attachAll(
+	ctx context.Context, ns namespace.Namespace, sb network.Sandbox, nets []store.Network,
 ) (network.Sandbox, error) {
-	sb, err := m.obtain(ctx, ns, sb, sb.Endpoints...)
+	sb, err := m.leases.Obtain(ctx, ns, sb, sb.Endpoints...)
 	if err != nil {
 		return sb, err
 	}
 	for i, e := range sb.Endpoints {
 		n := nets[i].Network
-		if err := m.drivers[n.Driver].Attach(ns, n, sb.Owner, e); err != nil {
+		if err := m.drivers[n.Driver].Attach(ns.Kernel(), n, sb.Owner, e); err != nil {
 			return sb, err
 		}
 	}
 	return sb, nil
-}
-
-// asFault wraps a kernel error in a fault.
-func (m *Manager) asFault(err error, sb network.Sandbox) error {
-	if f := (*fault.Fault)(nil); errors.As(err, &f) {
-		return err
-	}
-	return fault.Wrap(err, fault.Internal, subject(sb.Owner), "cannot be created")
 }
 
 // dockerSysctls returns Docker's defaults: any user may bind low ports and send pings.

@@ -2,19 +2,25 @@ package sandbox_test
 
 import (
 	"context"
-	"log/slog"
 	"net/netip"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/fairlead/fairlead/agent/notify"
 	"github.com/fairlead/fairlead/agent/test/testns"
 	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/netagent/internal/address"
+	"github.com/fairlead/fairlead/services/netagent/internal/attach"
+	"github.com/fairlead/fairlead/services/netagent/internal/driver"
+	"github.com/fairlead/fairlead/services/netagent/internal/driver/drivertest"
 	"github.com/fairlead/fairlead/services/netagent/internal/ipam"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/lease"
+	"github.com/fairlead/fairlead/services/netagent/internal/leases"
+	"github.com/fairlead/fairlead/services/netagent/internal/lock"
+	"github.com/fairlead/fairlead/services/netagent/internal/namespace"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 	"github.com/fairlead/fairlead/services/netagent/internal/sandbox"
 	"github.com/fairlead/fairlead/services/netagent/internal/store"
@@ -23,7 +29,7 @@ import (
 // slowLAN grants an address slowly. The namespace can already be found meanwhile, as in the moment
 // before a lease is stored.
 type slowLAN struct {
-	sandbox.LANDriver
+	driver.Leaser
 	takes time.Duration
 	asked atomic.Int64 // number of concurrent requests
 }
@@ -66,9 +72,7 @@ func TestLeaseRenewerWaitsForPendingLease(t *testing.T) {
 	}
 
 	lan := &slowLAN{takes: 2500 * time.Millisecond} // some ticks
-	m := sandbox.New(sandbox.Config{Store: s, Drivers: map[string]sandbox.Driver{network.DriverMacvlan: &steps{}},
-		NatClient: &steps{}, Addresses: address.New(s, ipam.NewAllocator(time.Now), nil), LAN: lan,
-		Dir: filepath.Join(root, "pins")})
+	m, renewer := leasingManager(s, lan, filepath.Join(root, "pins"))
 	if _, err := m.Recover(); err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +82,7 @@ func TestLeaseRenewerWaitsForPendingLease(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		m.RunLeaseRenewal(ctx, slog.New(slog.DiscardHandler))
+		renewer.Run(ctx)
 	}()
 
 	owner := id.New()
@@ -97,4 +101,16 @@ func TestLeaseRenewerWaitsForPendingLease(t *testing.T) {
 	if err := m.Release(context.Background(), owner, network.ReleaseKeep{}); err != nil {
 		t.Error(err)
 	}
+}
+
+// leasingManager returns a manager on a LAN with DHCP, with real namespaces.
+func leasingManager(s *store.Store, lan driver.Leaser, pins string) (*sandbox.Manager, *leases.Leases) {
+	drivers, locks, changed := driver.Set{network.DriverMacvlan: &drivertest.Fake{}}, lock.NewChecked(),
+		&notify.Notifier{}
+	syncer := attach.New(attach.Config{Store: s, Drivers: drivers, Locks: locks, Namespaces: namespace.Host{}})
+	renewer := leases.New(leases.Config{Store: s, LAN: lan, Attach: syncer, Locks: locks, Namespaces: namespace.Host{},
+		Changed: changed})
+	return sandbox.New(sandbox.Config{Store: s, Drivers: drivers, Bringup: &steps{}, Locks: locks, Attach: syncer,
+		Addresses: address.New(s, ipam.NewAllocator(time.Now), nil), Leases: renewer, Namespaces: namespace.Host{},
+		Changed: changed, Dir: pins}), renewer
 }

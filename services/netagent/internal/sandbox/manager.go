@@ -10,96 +10,59 @@ package sandbox
 import (
 	"context"
 	"log/slog"
-	"net/netip"
 	"path/filepath"
-	"sync"
 	"sync/atomic"
-	"time"
 
+	"github.com/fairlead/fairlead/agent/notify"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/netagent/internal/address"
-	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
-	"github.com/fairlead/fairlead/services/netagent/internal/lease"
+	"github.com/fairlead/fairlead/services/netagent/internal/attach"
+	"github.com/fairlead/fairlead/services/netagent/internal/driver"
+	"github.com/fairlead/fairlead/services/netagent/internal/leases"
+	"github.com/fairlead/fairlead/services/netagent/internal/lock"
+	"github.com/fairlead/fairlead/services/netagent/internal/namespace"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 	"github.com/fairlead/fairlead/services/netagent/internal/store"
 )
 
-// Driver attaches sandboxes to the networks of one type.
-type Driver interface {
-	// Complete sets the driver-specific fields of an endpoint that has an ID, a name and addresses.
-	Complete(network.Network, network.Endpoint) network.Endpoint
-	// Attach creates the endpoint in a namespace. On failure, everything it created ends with the
-	// namespace.
-	Attach(*kernel.Namespace, network.Network, string, network.Endpoint) error
-	// Detach stops the traffic of an endpoint, so that its addresses can be reused even while a
-	// process holds the namespace. Neither the namespace nor the endpoint needs to exist.
-	Detach(network.Network, network.Sandbox, network.Endpoint) error
-	// Refit applies a change of the network to an endpoint in its namespace.
-	Refit(*kernel.Namespace, network.Network, network.Endpoint) error
-	// Renew sets the addresses of an endpoint in its namespace, including the former ones, and
-	// removes those in gone.
-	Renew(ns *kernel.Namespace, n network.Network, e network.Endpoint, gone []netip.Prefix) error
-	// Remove is Detach for an endpoint whose namespace stays. It returns after everything is
-	// removed.
-	Remove(network.Network, network.Sandbox, network.Endpoint) error
-}
-
-// NatClient waits for natagent to acknowledge a network.
-type NatClient interface {
-	EnsureApplied(context.Context, store.Network) error
-}
-
-// LANDriver serves networks whose containers share a LAN with other hosts. DHCP servers may grant
-// addresses.
-type LANDriver interface {
-	// AcquireLease creates the interface of an endpoint and acquires its DHCP leases, preferably
-	// those of had. On failure, it removes the interface and releases the leases.
-	AcquireLease(ctx context.Context, ns *kernel.Namespace, n network.Network, sb network.Sandbox, e,
-		had network.Endpoint) (network.Endpoint, error)
-	// RunDHCP runs one DHCP exchange for the lease of one family. It takes at most while.
-	RunDHCP(ctx context.Context, ns *kernel.Namespace, n network.Network, sb network.Sandbox,
-		e network.Endpoint, ipv6 bool,
-		m *lease.Client, while time.Duration) (lease.Event, error)
-	// ApplyLease applies a changed lease to an endpoint in its namespace.
-	ApplyLease(ns *kernel.Namespace, n network.Network, before, after network.Endpoint) error
-	// ReleaseLease releases the DHCP leases of an endpoint, which need not exist. It does not wait
-	// long. An error means that the DHCP server may not know of it and the lease will expire.
-	ReleaseLease(n network.Network, sb network.Sandbox, e network.Endpoint) error
+// Bringup applies networks to natagent and the host.
+type Bringup interface {
+	// Require returns after natagent has acknowledged the network.
+	Require(context.Context, store.Network) error
 }
 
 // Config holds the dependencies of a Manager.
 type Config struct {
-	Store     *store.Store
-	Drivers   map[string]Driver // by driver name; other drivers do not support endpoints
-	NatClient NatClient
-	Addresses *address.Addresses
-	// Source extends networks with an exhausted pool. If it is nil, networks do not grow.
-	Source address.Source
-	// LAN serves networks that share a LAN. It may be nil if there are none.
-	LAN LANDriver
-	// Dir is the directory of pinned namespaces.
-	Dir string
-	// Log receives messages that no caller needs. Nil discards.
-	Log *slog.Logger
+	Store      *store.Store
+	Drivers    driver.Set
+	Bringup    Bringup
+	Addresses  *address.Addresses
+	Source     address.Source // extends exhausted pools; nil: they do not grow
+	Attach     *attach.Syncer
+	Leases     *leases.Leases
+	Locks      *lock.Set
+	Namespaces namespace.Keeper
+	Changed    *notify.Notifier // wakes the watchers of renumbering
+	Dir        string           // directory of pinned namespaces
+	Log        *slog.Logger     // nil discards
 }
 
 // Manager manages all sandboxes. It is safe for concurrent use.
 type Manager struct {
-	store     *store.Store
-	drivers   map[string]Driver
-	natClient NatClient
-	addresses *address.Addresses
-	source    address.Source
-	lan       LANDriver
-	dir       string
-	log       *slog.Logger
-	owners    keyLock
-	accepting atomic.Bool
-
-	netLocks         networkLocks
-	removing         sync.Map // owners whose sandbox is being removed
-	renumberNotifier *notifier
+	store      *store.Store
+	drivers    driver.Set
+	bringup    Bringup
+	addresses  *address.Addresses
+	source     address.Source
+	attach     *attach.Syncer
+	leases     *leases.Leases
+	locks      *lock.Set
+	namespaces namespace.Keeper
+	changed    *notify.Notifier
+	dir        string
+	log        *slog.Logger
+	accepting  atomic.Bool
 }
 
 // New returns a manager. It rejects changes until AcceptRequests is called.
@@ -107,9 +70,9 @@ func New(cfg Config) *Manager {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Manager{store: cfg.Store, drivers: cfg.Drivers, natClient: cfg.NatClient, addresses: cfg.Addresses,
-		source: cfg.Source, lan: cfg.LAN, dir: cfg.Dir, log: cfg.Log,
-		owners: keyLock{held: map[string]*keyHolder{}}, renumberNotifier: newNotifier()}
+	return &Manager{store: cfg.Store, drivers: cfg.Drivers, bringup: cfg.Bringup, addresses: cfg.Addresses,
+		source: cfg.Source, attach: cfg.Attach, leases: cfg.Leases, locks: cfg.Locks, namespaces: cfg.Namespaces,
+		changed: cfg.Changed, dir: cfg.Dir, log: cfg.Log}
 }
 
 // Get returns the sandbox of an owner.
@@ -119,7 +82,7 @@ func (m *Manager) Get(owner string) (network.Sandbox, error) {
 	}
 	sb, ok := m.store.Sandbox(owner)
 	if !ok {
-		return network.Sandbox{}, fault.NotFoundf(subject(owner), "not found")
+		return network.Sandbox{}, fault.NotFoundf(network.SandboxSubject(owner), "not found")
 	}
 	return sb, nil
 }
@@ -136,5 +99,3 @@ func (m *Manager) ready() error {
 	}
 	return fault.New(fault.Unavailable, "netagent", "is starting", fault.WithHint("retry in a moment"))
 }
-
-func subject(owner string) string { return "sandbox of " + id.Short(owner) }

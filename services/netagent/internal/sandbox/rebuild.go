@@ -8,6 +8,7 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
+	"github.com/fairlead/fairlead/services/netagent/internal/namespace"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
@@ -55,12 +56,12 @@ func (m *Manager) Rebuild(all []Unrecorded, links func() ([]kernel.Link, error))
 func (m *Manager) rebuild(u Unrecorded, links []kernel.Link) (sb network.Sandbox, whole bool, err error) {
 	sb = network.Sandbox{Owner: u.Owner, Mode: network.Private, NetnsPath: u.Path, CreatedAt: time.Now().UTC()}
 	var pairs []kernel.Found
-	if err := kernel.WithPinned(u.Path, func(ns *kernel.Namespace) (err error) {
+	if err := m.namespaces.Within(u.Path, func(ns namespace.Namespace) (err error) {
 		pairs,
 			err = ns.Pairs()
 		return err
 	}); err != nil {
-		return sb, false, fault.Wrap(err, fault.Internal, subject(u.Owner), "cannot be read")
+		return sb, false, fault.Wrap(err, fault.Internal, network.SandboxSubject(u.Owner), "cannot be read")
 	}
 
 	whole = true

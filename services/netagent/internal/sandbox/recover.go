@@ -2,14 +2,11 @@ package sandbox
 
 import (
 	"errors"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"sync"
 
 	"github.com/fairlead/fairlead/agent/initproc"
 	"github.com/fairlead/fairlead/proto/fault"
-	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
@@ -34,13 +31,13 @@ func (m *Manager) Recover() (Recovered, error) {
 	var errs []error
 	processes := sync.OnceValues(initproc.All)
 	for _, sb := range m.store.Sandboxes() {
-		if namespaceExists(sb) || m.repin(sb, processes) {
+		if m.attach.Exists(sb) || m.repin(sb, processes) {
 			m.addresses.Claim(sb)
 			found.Restored++
 			continue
 		}
 		// The addresses are kept: the supervisor decides whether the container still exists.
-		errs = append(errs, m.addresses.ReserveStatic(sb, false), m.holdLeases(sb), m.detachAll(sb))
+		errs = append(errs, m.addresses.ReserveStatic(sb, false), m.leases.Hold(sb), m.detachAll(sb))
 		gone, found.Missing = append(gone, sb.Owner), append(found.Missing, sb)
 	}
 
@@ -60,7 +57,7 @@ func (m *Manager) repin(sb network.Sandbox, processes func() (map[string]initpro
 	all, err := processes()
 	p, runs := all[sb.Owner]
 	if err == nil && runs {
-		err = kernel.PinProcess(p.PID, sb.NetnsPath)
+		err = m.namespaces.PinProcess(p.PID, sb.NetnsPath)
 	}
 	if err != nil {
 		m.log.Error("cannot pin the namespace of a running container again", "owner", sb.Owner, "pid", p.PID,
@@ -80,14 +77,13 @@ func (m *Manager) repin(sb network.Sandbox, processes func() (map[string]initpro
 func (m *Manager) clearStale(
 	processes func() (map[string]initproc.Process, error),
 ) (stale []string, left []Unrecorded, err error) {
-	entries, err := os.ReadDir(m.dir)
+	paths, err := m.namespaces.List(m.dir)
 	if err != nil {
 		return nil, nil, fault.Wrap(err, fault.Unavailable, "directory "+m.dir, "cannot be read")
 	}
 
 	var errs []error
-	for _, entry := range entries {
-		path := filepath.Join(m.dir, entry.Name())
+	for _, path := range paths {
 		if _, recorded := m.store.SandboxAt(path); recorded {
 			continue
 		}
@@ -96,12 +92,12 @@ func (m *Manager) clearStale(
 			m.log.Error("cannot examine a namespace without a record, kept", "path", path, "error", err)
 			continue
 		}
-		if owner != "" && kernel.Pinned(path) {
+		if owner != "" && m.namespaces.Exists(path) {
 			left = append(left, Unrecorded{owner, path})
 			continue
 		}
 		stale = append(stale, path)
-		errs = append(errs, fault.Wrap(kernel.Unpin(path), fault.Internal, "network namespace "+path,
+		errs = append(errs, fault.Wrap(m.namespaces.Unpin(path), fault.Internal, "network namespace "+path,
 			"cannot be removed"))
 	}
 
@@ -123,13 +119,10 @@ func (m *Manager) runsIn(path string, processes func() (map[string]initproc.Proc
 // Unpin unpins all namespaces, in place of Recover. A namespace with a process exists until that
 // exits, and the next Recover does not find it.
 func (m *Manager) Unpin() error {
-	entries, err := os.ReadDir(m.dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
+	paths, err := m.namespaces.List(m.dir)
 	errs := []error{err}
-	for _, entry := range entries {
-		errs = append(errs, kernel.Unpin(filepath.Join(m.dir, entry.Name())))
+	for _, path := range paths {
+		errs = append(errs, m.namespaces.Unpin(path))
 	}
 	return errors.Join(errs...)
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 
 	"github.com/fairlead/fairlead/proto/fault"
-	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
@@ -19,7 +18,7 @@ func (m *Manager) Release(ctx context.Context, owner string, keep network.Releas
 		return err
 	}
 
-	defer m.owners.lock(m.pinOf(owner))()
+	defer m.locks.Owner(owner)()
 
 	sb, ok := m.store.Sandbox(owner)
 	if keep.Addresses {
@@ -29,7 +28,7 @@ func (m *Manager) Release(ctx context.Context, owner string, keep network.Releas
 	}
 
 	if keep.Addresses {
-		if err := m.holdLeases(sb); err != nil {
+		if err := m.leases.Hold(sb); err != nil {
 			return err
 		}
 	}
@@ -37,15 +36,15 @@ func (m *Manager) Release(ctx context.Context, owner string, keep network.Releas
 		return err
 	}
 
-	m.releaseLeases(sb)
-	return errors.Join(m.releaseHeldLeases(owner, ""), m.addresses.Unreserve(owner, ""))
+	m.leases.Release(sb)
+	return errors.Join(m.leases.ReleaseHeld(owner, ""), m.addresses.Unreserve(owner, ""))
 }
 
 func (m *Manager) release(sb network.Sandbox, exists, keepNamespace bool) error {
 	switch {
 	case !exists || keepNamespace && sb.NetnsOnly:
 		return nil
-	case keepNamespace && sb.Mode == network.Private && namespaceExists(sb):
+	case keepNamespace && sb.Mode == network.Private && m.attach.Exists(sb):
 		return m.releaseEndpoints(sb)
 	}
 	return m.remove(sb)
@@ -55,8 +54,7 @@ func (m *Manager) release(sb network.Sandbox, exists, keepNamespace bool) error 
 // released after both. If the kernel fails, the sandbox is stored again, so that Release can be
 // repeated.
 func (m *Manager) remove(sb network.Sandbox) error {
-	m.removing.Store(sb.Owner, true)
-	defer m.removing.Delete(sb.Owner)
+	defer m.locks.Removing(sb.Owner)()
 
 	deleted := make(chan error, 1)
 	go func() { deleted <- m.store.DeleteSandboxes(sb.Owner) }()
@@ -72,22 +70,17 @@ func (m *Manager) remove(sb network.Sandbox) error {
 	return nil
 }
 
-// Leaving reports whether the sandbox of an owner is being removed.
-func (m *Manager) Leaving(owner string) bool {
-	_, leaving := m.removing.Load(owner)
-	return leaving
-}
-
 // detachAll detaches all endpoints and unpins the namespace. It continues after errors.
 func (m *Manager) detachAll(sb network.Sandbox) error {
 	var errs []error
 	for _, e := range sb.Endpoints {
-		if n, driver, ok := m.networkOf(e); ok { // otherwise the network is deleted, with its bridge
-			errs = append(errs, driver.Detach(n, sb, e))
+		if n, d, ok := m.attach.NetworkOf(e); ok { // otherwise the network is deleted, with its bridge
+			errs = append(errs, d.Detach(n, sb, e))
 		}
 	}
 	if sb.Mode == network.Private {
-		errs = append(errs, fault.Wrap(kernel.Unpin(sb.NetnsPath), fault.Internal, subject(sb.Owner),
+		errs = append(errs, fault.Wrap(m.namespaces.Unpin(sb.NetnsPath), fault.Internal,
+			network.SandboxSubject(sb.Owner),
 			"cannot be released"))
 	}
 	return errors.Join(errs...)

@@ -8,7 +8,8 @@ import (
 
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/netagent/internal/address"
-	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
+	"github.com/fairlead/fairlead/services/netagent/internal/attach"
+	"github.com/fairlead/fairlead/services/netagent/internal/namespace"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
@@ -20,17 +21,12 @@ import (
 // Watch returns a channel that receives a value initially and whenever sandboxes may need
 // renumbering, until stop is called.
 func (m *Manager) Watch() (changed <-chan struct{}, stop func()) {
-	return m.renumberNotifier.Subscribe()
+	return m.changed.Subscribe()
 }
 
 // NeedsRenumbering reports whether a sandbox lacks addresses of its networks, or has not completed
 // a renumbering.
-func (m *Manager) NeedsRenumbering(sb network.Sandbox) bool {
-	return slices.ContainsFunc(sb.Endpoints, func(e network.Endpoint) bool {
-		n, _, ok := m.networkOf(e)
-		return ok && e.NeedsRenumbering(n)
-	})
-}
+func (m *Manager) NeedsRenumbering(sb network.Sandbox) bool { return m.store.NeedsRenumbering(sb) }
 
 // Renumber adds the new addresses of a sandbox. It is idempotent.
 func (m *Manager) Renumber(ctx context.Context, owner string) (network.Sandbox, error) {
@@ -46,15 +42,10 @@ func (m *Manager) Renumber(ctx context.Context, owner string) (network.Sandbox, 
 }
 
 func (m *Manager) renew(owner string) (network.Sandbox, error) {
-	defer m.owners.lock(m.pinOf(owner))()
+	defer m.locks.Owner(owner)()
 
 	sb, err := m.connectable(owner)
-	var on []string
-	for _, e := range sb.Endpoints {
-		on = append(on, e.NetworkID)
-	}
-
-	defer m.netLocks.RLock(on)()
+	defer m.locks.ReadGates(sb.NetworkIDs()...)()
 	if err != nil || !m.NeedsRenumbering(sb) {
 		return sb, err
 	}
@@ -62,7 +53,7 @@ func (m *Manager) renew(owner string) (network.Sandbox, error) {
 	after := sb
 	after.Endpoints = slices.Clone(sb.Endpoints)
 	for i, e := range sb.Endpoints {
-		n, _, ok := m.networkOf(e)
+		n, _, ok := m.attach.NetworkOf(e)
 		if !ok || !e.NeedsRenumbering(n) {
 			continue
 		}
@@ -72,8 +63,8 @@ func (m *Manager) renew(owner string) (network.Sandbox, error) {
 		}
 	}
 
-	after.Endpoints = network.KeepGateways(sb.Endpoints, m.withRoutes(after, after.Endpoints).Endpoints,
-		m.networksOf(after))
+	after.Endpoints = network.KeepGateways(sb.Endpoints, m.attach.WithRoutes(after, after.Endpoints).Endpoints,
+		m.attach.NetworksOf(after))
 	if err := m.store.PutSandbox(after); err != nil {
 		m.addresses.ReleaseDifference(sb, after)
 		return sb, err
@@ -131,19 +122,19 @@ func (m *Manager) renewed(owner string, n network.Network, e network.Endpoint) (
 		next = next.WithNewAddr(netip.PrefixFrom(addr, p.Subnet.Bits()))
 	}
 
-	return m.drivers[n.Driver].Complete(n, next.Without(n)), nil
+	return m.drivers[n.Driver].CompleteEndpoint(n, next.Without(n)), nil
 }
 
 // readdress sets the addresses of the renumbering endpoints, and with setRoutes the default routes.
 func (m *Manager) readdress(before, after network.Sandbox, setRoutes bool) error {
-	err := kernel.WithPinned(after.NetnsPath, func(ns *kernel.Namespace) error {
+	err := m.namespaces.Within(after.NetnsPath, func(ns namespace.Namespace) error {
 		for i, e := range after.Endpoints {
-			n, driver, ok := m.networkOf(e)
+			n, d, ok := m.attach.NetworkOf(e)
 			// the lease renewer applies DHCP addresses
 			if !ok || n.UsesDHCP() || !e.Renumbering && !before.Endpoints[i].Renumbering {
 				continue
 			}
-			if err := driver.Renew(ns, n, e, network.Difference(before.Endpoints[i].AllAddresses(),
+			if err := d.Renumber(ns.Kernel(), n, e, network.Difference(before.Endpoints[i].AllAddresses(),
 				e.AllAddresses())); err != nil {
 				return err
 			}
@@ -151,10 +142,10 @@ func (m *Manager) readdress(before, after network.Sandbox, setRoutes bool) error
 		if !setRoutes {
 			return nil
 		}
-		return m.applyRoutes(ns, after)
+		return m.attach.ApplyRoutes(ns, after)
 	})
 
-	return m.asFault(err, after)
+	return attach.Fault(err, after)
 }
 
 // CompleteRenumbering removes the former addresses of a sandbox and returns them. It does nothing
@@ -164,7 +155,7 @@ func (m *Manager) CompleteRenumbering(_ context.Context, owner string) ([]netip.
 		return nil, err
 	}
 
-	defer m.owners.lock(m.pinOf(owner))()
+	defer m.locks.Owner(owner)()
 
 	sb, err := m.connectable(owner)
 	if err != nil {
@@ -191,12 +182,3 @@ func (m *Manager) CompleteRenumbering(_ context.Context, owner string) ([]netip.
 	m.addresses.ReleaseDifference(after, sb)
 	return gone, nil
 }
-
-// WithNetworkLocked calls change while no endpoint is attached to the network.
-func (m *Manager) WithNetworkLocked(networkID string, change func() error) error {
-	defer m.netLocks.Lock(networkID)()
-	return change()
-}
-
-// NotifyChanged wakes all watchers.
-func (m *Manager) NotifyChanged() { m.renumberNotifier.Notify() }

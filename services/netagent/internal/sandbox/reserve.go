@@ -15,7 +15,7 @@ func (m *Manager) Reserve(ctx context.Context, owner string, specs []network.End
 		return err
 	}
 	for _, spec := range specs {
-		if err := spec.Validate(subject(owner)); err != nil {
+		if err := spec.Validate(network.SandboxSubject(owner)); err != nil {
 			return err
 		}
 	}
@@ -27,6 +27,6 @@ func (m *Manager) reserve(owner string, specs []network.EndpointSpec) error {
 	if err != nil {
 		return err
 	}
-	defer m.owners.lock(m.pinOf(owner))()
+	defer m.locks.Owner(owner)()
 	return m.addresses.Reserve(owner, nets, specs)
 }

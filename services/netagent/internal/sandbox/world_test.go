@@ -14,25 +14,36 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/fairlead/fairlead/agent/notify"
 	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/netagent/internal/address"
+	"github.com/fairlead/fairlead/services/netagent/internal/attach"
+	"github.com/fairlead/fairlead/services/netagent/internal/driver"
+	"github.com/fairlead/fairlead/services/netagent/internal/driver/drivertest"
 	"github.com/fairlead/fairlead/services/netagent/internal/ipam"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
+	"github.com/fairlead/fairlead/services/netagent/internal/leases"
+	"github.com/fairlead/fairlead/services/netagent/internal/lock"
+	"github.com/fairlead/fairlead/services/netagent/internal/namespace"
+	"github.com/fairlead/fairlead/services/netagent/internal/namespace/namespacetest"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 	"github.com/fairlead/fairlead/services/netagent/internal/sandbox"
 	"github.com/fairlead/fairlead/services/netagent/internal/store"
 )
 
-// world is a sandbox manager with real namespaces and a real store, whose process can exit at any
+// world is a sandbox manager with namespaces in memory and a real store, whose process can exit at any
 // step.
 type world struct {
 	t   *rapid.T
 	ctx context.Context
 	dir string
 
+	namespaces namespacetest.Keeper // of the kernel, which survives the process
+
 	store   *store.Store
 	book    *ipam.Allocator
 	manager *sandbox.Manager
+	attach  *attach.Syncer
 	steps   *steps
 	ids     map[string]string // network name to ID
 
@@ -96,9 +107,8 @@ func (w *world) start(file string) {
 
 	w.book = ipam.NewAllocator(time.Now)
 	w.steps = &steps{}
-	w.manager = sandbox.New(sandbox.Config{Store: w.store, NatClient: w.steps, Dir: w.pins(),
-		Drivers:   map[string]sandbox.Driver{network.DriverBridge: w.steps},
-		Addresses: address.New(w.store, w.book, nil), Source: growth{w}})
+	w.manager, w.attach = newManager(w.store, w.book, driver.Set{network.DriverBridge: w.steps}, nil, &w.namespaces,
+		sandbox.Config{Bringup: w.steps, Dir: w.pins(), Source: growth{w}})
 	if _, err := w.manager.Recover(); err != nil {
 		w.t.Fatal(err)
 	}
@@ -198,16 +208,11 @@ func (w *world) promise(owner string, sb network.Sandbox) { w.promised[owner] = 
 func (w *world) end() {
 	w.close()
 	defer func() { _ = os.RemoveAll(w.dir) }()
-	pins, _ := filepath.Glob(filepath.Join(w.pins(), "*"))
-	for _, p := range pins {
-		if err := kernel.Unpin(p); err != nil {
-			w.t.Error(err)
-		}
-	}
 }
 
 // steps is a driver and natagent client without effect that can end the process.
 type steps struct {
+	drivertest.Fake
 	left   int // steps until the process exits; 0: never
 	failIn int
 	dead   bool
@@ -229,9 +234,9 @@ func (s *steps) step() error {
 	return nil
 }
 
-func (s *steps) EnsureApplied(context.Context, store.Network) error { return s.step() }
+func (s *steps) Require(context.Context, store.Network) error { return s.step() }
 
-func (s *steps) Complete(n network.Network, e network.Endpoint) network.Endpoint {
+func (s *steps) CompleteEndpoint(n network.Network, e network.Endpoint) network.Endpoint {
 	if s.left == 1 {
 		panic(s.step())
 	}
@@ -265,8 +270,16 @@ func (s *steps) Remove(network.Network, network.Sandbox, network.Endpoint) error
 	return s.step()
 }
 
-func (s *steps) Refit(*kernel.Namespace, network.Network, network.Endpoint) error { return nil }
-
-func (s *steps) Renew(*kernel.Namespace, network.Network, network.Endpoint, []netip.Prefix) error {
-	return nil
+// newManager creates a manager and what it calls.
+func newManager(
+	s *store.Store, allocator *ipam.Allocator, drivers driver.Set, lan driver.Leaser, keeper namespace.Keeper,
+	cfg sandbox.Config,
+) (*sandbox.Manager, *attach.Syncer) {
+	locks, changed := lock.NewChecked(), &notify.Notifier{}
+	cfg.Store, cfg.Drivers, cfg.Locks, cfg.Namespaces, cfg.Changed = s, drivers, locks, keeper, changed
+	cfg.Addresses = address.New(s, allocator, nil)
+	cfg.Attach = attach.New(attach.Config{Store: s, Drivers: drivers, Locks: locks, Namespaces: keeper})
+	cfg.Leases = leases.New(leases.Config{Store: s, LAN: lan, Attach: cfg.Attach, Locks: locks, Namespaces: keeper,
+		Changed: changed})
+	return sandbox.New(cfg), cfg.Attach
 }

@@ -80,3 +80,14 @@ func (s *Store) DeleteSandboxes(owners ...string) error {
 		return nil
 	})
 }
+
+// NeedsRenumbering reports whether a sandbox lacks addresses of its networks, or has not completed
+// a renumbering.
+func (s *Store) NeedsRenumbering(sb network.Sandbox) bool {
+	for _, e := range sb.Endpoints {
+		if n, ok := s.Network(e.NetworkID); ok && e.NeedsRenumbering(n.Network) {
+			return true
+		}
+	}
+	return false
+}

@@ -2,8 +2,8 @@
 // attach sandboxes to it, and the permanent neighbour entries on both sides.
 //
 // It allocates no addresses and writes no firewall rules except those of the port guard. It keeps
-// no state except a list of veth pairs to delete. Netagent's network manager, sandboxes and
-// reconciler call it.
+// no state except a list of veth pairs to delete. Packages attach, bringup and sandbox
+// call it through its contract.
 package bridge
 
 import (
@@ -90,8 +90,8 @@ func (d *Driver) Delete(n network.Network) error {
 	return fault.Wrap(err, fault.Internal, n.Subject(), "cannot delete bridge")
 }
 
-// Complete fills in the fields of an endpoint that this driver defines.
-func (d *Driver) Complete(n network.Network, e network.Endpoint) network.Endpoint {
+// CompleteEndpoint fills in the fields of an endpoint that this driver defines.
+func (d *Driver) CompleteEndpoint(n network.Network, e network.Endpoint) network.Endpoint {
 	e.HostInterface, e.Bridge = network.HostInterface(e.ID), n.Bridge().Device
 	return e
 }
@@ -172,8 +172,8 @@ func (d *Driver) Remove(n network.Network, sb network.Sandbox, e network.Endpoin
 	return fault.Wrap(err, fault.Internal, n.Subject(), "cannot remove "+e.HostInterface)
 }
 
-// Refit applies changes of the network to an endpoint: its MTU and prefix lengths.
-func (d *Driver) Refit(ns *kernel.Namespace, n network.Network, e network.Endpoint) error {
+// UpdateEndpoint applies changes of the network to an endpoint: its MTU and prefix lengths.
+func (d *Driver) UpdateEndpoint(ns *kernel.Namespace, n network.Network, e network.Endpoint) error {
 	err := d.host.SetMTU(e.HostInterface, n.Spec.MTU)
 	if err == nil {
 		err = ns.UpdateInterface(e.Interface, e.Addresses(), n.Spec.MTU)
@@ -181,9 +181,9 @@ func (d *Driver) Refit(ns *kernel.Namespace, n network.Network, e network.Endpoi
 	return fault.Wrap(err, fault.Internal, n.Subject(), "cannot update "+e.Interface)
 }
 
-// Renew replaces the addresses of an endpoint's interface by those of e, former ones included. It
+// Renumber replaces the addresses of an endpoint's interface by those of e, former ones included. It
 // removes the addresses in gone.
-func (d *Driver) Renew(ns *kernel.Namespace, n network.Network, e network.Endpoint, gone []netip.Prefix) error {
+func (d *Driver) Renumber(ns *kernel.Namespace, n network.Network, e network.Endpoint, gone []netip.Prefix) error {
 	bridge, ok, err := d.host.Link(n.Bridge().Device)
 	if err != nil || !ok {
 		return fault.New(fault.Unavailable, n.Subject(), "bridge "+n.Bridge().Device+" does not exist",

@@ -52,7 +52,7 @@ const owner = "0123456789abcdef"
 func connect(t *testing.T, d *bridge.Driver, n network.Network, addr string) (pin string, e network.Endpoint) {
 	t.Helper()
 	ip := netip.MustParsePrefix(addr)
-	e = d.Complete(n, network.Endpoint{ID: id.New(), NetworkID: n.ID, Interface: "eth0", IPv4: ip,
+	e = d.CompleteEndpoint(n, network.Endpoint{ID: id.New(), NetworkID: n.ID, Interface: "eth0", IPv4: ip,
 		MAC: network.MACOf(ip.Addr()), Gateway4: n.Spec.Pools[0].Gateway})
 	pin = filepath.Join(t.TempDir(), "pin")
 	err := kernel.NewNamespace(func(ns *kernel.Namespace) error {

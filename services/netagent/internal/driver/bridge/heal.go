@@ -14,7 +14,7 @@ func (d *Driver) Heal(ns *kernel.Namespace, n network.Network, owner string, e n
 	err error) {
 	bridge, ok, err := d.host.Link(n.Bridge().Device)
 	if err != nil || !ok {
-		return nil, err // reconcile recreates the bridge first, and attaches its ports
+		return nil, err // package bringup recreates the bridge first, and attaches its ports
 	}
 
 	port, there, err := d.host.Link(e.HostInterface)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/fairlead/fairlead/agent/test/testns"
 	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/netagent/internal/driver"
 	"github.com/fairlead/fairlead/services/netagent/internal/driver/bridge"
 	"github.com/fairlead/fairlead/services/netagent/internal/driver/drivertest"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
@@ -21,7 +22,7 @@ func TestBridgeDriver(t *testing.T) {
 		guard := openGuard(t, ns)
 		return drivertest.Subject{Host: ns, Network: n, Others: []netip.Addr{n.Spec.Pools[0].Gateway,
 			n.Spec.Pools[1].Gateway},
-			New: func(h *kernel.Host, _ func() []network.Network, _ func() []network.Sandbox) drivertest.Driver {
+			New: func(h *kernel.Host, _ func() []network.Network, _ func() []network.Sandbox) driver.Driver {
 				return bridge.New(h, guard)
 			}}
 	})

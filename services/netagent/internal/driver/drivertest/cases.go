@@ -94,7 +94,7 @@ func (b *bench) refit() {
 			b.Error(err)
 		}
 		for _, s := range []network.Sandbox{peer, sb} {
-			b.in(s, func(ns *kernel.Namespace) error { return b.driver.Refit(ns, b.Network, s.Endpoints[0]) })
+			b.in(s, func(ns *kernel.Namespace) error { return b.driver.UpdateEndpoint(ns, b.Network, s.Endpoints[0]) })
 		}
 		for _, s := range []network.Sandbox{peer, sb, b.container(mtu / 10)} {
 			if out := b.inside(s, "ip", "link", "show", "eth0"); !strings.Contains(out, fmt.Sprintf("mtu %d ", mtu)) {
@@ -121,7 +121,7 @@ func (b *bench) grow() {
 		e.IPv4, e.IPv6 = netip.PrefixFrom(e.IPv4.Addr(), e.IPv4.Bits()-4), netip.PrefixFrom(e.IPv6.Addr(),
 			e.IPv6.Bits()-4)
 		for range 2 { // idempotent
-			b.in(s, func(ns *kernel.Namespace) error { return b.driver.Refit(ns, b.Network, e) })
+			b.in(s, func(ns *kernel.Namespace) error { return b.driver.UpdateEndpoint(ns, b.Network, e) })
 		}
 		var have []string
 		for line := range strings.Lines(b.inside(s, "ip", "-o", "addr", "show", "dev", "eth0", "scope", "global")) {
@@ -151,12 +151,12 @@ func (b *bench) renew() {
 		} else {
 			gone = nil
 		}
-		b.in(sb, func(ns *kernel.Namespace) error { return b.driver.Renew(ns, b.Network, e, gone) })
+		b.in(sb, func(ns *kernel.Namespace) error { return b.driver.Renumber(ns, b.Network, e, gone) })
 		b.reaches(peer, append(addresses(network.Sandbox{Endpoints: []network.Endpoint{e}}), addresses(sb)...)...)
 	}
 
 	next.Former = nil
-	b.in(sb, func(ns *kernel.Namespace) error { return b.driver.Renew(ns, b.Network, next, old.Addresses()) })
+	b.in(sb, func(ns *kernel.Namespace) error { return b.driver.Renumber(ns, b.Network, next, old.Addresses()) })
 	sb.Endpoints = []network.Endpoint{next}
 	b.sandboxes = []network.Sandbox{peer, sb}
 	b.reaches(peer, addresses(sb)...)

@@ -17,17 +17,10 @@ import (
 
 	"github.com/fairlead/fairlead/agent/test/testns"
 	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/netagent/internal/driver"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
-	"github.com/fairlead/fairlead/services/netagent/internal/reconcile"
-	"github.com/fairlead/fairlead/services/netagent/internal/sandbox"
 )
-
-// Driver is a driver under test.
-type Driver interface {
-	sandbox.Driver
-	reconcile.Driver
-}
 
 // Subject is a driver under test, and a network of it that is not on its host yet.
 type Subject struct {
@@ -36,7 +29,7 @@ type Subject struct {
 	Others  []netip.Addr // addresses outside the network that containers must reach
 	// New returns the driver of a starting agent. The functions return the stored networks and
 	// sandboxes.
-	New func(h *kernel.Host, networks func() []network.Network, sandboxes func() []network.Sandbox) Driver
+	New func(h *kernel.Host, networks func() []network.Network, sandboxes func() []network.Sandbox) driver.Driver
 }
 
 // Run runs the suite. Each test gets a subject of its own.
@@ -62,7 +55,7 @@ func Run(t *testing.T, subject func(*testing.T) Subject) {
 type bench struct {
 	*testing.T
 	Subject
-	driver    Driver
+	driver    driver.Driver
 	host      *kernel.Host
 	networks  []network.Network
 	sandboxes []network.Sandbox
@@ -145,7 +138,7 @@ func (b *bench) endpoint(number int) network.Endpoint {
 		}
 	}
 
-	return b.driver.Complete(b.Network, e)
+	return b.driver.CompleteEndpoint(b.Network, e)
 }
 
 // sandbox creates a namespace with the given endpoints and does not store it.

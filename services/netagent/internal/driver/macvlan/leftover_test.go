@@ -12,8 +12,8 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-// driver returns a driver on a host with a parent interface and stored sandboxes.
-func driver(t *testing.T, stored ...network.Sandbox) (*testns.NS, *macvlan.Driver) {
+// hostDriver returns a driver on a host with a parent interface and stored sandboxes.
+func hostDriver(t *testing.T, stored ...network.Sandbox) (*testns.NS, *macvlan.Driver) {
 	t.Helper()
 	ns := testns.New(t)
 	cable(ns)
@@ -49,7 +49,7 @@ func TestInterruptedCreationIsCompletedOrDeleted(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, complete := range []bool{true, false} {
-				ns, d := driver(t)
+				ns, d := hostDriver(t)
 				before := ns.Run("ip", "-o", "link")
 				if out, err := ns.Try("nsenter", "--net="+ns.Path(), "--", "unshare", "--mount", "sh", "-c",
 					"mount -t sysfs sysfs /sys && "+c.half); err != nil {
@@ -88,7 +88,7 @@ func TestRestoreSweepsUnnamedInterfaces(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	ns, d := driver(t, network.Sandbox{Owner: id.New(), NetnsPath: pin})
+	ns, d := hostDriver(t, network.Sandbox{Owner: id.New(), NetnsPath: pin})
 	for _, link := range []string{"child0123456789", "users"} {
 		ns.Run("ip", "link", "add", link, "link", "p0", "type", "macvlan", "mode", "bridge")
 		ns.Run("ip", "link", "set", link, "netns", pin)
@@ -104,7 +104,7 @@ func TestRestoreSweepsUnnamedInterfaces(t *testing.T) {
 }
 
 func TestCheckRejectsMTULargerThanParent(t *testing.T) {
-	_, d := driver(t)
+	_, d := hostDriver(t)
 	n := onParent(network.DriverMacvlan, "", network.ParentSpec{Mode: "bridge", Link: "p0"})
 	n.Spec.MTU = 9000
 	err := d.Check(n)

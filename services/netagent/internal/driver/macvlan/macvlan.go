@@ -3,8 +3,8 @@
 // LAN.
 //
 // It allocates no addresses, but runs DHCP for networks that use it. It only stores the last known
-// link of each parent, to recognize a renamed or replaced one. Netagent's network manager,
-// sandboxes and reconciler call it.
+// link of each parent, to recognize a renamed or replaced one. Packages attach,
+// bringup, leases and sandbox call it through its contract.
 //
 // The kernel deletes sub-interfaces with their parent. Restore creates them again when the parent
 // is back.
@@ -51,9 +51,9 @@ func (d *Driver) RunLinkGC(ctx context.Context, _ func(error)) {
 	d.announcer.Close()
 }
 
-// Complete fills in the fields of an endpoint that this driver defines. This is the MAC of the
+// CompleteEndpoint fills in the fields of an endpoint that this driver defines. This is the MAC of the
 // parent, if the kernel gives it to sub-interfaces.
-func (d *Driver) Complete(n network.Network, e network.Endpoint) network.Endpoint {
+func (d *Driver) CompleteEndpoint(n network.Network, e network.Endpoint) network.Endpoint {
 	if !sharesMAC(n) {
 		return e
 	}
@@ -200,9 +200,9 @@ func tooLong(n network.Network, parent kernel.Link) error {
 			n.Spec.MTU))
 }
 
-// Refit applies changes of the network to an endpoint: its MTU and prefix lengths. It does
+// UpdateEndpoint applies changes of the network to an endpoint: its MTU and prefix lengths. It does
 // nothing if the interface was deleted with its parent, as Restore creates it with the new values.
-func (d *Driver) Refit(ns *kernel.Namespace, n network.Network, e network.Endpoint) error {
+func (d *Driver) UpdateEndpoint(ns *kernel.Namespace, n network.Network, e network.Endpoint) error {
 	parent, ok, err := d.parent(n)
 	if err == nil && ok && n.Spec.MTU > parent.MTU {
 		return tooLong(n, parent)
@@ -216,9 +216,9 @@ func (d *Driver) Refit(ns *kernel.Namespace, n network.Network, e network.Endpoi
 		"cannot update "+e.Interface)
 }
 
-// Renew replaces the addresses of an endpoint's interface by those of e, former ones included. It
+// Renumber replaces the addresses of an endpoint's interface by those of e, former ones included. It
 // removes the addresses in gone.
-func (d *Driver) Renew(ns *kernel.Namespace, n network.Network, e network.Endpoint, gone []netip.Prefix) error {
+func (d *Driver) Renumber(ns *kernel.Namespace, n network.Network, e network.Endpoint, gone []netip.Prefix) error {
 	parent, ok, err := d.parent(n)
 	if err != nil || !ok {
 		return fault.New(fault.Unavailable, n.Subject(), "parent interface "+n.Parent().Link+" does not exist",

@@ -7,6 +7,7 @@ import (
 
 	"github.com/fairlead/fairlead/agent/test/testns"
 	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/netagent/internal/driver"
 	"github.com/fairlead/fairlead/services/netagent/internal/driver/drivertest"
 	"github.com/fairlead/fairlead/services/netagent/internal/driver/macvlan"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
@@ -35,20 +36,20 @@ func needIPvlan(t *testing.T) {
 
 // subject returns a driver on a host with the parent interface p0. The other end of its LAN is p1
 // in the same namespace.
-func subject(t *testing.T, driver, mode, flag string) drivertest.Subject {
+func subject(t *testing.T, driverName, mode, flag string) drivertest.Subject {
 	t.Helper()
 	ns := testns.New(t)
 	cable(ns)
 	pool := func(subnet, gateway string) network.Pool {
 		return network.Pool{Subnet: netip.MustParsePrefix(subnet), Gateway: netip.MustParseAddr(gateway)}
 	}
-	n := onParent(driver, flag, network.ParentSpec{Mode: mode, Link: "p0"})
+	n := onParent(driverName, flag, network.ParentSpec{Mode: mode, Link: "p0"})
 	n.Name = "lan"
 	n.Spec.Pools = []network.Pool{pool("10.7.0.0/24", "10.7.0.1"), pool("fd00:7::/64", "fd00:7::1")}
 	return drivertest.Subject{Host: ns, Network: n,
 		Others: []netip.Addr{netip.MustParseAddr("10.7.0.1"), netip.MustParseAddr("fd00:7::2")},
 		New: func(h *kernel.Host, networks func() []network.Network,
-			sandboxes func() []network.Sandbox) drivertest.Driver {
+			sandboxes func() []network.Sandbox) driver.Driver {
 			return macvlan.New(h, networks, sandboxes)
 		}}
 }

@@ -1,4 +1,4 @@
-package sandbox
+package leases
 
 import (
 	"slices"
@@ -11,8 +11,8 @@ import (
 // maxReleases bounds the leases that are released concurrently.
 const maxReleases = 16
 
-// releaseLeases releases the DHCP leases of the given endpoints, or of all endpoints of a sandbox.
-func (m *Manager) releaseLeases(sb network.Sandbox, some ...network.Endpoint) {
+// Release releases the DHCP leases of the given endpoints, or of all endpoints of a sandbox.
+func (m *Leases) Release(sb network.Sandbox, some ...network.Endpoint) {
 	if some == nil {
 		some = sb.Endpoints
 	}
@@ -21,7 +21,7 @@ func (m *Manager) releaseLeases(sb network.Sandbox, some ...network.Endpoint) {
 	defer all.Wait()
 
 	for _, e := range some {
-		n, _, ok := m.networkOf(e)
+		n, _, ok := m.attach.NetworkOf(e)
 		if !ok || len(e.Leases()) == 0 {
 			continue
 		}
@@ -34,9 +34,9 @@ func (m *Manager) releaseLeases(sb network.Sandbox, some ...network.Endpoint) {
 	}
 }
 
-// releaseHeldLeases releases the held leases of an owner on a network, or on all if networkID is
+// ReleaseHeld releases the held leases of an owner on a network, or on all if networkID is
 // empty.
-func (m *Manager) releaseHeldLeases(owner, networkID string) error {
+func (m *Leases) ReleaseHeld(owner, networkID string) error {
 	held := slices.DeleteFunc(m.store.Held(owner), func(h store.HeldLease) bool {
 		return networkID != "" &&
 			h.NetworkID != networkID
@@ -48,8 +48,8 @@ func (m *Manager) releaseHeldLeases(owner, networkID string) error {
 	return m.store.DropHeldLeases(owner, networkID)
 }
 
-// ReleaseNetworkLeases releases all held leases of a network that is about to be deleted.
-func (m *Manager) ReleaseNetworkLeases(networkID string) error {
+// ReleaseNetwork releases all held leases of a network that is about to be deleted.
+func (m *Leases) ReleaseNetwork(networkID string) error {
 	held := m.store.HeldOn(networkID)
 	if len(held) == 0 {
 		return nil
@@ -58,11 +58,11 @@ func (m *Manager) ReleaseNetworkLeases(networkID string) error {
 	return m.store.DropHeldLeasesOn(networkID)
 }
 
-func (m *Manager) releaseAll(held []store.HeldLease) {
+func (m *Leases) releaseAll(held []store.HeldLease) {
 	for some := range slices.Chunk(held, maxReleases) {
 		var all sync.WaitGroup
 		for _, h := range some {
-			all.Go(func() { m.releaseLeases(network.Sandbox{Owner: h.Owner}, h.Endpoint()) })
+			all.Go(func() { m.Release(network.Sandbox{Owner: h.Owner}, h.Endpoint()) })
 		}
 		all.Wait()
 	}

@@ -1,4 +1,4 @@
-package sandbox
+package leases
 
 import (
 	"context"
@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/services/netagent/internal/bootclock"
-	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/lease"
+	"github.com/fairlead/fairlead/services/netagent/internal/namespace"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
@@ -41,7 +41,7 @@ type leaseState struct {
 // leaseRenewer renews the DHCP leases of all endpoints and requests a new one when a lease expires.
 // All granted leases are stored, so a new process continues from there.
 type leaseRenewer struct {
-	m   *Manager
+	m   *Leases
 	log *slog.Logger
 
 	mu  sync.Mutex
@@ -49,10 +49,10 @@ type leaseRenewer struct {
 	run sync.WaitGroup
 }
 
-// RunLeaseRenewal renews DHCP leases until ctx ends.
-func (m *Manager) RunLeaseRenewal(ctx context.Context, log *slog.Logger) {
-	m.reapplyLeases(log)
-	t := &leaseRenewer{m: m, log: log, all: map[leaseKey]*leaseState{}}
+// Run renews DHCP leases until ctx ends.
+func (m *Leases) Run(ctx context.Context) {
+	m.reapplyLeases(m.log)
+	t := &leaseRenewer{m: m, log: m.log, all: map[leaseKey]*leaseState{}}
 	defer t.run.Wait()
 
 	tick := time.NewTicker(leaseTick)
@@ -79,7 +79,7 @@ func (t *leaseRenewer) poll(ctx context.Context, now time.Time) {
 			continue
 		}
 		for _, sb := range t.m.store.SandboxesOn(n.ID) {
-			if e, ok := on(sb, n.Network); ok && !sb.NetnsOnly && kernel.Pinned(sb.NetnsPath) {
+			if e, ok := sb.EndpointOn(n.ID); ok && !sb.NetnsOnly && t.m.namespaces.Exists(sb.NetnsPath) {
 				t.track(n.Network, sb.Owner, e, existing, now)
 			}
 		}
@@ -137,8 +137,8 @@ func (t *leaseRenewer) track(
 // grantedTo returns the stored lease of an endpoint, nil without one. ok is false while the owner
 // is locked, as a lease may be pending: two concurrent requests for one endpoint would conflict
 // with each other.
-func (m *Manager) grantedTo(owner string, key leaseKey) (has *lease.Terms, ok bool) {
-	unlock, free := m.owners.tryLock(m.pinOf(owner))
+func (m *Leases) grantedTo(owner string, key leaseKey) (has *lease.Terms, ok bool) {
+	unlock, free := m.locks.TryOwner(owner)
 	if !free {
 		return nil, false
 	}
@@ -183,15 +183,15 @@ func (t *leaseRenewer) renew(ctx context.Context, key leaseKey, is *leaseState) 
 }
 
 // runDHCP runs the state machine of a lease for one exchange.
-func (m *Manager) runDHCP(
+func (m *Leases) runDHCP(
 	ctx context.Context, owner string, key leaseKey, machine *lease.Client,
 ) (event lease.Event, err error) {
 	sb, n, e, ok := m.find(owner, key.endpoint)
 	if !ok {
 		return lease.NoEvent, nil
 	}
-	err = kernel.WithPinned(sb.NetnsPath, func(ns *kernel.Namespace) (err error) {
-		event, err = m.lan.RunDHCP(ctx, ns, n, sb, e, key.ipv6, machine, exchangeTimeout)
+	err = m.namespaces.Within(sb.NetnsPath, func(ns namespace.Namespace) (err error) {
+		event, err = m.lan.RunDHCP(ctx, ns.Kernel(), n, sb, e, key.ipv6, machine, exchangeTimeout)
 		return err
 	})
 	return event, err

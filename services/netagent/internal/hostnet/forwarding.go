@@ -1,4 +1,4 @@
-package reconcile
+package hostnet
 
 import (
 	"errors"
@@ -8,11 +8,12 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/netagent/internal/bridgenf"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
+	"github.com/fairlead/fairlead/services/netagent/internal/natclient"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 	"github.com/fairlead/fairlead/services/netagent/internal/store"
 )
 
-// enableForwarding enables forwarding between containers and other hosts.
+// EnableForwarding enables forwarding between containers and other hosts.
 //
 // The kernel checks the interface on which a packet arrives. Besides the bridges, each interface
 // that receives connections to published ports, or responses, must forward. Docker sets
@@ -21,15 +22,15 @@ import (
 // on interfaces with an address.
 //
 // If the host forwards already, only the bridges are changed. The former values are stored.
-func (r *Reconciler) enableForwarding() error {
-	if r.NoForwarding {
+func (h *Host) EnableForwarding() error {
+	if h.noForwarding {
 		return nil
 	}
 
 	var bridges, adopted []string // the former values of adopted bridges are stored
 	ipv6 := false
-	for _, n := range r.store.Networks() {
-		if n.Bridge().Device == "" || !isActive(n) {
+	for _, n := range h.store.Networks() {
+		if n.Bridge().Device == "" || !natclient.IsActive(n) {
 			continue
 		}
 		if ipv6 = ipv6 || n.HasIPv6(); n.Status.AdoptedBridge {
@@ -39,53 +40,53 @@ func (r *Reconciler) enableForwarding() error {
 		}
 	}
 
-	err := r.forwardFamily(bridges, adopted, false, "net/ipv4/ip_forward", forwarding)
+	err := h.forwardFamily(bridges, adopted, false, "net/ipv4/ip_forward", forwarding)
 	if err == nil && ipv6 {
-		err = r.forwardIPv6(bridges, adopted)
+		err = h.forwardIPv6(bridges, adopted)
 	}
 
 	return fault.Wrap(err, fault.Internal, "forwarding", "cannot be enabled")
 }
 
-// forwardNew enables forwarding for a new network. The host's own interfaces already forward if
+// EnableForwardingOf enables forwarding for a new network. The host's own interfaces already forward if
 // there are other networks.
-func (r *Reconciler) forwardNew(n store.Network) error {
-	if r.NoForwarding || n.Bridge().Device == "" || !isActive(n) {
+func (h *Host) EnableForwardingOf(n store.Network) error {
+	if h.noForwarding || n.Bridge().Device == "" || !natclient.IsActive(n) {
 		return nil
 	}
 
 	others := func(ipv6 bool) bool {
-		return r.store.AnyNetwork(func(o *store.Network) bool {
-			return o.ID != n.ID && o.Bridge().Device != "" && isActive(*o) && (!ipv6 || o.HasIPv6())
+		return h.store.AnyNetwork(func(o *store.Network) bool {
+			return o.ID != n.ID && o.Bridge().Device != "" && natclient.IsActive(*o) && (!ipv6 || o.HasIPv6())
 		})
 	}
 
 	if !others(false) || n.HasIPv6() && !others(true) {
-		return r.enableForwarding()
+		return h.EnableForwarding()
 	}
 
 	if n.Status.AdoptedBridge {
-		return r.enableForwarding() // stores the former value
+		return h.EnableForwarding() // stores the former value
 	}
 
 	all := []kernel.Sysctl{{Path: forwarding(n.Bridge().Device), Value: "1"}}
 	if n.HasIPv6() {
 		// otherwise the whole host forwards
-		if _, err := r.host.ReadSysctl(forwarding6(n.Bridge().Device)); err == nil {
+		if _, err := h.kernel.ReadSysctl(forwarding6(n.Bridge().Device)); err == nil {
 			all = append(all, kernel.Sysctl{Path: forwarding6(n.Bridge().Device), Value: "1"})
 		}
 	}
 
-	return fault.Wrap(r.forwardBridges(all), fault.Internal, "forwarding", "cannot be enabled")
+	return fault.Wrap(h.forwardBridges(all), fault.Internal, "forwarding", "cannot be enabled")
 }
 
 // forwardBridges enables forwarding on our own bridges. The former values are not stored, since the
 // bridges are deleted with their networks.
-func (r *Reconciler) forwardBridges(all []kernel.Sysctl) error {
+func (h *Host) forwardBridges(all []kernel.Sysctl) error {
 	var errs []error
 	for _, s := range all {
 		// being recreated
-		if _, err := r.host.ApplySysctls([]kernel.Sysctl{s}); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if _, err := h.kernel.ApplySysctls([]kernel.Sysctl{s}); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)
 		}
 	}
@@ -100,10 +101,10 @@ func forwarding6(link string) string { return "net/ipv6/conf/" + link + "/force_
 
 // forwardFamily enables forwarding of one family on the bridges and, unless the whole host
 // forwards, on all interfaces with an address.
-func (r *Reconciler) forwardFamily(
+func (h *Host) forwardFamily(
 	bridges, adopted []string, ipv6 bool, global string, perLink func(link string) string,
 ) error {
-	on, err := r.host.ReadSysctl(global)
+	on, err := h.kernel.ReadSysctl(global)
 	if err != nil {
 		return err
 	}
@@ -112,11 +113,11 @@ func (r *Reconciler) forwardFamily(
 	for _, b := range bridges {
 		all = append(all, kernel.Sysctl{Path: perLink(b), Value: "1"})
 	}
-	if err := r.forwardBridges(all); err != nil || on == "1" {
+	if err := h.forwardBridges(all); err != nil || on == "1" {
 		return err
 	}
 
-	links, err := r.host.AddressedLinks(ipv6)
+	links, err := h.kernel.AddressedLinks(ipv6)
 	if err != nil {
 		return err
 	}
@@ -128,19 +129,19 @@ func (r *Reconciler) forwardFamily(
 		}
 	}
 
-	return r.applySysctls(all, bridges)
+	return h.applySysctls(all, bridges)
 }
 
 // forwardIPv6 enables IPv6 forwarding. Before Linux 6.17, only the whole host can forward.
 // Interfaces that accept router advertisements must then be set to 2, or the host loses its default
 // route.
-func (r *Reconciler) forwardIPv6(bridges, adopted []string) error {
+func (h *Host) forwardIPv6(bridges, adopted []string) error {
 	const global = "net/ipv6/conf/all/forwarding"
-	if _, err := r.host.ReadSysctl(forwarding6("all")); err == nil {
-		return r.forwardFamily(bridges, adopted, true, global, forwarding6)
+	if _, err := h.kernel.ReadSysctl(forwarding6("all")); err == nil {
+		return h.forwardFamily(bridges, adopted, true, global, forwarding6)
 	}
 
-	links, err := r.host.Links()
+	links, err := h.kernel.Links()
 	if err != nil {
 		return err
 	}
@@ -148,20 +149,20 @@ func (r *Reconciler) forwardIPv6(bridges, adopted []string) error {
 	var all []kernel.Sysctl
 	for _, l := range links {
 		path := "net/ipv6/conf/" + l.Name + "/accept_ra"
-		if v, err := r.host.ReadSysctl(path); err == nil && v == "1" {
+		if v, err := h.kernel.ReadSysctl(path); err == nil && v == "1" {
 			all = append(all, kernel.Sysctl{Path: path, Value: "2"})
 		}
 	}
 
-	return r.applySysctls(append(all, kernel.Sysctl{Path: global, Value: "1"}), bridges)
+	return h.applySysctls(append(all, kernel.Sysctl{Path: global, Value: "1"}), bridges)
 }
 
 // applySysctls writes the host sysctls that differ and stores their former values.
-func (r *Reconciler) applySysctls(all []kernel.Sysctl, bridges []string) error {
+func (h *Host) applySysctls(all []kernel.Sysctl, bridges []string) error {
 	var todo []kernel.Sysctl
 	var notes []store.Sysctl
 	for _, s := range all {
-		before, err := r.host.ReadSysctl(s.Path)
+		before, err := h.kernel.ReadSysctl(s.Path)
 		if errors.Is(err, fs.ErrNotExist) || before == s.Value {
 			continue // the link is gone, or already set
 		}
@@ -174,12 +175,12 @@ func (r *Reconciler) applySysctls(all []kernel.Sysctl, bridges []string) error {
 	if len(todo) == 0 {
 		return nil
 	}
-	if err := r.store.RecordSysctls(notes...); err != nil {
+	if err := h.store.RecordSysctls(notes...); err != nil {
 		return err
 	}
 
-	changes, err := r.host.ApplySysctls(todo)
-	r.log.Info("sysctls changed", "changes", changes, "bridges", bridges)
+	changes, err := h.kernel.ApplySysctls(todo)
+	h.log.Info("sysctls changed", "changes", changes, "bridges", bridges)
 	return err
 }
 
@@ -189,25 +190,25 @@ func (r *Reconciler) applySysctls(all []kernel.Sysctl, bridges []string) error {
 // reaches the host's IP layer: isolated ports block it, and [::1] does not work.
 var callNetfilter = [...]string{"net/bridge/bridge-nf-call-iptables", "net/bridge/bridge-nf-call-ip6tables"}
 
-// disableBridgeNetfilter disables netfilter for bridged packets if the new bridge is the only one
+// DisableBridgeNetfilter disables netfilter for bridged packets if the new bridge is the only one
 // of the host and no other program needs it.
 //
 // Other programs are another bridge, a sysctl configuration, or Kubernetes (package bridgenf). It
 // runs only when a bridge is created, so a program can enable it later.
-func (r *Reconciler) disableBridgeNetfilter(n network.Network) error {
+func (h *Host) DisableBridgeNetfilter(n network.Network) error {
 	exists := func(name string) bool { // after a boot, stored bridges do not exist yet
-		_, ok, err := r.host.Link(name)
+		_, ok, err := h.kernel.Link(name)
 		return ok && err == nil
 	}
 
-	if r.store.AnyNetwork(func(o *store.Network) bool {
+	if h.store.AnyNetwork(func(o *store.Network) bool {
 		return o.ID != n.ID && o.Bridge().Device != "" &&
-			isActive(*o) && exists(o.Bridge().Device)
+			natclient.IsActive(*o) && exists(o.Bridge().Device)
 	}) {
 		return nil // another network has a bridge
 	}
 
-	links, err := r.host.Links()
+	links, err := h.kernel.Links()
 	if err != nil {
 		return err
 	}
@@ -219,11 +220,11 @@ func (r *Reconciler) disableBridgeNetfilter(n network.Network) error {
 		return nil
 	}
 
-	if why := bridgenf.Needed(r.Root); why != "" {
-		r.log.Info("bridge netfilter unchanged, another program needs it", "reason", why)
+	if why := bridgenf.Needed(h.root); why != "" {
+		h.log.Info("bridge netfilter unchanged, another program needs it", "reason", why)
 		return nil
 	}
 
-	return r.applySysctls([]kernel.Sysctl{{Path: callNetfilter[0], Value: "0"}, {Path: callNetfilter[1],
+	return h.applySysctls([]kernel.Sysctl{{Path: callNetfilter[0], Value: "0"}, {Path: callNetfilter[1],
 		Value: "0"}}, []string{n.Bridge().Device})
 }

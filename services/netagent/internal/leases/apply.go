@@ -1,18 +1,18 @@
-package sandbox
+package leases
 
 import (
 	"errors"
 	"log/slog"
 	"slices"
 
-	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/lease"
+	"github.com/fairlead/fairlead/services/netagent/internal/namespace"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
 // find returns the sandbox of an owner, one of its endpoints and the network of that endpoint. ok
 // is false if one of them does not exist.
-func (m *Manager) find(owner, endpoint string) (sb network.Sandbox, n network.Network, e network.Endpoint, ok bool) {
+func (m *Leases) find(owner, endpoint string) (sb network.Sandbox, n network.Network, e network.Endpoint, ok bool) {
 	if sb, ok = m.store.Sandbox(owner); !ok {
 		return sb, n, e, false
 	}
@@ -20,14 +20,14 @@ func (m *Manager) find(owner, endpoint string) (sb network.Sandbox, n network.Ne
 	if i < 0 {
 		return sb, n, e, false
 	}
-	n, _, ok = m.networkOf(sb.Endpoints[i])
+	n, _, ok = m.attach.NetworkOf(sb.Endpoints[i])
 	return sb, n, sb.Endpoints[i], ok
 }
 
 // storeAndApplyLease stores the new terms of a lease, nil if it is lost, and applies them to the
 // endpoint.
-func (m *Manager) storeAndApplyLease(owner string, key leaseKey, terms *lease.Terms, log *slog.Logger) error {
-	defer m.owners.lock(m.pinOf(owner))()
+func (m *Leases) storeAndApplyLease(owner string, key leaseKey, terms *lease.Terms, log *slog.Logger) error {
+	defer m.locks.Owner(owner)()
 
 	sb, n, before, ok := m.find(owner, key.endpoint)
 	if !ok {
@@ -46,21 +46,21 @@ func (m *Manager) storeAndApplyLease(owner string, key leaseKey, terms *lease.Te
 
 	e.DNS = n.NameServersFor(e)
 	e.LeaseUnapplied = before.LeaseUnapplied || had == nil || terms == nil || !had.SameConfig(*terms)
-	after := m.withRoutes(sb, replaced(sb.Endpoints, e))
+	after := m.attach.WithRoutes(sb, network.ReplaceEndpoint(sb.Endpoints, e))
 	if err := m.store.PutSandbox(after); err != nil {
 		return err
 	}
 
-	defer m.NotifyChanged() // DNS and ports are updated
+	defer m.changed.Notify() // DNS and ports are updated
 
 	logLease(log.With("network", n.Name, "container", sb.DisplayName(), "interface", e.Interface), had, terms)
 	if !e.LeaseUnapplied {
 		return nil
 	}
 
-	e, _ = on(after, n)
-	err := kernel.WithPinned(sb.NetnsPath, func(ns *kernel.Namespace) error {
-		return errors.Join(m.lan.ApplyLease(ns, n, before, e), m.applyRoutes(ns, after))
+	e, _ = after.EndpointOn(n.ID)
+	err := m.namespaces.Within(sb.NetnsPath, func(ns namespace.Namespace) error {
+		return errors.Join(m.lan.ApplyLease(ns.Kernel(), n, before, e), m.attach.ApplyRoutes(ns, after))
 	})
 	if err != nil {
 		return err
@@ -70,17 +70,17 @@ func (m *Manager) storeAndApplyLease(owner string, key leaseKey, terms *lease.Te
 }
 
 // markApplied records that the interface of an endpoint has the addresses of its lease.
-func (m *Manager) markApplied(sb network.Sandbox, e network.Endpoint) error {
+func (m *Leases) markApplied(sb network.Sandbox, e network.Endpoint) error {
 	e.LeaseUnapplied = false
-	sb.Endpoints = replaced(sb.Endpoints, e)
+	sb.Endpoints = network.ReplaceEndpoint(sb.Endpoints, e)
 	return m.store.PutSandbox(sb)
 }
 
 // reapplyLeases applies the leases that an earlier process stored but did not apply.
-func (m *Manager) reapplyLeases(log *slog.Logger) {
+func (m *Leases) reapplyLeases(log *slog.Logger) {
 	for _, sb := range m.store.Sandboxes() {
 		for _, e := range sb.Endpoints {
-			if !e.LeaseUnapplied || !kernel.Pinned(sb.NetnsPath) {
+			if !e.LeaseUnapplied || !m.namespaces.Exists(sb.NetnsPath) {
 				continue
 			}
 			if err := m.reapplyLease(sb.Owner, e.ID); err != nil {
@@ -90,14 +90,16 @@ func (m *Manager) reapplyLeases(log *slog.Logger) {
 	}
 }
 
-func (m *Manager) reapplyLease(owner, endpoint string) error {
-	defer m.owners.lock(m.pinOf(owner))()
+func (m *Leases) reapplyLease(owner, endpoint string) error {
+	defer m.locks.Owner(owner)()
 	sb, n, e, ok := m.find(owner, endpoint)
 	if !ok || !e.LeaseUnapplied {
 		return nil
 	}
-	err := kernel.WithPinned(sb.NetnsPath, func(ns *kernel.Namespace) error {
-		return errors.Join(m.drivers[n.Driver].Renew(ns, n, e, nil), m.applyRoutes(ns, sb))
+
+	_, d, _ := m.attach.NetworkOf(e)
+	err := m.namespaces.Within(sb.NetnsPath, func(ns namespace.Namespace) error {
+		return errors.Join(d.Renumber(ns.Kernel(), n, e, nil), m.attach.ApplyRoutes(ns, sb))
 	})
 	if err != nil {
 		return err

@@ -1,23 +1,24 @@
-package sandbox
+package attach
 
 import (
 	"slices"
 
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
+	"github.com/fairlead/fairlead/services/netagent/internal/namespace"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-// withRoutes returns the sandbox with these endpoints and the routes that result from them.
-func (m *Manager) withRoutes(sb network.Sandbox, endpoints []network.Endpoint) network.Sandbox {
+// WithRoutes returns the sandbox with these endpoints and the routes that result from them.
+func (m *Syncer) WithRoutes(sb network.Sandbox, endpoints []network.Endpoint) network.Sandbox {
 	sb.Endpoints = endpoints
-	nets := m.networksOf(sb)
+	nets := m.NetworksOf(sb)
 	sb.Endpoints = network.ChooseRoutes(network.ChooseGateways(endpoints, nets), nets)
 	return sb
 }
 
-// updateRoutes sets the routes that differ between before and after. Unchanged ones are not
+// UpdateRoutes sets the routes that differ between before and after. Unchanged ones are not
 // touched, so a container keeps its own changes.
-func (m *Manager) updateRoutes(ns *kernel.Namespace, before, after network.Sandbox) error {
+func (m *Syncer) UpdateRoutes(ns namespace.Namespace, before, after network.Sandbox) error {
 	var err error
 	if !slices.Equal(linkRoutes(before), linkRoutes(after)) {
 		err = ns.SetDHCPRoutes(m.dhcpInterfaces(after), linkRoutes(after))
@@ -28,9 +29,9 @@ func (m *Manager) updateRoutes(ns *kernel.Namespace, before, after network.Sandb
 	return ns.SetDefaultRoutes(routes(after))
 }
 
-// applyRoutes sets all routes of the sandbox. Default routes come last, as their gateways may
+// ApplyRoutes sets all routes of the sandbox. Default routes come last, as their gateways may
 // depend on other routes.
-func (m *Manager) applyRoutes(ns *kernel.Namespace, sb network.Sandbox) error {
+func (m *Syncer) ApplyRoutes(ns namespace.Namespace, sb network.Sandbox) error {
 	if err := ns.SetDHCPRoutes(m.dhcpInterfaces(sb), linkRoutes(sb)); err != nil {
 		return err
 	}
@@ -39,10 +40,10 @@ func (m *Manager) applyRoutes(ns *kernel.Namespace, sb network.Sandbox) error {
 
 // dhcpInterfaces returns the interfaces on networks with DHCP. Routes on other interfaces belong to
 // the container.
-func (m *Manager) dhcpInterfaces(sb network.Sandbox) []string {
+func (m *Syncer) dhcpInterfaces(sb network.Sandbox) []string {
 	var out []string
 	for _, e := range sb.Endpoints {
-		if n, _, ok := m.networkOf(e); ok && n.UsesDHCP() {
+		if n, _, ok := m.NetworkOf(e); ok && n.UsesDHCP() {
 			out = append(out, e.Interface)
 		}
 	}
@@ -60,18 +61,19 @@ func linkRoutes(sb network.Sandbox) []kernel.DHCPRoute {
 	return out
 }
 
-// rerouteAll sets the routes of a sandbox in its namespace.
-func (m *Manager) rerouteAll(sb network.Sandbox) error {
-	return m.asFault(kernel.WithPinned(sb.NetnsPath,
-		func(ns *kernel.Namespace) error { return m.applyRoutes(ns, sb) }), sb)
+// RerouteAll sets the routes of a sandbox in its namespace.
+func (m *Syncer) RerouteAll(sb network.Sandbox) error {
+	return Fault(m.namespaces.Within(sb.NetnsPath,
+		func(ns namespace.Namespace) error { return m.ApplyRoutes(ns, sb) }), sb)
 }
 
-func (m *Manager) rerouteBack(before, after network.Sandbox) error {
-	err := kernel.WithPinned(before.NetnsPath, func(ns *kernel.Namespace) error {
-		return m.updateRoutes(ns,
+// RerouteBack sets the routes of before again, after those of after may have been set.
+func (m *Syncer) RerouteBack(before, after network.Sandbox) error {
+	err := m.namespaces.Within(before.NetnsPath, func(ns namespace.Namespace) error {
+		return m.UpdateRoutes(ns,
 			after, before)
 	})
-	return m.asFault(err, before)
+	return Fault(err, before)
 }
 
 func routes(sb network.Sandbox) []kernel.DefaultRoute {

@@ -1,4 +1,4 @@
-package netagent
+package defaultnet
 
 import (
 	"bytes"
@@ -11,19 +11,19 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/store"
 )
 
-// fallbackBridge is the name of the default bridge if another engine uses the usual one.
-const fallbackBridge = "fairlead0"
+// FallbackBridge is the name of the default bridge if another engine uses the usual one.
+const FallbackBridge = "fairlead0"
 
-// avoidForeignBridge chooses another default bridge if that of another engine, usually Docker, has
+// AvoidForeignBridge chooses another default bridge if that of another engine, usually Docker, has
 // the same name and is up. A bridge that is down is reused.
 //
 // Unless the configuration names a bridge, it chooses the fallback name and a subnet without a host
 // route. Both are kept afterwards: the other engine could start later next time and use a bridge of
 // its name.
-func avoidForeignBridge(s network.BridgeSettings, host *kernel.Host, db *store.Store) (network.BridgeSettings, error) {
+func AvoidForeignBridge(s network.BridgeSettings, host *kernel.Host, db *store.Store) (network.BridgeSettings, error) {
 	have, known := db.NetworkNamed(network.NameBridge)
-	if s.BridgeName == "" && known && have.Bridge().Device == fallbackBridge {
-		s.BridgeName = fallbackBridge
+	if s.BridgeName == "" && known && have.Bridge().Device == FallbackBridge {
+		s.BridgeName = FallbackBridge
 		if !s.Bip.IsValid() && !s.FixedCIDR.IsValid() {
 			s.Bip = have.Spec.Pools[0].HostPrefix()
 		}
@@ -43,10 +43,10 @@ func avoidForeignBridge(s network.BridgeSettings, host *kernel.Host, db *store.S
 		return s, fault.New(fault.Busy, "bridge "+s.BridgeName,
 			"belongs to another container engine (unexpected MAC address)",
 			fault.WithField("bridge"),
-			fault.WithHint("choose another name for the key bridge, or unset it to use %s", fallbackBridge))
+			fault.WithHint("choose another name for the key bridge, or unset it to use %s", FallbackBridge))
 	}
 
-	s.BridgeName = fallbackBridge
+	s.BridgeName = FallbackBridge
 	if !s.Bip.IsValid() && !s.FixedCIDR.IsValid() {
 		s.Bip, err = freeBip(host)
 	}
@@ -94,7 +94,7 @@ next:
 		return bip, nil
 	}
 
-	return netip.Prefix{}, fault.New(fault.Exhausted, fmt.Sprintf("bridge %s", fallbackBridge),
+	return netip.Prefix{}, fault.New(fault.Exhausted, fmt.Sprintf("bridge %s", FallbackBridge),
 		"no subnet from 172.18.0.0/16 to 172.31.0.0/16 is free",
 		fault.WithField("bip"), fault.WithHint("set a subnet with bip"))
 }

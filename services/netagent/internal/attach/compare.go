@@ -1,4 +1,4 @@
-package sandbox
+package attach
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
+	"github.com/fairlead/fairlead/services/netagent/internal/namespace"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
@@ -13,27 +14,27 @@ import (
 //
 // It compares interfaces, addresses and default routes. It waits for concurrent changes of the
 // sandbox. A sandbox that does not exist has no differences.
-func (m *Manager) Compare(owner string) (differences []string, err error) {
-	defer m.owners.lock(m.pinOf(owner))()
+func (m *Syncer) Compare(owner string) (differences []string, err error) {
+	defer m.locks.Owner(owner)()
 
 	sb, ok := m.store.Sandbox(owner)
 	if !ok || sb.NetnsOnly || sb.Mode != network.Private {
 		return nil, nil
 	}
 
-	if !namespaceExists(sb) {
+	if !m.Exists(sb) {
 		return []string{"its network namespace " + sb.NetnsPath + " is gone"}, nil
 	}
 
-	err = kernel.WithPinned(sb.NetnsPath, func(ns *kernel.Namespace) (err error) {
+	err = m.namespaces.Within(sb.NetnsPath, func(ns namespace.Namespace) (err error) {
 		differences, err = m.compare(ns, sb)
 		return err
 	})
 
-	return differences, m.asFault(err, sb)
+	return differences, Fault(err, sb)
 }
 
-func (m *Manager) compare(ns *kernel.Namespace, sb network.Sandbox) (differences []string, err error) {
+func (m *Syncer) compare(ns namespace.Namespace, sb network.Sandbox) (differences []string, err error) {
 	have, err := ns.Addresses()
 	if err != nil {
 		return nil, err
@@ -70,21 +71,21 @@ func (m *Manager) compare(ns *kernel.Namespace, sb network.Sandbox) (differences
 
 // Repair reconciles the namespace of an owner with its record and returns what differed. Missing
 // interfaces are created again.
-func (m *Manager) Repair(ctx context.Context, owner string) ([]string, error) {
+func (m *Syncer) Repair(ctx context.Context, owner string) ([]string, error) {
 	if differences, err := m.Compare(owner); err != nil || len(differences) == 0 {
 		return nil, err
 	}
-	defer m.owners.lock(m.pinOf(owner))()
+	defer m.locks.Owner(owner)()
 	sb, ok := m.store.Sandbox(owner)
-	if !ok || sb.NetnsOnly || sb.Mode != network.Private || !namespaceExists(sb) || ctx.Err() != nil {
+	if !ok || sb.NetnsOnly || sb.Mode != network.Private || !m.Exists(sb) || ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
 	return m.repair(sb)
 }
 
 // repair is Repair with the owner's lock held.
-func (m *Manager) repair(sb network.Sandbox) (differences []string, err error) {
-	err = kernel.WithPinned(sb.NetnsPath, func(ns *kernel.Namespace) (err error) {
+func (m *Syncer) repair(sb network.Sandbox) (differences []string, err error) {
+	err = m.namespaces.Within(sb.NetnsPath, func(ns namespace.Namespace) (err error) {
 		// it may have changed in the meantime
 		if differences, err = m.compare(ns, sb); err != nil || len(differences) == 0 {
 			return err
@@ -95,34 +96,34 @@ func (m *Manager) repair(sb network.Sandbox) (differences []string, err error) {
 		}
 		for _, e := range sb.Endpoints {
 			_, exists := have[e.Interface]
-			if err := m.reattach(ns, sb, e, exists); err != nil {
+			if err := m.Reattach(ns, sb, e, exists); err != nil {
 				return err
 			}
 		}
-		return m.applyRoutes(ns, sb)
+		return m.ApplyRoutes(ns, sb)
 	})
 
-	return differences, m.asFault(err, sb)
+	return differences, Fault(err, sb)
 }
 
-// reattach reconciles one endpoint in a namespace with its record, or creates it if exists is
+// Reattach reconciles one endpoint in a namespace with its record, or creates it if exists is
 // false.
-func (m *Manager) reattach(ns *kernel.Namespace, sb network.Sandbox, e network.Endpoint, exists bool) error {
-	n, driver, ok := m.networkOf(e)
+func (m *Syncer) Reattach(ns namespace.Namespace, sb network.Sandbox, e network.Endpoint, exists bool) error {
+	n, d, ok := m.NetworkOf(e)
 	if !ok || n.UsesDHCP() { // the lease renewer applies DHCP addresses
 		return nil
 	}
 	if exists {
-		return driver.Renew(ns, n, e, nil)
+		return d.Renumber(ns.Kernel(), n, e, nil)
 	}
-	if err := driver.Remove(n, sb, e); err != nil {
+	if err := d.Remove(n, sb, e); err != nil {
 		return err
 	}
-	return driver.Attach(ns, n, sb.Owner, withoutRoutes(e))
+	return d.Attach(ns.Kernel(), n, sb.Owner, e.WithoutRoutes())
 }
 
 // RepairAll repairs all sandboxes and logs each difference. A crash may have interrupted a change.
-func (m *Manager) RepairAll(ctx context.Context) {
+func (m *Syncer) RepairAll(ctx context.Context) {
 	for _, sb := range m.store.Sandboxes() {
 		if ctx.Err() != nil {
 			return

@@ -1,4 +1,4 @@
-package reconcile
+package bringup
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/services/netagent/internal/natclient"
+	"github.com/fairlead/fairlead/services/netagent/internal/store"
 )
 
 const (
@@ -16,33 +17,22 @@ const (
 	watchRetry = time.Second
 )
 
-// Repair reconciles everything, as each resync does.
-func (r *Reconciler) Repair(ctx context.Context) error { return r.reconcileAll(ctx) }
-
-// ApplyNetwork configures a network on the host after natagent has acknowledged it, and enables its
-// loopback access.
-func (r *Reconciler) ApplyNetwork(networkID string) error {
-	n, ok := r.store.Network(networkID)
-	driver, known := r.drivers[n.Driver]
-	if !ok || !known {
-		return nil
-	}
-	if err := r.network(driver, n, false); err != nil || n.IsPredefined() {
-		return err
-	}
-	return r.forwardNew(n)
-}
+// Reconcile reconciles everything, as each resync does.
+func (r *Controller) Reconcile(ctx context.Context) error { return r.reconcileAll(ctx) }
 
 // WaitForNatagent waits until natagent has acknowledged each network once. Networks that were
 // acknowledged before are sent in the background.
-func (r *Reconciler) WaitForNatagent(ctx context.Context, background func(func())) error {
+func (r *Controller) WaitForNatagent(ctx context.Context, background func(func())) error {
 	for _, n := range r.store.Networks() {
+		wait := func() error {
+			return r.natClient.Retry(ctx, n.Network, func() error { return r.Sync(ctx, n.Network) })
+		}
 		switch {
 		case !natclient.NeedsFirewall(n.Network) || n.Status.Deleting:
 		case natclient.IsApplied(n):
-			background(func() { _ = r.guard.ApplyWithRetry(ctx, n.Network) }) // fails only if ctx ends
+			background(func() { _ = wait() }) // fails only if ctx ends
 		default:
-			if err := r.guard.ApplyWithRetry(ctx, n.Network); err != nil {
+			if err := wait(); err != nil {
 				return err
 			}
 		}
@@ -51,7 +41,7 @@ func (r *Reconciler) WaitForNatagent(ctx context.Context, background func(func()
 }
 
 // Watch reconciles external changes until ctx ends.
-func (r *Reconciler) Watch(ctx context.Context) {
+func (r *Controller) Watch(ctx context.Context) {
 	var all sync.WaitGroup
 	defer all.Wait()
 
@@ -81,7 +71,7 @@ func (r *Reconciler) Watch(ctx context.Context) {
 }
 
 // logOnce logs an error unless it equals the last one.
-func (r *Reconciler) logOnce(last string, err error) string {
+func (r *Controller) logOnce(last string, err error) string {
 	if err == nil {
 		return ""
 	}
@@ -92,7 +82,7 @@ func (r *Reconciler) logOnce(last string, err error) string {
 }
 
 // push sends all networks to natagent again, in case it has lost them.
-func (r *Reconciler) push(ctx context.Context) {
+func (r *Controller) push(ctx context.Context) {
 	for _, n := range r.store.Networks() {
 		if !natclient.NeedsFirewall(n.Network) || n.Status.Deleting {
 			continue
@@ -100,8 +90,16 @@ func (r *Reconciler) push(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if err := r.guard.Reapply(ctx, n); err != nil {
+		if err := r.resend(ctx, n); err != nil {
 			r.log.Debug("natagent does not respond", "network", n.Name, "error", err)
 		}
 	}
+}
+
+// resend sends a network again. It is applied to the host only if natagent had not acknowledged it.
+func (r *Controller) resend(ctx context.Context, n store.Network) error {
+	if !natclient.IsApplied(n) {
+		return r.Sync(ctx, n.Network)
+	}
+	return r.natClient.Reapply(ctx, n.Network)
 }

@@ -1,4 +1,4 @@
-package reconcile
+package bringup
 
 import (
 	"context"
@@ -7,7 +7,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fairlead/fairlead/agent/notify"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
+	"github.com/fairlead/fairlead/services/netagent/internal/natclient"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 	"github.com/fairlead/fairlead/services/netagent/internal/store"
 )
@@ -16,7 +18,7 @@ import (
 type changeBuffer struct {
 	mu      sync.Mutex
 	pending pendingChanges
-	wake    chan struct{} // receives a value after each change
+	wake    notify.Signal // notified after each change
 }
 
 // pendingChanges holds what may have changed.
@@ -34,10 +36,7 @@ func (h *changeBuffer) add(add func(*pendingChanges)) {
 	}
 	add(&h.pending)
 	h.mu.Unlock()
-	select {
-	case h.wake <- struct{}{}:
-	default:
-	}
+	h.wake.Notify()
 }
 
 func (h *changeBuffer) drain() pendingChanges {
@@ -50,7 +49,7 @@ func (h *changeBuffer) drain() pendingChanges {
 
 // watchLinks adds the relevant kernel changes to a buffer: of links that networks use, and of
 // addresses.
-func (r *Reconciler) watchLinks(ctx context.Context, to *changeBuffer) {
+func (r *Controller) watchLinks(ctx context.Context, to *changeBuffer) {
 	for ctx.Err() == nil {
 		err := r.host.Watch(ctx, func(c kernel.Change) {
 			switch {
@@ -73,7 +72,7 @@ func (r *Reconciler) watchLinks(ctx context.Context, to *changeBuffer) {
 }
 
 // LinkTouched reports a possible change of a host link: one of a network, or a renamed one.
-func (r *Reconciler) LinkTouched(name, program string) {
+func (r *Controller) LinkTouched(name, program string) {
 	names := []string{name}
 	if len(r.store.NetworksAt(name)) == 0 {
 		if network.IsHostInterface(name) {
@@ -87,7 +86,7 @@ func (r *Reconciler) LinkTouched(name, program string) {
 }
 
 // IndexTouched reports that a host link has lost an address or a route.
-func (r *Reconciler) IndexTouched(index int, program string) {
+func (r *Controller) IndexTouched(index int, program string) {
 	link, ok, err := r.host.LinkAt(index)
 	if err != nil || !ok || len(r.store.NetworksAt(link.Name)) == 0 {
 		return // not used by a network; a rename is reported separately
@@ -96,7 +95,7 @@ func (r *Reconciler) IndexTouched(index int, program string) {
 }
 
 // renamed returns the expected names of a bridge if it belongs to a network.
-func (r *Reconciler) renamed(name string) (out []string) {
+func (r *Controller) renamed(name string) (out []string) {
 	link, ok, err := r.host.Link(name)
 	if err != nil || !ok || link.Kind != "bridge" {
 		return nil
@@ -112,7 +111,7 @@ func (r *Reconciler) renamed(name string) (out []string) {
 
 // reconcileChanges reconciles only what may have changed, since a host may have thousands of
 // networks. Ports and neighbour entries are restored only on a new bridge.
-func (r *Reconciler) reconcileChanges(ctx context.Context, h pendingChanges) error {
+func (r *Controller) reconcileChanges(ctx context.Context, h pendingChanges) error {
 	r.program.Store(h.program)
 	defer r.program.Store("")
 
@@ -142,8 +141,8 @@ func (r *Reconciler) reconcileChanges(ctx context.Context, h pendingChanges) err
 				parents = true
 				continue
 			}
-			if driver, ok := r.drivers[n.Driver]; ok && isActive(n) {
-				errs = append(errs, r.network(driver, n, false), r.forwardNew(n))
+			if d, ok := r.drivers[n.Driver]; ok && natclient.IsActive(n) {
+				errs = append(errs, r.network(d, n, false), r.hostnet.EnableForwardingOf(n))
 			}
 		}
 	}
@@ -153,7 +152,7 @@ func (r *Reconciler) reconcileChanges(ctx context.Context, h pendingChanges) err
 	}
 
 	if others || parents {
-		errs = append(errs, r.enableForwarding())
+		errs = append(errs, r.hostnet.EnableForwarding())
 	}
 
 	return errors.Join(errs...)
@@ -161,11 +160,11 @@ func (r *Reconciler) reconcileChanges(ctx context.Context, h pendingChanges) err
 
 // reconcileParented reconciles all networks with a parent interface. A change of any host link may
 // concern them.
-func (r *Reconciler) reconcileParented() error {
+func (r *Controller) reconcileParented() error {
 	var errs []error
 	for _, n := range r.store.Networks() {
-		if driver, ok := r.drivers[n.Driver]; ok && n.HasParent() && isActive(n) {
-			errs = append(errs, r.network(driver, n, false))
+		if d, ok := r.drivers[n.Driver]; ok && n.HasParent() && natclient.IsActive(n) {
+			errs = append(errs, r.network(d, n, false))
 		}
 	}
 	return errors.Join(errs...)

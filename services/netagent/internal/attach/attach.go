@@ -1,0 +1,74 @@
+// Package attach makes namespaces as their records say: interfaces, addresses and routes. It updates
+// them after changes of networks, and repairs external changes.
+//
+// It decides on no addresses and changes no spec. Packages networks, leases and sandbox call it, and
+// the watch of external changes. It locks the owner in its exported methods that take one.
+package attach
+
+import (
+	"errors"
+	"log/slog"
+
+	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/netagent/internal/driver"
+	"github.com/fairlead/fairlead/services/netagent/internal/lock"
+	"github.com/fairlead/fairlead/services/netagent/internal/namespace"
+	"github.com/fairlead/fairlead/services/netagent/internal/network"
+	"github.com/fairlead/fairlead/services/netagent/internal/store"
+)
+
+// Config holds the dependencies of a Syncer.
+type Config struct {
+	Store      *store.Store
+	Drivers    driver.Set
+	Locks      *lock.Set
+	Namespaces namespace.Keeper
+	Log        *slog.Logger // nil discards
+}
+
+// Syncer makes namespaces as their records say. It is safe for concurrent use.
+type Syncer struct {
+	store      *store.Store
+	drivers    driver.Set
+	locks      *lock.Set
+	namespaces namespace.Keeper
+	log        *slog.Logger
+}
+
+// New returns a syncer.
+func New(cfg Config) *Syncer {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Syncer{store: cfg.Store, drivers: cfg.Drivers, locks: cfg.Locks, namespaces: cfg.Namespaces, log: cfg.Log}
+}
+
+// Exists reports whether the namespace of a sandbox exists.
+func (m *Syncer) Exists(sb network.Sandbox) bool {
+	return sb.Mode == network.Host || m.namespaces.Exists(sb.NetnsPath)
+}
+
+// NetworkOf returns the network and the driver of an endpoint. ok is false if the network does not
+// exist.
+func (m *Syncer) NetworkOf(e network.Endpoint) (n network.Network, d driver.Driver, ok bool) {
+	stored, ok := m.store.Network(e.NetworkID)
+	d, known := m.drivers[stored.Driver]
+	return stored.Network, d, ok && known
+}
+
+// NetworksOf returns the networks of the endpoints of a sandbox, in the same order.
+func (m *Syncer) NetworksOf(sb network.Sandbox) []network.Network {
+	nets := make([]network.Network, len(sb.Endpoints))
+	for i, e := range sb.Endpoints {
+		nets[i], _, _ = m.NetworkOf(e)
+	}
+	return nets
+}
+
+// Fault wraps a kernel error in a fault.
+func Fault(err error, sb network.Sandbox) error {
+	if f := (*fault.Fault)(nil); errors.As(err, &f) {
+		return err
+	}
+	return fault.Wrap(err, fault.Internal, sb.Subject(), "cannot be created")
+}

@@ -1,0 +1,90 @@
+package drivertest
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+
+	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
+	"github.com/fairlead/fairlead/services/netagent/internal/network"
+)
+
+// Fake is a driver without effect that records its calls. The zero value is ready to use. It is safe
+// for concurrent use.
+type Fake struct {
+	// Fail returns the error of a call; nil: none.
+	Fail func(call string) error
+
+	mu    sync.Mutex
+	calls []string
+}
+
+func (f *Fake) call(format string, args ...any) error {
+	call := fmt.Sprintf(format, args...)
+	f.mu.Lock()
+	f.calls = append(f.calls, call)
+	f.mu.Unlock()
+	if f.Fail == nil {
+		return nil
+	}
+	return f.Fail(call)
+}
+
+// Calls returns the calls since the last time, as in "attach eth0 10.0.0.2/24".
+func (f *Fake) Calls() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	out := f.calls
+	f.calls = nil
+	return out
+}
+
+// Ensure implements driver.Driver.
+func (f *Fake) Ensure(n network.Network, guarded bool) (changes []string, created bool, err error) {
+	return nil, false, f.call("ensure %s guarded=%v", n.Name, guarded)
+}
+
+// Restore implements driver.Driver.
+func (f *Fake) Restore(n network.Network, sandboxes []network.Sandbox, _ func() ([]kernel.Link, error)) (
+	changes []string, err error) {
+	return nil, f.call("restore %s sandboxes=%d", n.Name, len(sandboxes))
+}
+
+// Delete implements driver.Driver.
+func (f *Fake) Delete(n network.Network) error { return f.call("delete %s", n.Name) }
+
+// RunLinkGC implements driver.Driver.
+func (f *Fake) RunLinkGC(ctx context.Context, _ func(error)) { <-ctx.Done() }
+
+// CompleteEndpoint implements driver.Driver.
+func (f *Fake) CompleteEndpoint(n network.Network, e network.Endpoint) network.Endpoint {
+	e.Bridge = n.Bridge().Device
+	return e
+}
+
+// Attach implements driver.Driver.
+func (f *Fake) Attach(_ *kernel.Namespace, _ network.Network, _ string, e network.Endpoint) error {
+	return f.call("attach %s %s", e.Interface, e.AllAddresses())
+}
+
+// Detach implements driver.Driver.
+func (f *Fake) Detach(_ network.Network, _ network.Sandbox, e network.Endpoint) error {
+	return f.call("detach %s", e.Interface)
+}
+
+// UpdateEndpoint implements driver.Driver.
+func (f *Fake) UpdateEndpoint(_ *kernel.Namespace, n network.Network, e network.Endpoint) error {
+	return f.call("update %s %s mtu=%d", e.Interface, e.Addresses(), n.Spec.MTU)
+}
+
+// Renumber implements driver.Driver.
+func (f *Fake) Renumber(_ *kernel.Namespace, _ network.Network, e network.Endpoint, gone []netip.Prefix) error {
+	return f.call("renumber %s %s gone=%s", e.Interface, e.AllAddresses(), slices.Clone(gone))
+}
+
+// Remove implements driver.Driver.
+func (f *Fake) Remove(_ network.Network, _ network.Sandbox, e network.Endpoint) error {
+	return f.call("remove %s", e.Interface)
+}
