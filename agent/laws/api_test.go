@@ -90,6 +90,9 @@ func declarationLines(fset *token.FileSet, d ast.Decl) (lines []string) {
 
 	switch d := d.(type) {
 	case *ast.FuncDecl:
+		if receiver := receiverOf(d); receiver != "" && !ast.IsExported(receiver) {
+			return nil
+		}
 		d.Body = nil
 		return []string{text(d)}
 	case *ast.GenDecl:
@@ -181,6 +184,7 @@ func TestDeclarationLines(t *testing.T) {
 // F is a function.
 func F(a int) error { return nil }
 func (t *T) M() {}
+func (h hidden) M() {}
 type T struct {
 	A, B int ` + "`json:\"a\"`" + `
 	c    int

@@ -4,6 +4,7 @@ package clienttest
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -60,41 +61,52 @@ type Script map[string][]Call
 type Agent struct {
 	script Script
 	server *grpc.Server
+	dir    string        // holds the socket
+	done   chan struct{} // closed when server has stopped
 
 	mu       sync.Mutex
 	served   map[string]int
 	requests []proto.Message
 }
 
+// Start starts an agent and returns its address for client.Dial. Close stops it.
+func Start(script Script) (*Agent, string, error) {
+	dir, err := os.MkdirTemp("", "agent") // the paths of t.TempDir can be too long for a socket
+	if err != nil {
+		return nil, "", err
+	}
+
+	l, err := net.Listen("unix", path.Join(dir, "sock"))
+	if err != nil {
+		return nil, "", errors.Join(err, os.RemoveAll(dir))
+	}
+
+	a := &Agent{script: script, served: map[string]int{}, dir: dir, done: make(chan struct{})}
+	a.server = grpc.NewServer(grpc.UnknownServiceHandler(a.handle))
+	go func() {
+		defer close(a.done)
+		_ = a.server.Serve(l)
+	}()
+
+	return a, "unix://" + l.Addr().String(), nil
+}
+
+// Close stops the agent and removes its socket.
+func (a *Agent) Close() error {
+	a.server.Stop()
+	<-a.done
+	return os.RemoveAll(a.dir)
+}
+
 // Serve starts an agent that stops with the test and returns its address for client.Dial.
 func Serve(t testing.TB, script Script) (*Agent, string) {
 	t.Helper()
-
-	dir, err := os.MkdirTemp("", "agent") // the paths of t.TempDir can be too long for a socket
+	a, host, err := Start(script)
 	if err != nil {
 		t.Fatal(err)
 	}
-
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	l, err := net.Listen("unix", path.Join(dir, "sock"))
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	a := &Agent{script: script, served: map[string]int{}}
-	srv := grpc.NewServer(grpc.UnknownServiceHandler(a.handle))
-	a.server = srv
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_ = srv.Serve(l)
-	}()
-	t.Cleanup(func() {
-		srv.Stop()
-		<-done
-	})
-
-	return a, "unix://" + l.Addr().String()
+	t.Cleanup(func() { _ = a.Close() })
+	return a, host
 }
 
 // Dial starts an agent and returns a client of it.
