@@ -82,7 +82,7 @@ func (m *Addresses) relocated(n network.Network, all []store.Reservation) ([]sto
 		if !ok {
 			r.Owner = sb.Owner
 		}
-		for _, a := range store.FixedOf(sb) {
+		for _, a := range store.StaticOf(sb) {
 			now := store.Reserved{NetworkID: a.NetworkID, Address: n.CurrentAddr(a.Address)}
 			if a.NetworkID != n.ID {
 				continue

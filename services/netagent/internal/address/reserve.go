@@ -116,14 +116,14 @@ func (m *Addresses) releaseReserved(all []store.Reserved) {
 func (m *Addresses) ReserveStatic(sb network.Sandbox, remember bool) error {
 	r := m.store.Reservation(sb.Owner)
 	all, last := slices.Clone(r.Addresses), r.Affinity
-	for _, a := range store.FixedOf(sb) {
+	for _, a := range store.StaticOf(sb) {
 		if !slices.Contains(all, a) {
 			all = append(all, a)
 		}
 	}
 
 	if remember && len(sb.Endpoints) > 0 {
-		last = store.LastOf(sb)
+		last = store.DynamicOf(sb)
 	}
 
 	if len(all) == len(r.Addresses) && slices.Equal(last, r.Affinity) {

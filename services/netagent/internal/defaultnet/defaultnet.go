@@ -158,7 +158,7 @@ func (p *Predefined) CheckRenumber(settings network.BridgeSettings) error {
 		if want.Name != have.Name {
 			continue
 		}
-		if err := p.clash(want); err != nil {
+		if err := p.checkOverlap(want); err != nil {
 			return err
 		}
 		if len(p.store.SandboxesOn(have.ID)) > 0 {
@@ -170,8 +170,8 @@ func (p *Predefined) CheckRenumber(settings network.BridgeSettings) error {
 	return nil
 }
 
-// clash returns an error if a subnet overlaps another network.
-func (p *Predefined) clash(want network.Network) error {
+// checkOverlap returns an error if a subnet overlaps another network.
+func (p *Predefined) checkOverlap(want network.Network) error {
 	for _, other := range p.store.Networks() {
 		for _, used := range other.AllPools() {
 			for _, pool := range want.Spec.Pools {

@@ -12,8 +12,8 @@ type Filter struct {
 	Without []string  // excluded labels
 }
 
-// Fits reports whether the network matches.
-func (s Filter) Fits(n Network) bool {
+// Matches reports whether the network matches.
+func (s Filter) Matches(n Network) bool {
 	if !s.Before.IsZero() && !n.CreatedAt.Before(s.Before) {
 		return false
 	}

@@ -29,7 +29,7 @@ func TestFilterFits(t *testing.T) {
 			false},
 		"with one and without another": {network.Filter{Labels: []string{"env"}, Without: []string{"nosuch"}}, true},
 	} {
-		if got := c.s.Fits(n); got != c.fits {
+		if got := c.s.Matches(n); got != c.fits {
 			t.Errorf("%s: got %v, want %v", name, got, c.fits)
 		}
 	}

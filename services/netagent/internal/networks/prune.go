@@ -13,7 +13,7 @@ import (
 // predefined networks.
 func (m *Manager) Prune(ctx context.Context, s network.Filter) (deleted []string, err error) {
 	for _, n := range m.List() {
-		if n.IsPredefined() || !s.Fits(n) {
+		if n.IsPredefined() || !s.Matches(n) {
 			continue
 		}
 		switch _, derr := m.Delete(ctx, n.ID); {

@@ -28,7 +28,7 @@ func (m *Manager) choosePools(n network.Network, want network.Draft) ([]network.
 			if subnet, limit, err = m.choose(n, w, slices.Concat(taken(own), foreign)); err != nil {
 				return nil, err
 			}
-		} else if err := clash(n, subnet, own); err != nil {
+		} else if err := checkOverlap(n, subnet, own); err != nil {
 			return nil, err
 		}
 		p := w.Assign(subnet, !n.HasParent())
@@ -127,8 +127,8 @@ func hostPrefixes(all []netip.Addr) (out []netip.Prefix) {
 	return out
 }
 
-// clash rejects a subnet that overlaps another network.
-func clash(n network.Network, subnet netip.Prefix, own map[netip.Prefix]string) error {
+// checkOverlap rejects a subnet that overlaps another network.
+func checkOverlap(n network.Network, subnet netip.Prefix, own map[netip.Prefix]string) error {
 	for p, name := range own {
 		if p.Overlaps(subnet) {
 			return fault.New(fault.Exists, n.Subject(),

@@ -44,7 +44,7 @@ func (m *Manager) edit(ctx context.Context, have store.Network, edit network.Upd
 		for _, old := range have.AllPools() {
 			delete(rest, old.Subnet)
 		}
-		if err := clash(next, p.Subnet, rest); err != nil {
+		if err := checkOverlap(next, p.Subnet, rest); err != nil {
 			return have.Network, err
 		}
 	}

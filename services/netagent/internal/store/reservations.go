@@ -49,9 +49,9 @@ func (s *Store) Reservations() []Reservation {
 	return out
 }
 
-// LastOf returns the dynamic addresses of a sandbox.
-func LastOf(sb network.Sandbox) []Reserved {
-	fixed := FixedOf(sb)
+// DynamicOf returns the dynamic addresses of a sandbox.
+func DynamicOf(sb network.Sandbox) []Reserved {
+	fixed := StaticOf(sb)
 	var out []Reserved
 	for _, e := range sb.Endpoints {
 		for _, p := range e.Addresses() {
@@ -102,8 +102,8 @@ func dropReservations(tx *state.Tx, networkID string) error {
 	return nil
 }
 
-// FixedOf returns the static addresses of a sandbox.
-func FixedOf(sb network.Sandbox) []Reserved {
+// StaticOf returns the static addresses of a sandbox.
+func StaticOf(sb network.Sandbox) []Reserved {
 	var out []Reserved
 	for _, e := range sb.Endpoints {
 		for _, a := range []struct{ requested, current netip.Addr }{{e.Spec.IPv4, e.IPv4.Addr()},
