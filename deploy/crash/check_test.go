@@ -106,6 +106,12 @@ func compareRecords(r *records, d *differences) {
 		}
 	}
 
+	for _, id := range r.reserved {
+		if r.containers[id] == nil {
+			d.add("addresses reserved for %s, which does not exist", id[:12])
+		}
+	}
+
 	for id, n := range r.networks {
 		if n.GetBridge() != "" && !r.guarded[id] {
 			d.add("network %s is missing in natagent", n.GetName())

@@ -59,13 +59,14 @@ type records struct {
 	publications map[string]*natv1.Publication     // by owner
 	guarded      map[string]bool                   // by network id
 	named        map[string]bool                   // by owner
+	reserved     []string                          // owners of address reservations
 }
 
 func (p *peers) read(ctx context.Context) (*records, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	r := &records{map[string]*containerv1.Container{}, map[string]*networkv1.Sandbox{}, map[string]*networkv1.Network{},
-		map[string]*natv1.Publication{}, map[string]bool{}, map[string]bool{}}
+		map[string]*natv1.Publication{}, map[string]bool{}, map[string]bool{}, nil}
 	wait := grpc.WaitForReady(true)
 	containers, err := p.containers.ListContainers(ctx, &containerv1.ListContainersRequest{All: true}, wait)
 	if err != nil {
@@ -85,6 +86,7 @@ func (p *peers) read(ctx context.Context) (*records, error) {
 		r.sandboxes[sb.GetOwner()] = sb
 	}
 
+	r.reserved = sandboxes.GetReservationOwners()
 	networks, err := p.networks.ListNetworks(ctx, &networkv1.ListNetworksRequest{}, wait)
 	if err != nil {
 		return nil, err

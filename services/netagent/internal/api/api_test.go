@@ -100,6 +100,7 @@ func (f *fakeSandboxes) Create(_ context.Context, r network.Request) (network.Sa
 }
 func (f *fakeSandboxes) Get(owner string) (network.Sandbox, error) { return f.get(owner) }
 func (f *fakeSandboxes) List() []network.Sandbox                   { return []network.Sandbox{sandbox()} }
+func (f *fakeSandboxes) ReservationOwners() []string               { return []string{"stopped"} }
 func (f *fakeSandboxes) Connect(_ context.Context, owner string, spec network.EndpointSpec) (network.Sandbox, error) {
 	return f.create(network.Request{Owner: owner, Endpoints: []network.EndpointSpec{spec}})
 }
@@ -253,6 +254,9 @@ func TestSandboxesListGetAndRelease(t *testing.T) {
 	}
 
 	same(t, list.GetSandboxes(), []*networkv1.Sandbox{sandboxMessage()})
+	if got := list.GetReservationOwners(); !slices.Equal(got, []string{"stopped"}) {
+		t.Errorf("got owners of reservations %v", got)
+	}
 	got, err := client.GetSandbox(t.Context(), &networkv1.GetSandboxRequest{Owner: "0wner"})
 	if err != nil {
 		t.Fatal(err)

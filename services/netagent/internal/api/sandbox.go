@@ -68,7 +68,7 @@ func (h *sandboxHandler) GetSandbox(_ context.Context,
 // ListSandboxes returns all sandboxes.
 func (h *sandboxHandler) ListSandboxes(context.Context,
 	*networkv1.ListSandboxesRequest) (*networkv1.ListSandboxesResponse, error) {
-	out := &networkv1.ListSandboxesResponse{}
+	out := &networkv1.ListSandboxesResponse{ReservationOwners: h.sandboxes.ReservationOwners()}
 	for _, sb := range h.sandboxes.List() {
 		out.Sandboxes = append(out.Sandboxes, h.out(sb))
 	}

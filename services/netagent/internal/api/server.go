@@ -37,6 +37,7 @@ type Sandboxes interface {
 	Create(context.Context, network.Request) (network.Sandbox, error)
 	Get(owner string) (network.Sandbox, error)
 	List() []network.Sandbox
+	ReservationOwners() []string
 	Connect(ctx context.Context, owner string, spec network.EndpointSpec) (network.Sandbox, error)
 	Disconnect(ctx context.Context, owner, ref string) (network.Sandbox, error)
 	Reserve(ctx context.Context, owner string, specs []network.EndpointSpec) error

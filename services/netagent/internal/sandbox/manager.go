@@ -90,6 +90,15 @@ func (m *Manager) Get(owner string) (network.Sandbox, error) {
 // List returns all sandboxes, sorted by owner.
 func (m *Manager) List() []network.Sandbox { return m.store.Sandboxes() }
 
+// ReservationOwners returns the owners of address reservations, with or without a sandbox.
+func (m *Manager) ReservationOwners() []string {
+	var all []string
+	for _, r := range m.store.Reservations() {
+		all = append(all, r.Owner)
+	}
+	return all
+}
+
 // pinOf returns the path of an owner's pinned namespace. Its name is the short ID.
 func (m *Manager) pinOf(owner string) string { return filepath.Join(m.dir, id.Short(owner)) }
 

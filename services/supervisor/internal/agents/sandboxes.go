@@ -113,6 +113,12 @@ func (a *Agents) SandboxOwners(ctx context.Context) ([]string, error) {
 	return out, err
 }
 
+// ReservationOwners returns the owners of address reservations, with or without a sandbox.
+func (a *Agents) ReservationOwners(ctx context.Context) ([]string, error) {
+	resp, err := a.cfg.Sandboxes.ListSandboxes(ctx, &networkv1.ListSandboxesRequest{})
+	return resp.GetReservationOwners(), err
+}
+
 // WatchSandboxes subscribes to changes of sandboxes. The returned function blocks until the next
 // change, or fails when the subscription ends.
 func (a *Agents) WatchSandboxes(ctx context.Context) (next func() error, err error) {

@@ -99,7 +99,7 @@ func (f fakeSandboxes) Release(_ context.Context, req *networkv1.ReleaseRequest,
 
 func (f fakeSandboxes) ListSandboxes(ctx context.Context, _ *networkv1.ListSandboxesRequest,
 	_ ...grpc.CallOption) (*networkv1.ListSandboxesResponse, error) {
-	resp := &networkv1.ListSandboxesResponse{}
+	resp := &networkv1.ListSandboxesResponse{ReservationOwners: f.h.holders("addresses")}
 	f.h.mu.Lock()
 	renumbering := f.h.renumbering
 	f.h.mu.Unlock()

@@ -105,7 +105,8 @@ func (r *Runner) owners(ctx context.Context) (map[string]bool, error) {
 	var errs []error
 	for source, list := range map[string]func(context.Context) ([]string, error){
 		"netagent": r.Agents.SandboxOwners, "natagent": r.publicationOwners, "dnsagent": r.Agents.NameOwners,
-		"mounts": r.mounted, "name files": r.nameMounts, "bundles": r.bundles, "files": r.strayFiles,
+		"reservations": r.strayReservations,
+		"mounts":       r.mounted, "name files": r.nameMounts, "bundles": r.bundles, "files": r.strayFiles,
 	} {
 		found, err := list(ctx)
 		if err != nil {
@@ -124,6 +125,16 @@ func (r *Runner) owners(ctx context.Context) (map[string]bool, error) {
 func (r *Runner) publicationOwners(ctx context.Context) ([]string, error) {
 	published, err := r.Agents.Published(ctx)
 	return slices.Collect(maps.Keys(published)), err
+}
+
+// strayReservations returns the owners of addresses without a stored container. A stopped container
+// keeps its addresses.
+func (r *Runner) strayReservations(ctx context.Context) ([]string, error) {
+	owners, err := r.Agents.ReservationOwners(ctx)
+	return slices.DeleteFunc(owners, func(uid string) bool {
+		_, err := r.Store.GetContainer(uid)
+		return !fault.Is(err, fault.NotFound)
+	}), err
 }
 
 func (r *Runner) mounted(context.Context) ([]string, error) { return r.RootFS.Mounted() }

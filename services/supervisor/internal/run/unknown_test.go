@@ -1,6 +1,7 @@
 package run_test
 
 import (
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -63,6 +64,26 @@ func TestSweepKeepsUnknownProcess(t *testing.T) {
 	if _, err := os.Stat(dir); err != nil {
 		t.Error(err)
 	}
+}
+
+// netagent reserved addresses for a creation, and was killed before it could release them.
+func TestSweepReleasesStrayReservations(t *testing.T) {
+	h := newHost(t)
+	lost := strings.Repeat("ab", 32)
+	h.hold(lost, "addresses")
+	req := request("web")
+	req.Config.Network.Attachments = []container.Attachment{{Network: "n1", IPv4: netip.MustParseAddr("10.1.0.9")}}
+	created, err := h.runner.Create(t.Context(), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	if err := h.runner.Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+
+	h.wantHeld(t, lost)
+	h.wantHeld(t, created.Container.ID, "addresses")
 }
 
 func TestRunMarksDataUntilProcessStarts(t *testing.T) {

@@ -596,9 +596,11 @@ func (*ListSandboxesRequest) Descriptor() ([]byte, []int) {
 type ListSandboxesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Sorted by owner.
-	Sandboxes     []*Sandbox `protobuf:"bytes,1,rep,name=sandboxes,proto3" json:"sandboxes,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Sandboxes []*Sandbox `protobuf:"bytes,1,rep,name=sandboxes,proto3" json:"sandboxes,omitempty"`
+	// Owners of address reservations, with or without a sandbox.
+	ReservationOwners []string `protobuf:"bytes,2,rep,name=reservation_owners,json=reservationOwners,proto3" json:"reservation_owners,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *ListSandboxesResponse) Reset() {
@@ -634,6 +636,13 @@ func (*ListSandboxesResponse) Descriptor() ([]byte, []int) {
 func (x *ListSandboxesResponse) GetSandboxes() []*Sandbox {
 	if x != nil {
 		return x.Sandboxes
+	}
+	return nil
+}
+
+func (x *ListSandboxesResponse) GetReservationOwners() []string {
+	if x != nil {
+		return x.ReservationOwners
 	}
 	return nil
 }
@@ -1128,9 +1137,10 @@ const file_fairlead_network_v1_sandbox_service_proto_rawDesc = "" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\"L\n" +
 	"\x12GetSandboxResponse\x126\n" +
 	"\asandbox\x18\x01 \x01(\v2\x1c.fairlead.network.v1.SandboxR\asandbox\"\x16\n" +
-	"\x14ListSandboxesRequest\"S\n" +
+	"\x14ListSandboxesRequest\"\x82\x01\n" +
 	"\x15ListSandboxesResponse\x12:\n" +
-	"\tsandboxes\x18\x01 \x03(\v2\x1c.fairlead.network.v1.SandboxR\tsandboxes\"\x17\n" +
+	"\tsandboxes\x18\x01 \x03(\v2\x1c.fairlead.network.v1.SandboxR\tsandboxes\x12-\n" +
+	"\x12reservation_owners\x18\x02 \x03(\tR\x11reservationOwners\"\x17\n" +
 	"\x15WatchSandboxesRequest\"\x18\n" +
 	"\x16WatchSandboxesResponse\".\n" +
 	"\x16RenumberSandboxRequest\x12\x14\n" +
