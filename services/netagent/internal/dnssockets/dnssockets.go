@@ -11,12 +11,15 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/fairlead/fairlead/agent/fdpass"
+	"github.com/fairlead/fairlead/agent/keylock"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
@@ -38,22 +41,15 @@ type Sandboxes interface {
 type Keeper struct {
 	sandboxes Sandboxes
 	log       *slog.Logger
+	owners    keylock.Mutex[string] // held while an owner's sockets are opened or closed
 
 	mu   sync.Mutex
-	kept map[string]*slot // by owner
-}
-
-// slot holds the sockets of one owner. Its lock is held while they are opened, so other owners need
-// not wait.
-type slot struct {
-	mu     sync.Mutex
-	pair   *pair // nil: not open
-	closed bool  // removed from kept, and must not be used any more
+	kept map[string]*pair // by owner
 }
 
 // New returns a Keeper without sockets.
 func New(sandboxes Sandboxes, log *slog.Logger) *Keeper {
-	return &Keeper{sandboxes: sandboxes, log: log, kept: map[string]*slot{}}
+	return &Keeper{sandboxes: sandboxes, log: log, kept: map[string]*pair{}}
 }
 
 // Serve passes sockets over a Unix socket until ctx ends, and then closes all of them. Package
@@ -68,53 +64,36 @@ func (k *Keeper) Serve(ctx context.Context, at *net.UnixListener) {
 // Forget closes an owner's sockets, so that its namespace can be deleted. It does nothing if there
 // are none.
 func (k *Keeper) Forget(owner string) {
-	k.mu.Lock()
-	p, ok := k.kept[owner]
-	delete(k.kept, owner)
-	k.mu.Unlock()
-	if ok {
-		p.close()
-	}
+	defer k.owners.Lock(owner)()
+	k.replace(owner, nil)
 }
 
 func (k *Keeper) forgetAll() {
 	k.mu.Lock()
+	owners := slices.Collect(maps.Keys(k.kept))
+	k.mu.Unlock()
+	for _, owner := range owners {
+		k.Forget(owner)
+	}
+}
+
+// pairOf returns the sockets of an owner; nil if there are none. Its lock must be held.
+func (k *Keeper) pairOf(owner string) *pair {
+	k.mu.Lock()
 	defer k.mu.Unlock()
-	for _, p := range k.kept {
-		p.close()
+	return k.kept[owner]
+}
+
+// replace closes the sockets of an owner and keeps others, unless by is nil. Its lock must be held.
+func (k *Keeper) replace(owner string, by *pair) {
+	k.mu.Lock()
+	had := k.kept[owner]
+	if k.kept[owner] = by; by == nil {
+		delete(k.kept, owner)
 	}
-	clear(k.kept)
-}
-
-func (p *slot) close() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.replace(nil)
-	p.closed = true
-}
-
-func (p *slot) replace(by *pair) {
-	if p.pair != nil {
-		p.pair.close()
-	}
-	p.pair = by
-}
-
-// lock finds or creates the slot of an owner and locks it.
-func (k *Keeper) lock(owner string) *slot {
-	for {
-		k.mu.Lock()
-		p, ok := k.kept[owner]
-		if !ok {
-			p = &slot{}
-			k.kept[owner] = p
-		}
-		k.mu.Unlock()
-		p.mu.Lock()
-		if !p.closed {
-			return p
-		}
-		p.mu.Unlock()
+	k.mu.Unlock()
+	if had != nil {
+		had.close()
 	}
 }
 
@@ -153,10 +132,9 @@ func (k *Keeper) namespace(owner string) (string, error) {
 
 // resolver returns the sockets of an owner, and opens them if there are none for its current
 // namespace. A concurrent release of the sandbox calls Forget after the sandbox is removed, so
-// resolver looks the sandbox up again while it holds the slot.
+// resolver looks the sandbox up again while it holds the owner's lock.
 func (k *Keeper) resolver(owner, path string) ([]int, error) {
-	p := k.lock(owner)
-	defer p.mu.Unlock()
+	defer k.owners.Lock(owner)()
 	if _, err := k.sandboxes.Get(owner); err != nil {
 		return nil, err
 	}
@@ -166,15 +144,17 @@ func (k *Keeper) resolver(owner, path string) ([]int, error) {
 		return nil, err
 	}
 
-	if p.pair == nil || p.pair.namespace != now {
-		p.replace(nil)
-		if p.pair, err = open(path); err != nil {
+	p := k.pairOf(owner)
+	if p == nil || p.namespace != now {
+		k.replace(owner, nil)
+		if p, err = open(path); err != nil {
 			return nil, err
 		}
+		k.replace(owner, p)
 		k.log.Debug("resolver sockets opened", "owner", owner)
 	}
 
-	return p.pair.duplicates()
+	return p.duplicates()
 }
 
 func kindOf(err error) fault.Kind {

@@ -13,21 +13,14 @@ import (
 // Heal restores the redirect rules of an owner's resolver and reports whether they were missing. It
 // does nothing for an owner without sockets here.
 func (k *Keeper) Heal(owner string) (healed bool, err error) {
-	k.mu.Lock()
-	p, ok := k.kept[owner]
-	k.mu.Unlock()
-	if !ok {
-		return false, nil
-	}
-
 	path, err := k.namespace(owner)
 	if err != nil {
 		return false, nil // released meanwhile
 	}
 
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.pair == nil || p.closed {
+	defer k.owners.Lock(owner)()
+	p := k.pairOf(owner)
+	if p == nil {
 		return false, nil
 	}
 
@@ -37,12 +30,12 @@ func (k *Keeper) Heal(owner string) (healed bool, err error) {
 			return err
 		}
 
-		udp, err := portOf(p.pair.udp)
+		udp, err := portOf(p.udp)
 		if err != nil {
 			return err
 		}
 
-		tcp, err := portOf(p.pair.tcp)
+		tcp, err := portOf(p.tcp)
 		if err != nil {
 			return err
 		}

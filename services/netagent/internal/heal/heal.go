@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fairlead/fairlead/agent/notify"
 	"github.com/fairlead/fairlead/services/netagent/internal/dnssockets/redirect"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
@@ -60,7 +61,7 @@ type Healer struct {
 
 	mu      sync.Mutex
 	reports []report
-	wake    chan struct{}
+	wake    notify.Signal
 
 	numbers map[string]int // IDs of the owners' namespaces
 }
@@ -73,7 +74,7 @@ type report struct {
 
 // Run watches until ctx ends.
 func (h *Healer) Run(ctx context.Context) {
-	h.wake, h.numbers = make(chan struct{}, 1), map[string]int{}
+	h.wake, h.numbers = notify.NewSignal(), map[string]int{}
 	var all sync.WaitGroup
 	defer all.Wait()
 	all.Go(func() { h.insist(ctx, func() error { return h.Host.WatchDamage(ctx, h.damaged) }) })
@@ -106,10 +107,7 @@ func (h *Healer) note(r report) {
 	h.mu.Lock()
 	h.reports = append(h.reports, r)
 	h.mu.Unlock()
-	select {
-	case h.wake <- struct{}{}:
-	default:
-	}
+	h.wake.Notify()
 }
 
 func (h *Healer) take() []report {

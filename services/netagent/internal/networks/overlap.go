@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/agent/events"
+	"github.com/fairlead/fairlead/agent/notify"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
@@ -19,7 +20,7 @@ const (
 // WatchOverlaps emits an event and logs a warning for each host route that overlaps a network. It
 // includes routes that exist already. It returns when ctx is canceled.
 func (m *Manager) WatchOverlaps(ctx context.Context) {
-	changed := make(chan struct{}, 1)
+	changed := notify.NewSignal()
 	var watching sync.WaitGroup
 	defer watching.Wait()
 
@@ -53,14 +54,9 @@ func (m *Manager) reportOverlaps(known map[string]bool) map[string]bool {
 }
 
 // watchRoutes notifies changed after each change of the host's routes.
-func (m *Manager) watchRoutes(ctx context.Context, changed chan<- struct{}) {
+func (m *Manager) watchRoutes(ctx context.Context, changed notify.Signal) {
 	for ctx.Err() == nil {
-		err := m.host.WatchRoutes(ctx, func() {
-			select {
-			case changed <- struct{}{}:
-			default:
-			}
-		})
+		err := m.host.WatchRoutes(ctx, changed.Notify)
 		if err != nil {
 			m.log.Warn("route watch failed, retrying", "error", err)
 			select {

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"syscall"
 
+	"github.com/fairlead/fairlead/agent/notify"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/netagent/internal/driver"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
@@ -33,7 +34,7 @@ type Driver struct {
 
 // New returns the driver of a host. With a nil guard, ports have no port guard.
 func New(host *kernel.Host, ports *portguard.Guard) *Driver {
-	return &Driver{host: host, ports: ports, pending: pendingDeletes{wake: make(chan struct{}, 1)},
+	return &Driver{host: host, ports: ports, pending: pendingDeletes{wake: notify.NewSignal()},
 		announcer: driver.NewAnnouncer()}
 }
 

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fairlead/fairlead/agent/notify"
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
@@ -16,7 +17,7 @@ const grace = 300 * time.Millisecond
 
 // pendingDeletes holds the host ends of detached veth pairs that may still exist.
 type pendingDeletes struct {
-	wake chan struct{} // holds one token while the list may not be empty
+	wake notify.Signal // notified while the list may not be empty
 	mu   sync.Mutex
 	dead []pendingLink
 }
@@ -30,10 +31,7 @@ func (g *pendingDeletes) add(name, alias string) {
 	g.mu.Lock()
 	g.dead = append(g.dead, pendingLink{name, alias, time.Now()})
 	g.mu.Unlock()
-	select {
-	case g.wake <- struct{}{}:
-	default:
-	}
+	g.wake.Notify()
 }
 
 // drop removes a host end that was deleted, or is in use again under the same name.
