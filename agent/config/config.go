@@ -56,6 +56,20 @@ type Config struct {
 	LogMaxFile int   // files of a container's log
 	PidsLimit  int64 // processes and threads of one container; 0: no limit
 
+	Runtimes        []Runtime // additional OCI runtimes
+	Ulimits         []Ulimit  // of containers
+	ShmSize         int64     // bytes of /dev/shm of a container
+	IPCMode         string    // private or shareable
+	CgroupnsMode    string    // private or host; empty: private with cgroup v2
+	CgroupParent    string    // empty: the supervisor's choice
+	Init            bool      // run an init process in each container
+	InitPath        string    // empty: the first that exists
+	NoNewPrivileges bool
+	SeccompProfile  string // a file, builtin or unconfined; empty: builtin
+	OOMScoreAdjust  *int   // of the agent; nil: unchanged
+
+	wholeUlimits []string // names of limits set as NAME=SOFT:HARD
+
 	LogLevel  slog.Level
 	LogFormat string // "text" or "json"
 	Debug     bool

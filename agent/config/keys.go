@@ -14,22 +14,27 @@ const (
 	Number
 	Bool
 	List
-	Pools   // a list of objects; as text each is base=SUBNET,size=LENGTH
-	Options // options of networks by driver; as text each is DRIVER=OPTION=VALUE
+	Pools    // a list of objects; as text each is base=SUBNET,size=LENGTH
+	Options  // options of networks by driver; as text each is DRIVER=OPTION=VALUE
+	Ulimits  // objects by name; as text each is NAME=SOFT:HARD, or NAME=MEMBER=VALUE
+	Runtimes // objects by name; as text each is NAME=PATH, or NAME=MEMBER=VALUE
 )
 
 func (k Kind) String() string {
 	return [...]string{"a string", "a number", "true or false", "a list of strings",
 		`a list of objects as {"base": "10.0.0.0/8", "size": 24}`,
-		`an object as {"bridge": {"com.docker.network.driver.mtu": "1400"}}`}[k]
+		`an object as {"bridge": {"com.docker.network.driver.mtu": "1400"}}`,
+		`an object as {"nofile": {"Name": "nofile", "Soft": 1024, "Hard": 4096}}`,
+		`an object as {"mine": {"path": "/usr/local/bin/mine"}}`}[k]
 }
 
 // MultiValued reports whether a key of that kind can have several values.
-func (k Kind) MultiValued() bool { return k == List || k == Pools || k == Options }
+func (k Kind) MultiValued() bool { return k >= List }
 
 // accepts reports whether a value of that shape is valid in a file.
 func (k Kind) accepts(s Shape) bool {
-	return s == Words || s == Array && k == Pools || s == [...]Shape{Text, Numeral, Truth, Array, Objects, Nested}[k]
+	return s == Words || s == Array && k == Pools ||
+		s == [...]Shape{Text, Numeral, Truth, Array, Objects, Nested, Nested, Nested}[k]
 }
 
 // Key describes one key. A dot in the name denotes a member of an object: "services.net" is
@@ -56,8 +61,8 @@ func IsGroup(name string) bool { return name == "services" || name == "log-opts"
 // Keys returns all keys in the order in which they are documented.
 func Keys() []Key {
 	var all []Key
-	for _, group := range [][]Key{placeKeys(), networkKeys(), compatKeys(), nameKeys(), containerKeys(), logKeys(),
-		accessKeys(), serviceKeys()} {
+	for _, group := range [][]Key{placeKeys(), networkKeys(), compatKeys(), nameKeys(), containerKeys(), defaultKeys(),
+		logKeys(), accessKeys(), serviceKeys()} {
 		all = append(all, group...)
 	}
 	return all

@@ -104,7 +104,7 @@ func isClients(name string) bool {
 
 func (k Key) split(text string) []string {
 	switch k.Kind {
-	case Pools, Options:
+	case Pools, Options, Ulimits, Runtimes:
 		return strings.Fields(text)
 	case String, Number, Bool:
 		return []string{text}

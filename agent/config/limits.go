@@ -1,9 +1,7 @@
 package config
 
 import (
-	"math"
 	"strconv"
-	"strings"
 )
 
 // Limits of a container's log.
@@ -19,21 +17,14 @@ func setLogMaxSize(c *Config, text string) error {
 		c.LogMaxSize = 0
 		return nil
 	}
-	number, unit := strings.ToLower(text), int64(1)
-	for suffix, factor := range map[string]int64{"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "kb": 1 << 10,
-		"mb": 1 << 20, "gb": 1 << 30} {
-		if n, ok := strings.CutSuffix(strings.ToLower(text), suffix); ok && len(n) < len(number) {
-			number, unit = n, factor
-		}
-	}
-	n, err := strconv.ParseInt(number, 10, 64)
+	n, ok := parseSize(text)
 	switch {
-	case err != nil || n < 0 || n > math.MaxInt64/unit:
+	case !ok:
 		return bad(hint, "%q is not a valid size", text)
-	case n*unit < minLogSize:
+	case n < minLogSize:
 		return bad(hint, "%q is less than the %d KiB that a log needs", text, minLogSize>>10)
 	}
-	c.LogMaxSize = n * unit
+	c.LogMaxSize = n
 	return nil
 }
 

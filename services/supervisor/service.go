@@ -21,6 +21,7 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/api"
 	"github.com/fairlead/fairlead/services/supervisor/internal/cgroup"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+	"github.com/fairlead/fairlead/services/supervisor/internal/defaults"
 	"github.com/fairlead/fairlead/services/supervisor/internal/diagnose"
 	"github.com/fairlead/fairlead/services/supervisor/internal/image"
 	"github.com/fairlead/fairlead/services/supervisor/internal/launch"
@@ -34,6 +35,12 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/store"
 )
 
+// Options are defaults of containers' options.
+type Options = defaults.Options
+
+// Ulimit is a default limit of processes.
+type Ulimit = container.Ulimit
+
 // Config configures a Service.
 type Config struct {
 	DataRoot string // images, container files and supervisor.db
@@ -41,14 +48,14 @@ type Config struct {
 	Log      *slog.Logger
 	State    state.Config // how the store is opened
 
-	DefaultRuntime     string   // name or path of the OCI runtime; empty means crun, or runc if crun is unusable
-	RegistryMirrors    []string // URLs of mirrors of docker.io
-	InsecureRegistries []string // hosts and CIDRs without TLS verification, besides loopback addresses
-	LogMaxSize         int64    // bytes of one log file; 0 means unlimited
-	LogMaxFiles        int      // log files kept for each container, at least 1
-	PidsLimit          int64    // processes and threads of one container; 0 means no limit
-	InitPath           string   // init program of --init; empty means docker-init, catatonit or tini-static
-	HostGateways       []string // addresses of host-gateway; empty means the gateways of the default bridge
+	DefaultRuntime     string            // name or path; empty means crun, or runc if crun is unusable
+	RegistryMirrors    []string          // URLs of mirrors of docker.io
+	InsecureRegistries []string          // hosts and CIDRs without TLS verification, besides loopback addresses
+	LogMaxSize         int64             // bytes of one log file; 0 means unlimited
+	LogMaxFiles        int               // log files kept for each container, at least 1
+	Runtimes           map[string]string // additional ones: name to path
+	Options            Options           // defaults of containers' options
+	HostGateways       []string          // addresses of host-gateway; empty means the gateways of the default bridge
 
 	Networks     networkv1.NetworkServiceClient
 	Sandboxes    networkv1.SandboxServiceClient
@@ -81,6 +88,11 @@ func New(ctx context.Context, cfg Config) (_ *Service, err error) {
 		return nil, err
 	}
 
+	standard, err := defaults.Read(cfg.Options, groups, host)
+	if err != nil {
+		return nil, err
+	}
+
 	s := &Service{}
 	defer func() {
 		if err != nil {
@@ -107,8 +119,8 @@ func New(ctx context.Context, cfg Config) (_ *Service, err error) {
 
 	// The driver reports exits only of containers that the runner has started or adopted.
 	if s.driver, err = runtime.New(ctx,
-		runtime.Config{ExecRoot: cfg.ExecRoot, Default: cfg.DefaultRuntime, Cgroup: groups,
-			Log: cfg.Log, OnExit: func(e runtime.Exit) { s.runner.OnExit(e) }}); err != nil {
+		runtime.Config{ExecRoot: cfg.ExecRoot, Default: cfg.DefaultRuntime, Runtimes: cfg.Runtimes,
+			Cgroup: groups, Log: cfg.Log, OnExit: func(e runtime.Exit) { s.runner.OnExit(e) }}); err != nil {
 		return nil, err
 	}
 
@@ -119,17 +131,11 @@ func New(ctx context.Context, cfg Config) (_ *Service, err error) {
 
 	s.runner = run.New(run.Config{DataRoot: cfg.DataRoot, Log: cfg.Log, Store: s.store, Images: s.images,
 		RootFS: rootfs.New(filepath.Join(cfg.DataRoot, "containers")), NameFiles: namefiles.New(nameDir), Host: host,
-		Cgroup: groups, LogFiles: s.logs, Defaults: cfg.defaults(groups), Events: &s.events,
+		Cgroup: groups, LogFiles: s.logs, Defaults: standard, Events: &s.events,
 		Processes: processes{s.driver},
 		Agents: agents.New(agents.Config{Networks: cfg.Networks, Sandboxes: cfg.Sandboxes,
 			Publications: cfg.Publications, Names: cfg.Names, HostGateways: cfg.HostGateways})})
 	return s, s.serve(cfg, groups)
-}
-
-// defaults returns the defaults of containers' options.
-func (c Config) defaults(groups cgroup.Layout) container.Defaults {
-	return container.Defaults{PidsLimit: c.PidsLimit, NoSwapLimit: !groups.Features.Swap,
-		CgroupV2: groups.Mode == cgroup.V2, InitPath: spec.FindInit(c.InitPath)}
 }
 
 // stateConfig adds evidence of lost state: data that exists only for stored containers and images.

@@ -29,7 +29,8 @@ func (t *text) Set(s string) error {
 // Type returns the value type for the help text.
 func (t *text) Type() string {
 	return map[config.Kind]string{config.String: "string", config.Number: "int", config.Bool: "bool",
-		config.List: "list", config.Pools: "pool", config.Options: "option"}[t.kind]
+		config.List: "list", config.Pools: "pool", config.Options: "option",
+		config.Ulimits: "ulimit", config.Runtimes: "runtime"}[t.kind]
 }
 
 // addKeys adds a flag for every key that has one.

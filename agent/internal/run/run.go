@@ -47,6 +47,9 @@ func Run(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, claims.release()) }()
+	if err := process.SetOOMScore(o.Config.OOMScoreAdjust); err != nil {
+		return err
+	}
 	peers, err := route.Dial(o.Config, o.All)
 	if err != nil {
 		return err

@@ -106,12 +106,33 @@ func supervisorConfig(h service.Deps) supervisor.Config {
 		DataRoot: h.Config.DataRoot, ExecRoot: h.Config.ExecRoot, Log: h.Log, State: h.State,
 		DefaultRuntime: h.Config.DefaultRuntime, RegistryMirrors: h.Config.RegistryMirrors,
 		InsecureRegistries: h.Config.InsecureRegistries,
-		HostGateways:       texts(h.Config.HostGateways), PidsLimit: h.Config.PidsLimit,
+		HostGateways:       texts(h.Config.HostGateways),
+		Runtimes:           runtimes(h.Config.Runtimes), Options: containerOptions(h.Config),
 		LogMaxSize: h.Config.LogMaxSize, LogMaxFiles: h.Config.LogMaxFile,
 		Networks: networkv1.NewNetworkServiceClient(net), Sandboxes: networkv1.NewSandboxServiceClient(net),
 		Publications: natv1.NewPublicationServiceClient(h.Peer("nat")),
 		Names:        dnsv1.NewNameServiceClient(h.Peer("dns")),
 	}
+}
+
+func runtimes(all []config.Runtime) map[string]string {
+	paths := map[string]string{}
+	for _, r := range all {
+		paths[r.Name] = r.Path
+	}
+	return paths
+}
+
+// containerOptions returns the defaults of containers' options.
+func containerOptions(c *config.Config) supervisor.Options {
+	o := supervisor.Options{PidsLimit: c.PidsLimit, ShmSize: c.ShmSize,
+		IPCMode: c.IPCMode, CgroupnsMode: c.CgroupnsMode,
+		CgroupParent: c.CgroupParent, Init: c.Init, InitPath: c.InitPath, NoNewPrivileges: c.NoNewPrivileges,
+		SeccompProfile: c.SeccompProfile}
+	for _, u := range c.Ulimits {
+		o.Ulimits = append(o.Ulimits, supervisor.Ulimit{Name: u.Name, Soft: u.Soft, Hard: u.Hard})
+	}
+	return o
 }
 
 func texts(addresses []netip.Addr) []string {

@@ -87,6 +87,8 @@ func configToProto(c *container.Config) *containerv1.ContainerConfig {
 			PublishAll:       c.Network.PublishAll, Expose: portpb.ExposedPortsToProto(c.Network.Expose),
 			Networks: attachmentsToProto(c.Network.Attachments), Links: linksToProto(c.Network.Links)},
 		Sysctls: c.Sysctls, Uts: c.UTS, Resources: ResourcesToProto(c.Resources),
+		Security: securityToProto(c.Security), Namespaces: namespacesToProto(c.Namespaces), Init: c.Init,
+		Annotations: c.Annotations,
 	}
 
 	if keep := !c.Network.DropSharers; !keep {
