@@ -18,7 +18,7 @@ type Images interface {
 	Pull(ctx context.Context, req image.PullRequest) (*store.Image, error)
 	Load(ctx context.Context, in io.Reader, platform string) ([]*store.Image, error)
 	Import(ctx context.Context, req image.ImportRequest, in io.Reader) (*store.Image, error)
-	List() []*store.Image
+	Select(filters []string) ([]*store.Image, error)
 	Resolve(ref, platform string) (*store.Image, error)
 	Containers(img *store.Image) int
 	LayerPaths(img *store.Image) []string
@@ -119,12 +119,17 @@ func (s *imageServer) ImportImage(stream grpc.ClientStreamingServer[containerv1.
 // ListImages implements ImageServiceServer.
 func (s *imageServer) ListImages(_ context.Context,
 	req *containerv1.ListImagesRequest) (*containerv1.ListImagesResponse, error) {
+	selected, err := s.images.Select(req.GetFilters())
+	if err != nil {
+		return nil, err
+	}
+
 	message := func(i *store.Image) *containerv1.Image {
 		m := imageToProto(i)
 		m.Containers = int64(s.images.Containers(i))
 		return m
 	}
-	out, next, err := page(s.images.List(), req.GetPageToken(),
+	out, next, err := page(selected, req.GetPageToken(),
 		func(i *store.Image) position { return positionOf(i.CreatedAt, i.ID) }, message)
 	if err != nil {
 		return nil, err

@@ -65,7 +65,7 @@ func (f *fakeImages) Import(_ context.Context, req image.ImportRequest, in io.Re
 	return f.image(), errors.Join(err, f.err)
 }
 
-func (f *fakeImages) List() []*store.Image { return []*store.Image{f.image()} }
+func (f *fakeImages) Select([]string) ([]*store.Image, error) { return []*store.Image{f.image()}, nil }
 
 func (f *fakeImages) Containers(*store.Image) int { return 0 }
 

@@ -121,9 +121,6 @@ func (m *Images) Resolve(ref, want string) (*store.Image, error) {
 // Get returns the local image with a reference.
 func (m *Images) Get(ref string) (*store.Image, error) { return m.Resolve(ref, "") }
 
-// List returns all images, newest first.
-func (m *Images) List() []*store.Image { return m.store.ListImages() }
-
 // LayerPaths returns the directories of an image's layers, lowest first.
 func (m *Images) LayerPaths(img *store.Image) []string {
 	out := make([]string, len(img.Layers))

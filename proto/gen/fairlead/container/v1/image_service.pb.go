@@ -550,7 +550,11 @@ func (x *ImportImageResponse) GetImage() *Image {
 type ListImagesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The next_page_token of the previous page. Empty means the first page.
-	PageToken     string `protobuf:"bytes,1,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,1,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// dangling=true|false, reference=PATTERN, label=KEY[=VALUE], label!=KEY[=VALUE], before=IMAGE,
+	// since=IMAGE or until=TIME. All must match, except for several patterns. With a pattern, only
+	// the matching tags are returned. The same for all pages.
+	Filters       []string `protobuf:"bytes,2,rep,name=filters,proto3" json:"filters,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -590,6 +594,13 @@ func (x *ListImagesRequest) GetPageToken() string {
 		return x.PageToken
 	}
 	return ""
+}
+
+func (x *ListImagesRequest) GetFilters() []string {
+	if x != nil {
+		return x.Filters
+	}
+	return nil
 }
 
 // ListImagesResponse holds one page of images.
@@ -2042,10 +2053,11 @@ const file_fairlead_container_v1_image_service_proto_rawDesc = "" +
 	"\bplatform\x18\x03 \x01(\tR\bplatform\x12\x18\n" +
 	"\amessage\x18\x04 \x01(\tR\amessage\"I\n" +
 	"\x13ImportImageResponse\x122\n" +
-	"\x05image\x18\x01 \x01(\v2\x1c.fairlead.container.v1.ImageR\x05image\"2\n" +
+	"\x05image\x18\x01 \x01(\v2\x1c.fairlead.container.v1.ImageR\x05image\"L\n" +
 	"\x11ListImagesRequest\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\x01 \x01(\tR\tpageToken\"r\n" +
+	"page_token\x18\x01 \x01(\tR\tpageToken\x12\x18\n" +
+	"\afilters\x18\x02 \x03(\tR\afilters\"r\n" +
 	"\x12ListImagesResponse\x124\n" +
 	"\x06images\x18\x01 \x03(\v2\x1c.fairlead.container.v1.ImageR\x06images\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"K\n" +

@@ -51,7 +51,7 @@ type ImageServiceClient interface {
 	LoadImage(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[LoadImageRequest, LoadImageResponse], error)
 	// ImportImage creates a one-layer image from a root file system archive.
 	ImportImage(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[ImportImageRequest, ImportImageResponse], error)
-	// ListImages returns all images, newest first.
+	// ListImages returns the images that match filters, newest first.
 	ListImages(ctx context.Context, in *ListImagesRequest, opts ...grpc.CallOption) (*ListImagesResponse, error)
 	// GetImage returns an image.
 	GetImage(ctx context.Context, in *GetImageRequest, opts ...grpc.CallOption) (*GetImageResponse, error)
@@ -278,7 +278,7 @@ type ImageServiceServer interface {
 	LoadImage(grpc.ClientStreamingServer[LoadImageRequest, LoadImageResponse]) error
 	// ImportImage creates a one-layer image from a root file system archive.
 	ImportImage(grpc.ClientStreamingServer[ImportImageRequest, ImportImageResponse]) error
-	// ListImages returns all images, newest first.
+	// ListImages returns the images that match filters, newest first.
 	ListImages(context.Context, *ListImagesRequest) (*ListImagesResponse, error)
 	// GetImage returns an image.
 	GetImage(context.Context, *GetImageRequest) (*GetImageResponse, error)
