@@ -46,12 +46,13 @@ help: ## List the targets
 setup: ## Install missing packages for build and test
 	@deploy/setup.sh test
 
-build: ## Build the static binaries bin/fairlead and bin/fairlead-agent
+build: ## Build the static binaries bin/fairlead, bin/fairlead-agent and bin/fairlead-store
 	$(BUILD) -o bin/fairlead ./ctl/cmd/fairlead
 	$(BUILD) -o bin/fairlead-agent ./services/cmd/fairlead-agent
+	$(BUILD) -o bin/fairlead-store ./services/cmd/fairlead-store
 
 install: build ## Install binaries, units, completion and configuration (DESTDIR, PREFIX)
-	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin bin/fairlead bin/fairlead-agent
+	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin bin/fairlead bin/fairlead-agent bin/fairlead-store
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system $(UNITS)
 	sed -i 's|^ExecStart=/usr/bin/|ExecStart=$(PREFIX)/bin/|' $(addprefix $(DESTDIR)$(PREFIX)/lib/systemd/system/,$(notdir $(UNITS)))
 	install -d $(addprefix $(DESTDIR)$(PREFIX)/share/,$(dir $(COMPLETIONS)))
@@ -61,7 +62,7 @@ install: build ## Install binaries, units, completion and configuration (DESTDIR
 
 uninstall: ## Remove installed files, except the configuration, and all network state
 	test -n "$(DESTDIR)" || ! test -x $(PREFIX)/bin/fairlead-agent || $(PREFIX)/bin/fairlead-agent cleanup
-	rm -f $(DESTDIR)$(PREFIX)/bin/fairlead $(DESTDIR)$(PREFIX)/bin/fairlead-agent
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,fairlead fairlead-agent fairlead-store)
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/,$(COMPLETIONS))
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/lib/systemd/system/,$(notdir $(UNITS)))
 

@@ -183,8 +183,8 @@ func TestErrorsNameKeyOriginAndHint(t *testing.T) {
 			`log-level (flag --log-level): "loud" is not a valid log level; write debug, info, warn or error | log-format (flag --log-format): "xml" is not a valid log format; write text or json`},
 		{file("bpi=10.0.0.1/24"), "bpi (/etc/d.json:1): unknown key; did you mean bip?"},
 		{file("service=x"), "service (/etc/d.json:1): unknown key; did you mean services?"},
-		{file("services=x"), "services (/etc/d.json:1): must be an object with the members net, nat, dns and " +
-			"supervisor"},
+		{file("services=x"), "services (/etc/d.json:1): must be an object with the members net, nat, dns, " +
+			"supervisor and fleet"},
 		{flags("exec-root=" + long), "exec-root (flag --exec-root): socket path " + long +
 			"/supervisor.sock has 117 bytes, more than 107; use a shorter path"},
 		{flags("exec-root=/x", "data-root=/x"), "data-root (flag --data-root), exec-root (flag --exec-root): both " +

@@ -74,6 +74,8 @@ type Config struct {
 	LogFormat string // "text" or "json"
 	Debug     bool
 
+	Fleet Fleet
+
 	TLSVerify   bool
 	TLSCACert   string
 	TLSCert     string
@@ -97,11 +99,12 @@ type Pool struct {
 
 // Services holds the addresses of the services of a host.
 type Services struct {
-	Net, NAT, DNS, Supervisor Host
+	Net, NAT, DNS, Supervisor, Fleet Host
 }
 
 func (s *Services) byName() map[string]*Host {
-	return map[string]*Host{"net": &s.Net, "nat": &s.NAT, "dns": &s.DNS, "supervisor": &s.Supervisor}
+	return map[string]*Host{"net": &s.Net, "nat": &s.NAT, "dns": &s.DNS, "supervisor": &s.Supervisor,
+		"fleet": &s.Fleet}
 }
 
 // Service returns the address of the service with the given name, or the zero Host if there is

@@ -62,7 +62,7 @@ func IsGroup(name string) bool { return name == "services" || name == "log-opts"
 func Keys() []Key {
 	var all []Key
 	for _, group := range [][]Key{placeKeys(), networkKeys(), compatKeys(), nameKeys(), containerKeys(), defaultKeys(),
-		logKeys(), accessKeys(), serviceKeys()} {
+		logKeys(), accessKeys(), fleetKeys(), serviceKeys()} {
 		all = append(all, group...)
 	}
 	return all
@@ -214,5 +214,7 @@ func serviceKeys() []Key {
 			set: serviceHost(func(c *Config) *Host { return &c.Services.DNS })},
 		{Name: "services.supervisor", Usage: "Address of the supervisor",
 			set: serviceHost(func(c *Config) *Host { return &c.Services.Supervisor })},
+		{Name: "services.fleet", Usage: "Address of fleetagent",
+			set: serviceHost(func(c *Config) *Host { return &c.Services.Fleet })},
 	}
 }

@@ -137,7 +137,8 @@ func importRules(services []string) []importRule {
 		}, {
 			name: "gRPC only in API packages", in: []string{"..."}, ban: []string{"google.golang.org/grpc/..."},
 			but: []string{
-				"services/*/internal/api/...", "services/cmd/...", "proto/faultrpc", "agent/...", "ctl/client/...",
+				"services/*/internal/api/...", "services/cmd/...", "services/fleetagent/internal/etcd",
+				"proto/faultrpc", "agent/...", "ctl/client/...",
 				"ctl/cmd/...", "proto/gen/...", "deploy/...",
 			},
 			reason: "all other packages return faults and domain types; proto/faultrpc converts them",

@@ -25,6 +25,7 @@ import (
 	agentv1 "github.com/fairlead/fairlead/proto/gen/fairlead/agent/v1"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
+	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
 	hostv1 "github.com/fairlead/fairlead/proto/gen/fairlead/host/v1"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
@@ -55,6 +56,8 @@ type Client struct {
 	Names dnsv1.NameServiceClient
 	// Host reports the features of the host and the agent.
 	Host hostv1.HostServiceClient
+	// Fleet manages the hosts of a fleet.
+	Fleet fleetv1.FleetServiceClient
 	// Config shows and reloads the agent's configuration.
 	Config agentv1.ConfigServiceClient
 
@@ -117,6 +120,7 @@ func Dial(host string, options ...Option) (*Client, error) {
 		Publications: natv1.NewPublicationServiceClient(conn),
 		Names:        dnsv1.NewNameServiceClient(conn),
 		Host:         hostv1.NewHostServiceClient(conn),
+		Fleet:        fleetv1.NewFleetServiceClient(conn),
 		Config:       agentv1.NewConfigServiceClient(conn),
 		link:         l,
 		conn:         conn,

@@ -112,6 +112,7 @@ func build(t *testing.T) string {
 	packages := map[string]string{
 		"fairlead":       "./ctl/cmd/fairlead",
 		"fairlead-agent": "./services/cmd/fairlead-agent",
+		"fairlead-store": "./services/cmd/fairlead-store",
 	}
 	for name, pkg := range packages {
 		cmd := exec.Command("go", "build", "-o", filepath.Join(bin, name), pkg)

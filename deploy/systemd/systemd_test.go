@@ -35,6 +35,7 @@ func services() []service {
 		{unit: "fairlead-nat.service", arguments: " nat", exposure: 30,
 			capabilities: "CAP_NET_ADMIN CAP_NET_BIND_SERVICE CAP_NET_RAW"},
 		{unit: "fairlead-dns.service", arguments: " dns", capabilities: "", exposure: 20},
+		{unit: "fairlead-fleet.service", arguments: " fleet", capabilities: "", exposure: 20},
 		{unit: "fairlead-supervisor.service", arguments: " supervisor", exposure: 90, mounts: true, containers: true,
 			capabilities: supervisorCapabilities},
 		{unit: "fairlead.service", arguments: "", exposure: 90, mounts: true, containers: true,

@@ -56,7 +56,8 @@ func (w builder) job(ctx context.Context, o options) (job.Job, error) {
 // binaries builds the binaries for the end-to-end scripts.
 func (w builder) binaries(ctx context.Context) (dir string, err error) {
 	dir = filepath.Join(w.cache, "bin") + "/"
-	_, err = w.goTool(ctx, "build", "-o", dir, "./ctl/cmd/fairlead", "./services/cmd/fairlead-agent")
+	_, err = w.goTool(ctx, "build", "-o", dir, "./ctl/cmd/fairlead", "./services/cmd/fairlead-agent",
+		"./services/cmd/fairlead-store")
 	return filepath.Clean(dir), err
 }
 

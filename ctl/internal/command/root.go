@@ -13,6 +13,7 @@ import (
 	"github.com/fairlead/fairlead/ctl/internal/command/cli"
 	"github.com/fairlead/fairlead/ctl/internal/command/config"
 	"github.com/fairlead/fairlead/ctl/internal/command/container"
+	"github.com/fairlead/fairlead/ctl/internal/command/fleet"
 	"github.com/fairlead/fairlead/ctl/internal/command/image"
 	"github.com/fairlead/fairlead/ctl/internal/command/network"
 	"github.com/fairlead/fairlead/ctl/internal/command/registry"
@@ -86,8 +87,8 @@ The agent address is taken from --host, then ` + cli.EnvHost + `, then
 	root.SetCompletionCommandGroupID("common")
 	root.AddGroup(&cobra.Group{ID: "manage", Title: "Management Commands:"},
 		&cobra.Group{ID: "common", Title: "Commands:"})
-	for _, group := range []*cobra.Command{container.Group(c), image.Group(c), network.Group(c), config.Group(c),
-		system.Group(c)} {
+	for _, group := range []*cobra.Command{container.Group(c), image.Group(c), network.Group(c), fleet.Group(c),
+		config.Group(c), system.Group(c)} {
 		group.GroupID = "manage"
 		root.AddCommand(group)
 	}

@@ -2,6 +2,8 @@ package main
 
 import (
 	"net/netip"
+	"os"
+	"path/filepath"
 
 	"github.com/fairlead/fairlead/agent/config"
 	"github.com/fairlead/fairlead/agent/service"
@@ -9,6 +11,7 @@ import (
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 	"github.com/fairlead/fairlead/services/dnsagent"
+	"github.com/fairlead/fairlead/services/fleetagent"
 	"github.com/fairlead/fairlead/services/natagent"
 	"github.com/fairlead/fairlead/services/netagent"
 	"github.com/fairlead/fairlead/services/supervisor"
@@ -26,6 +29,8 @@ func services() []service.Spec {
 			dnsConfig, dnsagent.New),
 		service.Make(service.Spec{Name: "supervisor", Title: "supervisor", Public: true,
 			Packages: []string{"fairlead.container.v1", "fairlead.host.v1"}}, supervisorConfig, supervisor.New),
+		service.Make(service.Spec{Name: "fleet", Title: "fleetagent", Packages: []string{"fairlead.fleet.v1"}},
+			fleetConfig, fleetagent.New),
 	}
 }
 
@@ -141,4 +146,19 @@ func texts(addresses []netip.Addr) []string {
 		all = append(all, a.String())
 	}
 	return all
+}
+
+func fleetConfig(h service.Deps) fleetagent.Config {
+	f := h.Config.Fleet
+	return fleetagent.Config{DataRoot: h.Config.DataRoot, Log: h.Log, StoreProgram: storeProgram(), AgentPort: f.Port,
+		StoreClientPort: f.StorePort, StorePeerPort: f.PeerPort, Lease: f.Lease}
+}
+
+// storeProgram returns the path of fairlead-store, which is installed in the directory of the agent.
+func storeProgram() string {
+	own, err := os.Executable()
+	if err != nil {
+		return "fairlead-store"
+	}
+	return filepath.Join(filepath.Dir(own), "fairlead-store")
 }

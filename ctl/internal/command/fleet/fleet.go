@@ -1,0 +1,142 @@
+// Package fleet holds the fleet commands.
+package fleet
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/fairlead/fairlead/ctl/internal/command/cli"
+	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
+)
+
+// Group returns the command `fairlead fleet`.
+func Group(c *cli.CLI) *cobra.Command {
+	return cli.Group("fleet", "Manage the hosts of a fleet", newInit(c), newInspect(c), newJoin(c), newLeave(c),
+		newList(c), newRemove(c), newToken(c))
+}
+
+func newInit(c *cli.CLI) *cobra.Command {
+	var address, name string
+	cmd := &cobra.Command{
+		Use:   "init [OPTIONS]",
+		Short: "Create a fleet with this host as its manager",
+		Long: `Create a fleet with this host as its manager, and print the command with which a second host joins.
+
+The manager keeps the store of the fleet. Other hosts must reach its TCP ports 7450 and 7451.`,
+		Args: cli.ExactArgs(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cl, err := c.Client()
+			if err != nil {
+				return err
+			}
+			res, err := cl.Fleet.InitFleet(cmd.Context(), &fleetv1.InitFleetRequest{Address: address, Name: name})
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(c.Out, "Fleet %s created. This host is %s with address %s.\n\n", short(res.GetFleetId()),
+				res.GetHost().GetName(), res.GetHost().GetAddress())
+			printJoin(c.Out, res.GetToken(), "one more host, within one hour")
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&address, "address", "", "Address for other hosts (default: that of the default route)")
+	cmd.Flags().StringVar(&name, "name", "", "Name of this host in the fleet (default: its host name)")
+	return cmd
+}
+
+func newJoin(c *cli.CLI) *cobra.Command {
+	var address, name string
+	cmd := &cobra.Command{
+		Use:   "join [OPTIONS] TOKEN",
+		Short: "Make this host part of a fleet",
+		Long: `Make this host part of a fleet. A manager prints the token: fairlead fleet token.
+
+The host's address in the fleet is the one from which it reaches the manager.`,
+		Args: cli.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cl, err := c.Client()
+			if err != nil {
+				return err
+			}
+			res, err := cl.Fleet.JoinFleet(cmd.Context(),
+				&fleetv1.JoinFleetRequest{Token: args[0], Address: address, Name: name})
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(c.Out, "Joined fleet %s. This host is %s with address %s.\n", short(res.GetFleetId()),
+				res.GetHost().GetName(), res.GetHost().GetAddress())
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&address, "address", "", "Address for other hosts (default: that used for the manager)")
+	cmd.Flags().StringVar(&name, "name", "", "Name of this host in the fleet (default: its host name)")
+	return cmd
+}
+
+func newToken(c *cli.CLI) *cobra.Command {
+	var valid time.Duration
+	var uses uint32
+	var quiet bool
+	cmd := &cobra.Command{
+		Use:   "token [OPTIONS]",
+		Short: "Create a join token on a manager",
+		Args:  cli.ExactArgs(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cl, err := c.Client()
+			if err != nil {
+				return err
+			}
+			res, err := cl.Fleet.CreateToken(cmd.Context(),
+				&fleetv1.CreateTokenRequest{Valid: durationpb.New(valid), Uses: uses})
+			if err != nil {
+				return err
+			}
+			if quiet {
+				fmt.Fprintln(c.Out, res.GetToken())
+				return nil
+			}
+			hosts := "one more host"
+			if uses > 1 {
+				hosts = fmt.Sprintf("%d more hosts", uses)
+			}
+			printJoin(c.Out, res.GetToken(), hosts+", until "+res.GetExpires().AsTime().Local().Format(time.DateTime))
+			return nil
+		},
+	}
+	cmd.Flags().DurationVar(&valid, "valid", time.Hour, "How long the token is valid, at most 168h")
+	cmd.Flags().Uint32Var(&uses, "uses", 1, "How many hosts may use it")
+	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "Print only the token")
+	return cmd
+}
+
+func newLeave(c *cli.CLI) *cobra.Command {
+	var force bool
+	cmd := &cobra.Command{
+		Use:   "leave [OPTIONS]",
+		Short: "Take this host out of its fleet",
+		Args:  cli.ExactArgs(0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cl, err := c.Client()
+			if err != nil {
+				return err
+			}
+			if _, err := cl.Fleet.LeaveFleet(cmd.Context(), &fleetv1.LeaveFleetRequest{Force: force}); err != nil {
+				return err
+			}
+			fmt.Fprintln(c.Out, "This host has left the fleet.")
+			return nil
+		},
+	}
+	cmd.Flags().BoolVarP(&force, "force", "f", false, "Leave without asking a manager, or end the fleet")
+	return cmd
+}
+
+func printJoin(w io.Writer, token, who string) {
+	fmt.Fprintf(w, "To add %s, run there:\n\n    fairlead fleet join %s\n\n", who, token)
+}
+
+func short(fleet string) string { return fleet[:min(12, len(fleet))] }

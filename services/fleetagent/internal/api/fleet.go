@@ -1,0 +1,103 @@
+// Package api serves fleetagent's gRPC services: FleetService to administrators of this host and,
+// on a listener of its own, EnrollService to other hosts. It also has the client of EnrollService.
+// It decides nothing.
+package api
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
+)
+
+// Fleet serves the calls of FleetService. It is implemented by fleet.Fleet.
+type Fleet interface {
+	Init(ctx context.Context, address, name string) (fleet string, host *fleetv1.Host, token string, err error)
+	Join(ctx context.Context, token, address, name string) (fleet string, host *fleetv1.Host, err error)
+	Leave(ctx context.Context, force bool) error
+	Get(ctx context.Context) (*fleetv1.GetFleetResponse, error)
+	Hosts(ctx context.Context) (hosts []*fleetv1.Host, outdated string, err error)
+	IssueToken(ctx context.Context, valid time.Duration, uses uint32) (token string, expires time.Time, err error)
+	RemoveHost(ctx context.Context, reference string, force bool) (*fleetv1.Host, error)
+}
+
+// Server serves FleetService.
+type Server struct{ fleet *fleetServer }
+
+// New returns the server of a host's part in a fleet.
+func New(f Fleet) *Server { return &Server{&fleetServer{fleet: f}} }
+
+// Register adds FleetService to a gRPC server.
+func (s *Server) Register(r grpc.ServiceRegistrar) { fleetv1.RegisterFleetServiceServer(r, s.fleet) }
+
+type fleetServer struct {
+	fleetv1.UnimplementedFleetServiceServer
+	fleet Fleet
+}
+
+// InitFleet creates a fleet.
+func (s *fleetServer) InitFleet(ctx context.Context, req *fleetv1.InitFleetRequest) (*fleetv1.InitFleetResponse,
+	error) {
+	fleet, host, token, err := s.fleet.Init(ctx, req.GetAddress(), req.GetName())
+	if err != nil {
+		return nil, err
+	}
+	return &fleetv1.InitFleetResponse{FleetId: fleet, Host: host, Token: token}, nil
+}
+
+// JoinFleet joins a fleet.
+func (s *fleetServer) JoinFleet(ctx context.Context, req *fleetv1.JoinFleetRequest) (*fleetv1.JoinFleetResponse,
+	error) {
+	fleet, host, err := s.fleet.Join(ctx, req.GetToken(), req.GetAddress(), req.GetName())
+	if err != nil {
+		return nil, err
+	}
+	return &fleetv1.JoinFleetResponse{FleetId: fleet, Host: host}, nil
+}
+
+// LeaveFleet leaves the fleet.
+func (s *fleetServer) LeaveFleet(ctx context.Context, req *fleetv1.LeaveFleetRequest) (*fleetv1.LeaveFleetResponse,
+	error) {
+	return &fleetv1.LeaveFleetResponse{}, s.fleet.Leave(ctx, req.GetForce())
+}
+
+// GetFleet returns what this host knows of its fleet.
+func (s *fleetServer) GetFleet(ctx context.Context, _ *fleetv1.GetFleetRequest) (*fleetv1.GetFleetResponse, error) {
+	return s.fleet.Get(ctx)
+}
+
+// ListHosts returns the hosts of the fleet.
+func (s *fleetServer) ListHosts(ctx context.Context, _ *fleetv1.ListHostsRequest) (*fleetv1.ListHostsResponse, error) {
+	hosts, outdated, err := s.fleet.Hosts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &fleetv1.ListHostsResponse{Hosts: hosts, Outdated: outdated}, nil
+}
+
+// CreateToken returns a new join token.
+func (s *fleetServer) CreateToken(ctx context.Context, req *fleetv1.CreateTokenRequest) (*fleetv1.CreateTokenResponse,
+	error) {
+	valid := time.Hour
+	if req.GetValid() != nil {
+		valid = req.GetValid().AsDuration()
+	}
+	token, expires, err := s.fleet.IssueToken(ctx, valid, max(1, req.GetUses()))
+	if err != nil {
+		return nil, err
+	}
+	return &fleetv1.CreateTokenResponse{Token: token, Expires: timestamppb.New(expires)}, nil
+}
+
+// RemoveHost removes a host.
+func (s *fleetServer) RemoveHost(ctx context.Context, req *fleetv1.RemoveHostRequest) (*fleetv1.RemoveHostResponse,
+	error) {
+	host, err := s.fleet.RemoveHost(ctx, req.GetReference(), req.GetForce())
+	if err != nil {
+		return nil, err
+	}
+	return &fleetv1.RemoveHostResponse{Host: host}, nil
+}

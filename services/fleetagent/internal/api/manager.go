@@ -1,0 +1,119 @@
+package api
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/proto/faultrpc"
+	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/token"
+)
+
+// managerTimeout limits a call to a manager.
+const managerTimeout = 5 * time.Second
+
+// Manager is a connection to a manager.
+type Manager struct {
+	address netip.AddrPort
+	conn    *grpc.ClientConn
+	client  fleetv1.EnrollServiceClient
+
+	mu    sync.Mutex
+	local netip.Addr // of the last connection
+}
+
+// DialManager returns a connection to a manager. It connects with the first call.
+func DialManager(address netip.AddrPort, config *tls.Config) (*Manager, error) {
+	m := &Manager{address: address}
+	conn, err := grpc.NewClient("passthrough:///"+address.String(),
+		grpc.WithTransportCredentials(credentials.NewTLS(config)), grpc.WithNoProxy(),
+		grpc.WithContextDialer(m.dial),
+		grpc.WithUnaryInterceptor(faultrpc.UnaryClient))
+	if err != nil {
+		return nil, fault.New(fault.Internal, "manager "+address.String(), "cannot be called", fault.WithCause(err))
+	}
+	m.conn, m.client = conn, fleetv1.NewEnrollServiceClient(conn)
+	return m, nil
+}
+
+func (m *Manager) dial(ctx context.Context, target string) (net.Conn, error) {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", target)
+	if err == nil {
+		if a, ok := conn.LocalAddr().(*net.TCPAddr); ok {
+			m.mu.Lock()
+			m.local = a.AddrPort().Addr().Unmap()
+			m.mu.Unlock()
+		}
+	}
+	return conn, err
+}
+
+// Close closes the connection.
+func (m *Manager) Close() error { return m.conn.Close() }
+
+// Reach connects to the manager and returns this host's address on that connection.
+func (m *Manager) Reach(ctx context.Context) (netip.Addr, error) {
+	ctx, cancel := context.WithTimeout(ctx, managerTimeout)
+	defer cancel()
+	// Renew without a certificate is denied. The answer shows that the manager was verified.
+	_, err := m.client.Renew(ctx, &fleetv1.RenewRequest{})
+	if kind := fault.KindOf(err); err != nil && kind != fault.Denied {
+		return netip.Addr{}, m.failed(err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.local, nil
+}
+
+// Enroll asks to be admitted. It returns the stored host, its certificate and the store's URLs.
+func (m *Manager) Enroll(ctx context.Context, secret [token.SecretLen]byte, request []byte, host *fleetv1.Host,
+	now time.Time) (*fleetv1.Host, *x509.Certificate, []string, error) {
+	ctx, cancel := context.WithTimeout(ctx, managerTimeout)
+	defer cancel()
+	r, err := m.client.Enroll(ctx, &fleetv1.EnrollRequest{Secret: secret[:], CertificateRequest: request, Host: host,
+		Now: timestamppb.New(now)})
+	if err != nil {
+		return nil, nil, nil, m.failed(err)
+	}
+	cert, err := x509.ParseCertificate(r.GetCertificate())
+	return r.GetHost(), cert, r.GetStore(), err
+}
+
+// Renew returns a new certificate for this host and the store's URLs.
+func (m *Manager) Renew(ctx context.Context, request []byte) (*x509.Certificate, []string, error) {
+	ctx, cancel := context.WithTimeout(ctx, managerTimeout)
+	defer cancel()
+	r, err := m.client.Renew(ctx, &fleetv1.RenewRequest{CertificateRequest: request})
+	if err != nil {
+		return nil, nil, m.failed(err)
+	}
+	cert, err := x509.ParseCertificate(r.GetCertificate())
+	return cert, r.GetStore(), err
+}
+
+// Leave removes this host from the fleet.
+func (m *Manager) Leave(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, managerTimeout)
+	defer cancel()
+	_, err := m.client.Leave(ctx, &fleetv1.LeaveRequest{})
+	return m.failed(err)
+}
+
+// failed names the manager if it could not be reached.
+func (m *Manager) failed(err error) error {
+	if err == nil || fault.KindOf(err) != fault.Unavailable {
+		return err
+	}
+	return fault.New(fault.Unavailable, "manager "+m.address.String(), "cannot be reached", fault.WithCause(err),
+		fault.WithHint("open TCP port %d of that host for this one", m.address.Port()))
+}

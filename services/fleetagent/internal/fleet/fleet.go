@@ -1,0 +1,228 @@
+// Package fleet holds this host's part in a fleet: founding, joining and leaving it, and what goes on
+// in between: the presence of the host, the list of the other hosts, the renewal of certificates,
+// and on managers the store's process and the listener for hosts.
+//
+// A host without a fleet has none of this. The package is used by the root package of fleetagent.
+package fleet
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fairlead/fairlead/proto/fault"
+	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
+	"github.com/fairlead/fairlead/proto/version"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/admission"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/membership"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/storeproc"
+)
+
+// Config configures the part of a host.
+type Config struct {
+	Dir          string // of the membership
+	StoreDir     string // of the store's database
+	StoreProgram string // path of fairlead-store
+	Ports        Ports
+	Lease        time.Duration // how long the host counts as alive after its last renewal
+	Log          *slog.Logger
+	Now          func() time.Time
+}
+
+// Ports are the TCP ports on the host's fleet address.
+type Ports struct{ Agent, StoreClient, StorePeer uint16 }
+
+// Fleet is this host's part in a fleet. It is safe for concurrent use.
+type Fleet struct {
+	cfg Config
+
+	change sync.Mutex // held by Init, Join and Leave, and by Run at its start
+
+	mu   sync.Mutex
+	part *part           // nil: the host has no fleet
+	base context.Context // of Run; parts run below it
+}
+
+// New returns the part of this host as it is stored. Run starts it.
+func New(cfg Config) *Fleet { return &Fleet{cfg: cfg} }
+
+// Run runs the part until ctx ends. ready is called when a stored membership has been read; it does
+// not wait for other hosts.
+func (f *Fleet) Run(ctx context.Context, ready func()) error {
+	f.change.Lock()
+	f.mu.Lock()
+	f.base = ctx
+	f.mu.Unlock()
+	m, err := membership.Load(f.cfg.Dir)
+	if err == nil && m != nil {
+		err = f.begin(m)
+	}
+	f.change.Unlock()
+	if err != nil {
+		return err
+	}
+	ready()
+	<-ctx.Done()
+	f.end()
+	return nil
+}
+
+// begin starts the part of a membership.
+func (f *Fleet) begin(m *membership.Membership) error {
+	f.mu.Lock()
+	base := f.base
+	f.mu.Unlock()
+	if base == nil {
+		return fault.New(fault.Unavailable, "fleet", "is not running yet")
+	}
+	p, err := newPart(f.cfg, m)
+	if err != nil {
+		return err
+	}
+	if err := p.start(base); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	f.part = p
+	f.mu.Unlock()
+	return nil
+}
+
+// end stops the part, which stays stored.
+func (f *Fleet) end() {
+	f.mu.Lock()
+	p := f.part
+	f.part = nil
+	f.mu.Unlock()
+	if p != nil {
+		p.stop()
+	}
+}
+
+func (f *Fleet) current() (*part, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.part == nil {
+		return nil, fault.New(fault.NotFound, "host", "is not part of a fleet",
+			fault.WithHint("create one: fairlead fleet init; or join one: fairlead fleet join TOKEN"))
+	}
+	return f.part, nil
+}
+
+// refuseSecond returns an error if this host has a fleet.
+func (f *Fleet) refuseSecond() error {
+	p, err := f.current()
+	if err != nil {
+		return nil //nolint:nilerr // no fleet is what is wanted
+	}
+	return fault.New(fault.Exists, "host", "is already part of fleet "+short(p.m.Fleet),
+		fault.WithHint("leave it first: fairlead fleet leave"))
+}
+
+func (f *Fleet) store() storeproc.Process {
+	return storeproc.Process{Program: f.cfg.StoreProgram, Dir: f.cfg.StoreDir, Certs: f.cfg.Dir}
+}
+
+// hostName returns the name for this host in the fleet: the given one, or its host name's first
+// label.
+func hostName(given string) (string, error) {
+	if given == "" {
+		name, err := os.Hostname()
+		if err != nil {
+			return "", fault.New(fault.Internal, "host name", "cannot be read", fault.WithCause(err))
+		}
+		given, _, _ = strings.Cut(strings.ToLower(name), ".")
+	}
+	return given, admission.CheckName(given)
+}
+
+// hostAddress checks a given address: it must be one of this host's, and others must be able to
+// reach it.
+func hostAddress(given string) (netip.Addr, error) {
+	address, err := netip.ParseAddr(given)
+	if err != nil {
+		return address, fault.Invalidf("address "+given, "address", "is not an IP address")
+	}
+	if address.IsLoopback() || address.IsUnspecified() || address.IsMulticast() || address.IsLinkLocalUnicast() {
+		return address, fault.Invalidf("address "+given, "address", "cannot be reached by other hosts")
+	}
+	own, err := net.InterfaceAddrs()
+	if err != nil {
+		return address, fault.New(fault.Internal, "addresses of this host", "cannot be read", fault.WithCause(err))
+	}
+	for _, a := range own {
+		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr() == address.Unmap() {
+			return address.Unmap(), nil
+		}
+	}
+	return address, fault.Invalidf("address "+given, "address", "is not an address of this host")
+}
+
+// defaultAddress returns the source address of the default route, without sending anything.
+func defaultAddress() (netip.Addr, error) {
+	for _, target := range []string{"192.0.2.1:9", "[2001:db8::1]:9"} {
+		conn, err := net.Dial("udp", target)
+		if err != nil {
+			continue
+		}
+		_ = conn.Close()
+		if a, ok := conn.LocalAddr().(*net.UDPAddr); ok {
+			return a.AddrPort().Addr().Unmap(), nil
+		}
+	}
+	return netip.Addr{}, fault.New(fault.Invalid, "address", "cannot be chosen: the host has no default route",
+		fault.WithHint("use --address"))
+}
+
+// newID returns 16 random hexadecimal digits. IDs do not come from the machine ID, because that is
+// copied with images of virtual machines.
+func newID() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // crypto/rand.Read never fails
+	return hex.EncodeToString(b[:])
+}
+
+func short(fleet string) string { return fleet[:min(12, len(fleet))] }
+
+func joinPort(address netip.Addr, port uint16) string {
+	return net.JoinHostPort(address.String(), strconv.Itoa(int(port)))
+}
+
+// ownRecord returns the record of this host.
+func (f *Fleet) ownRecord(id, name string, address netip.Addr) *fleetv1.Host {
+	return &fleetv1.Host{Id: id, Name: name, Address: address.String(), Port: uint32(f.cfg.Ports.Agent),
+		Version: version.Version}
+}
+
+// probePorts opens ports for a moment, so that one in use is named before anything is made.
+func (f *Fleet) probePorts(address netip.Addr, ports ...uint16) error {
+	for _, port := range ports {
+		l, err := net.Listen("tcp", joinPort(address, port))
+		if err != nil {
+			return fault.New(fault.Busy, fmt.Sprintf("port %s/tcp", joinPort(address, port)),
+				"is needed for the fleet and cannot be opened", fault.WithCause(err),
+				fault.WithHint("stop the program that uses it, or set another port in the configuration"))
+		}
+		_ = l.Close()
+	}
+	return nil
+}
+
+// storeLeft returns an error if a database of an earlier fleet is left.
+func (f *Fleet) storeLeft() error {
+	if f.store().Exists() {
+		return fault.New(fault.Conflict, "store in "+f.cfg.StoreDir, "is left from an earlier fleet",
+			fault.WithHint("move %s away", filepath.Dir(f.cfg.StoreDir)))
+	}
+	return nil
+}

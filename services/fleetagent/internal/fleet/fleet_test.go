@@ -1,0 +1,385 @@
+package fleet
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/fairlead/fairlead/proto/fault"
+)
+
+// host is a host of a test.
+type host struct {
+	*Fleet
+	t       *testing.T
+	name    string
+	address string
+	log     *lines
+	cancel  context.CancelFunc
+	done    chan error
+}
+
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// newHost starts host number n, with an address of its own and an empty directory.
+func newHost(t *testing.T, n int) *host {
+	t.Helper()
+	if os.Getenv(inNamespace) == "" {
+		t.Skip("needs root to create network namespaces")
+	}
+	dir := t.TempDir()
+	h := &host{t: t, name: fmt.Sprintf("host%d", n), address: fmt.Sprintf("10.7.0.%d", n), log: &lines{}}
+	h.Fleet = New(Config{Dir: filepath.Join(dir, "fleet"), StoreDir: filepath.Join(dir, "store"),
+		StoreProgram: os.Getenv(inNamespace), Ports: Ports{Agent: 7450, StoreClient: 7451, StorePeer: 7452},
+		Lease: 3 * time.Second, Now: time.Now, Log: slog.New(slog.NewTextHandler(h.log, nil))})
+	h.start()
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("log of %s:\n%s", h.name, h.log)
+		}
+		h.stop()
+		if err := h.store().Remove(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return h
+}
+
+// start runs the part of the host, as an agent that starts does.
+func (h *host) start() {
+	h.t.Helper()
+	h.Fleet = New(h.cfg)
+	ctx, cancel := context.WithCancel(context.Background())
+	h.cancel, h.done = cancel, make(chan error, 1)
+	ready := make(chan struct{})
+	go func() { h.done <- h.Run(ctx, func() { close(ready) }) }()
+	select {
+	case <-ready:
+	case err := <-h.done:
+		h.t.Fatalf("%s: %v", h.name, err)
+	case <-time.After(20 * time.Second):
+		h.t.Fatalf("%s is not ready", h.name)
+	}
+}
+
+// stop ends the run, as an agent that stops does. The store's process goes on.
+func (h *host) stop() {
+	h.t.Helper()
+	if h.cancel == nil {
+		return
+	}
+	h.cancel()
+	h.cancel = nil
+	if err := <-h.done; err != nil {
+		h.t.Errorf("%s: %v", h.name, err)
+	}
+}
+
+// found creates a fleet on the host and returns the token for the next one.
+func (h *host) found() string {
+	h.t.Helper()
+	_, _, token, err := h.Init(context.Background(), h.address, h.name)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return token
+}
+
+func (h *host) join(token string) {
+	h.t.Helper()
+	if _, _, err := h.Join(context.Background(), token, h.address, h.name); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// token returns a new token of a manager.
+func (h *host) token(uses uint32) string {
+	h.t.Helper()
+	text, _, err := h.IssueToken(context.Background(), time.Hour, uses)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return text
+}
+
+// await waits until the host lists hosts with states, such as "host1 alive, host2 suspect".
+func (h *host) await(want string) {
+	h.t.Helper()
+	got, err := "", error(nil)
+	for range 600 {
+		if got, err = h.listed(); err == nil && got == want {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	h.t.Fatalf("%s lists %q, error %v, want %q", h.name, got, err, want)
+}
+
+func (h *host) listed() (string, error) {
+	hosts, _, err := h.Hosts(context.Background())
+	var all []string
+	for _, x := range hosts {
+		state := strings.ToLower(strings.TrimPrefix(x.GetState().String(), "HOST_STATE_"))
+		all = append(all, x.GetName()+" "+state)
+	}
+	return strings.Join(all, ", "), err
+}
+
+func TestHostsJoinAndLeave(t *testing.T) {
+	one, two, three := newHost(t, 1), newHost(t, 2), newHost(t, 3)
+	token := one.found()
+	two.join(token)
+	three.join(one.token(1))
+	for _, h := range []*host{one, two, three} {
+		h.await("host1 alive, host2 alive, host3 alive")
+	}
+
+	if err := two.Leave(context.Background(), false); err != nil {
+		t.Fatal(err)
+	}
+	one.await("host1 alive, host3 alive")
+	three.await("host1 alive, host3 alive")
+	if _, err := two.Get(context.Background()); fault.KindOf(err) != fault.NotFound {
+		t.Errorf("got error %v from a host that has left", err)
+	}
+	if _, err := os.Stat(two.cfg.Dir); !os.IsNotExist(err) {
+		t.Errorf("got files left in %s, error %v", two.cfg.Dir, err)
+	}
+
+	if err := one.Leave(context.Background(), false); err == nil || !strings.Contains(err.Error(), "only manager") {
+		t.Errorf("got error %v for a manager of other hosts", err)
+	}
+	if err := three.Leave(context.Background(), false); err != nil {
+		t.Fatal(err)
+	}
+	one.await("host1 alive")
+	if err := one.Leave(context.Background(), false); err != nil {
+		t.Fatal(err)
+	}
+	if one.store().Running() || one.store().Exists() {
+		t.Error("got a store left after the last host")
+	}
+	two.join(one.found()) // both can be part of a new fleet
+	two.await("host1 alive, host2 alive")
+}
+
+func TestTokensAreUsedUp(t *testing.T) {
+	one, two, three := newHost(t, 1), newHost(t, 2), newHost(t, 3)
+	token := one.found()
+	two.join(token)
+	_, _, err := three.Join(context.Background(), token, three.address, three.name)
+	if fault.KindOf(err) != fault.Denied || !strings.Contains(err.Error(), "has expired, was used") {
+		t.Errorf("got error %v for a used token", err)
+	}
+	if _, err := os.Stat(three.cfg.Dir); !os.IsNotExist(err) {
+		t.Errorf("got files of a host that was refused: %v", err)
+	}
+	one.await("host1 alive, host2 alive")
+}
+
+func TestOneTokenAdmitsExactlyItsUses(t *testing.T) {
+	one := newHost(t, 1)
+	one.found()
+	token := one.token(2)
+	others := []*host{newHost(t, 2), newHost(t, 3), newHost(t, 4)}
+	results := make(chan error)
+	for _, h := range others {
+		go func() {
+			_, _, err := h.Join(context.Background(), token, h.address, h.name)
+			results <- err
+		}()
+	}
+	admitted := 0
+	for range others {
+		if err := <-results; err == nil {
+			admitted++
+		} else if fault.KindOf(err) != fault.Denied {
+			t.Errorf("got error %v", err)
+		}
+	}
+	if admitted != 2 {
+		t.Errorf("got %d hosts admitted by a token for 2", admitted)
+	}
+}
+
+func TestBadJoinsLeaveNoTrace(t *testing.T) {
+	one, two, three := newHost(t, 1), newHost(t, 2), newHost(t, 3)
+	token := one.found()
+	other := newHost(t, 4)
+	foreign := other.found()
+	two.join(token)
+	good := one.token(5)
+	for name, c := range map[string]struct {
+		h                    *host
+		token, address, host string
+		want                 string
+	}{
+		"cut token":       {three, good[:30], "", "", "cut off or altered"},
+		"used token":      {three, token, "", "", "was used"},
+		"name taken":      {three, good, "", "host2", "the name is in use by the host with address 10.7.0.2"},
+		"bad name":        {three, good, "", "No_Name", "is not 1 to 63 lower-case letters"},
+		"foreign address": {three, good, "192.0.2.77", "", "is not an address of this host"},
+		"loopback":        {three, good, "127.0.0.1", "", "cannot be reached by other hosts"},
+		"joined twice":    {two, good, "", "", "is already part of fleet"},
+		"manager":         {one, good, "", "", "is already part of fleet"},
+		"two fleets":      {two, foreign, "", "", "is already part of fleet"},
+	} {
+		address, hostName := c.h.address, c.h.name
+		if c.address != "" {
+			address = c.address
+		}
+		if c.host != "" {
+			hostName = c.host
+		}
+		_, _, err := c.h.Join(context.Background(), c.token, address, hostName)
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got error %v, want %q", name, err, c.want)
+		}
+	}
+	one.await("host1 alive, host2 alive")
+	three.join(good) // a failed attempt has used nothing up
+	one.await("host1 alive, host2 alive, host3 alive")
+}
+
+func TestTokenOfAnotherAuthorityIsRefused(t *testing.T) {
+	one, two := newHost(t, 1), newHost(t, 2)
+	old := one.found()
+	if err := one.Leave(context.Background(), true); err != nil {
+		t.Fatal(err)
+	}
+	one.found() // the same address, another fleet
+	_, _, err := two.Join(context.Background(), old, two.address, two.name)
+	if err == nil || !strings.Contains(err.Error(), "does not have the certificate that the join token names") {
+		t.Errorf("got error %v", err)
+	}
+}
+
+func TestFleetSurvivesRestarts(t *testing.T) {
+	one, two := newHost(t, 1), newHost(t, 2)
+	two.join(one.found())
+	one.await("host1 alive, host2 alive")
+
+	one.stop()
+	if !one.store().Running() {
+		t.Error("the store ended with the agent")
+	}
+	one.start()
+	two.stop()
+	one.await("host1 alive, host2 suspect")
+	two.start()
+	one.await("host1 alive, host2 alive")
+
+	if err := one.store().Stop(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	two.await("host1 alive, host2 alive") // known while the store is away
+	one.await("host1 alive, host2 alive")
+	if _, _, err := one.IssueToken(context.Background(), time.Hour, 1); err != nil {
+		for range 100 { // the store is started again
+			if _, _, err = one.IssueToken(context.Background(), time.Hour, 1); err == nil {
+				break
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestRemovedHostIsDenied(t *testing.T) {
+	one, two := newHost(t, 1), newHost(t, 2)
+	two.join(one.found())
+	one.await("host1 alive, host2 alive")
+	if _, err := one.RemoveHost(context.Background(), "host2", false); err == nil || !strings.Contains(err.Error(),
+		"is alive") {
+		t.Errorf("got error %v for a host that is alive", err)
+	}
+	if _, err := two.RemoveHost(context.Background(), "host1", true); fault.KindOf(err) != fault.Denied {
+		t.Errorf("got error %v for a member that removes a manager", err)
+	}
+	if _, err := one.RemoveHost(context.Background(), "host2", true); err != nil {
+		t.Fatal(err)
+	}
+	one.await("host1 alive")
+
+	p, err := two.current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.renewCertificate(context.Background()); fault.KindOf(err) != fault.Denied &&
+		!strings.Contains(fmt.Sprint(err), "not part of the fleet") && !strings.Contains(fmt.Sprint(err), "not known") {
+		t.Errorf("got error %v for the renewal of a removed host", err)
+	}
+	if err := two.Leave(context.Background(), true); err != nil {
+		t.Fatal(err)
+	}
+	two.join(one.token(1))
+	one.await("host1 alive, host2 alive")
+}
+
+func TestCertificatesAreRenewed(t *testing.T) {
+	one, two := newHost(t, 1), newHost(t, 2)
+	two.join(one.found())
+	two.await("host1 alive, host2 alive")
+	for _, h := range []*host{one, two} {
+		p, err := h.current()
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := p.m.Cert.SerialNumber
+		if err := p.renewCertificate(context.Background()); err != nil {
+			t.Fatalf("%s: %v", h.name, err)
+		}
+		if p.m.Cert.SerialNumber.Cmp(before) == 0 {
+			t.Errorf("%s: got the same certificate", h.name)
+		}
+		h.stop()
+		h.start()
+		h.await("host1 alive, host2 alive")
+	}
+}
+
+func TestMemberCannotWriteOthersRecords(t *testing.T) {
+	one, two := newHost(t, 1), newHost(t, 2)
+	two.join(one.found())
+	two.await("host1 alive, host2 alive")
+	p, err := two.current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	one.mu.Lock()
+	manager := one.part.m.Host
+	one.mu.Unlock()
+	for name, key := range map[string]string{
+		"record of another": p.keys.Host(manager), "own record": p.keys.Host(p.m.Host),
+		"presence of another": p.keys.Presence(manager), "name": p.keys.Name("mine"), "token": p.keys.Token("00"),
+	} {
+		_, err := p.client.PutFor(context.Background(), key, []byte("x"), time.Minute)
+		if err == nil {
+			t.Errorf("%s: a member wrote %s", name, key)
+		}
+	}
+	one.await("host1 alive, host2 alive")
+}

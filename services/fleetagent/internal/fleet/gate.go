@@ -1,0 +1,66 @@
+package fleet
+
+import (
+	"context"
+	"crypto/x509"
+	"time"
+
+	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/pki"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/token"
+)
+
+// Enroll admits a host that has a token.
+func (p *part) Enroll(ctx context.Context, secret [token.SecretLen]byte, request []byte, host *fleetv1.Host,
+	clock time.Time) (*fleetv1.Host, *x509.Certificate, []string, error) {
+	a, err := p.admission()
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	admitted, cert, err := a.Enroll(ctx, secret, request, host, clock)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	p.cfg.Log.Info("host joined the fleet", "host", admitted.GetName(), "address", admitted.GetAddress())
+	return admitted, cert, p.storeURLs(), nil
+}
+
+// Renew issues a new certificate to a host.
+func (p *part) Renew(ctx context.Context, who pki.Identity, request []byte) (*x509.Certificate, []string, error) {
+	a, err := p.admission()
+	if err != nil {
+		return nil, nil, err
+	}
+	cert, err := a.Renew(ctx, who, request)
+	return cert, p.storeURLs(), err
+}
+
+// Dismiss removes a host at its own request.
+func (p *part) Dismiss(ctx context.Context, who pki.Identity) error {
+	a, err := p.admission()
+	if err != nil {
+		return err
+	}
+	host, err := a.Remove(ctx, who.Host)
+	if err == nil && host != nil {
+		p.cfg.Log.Info("host left the fleet", "host", host.GetName())
+	}
+	return err
+}
+
+// storeURLs returns the client URLs of the store, from the managers' records.
+func (p *part) storeURLs() []string {
+	hosts, _ := p.list()
+	var all []string
+	for _, h := range hosts {
+		if h.GetStoreUrl() != "" {
+			all = append(all, h.GetStoreUrl())
+		}
+	}
+	if all == nil {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		all = p.m.Store
+	}
+	return all
+}

@@ -1,0 +1,156 @@
+package fleet
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/fairlead/fairlead/proto/fault"
+	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/admission"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/etcd"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/membership"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/pki"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/record"
+)
+
+// How long a new store may take until it answers.
+const storeStart = 30 * time.Second
+
+// Init creates a fleet with this host as its first manager, and a token for a second host. If it
+// fails, the host is left without a fleet.
+func (f *Fleet) Init(ctx context.Context, given, name string) (fleet string, host *fleetv1.Host, text string,
+	err error) {
+	f.change.Lock()
+	defer f.change.Unlock()
+	address, name, err := f.checkInit(given, name)
+	if err != nil {
+		return "", nil, "", err
+	}
+
+	m, err := f.found(address, name)
+	if err != nil {
+		return "", nil, "", err
+	}
+	host = f.ownRecord(m.Host, name, address)
+	host.Role, host.Joined = fleetv1.HostRole_HOST_ROLE_MANAGER, timestamppb.New(m.Joined)
+	host.StoreUrl = m.Store[0]
+
+	if err = membership.Save(f.cfg.Dir, m); err == nil {
+		err = f.bootstrap(ctx, m, host)
+	}
+	if err == nil {
+		err = f.begin(m)
+	}
+	if err == nil {
+		text, _, err = f.IssueToken(ctx, admission.DefaultValid, 1)
+	}
+	if err != nil {
+		f.undo(context.WithoutCancel(ctx))
+		return "", nil, "", err
+	}
+	return m.Fleet, host, text, nil
+}
+
+// checkInit finds every reason to refuse before anything is made.
+func (f *Fleet) checkInit(given, name string) (address netip.Addr, host string, err error) {
+	if err := f.refuseSecond(); err != nil {
+		return address, "", err
+	}
+	if host, err = hostName(name); err != nil {
+		return address, "", err
+	}
+	if given == "" {
+		address, err = defaultAddress()
+	} else {
+		address, err = hostAddress(given)
+	}
+	if err == nil {
+		err = f.storeLeft()
+	}
+	if err == nil {
+		err = f.probePorts(address, f.cfg.Ports.Agent, f.cfg.Ports.StoreClient, f.cfg.Ports.StorePeer)
+	}
+	return address, host, err
+}
+
+// found returns the membership of the first manager of a new fleet.
+func (f *Fleet) found(address netip.Addr, name string) (*membership.Membership, error) {
+	now := f.cfg.Now()
+	m := &membership.Membership{Record: membership.Record{Fleet: newID() + newID(), Host: newID(), Name: name,
+		Address: address.String(), Port: f.cfg.Ports.Agent, Joined: now.UTC(),
+		Store: []string{"https://" + joinPort(address, f.cfg.Ports.StoreClient)}}}
+	authority, err := pki.NewAuthority(m.Fleet, now)
+	if err != nil {
+		return nil, err
+	}
+	peers, err := pki.NewAuthority(m.Fleet, now)
+	if err != nil {
+		return nil, err
+	}
+
+	m.CA, m.Authority = authority.Cert, &authority
+	who := pki.Identity{Fleet: m.Fleet, Role: pki.Manager, Host: m.Host}
+	if m.Key, m.Cert, err = authority.Issue(who, address, pki.HostLife, now); err != nil {
+		return nil, err
+	}
+	m.Peers = &membership.PeerKeys{Authority: peers}
+	m.Peers.Key, m.Peers.Cert, err = peers.Issue(who, address, pki.PeerLife, now)
+	return m, err
+}
+
+// bootstrap starts the store, stores the first host and switches authorization on.
+func (f *Fleet) bootstrap(ctx context.Context, m *membership.Membership, host *fleetv1.Host) error {
+	if err := startStore(f.cfg, m, false); err != nil {
+		return err
+	}
+	client, err := etcd.Dial(m.Store, pki.ClientConfig(m.CA, m.TLS, m.Host, f.cfg.Now))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+
+	keys := record.ForFleet("", m.Fleet)
+	if err := f.awaitStore(ctx, client, keys); err != nil {
+		return err
+	}
+	data, err := record.Encode(host)
+	if err != nil {
+		return err
+	}
+	if _, err := client.Commit(ctx, []etcd.Condition{etcd.NoneBelow(keys.All())},
+		etcd.Put(keys.Name(host.GetName()), []byte(host.GetId())), etcd.Put(keys.Host(host.GetId()),
+			data)); err != nil {
+		return err
+	}
+	return client.Authorize(ctx, m.Host)
+}
+
+// awaitStore waits until the store answers.
+func (f *Fleet) awaitStore(ctx context.Context, client *etcd.Client, keys record.Keys) error {
+	ctx, cancel := context.WithTimeout(ctx, storeStart)
+	defer cancel()
+	for {
+		_, _, err := client.Get(ctx, keys.All())
+		if err == nil {
+			return nil
+		}
+		if !f.store().Running() || ctx.Err() != nil {
+			return fault.New(fault.Unavailable, "store", "does not start: "+f.store().Log(), fault.WithCause(err))
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// undo leaves this host without a fleet.
+func (f *Fleet) undo(ctx context.Context) {
+	f.end()
+	if err := f.store().Remove(ctx); err != nil {
+		f.cfg.Log.Error("store not removed", "error", err)
+	}
+	if err := membership.Remove(f.cfg.Dir); err != nil {
+		f.cfg.Log.Error("membership not removed", "error", err)
+	}
+}

@@ -1,0 +1,151 @@
+package fleet
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/fairlead/fairlead/proto/fault"
+	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/api"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/membership"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/pki"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/token"
+)
+
+// How long a joining host waits until its presence is in the store.
+const presenceTimeout = 10 * time.Second
+
+// Join makes this host part of the fleet of a token. If it fails, the host is left without a fleet
+// and the fleet without the host.
+func (f *Fleet) Join(ctx context.Context, text, given, name string) (fleet string, host *fleetv1.Host, err error) {
+	f.change.Lock()
+	defer f.change.Unlock()
+	t, err := token.Parse(text)
+	if err != nil {
+		return "", nil, err
+	}
+	if err := f.refuseSecond(); err != nil {
+		return "", nil, err
+	}
+	if name, err = hostName(name); err != nil {
+		return "", nil, err
+	}
+	if given != "" {
+		if _, err := hostAddress(given); err != nil {
+			return "", nil, err
+		}
+	}
+
+	manager, authority, local, err := f.reach(ctx, t)
+	if err != nil {
+		return "", nil, err
+	}
+	defer manager.Close()
+	if given != "" {
+		local = netip.MustParseAddr(given).Unmap()
+	}
+	m, host, err := f.enroll(ctx, manager, t, authority, name, local)
+	if err != nil {
+		return "", nil, err
+	}
+	if err := f.complete(ctx, m); err != nil {
+		return "", nil, err
+	}
+	return m.Fleet, host, nil
+}
+
+// reach connects to the first manager of a token that answers and has the right certificate.
+func (f *Fleet) reach(ctx context.Context, t token.Token) (*api.Manager, *x509.Certificate, netip.Addr, error) {
+	var all error
+	for _, address := range t.Managers {
+		var mu sync.Mutex
+		var authority *x509.Certificate
+		manager, err := api.DialManager(address, pki.PinnedConfig(t.CA, f.cfg.Now, func(ca *x509.Certificate) {
+			mu.Lock()
+			defer mu.Unlock()
+			authority = ca
+		}))
+		if err != nil {
+			return nil, nil, netip.Addr{}, err
+		}
+		local, err := manager.Reach(ctx)
+		if err == nil {
+			mu.Lock()
+			defer mu.Unlock()
+			return manager, authority, local, nil
+		}
+		all = errors.Join(all, err, manager.Close())
+	}
+	return nil, nil, netip.Addr{}, all
+}
+
+// enroll asks the manager to admit this host.
+func (f *Fleet) enroll(ctx context.Context, manager *api.Manager, t token.Token, authority *x509.Certificate,
+	name string,
+	address netip.Addr) (*membership.Membership, *fleetv1.Host, error) {
+	key, err := pki.NewKey()
+	if err != nil {
+		return nil, nil, err
+	}
+	request, err := pki.NewRequest(key)
+	if err != nil {
+		return nil, nil, err
+	}
+
+	now := f.cfg.Now()
+	host, cert, store, err := manager.Enroll(ctx, t.Secret, request, f.ownRecord(newID(), name, address), now)
+	if err != nil {
+		return nil, nil, err
+	}
+	who, err := pki.Verify([][]byte{cert.Raw}, authority, now)
+	if err == nil && who.Host != host.GetId() {
+		err = fault.New(fault.Internal, "certificate", "is of another host than this one")
+	}
+	m := &membership.Membership{Record: membership.Record{Fleet: who.Fleet, Host: host.GetId(), Name: name,
+		Address: host.GetAddress(), Port: f.cfg.Ports.Agent, Store: store, Joined: host.GetJoined().AsTime()},
+		CA: authority, Cert: cert, Key: key}
+	return m, host, err
+}
+
+// complete stores the membership and waits until the host is present in the fleet.
+func (f *Fleet) complete(ctx context.Context, m *membership.Membership) error {
+	err := membership.Save(f.cfg.Dir, m)
+	if err == nil {
+		err = f.begin(m)
+	}
+	if err == nil {
+		err = f.awaitPresence(ctx)
+	}
+	if err == nil {
+		return nil
+	}
+
+	undo := context.WithoutCancel(ctx)
+	if p, none := f.current(); none == nil {
+		err = errors.Join(err, p.dismissSelf(undo))
+	}
+	f.end()
+	return errors.Join(err, membership.Remove(f.cfg.Dir))
+}
+
+// awaitPresence waits until the presence of this host is stored.
+func (f *Fleet) awaitPresence(ctx context.Context) error {
+	p, err := f.current()
+	if err != nil {
+		return err
+	}
+	select {
+	case <-p.present:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(presenceTimeout):
+	}
+	_, err = p.list()
+	return fault.New(fault.Unavailable, "store of the fleet", "cannot be reached from this host", fault.WithCause(err),
+		fault.WithHint("open TCP port %d of the managers", f.cfg.Ports.StoreClient))
+}

@@ -1,0 +1,92 @@
+package fleet
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"time"
+
+	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/api"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/pki"
+)
+
+// How often a failed renewal is repeated. Half a day is left when the first one is due.
+const renewRetry = time.Minute
+
+// renewCertificates renews the host's certificate at half of its life, until ctx ends.
+func (p *part) renewCertificates(ctx context.Context) {
+	for {
+		p.mu.Lock()
+		due := pki.RenewAt(p.m.Cert).Sub(p.cfg.Now())
+		p.mu.Unlock()
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(max(0, due)):
+		}
+
+		if err := p.renewCertificate(ctx); err != nil && ctx.Err() == nil {
+			p.cfg.Log.Warn("certificate not renewed", "error", err)
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(renewRetry):
+			}
+		}
+	}
+}
+
+// renewCertificate gets a certificate for a new key: a manager signs its own, a member asks one.
+func (p *part) renewCertificate(ctx context.Context) error {
+	key, err := pki.NewKey()
+	if err != nil {
+		return err
+	}
+	request, err := pki.NewRequest(key)
+	if err != nil {
+		return err
+	}
+	cert, store, err := p.requestCertificate(ctx, request)
+	if err != nil {
+		return err
+	}
+
+	p.mu.Lock()
+	renewed := *p.m
+	p.mu.Unlock()
+	renewed.Cert, renewed.Key, renewed.Store = cert, key, store
+	if err := p.setCertificate(&renewed); err != nil {
+		return err
+	}
+	p.client.SetURLs(store)
+	p.cfg.Log.Info("certificate renewed", "expires", cert.NotAfter)
+	return nil
+}
+
+func (p *part) requestCertificate(ctx context.Context, request []byte) (*x509.Certificate, []string, error) {
+	if p.m.IsManager() {
+		who, err := p.m.Identity()
+		if err != nil {
+			return nil, nil, err
+		}
+		return p.Renew(ctx, who, request)
+	}
+
+	var all error
+	for _, address := range p.managers() {
+		manager, err := api.DialManager(address, pki.ClientConfig(p.m.CA, p.certificate, "", p.cfg.Now))
+		if err != nil {
+			return nil, nil, err
+		}
+		cert, store, err := manager.Renew(ctx, request)
+		all = errors.Join(all, err, manager.Close())
+		if err == nil {
+			return cert, store, nil
+		}
+	}
+	if all == nil {
+		all = fault.New(fault.Unavailable, "managers", "are not known yet")
+	}
+	return nil, nil, all
+}

@@ -1,0 +1,76 @@
+package fleet
+
+import (
+	"context"
+	"net/netip"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/fairlead/fairlead/proto/fault"
+	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/pki"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/token"
+)
+
+// Get returns what this host knows of its fleet.
+func (f *Fleet) Get(context.Context) (*fleetv1.GetFleetResponse, error) {
+	p, err := f.current()
+	if err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r := &fleetv1.GetFleetResponse{FleetId: p.m.Fleet, HostId: p.m.Host, Store: p.m.Store,
+		CertificateExpires: timestamppb.New(p.m.Cert.NotAfter)}
+	if p.storeErr != nil {
+		r.StoreError = p.storeErr.Error()
+	}
+	return r, nil
+}
+
+// Hosts returns the hosts of the fleet, also while the store is away.
+func (f *Fleet) Hosts(context.Context) (hosts []*fleetv1.Host, outdated string, err error) {
+	p, err := f.current()
+	if err != nil {
+		return nil, "", err
+	}
+	hosts, storeErr := p.list()
+	if storeErr != nil {
+		outdated = storeErr.Error()
+	}
+	return hosts, outdated, nil
+}
+
+// IssueToken returns a new join token with the addresses of all managers.
+func (f *Fleet) IssueToken(ctx context.Context, valid time.Duration, uses uint32) (string, time.Time, error) {
+	p, err := f.current()
+	if err != nil {
+		return "", time.Time{}, err
+	}
+	a, err := p.admission()
+	if err != nil {
+		return "", time.Time{}, err
+	}
+	expires := f.cfg.Now().Add(valid)
+	secret, err := a.IssueToken(ctx, valid, uses)
+	if err != nil {
+		return "", time.Time{}, err
+	}
+
+	t := token.Token{Managers: p.managers(), CA: pki.Digest(p.m.CA), Secret: secret, Role: token.Member}
+	if len(t.Managers) == 0 { // the list of hosts has not arrived yet
+		address, err := netip.ParseAddr(p.m.Address)
+		if err != nil {
+			return "", expires, fault.New(fault.Internal, "fleet membership", "has no address", fault.WithCause(err))
+		}
+		t.Managers = []netip.AddrPort{netip.AddrPortFrom(address, p.m.Port)}
+	}
+	return t.String(), expires, nil
+}
+
+func cloneHost(h *fleetv1.Host) *fleetv1.Host { return proto.CloneOf(h) }
+
+func compareNames(a, b *fleetv1.Host) int { return strings.Compare(a.GetName(), b.GetName()) }

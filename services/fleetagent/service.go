@@ -1,0 +1,67 @@
+// Package fleetagent is the service for fleets: hosts that share networks. It alone holds the
+// credentials of the fleet's store. On a host without a fleet it is idle.
+package fleetagent
+
+import (
+	"context"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"github.com/fairlead/fairlead/services/fleetagent/internal/api"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/fleet"
+)
+
+// Default TCP ports on the host's fleet address.
+const (
+	DefaultAgentPort       = 7450
+	DefaultStoreClientPort = 7451
+	DefaultStorePeerPort   = 7452
+)
+
+// DefaultLease is the time that a host counts as alive after its last renewal.
+const DefaultLease = 15 * time.Second
+
+// Config configures the service.
+type Config struct {
+	DataRoot     string
+	StoreProgram string // path of fairlead-store
+	Log          *slog.Logger
+
+	AgentPort, StoreClientPort, StorePeerPort uint16        // zero: the defaults
+	Lease                                     time.Duration // zero: DefaultLease
+}
+
+// Service is the service.
+type Service struct {
+	*api.Server
+	fleet *fleet.Fleet
+}
+
+// New creates the service. It reads and changes nothing.
+func New(_ context.Context, c Config) (*Service, error) {
+	orDefault := func(port, usual uint16) uint16 {
+		if port == 0 {
+			return usual
+		}
+		return port
+	}
+	lease := c.Lease
+	if lease == 0 {
+		lease = DefaultLease
+	}
+	f := fleet.New(fleet.Config{
+		Dir: filepath.Join(c.DataRoot, "fleet"), StoreDir: filepath.Join(c.DataRoot, "fleet-store"),
+		StoreProgram: c.StoreProgram, Log: c.Log, Lease: lease, Now: time.Now,
+		Ports: fleet.Ports{Agent: orDefault(c.AgentPort, DefaultAgentPort),
+			StoreClient: orDefault(c.StoreClientPort, DefaultStoreClientPort),
+			StorePeer:   orDefault(c.StorePeerPort, DefaultStorePeerPort)},
+	})
+	return &Service{api.New(f), f}, nil
+}
+
+// Run runs until ctx ends.
+func (s *Service) Run(ctx context.Context, ready func()) error { return s.fleet.Run(ctx, ready) }
+
+// Close closes nothing: Run has stopped everything.
+func (s *Service) Close() error { return nil }
