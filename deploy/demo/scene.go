@@ -126,7 +126,7 @@ func (s *scene) traces() error {
 	for _, line := range []string{
 		"fairlead ps -a",
 		"ip -brief link",
-		"nft list map inet fairlead pub4any",
+		"nft list map inet fairlead dnat4_any",
 		"ps -e -o pid,args",
 	} {
 		if err := s.host(line); err != nil {

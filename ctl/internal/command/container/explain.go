@@ -29,7 +29,7 @@ SOURCE is an IP address, or "host". No packet is sent. The exit code is 1 if the
 blocked.`,
 		Example: `  $ fairlead explain 192.168.8.2 192.168.8.115:8080
   allowed (container web)
-    port 0.0.0.0:8080/tcp: DNAT to 172.17.0.2:80 (container web) (table inet fairlead, chain to_published)
+    port 0.0.0.0:8080/tcp: DNAT to 172.17.0.2:80 (container web) (table inet fairlead, chain published)
     published port: accepted (table inet fairlead, chain to_bridge)`,
 		Args: cli.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {

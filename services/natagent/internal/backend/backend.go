@@ -143,7 +143,7 @@ func (b *Backend) Rule(at packettrace.Location) string {
 	if b.flavour == "" {
 		return map[packettrace.Location]string{
 			packettrace.Loopback:   "table inet fairlead, chain raw_prerouting",
-			packettrace.Published:  "table inet fairlead, chain to_published",
+			packettrace.Published:  "table inet fairlead, chain published",
 			packettrace.ToBridge:   "table inet fairlead, chain to_bridge",
 			packettrace.FromBridge: "table inet fairlead, chain from_bridge",
 			packettrace.Port:       "isolated port of the bridge"}[at]

@@ -184,8 +184,8 @@ func (b *Backend) exchange(ctx context.Context, gone, fresh []port.Binding) erro
 	return b.each(ctx, func(f family) (string, string) {
 		before := b.countAddressRules(f, slices.Concat(gone, fresh))
 		after := before + narrowOf(f, fresh) - narrowOf(f, gone)
-		return natBatch(f, gone, fresh, after) + ownBatch(f, gone, fresh),
-			natBatch(f, fresh, gone, before) + ownBatch(f, fresh, gone)
+		return natBatch(f, gone, fresh, after) + directBatch(f, gone, fresh),
+			natBatch(f, fresh, gone, before) + directBatch(f, fresh, gone)
 	})
 }
 

@@ -73,7 +73,7 @@ func TestExternalChangesAreReverted(t *testing.T) {
 		"flush filter":              "-F",
 		"flush nat":                 "-t nat -F",
 		"flush raw":                 "-t raw -F",
-		"delete a jump":             "-D FORWARD -j FAIRLEAD-FWD",
+		"delete a jump":             "-D FORWARD -j FAIRLEAD-FORWARD",
 		"rule before the jumps":     "-I FORWARD 1 -j ACCEPT",
 		"rule in our chain":         "-I FAIRLEAD-TO 1 -j ACCEPT",
 		"foreign port in our chain": "-t nat -A FAIRLEAD-DNAT -p tcp --dport 9 -j DNAT --to-destination 10.10.1.2:9",
@@ -166,7 +166,7 @@ func TestUserChainIsKept(t *testing.T) {
 		n.Run("iptables-"+flavour, "-F", "FAIRLEAD-TO")
 		mustSync(t, b, firewall.State{})
 		if got := saved(n, flavour); !strings.Contains(got, rule) ||
-			!strings.Contains(got, "-A FORWARD -j FAIRLEAD-USER\n-A FORWARD -j FAIRLEAD-FWD\n") {
+			!strings.Contains(got, "-A FORWARD -j FAIRLEAD-USER\n-A FORWARD -j FAIRLEAD-FORWARD\n") {
 			t.Errorf("the user's rule or the jump to it is gone:\n%s", got)
 		}
 		if err := iptables.Remove(context.Background(), at(n), ""); err != nil {

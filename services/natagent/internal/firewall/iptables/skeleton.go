@@ -12,16 +12,16 @@ import (
 
 // Chain names. Users can add rules to chainUser only.
 const (
-	prefix      = "FAIRLEAD-"
-	chainRaw    = "FAIRLEAD-RAW"  // drops loopback addresses from outside
-	chainDNAT   = "FAIRLEAD-DNAT" // a rule for each published port
-	chainPost   = "FAIRLEAD-POST" // masquerade and SNAT
-	chainSNAT   = "FAIRLEAD-SNAT" // SNAT of containers with a published address
-	chainUser   = "FAIRLEAD-USER" // the user's rules
-	chainFwd    = "FAIRLEAD-FWD"  // selects packets from and to bridges
-	chainTo     = "FAIRLEAD-TO"   // filters ingress to containers
-	chainDirect = "FAIRLEAD-OWN"  // a rule for each port with direct access
-	chainFrom   = "FAIRLEAD-FROM" // filters egress of containers
+	prefix       = "FAIRLEAD-"
+	chainRaw     = "FAIRLEAD-RAW"     // drops loopback addresses from outside
+	chainDNAT    = "FAIRLEAD-DNAT"    // a rule for each published port
+	chainPost    = "FAIRLEAD-POST"    // masquerade and SNAT
+	chainSNAT    = "FAIRLEAD-SNAT"    // SNAT of containers with a published address
+	chainUser    = "FAIRLEAD-USER"    // the user's rules
+	chainForward = "FAIRLEAD-FORWARD" // selects packets from and to bridges
+	chainTo      = "FAIRLEAD-TO"      // filters ingress to containers
+	chainDirect  = "FAIRLEAD-DIRECT"  // a rule for each port with direct access
+	chainFrom    = "FAIRLEAD-FROM"    // filters egress of containers
 )
 
 // chain is a chain and its rules in iptables-save format, without "-A NAME ".
@@ -49,9 +49,9 @@ type table struct {
 func skeleton(f family, networks []firewall.Network) []table {
 	const local = "-m addrtype --dst-type LOCAL -j " + chainDNAT
 	filter := table{name: "filter", user: chainUser,
-		jumps: []jumps{{"FORWARD", []string{"-j " + chainUser, "-j " + chainFwd}}},
+		jumps: []jumps{{"FORWARD", []string{"-j " + chainUser, "-j " + chainForward}}},
 		chains: []chain{{chainDirect, nil}, {chainTo, toRules(f, networks)}, {chainFrom, fromRules(f, networks)},
-			{chainFwd, forwardRules(networks)}}}
+			{chainForward, forwardRules(networks)}}}
 
 	nat := table{name: "nat",
 		jumps: []jumps{{"PREROUTING", []string{local}}, {"OUTPUT", []string{local}},
@@ -111,12 +111,12 @@ func toRules(f family, networks []firewall.Network) []string {
 	}
 
 	rules = append(rules, "-m conntrack --ctstate DNAT -j ACCEPT")
-	return append(rules, ownAddressRules(f, networks)...)
+	return append(rules, directAccessRules(f, networks)...)
 }
 
-// ownAddressRules filters direct access. On routed networks all sources can connect to published
+// directAccessRules filters direct access. On routed networks all sources can connect to published
 // ports; elsewhere only those outside of our bridges.
-func ownAddressRules(f family, networks []firewall.Network) (rules []string) {
+func directAccessRules(f family, networks []firewall.Network) (rules []string) {
 	var open, isolated []string
 	for _, n := range networks {
 		for _, p := range n.Routed {

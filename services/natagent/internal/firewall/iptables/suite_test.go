@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 
 	"github.com/fairlead/fairlead/agent/test/testns"
@@ -47,5 +48,45 @@ func open(t testing.TB, ns hostns.NS, flavour string) *iptables.Backend {
 func TestFirewallSuite(t *testing.T) {
 	eachFlavour(t, func(t *testing.T, flavour string) {
 		firewalltest.Run(t, func(t testing.TB, ns hostns.NS) firewall.Firewall { return open(t, ns, flavour) })
+	})
+}
+
+// TestTakeoverDuringTraffic replaces chains of a version with other names.
+func TestTakeoverDuringTraffic(t *testing.T) {
+	eachFlavour(t, func(t *testing.T, flavour string) {
+		install := func(host *testns.NS) {
+			for _, command := range []string{"iptables", "ip6tables"} {
+				host.Run("sh", "-ec", command+"-"+flavour+"-restore testdata/before_rename."+command)
+			}
+		}
+		firewalltest.Takeover(t, install, func(t testing.TB, ns hostns.NS) firewall.Firewall {
+			return open(t, ns, flavour)
+		})
+	})
+}
+
+func TestTakeoverRemovesOldChains(t *testing.T) {
+	eachFlavour(t, func(t *testing.T, flavour string) {
+		n := testns.New(t)
+		for _, command := range []string{"iptables", "ip6tables"} {
+			n.Run("sh", "-ec", command+"-"+flavour+"-restore testdata/before_rename."+command)
+		}
+		b := opened(t, n, flavour)
+		if c, err := b.Compare(context.Background(), firewalltest.State()); err != nil || !c.Rebuilt {
+			t.Errorf("Compare: got %+v, %v, want Rebuilt", c, err)
+		}
+		mustSync(t, b, firewalltest.State())
+		got := tables(saved(n, flavour))
+		for _, name := range []string{"FAIRLEAD-FWD", "FAIRLEAD-OWN"} {
+			if strings.Contains(got, name) {
+				t.Errorf("%s remains:\n%s", name, got)
+			}
+		}
+
+		fresh := testns.New(t)
+		mustSync(t, opened(t, fresh, flavour), firewalltest.State())
+		if want := tables(saved(fresh, flavour)); withoutEmptyTables(got) != withoutEmptyTables(want) {
+			t.Errorf("got\n%s\nwant\n%s", got, want)
+		}
 	})
 }

@@ -2,6 +2,7 @@ package iptables
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -92,8 +93,8 @@ func difference(f family, have contents, networks map[string]firewall.Network, b
 				same = samePorts(f, present[c.name], c.rules, bindings, parseBinding, change) &&
 					inOrder(f, present[c.name])
 			case chainDirect:
-				c.rules = ownRulesOf(f, bindings)
-				same = samePorts(f, present[c.name], c.rules, bindings, parseOwn, change)
+				c.rules = directRulesOf(f, bindings)
+				same = samePorts(f, present[c.name], c.rules, bindings, parseDirect, change)
 			case chainSNAT:
 				c.rules = egressRules(f, bindings)
 				same = len(missingFrom(c.rules, present[c.name])) == 0 && len(present[c.name]) == len(c.rules)
@@ -113,6 +114,10 @@ func difference(f family, have contents, networks map[string]firewall.Network, b
 				change.Rebuilt = true
 			}
 		}
+		if old := t.otherChains(present); len(old) > 0 {
+			change.Rebuilt = true
+			removeChains(old, &rest)
+		}
 		for _, name := range chainsWithAccept(t) {
 			for _, rule := range present[name] {
 				if strings.HasSuffix(rule, acceptSuffix) {
@@ -126,6 +131,28 @@ func difference(f family, have contents, networks map[string]firewall.Network, b
 	}
 
 	return all.String()
+}
+
+// otherChains returns our chains that this version does not have, in order. An earlier version had
+// other names.
+func (t table) otherChains(present map[string][]string) (old []string) {
+	for _, name := range slices.Sorted(maps.Keys(present)) {
+		wanted := name == t.user || slices.ContainsFunc(t.chains, func(c chain) bool { return c.name == name })
+		if strings.HasPrefix(name, prefix) && !wanted {
+			old = append(old, name)
+		}
+	}
+	return old
+}
+
+// removeChains appends the commands that delete chains. Rules of other chains no longer jump there.
+func removeChains(names []string, text *strings.Builder) {
+	for _, name := range names {
+		text.WriteString("-F " + name + "\n")
+	}
+	for _, name := range names {
+		text.WriteString("-X " + name + "\n")
+	}
 }
 
 // acceptSuffix ends the rules with which another backend passes foreign chains. This backend does

@@ -143,7 +143,7 @@ func TestOwnedTableRejectsChanges(t *testing.T) {
 	for _, args := range [][]string{
 		{"delete", "table", "inet", "fairlead"},
 		{"flush", "chain", "inet", "fairlead", "forward"},
-		{"delete", "element", "inet", "fairlead", "pub4any", "{ tcp . 10000 }"},
+		{"delete", "element", "inet", "fairlead", "dnat4_any", "{ tcp . 10000 }"},
 	} {
 		if out, err := n.Try("nft", args...); err == nil {
 			t.Errorf("nft %s was allowed: %s", strings.Join(args, " "), out)
@@ -165,8 +165,8 @@ func TestExternalChangesToUnownedTableAreReverted(t *testing.T) {
 		"delete table":    {"delete", "table", "inet", "fairlead"},
 		"flush chain":     {"flush", "chain", "inet", "fairlead", "to_bridge"},
 		"insert rule":     {"insert", "rule", "inet", "fairlead", "forward", "accept"},
-		"delete element":  {"delete", "element", "inet", "fairlead", "pub4any", "{ tcp . 10000 }"},
-		"foreign element": {"add", "element", "inet", "fairlead", "pub4any", "{ tcp . 9 : 10.10.1.2 . 9 }"},
+		"delete element":  {"delete", "element", "inet", "fairlead", "dnat4_any", "{ tcp . 10000 }"},
+		"foreign element": {"add", "element", "inet", "fairlead", "dnat4_any", "{ tcp . 9 : 10.10.1.2 . 9 }"},
 		"foreign chain":   {"add", "chain", "inet", "fairlead", "mine"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -67,7 +67,7 @@ func networkElements(n *firewall.Network) []element {
 	}
 
 	name := string(ifname(n.Bridge))
-	out := []element{{set: setBridge, key: name}}
+	out := []element{{set: setBridges, key: name}}
 	if n.ICC {
 		out = append(out, element{set: setICC, key: name + name})
 	}
@@ -88,28 +88,27 @@ func networkElements(n *firewall.Network) []element {
 
 // subnetElements returns the elements of a subnet of a network that is not internal.
 func subnetElements(n *firewall.Network, name string, p netip.Prefix) []element {
-	hair, open, masq, source, as := setHair4, setOpen4, setMasq4, mapSource4, n.SNAT4
-	ping := setPing4
+	names, snat := setNames4(), n.SNAT4
 	if p.Addr().Is6() {
-		hair, open, masq, source, as, ping = setHair6, setOpen6, setMasq6, mapSource6, n.SNAT6, setPing6
+		names, snat = setNames6(), n.SNAT6
 	}
 
 	first, last := string(p.Addr().AsSlice()), lastOf(p)
 	if slices.Contains(n.Routed, p) {
-		return []element{{set: ping, key: name + first, keyEnd: name + string(last.AsSlice())}}
+		return []element{{set: names.icmp, key: name + first, keyEnd: name + string(last.AsSlice())}}
 	}
 
-	out := []element{{set: hair, key: name + first, keyEnd: name + string(last.AsSlice())}}
+	out := []element{{set: names.hairpin, key: name + first, keyEnd: name + string(last.AsSlice())}}
 	if slices.Contains(n.Unprotected, p) {
-		out = append(out, element{set: open, key: name + first, keyEnd: name + string(last.AsSlice())})
+		out = append(out, element{set: names.unprotected, key: name + first, keyEnd: name + string(last.AsSlice())})
 	}
 	if !n.Masquerade {
 		return out
 	}
 
-	egress := element{set: masq, key: first}
-	if as.IsValid() {
-		egress.set, egress.value = source, string(as.AsSlice())
+	egress := element{set: names.masquerade, key: first}
+	if snat.IsValid() {
+		egress.set, egress.value = names.snatSubnet, string(snat.AsSlice())
 	}
 
 	out = append(out, egress)
@@ -147,13 +146,13 @@ func bindingElement(b port.Binding) element {
 	key := string([]byte{b.Protocol.Number(), 0, 0, 0}) + padded(b.Host.First)
 	switch {
 	case b.HostIP.Is4() && b.HostIP.IsUnspecified():
-		e.set, e.key = mapPub4Any, key
+		e.set, e.key = mapDNAT4Any, key
 	case b.HostIP.Is4():
-		e.set, e.key = mapPub4, string(b.HostIP.AsSlice())+key
+		e.set, e.key = mapDNAT4, string(b.HostIP.AsSlice())+key
 	case b.HostIP.IsUnspecified():
-		e.set, e.key = mapPub6Any, key
+		e.set, e.key = mapDNAT6Any, key
 	default:
-		e.set, e.key = mapPub6, string(b.HostIP.AsSlice())+key
+		e.set, e.key = mapDNAT6, string(b.HostIP.AsSlice())+key
 	}
 
 	return e
@@ -164,11 +163,11 @@ func (e element) binding() (b port.Binding, ok bool) {
 	if b, ok = e.rangeBinding(); ok {
 		return b, true
 	}
-	if b, ok = e.ownBinding(); ok {
+	if b, ok = e.directBinding(); ok {
 		return b, true
 	}
 
-	addr := map[string]int{mapPub4: 4, mapPub6: 16, mapPub4Any: 0, mapPub6Any: 0}
+	addr := map[string]int{mapDNAT4: 4, mapDNAT6: 16, mapDNAT4Any: 0, mapDNAT6Any: 0}
 	length, ok := addr[e.set]
 	if !ok || len(e.key) != length+8 || len(e.value) < 8 {
 		return b, false
@@ -177,7 +176,7 @@ func (e element) binding() (b port.Binding, ok bool) {
 	switch host, specific := netip.AddrFromSlice([]byte(e.key[:length])); {
 	case specific:
 		b.HostIP = host
-	case e.set == mapPub4Any:
+	case e.set == mapDNAT4Any:
 		b.HostIP = netip.IPv4Unspecified()
 	default:
 		b.HostIP = netip.IPv6Unspecified()

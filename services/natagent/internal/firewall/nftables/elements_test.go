@@ -83,7 +83,7 @@ func TestIntervalEnd(t *testing.T) {
 func FuzzElementBinding(f *testing.F) {
 	f.Add("\x06\x00\x00\x00\x1f\x90\x00\x00", "\x0a\x00\x00\x02\x00\x50\x00\x00")
 	f.Fuzz(func(t *testing.T, key, value string) {
-		for _, set := range []string{mapPub4, mapPub6, mapPub4Any, mapPub6Any, setBridge} {
+		for _, set := range []string{mapDNAT4, mapDNAT6, mapDNAT4Any, mapDNAT6Any, setBridges} {
 			b, ok := element{set: set, key: key, value: value}.binding()
 			if !ok {
 				continue

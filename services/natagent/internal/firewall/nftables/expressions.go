@@ -29,8 +29,8 @@ func word(n uint32) uint32 {
 	return unix.NFT_REG32_00 + n
 }
 
-// rule concatenates the expressions of a rule.
-func rule(parts ...[]expr.Any) []expr.Any {
+// join concatenates expressions.
+func join(parts ...[]expr.Any) []expr.Any {
 	var all []expr.Any
 	for _, p := range parts {
 		all = append(all, p...)
@@ -46,29 +46,38 @@ func equal(data []byte) expr.Any { return &expr.Cmp{Op: expr.CmpOpEq, Register: 
 
 func differ(data []byte) expr.Any { return &expr.Cmp{Op: expr.CmpOpNeq, Register: reg1, Data: data} }
 
-// family holds header offsets of IPv4 or IPv6.
+// family holds the header offsets and sets of IPv4 or IPv6.
 type family struct {
-	proto        byte
-	saddr, daddr uint32 // offsets
-	length       uint32
+	proto, icmpProto byte
+	saddr, daddr     uint32 // offsets
+	length           uint32
+	address          nftables.SetDatatype
+
+	setNames
 }
 
-func ipv4() family { return family{unix.NFPROTO_IPV4, 12, 16, 4} }
-func ipv6() family { return family{unix.NFPROTO_IPV6, 8, 24, 16} }
+func ipv4() family {
+	return family{unix.NFPROTO_IPV4, unix.IPPROTO_ICMP, 12, 16, 4, nftables.TypeIPAddr, setNames4()}
+}
+
+func ipv6() family {
+	return family{unix.NFPROTO_IPV6, unix.IPPROTO_ICMPV6, 8, 24, 16, nftables.TypeIP6Addr, setNames6()}
+}
 
 // only matches packets of the family, which is required before lookups in an inet table.
 func (f family) only() []expr.Any {
 	return []expr.Any{load(expr.MetaKeyNFPROTO, reg1), equal([]byte{f.proto})}
 }
 
-func (f family) address(offset, reg uint32) expr.Any {
+// load loads an address of the packet.
+func (f family) load(offset, reg uint32) expr.Any {
 	return &expr.Payload{DestRegister: reg, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: f.length}
 }
 
 // within matches an address of the packet against a prefix.
 func (f family) within(offset uint32, p netip.Prefix) []expr.Any {
 	bytes := uint32(p.Bits() / 8)
-	return rule(f.only(), []expr.Any{
+	return join(f.only(), []expr.Any{
 		&expr.Payload{DestRegister: reg1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: bytes},
 		equal(p.Addr().AsSlice()[:bytes]),
 	})
@@ -82,11 +91,11 @@ func notIn(set string) []expr.Any {
 }
 
 func ifaceIn(key expr.MetaKey, set string) []expr.Any {
-	return rule(one(load(key, reg1)), in(set))
+	return join(one(load(key, reg1)), in(set))
 }
 
 func ifaceNotIn(key expr.MetaKey, set string) []expr.Any {
-	return rule(one(load(key, reg1)), notIn(set))
+	return join(one(load(key, reg1)), notIn(set))
 }
 
 // ifaceIsNot matches all interfaces except one.
@@ -117,18 +126,27 @@ func verdict(kind expr.VerdictKind, chain string) []expr.Any {
 	return one(&expr.Verdict{Kind: kind, Chain: chain})
 }
 
+// accept accepts packets without counting them. It is for packets of known connections.
 func accept() []expr.Any { return verdict(expr.VerdictAccept, "") }
-func drop() []expr.Any   { return verdict(expr.VerdictDrop, "") }
+
+// acceptNew counts and accepts packets. Only the first packets of a connection get there.
+func acceptNew() []expr.Any { return join(count(), accept()) }
+
+// drop counts and drops packets.
+func drop() []expr.Any { return join(count(), verdict(expr.VerdictDrop, "")) }
+
+// count counts packets and bytes.
+func count() []expr.Any { return one(&expr.Counter{}) }
 
 // masquerade randomizes source ports, as otherwise two simultaneous connections could pick the same
 // port and one would stall.
-func masquerade() []expr.Any { return one(&expr.Masq{FullyRandom: true}) }
+func masquerade() []expr.Any { return join(count(), one(&expr.Masq{FullyRandom: true})) }
 
 // key loads the destination of a packet (address, or protocol and port, or both) from register 1
 // on. next is the first free 32-bit register.
 func (f family) key(address, port bool) (out []expr.Any, next uint32) {
 	if address {
-		out, next = one(f.address(f.daddr, reg1)), f.length/4
+		out, next = one(f.load(f.daddr, reg1)), f.length/4
 	}
 	if port {
 		out = append(out, load(expr.MetaKeyL4PROTO, word(next)),
@@ -138,64 +156,92 @@ func (f family) key(address, port bool) (out []expr.Any, next uint32) {
 	return out, next
 }
 
-// restrictSources drops packets whose key is in the set limited, unless the key with the source is
-// in from. It ignores packets of the host itself, which have no input interface.
-func (f family) restrictSources(limited, from string, address, port bool) []expr.Any {
+// restrictSources drops packets whose key is in the set restricted, unless the key with the source is
+// in allowed. It ignores packets of the host itself, which have no input interface.
+func (f family) restrictSources(restricted, allowed string, address, port bool) []expr.Any {
 	key, next := f.key(address, port)
-	return rule(ifaceIsNot(expr.MetaKeyIIFNAME, ""), f.only(), key, in(limited),
-		key, one(f.address(f.saddr, word(next))), notIn(from), drop())
+	return join(ifaceIsNot(expr.MetaKeyIIFNAME, ""), f.only(), key, in(restricted),
+		key, one(f.load(f.saddr, word(next))), notIn(allowed), drop())
 }
 
 // acceptDirect accepts packets to an address, protocol and port in a set.
 func (f family) acceptDirect(set string) []expr.Any {
 	key, _ := f.key(true, true)
-	return rule(f.only(), key, in(set), accept())
+	return join(f.only(), key, in(set), acceptNew())
+}
+
+// toSubnet loads the output bridge and the destination of a packet.
+func (f family) toSubnet() []expr.Any {
+	return []expr.Any{load(expr.MetaKeyOIFNAME, reg1), f.load(f.daddr, reg2)}
 }
 
 // isolateBridges drops packets from our bridges, unless the set has their output bridge and
 // destination subnet.
 func (f family) isolateBridges(set string) []expr.Any {
-	return rule(ifaceIn(expr.MetaKeyIIFNAME, setBridge), f.only(), one(load(expr.MetaKeyOIFNAME, reg1)),
-		one(f.address(f.daddr, reg2)), notIn(set), drop())
+	return join(ifaceIn(expr.MetaKeyIIFNAME, setBridges), f.only(), f.toSubnet(), notIn(set), drop())
+}
+
+// acceptSubnet accepts packets to an output bridge and destination subnet in a set.
+func (f family) acceptSubnet(set string) []expr.Any {
+	return join(f.only(), f.toSubnet(), in(set), acceptNew())
 }
 
 // acceptICMP accepts ICMP to an output bridge and destination subnet in a set.
-func (f family) acceptICMP(set string, proto byte) []expr.Any {
-	return rule(f.only(), one(load(expr.MetaKeyL4PROTO, reg1)), one(equal([]byte{proto})),
-		one(load(expr.MetaKeyOIFNAME, reg1)), one(f.address(f.daddr, reg2)), in(set), accept())
+func (f family) acceptICMP(set string) []expr.Any {
+	return join(f.only(), one(load(expr.MetaKeyL4PROTO, reg1)), one(equal([]byte{f.icmpProto})), f.toSubnet(), in(set),
+		acceptNew())
 }
 
-// dnat looks up protocol and port, with exact also the address, and translates to the result.
-func (f family) dnat(set string, exact bool) []expr.Any {
+// dnatPort looks up protocol and port, with exact also the address, and translates to the result.
+func (f family) dnatPort(set string, exact bool) []expr.Any {
 	key, _ := f.key(exact, true)
-	return rule(f.only(), key, []expr.Any{
-		&expr.Lookup{SourceRegister: reg1, SetName: set, DestRegister: reg1, IsDestRegSet: true},
-		&expr.NAT{Type: expr.NATTypeDestNAT, Family: uint32(f.proto), RegAddrMin: reg1, RegProtoMin: word(f.length / 4),
-			RegAddrMax: reg1, RegProtoMax: word(f.length / 4), Specified: true},
-	})
+	return join(f.only(), key, lookUp(set), count(), one(&expr.NAT{Type: expr.NATTypeDestNAT, Family: uint32(f.proto),
+		RegAddrMin: reg1, RegProtoMin: word(f.length / 4), RegAddrMax: reg1, RegProtoMax: word(f.length / 4),
+		Specified: true}))
 }
 
-// dnatRange looks up protocol and port, with exact also the address, in a map of port ranges, and
+// dnatPorts looks up protocol and port, with exact also the address, in a map of port ranges, and
 // translates the address only.
-func (f family) dnatRange(set string, exact bool) []expr.Any {
+func (f family) dnatPorts(set string, exact bool) []expr.Any {
 	key, _ := f.key(exact, true)
-	return rule(f.only(), key, f.translate(set, expr.NATTypeDestNAT))
+	return join(f.only(), key, f.translate(set, expr.NATTypeDestNAT))
 }
 
-// dnatAddress looks up the address and translates to the result, for all protocols.
-func (f family) dnatAddress(set string) []expr.Any {
-	return rule(f.only(), one(f.address(f.daddr, reg1)), f.translate(set, expr.NATTypeDestNAT))
+// dnatHost looks up the address and translates to the result, for all protocols.
+func (f family) dnatHost(set string) []expr.Any {
+	return join(f.only(), one(f.load(f.daddr, reg1)), f.translate(set, expr.NATTypeDestNAT))
 }
 
-// snat looks up register 1 and sets the source address to the result.
-func (f family) snat(set string) []expr.Any { return f.translate(set, expr.NATTypeSourceNAT) }
+// snatEgress looks up the source of packets that leave to other interfaces than our bridges, and
+// sets their source to the result.
+func (f family) snatEgress(set string) []expr.Any {
+	return join(ifaceNotIn(expr.MetaKeyOIFNAME, setBridges), f.only(), one(f.load(f.saddr, reg1)),
+		f.translate(set, expr.NATTypeSourceNAT))
+}
+
+// masqueradeEgress masquerades packets of the subnets in a set that leave to other interfaces than
+// our bridges.
+func (f family) masqueradeEgress(set string) []expr.Any {
+	return join(f.only(), one(f.load(f.saddr, reg1)), in(set), ifaceNotIn(expr.MetaKeyOIFNAME, setBridges),
+		masquerade())
+}
+
+// masqueradeHairpin masquerades packets with DNAT that return to the bridge and subnet they came
+// from.
+func (f family) masqueradeHairpin(set string) []expr.Any {
+	return join(ct(expr.CtKeySTATUS, statusDNAT), f.only(), one(load(expr.MetaKeyOIFNAME, reg1)),
+		one(f.load(f.saddr, reg2)), in(set), masquerade())
+}
 
 // translate looks up an address with the key in register 1 and translates to it.
 func (f family) translate(set string, kind expr.NATType) []expr.Any {
-	return []expr.Any{
-		&expr.Lookup{SourceRegister: reg1, SetName: set, DestRegister: reg1, IsDestRegSet: true},
-		&expr.NAT{Type: kind, Family: uint32(f.proto), RegAddrMin: reg1, RegAddrMax: reg1},
-	}
+	return join(lookUp(set), count(), one(&expr.NAT{Type: kind, Family: uint32(f.proto), RegAddrMin: reg1,
+		RegAddrMax: reg1}))
+}
+
+// lookUp replaces the key in register 1 by its value in a map. Packets without a value do not match.
+func lookUp(set string) []expr.Any {
+	return one(&expr.Lookup{SourceRegister: reg1, SetName: set, DestRegister: reg1, IsDestRegSet: true})
 }
 
 // ifname encodes an interface name for comparison in the kernel.
@@ -203,9 +249,4 @@ func ifname(name string) []byte {
 	b := make([]byte, unix.IFNAMSIZ)
 	copy(b, name)
 	return b
-}
-
-// concat returns the type of concatenated values.
-func concat(types ...nftables.SetDatatype) nftables.SetDatatype {
-	return nftables.MustConcatSetType(types...) // panics for more than five types, which tests would detect
 }

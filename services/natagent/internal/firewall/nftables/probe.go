@@ -78,9 +78,9 @@ func needs() []need {
 		{"nf_tables connection tracking", "CONFIG_NFT_CT, module nft_ct",
 			withRule(nftables.ChainTypeFilter, pre, ct(expr.CtKeySTATUS, statusDNAT)...)},
 		{"nf_tables address translation", "CONFIG_NFT_NAT, module nft_chain_nat",
-			withRule(nftables.ChainTypeNAT, pre, ipv4().dnat(mapPub4Any, false)...)},
+			withRule(nftables.ChainTypeNAT, pre, ipv4().dnatPort(mapDNAT4Any, false)...)},
 		{"nf_tables address translation for IPv6", "CONFIG_NFT_NAT and CONFIG_NF_NAT",
-			withRule(nftables.ChainTypeNAT, pre, ipv6().dnat(mapPub6Any, false)...)},
+			withRule(nftables.ChainTypeNAT, pre, ipv6().dnatPort(mapDNAT6Any, false)...)},
 		{"nf_tables masquerading", "CONFIG_NFT_MASQ, module nft_masq",
 			withRule(nftables.ChainTypeNAT, post, masquerade()...)},
 	}

@@ -107,7 +107,7 @@ func (b *Backend) readRules(c *contents) error {
 			return fmt.Errorf("list rules of %s: %w", k.Name, err)
 		}
 		for i, r := range rules {
-			c.rules = append(c.rules, ruleText(k.Name, i, r.Exprs))
+			c.rules = append(c.rules, ruleText(k.Name, i, r.Exprs, r.UserData))
 		}
 	}
 

@@ -38,16 +38,16 @@ func limitSets(b port.Binding) (limit, from string) {
 	v6 := b.HostIP.Is6()
 	switch {
 	case b.IsAddress() && v6:
-		return setLimit6Full, setFrom6Full
+		return setRestricted6Address, setAllowed6Address
 	case b.IsAddress():
-		return setLimit4Full, setFrom4Full
+		return setRestricted4Address, setAllowed4Address
 	case b.HostIP.IsUnspecified() && v6:
-		return setLimit6Any, setFrom6Any
+		return setRestricted6Any, setAllowed6Any
 	case b.HostIP.IsUnspecified():
-		return setLimit4Any, setFrom4Any
+		return setRestricted4Any, setAllowed4Any
 	case v6:
-		return setLimit6, setFrom6
+		return setRestricted6, setAllowed6
 	}
 
-	return setLimit4, setFrom4
+	return setRestricted4, setAllowed4
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -94,11 +96,15 @@ func (b *Backend) Compare(ctx context.Context, want firewall.State) (firewall.Ch
 	return change, nil
 }
 
-// queueSkeleton queues the table, sets, chains and rules that are missing or different. It clears
-// have if the table must be created again.
+// queueSkeleton queues the table, sets, chains and rules that are missing or different. It removes
+// from have the elements that are removed with their sets.
+//
+// A table of another version is converted: as long as its chains with hooks stay, each packet
+// traverses either all old rules or all new ones. Otherwise the table is created again, in the same
+// transaction.
 func (b *Backend) queueSkeleton(have *contents) (rebuilt bool) {
 	t := b.table()
-	if have.table != nil && !b.fits(have) {
+	if have.table != nil && !b.convertible(have) {
 		b.conn.DelTable(t)
 		*have = contents{}
 	}
@@ -107,60 +113,88 @@ func (b *Backend) queueSkeleton(have *contents) (rebuilt bool) {
 		b.conn.AddTable(t) // claims it if it exists
 	}
 
-	if have.table == nil {
-		rebuilt = true
-		for _, s := range b.sets {
-			s.ID = 0 // get a new ID for this transaction
-			_ = b.conn.AddSet(s, nil)
-		}
+	if have.table != nil && b.fits(have) && slices.Equal(have.rules, b.skeletonRules()) {
+		return false
 	}
 
-	if slices.Equal(have.rules, b.skeletonRules()) {
-		return rebuilt
+	if have.table != nil {
+		b.conn.FlushTable(t) // all rules
 	}
-
-	b.queueRules(t, have.table != nil)
+	b.queueSets(have)
+	b.queueChains(t, have)
+	b.queueRules(t)
 	return true
 }
 
-// fits reports whether table, sets and chains are correct, so that only rules and elements need to
-// be written.
-func (b *Backend) fits(have *contents) bool {
+// convertible reports whether the flags and the chains with hooks are correct, so that sets, other
+// chains and rules can be replaced.
+func (b *Backend) convertible(have *contents) bool {
 	persists := have.table.Flags&nftables.TableFlagPersist != 0
-	if persists != (b.flags&nftables.TableFlagPersist != 0) || !slices.Equal(have.chains, b.skeletonChains()) {
-		return false
-	}
-	if len(have.sets) != len(b.sets) {
-		return false
-	}
-
-	for _, s := range have.sets {
-		want, ok := b.sets[s.Name]
-		if !ok || s.KeyType.Bytes != want.KeyType.Bytes || s.IsMap != want.IsMap || s.Interval != want.Interval ||
-			s.DataType.Bytes != want.DataType.Bytes {
-			return false
-		}
-	}
-
-	return true
+	return persists == (b.flags&nftables.TableFlagPersist != 0) &&
+		slices.Equal(hooked(have.chains), hooked(b.skeletonChains()))
 }
 
-// queueRules queues all rules, replacing existing ones.
-func (b *Backend) queueRules(t *nftables.Table, replace bool) {
-	all := chains(b.accept)
-	if replace {
-		b.conn.FlushTable(t)
+// hooked returns the chains with hooks.
+func hooked(chains []string) []string {
+	return slices.DeleteFunc(slices.Clone(chains), func(text string) bool { return !strings.Contains(text, ": ") })
+}
+
+// fits reports whether sets and chains are correct, so that only rules and elements need to be
+// written.
+func (b *Backend) fits(have *contents) bool {
+	return b.convertible(have) && slices.Equal(have.chains, b.skeletonChains()) && len(have.sets) == len(b.sets) &&
+		!slices.ContainsFunc(have.sets, func(s *nftables.Set) bool { return !b.hasSet(s) })
+}
+
+// hasSet reports whether a set of the kernel is one that this version has.
+func (b *Backend) hasSet(s *nftables.Set) bool {
+	want, ok := b.sets[s.Name]
+	return ok && s.KeyType.Bytes == want.KeyType.Bytes && s.IsMap == want.IsMap && s.Interval == want.Interval &&
+		s.DataType.Bytes == want.DataType.Bytes && s.Comment == want.Comment
+}
+
+// queueSets queues the removal of other sets, and the missing ones.
+func (b *Backend) queueSets(have *contents) {
+	kept := map[string]bool{}
+	for _, s := range have.sets {
+		if kept[s.Name] = b.hasSet(s); kept[s.Name] {
+			continue
+		}
+		b.conn.DelSet(s)
+		maps.DeleteFunc(have.elements, func(e element, _ bool) bool { return e.set == s.Name })
 	}
 
-	for _, c := range all {
-		if !replace {
-			b.conn.AddChain(c.kernel(t))
+	for _, s := range sets(b.table()) {
+		if !kept[s.Name] {
+			b.sets[s.Name].ID = 0 // get a new ID for this transaction
+			_ = b.conn.AddSet(b.sets[s.Name], nil)
+		}
+	}
+}
+
+// queueChains queues the removal of other chains, and the missing ones. Chains with hooks are
+// either all present or all missing.
+func (b *Backend) queueChains(t *nftables.Table, have *contents) {
+	wanted := b.skeletonChains()
+	for _, text := range have.chains {
+		if !slices.Contains(wanted, text) {
+			b.conn.DelChain(&nftables.Chain{Name: text, Table: t})
 		}
 	}
 
-	for _, c := range all {
-		for _, exprs := range c.rules {
-			b.conn.AddRule(&nftables.Rule{Table: t, Chain: &nftables.Chain{Name: c.name, Table: t}, Exprs: exprs})
+	for _, c := range chains(b.accept) {
+		if k := c.kernel(t); !slices.Contains(have.chains, chainText(k)) {
+			b.conn.AddChain(k)
+		}
+	}
+}
+
+// queueRules queues all rules.
+func (b *Backend) queueRules(t *nftables.Table) {
+	for _, c := range chains(b.accept) {
+		for _, r := range c.rules {
+			b.conn.AddRule(&nftables.Rule{Table: t, Chain: &nftables.Chain{Name: c.name, Table: t}, Exprs: r.exprs,
+				UserData: r.userData()})
 		}
 	}
 }
@@ -195,17 +229,21 @@ func chainText(c *nftables.Chain) string {
 func (b *Backend) skeletonRules() []string {
 	var out []string
 	for _, c := range chains(b.accept) {
-		for i, exprs := range c.rules {
-			out = append(out, ruleText(c.name, i, exprs))
+		for i, r := range c.rules {
+			out = append(out, ruleText(c.name, i, r.exprs, r.userData()))
 		}
 	}
 	slices.Sort(out)
 	return out
 }
 
-func ruleText(chain string, place int, exprs []expr.Any) string {
-	s := fmt.Sprintf("%s %02d:", chain, place)
+// ruleText formats a rule without the values of its counter.
+func ruleText(chain string, place int, exprs []expr.Any, userData []byte) string {
+	s := fmt.Sprintf("%s %02d %q:", chain, place, userData)
 	for _, e := range exprs {
+		if _, ok := e.(*expr.Counter); ok {
+			e = &expr.Counter{}
+		}
 		s += fmt.Sprintf(" %T%+v", e, e)
 	}
 	return s

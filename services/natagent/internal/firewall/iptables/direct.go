@@ -28,8 +28,8 @@ func directRules(b port.Binding) (rules []string) {
 	return rules
 }
 
-// ownRulesOf returns the rules for direct access of a family.
-func ownRulesOf(f family, bindings []port.Binding) (rules []string) {
+// directRulesOf returns the rules for direct access of a family.
+func directRulesOf(f family, bindings []port.Binding) (rules []string) {
 	for _, b := range bindings {
 		if b.Direct() && b.HostIP.Is6() == f.v6 {
 			rules = append(rules, directRules(b)...)
@@ -38,13 +38,13 @@ func ownRulesOf(f family, bindings []port.Binding) (rules []string) {
 	return rules
 }
 
-// ownBatch returns the restore text that removes and adds rules for direct access of a family.
-func ownBatch(f family, gone, fresh []port.Binding) string {
+// directBatch returns the restore text that removes and adds rules for direct access of a family.
+func directBatch(f family, gone, fresh []port.Binding) string {
 	var text strings.Builder
-	for _, rule := range ownRulesOf(f, gone) {
+	for _, rule := range directRulesOf(f, gone) {
 		text.WriteString("-D " + chainDirect + " " + rule + "\n")
 	}
-	for _, rule := range ownRulesOf(f, fresh) {
+	for _, rule := range directRulesOf(f, fresh) {
 		text.WriteString("-A " + chainDirect + " " + rule + "\n")
 	}
 	if text.Len() == 0 {
@@ -53,9 +53,9 @@ func ownBatch(f family, gone, fresh []port.Binding) string {
 	return "*filter\n" + text.String() + "COMMIT\n"
 }
 
-// parseOwn parses a rule for direct access, except its allowed sources; ok is false for other
+// parseDirect parses a rule for direct access, except its allowed sources; ok is false for other
 // rules.
-func parseOwn(f family, rule string) (b port.Binding, ok bool) {
+func parseDirect(f family, rule string) (b port.Binding, ok bool) {
 	b, _ = parseBinding(f, rule)
 	b.ContainerIP, b.Container = b.HostIP, b.Host
 	return b, target(rule) == "ACCEPT" && b.Protocol.Number() != 0 && b.Host.First != 0 && !b.HostIP.IsUnspecified()

@@ -9,9 +9,9 @@ import (
 
 // rangeElements returns the elements of a port range or a published address.
 func rangeElements(b port.Binding) []element {
-	ports, anyPorts, full, snat := mapRun4, mapRun4Any, mapFull4, mapLeave4
+	ports, anyPorts, full, snat := mapDNAT4Range, mapDNAT4RangeAny, mapDNAT4Address, mapSNAT4Container
 	if b.HostIP.Is6() {
-		ports, anyPorts, full, snat = mapRun6, mapRun6Any, mapFull6, mapLeave6
+		ports, anyPorts, full, snat = mapDNAT6Range, mapDNAT6RangeAny, mapDNAT6Address, mapSNAT6Container
 	}
 
 	host, target := string(b.HostIP.AsSlice()), string(b.ContainerIP.AsSlice())
@@ -33,7 +33,8 @@ func rangeElements(b port.Binding) []element {
 
 // rangeBinding decodes the element of a port range or a published address, except SNAT.
 func (e element) rangeBinding() (b port.Binding, ok bool) {
-	length := map[string]int{mapRun4: 4, mapRun6: 16, mapRun4Any: 0, mapRun6Any: 0, mapFull4: 4, mapFull6: 16}
+	length := map[string]int{mapDNAT4Range: 4, mapDNAT6Range: 16, mapDNAT4RangeAny: 0, mapDNAT6RangeAny: 0,
+		mapDNAT4Address: 4, mapDNAT6Address: 16}
 	n, ok := length[e.set]
 	if !ok || len(e.key) < n {
 		return b, false
@@ -42,13 +43,13 @@ func (e element) rangeBinding() (b port.Binding, ok bool) {
 	b.ContainerIP, ok = netip.AddrFromSlice([]byte(e.value))
 	if host, specific := netip.AddrFromSlice([]byte(e.key[:n])); specific {
 		b.HostIP = host
-	} else if b.HostIP = netip.IPv4Unspecified(); e.set == mapRun6Any {
+	} else if b.HostIP = netip.IPv4Unspecified(); e.set == mapDNAT6RangeAny {
 		b.HostIP = netip.IPv6Unspecified()
 	}
 
 	if len(e.key) == n {
 		b.Protocol = port.All
-		return b, ok && (e.set == mapFull4 || e.set == mapFull6)
+		return b, ok && (e.set == mapDNAT4Address || e.set == mapDNAT6Address)
 	}
 
 	if len(e.key) != n+8 || len(e.keyEnd) != n+8 {

@@ -9,9 +9,9 @@ import (
 
 // directElement returns the element for direct access to a port or range.
 func directElement(b port.Binding) element {
-	single, ports := setOwn4, setOwnRun4
+	single, ports := setDirect4, setDirect4Range
 	if b.HostIP.Is6() {
-		single, ports = setOwn6, setOwnRun6
+		single, ports = setDirect6, setDirect6Range
 	}
 	at := string(b.HostIP.AsSlice()) + string([]byte{b.Protocol.Number(), 0, 0, 0})
 	if b.IsRange() {
@@ -20,9 +20,9 @@ func directElement(b port.Binding) element {
 	return element{set: single, key: at + padded(b.Host.First)}
 }
 
-// ownBinding decodes an element for direct access.
-func (e element) ownBinding() (b port.Binding, ok bool) {
-	n, ok := map[string]int{setOwn4: 4, setOwn6: 16, setOwnRun4: 4, setOwnRun6: 16}[e.set]
+// directBinding decodes an element for direct access.
+func (e element) directBinding() (b port.Binding, ok bool) {
+	n, ok := map[string]int{setDirect4: 4, setDirect6: 16, setDirect4Range: 4, setDirect6Range: 16}[e.set]
 	if !ok || len(e.key) != n+8 {
 		return b, false
 	}
@@ -31,7 +31,7 @@ func (e element) ownBinding() (b port.Binding, ok bool) {
 	b.ContainerIP = b.HostIP
 	b.Protocol = protocolOf(e.key[n])
 	b.Host = port.Single(binary.BigEndian.Uint16([]byte(e.key[n+4:])))
-	if e.set == setOwnRun4 || e.set == setOwnRun6 {
+	if e.set == setDirect4Range || e.set == setDirect6Range {
 		if len(e.keyEnd) != n+8 {
 			return b, false
 		}
