@@ -149,7 +149,8 @@ func TestErrorsNameKeyOriginAndHint(t *testing.T) {
 		{flags("fixed-cidr=10.0.0.0/31"), "fixed-cidr (flag --fixed-cidr): subnet 10.0.0.0/31 is too small for " +
 			"containers; set bip too, or use a larger range"},
 		{flags("allow-direct-routing=some"), `allow-direct-routing (flag --allow-direct-routing): "some" is neither true nor false; write true or false`},
-		{flags("publish-closed=no"), `publish-closed (flag --publish-closed): invalid value "no"; write warn, refuse or allow`},
+		{flags("publish-blocked=no"),
+			`publish-blocked (flag --publish-blocked): invalid value "no"; write warn, refuse or allow`},
 		{flags("firewall-backend=pf"), `firewall-backend (flag --firewall-backend): "pf" is not a valid firewall backend; write auto, nftables or iptables`},
 		{flags("mtu=1000", "ipv6=true"), "mtu (flag --mtu): 1000 is too small for IPv6; use 1280 or more, or remove " +
 			"ipv6, bip6 and fixed-cidr-v6"},
@@ -182,6 +183,7 @@ func TestErrorsNameKeyOriginAndHint(t *testing.T) {
 		{flags("log-level=loud", "log-format=xml"),
 			`log-level (flag --log-level): "loud" is not a valid log level; write debug, info, warn or error | log-format (flag --log-format): "xml" is not a valid log format; write text or json`},
 		{file("bpi=10.0.0.1/24"), "bpi (/etc/d.json:1): unknown key; did you mean bip?"},
+		{file("publish-closed=warn"), "publish-closed (/etc/d.json:1): unknown key; did you mean publish-blocked?"},
 		{file("service=x"), "service (/etc/d.json:1): unknown key; did you mean services?"},
 		{file("services=x"), "services (/etc/d.json:1): must be an object with the members net, nat, dns, " +
 			"supervisor and fleet"},

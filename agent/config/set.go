@@ -160,7 +160,7 @@ func setFirewallBackend(c *Config, text string) error {
 	return nil
 }
 
-func setPublishClosed(c *Config, text string) error {
+func setPublishBlocked(c *Config, text string) error {
 	if text != "warn" && text != "refuse" && text != "allow" {
 		return bad("write warn, refuse or allow", "invalid value %q", text)
 	}

@@ -89,7 +89,7 @@ func TestReviewWithoutBlockedPortsIsEmpty(t *testing.T) {
 		resp, err := rpcsOf(s).CheckHostFirewall(context.Background(),
 			&natv1.CheckHostFirewallRequest{Bindings: []*natv1.PortBinding{reviewed("0.0.0.0", 9000)}})
 		if err != nil || len(resp.GetWarnings()) != 0 {
-			t.Errorf("publish-closed %s: %v, %v", said, resp, err)
+			t.Errorf("publish-blocked %s: %v, %v", said, resp, err)
 		}
 		if err := s.Close(); err != nil {
 			t.Error(err)

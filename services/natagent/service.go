@@ -107,7 +107,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	s := &Service{ns: ns, store: st, firewall: fw, relays: relay.New(ns, cfg.Log),
 		reconciler: reconcile.New(st, fw, flows, cfg.Log), input: hostfirewall.New(ns, nftables.TableName),
 		forwarding: forwarding.New(ns, fw, fw.Flavour(), cfg.Log)}
-	s.hostFirewall = hostfirewall.NewTeller(s.input, cfg.Log)
+	s.hostFirewall = hostfirewall.NewChecker(s.input, cfg.Log)
 	s.guard = guard.New(st, fw, s.reconciler, s.forwarding, cfg.Log)
 	s.publisher = publish.New(st, fw, s.reconciler, flows, hold.New(ns, s.relays), cfg.Log)
 	s.publisher.Relay = s.relays.Set

@@ -32,8 +32,8 @@ type Firewall interface {
 	ReplaceNetwork(ctx context.Context, old, now *firewall.Network) error
 }
 
-// Gate serializes changes and reconciles the firewall with the store.
-type Gate interface {
+// ChangeLock serializes changes and reconciles the firewall with the store.
+type ChangeLock interface {
 	Lock(ctx context.Context) (end func(), err error)
 	Repair(ctx context.Context) error
 }
@@ -49,7 +49,7 @@ type ForwardPolicy interface {
 type Rules struct {
 	store    Store
 	firewall Firewall
-	gate     Gate
+	lock     ChangeLock
 	others   ForwardPolicy
 	log      *slog.Logger
 
@@ -57,8 +57,8 @@ type Rules struct {
 }
 
 // New returns a Rules.
-func New(store Store, fw Firewall, gate Gate, others ForwardPolicy, log *slog.Logger) *Rules {
-	return &Rules{store: store, firewall: fw, gate: gate, others: others, log: log}
+func New(store Store, fw Firewall, lock ChangeLock, others ForwardPolicy, log *slog.Logger) *Rules {
+	return &Rules{store: store, firewall: fw, lock: lock, others: others, log: log}
 }
 
 // List returns all networks, sorted by ID.
@@ -70,7 +70,7 @@ func (g *Rules) Put(ctx context.Context, n *firewall.Network) error {
 		return err
 	}
 
-	end, err := g.gate.Lock(ctx)
+	end, err := g.lock.Lock(ctx)
 	if err != nil {
 		return err
 	}
@@ -131,7 +131,7 @@ func (g *Rules) Delete(ctx context.Context, network string) error {
 		return fault.Invalidf("network", "id", "%q is not a network ID of %d hexadecimal digits", network, id.Len)
 	}
 
-	end, err := g.gate.Lock(ctx)
+	end, err := g.lock.Lock(ctx)
 	if err != nil {
 		return err
 	}
@@ -166,7 +166,7 @@ func (g *Rules) replace(ctx context.Context, old, now *firewall.Network) error {
 		return err
 	}
 	g.log.Warn("firewall out of sync, reconciling", "error", err)
-	return g.gate.Repair(ctx)
+	return g.lock.Repair(ctx)
 }
 
 // AllowAll makes other firewalls accept the bridges of all networks, for example after their

@@ -13,7 +13,7 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/store"
 )
 
-// kernel implements Firewall, Gate and ForwardPolicy, with configurable errors.
+// kernel implements Firewall, ChangeLock and ForwardPolicy, with configurable errors.
 type kernel struct {
 	bridges map[string]bool
 	allowed map[string]bool

@@ -25,8 +25,8 @@ type Checker struct {
 	waiting []port.Binding
 }
 
-// NewTeller returns a checker.
-func NewTeller(r *Reader, log *slog.Logger) *Checker {
+// NewChecker returns a checker.
+func NewChecker(r *Reader, log *slog.Logger) *Checker {
 	return &Checker{reader: r, log: log, asked: make(chan question), wake: notify.NewSignal()}
 }
 
@@ -66,7 +66,7 @@ func (t *Checker) CheckAllowed(ctx context.Context, some []port.Binding) (err er
 	t.look().each(ctx, some, func(b port.Binding, c Block) bool {
 		err = fault.New(fault.Denied, b.Subject(), c.String(), fault.WithField("publish"),
 			fault.WithHint("open the port there, publish it with ,from=CIDR for an accepted network, or set "+
-				"publish-closed to warn"))
+				"publish-blocked to warn"))
 		return false
 	})
 	return err

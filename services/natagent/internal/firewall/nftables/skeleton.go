@@ -147,7 +147,7 @@ func marked(m firewall.Mark) []rule {
 		return nil
 	}
 	native := func(n uint32) []byte { return binary.NativeEndian.AppendUint32(nil, n) }
-	return []rule{{"configuration key accept-fwmark", join([]expr.Any{
+	return []rule{{"key bridge-accept-fwmark", join([]expr.Any{
 		&expr.Meta{Key: expr.MetaKeyMARK, Register: reg1},
 		&expr.Bitwise{SourceRegister: reg1, DestRegister: reg1, Len: 4, Mask: native(m.Mask), Xor: native(0)},
 		equal(native(m.Value)),
