@@ -54,10 +54,10 @@ func errText(err error) string {
 	return err.Error()
 }
 
-// listing returns the table with handles, sorted, without the owner.
+// listing returns the table with handles, sorted, without the owner and the values of counters.
 func listing(n *testns.NS) []string {
 	var out []string
-	for line := range strings.Lines(n.Run("nft", "-a", "list", "table", "inet", "fairlead")) {
+	for line := range strings.Lines(n.Run("nft", "-s", "-a", "list", "table", "inet", "fairlead")) {
 		if line = strings.TrimSpace(line); !strings.HasPrefix(line, "flags owner") &&
 			!strings.Contains(line, "progname") {
 			out = append(out, strings.Trim(line, ","))
