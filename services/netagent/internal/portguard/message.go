@@ -91,8 +91,8 @@ func (t tables) replace() ([]message, error) {
 
 	var problems error
 	for _, c := range chains() {
-		for _, exprs := range c.rules {
-			m, err := c.rule(t.name, exprs)
+		for _, r := range c.rules {
+			m, err := c.add(t.name, r)
 			out, problems = append(out, m), errors.Join(problems, err)
 		}
 	}
@@ -124,6 +124,7 @@ func (s set) create(table string, id uint32) message {
 		}
 		a = nested(a, unix.NFTA_SET_DESC, nested(nil, attrSetDescConcat, fields))
 	}
+	a = attr(a, unix.NFTA_SET_USERDATA, s.userData())
 
 	return message{unix.NFT_MSG_NEWSET, unix.NLM_F_CREATE, s.family, a}
 }
@@ -137,9 +138,10 @@ func (c chain) create(table string) message {
 	return message{unix.NFT_MSG_NEWCHAIN, unix.NLM_F_CREATE, c.family, a}
 }
 
-func (c chain) rule(table string, exprs []expr.Any) (message, error) {
+// add appends a rule to the chain.
+func (c chain) add(table string, r rule) (message, error) {
 	var list []byte
-	for _, e := range exprs {
+	for _, e := range r.exprs {
 		data, err := expr.Marshal(c.family, e)
 		if err != nil {
 			return message{}, err
@@ -148,7 +150,32 @@ func (c chain) rule(table string, exprs []expr.Any) (message, error) {
 	}
 	a := text(text(nil, unix.NFTA_RULE_TABLE, table), unix.NFTA_RULE_CHAIN, c.name)
 	return message{unix.NFT_MSG_NEWRULE, unix.NLM_F_CREATE | unix.NLM_F_APPEND, c.family,
-		nested(a, unix.NFTA_RULE_EXPRESSIONS, list)}, nil
+		attr(nested(a, unix.NFTA_RULE_EXPRESSIONS, list), unix.NFTA_RULE_USERDATA, r.userData())}, nil
+}
+
+// Types of user data, as in nft.
+const (
+	userRuleComment  = 0
+	userSetByteOrder = 0
+	userSetComment   = 7
+)
+
+// userData encodes the comment of a rule, and nothing else.
+func (r rule) userData() []byte { return userText(userRuleComment, r.comment) }
+
+// userData encodes the comment of a set. Names need the byte order of the host: otherwise nft lists them as "".
+func (s set) userData() []byte {
+	var order []byte
+	if len(s.fields) == 1 && s.fields[0] == nameLen {
+		const length, host = 4, 1
+		order = binary.NativeEndian.AppendUint32([]byte{userSetByteOrder, length}, host)
+	}
+	return append(order, userText(userSetComment, s.comment)...)
+}
+
+// userText encodes a text of at most 127 bytes: type, length, and the text with a zero byte.
+func userText(kind byte, text string) []byte {
+	return append([]byte{kind, byte(len(text) + 1)}, text+"\x00"...)
 }
 
 // mostElements is the maximum number of elements in one message: their length has 16 bits.

@@ -13,41 +13,41 @@ import (
 
 // Names of the sets. After the tables are written, only the elements of sets change.
 const (
-	setPorts   = "ports"   // guarded ports
-	setSource4 = "source4" // port . MAC . address
-	setSource6 = "source6" //
-	setNet4    = "net4"    // port . MAC . allowed addresses
-	setNet6    = "net6"    //
-
-	setInternal = "internal" // bridges of internal networks
-	setLive4    = "live4"    // bridge . address of a port
-	setLive6    = "live6"    //
-	setSubnet4  = "subnet4"  // bridge . subnet that contains only such addresses
-	setSubnet6  = "subnet6"  //
+	setPorts    = "ports"
+	setSource4  = "source4"
+	setSource6  = "source6"
+	setNet4     = "net4"
+	setNet6     = "net6"
+	setInternal = "internal"
+	setLive4    = "live4"
+	setLive6    = "live6"
+	setSubnet4  = "subnet4"
+	setSubnet6  = "subnet6"
 )
 
 // set is a set of a table.
 type set struct {
-	family byte
-	name   string
-	fields []int // lengths of the parts of its key
-	ranges bool
+	family  byte
+	name    string
+	fields  []int // lengths of the parts of its key
+	ranges  bool
+	comment string // which nft shows
 }
 
 func sets() []set {
 	const l2, l3 = unix.NFPROTO_BRIDGE, unix.NFPROTO_INET
 	const ip4, ip6 = 4, 16
 	return []set{
-		{l2, setPorts, []int{nameLen}, false},
-		{l2, setSource4, []int{nameLen, macLen, ip4}, false},
-		{l2, setSource6, []int{nameLen, macLen, ip6}, false},
-		{l2, setNet4, []int{nameLen, macLen, ip4}, true},
-		{l2, setNet6, []int{nameLen, macLen, ip6}, true},
-		{l3, setInternal, []int{nameLen}, false},
-		{l3, setLive4, []int{nameLen, ip4}, false},
-		{l3, setLive6, []int{nameLen, ip6}, false},
-		{l3, setSubnet4, []int{nameLen, ip4}, true},
-		{l3, setSubnet6, []int{nameLen, ip6}, true},
+		{l2, setPorts, []int{nameLen}, false, "guarded ports"},
+		{l2, setSource4, []int{nameLen, macLen, ip4}, false, "port . MAC . own address"},
+		{l2, setSource6, []int{nameLen, macLen, ip6}, false, "port . MAC . own address"},
+		{l2, setNet4, []int{nameLen, macLen, ip4}, true, "port . MAC . allowed addresses"},
+		{l2, setNet6, []int{nameLen, macLen, ip6}, true, "port . MAC . allowed addresses"},
+		{l3, setInternal, []int{nameLen}, false, "bridges of internal networks"},
+		{l3, setLive4, []int{nameLen, ip4}, false, "bridge . address of a port"},
+		{l3, setLive6, []int{nameLen, ip6}, false, "bridge . address of a port"},
+		{l3, setSubnet4, []int{nameLen, ip4}, true, "bridge . subnet that contains only such addresses"},
+		{l3, setSubnet6, []int{nameLen, ip6}, true, "bridge . subnet that contains only such addresses"},
 	}
 }
 
@@ -71,7 +71,13 @@ type chain struct {
 	name     string
 	hook     int // -1: only reached by jumps
 	priority int32
-	rules    [][]expr.Any
+	rules    []rule
+}
+
+// rule is a rule with its comment, which nft shows. Comments have at most 127 bytes.
+type rule struct {
+	comment string
+	exprs   []expr.Any
 }
 
 // Hooks, and priorities before all other chains.
@@ -106,64 +112,72 @@ const (
 
 func chains() []chain {
 	const l2, l3 = unix.NFPROTO_BRIDGE, unix.NFPROTO_INET
+	target := key(expr.PayloadBaseTransportHeader, target6, 16)
 	return []chain{
-		{l2, "arp_sender", noHook, 0, [][]expr.Any{
-			rule(arpKey(), in(setSource4), accept()),
-			rule(arpKey(), in(setNet4), accept()),
-			drop(),
+		{l2, "arp_sender", noHook, 0, []rule{
+			{"ARP of the own address", join(arpKey(), in(setSource4), accept())},
+			{"ARP of an allowed address", join(arpKey(), in(setNet4), accept())},
+			{"forged ARP", drop()},
 		}},
-		{l2, "advertisement", noHook, 0, [][]expr.Any{ // its target must be the sender's; its source is checked next
-			rule(key(expr.PayloadBaseTransportHeader, target6, 16), in(setSource6), verdict(expr.VerdictReturn)),
-			rule(key(expr.PayloadBaseTransportHeader, target6, 16), in(setNet6), verdict(expr.VerdictReturn)),
-			drop(),
+		{l2, "advertisement", noHook, 0, []rule{ // the source is checked next
+			{"neighbour advertisement of the own address", join(target, in(setSource6), verdict(expr.VerdictReturn))},
+			{"neighbour advertisement of an allowed address", join(target, in(setNet6), verdict(expr.VerdictReturn))},
+			{"forged neighbour advertisement", drop()},
 		}},
 		{l2, "from_port", bridgeIngress, bridgePriority, fromPortRules()},
 		// these frames come from the port itself, not from the bridge
-		{l2, "to_host", bridgeLocal, bridgePriority, [][]expr.Any{
-			rule(linkLocalGroup(), name(expr.MetaKeyIIFNAME), in(setPorts), drop()),
+		{l2, "to_host", bridgeLocal, bridgePriority, []rule{
+			{"link-local group, to the host", join(linkLocalGroup(), name(expr.MetaKeyIIFNAME), in(setPorts), drop())},
 		}},
-		{l3, "input", inetInput, inputPriority, [][]expr.Any{
-			rule(name(expr.MetaKeyIIFNAME), in(setInternal), local(false), notLocal(true), drop()),
+		{l3, "input", inetInput, inputPriority, []rule{
+			{"from an internal network to other addresses of the host",
+				join(name(expr.MetaKeyIIFNAME), in(setInternal), local(false), notLocal(true), drop())},
 		}},
-		{l3, "forward", inetForward, forwardPriority, [][]expr.Any{
-			rule(known(), accept()),
-			rule(protocol(unix.ETH_P_IP), toKey(destination4, 4), in(setLive4), accept()),
-			rule(protocol(unix.ETH_P_IP), toKey(destination4, 4), in(setSubnet4), drop()),
-			rule(protocol(unix.ETH_P_IPV6), toKey(destination6, 16), in(setLive6), accept()),
-			rule(protocol(unix.ETH_P_IPV6), toKey(destination6, 16), in(setSubnet6), drop()),
+		{l3, "forward", inetForward, forwardPriority, []rule{
+			{"known connections", join(known(), accept())},
+			{"to the address of a port", join(protocol(unix.ETH_P_IP), toKey(destination4, 4), in(setLive4), accept())},
+			{"to an address without a port",
+				join(protocol(unix.ETH_P_IP), toKey(destination4, 4), in(setSubnet4), drop())},
+			{"to the address of a port",
+				join(protocol(unix.ETH_P_IPV6), toKey(destination6, 16), in(setLive6), accept())},
+			{"to an address without a port",
+				join(protocol(unix.ETH_P_IPV6), toKey(destination6, 16), in(setSubnet6), drop())},
 		}},
 	}
 }
 
 // fromPortRules returns the rules for frames from a port. TCP over IPv4 needs one lookup.
-func fromPortRules() [][]expr.Any {
+func fromPortRules() []rule {
 	const advertisement, routerAdvertisement, redirect = 136, 134, 137
 	sender4, sender6 := key(expr.PayloadBaseNetworkHeader, source4, 4), key(expr.PayloadBaseNetworkHeader, source6, 16)
 	sender := key(expr.PayloadBaseNetworkHeader, arpSenderIP, 4)
 	udp := []expr.Any{meta(expr.MetaKeyL4PROTO), equal(unix.IPPROTO_UDP)}
 	icmp6 := []expr.Any{meta(expr.MetaKeyL4PROTO), equal(unix.IPPROTO_ICMPV6)}
-	return [][]expr.Any{
-		rule(protocol(unix.ETH_P_IP), meta(expr.MetaKeyL4PROTO), equal(unix.IPPROTO_TCP), sender4, in(setSource4),
-			accept()),
-		rule(name(expr.MetaKeyIIFNAME), notIn(setPorts), accept()),
-		rule(linkLocalGroup(), drop()),
-		rule(protocol(unix.ETH_P_IP), udp, ports(67, 68), drop()),
-		rule(protocol(unix.ETH_P_IP), sender4, in(setSource4), accept()),
-		rule(protocol(unix.ETH_P_IP), sender4, in(setNet4), accept()),
-		rule(protocol(unix.ETH_P_ARP), sender, in(setSource4), verdict(expr.VerdictGoto, "arp_sender")),
-		rule(protocol(unix.ETH_P_ARP), sender, in(setNet4), verdict(expr.VerdictGoto, "arp_sender")),
-		rule(protocol(unix.ETH_P_IPV6), icmp6, ofType(routerAdvertisement), drop()),
-		rule(protocol(unix.ETH_P_IPV6), icmp6, ofType(redirect), drop()),
-		rule(protocol(unix.ETH_P_IPV6), udp, ports(547, 546), drop()),
-		rule(protocol(unix.ETH_P_IPV6), icmp6, ofType(advertisement), verdict(expr.VerdictJump, "advertisement")),
-		rule(protocol(unix.ETH_P_IPV6), sender6, in(setSource6), accept()),
-		rule(protocol(unix.ETH_P_IPV6), sender6, in(setNet6), accept()),
-		drop(),
+	return []rule{
+		{"TCP of the own address", join(protocol(unix.ETH_P_IP), meta(expr.MetaKeyL4PROTO), equal(unix.IPPROTO_TCP),
+			sender4, in(setSource4), accept())},
+		{"unguarded ports", join(name(expr.MetaKeyIIFNAME), notIn(setPorts), accept())},
+		{"link-local group", join(linkLocalGroup(), drop())},
+		{"DHCP server", join(protocol(unix.ETH_P_IP), udp, ports(67, 68), drop())},
+		{"IPv4 of the own address", join(protocol(unix.ETH_P_IP), sender4, in(setSource4), accept())},
+		{"IPv4 of an allowed address", join(protocol(unix.ETH_P_IP), sender4, in(setNet4), accept())},
+		{"ARP of the own address", join(protocol(unix.ETH_P_ARP), sender, in(setSource4),
+			verdict(expr.VerdictGoto, "arp_sender"))},
+		{"ARP of an allowed address", join(protocol(unix.ETH_P_ARP), sender, in(setNet4),
+			verdict(expr.VerdictGoto, "arp_sender"))},
+		{"router advertisement", join(protocol(unix.ETH_P_IPV6), icmp6, ofType(routerAdvertisement), drop())},
+		{"ICMPv6 redirect", join(protocol(unix.ETH_P_IPV6), icmp6, ofType(redirect), drop())},
+		{"DHCPv6 server", join(protocol(unix.ETH_P_IPV6), udp, ports(547, 546), drop())},
+		{"neighbour advertisement", join(protocol(unix.ETH_P_IPV6), icmp6, ofType(advertisement),
+			verdict(expr.VerdictJump, "advertisement"))},
+		{"IPv6 of the own address", join(protocol(unix.ETH_P_IPV6), sender6, in(setSource6), accept())},
+		{"IPv6 of an allowed address", join(protocol(unix.ETH_P_IPV6), sender6, in(setNet6), accept())},
+		{"forged address, or another protocol", drop()},
 	}
 }
 
-// rule joins expressions and lists of them.
-func rule(parts ...any) []expr.Any {
+// join joins expressions and lists of them.
+func join(parts ...any) []expr.Any {
 	var out []expr.Any
 	for _, p := range parts {
 		switch p := p.(type) {
@@ -277,7 +291,9 @@ func verdict(kind expr.VerdictKind, chain ...string) []expr.Any {
 }
 
 func accept() []expr.Any { return verdict(expr.VerdictAccept) }
-func drop() []expr.Any   { return verdict(expr.VerdictDrop) }
+
+// drop counts and drops frames.
+func drop() []expr.Any { return join(&expr.Counter{}, verdict(expr.VerdictDrop)) }
 
 // version identifies the rules. Tables with another version are rebuilt.
 func version() []byte {
@@ -288,8 +304,9 @@ func version() []byte {
 
 	for _, c := range chains() {
 		fmt.Fprintf(h, "%s %d %d", c.name, c.hook, c.priority)
-		for _, exprs := range c.rules {
-			for _, e := range exprs {
+		for _, r := range c.rules {
+			fmt.Fprint(h, r.comment)
+			for _, e := range r.exprs {
 				fmt.Fprintf(h, " %T%+v", e, e)
 			}
 		}

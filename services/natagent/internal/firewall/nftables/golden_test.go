@@ -7,11 +7,11 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/fairlead/fairlead/agent/test/testnft"
 	"github.com/fairlead/fairlead/agent/test/testns"
 	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
@@ -21,49 +21,8 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files")
 
-// listed returns the table as nft shows it. Counters have no values, and elements are sorted and on
-// lines of their own, because the kernel lists those of hash sets in any order.
-func listed(n *testns.NS) string {
-	var out strings.Builder
-	rest := n.Run("nft", "-s", "list", "table", "inet", "fairlead")
-	for {
-		before, after, found := strings.Cut(rest, "elements = {")
-		out.WriteString(before)
-		if !found {
-			return withoutOwner(out.String())
-		}
-		elements, after, _ := strings.Cut(after, "}")
-		all := strings.Split(elements, ",")
-		for i := range all {
-			all[i] = "\n\t\t\t" + strings.TrimSpace(all[i])
-		}
-		slices.Sort(all)
-		out.WriteString("elements = {" + strings.Join(all, ",") + "\n\t\t}")
-		rest = after
-	}
-}
-
-// withoutOwner removes what nft shows of an owned table only, and the blank lines before chains.
-func withoutOwner(text string) string {
-	lines := slices.DeleteFunc(strings.Split(text, "\n"), func(l string) bool {
-		return strings.HasPrefix(strings.TrimSpace(l), "flags owner")
-	})
-	head, rest, _ := strings.Cut(strings.Join(lines, "\n"), "{")
-	head, _, _ = strings.Cut(head, " #")
-	return strings.TrimSpace(head) + " {" + dropProgram(rest)
-}
-
-// dropProgram removes the name of the owner, which nft appends to the first line as a comment.
-func dropProgram(text string) string {
-	first, rest, _ := strings.Cut(text, "\n")
-	if strings.Contains(first, "# progname") {
-		first = ""
-	}
-	return first + "\n" + rest
-}
-
-// rules returns the chains of a listing.
-func rules(listing string) string { return listing[strings.Index(listing, "\tchain "):] }
+// listed returns our table.
+func listed(n *testns.NS) string { return testnft.Table(n, "inet", "fairlead") }
 
 func TestTableMatchesGoldenFiles(t *testing.T) {
 	with := func(change func(*firewall.Network)) []firewall.Network {
@@ -94,12 +53,12 @@ func TestTableMatchesGoldenFiles(t *testing.T) {
 			mustSync(t, open(t, n, nftables.Features{}), s)
 			got := listed(n)
 			if chains == "" {
-				chains = rules(got)
+				chains = testnft.Rules(got)
 			}
-			if rules(got) != chains {
-				t.Errorf("the rules depend on the state: got\n%s\nwant\n%s", rules(got), chains)
+			if testnft.Rules(got) != chains {
+				t.Errorf("the rules depend on the state: got\n%s\nwant\n%s", testnft.Rules(got), chains)
 			}
-			checkGolden(t, name, strings.TrimSuffix(got, rules(got)))
+			checkGolden(t, name, strings.TrimSuffix(got, testnft.Rules(got)))
 		})
 	}
 	checkGolden(t, "rules", chains)
@@ -109,7 +68,7 @@ func TestAcceptMarkMatchesGoldenFile(t *testing.T) {
 	n := testns.New(t)
 	b := open(t, n, nftables.Features{Accept: firewall.Mark{Value: 0x10, Mask: 0xf0}})
 	mustSync(t, b, firewall.State{})
-	checkGolden(t, "rules_accept_mark", rules(listed(n)))
+	checkGolden(t, "rules_accept_mark", testnft.Rules(listed(n)))
 }
 
 // checkGolden compares a text with a golden file.
@@ -135,7 +94,7 @@ func TestEveryRuleHasComment(t *testing.T) {
 	n := testns.New(t)
 	mustSync(t, open(t, n, nftables.Features{Accept: firewall.Mark{Value: 1, Mask: 1}}), firewall.State{})
 	count := 0
-	for line := range strings.Lines(rules(listed(n))) {
+	for line := range strings.Lines(testnft.Rules(listed(n))) {
 		line = strings.TrimSpace(line)
 		if line == "" || line == "}" || strings.HasSuffix(line, "{") || strings.HasPrefix(line, "type ") {
 			continue
@@ -178,7 +137,7 @@ func TestCounters(t *testing.T) {
 		`counter packets [1-9]\d* bytes \d+ drop comment "not published"`,
 	} {
 		if !regexp.MustCompile(want).MatchString(text) {
-			t.Errorf("got no match of %s in\n%s", want, rules(text))
+			t.Errorf("got no match of %s in\n%s", want, testnft.Rules(text))
 		}
 	}
 
