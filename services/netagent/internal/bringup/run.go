@@ -25,7 +25,7 @@ func (r *Controller) Reconcile(ctx context.Context) error { return r.reconcileAl
 func (r *Controller) WaitForNatagent(ctx context.Context, background func(func())) error {
 	for _, n := range r.store.Networks() {
 		wait := func() error {
-			return r.natClient.Retry(ctx, n.Network, func() error { return r.Sync(ctx, n.Network) })
+			return r.natClient.Retry(ctx, n.Network, func() error { return r.sendIfStored(ctx, n.ID, r.syncStored) })
 		}
 		switch {
 		case !natclient.NeedsFirewall(n.Network) || n.Status.Deleting:
@@ -90,10 +90,31 @@ func (r *Controller) push(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if err := r.resend(ctx, n); err != nil {
+		if err := r.sendIfStored(ctx, n.ID, r.resend); err != nil {
 			r.log.Debug("natagent does not respond", "network", n.Name, "error", err)
 		}
 	}
+}
+
+// sendIfStored sends a network to natagent unless it is being deleted. If it is deleted meanwhile,
+// its rules are deleted again, as natagent may have received the deletion first.
+func (r *Controller) sendIfStored(ctx context.Context, networkID string,
+	send func(context.Context, store.Network) error) error {
+	n, ok := r.store.Network(networkID)
+	if !ok || n.Status.Deleting {
+		return nil
+	}
+
+	err := send(ctx, n)
+	if now, ok := r.store.Network(networkID); ok && !now.Status.Deleting {
+		return err
+	}
+
+	return r.natClient.Delete(ctx, n.Network)
+}
+
+func (r *Controller) syncStored(ctx context.Context, n store.Network) error {
+	return r.Sync(ctx, n.Network)
 }
 
 // resend sends a network again. It is applied to the host only if natagent had not acknowledged it.

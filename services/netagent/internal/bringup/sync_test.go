@@ -99,3 +99,29 @@ func TestRemoveKeepsRulesOfFailedRemoval(t *testing.T) {
 		t.Errorf("got %v and deleted rules %v", err, w.nat.Deleted())
 	}
 }
+
+// TestDeletionMeanwhileDeletesRules deletes a network while it is sent to natagent again, which may
+// receive the deletion first.
+func TestDeletionMeanwhileDeletesRules(t *testing.T) {
+	w := newWorld(t)
+	w.nat.Putting = func() {
+		if _, err := w.store.DeleteNetwork(w.id); err != nil {
+			t.Error(err)
+		}
+	}
+
+	inForeground := func(f func()) { f() }
+	if err := w.WaitForNatagent(context.Background(), inForeground); err != nil {
+		t.Fatal(err)
+	}
+
+	if !slices.Equal(w.nat.Deleted(), []string{w.id}) {
+		t.Errorf("got deleted rules %v, want those of %s", w.nat.Deleted(), w.id)
+	}
+
+	w.nat.Putting = nil
+	puts := len(w.nat.Puts())
+	if err := w.WaitForNatagent(context.Background(), inForeground); err != nil || len(w.nat.Puts()) != puts {
+		t.Errorf("got %d networks sent again, %v", len(w.nat.Puts())-puts, err)
+	}
+}

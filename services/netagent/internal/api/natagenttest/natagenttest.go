@@ -24,6 +24,8 @@ type Firewall struct {
 
 	// Deleting is called before a network is deleted, unless it is nil.
 	Deleting func()
+	// Putting is called before a network is acknowledged, unless it is nil.
+	Putting func()
 	// Lost holds networks from a lost state. PutNetwork fails for their bridges until they are
 	// deleted.
 	Lost []*natv1.FirewallNetwork
@@ -77,6 +79,10 @@ func (g *Firewall) DeleteNetwork(_ context.Context, in *natv1.DeleteNetworkReque
 // PutNetwork acknowledges a network.
 func (g *Firewall) PutNetwork(_ context.Context, in *natv1.PutNetworkRequest,
 	_ ...grpc.CallOption) (*natv1.PutNetworkResponse, error) {
+	if g.Putting != nil {
+		g.Putting()
+	}
+
 	g.mu.Lock()
 	defer g.mu.Unlock()
 
