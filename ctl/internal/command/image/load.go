@@ -59,9 +59,13 @@ func load(ctx context.Context, c *cli.CLI, r io.Reader, platform string, quiet b
 		return err
 	}
 
+	printed := map[string]bool{} // images of two platforms share a tag
 	for _, i := range images {
 		for _, tag := range i.GetTags() {
-			c.Println("Loaded image: " + tag)
+			if !printed[tag] {
+				c.Println("Loaded image: " + tag)
+			}
+			printed[tag] = true
 		}
 		if len(i.GetTags()) == 0 {
 			c.Println("Loaded image ID: " + i.GetId())

@@ -1,6 +1,7 @@
 package image_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/supervisor/internal/image"
@@ -105,5 +107,19 @@ func TestManifestSizeIsLimited(t *testing.T) {
 		t.Errorf("got %v after %d bytes", err, sent)
 	}
 
+	h.mustBeEmpty()
+}
+
+func TestManifestBudget(t *testing.T) {
+	r, h := newReg(t), newHost(t)
+	img := mutate.MediaType(imageOf(t, manyFiles(t, "a", 1)), types.OCIManifestSchema1)
+	img = mutate.Annotations(img, map[string]string{"a": strings.Repeat("x", 1<<20)}).(v1.Image)
+	_, err := h.Pull(t.Context(), image.PullRequest{Reference: r.push("app", img)})
+	_, lerr := h.Load(t.Context(), bytes.NewReader(ociLayout(t, "app:1", img)), "")
+	for _, err := range []error{err, lerr} {
+		if !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "bytes of manifest, at most 1048576") {
+			t.Errorf("got %v", err)
+		}
+	}
 	h.mustBeEmpty()
 }

@@ -93,11 +93,13 @@ func draftOf(img archive.Image) (*draft, error) {
 	}
 
 	d, err := newDraft("archive", img.ID, img.Config, blobs)
+	if err == nil {
+		err = setManifest("archive", d.img, img.ManifestType, img.Manifest)
+	}
 	if err != nil {
 		return nil, err
 	}
 
-	d.img.Manifest, d.img.ManifestType = img.Manifest, img.ManifestType
 	for _, n := range img.Names {
 		if strings.Contains(n, "@") { // the manifest digest cannot be verified
 			continue

@@ -145,6 +145,9 @@ func (p *pull) from(ctx context.Context, source *registry.Source) (*store.Image,
 	}
 
 	d, err := newDraft(subject, remote.ID, remote.Config, blobs)
+	if err == nil {
+		err = setManifest(subject, d.img, remote.ManifestType, remote.Manifest)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -160,7 +163,6 @@ func (p *pull) from(ctx context.Context, source *registry.Source) (*store.Image,
 	}
 
 	d.img.Tags, d.img.Digests = p.names(remote.Digest)
-	d.img.Manifest, d.img.ManifestType = remote.Manifest, remote.ManifestType
 	stored, err := p.images.add(d.img)
 	if err != nil {
 		return nil, err

@@ -155,8 +155,8 @@ func (p *push) run(ctx context.Context, found []*store.Image) (*Pushed, error) {
 		if err != nil {
 			return nil, err
 		}
-		p.images.emit("push", reference.FamiliarString(p.tag), reference.FamiliarName(p.tag), img)
 	}
+	p.images.emit("push", reference.FamiliarString(p.tag), reference.FamiliarName(p.tag), found[0])
 
 	return &Pushed{Reference: reference.FamiliarString(p.tag), Digest: top.digest(), Size: int64(len(top.data))}, nil
 }

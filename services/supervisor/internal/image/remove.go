@@ -71,7 +71,9 @@ func (m *Images) removed(done []*store.Removal) *Removal {
 	out := &Removal{}
 	for _, d := range done {
 		for _, n := range d.Untagged {
-			out.Untagged = append(out.Untagged, Familiar(n))
+			if name := Familiar(n); !slices.Contains(out.Untagged, name) { // images of two platforms share it
+				out.Untagged = append(out.Untagged, name)
+			}
 			m.emit("untag", d.Image.ID, d.Image.ID, d.Image)
 		}
 		if !d.Deleted {

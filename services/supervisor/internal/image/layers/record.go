@@ -92,13 +92,17 @@ func (o *output) Write(p []byte) (int, error) {
 	return n, o.err
 }
 
-// isRecorded reports whether the structure of the layer's archive was recorded, or cannot be.
+// isRecorded reports whether the layer's archive can be written again.
 func (s *Store) isRecorded(diffID string) bool {
-	_, err := os.Lstat(filepath.Join(s.layerDir(diffID), recordName))
-	return !errors.Is(err, fs.ErrNotExist)
+	if _, err := os.Lstat(filepath.Join(s.layerDir(diffID), recordName)); errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
+	m, err := readMeta(s.layerDir(diffID))
+	return err != nil || m.Inexact == ""
 }
 
-// recordBlob records the archive of a layer that an earlier version has unpacked.
+// recordBlob records the archive of a layer that an earlier version has unpacked, or that was
+// imported and could not be recorded.
 func (s *Store) recordBlob(ctx context.Context, b Blob, report func(Progress)) (err error) {
 	tmp, err := os.MkdirTemp(s.dir, filepath.Base(s.layerDir(b.DiffID))+tmpMark)
 	if err != nil {

@@ -111,6 +111,26 @@ func TestAddRecordsEarlierLayer(t *testing.T) {
 	}
 }
 
+// An imported archive cannot be read twice. One with a replaced file is not written, until the layer
+// is pulled or loaded.
+func TestInexactImportIsRefusedThenRepaired(t *testing.T) {
+	testns.NeedRoot(t)
+	data := tarOf(t, &tar.Header{Name: "f", Size: 10}, &tar.Header{Name: "f", Size: 20})
+	s, b := openStore(t), blobOf(data)
+	d, err := s.AddArchive(t.Context(), bytes.NewReader(data))
+	if err != nil || d != b.DiffID {
+		t.Fatalf("got %s, %v", d, err)
+	}
+	if err := s.Tar(t.Context(), d, io.Discard); !fault.Is(err, fault.Busy) ||
+		!strings.Contains(err.Error(), "it contains /f more than once") {
+		t.Errorf("got %v", err)
+	}
+	if err := s.Add(t.Context(), b, func(Progress) {}); err != nil {
+		t.Fatal(err)
+	}
+	s.mustWrite(t, b, data)
+}
+
 func TestChangedLayerIsNotWritten(t *testing.T) {
 	testns.NeedRoot(t)
 	s, b := openStore(t), blobOf(tarOf(t, &tar.Header{Name: "f", Size: 10}))
