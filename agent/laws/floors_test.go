@@ -20,8 +20,8 @@ var netagentFloors = [][]string{
 	{"driver/bridge", "driver/macvlan", "natclient"},
 	{"address", "attach", "defaultnet", "hostnet"},
 	{"bringup", "leases"},
-	{"networks", "sandbox"},
-	{"api"},
+	{"networks", "renumber", "sandbox"},
+	{"api", "check"},
 	{""}, // the root package
 }
 

@@ -56,7 +56,7 @@ func TestLANNetworkGrowsInUse(t *testing.T) {
 	for _, s := range []network.Sandbox{sb, fixed} {
 		now, _ := a.sandboxes.Get(s.Owner)
 		e := now.Endpoints[0]
-		if a.sandboxes.NeedsRenumbering(now) || e.IPv4.Bits() != 16 || e.IPv6.Bits() != 48 ||
+		if a.renumberer.NeedsRenumbering(now) || e.IPv4.Bits() != 16 || e.IPv6.Bits() != 48 ||
 			e.IPv4.Addr() != s.Endpoints[0].IPv4.Addr() {
 			t.Errorf("got endpoint %+v", e)
 		}
@@ -165,7 +165,7 @@ func TestRenumberingSkipsConflicts(t *testing.T) {
 	a.createMacvlan(lanPool("10.9.0.0/24", "10.9.0.1", ""))
 	sb := a.create(onNetwork("lan", "10.9.0.77"))
 	a.update("lan", renumberTo("10.8.0.0/24"))
-	_, err := a.sandboxes.Renumber(context.Background(), sb.Owner)
+	_, err := a.renumberer.Renumber(context.Background(), sb.Owner)
 	if !fault.Is(err, fault.Exists) || !strings.Contains(err.Error(),
 		"10.8.0.77: Address already in use: 02:00:00:00:00:77 on the LAN of lan0 has it") {
 		t.Errorf("renumber: got %v", err)
@@ -220,7 +220,7 @@ func TestInvalidLANNetworkUpdatesFail(t *testing.T) {
 	}
 	if now, _ := a.store.NetworkNamed("lan"); len(now.Spec.Pools)+len(now.Status.Former) > 0 ||
 		now.Spec.DHCP6 != before.Spec.DHCP6 ||
-		a.sandboxes.NeedsRenumbering(sb) {
+		a.renumberer.NeedsRenumbering(sb) {
 		t.Errorf("got network %+v", now.Network)
 	}
 
@@ -273,13 +273,13 @@ func TestLANNetworkUpdateWithoutParent(t *testing.T) {
 	a.ns.Run("ip", "link", "del", "lan0")
 	a.stop()
 	a = h.run()
-	if _, err := a.sandboxes.Renumber(context.Background(), sb.Owner); !fault.Is(err, fault.Unavailable) {
+	if _, err := a.renumberer.Renumber(context.Background(), sb.Owner); !fault.Is(err, fault.Unavailable) {
 		t.Errorf("renumber: got %v", err)
 	}
 
 	a.reconnectLAN(lan, "10.9.0.1/16", "10.8.0.1/16")
 	a.eventually("renumbering resumes", func() bool {
-		_, err := a.sandboxes.Renumber(context.Background(), sb.Owner)
+		_, err := a.renumberer.Renumber(context.Background(), sb.Owner)
 		return err == nil
 	})
 

@@ -27,7 +27,7 @@ func renumberTo(subnet string) network.Update {
 
 func (a *agent) renumber(sb network.Sandbox) network.Sandbox {
 	a.t.Helper()
-	after, err := a.sandboxes.Renumber(context.Background(), sb.Owner)
+	after, err := a.renumberer.Renumber(context.Background(), sb.Owner)
 	if err != nil {
 		a.t.Fatal(err)
 	}
@@ -36,7 +36,7 @@ func (a *agent) renumber(sb network.Sandbox) network.Sandbox {
 
 func (a *agent) completeRenumbering(sb network.Sandbox) string {
 	a.t.Helper()
-	gone, err := a.sandboxes.CompleteRenumbering(context.Background(), sb.Owner)
+	gone, err := a.renumberer.CompleteRenumbering(context.Background(), sb.Owner)
 	if err != nil {
 		a.t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func TestRenumberingUpdatesContainers(t *testing.T) {
 	a.mustReach(a.ns.Path(), "10.1.0.77")
 	a.mustReach(a.ns.Path(), "10.2.0.77")
 	a.mustReach(plain.NetnsPath, "10.2.0.77")
-	if again := a.renumber(fixed); a.address(again) != "10.2.0.77" || !a.sandboxes.NeedsRenumbering(again) {
+	if again := a.renumber(fixed); a.address(again) != "10.2.0.77" || !a.renumberer.NeedsRenumbering(again) {
 		t.Errorf("repeated renumbering: got %+v", again)
 	}
 	if gone := a.completeRenumbering(fixed); gone != "10.1.0.77" {
@@ -159,7 +159,7 @@ func TestRenumberingResumesAfterCrash(t *testing.T) {
 	h.in(sb, "ip", "link", "set", "eth0", "address", "02:42:0a:01:00:02")
 	h.in(sb, "ip", "route", "replace", "default", "via", "10.1.0.1")
 	b := h.run()
-	if all := b.sandboxes.List(); len(all) != 1 || !b.sandboxes.NeedsRenumbering(all[0]) {
+	if all := b.sandboxes.List(); len(all) != 1 || !b.renumberer.NeedsRenumbering(all[0]) {
 		t.Fatalf("got sandboxes %+v", all)
 	}
 
@@ -255,7 +255,7 @@ func TestDefaultBridgeIsRenumberedInUse(t *testing.T) {
 
 	a.mustReach(fresh.NetnsPath, "172.17.0.2")
 	a.mustReach(old.NetnsPath, "172.17.0.1")
-	if a.sandboxes.NeedsRenumbering(old) {
+	if a.renumberer.NeedsRenumbering(old) {
 		t.Error("a reload without renumber requests renumbering")
 	}
 	if w := a.networks.Warnings()(a.defaultNetwork()); len(w) != 1 || !strings.Contains(w[0], old.Owner[:12]) ||
@@ -352,7 +352,7 @@ func TestInvalidUpdateChangesNothing(t *testing.T) {
 		len(now.Status.Former)+len(now.Status.FormerSubnets) > 0 || now.Status.Renumbering {
 		t.Errorf("network: want %+v, got %+v", before.Network, now.Network)
 	}
-	if sb, _ := a.store.Sandbox(sb.Owner); a.sandboxes.NeedsRenumbering(sb) {
+	if sb, _ := a.store.Sandbox(sb.Owner); a.renumberer.NeedsRenumbering(sb) {
 		t.Error("the sandbox needs renumbering after a failed update")
 	}
 

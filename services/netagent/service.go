@@ -11,9 +11,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/netip"
-	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
@@ -28,6 +26,7 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/api"
 	"github.com/fairlead/fairlead/services/netagent/internal/attach"
 	"github.com/fairlead/fairlead/services/netagent/internal/bringup"
+	"github.com/fairlead/fairlead/services/netagent/internal/check"
 	"github.com/fairlead/fairlead/services/netagent/internal/defaultnet"
 	"github.com/fairlead/fairlead/services/netagent/internal/diagnose"
 	"github.com/fairlead/fairlead/services/netagent/internal/dnssockets"
@@ -45,6 +44,7 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 	"github.com/fairlead/fairlead/services/netagent/internal/networks"
 	"github.com/fairlead/fairlead/services/netagent/internal/portguard"
+	"github.com/fairlead/fairlead/services/netagent/internal/renumber"
 	"github.com/fairlead/fairlead/services/netagent/internal/sandbox"
 	"github.com/fairlead/fairlead/services/netagent/internal/store"
 )
@@ -120,6 +120,7 @@ type Service struct {
 	bridges    *bridge.Driver
 	networks   *networks.Manager
 	sandboxes  *sandbox.Manager
+	renumberer *renumber.Renumberer
 	dnsSockets *dnssockets.Keeper
 	fdSocket   string // Unix socket that passes sockets to dnsagent
 	locks      *lock.Set
@@ -272,14 +273,19 @@ func assemble(
 	s.networks = networks.New(networks.Config{Store: db, Locks: s.locks, Allocator: allocator, Addresses: addresses,
 		Endpoints: s.attach, Leases: s.leases, Host: host, Bringup: s.bringup, Changed: &s.changed, Parents: children,
 		Isolates: cfg.checkIsolation, AddressPools: addressSpace(cfg.AddressPools), Options: cfg.NetworkOptions,
-		Nameservers: nameservers, Events: &s.events, Log: cfg.Log})
+		Nameservers: hostnet.Nameservers, Events: &s.events, Log: cfg.Log})
 	s.sandboxes = sandbox.New(sandbox.Config{Store: db, Drivers: drivers, Bringup: s.bringup, Addresses: addresses,
 		Source: s.networks, Attach: s.attach, Leases: s.leases, Locks: s.locks, Namespaces: namespace.Host{},
-		Changed: &s.changed, Dir: filepath.Join(cfg.ExecRoot, "netns"), Log: cfg.Log})
+		Dir: filepath.Join(cfg.ExecRoot, "netns"), Log: cfg.Log})
 
+	s.renumberer = renumber.New(renumber.Config{Store: db, Drivers: drivers, Addresses: addresses, Source: s.networks,
+		Attach: s.attach, Locks: s.locks, Namespaces: namespace.Host{}, Changed: &s.changed, Ready: s.sandboxes.Ready,
+		Log: cfg.Log})
+
+	checker := check.New(check.Config{Store: db, Host: host, Bringup: s.bringup, Attach: s.attach, Locks: s.locks})
 	s.dnsSockets = dnssockets.New(s.sandboxes, cfg.Log)
-	s.Server = api.New(api.Config{Networks: s.networks, Sandboxes: sandboxes{s.sandboxes, s.dnsSockets},
-		Events: &s.events, Check: s.check,
+	s.Server = api.New(api.Config{Networks: s.networks, Sandboxes: sandboxes{s.sandboxes, s.renumberer, s.dnsSockets},
+		Events: &s.events, Check: checker.Run,
 		Diagnose: func() []diagnosis.Finding { return diagnose.Run(host, ports.Missing()) }})
 	return s
 }
@@ -314,7 +320,7 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 	}
 
 	if err := errors.Join(s.guardPorts(), s.bringup.Start(incomplete == 0), s.networks.Resume(),
-		s.sandboxes.ResumeRenumbering()); err != nil {
+		s.renumberer.Resume()); err != nil {
 		return err
 	}
 
@@ -366,9 +372,10 @@ func (s *Service) Close() error {
 	return errors.Join(s.portGuard.Close(), s.store.Close())
 }
 
-// sandboxes also closes the DNS sockets of a namespace that is released.
+// sandboxes also renumbers, and closes the DNS sockets of a namespace that is released.
 type sandboxes struct {
 	*sandbox.Manager
+	*renumber.Renumberer
 	names *dnssockets.Keeper
 }
 
@@ -378,25 +385,4 @@ func (s sandboxes) Release(ctx context.Context, owner string, keep network.Relea
 		s.names.Forget(owner)
 	}
 	return err
-}
-
-// nameservers returns the servers of the host's resolv.conf. An unreadable file has none.
-func nameservers() []netip.Addr {
-	data, err := os.ReadFile("/etc/resolv.conf")
-	if err != nil {
-		return nil
-	}
-
-	var out []netip.Addr
-	for line := range strings.Lines(string(data)) {
-		words := strings.Fields(line)
-		if len(words) < 2 || words[0] != "nameserver" {
-			continue
-		}
-		if addr, err := netip.ParseAddr(words[1]); err == nil {
-			out = append(out, addr.WithZone(""))
-		}
-	}
-
-	return out
 }

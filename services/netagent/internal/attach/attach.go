@@ -72,3 +72,18 @@ func Fault(err error, sb network.Sandbox) error {
 	}
 	return fault.Wrap(err, fault.Internal, sb.Subject(), "cannot be created")
 }
+
+// Running returns the sandbox of an owner if its networks can be changed.
+func (m *Syncer) Running(owner string) (network.Sandbox, error) {
+	sb, ok := m.store.Sandbox(owner)
+	switch {
+	case !ok || sb.NetnsOnly || !m.Exists(sb):
+		return sb, fault.New(fault.NotFound, network.SandboxSubject(owner), "not found",
+			fault.WithHint("only a running container can be connected now"))
+	case sb.Mode != network.Private:
+		return sb, fault.New(fault.Busy, network.SandboxSubject(owner),
+			"container sharing network namespace with another container or host "+
+				"cannot be connected to any other network")
+	}
+	return sb, nil
+}

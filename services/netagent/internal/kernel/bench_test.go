@@ -13,7 +13,6 @@ import (
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
-	"github.com/fairlead/fairlead/agent/notify"
 	"github.com/fairlead/fairlead/agent/test/testns"
 	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/netagent/internal/address"
@@ -126,8 +125,8 @@ func manager(b *testing.B, ns *testns.NS) *sandbox.Manager {
 	syncer := attach.New(attach.Config{Store: db, Drivers: drivers, Locks: locks, Namespaces: namespace.Host{}})
 	m := sandbox.New(sandbox.Config{Store: db, Drivers: drivers, Bringup: open{}, Attach: syncer, Locks: locks,
 		Addresses: address.New(db, ipam.NewAllocator(time.Now), nil), Namespaces: namespace.Host{},
-		Leases:  leases.New(leases.Config{Store: db, Attach: syncer, Locks: locks, Namespaces: namespace.Host{}}),
-		Changed: &notify.Notifier{}, Dir: filepath.Join(b.TempDir(), "netns")})
+		Leases: leases.New(leases.Config{Store: db, Attach: syncer, Locks: locks, Namespaces: namespace.Host{}}),
+		Dir:    filepath.Join(b.TempDir(), "netns")})
 	if _, err := m.Recover(); err != nil {
 		b.Fatal(err)
 	}

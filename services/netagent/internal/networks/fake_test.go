@@ -25,6 +25,7 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/namespace/namespacetest"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 	"github.com/fairlead/fairlead/services/netagent/internal/networks"
+	"github.com/fairlead/fairlead/services/netagent/internal/renumber"
 	"github.com/fairlead/fairlead/services/netagent/internal/sandbox"
 	"github.com/fairlead/fairlead/services/netagent/internal/store"
 )
@@ -39,6 +40,7 @@ type world struct {
 	host      *fakeHost
 	networks  *networks.Manager
 	sandboxes *sandbox.Manager
+	renumber  *renumber.Renumberer
 	allocator *ipam.Allocator
 }
 
@@ -92,8 +94,10 @@ func (w *world) restart() {
 		Isolates: func() error { return nil }, Nameservers: func() []netip.Addr { return nil },
 		Events: &events.Broker{}, Log: slog.New(slog.DiscardHandler)})
 	w.sandboxes = sandbox.New(sandbox.Config{Store: w.store, Drivers: drivers, Bringup: w.host, Addresses: addresses,
-		Source: w.networks, Attach: syncer, Leases: held, Locks: locks, Namespaces: w.pins, Changed: changed,
-		Dir: w.TempDir()})
+		Source: w.networks, Attach: syncer, Leases: held, Locks: locks, Namespaces: w.pins, Dir: w.TempDir()})
+	w.renumber = renumber.New(renumber.Config{Store: w.store, Drivers: drivers, Addresses: addresses,
+		Source: w.networks,
+		Attach: syncer, Locks: locks, Namespaces: w.pins, Changed: changed, Ready: w.sandboxes.Ready})
 	for _, sb := range w.store.Sandboxes() { // their namespaces are elsewhere than a new directory
 		w.pins.Pin(sb.NetnsPath, &namespacetest.Namespace{})
 	}
@@ -215,7 +219,7 @@ func TestRenumberingSurvivesCrashes(t *testing.T) {
 	}
 
 	w.restart()
-	if sb, _ := w.store.Sandbox(owner); !w.sandboxes.NeedsRenumbering(sb) {
+	if sb, _ := w.store.Sandbox(owner); !w.renumber.NeedsRenumbering(sb) {
 		t.Fatal("after the update, the sandbox needs no renumbering")
 	}
 
@@ -226,7 +230,7 @@ func TestRenumberingSurvivesCrashes(t *testing.T) {
 		}
 		return nil
 	}
-	if _, err := w.sandboxes.Renumber(context.Background(), owner); !errors.Is(err, failure) {
+	if _, err := w.renumber.Renumber(context.Background(), owner); !errors.Is(err, failure) {
 		t.Fatalf("got %v", err)
 	}
 	if sb, _ := w.store.Sandbox(owner); sb.Endpoints[0].IPv4.String() != "10.1.0.2/24" || sb.Endpoints[0].Renumbering {
@@ -235,14 +239,14 @@ func TestRenumberingSurvivesCrashes(t *testing.T) {
 
 	w.driver.Fail = nil
 	w.restart()
-	sb, err := w.sandboxes.Renumber(context.Background(), owner)
+	sb, err := w.renumber.Renumber(context.Background(), owner)
 	if err != nil || sb.Endpoints[0].IPv4.String() != "10.2.0.2/24" {
 		t.Fatalf("got %+v, %v", sb.Endpoints, err)
 	}
 	w.expectCalls("renumber eth0 [10.2.0.2/24 10.1.0.2/24] gone=[]")
 
 	w.restart()
-	if err := w.sandboxes.ResumeRenumbering(); err != nil {
+	if err := w.renumber.Resume(); err != nil {
 		t.Fatal(err)
 	}
 	w.expectCalls("renumber eth0 [10.2.0.2/24 10.1.0.2/24] gone=[]")
@@ -253,7 +257,7 @@ func TestRenumberingSurvivesCrashes(t *testing.T) {
 		t.Errorf("the former pool is removed while it is used: %+v", now.Status)
 	}
 
-	removed, err := w.sandboxes.CompleteRenumbering(context.Background(), owner)
+	removed, err := w.renumber.CompleteRenumbering(context.Background(), owner)
 	if err != nil || len(removed) != 1 || removed[0].String() != "10.1.0.2" {
 		t.Errorf("got removed %v, %v", removed, err)
 	}

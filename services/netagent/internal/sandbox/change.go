@@ -22,7 +22,7 @@ import (
 // It is idempotent. A connection with different content returns Exists. On failure, the sandbox is
 // unchanged.
 func (m *Manager) Connect(ctx context.Context, owner string, spec network.EndpointSpec) (network.Sandbox, error) {
-	if err := errors.Join(network.ValidateOwner(owner), m.ready(),
+	if err := errors.Join(network.ValidateOwner(owner), m.Ready(),
 		spec.Validate(network.SandboxSubject(owner))); err != nil {
 		return network.Sandbox{}, err
 	}
@@ -53,7 +53,7 @@ func (m *Manager) connectTo(ctx context.Context, owner string, spec network.Endp
 		return network.Sandbox{}, err
 	}
 
-	sb, err := m.connectable(owner)
+	sb, err := m.attach.Running(owner)
 	if err != nil {
 		return sb, err
 	}
@@ -115,7 +115,7 @@ func (m *Manager) connect(
 // It does nothing if the sandbox is not connected to it. For an owner without a sandbox it releases
 // the held leases on the network.
 func (m *Manager) Disconnect(_ context.Context, owner, ref string) (network.Sandbox, error) {
-	if err := errors.Join(network.ValidateOwner(owner), m.ready()); err != nil {
+	if err := errors.Join(network.ValidateOwner(owner), m.Ready()); err != nil {
 		return network.Sandbox{}, err
 	}
 
@@ -126,7 +126,7 @@ func (m *Manager) Disconnect(_ context.Context, owner, ref string) (network.Sand
 
 	defer m.locks.Owner(owner)()
 
-	sb, err := m.connectable(owner)
+	sb, err := m.attach.Running(owner)
 	if err != nil {
 		return sb, errors.Join(err, m.leases.ReleaseHeld(owner, n.ID))
 	}
@@ -206,19 +206,4 @@ func (m *Manager) removeEndpoints(sb network.Sandbox) error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// connectable returns the sandbox of an owner if its networks can be changed.
-func (m *Manager) connectable(owner string) (network.Sandbox, error) {
-	sb, ok := m.store.Sandbox(owner)
-	switch {
-	case !ok || sb.NetnsOnly || !m.attach.Exists(sb):
-		return sb, fault.New(fault.NotFound, network.SandboxSubject(owner), "not found",
-			fault.WithHint("only a running container can be connected now"))
-	case sb.Mode != network.Private:
-		return sb, fault.New(fault.Busy, network.SandboxSubject(owner),
-			"container sharing network namespace with another container or host "+
-				"cannot be connected to any other network")
-	}
-	return sb, nil
 }

@@ -24,7 +24,7 @@ func (m *Manager) Create(ctx context.Context, req network.Request) (network.Sand
 	if err := req.Validate(); err != nil {
 		return none, err
 	}
-	if err := m.ready(); err != nil {
+	if err := m.Ready(); err != nil {
 		return none, err
 	}
 

@@ -112,5 +112,5 @@ func leasingManager(s *store.Store, lan driver.Leaser, pins string) (*sandbox.Ma
 		Changed: changed})
 	return sandbox.New(sandbox.Config{Store: s, Drivers: drivers, Bringup: &steps{}, Locks: locks, Attach: syncer,
 		Addresses: address.New(s, ipam.NewAllocator(time.Now), nil), Leases: renewer, Namespaces: namespace.Host{},
-		Changed: changed, Dir: pins}), renewer
+		Dir: pins}), renewer
 }

@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"sync/atomic"
 
-	"github.com/fairlead/fairlead/agent/notify"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/netagent/internal/address"
@@ -43,9 +42,8 @@ type Config struct {
 	Leases     *leases.Leases
 	Locks      *lock.Set
 	Namespaces namespace.Keeper
-	Changed    *notify.Notifier // wakes the watchers of renumbering
-	Dir        string           // directory of pinned namespaces
-	Log        *slog.Logger     // nil discards
+	Dir        string       // directory of pinned namespaces
+	Log        *slog.Logger // nil discards
 }
 
 // Manager manages all sandboxes. It is safe for concurrent use.
@@ -59,7 +57,6 @@ type Manager struct {
 	leases     *leases.Leases
 	locks      *lock.Set
 	namespaces namespace.Keeper
-	changed    *notify.Notifier
 	dir        string
 	log        *slog.Logger
 	accepting  atomic.Bool
@@ -72,7 +69,7 @@ func New(cfg Config) *Manager {
 	}
 	return &Manager{store: cfg.Store, drivers: cfg.Drivers, bringup: cfg.Bringup, addresses: cfg.Addresses,
 		source: cfg.Source, attach: cfg.Attach, leases: cfg.Leases, locks: cfg.Locks, namespaces: cfg.Namespaces,
-		changed: cfg.Changed, dir: cfg.Dir, log: cfg.Log}
+		dir: cfg.Dir, log: cfg.Log}
 }
 
 // Get returns the sandbox of an owner.
@@ -102,7 +99,8 @@ func (m *Manager) ReservationOwners() []string {
 // pinOf returns the path of an owner's pinned namespace. Its name is the short ID.
 func (m *Manager) pinOf(owner string) string { return filepath.Join(m.dir, id.Short(owner)) }
 
-func (m *Manager) ready() error {
+// Ready returns an error until AcceptRequests is called.
+func (m *Manager) Ready() error {
 	if m.accepting.Load() {
 		return nil
 	}

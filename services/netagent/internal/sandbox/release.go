@@ -14,7 +14,7 @@ func (m *Manager) Release(ctx context.Context, owner string, keep network.Releas
 	if err := network.ValidateOwner(owner); err != nil {
 		return err
 	}
-	if err := errors.Join(m.ready(), ctx.Err()); err != nil {
+	if err := errors.Join(m.Ready(), ctx.Err()); err != nil {
 		return err
 	}
 

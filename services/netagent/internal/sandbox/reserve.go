@@ -11,7 +11,7 @@ import (
 // Reserve replaces the reservations of an owner by the static addresses of specs. On failure,
 // nothing changes.
 func (m *Manager) Reserve(ctx context.Context, owner string, specs []network.EndpointSpec) error {
-	if err := errors.Join(network.ValidateOwner(owner), m.ready()); err != nil {
+	if err := errors.Join(network.ValidateOwner(owner), m.Ready()); err != nil {
 		return err
 	}
 	for _, spec := range specs {

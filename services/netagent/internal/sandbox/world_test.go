@@ -276,7 +276,7 @@ func newManager(
 	cfg sandbox.Config,
 ) (*sandbox.Manager, *attach.Syncer) {
 	locks, changed := lock.NewChecked(), &notify.Notifier{}
-	cfg.Store, cfg.Drivers, cfg.Locks, cfg.Namespaces, cfg.Changed = s, drivers, locks, keeper, changed
+	cfg.Store, cfg.Drivers, cfg.Locks, cfg.Namespaces = s, drivers, locks, keeper
 	cfg.Addresses = address.New(s, allocator, nil)
 	cfg.Attach = attach.New(attach.Config{Store: s, Drivers: drivers, Locks: locks, Namespaces: keeper})
 	cfg.Leases = leases.New(leases.Config{Store: s, LAN: lan, Attach: cfg.Attach, Locks: locks, Namespaces: keeper,

@@ -1,35 +1,79 @@
-package sandbox
+// Package renumber replaces the addresses of sandboxes after a change of their networks.
+//
+// Renumbering a network, or adding IPv6 to it, changes only its desired state. Each sandbox follows
+// in two steps, Renumber and CompleteRenumbering. In between it has its former and its new addresses,
+// so that DNS and ports can be updated. Each step is stored before it is applied, and repeated after
+// a crash. The supervisor calls it over package api.
+package renumber
 
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/netip"
 	"slices"
 
+	"github.com/fairlead/fairlead/agent/notify"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/netagent/internal/address"
 	"github.com/fairlead/fairlead/services/netagent/internal/attach"
+	"github.com/fairlead/fairlead/services/netagent/internal/driver"
+	"github.com/fairlead/fairlead/services/netagent/internal/lock"
 	"github.com/fairlead/fairlead/services/netagent/internal/namespace"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
+	"github.com/fairlead/fairlead/services/netagent/internal/store"
 )
 
-// Renumbering a network, or adding IPv6 to it, changes only its desired state. Each sandbox follows in
-// two steps, Renumber and CompleteRenumbering. In between it has its former and its new addresses, so
-// that DNS and ports can be updated. Each step is stored before it is applied, and repeated after a
-// crash.
+// Config holds the dependencies of a Renumberer.
+type Config struct {
+	Store      *store.Store
+	Drivers    driver.Set
+	Addresses  *address.Addresses
+	Source     address.Source // extends exhausted pools; nil: they do not grow
+	Attach     *attach.Syncer
+	Locks      *lock.Set
+	Namespaces namespace.Keeper
+	Changed    *notify.Notifier // of sandboxes that may need a renumbering
+	Ready      func() error     // returns an error while the agent starts
+	Log        *slog.Logger     // nil discards
+}
+
+// Renumberer replaces the addresses of sandboxes. It is safe for concurrent use.
+type Renumberer struct {
+	store      *store.Store
+	drivers    driver.Set
+	addresses  *address.Addresses
+	source     address.Source
+	attach     *attach.Syncer
+	locks      *lock.Set
+	namespaces namespace.Keeper
+	changed    *notify.Notifier
+	ready      func() error
+	log        *slog.Logger
+}
+
+// New returns a renumberer.
+func New(cfg Config) *Renumberer {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Renumberer{store: cfg.Store, drivers: cfg.Drivers, addresses: cfg.Addresses, source: cfg.Source,
+		attach: cfg.Attach, locks: cfg.Locks, namespaces: cfg.Namespaces, changed: cfg.Changed, ready: cfg.Ready,
+		log: cfg.Log}
+}
 
 // Watch returns a channel that receives a value initially and whenever sandboxes may need
 // renumbering, until stop is called.
-func (m *Manager) Watch() (changed <-chan struct{}, stop func()) {
+func (m *Renumberer) Watch() (changed <-chan struct{}, stop func()) {
 	return m.changed.Subscribe()
 }
 
 // NeedsRenumbering reports whether a sandbox lacks addresses of its networks, or has not completed
 // a renumbering.
-func (m *Manager) NeedsRenumbering(sb network.Sandbox) bool { return m.store.NeedsRenumbering(sb) }
+func (m *Renumberer) NeedsRenumbering(sb network.Sandbox) bool { return m.store.NeedsRenumbering(sb) }
 
 // Renumber adds the new addresses of a sandbox. It is idempotent.
-func (m *Manager) Renumber(ctx context.Context, owner string) (network.Sandbox, error) {
+func (m *Renumberer) Renumber(ctx context.Context, owner string) (network.Sandbox, error) {
 	if err := errors.Join(network.ValidateOwner(owner), m.ready()); err != nil {
 		return network.Sandbox{}, err
 	}
@@ -41,10 +85,10 @@ func (m *Manager) Renumber(ctx context.Context, owner string) (network.Sandbox, 
 	return sb, err
 }
 
-func (m *Manager) renew(owner string) (network.Sandbox, error) {
+func (m *Renumberer) renew(owner string) (network.Sandbox, error) {
 	defer m.locks.Owner(owner)()
 
-	sb, err := m.connectable(owner)
+	sb, err := m.attach.Running(owner)
 	defer m.locks.ReadGates(sb.NetworkIDs()...)()
 	if err != nil || !m.NeedsRenumbering(sb) {
 		return sb, err
@@ -78,8 +122,8 @@ func (m *Manager) renew(owner string) (network.Sandbox, error) {
 	return after, nil
 }
 
-// ResumeRenumbering applies the stored addresses of renumbering sandboxes after a crash.
-func (m *Manager) ResumeRenumbering() error {
+// Resume applies the stored addresses of renumbering sandboxes after a crash.
+func (m *Renumberer) Resume() error {
 	var errs []error
 	for _, sb := range m.store.Sandboxes() {
 		if slices.ContainsFunc(sb.Endpoints, func(e network.Endpoint) bool { return e.Renumbering }) {
@@ -98,7 +142,7 @@ func (m *Manager) ResumeRenumbering() error {
 
 // renewed allocates the addresses that an endpoint lacks on its network. Its other addresses become
 // former ones.
-func (m *Manager) renewed(owner string, n network.Network, e network.Endpoint) (network.Endpoint, error) {
+func (m *Renumberer) renewed(owner string, n network.Network, e network.Endpoint) (network.Endpoint, error) {
 	next := e
 	next.Former = slices.Clone(e.Former)
 	next.Renumbering = true
@@ -126,7 +170,7 @@ func (m *Manager) renewed(owner string, n network.Network, e network.Endpoint) (
 }
 
 // readdress sets the addresses of the renumbering endpoints, and with setRoutes the default routes.
-func (m *Manager) readdress(before, after network.Sandbox, setRoutes bool) error {
+func (m *Renumberer) readdress(before, after network.Sandbox, setRoutes bool) error {
 	err := m.namespaces.Within(after.NetnsPath, func(ns namespace.Namespace) error {
 		for i, e := range after.Endpoints {
 			n, d, ok := m.attach.NetworkOf(e)
@@ -150,14 +194,14 @@ func (m *Manager) readdress(before, after network.Sandbox, setRoutes bool) error
 
 // CompleteRenumbering removes the former addresses of a sandbox and returns them. It does nothing
 // if there are none.
-func (m *Manager) CompleteRenumbering(_ context.Context, owner string) ([]netip.Addr, error) {
+func (m *Renumberer) CompleteRenumbering(_ context.Context, owner string) ([]netip.Addr, error) {
 	if err := errors.Join(network.ValidateOwner(owner), m.ready()); err != nil {
 		return nil, err
 	}
 
 	defer m.locks.Owner(owner)()
 
-	sb, err := m.connectable(owner)
+	sb, err := m.attach.Running(owner)
 	if err != nil {
 		return nil, err
 	}

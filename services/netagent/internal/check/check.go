@@ -1,4 +1,6 @@
-package netagent
+// Package check compares the stored networks and sandboxes with the kernel, for fairlead system check.
+// Package api calls it. It repairs nothing itself.
+package check
 
 import (
 	"context"
@@ -6,7 +8,9 @@ import (
 	"net/netip"
 
 	"github.com/fairlead/fairlead/agent/diagnosis"
+	"github.com/fairlead/fairlead/services/netagent/internal/attach"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
+	"github.com/fairlead/fairlead/services/netagent/internal/lock"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 	"github.com/fairlead/fairlead/services/netagent/internal/store"
 )
@@ -17,8 +21,36 @@ const (
 	repairHint    = "fairlead system check --repair"
 )
 
-// check compares the stored networks and sandboxes with the kernel. With repair it reconciles first.
-func (s *Service) check(ctx context.Context, repair bool) []diagnosis.Finding {
+// Bringup reconciles the host with the stored networks.
+type Bringup interface {
+	Reconcile(context.Context) error
+}
+
+// Config holds the dependencies of a Checker.
+type Config struct {
+	Store   *store.Store
+	Host    *kernel.Host
+	Bringup Bringup
+	Attach  *attach.Syncer
+	Locks   *lock.Set
+}
+
+// Checker compares the store with the kernel.
+type Checker struct {
+	store   *store.Store
+	host    *kernel.Host
+	bringup Bringup
+	attach  *attach.Syncer
+	locks   *lock.Set
+}
+
+// New returns a checker.
+func New(cfg Config) *Checker {
+	return &Checker{store: cfg.Store, host: cfg.Host, bringup: cfg.Bringup, attach: cfg.Attach, locks: cfg.Locks}
+}
+
+// Run compares the stored networks and sandboxes with the kernel. With repair it reconciles first.
+func (s *Checker) Run(ctx context.Context, repair bool) []diagnosis.Finding {
 	var out []diagnosis.Finding
 	if repair {
 		if err := s.bringup.Reconcile(ctx); err != nil {
@@ -51,7 +83,7 @@ func (s *Service) check(ctx context.Context, repair bool) []diagnosis.Finding {
 }
 
 // checkNetwork compares a network with its bridge, the bridge's ports and the host's neighbour entries.
-func (s *Service) checkNetwork(n store.Network) (out []diagnosis.Finding) {
+func (s *Checker) checkNetwork(n store.Network) (out []diagnosis.Finding) {
 	if n.Bridge().Device == "" || n.Status.Deleting {
 		return nil
 	}
@@ -97,7 +129,7 @@ func contains(all []netip.Prefix, p netip.Prefix) bool {
 }
 
 // checkPorts checks the host ends of a network's endpoints and their neighbour entries.
-func (s *Service) checkPorts(n store.Network, bridge kernel.Link) (out []diagnosis.Finding) {
+func (s *Checker) checkPorts(n store.Network, bridge kernel.Link) (out []diagnosis.Finding) {
 	neighbours := map[netip.Addr]string{}
 	all, err := s.host.Neighbours(bridge.Index)
 	if err != nil {
@@ -124,7 +156,7 @@ func (s *Service) checkPorts(n store.Network, bridge kernel.Link) (out []diagnos
 	return out
 }
 
-func (s *Service) differencesOf(
+func (s *Checker) differencesOf(
 	e network.Endpoint, bridge kernel.Link, neighbours map[netip.Addr]string,
 ) (out []string) {
 	port, ok, err := s.host.Link(e.HostInterface)
@@ -149,7 +181,7 @@ func (s *Service) differencesOf(
 }
 
 // checkSandbox compares a sandbox with its namespace.
-func (s *Service) checkSandbox(sb network.Sandbox) (out []diagnosis.Finding) {
+func (s *Checker) checkSandbox(sb network.Sandbox) (out []diagnosis.Finding) {
 	differences, err := s.attach.Compare(sb.Owner)
 	if err != nil {
 		differences = append(differences, "its namespace cannot be inspected: "+err.Error())
