@@ -45,7 +45,7 @@ func newMatcher(cuts []Selector, local func() map[netip.Addr]bool) *matcher {
 			m.leave = append(m.leave, c)
 			continue
 		}
-		if c.wide() {
+		if c.isWide() {
 			m.wide = append(m.wide, c)
 			continue
 		}
@@ -116,7 +116,8 @@ func (m *matcher) cut(c Selector, f flow) bool {
 	return f.replySrc != c.Target && m.isLocal(f.dst.Addr())
 }
 
-func (c Selector) wide() bool { return c.Last != 0 || c.Protocol == port.All }
+// isWide reports whether c selects several ports or protocols.
+func (c Selector) isWide() bool { return c.Last != 0 || c.Protocol == port.All }
 
 // covers reports whether a wide selector has the protocol and port of f.
 func (c Selector) covers(f flow) bool {

@@ -39,7 +39,7 @@ func (c Case) Name() string { return fmt.Sprintf("%s to %s %s is %s", c.From, c.
 
 // Cases returns all cases.
 func Cases() []Case {
-	return slices.Concat(published(), runs(), wholeAddresses(), restrictedCases(), open(), routed(), directlyRouted(),
+	return slices.Concat(published(), rangeCases(), addresses(), restrictedCases(), open(), routed(), directlyRouted(),
 		separation(), loopback())
 }
 
@@ -73,7 +73,7 @@ func published() []Case {
 	}
 }
 
-func runs() []Case {
+func rangeCases() []Case {
 	return []Case{
 		{"ext", "udp", "10.1.0.1:20000", "a sees 10.1.0.2", ""},
 		{"ext", "udp", "10.1.0.5:40000", "a sees 10.1.0.2", ""},
@@ -90,7 +90,7 @@ func runs() []Case {
 	}
 }
 
-func wholeAddresses() []Case {
+func addresses() []Case {
 	return []Case{
 		{"ext", "tcp", "10.1.0.7:80", "b sees 10.1.0.2", ""},
 		{"ext", "udp", "10.1.0.7:80", "b sees 10.1.0.2", ""},

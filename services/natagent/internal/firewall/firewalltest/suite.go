@@ -40,7 +40,7 @@ func Run(t *testing.T, open Open) {
 	withdrawDirect(t, tp, fw)
 	replace(t, tp, fw)
 	withdraw(t, tp, fw)
-	withdrawWide(t, tp, fw)
+	withdrawRanges(t, tp, fw)
 }
 
 // checkUnfiltered checks that connections to be blocked succeed without a firewall.
@@ -204,21 +204,21 @@ func withdraw(t *testing.T, tp *Topology, fw firewall.Firewall) {
 	})
 }
 
-// withdrawWide checks that ranges and published addresses can be removed and added again.
-func withdrawWide(t *testing.T, tp *Topology, fw firewall.Firewall) {
+// withdrawRanges checks that ranges and published addresses can be removed and added again.
+func withdrawRanges(t *testing.T, tp *Topology, fw firewall.Firewall) {
 	t.Run("withdrawn range and address", func(t *testing.T) {
 		ctx := context.Background()
-		if err := fw.RemoveBindings(ctx, wide()); err != nil {
+		if err := fw.RemoveBindings(ctx, ranges()); err != nil {
 			t.Fatal(err)
 		}
 		check(t, tp, Case{From: "ext", Network: "udp", To: "10.1.0.1:40000", Want: blocked})
 		check(t, tp, Case{From: "ext", Network: "tcp", To: "10.1.0.7:81", Want: refused})
 		check(t, tp, Case{From: "ext", Network: "tcp", To: "10.1.0.7:8081", Want: "a sees 10.1.0.2"})
 		check(t, tp, Case{From: "b", Network: "tcp", To: "10.1.0.2:80", Want: "ext sees 10.1.0.1"})
-		if err := fw.AddBindings(ctx, wide()); err != nil {
+		if err := fw.AddBindings(ctx, ranges()); err != nil {
 			t.Fatal(err)
 		}
-		together(t, tp, runs())
+		together(t, tp, rangeCases())
 		check(t, tp, Case{From: "ext", Network: "tcp", To: "10.1.0.7:80", Want: "b sees 10.1.0.2"})
 		check(t, tp, Case{From: "ext", Network: "tcp", To: "10.1.0.7:8081", Want: "a sees 10.1.0.2"})
 		check(t, tp, Case{From: "b", Network: "tcp", To: "10.1.0.2:80", Want: "ext sees 10.1.0.7"})

@@ -76,14 +76,14 @@ func bindings() []port.Binding {
 	publish(port.TCP, "0.0.0.0", 8099, "10.10.4.2:80")
 	publish(port.TCP, "0.0.0.0", 8100, "10.10.2.3:80")
 	publish(port.TCP, "10.1.0.7", 8081, "10.10.1.2:80")
-	return slices.Concat(out, wide(), limited(), direct(), dualBindings())
+	return slices.Concat(out, ranges(), restricted(), direct(), dualBindings())
 }
 
 // span returns a range. A last port of 0 means a single port.
 func span(first, last uint16) port.Range { return port.Range{First: first, Last: max(first, last)} }
 
-// wide returns bindings of port ranges and published addresses.
-func wide() []port.Binding {
+// ranges returns bindings of port ranges and published addresses.
+func ranges() []port.Binding {
 	run := func(proto port.Protocol, host string, first, last uint16, target string) port.Binding {
 		return port.Binding{Protocol: proto, HostIP: netip.MustParseAddr(host), Host: span(first, last),
 			ContainerIP: netip.MustParseAddr(target), Container: span(first, last)}
@@ -103,9 +103,9 @@ func wide() []port.Binding {
 	}
 }
 
-// limited returns bindings with allowed sources. A port of a published address has another target
+// restricted returns bindings with allowed sources. A port of a published address has another target
 // than the address; a source that is not allowed for the port must not reach the address instead.
-func limited() []port.Binding {
+func restricted() []port.Binding {
 	from := func(host, target string, end uint16, sources port.Sources) port.Binding {
 		h, to := netip.MustParseAddrPort(host), netip.MustParseAddrPort(target)
 		b := port.Binding{Protocol: port.UDP, HostIP: h.Addr(), Host: span(h.Port(), end),

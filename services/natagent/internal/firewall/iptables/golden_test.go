@@ -42,20 +42,20 @@ func TestRulesMatchGoldenFiles(t *testing.T) {
 			network("B", "10.10.2.0/24", "fd10:2::/64")}},
 		"published_s15": {Networks: []firewall.Network{docker0},
 			Bindings: []port.Binding{binding("nginx01", "tcp", "0.0.0.0:32768", "172.17.0.2:80")}},
-		"open": {Networks: []firewall.Network{with(func(n *firewall.Network) {
+		"unprotected": {Networks: []firewall.Network{with(func(n *firewall.Network) {
 			n.Unprotected, n.Trusted, n.SNAT4 = n.Subnets, []string{"eth1"}, netip.MustParseAddr("10.1.0.5")
 		})}},
-		"published_wide": {Networks: []firewall.Network{network("A", "10.10.1.0/24", "fd10:1::/64")},
-			Bindings: wideForms()},
-		"published_limited": {Networks: []firewall.Network{network("A", "10.10.1.0/24", "fd10:1::/64")},
-			Bindings: limitedForms()},
+		"published_ranges": {Networks: []firewall.Network{network("A", "10.10.1.0/24", "fd10:1::/64")},
+			Bindings: rangeForms()},
+		"published_sources": {Networks: []firewall.Network{network("A", "10.10.1.0/24", "fd10:1::/64")},
+			Bindings: sourceForms()},
 		"routed": {Networks: []firewall.Network{with(func(n *firewall.Network) { n.Routed = n.Subnets })},
-			Bindings: ownForms()},
+			Bindings: directForms()},
 		"routed_ipv6": {Networks: []firewall.Network{with(func(n *firewall.Network) { n.Routed = n.Subnets[1:] })},
-			Bindings: append(ownForms()[2:3:3], binding("web", "tcp", "0.0.0.0:8080", "10.10.1.2:80"))},
+			Bindings: append(directForms()[2:3:3], binding("web", "tcp", "0.0.0.0:8080", "10.10.1.2:80"))},
 		"direct_routing": {Networks: []firewall.Network{network("A", "10.10.1.0/24", "fd10:1::/64"),
 			asRouted(network("B", "10.10.2.0/24"))},
-			Bindings: slices.Concat(ownForms(), []port.Binding{binding("web", "tcp", "0.0.0.0:8080",
+			Bindings: slices.Concat(directForms(), []port.Binding{binding("web", "tcp", "0.0.0.0:8080",
 				"10.10.1.2:80")})},
 		"published_each": {Networks: []firewall.Network{network("A", "10.10.1.0/24", "fd10:1::/64")},
 			Bindings: eachForm()},
@@ -88,8 +88,8 @@ func asRouted(n firewall.Network) firewall.Network {
 	return n
 }
 
-// ownForms returns bindings with direct access.
-func ownForms() []port.Binding {
+// directForms returns bindings with direct access.
+func directForms() []port.Binding {
 	run := binding("web", "udp", "10.10.1.2:10000", "10.10.1.2:10000")
 	run.Host.Last = 10100
 	run.Container = run.Host
@@ -113,7 +113,7 @@ func withoutEmptyTables(text string) string {
 	return strings.Join(out, "")
 }
 
-func wideForms() []port.Binding {
+func rangeForms() []port.Binding {
 	run := binding("phone", "udp", "0.0.0.0:10000", "10.10.1.2:10000")
 	run.Host.Last = 60000
 	run.Container = run.Host
@@ -123,7 +123,7 @@ func wideForms() []port.Binding {
 	return []port.Binding{run, binding("web", "tcp", "10.1.0.7:8080", "10.10.1.2:80"), whole, whole6}
 }
 
-func limitedForms() []port.Binding {
+func sourceForms() []port.Binding {
 	some := []port.Binding{
 		binding("web", "tcp", "0.0.0.0:8080", "10.10.1.2:80"),
 		binding("web", "tcp", "[::]:8080", "[fd10:1::2]:80"),
