@@ -81,11 +81,14 @@ func AddressFromProto(in *natv1.AddressMapping) (port.Address, error) {
 	if a.HostIP, err = addrFromProto(in.GetHostIp()); err == nil {
 		a.Sources, err = port.ParseSources(in.GetAllowedSources())
 	}
+	if err == nil && !a.HostIP.IsValid() {
+		err = errors.New("no address given")
+	}
 	if err != nil {
 		return port.Address{}, invalid("publish address", "publish_address", err)
 	}
-	if err := a.Validate(); err != nil {
-		return port.Address{}, fault.New(fault.Invalid, "publish address", err.Error(),
+	if a.Validate() != nil {
+		return port.Address{}, fault.New(fault.Invalid, "address "+in.GetHostIp(), "cannot be published",
 			fault.WithField("publish_address"),
 			fault.WithHint("use an external address of the host, or publish ports with -p"))
 	}
