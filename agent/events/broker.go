@@ -12,7 +12,7 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// Event is a change of a container, network or image. See fairlead.event.v1.Event.
+// Event is a change of a container, network, image or volume. See fairlead.event.v1.Event.
 type Event struct {
 	Time       time.Time
 	Type       string
@@ -26,6 +26,7 @@ const (
 	Container = "container"
 	Network   = "network"
 	Image     = "image"
+	Volume    = "volume"
 )
 
 const (

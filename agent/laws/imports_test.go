@@ -38,7 +38,7 @@ var (
 		"services/*/internal/lease", "services/*/internal/publication", "services/*/internal/ruleset",
 		"services/*/internal/hostport", "services/*/internal/registration", "services/*/internal/hostsfile",
 		"services/*/internal/resolvconf", "services/*/internal/zone",
-		"services/*/internal/container", "services/*/internal/saga",
+		"services/*/internal/container", "services/*/internal/saga", "services/*/internal/volume",
 	}
 	identifiers = []string{"proto/fault", "proto/id", "proto/port"}
 

@@ -46,6 +46,8 @@ type Client struct {
 	Containers containerv1.ContainerServiceClient
 	// Images manages images.
 	Images containerv1.ImageServiceClient
+	// Volumes manages volumes.
+	Volumes containerv1.VolumeServiceClient
 	// Networks manages networks.
 	Networks networkv1.NetworkServiceClient
 	// Firewall reports the firewall backend and its state.
@@ -115,6 +117,7 @@ func Dial(host string, options ...Option) (*Client, error) {
 	return &Client{
 		Containers:   containerv1.NewContainerServiceClient(conn),
 		Images:       containerv1.NewImageServiceClient(conn),
+		Volumes:      containerv1.NewVolumeServiceClient(conn),
 		Networks:     networkv1.NewNetworkServiceClient(conn),
 		Firewall:     natv1.NewFirewallServiceClient(conn),
 		Publications: natv1.NewPublicationServiceClient(conn),

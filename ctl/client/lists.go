@@ -35,3 +35,18 @@ func (c *Client) ListImages(ctx context.Context) ([]*containerv1.Image, error) {
 		}
 	}
 }
+
+// ListVolumes returns all volumes, sorted by name. With size it measures each one.
+func (c *Client) ListVolumes(ctx context.Context, size bool) ([]*containerv1.Volume, error) {
+	var out []*containerv1.Volume
+	for req := (&containerv1.ListVolumesRequest{Size: size}); ; {
+		res, err := c.Volumes.ListVolumes(ctx, req)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, res.GetVolumes()...)
+		if req.PageToken = res.GetNextPageToken(); req.PageToken == "" {
+			return out, nil
+		}
+	}
+}

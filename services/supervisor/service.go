@@ -33,6 +33,7 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/session"
 	"github.com/fairlead/fairlead/services/supervisor/internal/spec"
 	"github.com/fairlead/fairlead/services/supervisor/internal/store"
+	"github.com/fairlead/fairlead/services/supervisor/internal/volumes"
 )
 
 // Options are defaults of containers' options.
@@ -67,12 +68,13 @@ type Config struct {
 type Service struct {
 	*api.Server
 
-	runner *run.Runner
-	driver *runtime.Driver
-	store  *store.Store
-	images *image.Images
-	events events.Broker
-	logs   *logfile.Rotator
+	runner  *run.Runner
+	driver  *runtime.Driver
+	store   *store.Store
+	images  *image.Images
+	volumes *volumes.Volumes
+	events  events.Broker
+	logs    *logfile.Rotator
 }
 
 // New opens the stores and probes conmon, the OCI runtime and the cgroups. It does not change
@@ -129,8 +131,10 @@ func New(ctx context.Context, cfg Config) (_ *Service, err error) {
 		return nil, err
 	}
 
+	s.volumes = volumes.New(volumes.Config{DataRoot: cfg.DataRoot, Store: s.store, Events: &s.events, Log: cfg.Log})
 	s.runner = run.New(run.Config{DataRoot: cfg.DataRoot, Log: cfg.Log, Store: s.store, Images: s.images,
-		RootFS: rootfs.New(filepath.Join(cfg.DataRoot, "containers")), NameFiles: namefiles.New(nameDir), Host: host,
+		Volumes: s.volumes,
+		RootFS:  rootfs.New(filepath.Join(cfg.DataRoot, "containers")), NameFiles: namefiles.New(nameDir), Host: host,
 		Cgroup: groups, LogFiles: s.logs, Defaults: standard, Events: &s.events,
 		Processes: processes{s.driver},
 		Agents: agents.New(agents.Config{Networks: cfg.Networks, Sandboxes: cfg.Sandboxes,
@@ -144,6 +148,7 @@ func (c Config) stateConfig() state.Config {
 	cfg.Evidence = state.Evidence{
 		"directories of containers": filepath.Join(c.DataRoot, "containers", "*"),
 		"run-time directories":      filepath.Join(c.ExecRoot, "containers", "*"),
+		"data of volumes":           filepath.Join(c.DataRoot, "volumes", "*", "_data"),
 		"layers of images":          filepath.Join(c.DataRoot, "images", "layers", "[0-9a-f]*[0-9a-f]"),
 	}.Find
 	return cfg
@@ -155,13 +160,15 @@ func (s *Service) serve(cfg Config, groups cgroup.Layout) error {
 		return err
 	}
 
-	s.Server = api.New(api.Config{Containers: s.runner, Events: &s.events, Images: s.images, Host: api.HostConfig{
-		DataRoot: cfg.DataRoot, ExecRoot: cfg.ExecRoot, Runtime: runtimePath, CgroupVersion: groups.Mode.String(),
-		Containers: s.runner.List, Images: func() int { return len(s.images.List()) }, Compare: s.runner.Check,
-		Diagnose: func(ctx context.Context) []diagnosis.Finding {
-			return diagnose.Run(ctx,
-				diagnose.Facts{Runtime: runtimePath, CgroupVersion: groups.Mode.String(), Overlay: rootfs.Supported})
-		}}})
+	s.Server = api.New(api.Config{Containers: s.runner, Events: &s.events, Images: s.images, Volumes: s.volumes,
+		Host: api.HostConfig{
+			DataRoot: cfg.DataRoot, ExecRoot: cfg.ExecRoot, Runtime: runtimePath, CgroupVersion: groups.Mode.String(),
+			Containers: s.runner.List, Images: func() int { return len(s.images.List()) }, Compare: s.runner.Check,
+			Diagnose: func(ctx context.Context) []diagnosis.Finding {
+				return diagnose.Run(ctx,
+					diagnose.Facts{Runtime: runtimePath, CgroupVersion: groups.Mode.String(),
+						Overlay: rootfs.Supported})
+			}}})
 	return nil
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/fairlead/fairlead/ctl/internal/command/image"
 	"github.com/fairlead/fairlead/ctl/internal/command/network"
 	"github.com/fairlead/fairlead/ctl/internal/command/system"
+	"github.com/fairlead/fairlead/ctl/internal/command/volume"
 	"github.com/fairlead/fairlead/ctl/internal/inspect"
 )
 
@@ -86,6 +87,7 @@ func argumentCompletions(c *cli.CLI) map[string]complete.Func {
 		"images":  complete.First(images), "rmi": images, "tag": complete.First(images), "pull": complete.First(images),
 		"push": complete.First(images), "save": images, "history": complete.First(images),
 		"import": complete.First(complete.Files), "config check": complete.First(complete.Files),
+		"volume rm": complete.Volumes(c), "volume inspect": complete.Volumes(c),
 		"network rm": users, "network update": complete.First(users),
 		"network connect": complete.At(users, anyContainer), "network disconnect": complete.At(networks, anyContainer),
 	}
@@ -112,8 +114,10 @@ func flagCompletions(c *cli.CLI) map[string]complete.Func {
 		"--volume": complete.Files, "--input": complete.Files,
 		"--tlscacert": complete.Files, "--tlscert": complete.Files, "--tlskey": complete.Files,
 		"--workdir": complete.Nothing,
-		"--mount":   complete.Words("type=bind,source="), "--tail": complete.Words("all"),
-		"--type": complete.Words("container", "image", "network"),
+		"--mount": complete.Words("type=bind,source=", "type=volume,source=", "type=tmpfs,target=",
+			"type=image,source="), "--tail": complete.Words("all"),
+		"--volumes-from": running, "--volume-driver": complete.Words("local"),
+		"--type": complete.Words("container", "image", "network", "volume"),
 
 		"network create --driver": complete.Drivers(c), "network create --opt": complete.Words(networkOptions...),
 		"--ipam-driver": complete.Words("default", "dhcp"), "--ipam": complete.Words("default",
@@ -144,6 +148,13 @@ func flagCompletions(c *cli.CLI) map[string]complete.Func {
 		"network ls --filter": complete.Words("name=", "id=", "driver=bridge", "driver=ipvlan", "driver=macvlan",
 			"scope=local", "type=builtin",
 			"type=custom", "dangling=true", "dangling=false", "label="),
+		"volume ls --format":      complete.Format(listed, volume.Row()),
+		"volume inspect --format": complete.Format(one, inspect.Volume{}),
+		"volume create --driver":  complete.Words("local"),
+		"volume create --opt":     complete.Words("type=", "o=", "device="),
+		"volume ls --filter": complete.Words("name=", "driver=local", "label=", "dangling=true",
+			"dangling=false"),
+		"volume prune --filter":  complete.Words("label=", "label!=", "all=true"),
 		"network prune --filter": complete.Words("until=", "label=", "label!="),
 		"events --filter": complete.Words("type=container", "type=network", "type=image", "event=", "container=",
 			"network=", "image=", "label="),

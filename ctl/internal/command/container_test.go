@@ -305,7 +305,7 @@ func TestInspectSearchOrder(t *testing.T) {
 		Driver: "bridge"}})
 	container := clienttest.Answers(&containerv1.GetContainerResponse{Container: web()})
 	script := func(c, i, n clienttest.Call) clienttest.Script {
-		return clienttest.Script{"GetContainer": {c}, "GetImage": {i}, "GetNetwork": {n}}
+		return clienttest.Script{"GetContainer": {c}, "GetImage": {i}, "GetNetwork": {n}, "GetVolume": {missing}}
 	}
 	checkAll(t, []row{
 		{args: "inspect -f '{{.Name}} {{.State.Running}} {{.State.Pid}} " +
@@ -321,13 +321,14 @@ func TestInspectSearchOrder(t *testing.T) {
 		{args: "inspect --type image x", script: script(container, missing, network), stdout: "[]\n",
 			stderr: "fairlead: x: there is none\n", code: 1},
 		{args: "inspect nope", script: script(missing, missing, missing), stdout: "[]\n", code: 1,
-			stderr: "fairlead: object nope: No such object: no container, image or network has this name or ID\n"},
+			stderr: "fairlead: object nope: No such object: no container, image, network or volume has this name " +
+				"or ID\n"},
 		{args: "container inspect -f '{{.Nothing}}' web", script: script(container, image, missing), code: 1,
 			stderr: "fairlead: --format: invalid template: template: format:1:2: executing \"format\" at " +
 				"<.Nothing>: can't evaluate field Nothing in type *inspect.Container\n"},
-		{args: "inspect --type volume x", code: 1,
-			stderr: "fairlead: \"volume\" is not a valid value for --type: container, image or network; see " +
-				"'fairlead inspect --help'\n"},
+		{args: "inspect --type node x", code: 1,
+			stderr: "fairlead: \"node\" is not a valid value for --type: container, image, network or volume; " +
+				"see 'fairlead inspect --help'\n"},
 	})
 	got := execute(t, row{args: "container inspect web web", script: script(container, image, missing)})
 	if !strings.HasPrefix(got.stdout, "[\n    {\n        \"Id\": \""+webID) || strings.Count(got.stdout, `"Name": "/web"`) != 2 || got.code != 0 {

@@ -94,7 +94,8 @@ func TestPsLastAndLatest(t *testing.T) {
 func TestRmAcceptsVolumesFlag(t *testing.T) {
 	checkAll(t, []row{{args: "rm -fv a",
 		script: clienttest.Script{"RemoveContainer": {clienttest.Answers(&containerv1.RemoveContainerResponse{})}},
-		stdout: "a\n", requests: []proto.Message{&containerv1.RemoveContainerRequest{Reference: "a", Force: true}}}})
+		stdout: "a\n", requests: []proto.Message{&containerv1.RemoveContainerRequest{Reference: "a", Force: true,
+			Volumes: true}}}})
 }
 
 func TestLogsUntil(t *testing.T) {
@@ -229,7 +230,7 @@ func TestTemplateFields(t *testing.T) {
 			stderr: "fairlead: docker config ls is not supported; Fairlead manages one host and has no Swarm mode\n"},
 		{args: "''", code: 1, stderr: "fairlead: unknown command: fairlead \"\"; see 'fairlead --help'\n"},
 		{args: "inspect ''", code: 1, stdout: "[]\n",
-			stderr: "fairlead: object: name or ID is empty: add a container, an image or a network\n"},
+			stderr: "fairlead: object: name or ID is empty: add a container, an image, a network or a volume\n"},
 		{args: "inspect -f '{{.HostConfig.LogConfig.Type}} {{.Config.AttachStdout}} {{.Config.Healthcheck}} " +
 			"{{.SizeRw}}' a",
 			script: got(&containerv1.Container{Config: &containerv1.ContainerConfig{}}), stdout: "k8s-file false " +

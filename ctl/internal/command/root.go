@@ -18,6 +18,7 @@ import (
 	"github.com/fairlead/fairlead/ctl/internal/command/network"
 	"github.com/fairlead/fairlead/ctl/internal/command/registry"
 	"github.com/fairlead/fairlead/ctl/internal/command/system"
+	"github.com/fairlead/fairlead/ctl/internal/command/volume"
 	"github.com/fairlead/fairlead/proto/version"
 )
 
@@ -88,7 +89,7 @@ The agent address is taken from --host, then ` + cli.EnvHost + `, then
 	root.AddGroup(&cobra.Group{ID: "manage", Title: "Management Commands:"},
 		&cobra.Group{ID: "common", Title: "Commands:"})
 	for _, group := range []*cobra.Command{container.Group(c), image.Group(c), network.Group(c), fleet.Group(c),
-		config.Group(c), system.Group(c)} {
+		volume.Group(c), config.Group(c), system.Group(c)} {
 		group.GroupID = "manage"
 		root.AddCommand(group)
 	}

@@ -81,7 +81,7 @@ func TestRunRequests(t *testing.T) {
 			requests: runRequest(false, plain("x", func(c *containerv1.ContainerConfig) {
 				c.Command, c.Entrypoint = []string{"y"}, []string{""}
 				c.Env = []string{"F=1", "HOME=/h", "A=1", "HOME=/h"}
-				c.Mounts = []*containerv1.BindMount{{Source: wd + "/d", Target: "/d", ReadOnly: true,
+				c.Mounts = []*containerv1.Mount{{Source: wd + "/d", Target: "/d", ReadOnly: true,
 					Propagation: "rslave", CreateSource: true},
 					{Source: "/e", Target: "/f", CreateSource: true}, {Source: wd, Target: "/g"}}
 			}))},
@@ -172,11 +172,10 @@ func TestRunRejectsFlagsBeforeRequest(t *testing.T) {
 		"-e =x x":              "-e =x: invalid environment variable: =x",
 		"--env-file bad x":     "--env-file bad: no variable name on line 1: '=x'",
 		"--env-file nope x":    "--env-file nope: cannot be read: open nope: no such file or directory",
-		"-v data:/d x": "-v data:/d: named volumes are not supported; if you intended to pass a host " +
-			"directory, use an absolute path or ./data",
-		"--mount type=bind x": "--mount type=bind: source is required",
-		"--pull sometimes x":  `invalid pull option: 'sometimes': must be one of "always", "missing" or "never"`,
-		"--stop-timeout x x":  `invalid argument "x" for "--stop-timeout" flag: must be a number of seconds, or -1 for no limit`,
+		"-v data:/d:shared x":  "-v data:/d:shared: invalid mode: shared; use ro or rw, and nocopy",
+		"--mount type=bind x":  "--mount type=bind: source is required",
+		"--pull sometimes x":   `invalid pull option: 'sometimes': must be one of "always", "missing" or "never"`,
+		"--stop-timeout x x":   `invalid argument "x" for "--stop-timeout" flag: must be a number of seconds, or -1 for no limit`,
 	} {
 		got := execute(t, row{args: "run " + args})
 		if stderr := "fairlead: " + want + "; see 'fairlead run --help'\n"; got.stderr != stderr ||

@@ -4,7 +4,6 @@
 package inspect
 
 import (
-	"cmp"
 	"encoding/json"
 	"math"
 	"net/netip"
@@ -95,7 +94,7 @@ type Config struct {
 	Env          []string
 	Cmd          []string
 	Image        string
-	Volumes      map[string]struct{} // always null
+	Volumes      map[string]struct{} // targets of anonymous volumes
 	WorkingDir   string
 	Entrypoint   []string
 	Labels       map[string]string
@@ -103,11 +102,13 @@ type Config struct {
 	StopTimeout  *int64 `json:",omitempty"` // -1: no limit
 }
 
-// Mount is a bind mount.
+// Mount is a mount of a container.
 type Mount struct {
 	Type        string
+	Name        string `json:",omitempty"`
 	Source      string
 	Destination string
+	Driver      string `json:",omitempty"`
 	Mode        string
 	RW          bool
 	Propagation string
@@ -189,6 +190,7 @@ func configOf(c *containerv1.Container, image ImageConfig) Config {
 		Image:        cfg.GetImage(),
 		WorkingDir:   cfg.GetWorkingDir(),
 		Entrypoint:   cfg.GetEntrypoint(),
+		Volumes:      volumePaths(cfg.GetMounts()),
 		Labels:       labels(cfg.GetLabels()),
 		StopSignal:   cfg.GetStopSignal(),
 		StopTimeout:  stopTimeout(cfg.StopTimeout),
@@ -222,20 +224,6 @@ func labels(l map[string]string) map[string]string {
 		return map[string]string{}
 	}
 	return l
-}
-
-func mountsOf(cfg *containerv1.ContainerConfig) []Mount {
-	out := []Mount{}
-	for _, m := range cfg.GetMounts() {
-		mode := ""
-		if m.GetReadOnly() {
-			mode = "ro"
-		}
-		out = append(out, Mount{Type: "bind", Source: m.GetSource(), Destination: m.GetTarget(), Mode: mode,
-			RW:          !m.GetReadOnly(),
-			Propagation: cmp.Or(m.GetPropagation(), "rprivate")})
-	}
-	return out
 }
 
 // prefixLength returns the length of a prefix in CIDR form, or zero.

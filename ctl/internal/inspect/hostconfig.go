@@ -26,6 +26,7 @@ type LogConfig struct {
 // HostConfig holds the options of run.
 type HostConfig struct {
 	Binds           []string
+	Mounts          []MountOptions `json:",omitempty"`
 	NetworkMode     string
 	PortBindings    map[string][]PortBinding
 	PublishAllPorts bool
@@ -61,6 +62,7 @@ func hostConfigOf(cfg *containerv1.ContainerConfig) HostConfig {
 	net, dns := cfg.GetNetwork(), cfg.GetDns()
 	return HostConfig{
 		Binds:           binds(cfg.GetMounts()),
+		Mounts:          mountOptions(cfg.GetMounts()),
 		NetworkMode:     mode(net),
 		PortBindings:    requestedPorts(net.GetPublish()),
 		RestartPolicy:   RestartPolicy{Name: "no"},
@@ -93,24 +95,6 @@ func mode(net *containerv1.NetworkConfig) string {
 		return m
 	}
 	return defaultMode
-}
-
-func binds(mounts []*containerv1.BindMount) []string {
-	out := []string{}
-	for _, m := range mounts {
-		s := m.GetSource() + ":" + m.GetTarget()
-		switch {
-		case m.GetReadOnly() && m.GetPropagation() != "":
-			s += ":ro," + m.GetPropagation()
-		case m.GetReadOnly():
-			s += ":ro"
-		case m.GetPropagation() != "":
-			s += ":" + m.GetPropagation()
-		}
-		out = append(out, s)
-	}
-
-	return out
 }
 
 func addresses(mappings []*natv1.AddressMapping) []string {

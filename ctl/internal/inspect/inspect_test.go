@@ -46,7 +46,7 @@ func running() *containerv1.Container {
 				"X=1"}, User: "www", WorkingDir: "/srv", StopSignal: "SIGQUIT", AutoRemove: true, Runtime: "crun",
 			Labels: map[string]string{"a": "image",
 				"b": "own"}, StopTimeout: proto.Uint32(3), Tty: true, OpenStdin: true,
-			Mounts: []*containerv1.BindMount{
+			Mounts: []*containerv1.Mount{
 				{Source: "/a", Target: "/b", ReadOnly: true}, {Source: "/c", Target: "/d", Propagation: "rshared"},
 				{Source: "/e", Target: "/f", ReadOnly: true, Propagation: "rslave"}, {Source: "/g", Target: "/h"}},
 			Network: &containerv1.NetworkConfig{Publish: []*natv1.PortMapping{

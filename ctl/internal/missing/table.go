@@ -51,14 +51,12 @@ func verbs() map[string]string {
 		"unpause": "fairlead kill -s CONT CONTAINER",
 		"update": "remove the container and run it again; ports change with fairlead publish, " +
 			"networks with network connect",
-		"volume": "bind mount a directory of the host: -v /srv/data:/data",
 	}
 }
 
 const (
 	noHealth = "run fairlead exec CONTAINER CHECK from a timer"
 	inFile   = "read the log with fairlead logs, or from the file in .LogPath of fairlead inspect"
-	bindData = "bind mount a directory of the host: -v /srv/data:/data"
 )
 
 // flagEntry holds flags of one or more commands with their alternative.
@@ -79,7 +77,6 @@ func flags() []flagEntry {
 		{"exec", "privileged", "run the command on the host in the container's namespaces: nsenter -t PID -a"},
 		{"run create", "gpus", "add the devices with --device, and mount the driver's libraries with -v"},
 		{"run create", "tmpfs storage-opt", "bind mount a directory of a tmpfs of the host: -v /run/app:/tmp"},
-		{"run create", "volumes-from volume-driver", bindData},
 		{"run create", "restart",
 			"start it from a systemd unit: ExecStart=fairlead start -a NAME, with Restart=always"},
 		{"run create", "health-cmd health-interval health-retries health-start-period health-start-interval " +

@@ -1,24 +1,44 @@
-// Package mountspec parses -v and --mount. It performs no I/O: the working directory is passed in.
-// Only bind mounts are supported; named and anonymous volumes are rejected with a hint.
+// Package mountspec parses -v and --mount. It performs no I/O: the working directory is passed in. The
+// agent checks the names of volumes, and whether sources exist.
 package mountspec
 
 import (
-	"encoding/csv"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// Bind is a bind mount of a host path in a container.
-type Bind struct {
-	Source       string // absolute
-	Target       string // absolute
+// Type is the kind of a mount.
+type Type string
+
+// The kinds of mounts.
+const (
+	Bind   Type = "bind"
+	Volume Type = "volume"
+	Tmpfs  Type = "tmpfs"
+	Image  Type = "image"
+)
+
+// Mount is a mount in a container.
+type Mount struct {
+	Type   Type
+	Source string // absolute path, name of a volume, or image; empty for a tmpfs or an anonymous volume
+	Target string // absolute
+
 	ReadOnly     bool
 	Propagation  string // empty: the default
 	CreateSource bool   // create a missing source as a directory, as -v does
+	NonRecursive bool
+
+	Subpath         string
+	NoCopy          bool
+	Driver          string
+	Options, Labels map[string]string
+
+	TmpfsSize int64
+	TmpfsMode *uint32
 }
 
 // propagations lists the propagation modes of bind mounts.
@@ -30,45 +50,51 @@ func isHint(mode string) bool {
 	return slices.Contains([]string{"z", "Z", "cached", "delegated", "consistent", "default"}, mode)
 }
 
-// ParseVolume parses -v HOST:CONTAINER[:OPTIONS]. A HOST that starts with "." is relative to the
-// directory wd.
-func ParseVolume(spec, wd string) (Bind, error) {
+// ParseVolume parses -v [SOURCE:]TARGET[:OPTIONS]. A SOURCE that starts with "." is relative to the
+// directory wd; one that is not absolute names a volume. Without SOURCE the volume is
+// anonymous.
+func ParseVolume(spec, wd string) (Mount, error) {
 	subject := "-v " + spec
 	parts := strings.Split(spec, ":")
-	if len(parts) == 1 {
-		return Bind{}, fault.New(fault.Invalid, subject, "anonymous volumes are not supported",
-			fault.WithField("volume"), fault.WithHint("use a bind mount: HOST_PATH:CONTAINER_PATH"))
-	}
 	if len(parts) > 3 || slices.Contains(parts, "") {
-		return Bind{}, invalid(subject, "invalid volume specification: '%s'", spec)
+		return Mount{}, invalid(subject, "invalid volume specification: '%s'", spec)
+	}
+	if len(parts) == 1 {
+		m := Mount{Type: Volume, Target: parts[0]}
+		return m, m.check(subject)
 	}
 
-	b := Bind{Source: absolute(parts[0], wd), Target: parts[1], CreateSource: true}
-	if !path.IsAbs(b.Source) {
-		return Bind{}, fault.New(fault.Invalid, subject, "named volumes are not supported", fault.WithField("volume"),
-			fault.WithHint("if you intended to pass a host directory, use an absolute path or ./%s", b.Source))
+	m := Mount{Type: Bind, Source: absolute(parts[0], wd), Target: parts[1], CreateSource: true}
+	if !path.IsAbs(m.Source) {
+		m.Type, m.CreateSource = Volume, false
 	}
 	if len(parts) == 3 {
-		if err := b.options(subject, parts[2]); err != nil {
-			return Bind{}, err
+		if err := m.modes(subject, parts[2]); err != nil {
+			return Mount{}, err
 		}
 	}
 
-	return b, b.check(subject)
+	return m, m.check(subject)
 }
 
-func (b *Bind) options(subject, list string) error {
+func (m *Mount) modes(subject, list string) error {
 	access := ""
 	for o := range strings.SplitSeq(list, ",") {
 		switch {
 		case (o == "ro" || o == "rw") && access == "":
-			access, b.ReadOnly = o, o == "ro"
-		case slices.Contains(propagations, o) && b.Propagation == "":
-			b.Propagation = o
+			access, m.ReadOnly = o, o == "ro"
+		case m.Type == Bind && slices.Contains(propagations, o) && m.Propagation == "":
+			m.Propagation = o
+		case o == "nocopy" && m.Type == Volume && !m.NoCopy:
+			m.NoCopy = true
 		case isHint(o):
 		default:
+			hint := "use ro or rw, and one of " + strings.Join(propagations, ", ")
+			if m.Type == Volume {
+				hint = "use ro or rw, and nocopy"
+			}
 			return fault.New(fault.Invalid, subject, "invalid mode: "+list, fault.WithField("volume"),
-				fault.WithHint("use ro or rw, and one of %s", strings.Join(propagations, ", ")))
+				fault.WithHint("%s", hint))
 		}
 	}
 
@@ -83,86 +109,20 @@ func absolute(p, wd string) string {
 	return p
 }
 
-func (b *Bind) check(subject string) error {
+func (m *Mount) check(subject string) error {
 	switch {
-	case !path.IsAbs(b.Target):
-		return invalid(subject, "invalid mount path: '%s' mount path must be absolute", b.Target)
-	case path.Clean(b.Target) == "/":
+	case !path.IsAbs(m.Target):
+		return invalid(subject, "invalid mount path: '%s' mount path must be absolute", m.Target)
+	case path.Clean(m.Target) == "/":
 		return invalid(subject, "invalid specification: destination can't be '/'")
 	}
-	b.Source, b.Target = path.Clean(b.Source), path.Clean(b.Target)
+	m.Target = path.Clean(m.Target)
+	if m.Type == Bind {
+		m.Source = path.Clean(m.Source)
+	}
 	return nil
 }
 
 func invalid(subject, format string, args ...any) error {
 	return fault.Invalidf(subject, "volume", format, args...)
-}
-
-// ParseMount parses --mount type=bind,source=PATH,target=PATH[,readonly][,bind-propagation=MODE].
-// The agent requires that the source exists.
-func ParseMount(spec, wd string) (Bind, error) {
-	subject := "--mount " + spec
-	fields, err := csv.NewReader(strings.NewReader(spec)).Read()
-	if err != nil {
-		return Bind{}, fault.New(fault.Invalid, subject, "invalid mount specification", fault.WithField("mount"),
-			fault.WithCause(err))
-	}
-
-	b, kind := Bind{}, "volume"
-	for _, f := range fields {
-		key, value, _ := strings.Cut(f, "=")
-		if key == "type" {
-			kind = strings.ToLower(value)
-			continue
-		}
-		if err := b.set(subject, f, wd); err != nil {
-			return Bind{}, err
-		}
-	}
-
-	switch {
-	case kind != "bind":
-		return Bind{}, fault.New(fault.Invalid, subject, "mount type "+kind+" is not supported",
-			fault.WithField("mount"),
-			fault.WithHint("use type=bind"))
-	case b.Source == "":
-		return Bind{}, invalid(subject, "source is required")
-	case b.Target == "":
-		return Bind{}, invalid(subject, "target is required")
-	case !path.IsAbs(b.Source):
-		return Bind{}, invalid(subject, "invalid mount path: '%s' mount path must be absolute", b.Source)
-	}
-
-	return b, b.check(subject)
-}
-
-func (b *Bind) set(subject, field, wd string) (err error) {
-	key, value, given := strings.Cut(field, "=")
-	switch strings.ToLower(key) {
-	case "source", "src":
-		b.Source = absolute(value, wd)
-	case "target", "dst", "destination":
-		b.Target = value
-	case "readonly", "ro":
-		b.ReadOnly = true
-		if given {
-			if b.ReadOnly, err = strconv.ParseBool(value); err != nil {
-				return invalid(subject, "invalid value for %s: %s", key, value)
-			}
-		}
-	case "consistency":
-		if !isHint(value) || strings.EqualFold(value, "z") {
-			return invalid(subject, "invalid consistency %q; one of consistent, cached, delegated, default", value)
-		}
-	case "bind-propagation":
-		if !slices.Contains(propagations, value) {
-			return invalid(subject, "invalid propagation mode %q; one of %s", value, strings.Join(propagations, ", "))
-		}
-		b.Propagation = value
-	default:
-		return fault.New(fault.Invalid, subject, "unexpected key '"+key+"' in '"+field+"'", fault.WithField("mount"),
-			fault.WithHint("use type, source, target, readonly, bind-propagation or consistency"))
-	}
-
-	return nil
 }

@@ -163,13 +163,26 @@ func Modes(c *cli.CLI) Func {
 	}
 }
 
-// Objects completes the names of containers, images and networks.
+// Volumes completes the names of volumes.
+func Volumes(c *cli.CLI) Func { return names(c, volumeNames) }
+
+func volumeNames(ctx context.Context, cl *client.Client) ([]string, error) {
+	list, err := cl.ListVolumes(ctx, false)
+	var all []string
+	for _, v := range list {
+		all = append(all, v.GetName())
+	}
+	return all, err
+}
+
+// Objects completes the names of containers, images, networks and volumes.
 func Objects(c *cli.CLI) Func {
 	return names(c, func(ctx context.Context, cl *client.Client) ([]string, error) {
 		containers, err := containerNames(ctx, cl, Any)
 		images, _ := imageNames(ctx, cl)
 		networks, _ := networkNames(ctx, cl, AnyNetwork)
-		return slices.Concat(containers, images, networks), err
+		volumes, _ := volumeNames(ctx, cl)
+		return slices.Concat(containers, images, networks, volumes), err
 	})
 }
 

@@ -29,7 +29,7 @@ func matchers() map[string]func(c *containerv1.Container, value string) bool {
 		"network":  isOnNetwork,
 		"volume": func(c *containerv1.Container, v string) bool {
 			return slices.ContainsFunc(c.GetConfig().GetMounts(),
-				func(m *containerv1.BindMount) bool { return v == m.GetSource() || v == m.GetTarget() })
+				func(m *containerv1.Mount) bool { return v == m.GetSource() || v == m.GetTarget() })
 		},
 		"exited": func(c *containerv1.Container, v string) bool {
 			return c.GetStatus() == containerv1.ContainerStatus_CONTAINER_STATUS_EXITED &&

@@ -1,6 +1,7 @@
 package container
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -25,6 +26,8 @@ type options struct {
 	ip, ip6, mac                                          string
 	networks, aliases                                     []string
 	env, envFiles, volumes, mounts, labels                []string
+	volumesFrom                                           []string
+	volumeDriver                                          string
 	dns, dnsSearch, dnsOptions, hosts, publish, expose    []string
 	stopTimeout                                           seconds
 	stdin, tty, remove, publishAll, quiet                 bool
@@ -85,8 +88,10 @@ func (o *options) processFlags(f *pflag.FlagSet) {
 	f.StringArrayVar(&o.envFiles, "env-file", nil, "Read environment variables from a file")
 	f.StringVarP(&o.workdir, "workdir", "w", "", "Working directory")
 	f.StringVarP(&o.user, "user", "u", "", "User: USER[:GROUP], names or IDs")
-	f.StringArrayVarP(&o.volumes, "volume", "v", nil, "Bind mount a host path: HOST:CONTAINER[:OPTIONS]")
-	f.StringArrayVar(&o.mounts, "mount", nil, "Bind mount (type=bind,source=PATH,target=PATH)")
+	f.StringArrayVarP(&o.volumes, "volume", "v", nil, "Mount a volume or host path: [SOURCE:]TARGET[:OPTIONS]")
+	f.StringArrayVar(&o.mounts, "mount", nil, "Mount: type=bind|volume|tmpfs|image,source=,target=")
+	f.StringArrayVar(&o.volumesFrom, "volumes-from", nil, "Mount the volumes of a container: CONTAINER[:ro]")
+	f.StringVar(&o.volumeDriver, "volume-driver", "", "Driver of new volumes (local)")
 }
 
 func (o *options) networkFlags(f *pflag.FlagSet) {
@@ -196,23 +201,42 @@ func (o *options) addMounts(_ *cli.CLI, cfg *containerv1.ContainerConfig) error 
 		wd = "" // relative paths are then rejected
 	}
 
-	parse := func(specs []string, read func(spec, wd string) (mountspec.Bind, error)) error {
+	parse := func(specs []string, read func(spec, wd string) (mountspec.Mount, error)) error {
 		for _, spec := range specs {
-			b, err := read(spec, wd)
+			m, err := read(spec, wd)
 			if err != nil {
 				return err
 			}
-			cfg.Mounts = append(cfg.Mounts,
-				&containerv1.BindMount{Source: b.Source, Target: b.Target, ReadOnly: b.ReadOnly,
-					Propagation: b.Propagation, CreateSource: b.CreateSource})
+			cfg.Mounts = append(cfg.Mounts, o.mount(m))
 		}
 		return nil
 	}
+	cfg.VolumesFrom = o.volumesFrom
 	if err := parse(o.volumes, mountspec.ParseVolume); err != nil {
 		return err
 	}
 
 	return parse(o.mounts, mountspec.ParseMount)
+}
+
+// mountTypes has no entry for bind mounts, which have no type for agents without volumes.
+var mountTypes = map[mountspec.Type]containerv1.MountType{
+	mountspec.Volume: containerv1.MountType_MOUNT_TYPE_VOLUME,
+	mountspec.Tmpfs:  containerv1.MountType_MOUNT_TYPE_TMPFS, mountspec.Image: containerv1.MountType_MOUNT_TYPE_IMAGE,
+}
+
+// mount returns the message of a mount. --volume-driver applies to volumes without a driver.
+func (o *options) mount(m mountspec.Mount) *containerv1.Mount {
+	out := &containerv1.Mount{Type: mountTypes[m.Type], Source: m.Source, Target: m.Target, ReadOnly: m.ReadOnly,
+		Propagation: m.Propagation, CreateSource: m.CreateSource, NonRecursive: m.NonRecursive, Subpath: m.Subpath,
+		NoCopy: m.NoCopy, TmpfsSize: m.TmpfsSize, TmpfsMode: m.TmpfsMode}
+	if m.Type == mountspec.Volume {
+		driver := cmp.Or(m.Driver, o.volumeDriver)
+		if driver != "" || len(m.Options) > 0 || len(m.Labels) > 0 {
+			out.Volume = &containerv1.VolumeOptions{Driver: driver, Options: m.Options, Labels: m.Labels}
+		}
+	}
+	return out
 }
 
 func (o *options) addLabels(_ *cli.CLI, cfg *containerv1.ContainerConfig) error {

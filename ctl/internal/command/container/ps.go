@@ -36,7 +36,7 @@ func newList(c *cli.CLI, name string, aliases ...string) *cobra.Command {
 
 Filters with the same key are alternatives (labels must all match); different keys must all match.
 Keys: name=REGEXP, id=PREFIX, ancestor=IMAGE, network=NETWORK, publish=PORT[-END][/PROTO],
-expose=PORT[-END][/PROTO], volume=PATH, before=CONTAINER, since=CONTAINER, exited=CODE,
+expose=PORT[-END][/PROTO], volume=NAME or PATH, before=CONTAINER, since=CONTAINER, exited=CODE,
 status=created|running|exited|removing, label=KEY[=VALUE].
 
 Template fields: .ID .Image .Command .CreatedAt .RunningFor .Ports .State .Status .Names .Labels
@@ -139,7 +139,7 @@ func (o *listOptions) row(c *containerv1.Container, now time.Time) row {
 		CreatedAt:    created.Local().Format("2006-01-02 15:04:05 -0700 MST"),
 		RunningFor:   format.Duration(now.Sub(created)) + " ago",
 		Labels:       labelList(cfg.GetLabels()),
-		LocalVolumes: "0",
+		LocalVolumes: strconv.Itoa(volumeCount(cfg.GetMounts())),
 		Size:         "N/A",
 		Mounts:       mountList(cfg.GetMounts()),
 		Names:        cfg.GetName(),
@@ -194,12 +194,21 @@ func labelList(labels map[string]string) string {
 	return strings.Join(out, ",")
 }
 
-func mountList(mounts []*containerv1.BindMount) string {
+func mountList(mounts []*containerv1.Mount) string {
 	var out []string
 	for _, m := range mounts {
 		out = append(out, m.GetSource())
 	}
 	return strings.Join(out, ",")
+}
+
+func volumeCount(mounts []*containerv1.Mount) (n int) {
+	for _, m := range mounts {
+		if m.GetType() == containerv1.MountType_MOUNT_TYPE_VOLUME {
+			n++
+		}
+	}
+	return n
 }
 
 func networkList(c *containerv1.Container) string {

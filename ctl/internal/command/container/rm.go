@@ -12,7 +12,7 @@ import (
 )
 
 func newRemove(c *cli.CLI, name string, aliases ...string) *cobra.Command {
-	var force bool
+	var force, volumes bool
 	cmd := &cobra.Command{
 		Use:     name + " [OPTIONS] CONTAINER [CONTAINER...]",
 		Aliases: aliases,
@@ -20,14 +20,14 @@ func newRemove(c *cli.CLI, name string, aliases ...string) *cobra.Command {
 		Args:    cli.MinArgs(1),
 		RunE: each(c, func(ctx context.Context, cl *client.Client, reference string) (string, error) {
 			_, err := cl.Containers.RemoveContainer(ctx,
-				&containerv1.RemoveContainerRequest{Reference: reference, Force: force})
+				&containerv1.RemoveContainerRequest{Reference: reference, Force: force, Volumes: volumes})
 			if force && fault.Is(err, fault.NotFound) {
 				err = &cli.IgnoredError{Err: err} // as in Docker, a missing container is not a failure
 			}
 			return reference, err
 		}),
 	}
-	cmd.Flags().BoolP("volumes", "v", false, "Accepted for Docker compatibility; no effect")
+	cmd.Flags().BoolVarP(&volumes, "volumes", "v", false, "Remove its anonymous volumes too")
 	cmd.Flags().BoolVarP(&force, "force", "f", false, "Kill running containers first and ignore missing ones")
 	return cmd
 }

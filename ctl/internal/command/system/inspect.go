@@ -11,6 +11,7 @@ import (
 	"github.com/fairlead/fairlead/ctl/internal/command/container"
 	"github.com/fairlead/fairlead/ctl/internal/command/image"
 	"github.com/fairlead/fairlead/ctl/internal/command/network"
+	"github.com/fairlead/fairlead/ctl/internal/command/volume"
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
@@ -22,14 +23,15 @@ type kind struct {
 
 // kinds returns the kinds in search order.
 func kinds() []kind {
-	return []kind{{"container", container.Document}, {"image", image.Document}, {"network", network.Document}}
+	return []kind{{"container", container.Document}, {"image", image.Document}, {"network", network.Document},
+		{"volume", volume.Document}}
 }
 
 func newInspect(c *cli.CLI) *cobra.Command {
 	var only, text string
 	cmd := &cobra.Command{
 		Use:   "inspect [OPTIONS] NAME|ID [NAME|ID...]",
-		Short: "Show details of containers, images or networks as JSON",
+		Short: "Show details of containers, images, networks or volumes",
 		Args:  cli.MinArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			wanted, err := wantedKinds(only)
@@ -45,7 +47,7 @@ func newInspect(c *cli.CLI) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().StringVar(&only, "type", "", "Only one kind: container, image or network")
+	cmd.Flags().StringVar(&only, "type", "", "Only one kind: container, image, network or volume")
 	cmd.Flags().StringVarP(&text, "format", "f", "", "Output format: json or a Go template")
 	return cmd
 }
@@ -59,12 +61,13 @@ func wantedKinds(only string) ([]kind, error) {
 			return []kind{k}, nil
 		}
 	}
-	return nil, fmt.Errorf("%q is not a valid value for --type: container, image or network", only)
+	return nil, fmt.Errorf("%q is not a valid value for --type: container, image, network or volume", only)
 }
 
 func find(ctx context.Context, cl *client.Client, wanted []kind, name string) (any, error) {
 	if name == "" {
-		return nil, fault.Invalidf("object", "name", "name or ID is empty: add a container, an image or a network")
+		return nil, fault.Invalidf("object", "name",
+			"name or ID is empty: add a container, an image, a network or a volume")
 	}
 	for _, k := range wanted {
 		d, err := k.get(ctx, cl, name)
@@ -73,5 +76,6 @@ func find(ctx context.Context, cl *client.Client, wanted []kind, name string) (a
 			return d, err
 		}
 	}
-	return nil, fault.NotFoundf("object "+name, "No such object: no container, image or network has this name or ID")
+	return nil, fault.NotFoundf("object "+name,
+		"No such object: no container, image, network or volume has this name or ID")
 }

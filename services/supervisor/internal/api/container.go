@@ -6,6 +6,7 @@ package api
 import (
 	"context"
 	"net/netip"
+	"path"
 	"slices"
 	"syscall"
 	"time"
@@ -34,7 +35,7 @@ type Containers interface {
 	Restart(ctx context.Context, ref string, timeout *time.Duration, signal string) (*launch.Launched, error)
 	Kill(ctx context.Context, ref, signal string) error
 	Signal(ctx context.Context, launched *launch.Launched, sig syscall.Signal) error
-	Remove(ctx context.Context, ref string, force bool) error
+	Remove(ctx context.Context, ref string, force, withVolumes bool) error
 	Rename(ctx context.Context, ref, name string) error
 	ConnectNetwork(ctx context.Context, ref string, a container.Attachment) error
 	DisconnectNetwork(ctx context.Context, ref, network string) error
@@ -54,6 +55,7 @@ type Containers interface {
 type containerServer struct {
 	containerv1.UnimplementedContainerServiceServer
 	containers Containers
+	volumes    Volumes
 	events     *events.Broker
 }
 
@@ -144,7 +146,8 @@ func (s *containerServer) KillContainer(ctx context.Context,
 // RemoveContainer implements ContainerServiceServer.
 func (s *containerServer) RemoveContainer(ctx context.Context,
 	req *containerv1.RemoveContainerRequest) (*containerv1.RemoveContainerResponse, error) {
-	return &containerv1.RemoveContainerResponse{}, s.containers.Remove(ctx, req.GetReference(), req.GetForce())
+	return &containerv1.RemoveContainerResponse{},
+		s.containers.Remove(ctx, req.GetReference(), req.GetForce(), req.GetVolumes())
 }
 
 // ConnectNetwork implements ContainerServiceServer.
@@ -182,7 +185,7 @@ func (s *containerServer) ListContainers(_ context.Context,
 	out, next, err := page(list, req.GetPageToken(),
 		func(c *container.Container) position { return positionOf(c.CreatedAt, c.ID) },
 		func(c *container.Container) *containerv1.Container {
-			return protoconv.ContainerToProto(c, s.containers.LogPath(c.ID))
+			return s.message(c)
 		})
 	if err != nil {
 		return nil, err
@@ -198,7 +201,18 @@ func (s *containerServer) GetContainer(_ context.Context,
 	if err != nil {
 		return nil, err
 	}
-	return &containerv1.GetContainerResponse{Container: protoconv.ContainerToProto(c, s.containers.LogPath(c.ID))}, nil
+	return &containerv1.GetContainerResponse{Container: s.message(c)}, nil
+}
+
+// message converts a container, with the directories of its volumes.
+func (s *containerServer) message(c *container.Container) *containerv1.Container {
+	out := protoconv.ContainerToProto(c, s.containers.LogPath(c.ID))
+	for _, m := range out.GetConfig().GetMounts() {
+		if m.GetType() == containerv1.MountType_MOUNT_TYPE_VOLUME {
+			m.HostPath = path.Join(s.volumes.Path(m.GetSource()), m.GetSubpath())
+		}
+	}
+	return out
 }
 
 // ReadLogs implements ContainerServiceServer.

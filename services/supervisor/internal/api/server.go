@@ -13,6 +13,7 @@ type Config struct {
 	Containers Containers
 	Events     *events.Broker
 	Images     Images
+	Volumes    Volumes
 	Host       HostConfig
 }
 
@@ -24,7 +25,9 @@ func New(cfg Config) *Server { return &Server{cfg} }
 
 // Register registers the services.
 func (s *Server) Register(r grpc.ServiceRegistrar) {
-	containerv1.RegisterContainerServiceServer(r, &containerServer{containers: s.cfg.Containers, events: s.cfg.Events})
+	containerv1.RegisterContainerServiceServer(r, &containerServer{containers: s.cfg.Containers, volumes: s.cfg.Volumes,
+		events: s.cfg.Events})
 	containerv1.RegisterImageServiceServer(r, &imageServer{images: s.cfg.Images})
+	containerv1.RegisterVolumeServiceServer(r, &volumeServer{volumes: s.cfg.Volumes})
 	hostv1.RegisterHostServiceServer(r, &hostServer{cfg: s.cfg.Host})
 }

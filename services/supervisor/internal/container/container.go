@@ -41,6 +41,7 @@ type Config struct {
 	Namespaces  Namespaces
 	Init        *bool             `json:",omitempty"` // run an init process; nil: the agent's default
 	Annotations map[string]string `json:",omitempty"` // for the OCI runtime
+	VolumesFrom []string          `json:",omitempty"` // CONTAINER[:ro|:rw]; empty once Mounts has their mounts
 }
 
 // UTSHost is the UTS mode of a container that shares the UTS namespace of the host.
@@ -58,15 +59,6 @@ const (
 	PullAlways
 	PullNever
 )
-
-// Mount is a bind mount of a host path.
-type Mount struct {
-	Source       string
-	Target       string
-	ReadOnly     bool
-	Propagation  string // empty: rprivate
-	CreateSource bool   // create a missing source as a directory, as -v does
-}
 
 // DNS is the configuration of a container's name files and resolver.
 type DNS struct {
@@ -112,6 +104,8 @@ type Container struct {
 	Live        *RunState // nil unless it is running
 	Change      *Change   `json:",omitempty"` // incomplete change of its networks or its name
 	Ending      *Ending   `json:",omitempty"` // incomplete stop, restart or removal
+
+	RemoveVolumes bool `json:",omitempty"` // its anonymous volumes are removed with it
 }
 
 // Change is an incomplete change of a container's networks or name.

@@ -35,6 +35,7 @@ type ImageConfig struct {
 	StopSignal   string              `json:"StopSignal"`
 	ExposedPorts map[string]struct{} `json:"ExposedPorts"`
 	Labels       map[string]string   `json:"Labels"`
+	Volumes      map[string]struct{} `json:"Volumes"`
 }
 
 // ParseImageConfig parses an OCI image configuration.

@@ -144,33 +144,6 @@ func ValidateWorkingDir(subject, dir string) error {
 	return nil
 }
 
-var propagations = []string{"", "private", "rprivate", "shared", "rshared", "slave", "rslave"}
-
-func (c *Config) validateMounts() error {
-	seen := map[string]bool{}
-	for _, m := range c.Mounts {
-		target := path.Clean(m.Target)
-		switch {
-		case !path.IsAbs(m.Source):
-			return fault.Invalidf(c.subject(), "volume", "the source path %q of a bind mount must be absolute",
-				m.Source)
-		case !path.IsAbs(m.Target):
-			return fault.Invalidf(c.subject(), "volume", "the target path %q of a bind mount must be absolute",
-				m.Target)
-		case target == "/":
-			return fault.Invalidf(c.subject(), "volume", "invalid specification: destination can't be '/'")
-		case seen[target]:
-			return fault.Invalidf(c.subject(), "volume", "Duplicate mount point: %s", target)
-		case !slices.Contains(propagations, m.Propagation):
-			return fault.Invalidf(c.subject(), "volume", "invalid propagation mode %q; one of %s", m.Propagation,
-				strings.Join(propagations[1:], ", "))
-		}
-		seen[target] = true
-	}
-
-	return nil
-}
-
 func (c *Config) validatePorts() error {
 	for _, p := range c.Network.Publish {
 		if err := p.Validate(); err != nil {

@@ -65,9 +65,16 @@ type launch struct {
 
 	monitor Monitor
 	rootfs  string
+	sources []string // mount sources on the host
 	targets []string // mount targets with symlinks resolved
 	live    container.RunState
 	output  Output
+
+	stored         chan struct{} // closed when the container is stored
+	mounted        chan struct{} // closed when sources is set
+	createdVolumes []string      // that did not exist before
+	processStarted bool
+	fresh          bool // the container never ran
 
 	warnings         []string        // from publishPorts
 	firewallWarnings <-chan []string // see Launched
@@ -79,7 +86,7 @@ func (r *Launcher) Run(ctx context.Context, req Request) (*Launched, error) {
 	if err := r.prepare(&req.Config); err != nil {
 		return nil, err
 	}
-	l := &launch{r: r, id: id.New(), req: req, initial: container.Launching}
+	l := r.newLaunch(req, container.Launching)
 	if err := l.resolveReferences(ctx); err != nil {
 		return nil, err
 	}
@@ -89,13 +96,18 @@ func (r *Launcher) Run(ctx context.Context, req Request) (*Launched, error) {
 	return l.run(ctx, l.runSteps())
 }
 
+func (r *Launcher) newLaunch(req Request, initial container.Status) *launch {
+	return &launch{r: r, id: id.New(), req: req, initial: initial, fresh: true, stored: make(chan struct{}),
+		mounted: make(chan struct{})}
+}
+
 // Create creates a container without starting it.
 func (r *Launcher) Create(ctx context.Context, req Request) (*Launched, error) {
 	if err := r.prepare(&req.Config); err != nil {
 		return nil, err
 	}
 
-	l := &launch{r: r, id: id.New(), req: req, initial: container.Created}
+	l := r.newLaunch(req, container.Created)
 	if err := l.resolveReferences(ctx); err != nil {
 		return nil, err
 	}
@@ -104,7 +116,7 @@ func (r *Launcher) Create(ctx context.Context, req Request) (*Launched, error) {
 		return nil, err
 	}
 
-	steps := l.createSteps()
+	steps := append(l.createSteps(), l.fillVolumes())
 	if l.req.Config.Network.Fixed() {
 		steps = append(steps, l.reserveAddresses())
 	}

@@ -25,6 +25,7 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/runtime"
 	"github.com/fairlead/fairlead/services/supervisor/internal/spec"
 	"github.com/fairlead/fairlead/services/supervisor/internal/store"
+	"github.com/fairlead/fairlead/services/supervisor/internal/volumes"
 )
 
 // Images is the part of the image store that launches use.
@@ -41,6 +42,8 @@ type RootFS interface {
 	Remove(uid string) error
 	Mounted() ([]string, error)
 	Path(uid string) string
+	MountImage(uid string, n int, lowers []string) (string, error)
+	UnmountImages(uid string, n int) error
 }
 
 // Processes creates and starts container processes. Package runtime implements it with conmon and
@@ -73,6 +76,7 @@ type Config struct {
 	Log      *slog.Logger
 	Store    *store.Store
 	Images   Images
+	Volumes  *volumes.Volumes
 	RootFS   RootFS
 	Host     spec.Host
 	Cgroup   cgroup.Layout

@@ -13,6 +13,9 @@ import (
 // checkSources checks the mount sources before the first step.
 func checkSources(cfg *container.Config) error {
 	for _, m := range cfg.Mounts {
+		if m.Type != container.Bind {
+			continue
+		}
 		_, err := os.Stat(m.Source)
 		switch {
 		case err == nil:

@@ -34,6 +34,10 @@ func (l *launch) resolveReferences(ctx context.Context) error {
 		return err
 	}
 
+	if err := l.r.resolveMounts(&l.req.Config); err != nil {
+		return err
+	}
+
 	var unpublishable *agents.Network
 	l.internal = len(n.Attachments) > 0
 	for i, a := range n.Attachments {

@@ -24,6 +24,7 @@ func (l *launch) resolveImage() saga.Step {
 				return err
 			}
 			l.image = img
+			l.req.Config.Mounts = withVolumes(l.req.Config.Mounts, defaults)
 			l.process, err = container.ProcessOf(&l.req.Config, defaults)
 			return err
 		},

@@ -39,7 +39,7 @@ func (l *launch) startMonitor(after string) saga.Step {
 
 // createProcess creates the container in the OCI runtime, without starting the process.
 func (l *launch) createProcess() saga.Step {
-	after := []string{startMonitor, prepareRootfs, registerNames}
+	after := []string{startMonitor, prepareRootfs, mountVolumes, registerNames}
 	if l.isShareable() {
 		after = append(after, mountSharedMemory)
 	}
@@ -61,8 +61,21 @@ func (l *launch) createProcess() saga.Step {
 }
 
 // create builds the specification and creates the container. The sources of all mounts exist.
-func (l *launch) create(ctx context.Context) error {
-	opts, err := l.specOptions()
+func (l *launch) create(ctx context.Context) (err error) {
+	mounts := l.req.Config.Mounts
+	if l.fresh {
+		if err := l.r.fill(ctx, mounts, l.rootfs, l.targets); err != nil {
+			return err
+		}
+	}
+
+	sources, closeAll, err := openSources(l.id, mounts, l.sources)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeAll()) }()
+
+	opts, err := l.specOptions(sources)
 	if err != nil {
 		return err
 	}
@@ -81,7 +94,7 @@ func (l *launch) deleteProcess(ctx context.Context) error {
 	return l.r.Processes.Delete(ctx, l.id)
 }
 
-func (l *launch) specOptions() (spec.Options, error) {
+func (l *launch) specOptions(sources []source) (spec.Options, error) {
 	p := l.process
 	cfg := &l.req.Config
 	user, err := users.Resolve(l.rootfs, p.User, cfg.Security.Groups...)
@@ -123,8 +136,7 @@ func (l *launch) specOptions() (spec.Options, error) {
 	}
 
 	for i, m := range l.req.Config.Mounts {
-		opts.Mounts = append(opts.Mounts, spec.Mount{Source: m.Source, Target: l.targets[i], ReadOnly: m.ReadOnly,
-			Propagation: m.Propagation, File: isFile(m.Source)})
+		opts.Mounts = append(opts.Mounts, specMount(m, l.targets[i], sources[i]))
 	}
 
 	return opts, nil
@@ -132,6 +144,15 @@ func (l *launch) specOptions() (spec.Options, error) {
 
 // runsInit reports whether the container's first process is an init process.
 func (l *launch) runsInit() bool { return l.req.Config.Init != nil && *l.req.Config.Init }
+
+func specMount(m container.Mount, target string, s source) spec.Mount {
+	if m.Type == container.TmpfsMount {
+		return spec.Mount{Target: target, Tmpfs: true, ReadOnly: m.ReadOnly, Size: m.TmpfsSize, Mode: m.TmpfsMode,
+			Options: m.TmpfsOptions}
+	}
+	return spec.Mount{Source: s.path, Target: target, ReadOnly: m.ReadOnly || m.Type == container.ImageMount,
+		Propagation: m.Propagation, NonRecursive: m.NonRecursive, File: s.file}
+}
 
 // attachOutput connects to the process before it starts, so that no output is lost.
 func (l *launch) attachOutput() saga.Step {
@@ -170,6 +191,7 @@ func (l *launch) startProcess() saga.Step {
 			if err := l.r.markStarting(l.id); err != nil {
 				return err
 			}
+			l.processStarted = true
 			if err := l.r.Processes.Start(ctx, l.id); err != nil {
 				return err
 			}

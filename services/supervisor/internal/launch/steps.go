@@ -11,6 +11,8 @@ const (
 	reserveAddresses  = "reserve addresses"
 	startMonitor      = "start monitor"
 	prepareRootfs     = "prepare rootfs"
+	mountVolumes      = "mount volumes"
+	fillVolumes       = "fill volumes"
 	mountSharedMemory = "mount shared memory"
 	mountNames        = "mount name files"
 	joinNetwork       = "join network"
@@ -41,10 +43,11 @@ func (l *launch) acquireSteps(after string) []saga.Step {
 
 // processSteps returns the steps that create the monitor, the rootfs and the process.
 func (l *launch) processSteps(after string) []saga.Step {
+	steps := []saga.Step{l.startMonitor(after)}
 	if l.isShareable() {
-		return []saga.Step{l.startMonitor(after), l.mountSharedMemory(after), l.prepareRootfs(after), l.createProcess()}
+		steps = append(steps, l.mountSharedMemory(after))
 	}
-	return []saga.Step{l.startMonitor(after), l.prepareRootfs(after), l.createProcess()}
+	return append(steps, l.prepareRootfs(after), l.mountVolumes(after), l.createProcess())
 }
 
 // runSteps returns the steps of `run`.

@@ -15,7 +15,11 @@ const ReleaseTimeout = 3 * time.Second
 
 // relaunch returns the launch of a stored container, to start it or to undo its steps.
 func (r *Launcher) relaunch(c *container.Container) *launch {
-	return &launch{r: r, id: c.ID, req: Request{Config: c.Config}, name: c.Config.Name, process: &c.Process, c: c}
+	l := r.newLaunch(Request{Config: c.Config}, "")
+	l.id, l.name, l.process, l.c = c.ID, c.Config.Name, &c.Process, c
+	l.fresh = c.StartedAt.IsZero()
+	close(l.stored)
+	return l
 }
 
 // Release releases addresses, names and ports of a container.

@@ -11,6 +11,7 @@ import (
 	"github.com/fairlead/fairlead/agent/events"
 	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+	"github.com/fairlead/fairlead/services/supervisor/internal/volume"
 )
 
 // Emit emits a container event. more lists additional attributes as name, value pairs.
@@ -63,6 +64,17 @@ func (n *Notices) Launched(c *container.Container, created bool, endpoints []con
 	n.Emit(c, "start")
 }
 
+// VolumeMounted emits the event of a volume that is mounted for a container.
+func (n *Notices) VolumeMounted(uid string, m container.Mount) {
+	n.volume("mount", uid, m, map[string]string{"destination": m.Target,
+		"read/write": strconv.FormatBool(!m.ReadOnly), "propagation": m.Propagation})
+}
+
+func (n *Notices) volume(action, uid string, m container.Mount, attributes map[string]string) {
+	attributes["driver"], attributes["container"] = volume.Local, uid
+	n.cfg.Events.Emit(events.Volume, action, m.Source, attributes)
+}
+
 // Signal emits the event of a signal to a process.
 func (n *Notices) Signal(uid string, sig syscall.Signal) {
 	if c, err := n.cfg.Store.GetContainer(uid); err == nil {
@@ -97,6 +109,11 @@ func (n *Notices) Exec(c *container.Container, args []string,
 func (n *Notices) Exited(c *container.Container, stopped bool, exit container.Exit) {
 	if c.Live != nil {
 		n.Networks("disconnect", c.ID, c.Live.Endpoints)
+	}
+	for _, m := range c.Config.Mounts {
+		if m.IsVolume() {
+			n.volume("unmount", c.ID, m, map[string]string{})
+		}
 	}
 	if stopped {
 		n.Emit(c, "stop")

@@ -28,6 +28,7 @@ func ConfigFromProto(in *containerv1.ContainerConfig) (container.Config, error) 
 			DropSharers: n != nil && n.KeepNetns != nil && !n.GetKeepNetns()},
 		Sysctls: in.GetSysctls(), UTS: in.GetUts(), Security: SecurityFromProto(in.GetSecurity()),
 		Namespaces: NamespacesFromProto(in.GetNamespaces()), Annotations: in.GetAnnotations(),
+		VolumesFrom: in.GetVolumesFrom(),
 	}
 	if in != nil {
 		c.Init = in.Init
@@ -38,13 +39,11 @@ func ConfigFromProto(in *containerv1.ContainerConfig) (container.Config, error) 
 		c.StopTimeout = &after
 	}
 
-	for _, m := range in.GetMounts() {
-		c.Mounts = append(c.Mounts,
-			container.Mount{Source: m.GetSource(), Target: m.GetTarget(), ReadOnly: m.GetReadOnly(),
-				Propagation: m.GetPropagation(), CreateSource: m.GetCreateSource()})
+	var err error
+	if c.Mounts, err = mountsFromProto(in.GetMounts()); err != nil {
+		return c, err
 	}
 
-	var err error
 	if c.Resources, err = ResourcesFromProto(in.GetResources()); err != nil {
 		return c, err
 	}
@@ -107,8 +106,7 @@ func configToProto(c *container.Config) *containerv1.ContainerConfig {
 	}
 
 	for _, m := range c.Mounts {
-		out.Mounts = append(out.Mounts, &containerv1.BindMount{Source: m.Source, Target: m.Target, ReadOnly: m.ReadOnly,
-			Propagation: m.Propagation, CreateSource: m.CreateSource})
+		out.Mounts = append(out.Mounts, mountToProto(m))
 	}
 
 	return out

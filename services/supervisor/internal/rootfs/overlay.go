@@ -16,7 +16,7 @@ const (
 	maxOptions   = 4095
 )
 
-// overlay describes an overlay mount. lowers are topmost first.
+// overlay describes an overlay mount. lowers are topmost first. Without upper it is read-only.
 type overlay struct {
 	lowers      []string
 	upper, work string
@@ -85,9 +85,11 @@ func (o *overlay) mountByParameters(target string) error {
 		}
 	}
 
-	if err := errors.Join(unix.FsconfigSetString(fs, "upperdir", o.upper),
-		unix.FsconfigSetString(fs, "workdir", o.work)); err != nil {
-		return &errStep{"fsconfig upperdir, workdir", err}
+	if o.upper != "" {
+		if err := errors.Join(unix.FsconfigSetString(fs, "upperdir", o.upper),
+			unix.FsconfigSetString(fs, "workdir", o.work)); err != nil {
+			return &errStep{"fsconfig upperdir, workdir", err}
+		}
 	}
 
 	if err := unix.FsconfigCreate(fs); err != nil {
@@ -133,8 +135,12 @@ func (o *overlay) mountByOptions(target string) error {
 		open = append(open, fd)
 		return fmt.Sprintf("/proc/self/fd/%d", fd), nil
 	}
+	above := []string{o.upper, o.work}
+	if o.upper == "" {
+		above = nil
+	}
 	names := make([]string, 0, len(o.lowers)+2)
-	for _, path := range append([]string{o.upper, o.work}, o.lowers...) {
+	for _, path := range append(above, o.lowers...) {
 		n, err := name(path)
 		if err != nil {
 			return err
@@ -142,7 +148,10 @@ func (o *overlay) mountByOptions(target string) error {
 		names = append(names, n)
 	}
 
-	options := "upperdir=" + names[0] + ",workdir=" + names[1] + ",lowerdir=" + strings.Join(names[2:], ":")
+	options := "lowerdir=" + strings.Join(names[len(above):], ":")
+	if len(above) > 0 {
+		options = "upperdir=" + names[0] + ",workdir=" + names[1] + "," + options
+	}
 	if len(options) > maxOptions {
 		return fmt.Errorf("cannot mount %d layers with this kernel: Linux 6.8 or later is required", len(o.lowers))
 	}

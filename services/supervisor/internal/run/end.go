@@ -189,6 +189,7 @@ func (r *Runner) removeRest(ctx context.Context, c *container.Container, left er
 	err := errors.Join(left, r.launcher.Delete(ctx, c))
 	if c.Config.AutoRemove { // storeExit deleted the record, so that the name is free when the exit is reported
 		err = errors.Join(err, r.launcher.RemoveFiles(c.ID))
+		r.removeVolumes(ctx)
 		r.notices.Emit(c, "destroy")
 		return err
 	}
@@ -205,6 +206,7 @@ func (r *Runner) removeRest(ctx context.Context, c *container.Container, left er
 		return err
 	}
 
+	r.removeVolumes(ctx)
 	r.notices.Emit(c, "destroy")
 	return nil
 }

@@ -48,7 +48,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 // although its cleanup is incomplete.
 func TestExitReportedWhenStored(t *testing.T) {
 	for what, use := range map[string]func(*host) error{
-		"rm":    func(h *host) error { return h.runner.Remove(context.Background(), "web", false) },
+		"rm":    func(h *host) error { return h.runner.Remove(context.Background(), "web", false, false) },
 		"start": func(h *host) error { _, err := h.runner.Start(context.Background(), "web", false, 0, 0); return err },
 	} {
 		h := newHost(t)
@@ -76,7 +76,7 @@ func TestCommandsSucceedOnExitingContainer(t *testing.T) {
 		"stop":    func(r *run.Runner) error { return r.Stop(context.Background(), "web", nil, "") },
 		"kill":    func(r *run.Runner) error { return r.Kill(context.Background(), "web", "") },
 		"kill -s": func(r *run.Runner) error { return r.Kill(context.Background(), "web", "HUP") },
-		"rm -f":   func(r *run.Runner) error { return r.Remove(context.Background(), "web", true) },
+		"rm -f":   func(r *run.Runner) error { return r.Remove(context.Background(), "web", true, false) },
 		"restart": func(r *run.Runner) error { _, err := r.Restart(context.Background(), "web", nil, ""); return err },
 	} {
 		h := newHost(t)
@@ -138,7 +138,7 @@ func TestFailedReleaseIsRetried(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	if err := h.runner.Remove(t.Context(), "web", true); err == nil {
+	if err := h.runner.Remove(t.Context(), "web", true, false); err == nil {
 		t.Error("rm -f: got no error with an unreleased port")
 	}
 
@@ -246,7 +246,7 @@ func TestRequestSurvivesSupervisorCrash(t *testing.T) {
 			func(c *container.Container, err error) bool { return err == nil && c.Status == container.Exited }},
 		"restart": {func(r *run.Runner) { _, _ = r.Restart(context.Background(), "web", &long, "") },
 			func(c *container.Container, err error) bool { return err == nil && c.IsRunning() && c.Ending == nil }},
-		"rm -f": {func(r *run.Runner) { _ = r.Remove(context.Background(), "web", true) },
+		"rm -f": {func(r *run.Runner) { _ = r.Remove(context.Background(), "web", true, false) },
 			func(_ *container.Container, err error) bool { return fault.Is(err, fault.NotFound) }},
 	} {
 		t.Run(name, func(t *testing.T) {

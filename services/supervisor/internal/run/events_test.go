@@ -53,7 +53,7 @@ func TestEventsHaveDockersOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	if err := h.runner.Remove(t.Context(), "web", true); err != nil {
+	if err := h.runner.Remove(t.Context(), "web", true, false); err != nil {
 		t.Fatal(err)
 	}
 

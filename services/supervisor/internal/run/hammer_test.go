@@ -52,7 +52,7 @@ func hammer(ctx context.Context, r *run.Runner, name string, way int) error {
 	soon := 10 * time.Millisecond
 	switch way % 6 {
 	case 0:
-		return r.Remove(ctx, name, true)
+		return r.Remove(ctx, name, true, false)
 	case 1:
 		err = r.Stop(ctx, name, &soon, "")
 	case 2:
@@ -69,7 +69,7 @@ func hammer(ctx context.Context, r *run.Runner, name string, way int) error {
 			_, err = r.ExitOf(ctx, launched)
 		}
 		if err == nil {
-			return r.Remove(ctx, name, true)
+			return r.Remove(ctx, name, true, false)
 		}
 	case 5:
 		if _, err = r.ExitOf(ctx, launched); err == nil {
@@ -85,5 +85,5 @@ func hammer(ctx context.Context, r *run.Runner, name string, way int) error {
 		return fmt.Errorf("after the exit: got %+v, %w", c, err)
 	}
 
-	return r.Remove(ctx, name, false)
+	return r.Remove(ctx, name, false, false)
 }

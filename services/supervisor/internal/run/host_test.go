@@ -267,6 +267,10 @@ func (f fakeRootFS) Remove(uid string) error    { return f.h.drop(uid, "mount") 
 func (f fakeRootFS) Mounted() ([]string, error) { return f.h.holders("mount"), nil }
 func (f fakeRootFS) Path(string) string         { return "/" }
 
+func (f fakeRootFS) MountImage(string, int, []string) (string, error) { return "/", nil }
+
+func (f fakeRootFS) UnmountImages(string, int) error { return nil }
+
 type fakeProcesses struct{ h *host }
 
 func (f fakeProcesses) Runtime(string) (string, error) { return "/usr/bin/crun", nil }

@@ -11,10 +11,10 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/lives"
 )
 
-// Remove removes a container by undoing the steps of its launch. A running container requires
-// force. It is completed even if the client disconnects, and by the next supervisor if this one is
-// killed.
-func (r *Runner) Remove(ctx context.Context, ref string, force bool) error {
+// Remove removes a container by undoing the steps of its launch, and with withVolumes its anonymous
+// volumes that no other container uses. A running container requires force. It is completed even if
+// the client disconnects, and by the next supervisor if this one is killed.
+func (r *Runner) Remove(ctx context.Context, ref string, force, withVolumes bool) error {
 	c, l, err := r.findLife(ref)
 	if err != nil {
 		return err
@@ -25,6 +25,9 @@ func (r *Runner) Remove(ctx context.Context, ref string, force bool) error {
 	}
 
 	return r.runDetached(ctx, func(ctx context.Context) error {
+		if err := r.storeVolumeRemoval(c, withVolumes); err != nil {
+			return err
+		}
 		if l != nil && !lives.IsOver(l.Ended) {
 			if err := r.killAndRemove(ctx, c, l); err != nil {
 				return r.dropFailedRequest(c.ID, err)
@@ -32,6 +35,24 @@ func (r *Runner) Remove(ctx context.Context, ref string, force bool) error {
 		}
 		return r.removeStopped(ctx, c, l != nil)
 	})
+}
+
+// storeVolumeRemoval stores whether the anonymous volumes of a container are removed with it.
+func (r *Runner) storeVolumeRemoval(c *container.Container, remove bool) error {
+	if c.RemoveVolumes == remove || len(c.AnonymousVolumes()) == 0 {
+		return nil
+	}
+	_, err := r.Store.UpdateContainer(c.ID,
+		func(c *container.Container) *container.Container { return c.WithVolumesRemoved(remove) })
+	return err
+}
+
+// removeVolumes deletes the volumes that were marked with the deletion of a container. The sweep
+// repeats it.
+func (r *Runner) removeVolumes(ctx context.Context) {
+	if err := r.Volumes.RemoveMarked(ctx); err != nil {
+		r.Log.Warn("volumes not removed, retrying", "error", err)
+	}
 }
 
 func isRunning(c *container.Container) error {
@@ -111,6 +132,7 @@ func (r *Runner) remove(ctx context.Context, c *container.Container) error {
 	if err := r.Store.DeleteContainer(c.ID); err != nil {
 		return err
 	}
+	r.removeVolumes(ctx)
 
 	if c.Status != container.Launching { // its creation was not announced by an event
 		r.notices.Emit(c, "destroy")

@@ -30,6 +30,10 @@ func (r *Runner) Restore(ctx context.Context) error {
 		}
 	}
 
+	if err := r.Volumes.Restore(ctx); err != nil {
+		r.Log.Warn("volumes incompletely restored", "error", err)
+	}
+
 	if err := r.Sweep(ctx); err != nil {
 		r.Log.Warn("first sweep incomplete", "error", err)
 	}

@@ -40,11 +40,11 @@ func TestLaunchAndRemoveResources(t *testing.T) {
 		t.Fatalf("got %+v, %v", c, err)
 	}
 
-	if err := h.runner.Remove(t.Context(), "web", false); !fault.Is(err, fault.Busy) {
+	if err := h.runner.Remove(t.Context(), "web", false, false); !fault.Is(err, fault.Busy) {
 		t.Errorf("running container: got %v", err)
 	}
 
-	if err := h.runner.Remove(t.Context(), "web", true); err != nil {
+	if err := h.runner.Remove(t.Context(), "web", true, false); err != nil {
 		t.Fatal(err)
 	}
 

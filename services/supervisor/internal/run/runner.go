@@ -26,6 +26,7 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/session"
 	"github.com/fairlead/fairlead/services/supervisor/internal/spec"
 	"github.com/fairlead/fairlead/services/supervisor/internal/store"
+	"github.com/fairlead/fairlead/services/supervisor/internal/volumes"
 )
 
 // Processes runs container processes. Package runtime implements it with conmon and an OCI runtime.
@@ -45,6 +46,7 @@ type Config struct {
 	Log      *slog.Logger
 	Store    *store.Store
 	Images   launch.Images
+	Volumes  *volumes.Volumes // nil means volumes below DataRoot
 	RootFS   launch.RootFS
 	Host     spec.Host
 	Cgroup   cgroup.Layout
@@ -84,11 +86,17 @@ func New(cfg Config) *Runner {
 		cfg.Events = &events.Broker{}
 	}
 
+	if cfg.Volumes == nil {
+		cfg.Volumes = volumes.New(volumes.Config{DataRoot: cfg.DataRoot, Store: cfg.Store, Events: cfg.Events,
+			Log: cfg.Log})
+	}
+
 	r := &Runner{Config: cfg, lives: lives.New(), joins: lives.NewJoins()}
 	names := lives.NewNames()
 	r.notices = notices.New(notices.Config{Events: cfg.Events, Store: cfg.Store, Agents: cfg.Agents, Log: cfg.Log})
 	r.launcher = launch.New(launch.Config{DataRoot: cfg.DataRoot, Log: cfg.Log, Store: cfg.Store, Images: cfg.Images,
-		RootFS: cfg.RootFS, Host: cfg.Host, Cgroup: cfg.Cgroup, NameFiles: cfg.NameFiles, LogFiles: cfg.LogFiles,
+		Volumes: cfg.Volumes,
+		RootFS:  cfg.RootFS, Host: cfg.Host, Cgroup: cfg.Cgroup, NameFiles: cfg.NameFiles, LogFiles: cfg.LogFiles,
 		Defaults: cfg.Defaults, Processes: cfg.Processes, Agents: cfg.Agents, Lives: r.lives, Names: names,
 		Joins: r.joins, Notices: r.notices})
 	r.Follower = follow.New(follow.Config{Log: cfg.Log, Store: cfg.Store, Agents: cfg.Agents, Lives: r.lives,

@@ -99,7 +99,7 @@ func TestOwnerRemovalKeepsSharedNamespace(t *testing.T) {
 	h := newHost(t)
 	owner := h.mustRun(t, request("b1"))
 	h.mustRun(t, joining("b2", "b1"))
-	if err := h.runner.Remove(t.Context(), "b1", true); err != nil {
+	if err := h.runner.Remove(t.Context(), "b1", true, false); err != nil {
 		t.Fatal(err)
 	}
 
@@ -108,7 +108,7 @@ func TestOwnerRemovalKeepsSharedNamespace(t *testing.T) {
 		t.Errorf("join of a removed container: got %v", err)
 	}
 
-	if err := h.runner.Remove(t.Context(), "b2", true); err != nil {
+	if err := h.runner.Remove(t.Context(), "b2", true, false); err != nil {
 		t.Fatal(err)
 	}
 
@@ -129,7 +129,7 @@ func TestJoinRequiresRunningContainer(t *testing.T) {
 		t.Errorf("join of a stopped container: got %v", err)
 	}
 
-	if err := h.runner.Remove(t.Context(), "own", false); err != nil {
+	if err := h.runner.Remove(t.Context(), "own", false, false); err != nil {
 		t.Fatal(err)
 	}
 
@@ -306,7 +306,7 @@ func TestStaticAddressReservedUntilRemoval(t *testing.T) {
 	}
 
 	h.wantHeld(t, uid, "addresses")
-	if err := h.runner.Remove(t.Context(), "web", false); err != nil {
+	if err := h.runner.Remove(t.Context(), "web", false, false); err != nil {
 		t.Fatal(err)
 	}
 

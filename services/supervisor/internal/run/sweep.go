@@ -42,7 +42,7 @@ func (r *Runner) Sweep(ctx context.Context) error {
 	for uid := range owners {
 		errs = append(errs, r.sweepOne(ctx, uid))
 	}
-	errs = append(errs, r.launcher.RepairNames(ctx))
+	errs = append(errs, r.launcher.RepairNames(ctx), r.Volumes.RemoveMarked(ctx), r.launcher.ReleaseVolumes(ctx))
 	return errors.Join(errs...)
 }
 

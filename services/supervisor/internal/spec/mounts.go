@@ -73,15 +73,42 @@ func (o *Options) standardMounts() []specs.Mount {
 // build returns a bind mount. A read-only directory is recursively read-only if the kernel supports
 // it. A file has no mounts below it, and crun before 1.9 rejects the recursive option for one.
 func (m Mount) build(h Host) specs.Mount {
+	if m.Tmpfs {
+		return m.buildTmpfs()
+	}
 	options := []string{"rbind", "rw"}
+	if m.NonRecursive {
+		options[0] = "bind"
+	}
 	if m.ReadOnly {
 		options[1] = "ro"
-		if !m.File && h.RecursiveReadOnly {
+		if !m.File && !m.NonRecursive && h.RecursiveReadOnly {
 			options = append(options, "rro")
 		}
 	}
 	options = append(options, cmp.Or(m.Propagation, "rprivate"))
 	return specs.Mount{Destination: m.Target, Type: "bind", Source: m.Source, Options: options}
+}
+
+// buildTmpfs returns a tmpfs mount with Docker's default options. An option replaces its opposite.
+func (m Mount) buildTmpfs() specs.Mount {
+	options := []string{}
+	for _, o := range []string{"noexec", "nosuid", "nodev"} {
+		if !slices.Contains(m.Options, o[2:]) && !slices.Contains(m.Options, o) {
+			options = append(options, o)
+		}
+	}
+	options = append(options, m.Options...)
+	if m.ReadOnly {
+		options = append(options, "ro")
+	}
+	if m.Size > 0 {
+		options = append(options, "size="+strconv.FormatInt(m.Size, 10))
+	}
+	if m.Mode != nil {
+		options = append(options, "mode="+strconv.FormatUint(uint64(*m.Mode), 8))
+	}
+	return specs.Mount{Destination: m.Target, Type: "tmpfs", Source: "tmpfs", Options: options}
 }
 
 // rootfsPropagation returns the weakest propagation that the mounts allow. A shared or slave mount

@@ -75,12 +75,18 @@ type Process struct {
 	SecurityOptions container.SecurityOptions // of Security
 }
 
-// Mount is a bind mount of a host path.
+// Mount is a bind mount of a host path, or a tmpfs.
 type Mount struct {
 	Source, Target string
 	ReadOnly       bool
 	Propagation    string // see mount_namespaces(7), such as "rslave"; empty means rprivate
 	File           bool   // Source is not a directory
+	NonRecursive   bool   // without the mounts below Source
+
+	Tmpfs   bool
+	Size    int64    // bytes of a tmpfs; 0 means the default of the kernel
+	Mode    *uint32  // of the root directory of a tmpfs; nil means 01777
+	Options []string // other mount options of a tmpfs
 }
 
 // Build returns the specification of a container.

@@ -9,27 +9,45 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+	"github.com/fairlead/fairlead/services/supervisor/internal/volume"
 )
 
-// containers maps IDs to containers, indexed by name and by image. Names are unique.
+// containers maps IDs to containers, indexed by name, by image and by volume. Names are unique.
 var containers = state.NewTable("containers", func(c *container.Container) string { return c.ID },
 	state.Index[container.Container]{Name: "name",
 		Of: func(c *container.Container) []string { return []string{c.Config.Name} }},
 	state.Index[container.Container]{Name: "image",
-		Of: func(c *container.Container) []string { return []string{c.ImageID} }})
+		Of: (*container.Container).Images},
+	state.Index[container.Container]{Name: "volume", Of: (*container.Container).Volumes})
 
-// AddContainer stores a new container. It fails if the name is in use or the image does not exist.
+// AddContainer stores a new container. It fails if the name is in use, or an image or volume does not
+// exist.
 func (s *Store) AddContainer(c *container.Container) error {
-	return s.db.Update(func(tx *state.Tx) error {
+	_, err := s.AddContainerWithVolumes(c, nil)
+	return err
+}
+
+// AddContainerWithVolumes is AddContainer, and stores the given volumes if they do not exist. It
+// returns the names of the new volumes.
+func (s *Store) AddContainerWithVolumes(c *container.Container, missing []*volume.Volume) (created []string,
+	err error) {
+	err = s.db.Update(func(tx *state.Tx) error {
+		if created, err = addVolumes(tx, c, missing); err != nil {
+			return err
+		}
 		if err := nameFree(tx, c.Config.Name); err != nil {
 			return err
 		}
-		if _, ok := images.Get(tx, c.ImageID); !ok {
-			return fault.New(fault.Conflict, "image "+c.Config.Image, "was removed during creation of the container",
-				fault.WithHint("try again"))
+		for _, imageID := range c.Images() {
+			if _, ok := images.Get(tx, imageID); !ok {
+				return fault.New(fault.Conflict, "image "+c.Config.Image,
+					"was removed during creation of the container",
+					fault.WithHint("try again"))
+			}
 		}
 		return containers.Put(tx, c)
 	})
+	return created, err
 }
 
 // NameFree returns a fault with the container's ID if the name is in use.
@@ -91,11 +109,22 @@ func (s *Store) RenameContainer(uid, name string, change *container.Change) erro
 	})
 }
 
-// DeleteContainer deletes a container. It does nothing if the container does not exist.
+// DeleteContainer deletes a container. It does nothing if the container does not exist. Its anonymous
+// volumes that no other container uses are marked as being removed, if they are to be removed with
+// it.
 func (s *Store) DeleteContainer(uid string) error {
 	return s.db.Update(func(tx *state.Tx) error {
-		_, err := containers.Delete(tx, uid)
-		return err
+		c, ok := containers.Get(tx, uid)
+		if !ok {
+			return nil
+		}
+		if _, err := containers.Delete(tx, uid); err != nil {
+			return err
+		}
+		if !c.RemoveVolumes && !c.Config.AutoRemove && c.Status != container.Launching {
+			return nil
+		}
+		return markUnused(tx, c.AnonymousVolumes())
 	})
 }
 

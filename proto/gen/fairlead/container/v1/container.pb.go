@@ -84,6 +84,67 @@ func (PullPolicy) EnumDescriptor() ([]byte, []int) {
 	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{0}
 }
 
+// MountType is the kind of a mount.
+type MountType int32
+
+const (
+	// The same as BIND.
+	MountType_MOUNT_TYPE_UNSPECIFIED MountType = 0
+	// A path of the host.
+	MountType_MOUNT_TYPE_BIND MountType = 1
+	// A volume.
+	MountType_MOUNT_TYPE_VOLUME MountType = 2
+	// A new file system in memory.
+	MountType_MOUNT_TYPE_TMPFS MountType = 3
+	// The root file system of an image, read-only.
+	MountType_MOUNT_TYPE_IMAGE MountType = 4
+)
+
+// Enum value maps for MountType.
+var (
+	MountType_name = map[int32]string{
+		0: "MOUNT_TYPE_UNSPECIFIED",
+		1: "MOUNT_TYPE_BIND",
+		2: "MOUNT_TYPE_VOLUME",
+		3: "MOUNT_TYPE_TMPFS",
+		4: "MOUNT_TYPE_IMAGE",
+	}
+	MountType_value = map[string]int32{
+		"MOUNT_TYPE_UNSPECIFIED": 0,
+		"MOUNT_TYPE_BIND":        1,
+		"MOUNT_TYPE_VOLUME":      2,
+		"MOUNT_TYPE_TMPFS":       3,
+		"MOUNT_TYPE_IMAGE":       4,
+	}
+)
+
+func (x MountType) Enum() *MountType {
+	p := new(MountType)
+	*p = x
+	return p
+}
+
+func (x MountType) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (MountType) Descriptor() protoreflect.EnumDescriptor {
+	return file_fairlead_container_v1_container_proto_enumTypes[1].Descriptor()
+}
+
+func (MountType) Type() protoreflect.EnumType {
+	return &file_fairlead_container_v1_container_proto_enumTypes[1]
+}
+
+func (x MountType) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use MountType.Descriptor instead.
+func (MountType) EnumDescriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{1}
+}
+
 // ContainerStatus is the state of a container.
 type ContainerStatus int32
 
@@ -129,11 +190,11 @@ func (x ContainerStatus) String() string {
 }
 
 func (ContainerStatus) Descriptor() protoreflect.EnumDescriptor {
-	return file_fairlead_container_v1_container_proto_enumTypes[1].Descriptor()
+	return file_fairlead_container_v1_container_proto_enumTypes[2].Descriptor()
 }
 
 func (ContainerStatus) Type() protoreflect.EnumType {
-	return &file_fairlead_container_v1_container_proto_enumTypes[1]
+	return &file_fairlead_container_v1_container_proto_enumTypes[2]
 }
 
 func (x ContainerStatus) Number() protoreflect.EnumNumber {
@@ -142,7 +203,7 @@ func (x ContainerStatus) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ContainerStatus.Descriptor instead.
 func (ContainerStatus) EnumDescriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{1}
+	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{2}
 }
 
 // ContainerConfig holds the configuration that the user gave.
@@ -163,8 +224,8 @@ type ContainerConfig struct {
 	WorkingDir string `protobuf:"bytes,6,opt,name=working_dir,json=workingDir,proto3" json:"working_dir,omitempty"`
 	// -u: USER[:GROUP], names or IDs. Empty means that of the image, or else root.
 	User string `protobuf:"bytes,7,opt,name=user,proto3" json:"user,omitempty"`
-	// -v and --mount type=bind.
-	Mounts []*BindMount `protobuf:"bytes,8,rep,name=mounts,proto3" json:"mounts,omitempty"`
+	// -v and --mount. Responses have the anonymous volumes of the image too.
+	Mounts []*Mount `protobuf:"bytes,8,rep,name=mounts,proto3" json:"mounts,omitempty"`
 	// --label.
 	Labels map[string]string `protobuf:"bytes,9,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// -t: allocate a terminal.
@@ -202,7 +263,10 @@ type ContainerConfig struct {
 	// default.
 	Init *bool `protobuf:"varint,43,opt,name=init,proto3,oneof" json:"init,omitempty"`
 	// --annotation: annotations for the OCI runtime.
-	Annotations   map[string]string `protobuf:"bytes,44,rep,name=annotations,proto3" json:"annotations,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Annotations map[string]string `protobuf:"bytes,44,rep,name=annotations,proto3" json:"annotations,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// --volumes-from: containers whose bind mounts and volumes are mounted too, each as
+	// CONTAINER[:ro|:rw]. Responses have the mounts instead.
+	VolumesFrom   []string `protobuf:"bytes,70,rep,name=volumes_from,json=volumesFrom,proto3" json:"volumes_from,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -286,7 +350,7 @@ func (x *ContainerConfig) GetUser() string {
 	return ""
 }
 
-func (x *ContainerConfig) GetMounts() []*BindMount {
+func (x *ContainerConfig) GetMounts() []*Mount {
 	if x != nil {
 		return x.Mounts
 	}
@@ -419,37 +483,68 @@ func (x *ContainerConfig) GetAnnotations() map[string]string {
 	return nil
 }
 
-// BindMount is a host path mounted into the container.
-type BindMount struct {
+func (x *ContainerConfig) GetVolumesFrom() []string {
+	if x != nil {
+		return x.VolumesFrom
+	}
+	return nil
+}
+
+// Mount is a mount in the container.
+type Mount struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// An absolute path on the host. With -v a missing path is created as a directory, as in Docker.
+	// BIND: an absolute path on the host. With -v a missing path is created as a directory, as in
+	// Docker. VOLUME: the name of a volume, which is created if it does not exist; empty means a new
+	// anonymous volume. IMAGE: a reference to a stored image.
 	Source string `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"`
 	// An absolute path in the container.
 	Target string `protobuf:"bytes,2,opt,name=target,proto3" json:"target,omitempty"`
 	// True for `:ro`.
 	ReadOnly bool `protobuf:"varint,3,opt,name=read_only,json=readOnly,proto3" json:"read_only,omitempty"`
-	// "private", "rprivate", "shared", "rshared", "slave" or "rslave". Empty means rprivate.
+	// "private", "rprivate", "shared", "rshared", "slave" or "rslave". Empty means rprivate. BIND
+	// only.
 	Propagation string `protobuf:"bytes,4,opt,name=propagation,proto3" json:"propagation,omitempty"`
-	// True to create a missing source (-v), false to fail (--mount).
-	CreateSource  bool `protobuf:"varint,5,opt,name=create_source,json=createSource,proto3" json:"create_source,omitempty"`
+	// True to create a missing source (-v), false to fail (--mount). BIND only.
+	CreateSource bool `protobuf:"varint,5,opt,name=create_source,json=createSource,proto3" json:"create_source,omitempty"`
+	// The type.
+	Type MountType `protobuf:"varint,6,opt,name=type,proto3,enum=fairlead.container.v1.MountType" json:"type,omitempty"`
+	// A path in the volume or image to mount instead of all of it.
+	Subpath string `protobuf:"bytes,7,opt,name=subpath,proto3" json:"subpath,omitempty"`
+	// True to leave a new volume empty. Otherwise the files of the image at the target are copied to
+	// an empty volume when the container is created.
+	NoCopy bool `protobuf:"varint,8,opt,name=no_copy,json=noCopy,proto3" json:"no_copy,omitempty"`
+	// How to create the volume if it does not exist.
+	Volume *VolumeOptions `protobuf:"bytes,9,opt,name=volume,proto3" json:"volume,omitempty"`
+	// The size limit of a TMPFS in bytes. 0 means half of the memory.
+	TmpfsSize int64 `protobuf:"varint,10,opt,name=tmpfs_size,json=tmpfsSize,proto3" json:"tmpfs_size,omitempty"`
+	// The mode of the root directory of a TMPFS. Absent means 01777.
+	TmpfsMode *uint32 `protobuf:"varint,11,opt,name=tmpfs_mode,json=tmpfsMode,proto3,oneof" json:"tmpfs_mode,omitempty"`
+	// Other mount options of a TMPFS, such as "exec".
+	TmpfsOptions []string `protobuf:"bytes,12,rep,name=tmpfs_options,json=tmpfsOptions,proto3" json:"tmpfs_options,omitempty"`
+	// True to leave out the mounts below the source. BIND only.
+	NonRecursive bool `protobuf:"varint,13,opt,name=non_recursive,json=nonRecursive,proto3" json:"non_recursive,omitempty"`
+	// In responses: true for an anonymous volume of this container.
+	Anonymous bool `protobuf:"varint,14,opt,name=anonymous,proto3" json:"anonymous,omitempty"`
+	// In responses: the path of the source on the host. Empty for a TMPFS.
+	HostPath      string `protobuf:"bytes,15,opt,name=host_path,json=hostPath,proto3" json:"host_path,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *BindMount) Reset() {
-	*x = BindMount{}
+func (x *Mount) Reset() {
+	*x = Mount{}
 	mi := &file_fairlead_container_v1_container_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *BindMount) String() string {
+func (x *Mount) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*BindMount) ProtoMessage() {}
+func (*Mount) ProtoMessage() {}
 
-func (x *BindMount) ProtoReflect() protoreflect.Message {
+func (x *Mount) ProtoReflect() protoreflect.Message {
 	mi := &file_fairlead_container_v1_container_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -461,44 +556,178 @@ func (x *BindMount) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use BindMount.ProtoReflect.Descriptor instead.
-func (*BindMount) Descriptor() ([]byte, []int) {
+// Deprecated: Use Mount.ProtoReflect.Descriptor instead.
+func (*Mount) Descriptor() ([]byte, []int) {
 	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{1}
 }
 
-func (x *BindMount) GetSource() string {
+func (x *Mount) GetSource() string {
 	if x != nil {
 		return x.Source
 	}
 	return ""
 }
 
-func (x *BindMount) GetTarget() string {
+func (x *Mount) GetTarget() string {
 	if x != nil {
 		return x.Target
 	}
 	return ""
 }
 
-func (x *BindMount) GetReadOnly() bool {
+func (x *Mount) GetReadOnly() bool {
 	if x != nil {
 		return x.ReadOnly
 	}
 	return false
 }
 
-func (x *BindMount) GetPropagation() string {
+func (x *Mount) GetPropagation() string {
 	if x != nil {
 		return x.Propagation
 	}
 	return ""
 }
 
-func (x *BindMount) GetCreateSource() bool {
+func (x *Mount) GetCreateSource() bool {
 	if x != nil {
 		return x.CreateSource
 	}
 	return false
+}
+
+func (x *Mount) GetType() MountType {
+	if x != nil {
+		return x.Type
+	}
+	return MountType_MOUNT_TYPE_UNSPECIFIED
+}
+
+func (x *Mount) GetSubpath() string {
+	if x != nil {
+		return x.Subpath
+	}
+	return ""
+}
+
+func (x *Mount) GetNoCopy() bool {
+	if x != nil {
+		return x.NoCopy
+	}
+	return false
+}
+
+func (x *Mount) GetVolume() *VolumeOptions {
+	if x != nil {
+		return x.Volume
+	}
+	return nil
+}
+
+func (x *Mount) GetTmpfsSize() int64 {
+	if x != nil {
+		return x.TmpfsSize
+	}
+	return 0
+}
+
+func (x *Mount) GetTmpfsMode() uint32 {
+	if x != nil && x.TmpfsMode != nil {
+		return *x.TmpfsMode
+	}
+	return 0
+}
+
+func (x *Mount) GetTmpfsOptions() []string {
+	if x != nil {
+		return x.TmpfsOptions
+	}
+	return nil
+}
+
+func (x *Mount) GetNonRecursive() bool {
+	if x != nil {
+		return x.NonRecursive
+	}
+	return false
+}
+
+func (x *Mount) GetAnonymous() bool {
+	if x != nil {
+		return x.Anonymous
+	}
+	return false
+}
+
+func (x *Mount) GetHostPath() string {
+	if x != nil {
+		return x.HostPath
+	}
+	return ""
+}
+
+// VolumeOptions describe a volume that is created with a container.
+type VolumeOptions struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The driver. Empty means "local".
+	Driver string `protobuf:"bytes,1,opt,name=driver,proto3" json:"driver,omitempty"`
+	// Options of the driver.
+	Options map[string]string `protobuf:"bytes,2,rep,name=options,proto3" json:"options,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Labels.
+	Labels        map[string]string `protobuf:"bytes,3,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VolumeOptions) Reset() {
+	*x = VolumeOptions{}
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VolumeOptions) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VolumeOptions) ProtoMessage() {}
+
+func (x *VolumeOptions) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VolumeOptions.ProtoReflect.Descriptor instead.
+func (*VolumeOptions) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *VolumeOptions) GetDriver() string {
+	if x != nil {
+		return x.Driver
+	}
+	return ""
+}
+
+func (x *VolumeOptions) GetOptions() map[string]string {
+	if x != nil {
+		return x.Options
+	}
+	return nil
+}
+
+func (x *VolumeOptions) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
 }
 
 // NetworkConfig is the network configuration of a container.
@@ -530,7 +759,7 @@ type NetworkConfig struct {
 
 func (x *NetworkConfig) Reset() {
 	*x = NetworkConfig{}
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[2]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -542,7 +771,7 @@ func (x *NetworkConfig) String() string {
 func (*NetworkConfig) ProtoMessage() {}
 
 func (x *NetworkConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[2]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -555,7 +784,7 @@ func (x *NetworkConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NetworkConfig.ProtoReflect.Descriptor instead.
 func (*NetworkConfig) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{2}
+	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *NetworkConfig) GetMode() string {
@@ -627,7 +856,7 @@ type Link struct {
 
 func (x *Link) Reset() {
 	*x = Link{}
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[3]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -639,7 +868,7 @@ func (x *Link) String() string {
 func (*Link) ProtoMessage() {}
 
 func (x *Link) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[3]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -652,7 +881,7 @@ func (x *Link) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Link.ProtoReflect.Descriptor instead.
 func (*Link) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{3}
+	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Link) GetContainer() string {
@@ -703,7 +932,7 @@ type NetworkAttachment struct {
 
 func (x *NetworkAttachment) Reset() {
 	*x = NetworkAttachment{}
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[4]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -715,7 +944,7 @@ func (x *NetworkAttachment) String() string {
 func (*NetworkAttachment) ProtoMessage() {}
 
 func (x *NetworkAttachment) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[4]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -728,7 +957,7 @@ func (x *NetworkAttachment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NetworkAttachment.ProtoReflect.Descriptor instead.
 func (*NetworkAttachment) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{4}
+	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *NetworkAttachment) GetNetwork() string {
@@ -823,7 +1052,7 @@ type ExposedPort struct {
 
 func (x *ExposedPort) Reset() {
 	*x = ExposedPort{}
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[5]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -835,7 +1064,7 @@ func (x *ExposedPort) String() string {
 func (*ExposedPort) ProtoMessage() {}
 
 func (x *ExposedPort) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[5]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -848,7 +1077,7 @@ func (x *ExposedPort) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExposedPort.ProtoReflect.Descriptor instead.
 func (*ExposedPort) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{5}
+	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ExposedPort) GetProtocol() v1.Protocol {
@@ -893,7 +1122,7 @@ type DnsConfig struct {
 
 func (x *DnsConfig) Reset() {
 	*x = DnsConfig{}
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[6]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -905,7 +1134,7 @@ func (x *DnsConfig) String() string {
 func (*DnsConfig) ProtoMessage() {}
 
 func (x *DnsConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[6]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -918,7 +1147,7 @@ func (x *DnsConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DnsConfig.ProtoReflect.Descriptor instead.
 func (*DnsConfig) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{6}
+	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *DnsConfig) GetHostname() string {
@@ -1017,7 +1246,7 @@ type Container struct {
 
 func (x *Container) Reset() {
 	*x = Container{}
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[7]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1029,7 +1258,7 @@ func (x *Container) String() string {
 func (*Container) ProtoMessage() {}
 
 func (x *Container) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[7]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1042,7 +1271,7 @@ func (x *Container) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Container.ProtoReflect.Descriptor instead.
 func (*Container) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{7}
+	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Container) GetId() string {
@@ -1203,7 +1432,7 @@ var File_fairlead_container_v1_container_proto protoreflect.FileDescriptor
 
 const file_fairlead_container_v1_container_proto_rawDesc = "" +
 	"\n" +
-	"%fairlead/container/v1/container.proto\x12\x15fairlead.container.v1\x1a%fairlead/container/v1/resources.proto\x1a$fairlead/container/v1/security.proto\x1a!fairlead/nat/v1/publication.proto\x1a!fairlead/network/v1/network.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa4\n" +
+	"%fairlead/container/v1/container.proto\x12\x15fairlead.container.v1\x1a%fairlead/container/v1/resources.proto\x1a$fairlead/container/v1/security.proto\x1a!fairlead/nat/v1/publication.proto\x1a!fairlead/network/v1/network.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc3\n" +
 	"\n" +
 	"\x0fContainerConfig\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
@@ -1215,8 +1444,8 @@ const file_fairlead_container_v1_container_proto_rawDesc = "" +
 	"\x03env\x18\x05 \x03(\tR\x03env\x12\x1f\n" +
 	"\vworking_dir\x18\x06 \x01(\tR\n" +
 	"workingDir\x12\x12\n" +
-	"\x04user\x18\a \x01(\tR\x04user\x128\n" +
-	"\x06mounts\x18\b \x03(\v2 .fairlead.container.v1.BindMountR\x06mounts\x12J\n" +
+	"\x04user\x18\a \x01(\tR\x04user\x124\n" +
+	"\x06mounts\x18\b \x03(\v2\x1c.fairlead.container.v1.MountR\x06mounts\x12J\n" +
 	"\x06labels\x18\t \x03(\v22.fairlead.container.v1.ContainerConfig.LabelsEntryR\x06labels\x12\x10\n" +
 	"\x03tty\x18\n" +
 	" \x01(\bR\x03tty\x12\x1d\n" +
@@ -1240,7 +1469,8 @@ const file_fairlead_container_v1_container_proto_rawDesc = "" +
 	"namespaces\x18* \x01(\v2!.fairlead.container.v1.NamespacesR\n" +
 	"namespaces\x12\x17\n" +
 	"\x04init\x18+ \x01(\bH\x01R\x04init\x88\x01\x01\x12Y\n" +
-	"\vannotations\x18, \x03(\v27.fairlead.container.v1.ContainerConfig.AnnotationsEntryR\vannotations\x1a9\n" +
+	"\vannotations\x18, \x03(\v27.fairlead.container.v1.ContainerConfig.AnnotationsEntryR\vannotations\x12!\n" +
+	"\fvolumes_from\x18F \x03(\tR\vvolumesFrom\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a:\n" +
@@ -1251,13 +1481,37 @@ const file_fairlead_container_v1_container_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x0f\n" +
 	"\r_stop_timeoutB\a\n" +
-	"\x05_init\"\x9f\x01\n" +
-	"\tBindMount\x12\x16\n" +
+	"\x05_init\"\x99\x04\n" +
+	"\x05Mount\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12\x16\n" +
 	"\x06target\x18\x02 \x01(\tR\x06target\x12\x1b\n" +
 	"\tread_only\x18\x03 \x01(\bR\breadOnly\x12 \n" +
 	"\vpropagation\x18\x04 \x01(\tR\vpropagation\x12#\n" +
-	"\rcreate_source\x18\x05 \x01(\bR\fcreateSource\"\xb2\x03\n" +
+	"\rcreate_source\x18\x05 \x01(\bR\fcreateSource\x124\n" +
+	"\x04type\x18\x06 \x01(\x0e2 .fairlead.container.v1.MountTypeR\x04type\x12\x18\n" +
+	"\asubpath\x18\a \x01(\tR\asubpath\x12\x17\n" +
+	"\ano_copy\x18\b \x01(\bR\x06noCopy\x12<\n" +
+	"\x06volume\x18\t \x01(\v2$.fairlead.container.v1.VolumeOptionsR\x06volume\x12\x1d\n" +
+	"\n" +
+	"tmpfs_size\x18\n" +
+	" \x01(\x03R\ttmpfsSize\x12\"\n" +
+	"\n" +
+	"tmpfs_mode\x18\v \x01(\rH\x00R\ttmpfsMode\x88\x01\x01\x12#\n" +
+	"\rtmpfs_options\x18\f \x03(\tR\ftmpfsOptions\x12#\n" +
+	"\rnon_recursive\x18\r \x01(\bR\fnonRecursive\x12\x1c\n" +
+	"\tanonymous\x18\x0e \x01(\bR\tanonymous\x12\x1b\n" +
+	"\thost_path\x18\x0f \x01(\tR\bhostPathB\r\n" +
+	"\v_tmpfs_mode\"\xb5\x02\n" +
+	"\rVolumeOptions\x12\x16\n" +
+	"\x06driver\x18\x01 \x01(\tR\x06driver\x12K\n" +
+	"\aoptions\x18\x02 \x03(\v21.fairlead.container.v1.VolumeOptions.OptionsEntryR\aoptions\x12H\n" +
+	"\x06labels\x18\x03 \x03(\v20.fairlead.container.v1.VolumeOptions.LabelsEntryR\x06labels\x1a:\n" +
+	"\fOptionsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb2\x03\n" +
 	"\rNetworkConfig\x12\x12\n" +
 	"\x04mode\x18\x01 \x01(\tR\x04mode\x126\n" +
 	"\apublish\x18\x02 \x03(\v2\x1c.fairlead.nat.v1.PortMappingR\apublish\x12\x1f\n" +
@@ -1335,7 +1589,13 @@ const file_fairlead_container_v1_container_proto_rawDesc = "" +
 	"\x17PULL_POLICY_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13PULL_POLICY_MISSING\x10\x01\x12\x16\n" +
 	"\x12PULL_POLICY_ALWAYS\x10\x02\x12\x15\n" +
-	"\x11PULL_POLICY_NEVER\x10\x03*\xab\x01\n" +
+	"\x11PULL_POLICY_NEVER\x10\x03*\x7f\n" +
+	"\tMountType\x12\x1a\n" +
+	"\x16MOUNT_TYPE_UNSPECIFIED\x10\x00\x12\x13\n" +
+	"\x0fMOUNT_TYPE_BIND\x10\x01\x12\x15\n" +
+	"\x11MOUNT_TYPE_VOLUME\x10\x02\x12\x14\n" +
+	"\x10MOUNT_TYPE_TMPFS\x10\x03\x12\x14\n" +
+	"\x10MOUNT_TYPE_IMAGE\x10\x04*\xab\x01\n" +
 	"\x0fContainerStatus\x12 \n" +
 	"\x1cCONTAINER_STATUS_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18CONTAINER_STATUS_CREATED\x10\x01\x12\x1c\n" +
@@ -1355,63 +1615,71 @@ func file_fairlead_container_v1_container_proto_rawDescGZIP() []byte {
 	return file_fairlead_container_v1_container_proto_rawDescData
 }
 
-var file_fairlead_container_v1_container_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_fairlead_container_v1_container_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_fairlead_container_v1_container_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_fairlead_container_v1_container_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_fairlead_container_v1_container_proto_goTypes = []any{
 	(PullPolicy)(0),               // 0: fairlead.container.v1.PullPolicy
-	(ContainerStatus)(0),          // 1: fairlead.container.v1.ContainerStatus
-	(*ContainerConfig)(nil),       // 2: fairlead.container.v1.ContainerConfig
-	(*BindMount)(nil),             // 3: fairlead.container.v1.BindMount
-	(*NetworkConfig)(nil),         // 4: fairlead.container.v1.NetworkConfig
-	(*Link)(nil),                  // 5: fairlead.container.v1.Link
-	(*NetworkAttachment)(nil),     // 6: fairlead.container.v1.NetworkAttachment
-	(*ExposedPort)(nil),           // 7: fairlead.container.v1.ExposedPort
-	(*DnsConfig)(nil),             // 8: fairlead.container.v1.DnsConfig
-	(*Container)(nil),             // 9: fairlead.container.v1.Container
-	nil,                           // 10: fairlead.container.v1.ContainerConfig.LabelsEntry
-	nil,                           // 11: fairlead.container.v1.ContainerConfig.SysctlsEntry
-	nil,                           // 12: fairlead.container.v1.ContainerConfig.AnnotationsEntry
-	(*Resources)(nil),             // 13: fairlead.container.v1.Resources
-	(*Security)(nil),              // 14: fairlead.container.v1.Security
-	(*Namespaces)(nil),            // 15: fairlead.container.v1.Namespaces
-	(*v1.PortMapping)(nil),        // 16: fairlead.nat.v1.PortMapping
-	(*v1.AddressMapping)(nil),     // 17: fairlead.nat.v1.AddressMapping
-	(v1.Protocol)(0),              // 18: fairlead.nat.v1.Protocol
-	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
-	(*v11.Sandbox)(nil),           // 20: fairlead.network.v1.Sandbox
-	(*v1.PortBinding)(nil),        // 21: fairlead.nat.v1.PortBinding
+	(MountType)(0),                // 1: fairlead.container.v1.MountType
+	(ContainerStatus)(0),          // 2: fairlead.container.v1.ContainerStatus
+	(*ContainerConfig)(nil),       // 3: fairlead.container.v1.ContainerConfig
+	(*Mount)(nil),                 // 4: fairlead.container.v1.Mount
+	(*VolumeOptions)(nil),         // 5: fairlead.container.v1.VolumeOptions
+	(*NetworkConfig)(nil),         // 6: fairlead.container.v1.NetworkConfig
+	(*Link)(nil),                  // 7: fairlead.container.v1.Link
+	(*NetworkAttachment)(nil),     // 8: fairlead.container.v1.NetworkAttachment
+	(*ExposedPort)(nil),           // 9: fairlead.container.v1.ExposedPort
+	(*DnsConfig)(nil),             // 10: fairlead.container.v1.DnsConfig
+	(*Container)(nil),             // 11: fairlead.container.v1.Container
+	nil,                           // 12: fairlead.container.v1.ContainerConfig.LabelsEntry
+	nil,                           // 13: fairlead.container.v1.ContainerConfig.SysctlsEntry
+	nil,                           // 14: fairlead.container.v1.ContainerConfig.AnnotationsEntry
+	nil,                           // 15: fairlead.container.v1.VolumeOptions.OptionsEntry
+	nil,                           // 16: fairlead.container.v1.VolumeOptions.LabelsEntry
+	(*Resources)(nil),             // 17: fairlead.container.v1.Resources
+	(*Security)(nil),              // 18: fairlead.container.v1.Security
+	(*Namespaces)(nil),            // 19: fairlead.container.v1.Namespaces
+	(*v1.PortMapping)(nil),        // 20: fairlead.nat.v1.PortMapping
+	(*v1.AddressMapping)(nil),     // 21: fairlead.nat.v1.AddressMapping
+	(v1.Protocol)(0),              // 22: fairlead.nat.v1.Protocol
+	(*timestamppb.Timestamp)(nil), // 23: google.protobuf.Timestamp
+	(*v11.Sandbox)(nil),           // 24: fairlead.network.v1.Sandbox
+	(*v1.PortBinding)(nil),        // 25: fairlead.nat.v1.PortBinding
 }
 var file_fairlead_container_v1_container_proto_depIdxs = []int32{
-	3,  // 0: fairlead.container.v1.ContainerConfig.mounts:type_name -> fairlead.container.v1.BindMount
-	10, // 1: fairlead.container.v1.ContainerConfig.labels:type_name -> fairlead.container.v1.ContainerConfig.LabelsEntry
-	4,  // 2: fairlead.container.v1.ContainerConfig.network:type_name -> fairlead.container.v1.NetworkConfig
-	8,  // 3: fairlead.container.v1.ContainerConfig.dns:type_name -> fairlead.container.v1.DnsConfig
+	4,  // 0: fairlead.container.v1.ContainerConfig.mounts:type_name -> fairlead.container.v1.Mount
+	12, // 1: fairlead.container.v1.ContainerConfig.labels:type_name -> fairlead.container.v1.ContainerConfig.LabelsEntry
+	6,  // 2: fairlead.container.v1.ContainerConfig.network:type_name -> fairlead.container.v1.NetworkConfig
+	10, // 3: fairlead.container.v1.ContainerConfig.dns:type_name -> fairlead.container.v1.DnsConfig
 	0,  // 4: fairlead.container.v1.ContainerConfig.pull:type_name -> fairlead.container.v1.PullPolicy
-	11, // 5: fairlead.container.v1.ContainerConfig.sysctls:type_name -> fairlead.container.v1.ContainerConfig.SysctlsEntry
-	13, // 6: fairlead.container.v1.ContainerConfig.resources:type_name -> fairlead.container.v1.Resources
-	14, // 7: fairlead.container.v1.ContainerConfig.security:type_name -> fairlead.container.v1.Security
-	15, // 8: fairlead.container.v1.ContainerConfig.namespaces:type_name -> fairlead.container.v1.Namespaces
-	12, // 9: fairlead.container.v1.ContainerConfig.annotations:type_name -> fairlead.container.v1.ContainerConfig.AnnotationsEntry
-	16, // 10: fairlead.container.v1.NetworkConfig.publish:type_name -> fairlead.nat.v1.PortMapping
-	7,  // 11: fairlead.container.v1.NetworkConfig.expose:type_name -> fairlead.container.v1.ExposedPort
-	6,  // 12: fairlead.container.v1.NetworkConfig.networks:type_name -> fairlead.container.v1.NetworkAttachment
-	17, // 13: fairlead.container.v1.NetworkConfig.publish_addresses:type_name -> fairlead.nat.v1.AddressMapping
-	5,  // 14: fairlead.container.v1.NetworkConfig.links:type_name -> fairlead.container.v1.Link
-	5,  // 15: fairlead.container.v1.NetworkAttachment.links:type_name -> fairlead.container.v1.Link
-	18, // 16: fairlead.container.v1.ExposedPort.protocol:type_name -> fairlead.nat.v1.Protocol
-	2,  // 17: fairlead.container.v1.Container.config:type_name -> fairlead.container.v1.ContainerConfig
-	1,  // 18: fairlead.container.v1.Container.status:type_name -> fairlead.container.v1.ContainerStatus
-	19, // 19: fairlead.container.v1.Container.created_at:type_name -> google.protobuf.Timestamp
-	19, // 20: fairlead.container.v1.Container.started_at:type_name -> google.protobuf.Timestamp
-	19, // 21: fairlead.container.v1.Container.finished_at:type_name -> google.protobuf.Timestamp
-	20, // 22: fairlead.container.v1.Container.sandbox:type_name -> fairlead.network.v1.Sandbox
-	21, // 23: fairlead.container.v1.Container.bindings:type_name -> fairlead.nat.v1.PortBinding
-	7,  // 24: fairlead.container.v1.Container.exposed:type_name -> fairlead.container.v1.ExposedPort
-	25, // [25:25] is the sub-list for method output_type
-	25, // [25:25] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	13, // 5: fairlead.container.v1.ContainerConfig.sysctls:type_name -> fairlead.container.v1.ContainerConfig.SysctlsEntry
+	17, // 6: fairlead.container.v1.ContainerConfig.resources:type_name -> fairlead.container.v1.Resources
+	18, // 7: fairlead.container.v1.ContainerConfig.security:type_name -> fairlead.container.v1.Security
+	19, // 8: fairlead.container.v1.ContainerConfig.namespaces:type_name -> fairlead.container.v1.Namespaces
+	14, // 9: fairlead.container.v1.ContainerConfig.annotations:type_name -> fairlead.container.v1.ContainerConfig.AnnotationsEntry
+	1,  // 10: fairlead.container.v1.Mount.type:type_name -> fairlead.container.v1.MountType
+	5,  // 11: fairlead.container.v1.Mount.volume:type_name -> fairlead.container.v1.VolumeOptions
+	15, // 12: fairlead.container.v1.VolumeOptions.options:type_name -> fairlead.container.v1.VolumeOptions.OptionsEntry
+	16, // 13: fairlead.container.v1.VolumeOptions.labels:type_name -> fairlead.container.v1.VolumeOptions.LabelsEntry
+	20, // 14: fairlead.container.v1.NetworkConfig.publish:type_name -> fairlead.nat.v1.PortMapping
+	9,  // 15: fairlead.container.v1.NetworkConfig.expose:type_name -> fairlead.container.v1.ExposedPort
+	8,  // 16: fairlead.container.v1.NetworkConfig.networks:type_name -> fairlead.container.v1.NetworkAttachment
+	21, // 17: fairlead.container.v1.NetworkConfig.publish_addresses:type_name -> fairlead.nat.v1.AddressMapping
+	7,  // 18: fairlead.container.v1.NetworkConfig.links:type_name -> fairlead.container.v1.Link
+	7,  // 19: fairlead.container.v1.NetworkAttachment.links:type_name -> fairlead.container.v1.Link
+	22, // 20: fairlead.container.v1.ExposedPort.protocol:type_name -> fairlead.nat.v1.Protocol
+	3,  // 21: fairlead.container.v1.Container.config:type_name -> fairlead.container.v1.ContainerConfig
+	2,  // 22: fairlead.container.v1.Container.status:type_name -> fairlead.container.v1.ContainerStatus
+	23, // 23: fairlead.container.v1.Container.created_at:type_name -> google.protobuf.Timestamp
+	23, // 24: fairlead.container.v1.Container.started_at:type_name -> google.protobuf.Timestamp
+	23, // 25: fairlead.container.v1.Container.finished_at:type_name -> google.protobuf.Timestamp
+	24, // 26: fairlead.container.v1.Container.sandbox:type_name -> fairlead.network.v1.Sandbox
+	25, // 27: fairlead.container.v1.Container.bindings:type_name -> fairlead.nat.v1.PortBinding
+	9,  // 28: fairlead.container.v1.Container.exposed:type_name -> fairlead.container.v1.ExposedPort
+	29, // [29:29] is the sub-list for method output_type
+	29, // [29:29] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_container_v1_container_proto_init() }
@@ -1422,14 +1690,15 @@ func file_fairlead_container_v1_container_proto_init() {
 	file_fairlead_container_v1_resources_proto_init()
 	file_fairlead_container_v1_security_proto_init()
 	file_fairlead_container_v1_container_proto_msgTypes[0].OneofWrappers = []any{}
-	file_fairlead_container_v1_container_proto_msgTypes[2].OneofWrappers = []any{}
+	file_fairlead_container_v1_container_proto_msgTypes[1].OneofWrappers = []any{}
+	file_fairlead_container_v1_container_proto_msgTypes[3].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_container_v1_container_proto_rawDesc), len(file_fairlead_container_v1_container_proto_rawDesc)),
-			NumEnums:      2,
-			NumMessages:   11,
+			NumEnums:      3,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1864,7 +1864,9 @@ type RemoveContainerRequest struct {
 	// The container.
 	Reference string `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
 	// True to kill a running container first.
-	Force         bool `protobuf:"varint,2,opt,name=force,proto3" json:"force,omitempty"`
+	Force bool `protobuf:"varint,2,opt,name=force,proto3" json:"force,omitempty"`
+	// True to remove its anonymous volumes that no other container uses.
+	Volumes       bool `protobuf:"varint,10,opt,name=volumes,proto3" json:"volumes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1909,6 +1911,13 @@ func (x *RemoveContainerRequest) GetReference() string {
 func (x *RemoveContainerRequest) GetForce() bool {
 	if x != nil {
 		return x.Force
+	}
+	return false
+}
+
+func (x *RemoveContainerRequest) GetVolumes() bool {
+	if x != nil {
+		return x.Volumes
 	}
 	return false
 }
@@ -2706,10 +2715,12 @@ const file_fairlead_container_v1_container_service_proto_rawDesc = "" +
 	"\x14KillContainerRequest\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\x12\x16\n" +
 	"\x06signal\x18\x02 \x01(\tR\x06signal\"\x17\n" +
-	"\x15KillContainerResponse\"L\n" +
+	"\x15KillContainerResponse\"f\n" +
 	"\x16RemoveContainerRequest\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\x12\x14\n" +
-	"\x05force\x18\x02 \x01(\bR\x05force\"\x19\n" +
+	"\x05force\x18\x02 \x01(\bR\x05force\x12\x18\n" +
+	"\avolumes\x18\n" +
+	" \x01(\bR\avolumes\"\x19\n" +
 	"\x17RemoveContainerResponse\"\xa6\x01\n" +
 	"\x13PublishPortsRequest\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\x122\n" +

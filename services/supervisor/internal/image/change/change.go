@@ -33,7 +33,7 @@ func apply(c *ocispec.ImageConfig, instruction string) error {
 	set, ok := setters()[name]
 	if !ok {
 		return invalid(instruction, "%s is not a valid change command; "+
-			"valid ones are CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, USER, WORKDIR and STOPSIGNAL", name)
+			"valid ones are CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER, VOLUME and WORKDIR", name)
 	}
 	if rest == "" {
 		return invalid(instruction, "%s requires an argument", name)
@@ -66,6 +66,7 @@ func setters() map[string]setter {
 		"USER":       func(c *ocispec.ImageConfig, s string) string { c.User = s; return "" },
 		"WORKDIR":    setWorkdir,
 		"STOPSIGNAL": setStopSignal,
+		"VOLUME":     setVolumes,
 	}
 }
 
@@ -105,6 +106,24 @@ func setLabel(c *ocispec.ImageConfig, s string) string {
 		c.Labels[kv[0]] = kv[1]
 	}
 	return why
+}
+
+// setVolumes adds the paths of the JSON form, or those separated by spaces.
+func setVolumes(c *ocispec.ImageConfig, s string) string {
+	var paths []string
+	if !strings.HasPrefix(s, "[") || json.Unmarshal([]byte(s), &paths) != nil {
+		paths = strings.Fields(s)
+	}
+	for _, p := range paths {
+		if p == "" {
+			return "must not have an empty path"
+		}
+		if c.Volumes == nil {
+			c.Volumes = map[string]struct{}{}
+		}
+		c.Volumes[p] = struct{}{}
+	}
+	return ""
 }
 
 func setWorkdir(c *ocispec.ImageConfig, s string) string {
@@ -178,6 +197,7 @@ func clone(c *ocispec.ImageConfig) *ocispec.ImageConfig {
 	n.Env = append([]string(nil), c.Env...)
 	n.Labels = copyMap(c.Labels)
 	n.ExposedPorts = copyMap(c.ExposedPorts)
+	n.Volumes = copyMap(c.Volumes)
 	return &n
 }
 
