@@ -214,6 +214,33 @@ func TestInterruptedPushResumes(t *testing.T) {
 	}
 }
 
+func TestPushSurvivesTemporaryFailures(t *testing.T) {
+	r, h := newReg(t), newHost(t)
+	_, err := h.Import(t.Context(), image.ImportRequest{Reference: r.host + "/app:1"}, bytes.NewReader(tarOf(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	failed := map[string]bool{}
+	var mu sync.Mutex
+	(&requests{}).watch(r, func(w http.ResponseWriter, req *http.Request) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		_, kind, ok := strings.Cut(req.URL.Path, "/v2/app/")
+		if kind = req.Method + " " + strings.Split(kind, "/")[0]; ok && !failed[kind] {
+			failed[kind] = true
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return true
+		}
+		return false
+	})
+	h.push(r.host + "/app:1")
+	if len(failed) < 4 {
+		t.Errorf("got failures of %v, want HEAD, POST, PATCH and PUT", failed)
+	}
+	newHost(t).pull(r.host + "/app:1")
+}
+
 func TestPushRefusals(t *testing.T) {
 	r, h := newReg(t), newHost(t)
 	if err := h.Push(t.Context(), image.PushRequest{Reference: r.host + "/nosuch"}); !fault.Is(err, fault.NotFound) ||

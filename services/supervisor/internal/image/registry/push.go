@@ -207,26 +207,50 @@ func (t *Target) url(path string) string {
 	return t.scheme + "://" + t.source.Host() + "/v2/" + t.source.repo.RepositoryStr() + "/" + path
 }
 
-// do sends a request. Any status that is not accepted is a fault. A request with a document is
-// repeated after a temporary failure.
+// do sends a request. Any status that is not accepted is a fault. A request without a body, or with
+// a document, is repeated after a temporary failure.
 func (t *Target) do(ctx context.Context, method, url string, body io.Reader, contentType string,
 	accepted ...int) (*http.Response, error) {
+	document, again := body.(*bytes.Reader)
+	again = again || body == nil
+	for attempt, pause := 1, retryBackoff.Duration; ; attempt++ {
+		resp, err := t.once(ctx, method, url, body, contentType, accepted)
+		if err == nil {
+			return resp, nil
+		}
+		if !again || attempt >= retryBackoff.Steps || !worthRetrying(err) {
+			return nil, t.source.fault(ctx, err)
+		}
+		if document != nil {
+			_, _ = document.Seek(0, io.SeekStart)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, t.source.fault(ctx, ctx.Err())
+		case <-time.After(pause):
+			pause = time.Duration(float64(pause) * retryBackoff.Factor)
+		}
+	}
+}
+
+// once sends a request once.
+func (t *Target) once(ctx context.Context, method, url string, body io.Reader, contentType string,
+	accepted []int) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, url, body)
 	if err != nil {
-		return nil, t.source.fault(ctx, err)
+		return nil, err
 	}
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)
 	}
 
 	resp, err := t.client.Do(req)
-	if err == nil {
-		if err = transport.CheckError(resp, accepted...); err != nil {
-			_ = resp.Body.Close()
-		}
-	}
 	if err != nil {
-		return nil, t.source.fault(ctx, err)
+		return nil, err
+	}
+	if err := transport.CheckError(resp, accepted...); err != nil {
+		_ = resp.Body.Close()
+		return nil, err
 	}
 
 	return resp, nil
