@@ -10,9 +10,9 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/store"
 )
 
-// Move stores a renumbered network and its reservations, with the static addresses
-// mapped to the current pools. If one cannot be mapped, nothing changes. Call it and undo with the
-// network locked.
+// Move stores a renumbered network and its reservations in one commit, with the static addresses
+// mapped to the current pools. If one cannot be mapped, nothing changes. The gate of the network must
+// be held for writing, also by undo.
 func (m *Addresses) Move(n store.Network) (undo func() error, err error) {
 	prior, _ := m.store.Network(n.ID)
 	before := m.store.Reservations()

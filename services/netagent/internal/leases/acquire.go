@@ -8,7 +8,7 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-// Obtain requests addresses from the LANDriver for the given endpoints on networks with DHCP. It
+// Obtain requests addresses from the LAN for the given endpoints on networks with DHCP. It
 // returns the sandbox with these addresses and the resulting routes. It prefers the held leases of
 // the owner, and releases everything it acquired on failure.
 func (m *Leases) Obtain(

@@ -4,7 +4,8 @@
 // namespace is pinned last. A pin without a record, or a record without a pin, is stale after a
 // crash, and Recover removes both. An unpinned namespace ends with the process.
 //
-// Packages api and networks call it. It does not configure the host side of networks: drivers do.
+// Package api calls it. It allocates addresses in package address and changes namespaces in package
+// attach. It does not configure the host side of networks: drivers do.
 package sandbox
 
 import (
