@@ -25,7 +25,7 @@ func (d *Driver) Restore(n network.Network, sandboxes []network.Sandbox,
 		return nil, nil
 	}
 
-	ports, err := d.restorePorts(n, bridge, wanted, sweep != nil)
+	ports, err := d.restorePorts(n, bridge, wanted, sweep)
 	changes = append(changes, ports...)
 	guard, gerr := d.restoreGuard(bridge, wanted)
 	changes, err = append(changes, guard...), errors.Join(err, gerr)
@@ -62,11 +62,18 @@ func endpointsOn(n network.Network, sandboxes []network.Sandbox) map[string]want
 }
 
 // restorePorts attaches host ends that are not attached to the bridge. The first run sets the flags
-// of all ports, as an earlier version may have set other ones.
+// of all ports, as an earlier version may have set other ones; it has a list of all links.
 func (d *Driver) restorePorts(n network.Network, bridge kernel.Link, wanted map[string]wantedEndpoint,
-	first bool) (changes []string, err error) {
+	list func() ([]kernel.Link, error)) (changes []string, err error) {
+	first, lookUp := list != nil, d.host.Link
+	if first {
+		if lookUp, err = finder(list); err != nil {
+			return nil, err
+		}
+	}
+
 	for name, e := range wanted {
-		l, there, lerr := d.host.Link(name)
+		l, there, lerr := lookUp(name)
 		if err = errors.Join(err, lerr); !there {
 			continue
 		}
@@ -84,6 +91,24 @@ func (d *Driver) restorePorts(n network.Network, bridge kernel.Link, wanted map[
 		changes = append(changes, "port "+l.Name)
 	}
 	return changes, err
+}
+
+// finder returns a function that looks up links in a list, without a request for each.
+func finder(list func() ([]kernel.Link, error)) (func(name string) (kernel.Link, bool, error), error) {
+	all, err := list()
+	if err != nil {
+		return nil, err
+	}
+
+	byName := make(map[string]kernel.Link, len(all))
+	for _, l := range all {
+		byName[l.Name] = l
+	}
+
+	return func(name string) (kernel.Link, bool, error) {
+		l, ok := byName[name]
+		return l, ok, nil
+	}, nil
 }
 
 func (d *Driver) restoreNeighbours(n network.Network, bridge kernel.Link, wanted map[string]wantedEndpoint,
