@@ -39,6 +39,7 @@ var (
 		"services/*/internal/hostport", "services/*/internal/registration", "services/*/internal/hostsfile",
 		"services/*/internal/resolvconf", "services/*/internal/zone",
 		"services/*/internal/container", "services/*/internal/saga", "services/*/internal/volume",
+		"services/*/internal/restart", "services/*/internal/healthcheck",
 	}
 	identifiers = []string{"proto/fault", "proto/id", "proto/port"}
 

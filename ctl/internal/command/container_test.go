@@ -81,7 +81,7 @@ func TestPsMatchesDocker(t *testing.T) {
 		{args: "ps --filter status=asleep", code: 1,
 			stderr: "fairlead: --filter status=asleep: invalid filter; use name, id, label, ancestor, network, " +
 				"publish, expose, volume, before, since, exited, health or " +
-				"status=created|running|exited|removing; see 'fairlead ps --help'\n"},
+				"status=created|running|paused|restarting|exited|removing|dead; see 'fairlead ps --help'\n"},
 		{args: "ps x", code: 1, stderr: "fairlead: 'fairlead ps' requires no arguments; see 'fairlead ps --help'\n"},
 	})
 	got := execute(t, row{args: "ps --format json", script: some})

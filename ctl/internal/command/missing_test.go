@@ -9,9 +9,6 @@ import (
 
 func TestMissingCommandsAndFlags(t *testing.T) {
 	checkAll(t, []row{
-		{args: "top web", code: 1,
-			stderr: "fairlead: docker top is not supported; instead: fairlead exec CONTAINER ps, or on the host: " +
-				"pstree -a $(fairlead inspect -f '{{.State.Pid}}' CONTAINER)\n"},
 		{args: "image build x", code: 1,
 			stderr: "fairlead: docker build is not supported; instead: build with buildah, or docker build and " +
 				"docker save, then: fairlead load -i FILE\n"},

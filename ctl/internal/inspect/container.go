@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"math"
 	"net/netip"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -27,7 +28,7 @@ type Container struct {
 	HostsPath       string
 	LogPath         string
 	Name            string
-	RestartCount    int // always 0: the agent restarts no container
+	RestartCount    uint32
 	Driver          string
 	Platform        string
 	MountLabel      string // always empty, like the next three
@@ -49,24 +50,41 @@ type GraphDriver struct {
 	Data map[string]string
 }
 
-// RestartPolicy is the restart policy of the container. It is always "no".
+// RestartPolicy is the restart policy of the container.
 type RestartPolicy struct {
 	Name              string
-	MaximumRetryCount int
+	MaximumRetryCount uint32
 }
 
-// Health is the result of health checks, which Fairlead does not have. The status is always "none".
+// Health is the result of health checks. The status is "none" without a health check.
 type Health struct {
 	Status        string
-	FailingStreak int
-	Log           []string
+	FailingStreak uint32
+	Log           []HealthResult
+}
+
+// HealthResult is the result of one health check.
+type HealthResult struct {
+	Start, End string
+	ExitCode   int32
+	Output     string
+}
+
+// Healthcheck is a health check. Times are in nanoseconds.
+type Healthcheck struct {
+	Test          []string `json:",omitempty"`
+	Interval      int64    `json:",omitempty"`
+	Timeout       int64    `json:",omitempty"`
+	StartPeriod   int64    `json:",omitempty"`
+	StartInterval int64    `json:",omitempty"`
+	Retries       uint32   `json:",omitempty"`
 }
 
 // State is the state of the container's process.
 type State struct {
 	Status     string
 	Running    bool
-	Paused     bool // always false, like the next
+	Paused     bool
 	Restarting bool
 	OOMKilled  bool
 	Dead       bool
@@ -84,13 +102,13 @@ type Config struct {
 	Domainname   string
 	User         string
 	ExposedPorts map[string]struct{} `json:",omitempty"`
-	AttachStdin  bool                // not recorded
+	AttachStdin  bool
 	AttachStdout bool
 	AttachStderr bool
 	Tty          bool
 	OpenStdin    bool
 	StdinOnce    bool
-	Healthcheck  *struct{} `json:",omitempty"` // always absent
+	Healthcheck  *Healthcheck `json:",omitempty"`
 	Env          []string
 	Cmd          []string
 	Image        string
@@ -129,6 +147,8 @@ func FromContainer(c *containerv1.Container, image *containerv1.Image) *Containe
 		HostsPath:       c.GetHostsPath(),
 		LogPath:         c.GetLogPath(),
 		Name:            "/" + cfg.GetName(),
+		RestartCount:    c.GetRestartCount(),
+		ExecIDs:         c.GetExecIds(),
 		Driver:          "overlay",
 		GraphDriver:     GraphDriver{Name: "overlay"},
 		Platform:        "linux",
@@ -145,27 +165,81 @@ func FromContainer(c *containerv1.Container, image *containerv1.Image) *Containe
 }
 
 var statusWords = map[containerv1.ContainerStatus]string{
-	containerv1.ContainerStatus_CONTAINER_STATUS_CREATED:  "created",
-	containerv1.ContainerStatus_CONTAINER_STATUS_RUNNING:  "running",
-	containerv1.ContainerStatus_CONTAINER_STATUS_EXITED:   "exited",
-	containerv1.ContainerStatus_CONTAINER_STATUS_REMOVING: "removing",
+	containerv1.ContainerStatus_CONTAINER_STATUS_CREATED:    "created",
+	containerv1.ContainerStatus_CONTAINER_STATUS_RUNNING:    "running",
+	containerv1.ContainerStatus_CONTAINER_STATUS_PAUSED:     "paused",
+	containerv1.ContainerStatus_CONTAINER_STATUS_RESTARTING: "restarting",
+	containerv1.ContainerStatus_CONTAINER_STATUS_EXITED:     "exited",
+	containerv1.ContainerStatus_CONTAINER_STATUS_REMOVING:   "removing",
+	containerv1.ContainerStatus_CONTAINER_STATUS_DEAD:       "dead",
 }
 
 // Status returns Docker's word for the status of a container.
 func Status(s containerv1.ContainerStatus) string { return statusWords[s] }
 
+// HasProcess reports whether the process of a container exists. It can be paused.
+func HasProcess(c *containerv1.Container) bool {
+	return c.GetStatus() == containerv1.ContainerStatus_CONTAINER_STATUS_RUNNING ||
+		c.GetStatus() == containerv1.ContainerStatus_CONTAINER_STATUS_PAUSED
+}
+
+// IsRunning reports whether a container is running in Docker's sense: its process exists, or is
+// started again by the restart policy.
+func IsRunning(c *containerv1.Container) bool {
+	return HasProcess(c) || c.GetStatus() == containerv1.ContainerStatus_CONTAINER_STATUS_RESTARTING
+}
+
 func stateOf(c *containerv1.Container) State {
 	return State{
 		Status:     Status(c.GetStatus()),
-		Running:    c.GetStatus() == containerv1.ContainerStatus_CONTAINER_STATUS_RUNNING,
+		Running:    IsRunning(c),
+		Paused:     c.GetStatus() == containerv1.ContainerStatus_CONTAINER_STATUS_PAUSED,
+		Restarting: c.GetStatus() == containerv1.ContainerStatus_CONTAINER_STATUS_RESTARTING,
+		Dead:       c.GetStatus() == containerv1.ContainerStatus_CONTAINER_STATUS_DEAD,
 		OOMKilled:  c.GetOomKilled(),
 		Pid:        c.GetPid(),
 		ExitCode:   c.GetExitCode(),
 		Error:      c.GetError(),
 		StartedAt:  formatTime(c.GetStartedAt()),
 		FinishedAt: formatTime(c.GetFinishedAt()),
-		Health:     Health{Status: "none", Log: []string{}},
+		Health:     healthOf(c),
 	}
+}
+
+// HealthStatus returns Docker's word for the health of a container.
+func HealthStatus(c *containerv1.Container) string {
+	switch c.GetHealth().GetStatus() {
+	case containerv1.HealthStatus_HEALTH_STATUS_STARTING:
+		return "starting"
+	case containerv1.HealthStatus_HEALTH_STATUS_HEALTHY:
+		return "healthy"
+	case containerv1.HealthStatus_HEALTH_STATUS_UNHEALTHY:
+		return "unhealthy"
+	}
+	return "none"
+}
+
+func healthOf(c *containerv1.Container) Health {
+	h := Health{Status: HealthStatus(c), FailingStreak: c.GetHealth().GetFailingStreak(), Log: []HealthResult{}}
+	for _, r := range c.GetHealth().GetLog() {
+		h.Log = append(h.Log, HealthResult{Start: formatTime(r.GetStart()), End: formatTime(r.GetEnd()),
+			ExitCode: r.GetExitCode(), Output: r.GetOutput()})
+	}
+	return h
+}
+
+// healthcheckOf returns the health check in effect, or the one that disables the image's.
+func healthcheckOf(c *containerv1.Container) *Healthcheck {
+	h := c.GetEffectiveHealthCheck()
+	if h == nil {
+		h = c.GetConfig().GetHealthCheck()
+	}
+	if h == nil {
+		return nil
+	}
+	return &Healthcheck{Test: h.GetTest(), Interval: int64(h.GetInterval().AsDuration()),
+		Timeout: int64(h.GetTimeout().AsDuration()), StartPeriod: int64(h.GetStartPeriod().AsDuration()),
+		StartInterval: int64(h.GetStartInterval().AsDuration()), Retries: h.GetRetries()}
 }
 
 // formatTime formats a time as Docker does; nil is the zero time.
@@ -194,6 +268,11 @@ func configOf(c *containerv1.Container, image ImageConfig) Config {
 		Labels:       labels(cfg.GetLabels()),
 		StopSignal:   cfg.GetStopSignal(),
 		StopTimeout:  stopTimeout(cfg.StopTimeout),
+		StdinOnce:    cfg.GetStdinOnce(),
+		AttachStdin:  slices.Contains(cfg.GetAttach(), "stdin"),
+		AttachStdout: slices.Contains(cfg.GetAttach(), "stdout"),
+		AttachStderr: slices.Contains(cfg.GetAttach(), "stderr"),
+		Healthcheck:  healthcheckOf(c),
 	}
 	// An entrypoint of the user also replaces the image's command.
 	if len(out.Entrypoint) == 0 {

@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 
@@ -65,7 +66,7 @@ func hostConfigOf(cfg *containerv1.ContainerConfig) HostConfig {
 		Mounts:          mountOptions(cfg.GetMounts()),
 		NetworkMode:     mode(net),
 		PortBindings:    requestedPorts(net.GetPublish()),
-		RestartPolicy:   RestartPolicy{Name: "no"},
+		RestartPolicy:   restartPolicyOf(cfg.GetRestart()),
 		LogConfig:       LogConfig{Type: "k8s-file", Config: map[string]string{}},
 		PublishAllPorts: net.GetPublishAll(), PublishAddresses: addresses(net.GetPublishAddresses()),
 		AutoRemove: cfg.GetAutoRemove(),
@@ -78,6 +79,10 @@ func hostConfigOf(cfg *containerv1.ContainerConfig) HostConfig {
 		Runtime:   cfg.GetRuntime(),
 		Resources: resourcesOf(cfg.GetResources()), Security: securityOf(cfg),
 	}
+}
+
+func restartPolicyOf(p *containerv1.RestartPolicy) RestartPolicy {
+	return RestartPolicy{Name: cmp.Or(p.GetName(), "no"), MaximumRetryCount: p.GetMaximumRetryCount()}
 }
 
 // links returns links in Docker's form: /OTHER:/SELF/ALIAS. OTHER is an ID, because the name can

@@ -196,7 +196,7 @@ func leasesOf(all []*networkv1.Lease) []Lease {
 // exposed.
 func portsOf(c *containerv1.Container) map[string][]PortBinding {
 	out := map[string][]PortBinding{}
-	if c.GetStatus() != containerv1.ContainerStatus_CONTAINER_STATUS_RUNNING {
+	if !HasProcess(c) {
 		return out
 	}
 

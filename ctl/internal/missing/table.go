@@ -30,13 +30,11 @@ func verbs() map[string]string {
 			"'{{.State.Pid}}' CONTAINER",
 		"manifest": "inspect manifests in the registry with skopeo inspect --raw docker://IMAGE",
 		"node":     swarm,
-		"pause":    "fairlead kill -s STOP CONTAINER stops its first process, -s CONT continues it",
 		"plugin":   noNeed,
 		"scout":    noNeed,
 		"secret":   swarm + "; bind mount a file: -v /etc/secrets/key:/run/secrets/key:ro",
 		"service":  swarm,
 		"stack":    swarm,
-		"stats":    "systemd-cgtop, or the files of the cgroup in /proc/PID/cgroup",
 		"swarm":    swarm,
 		"system df": "fairlead images shows image sizes; du -sh $(fairlead info -f '{{.DataRoot}}') the " +
 			"size of the data root",
@@ -45,18 +43,12 @@ func verbs() map[string]string {
 		"system events": "fairlead events",
 		"system info":   "fairlead info",
 		"system prune":  "fairlead rm $(fairlead ps -aq -f status=exited); fairlead network prune",
-		"top": "fairlead exec CONTAINER ps, or on the host: pstree -a $(fairlead inspect -f " +
-			"'{{.State.Pid}}' CONTAINER)",
-		"trust":   noNeed,
-		"unpause": "fairlead kill -s CONT CONTAINER",
-		"update": "remove the container and run it again; ports change with fairlead publish, " +
-			"networks with network connect",
+		"trust":         noNeed,
 	}
 }
 
 const (
-	noHealth = "run fairlead exec CONTAINER CHECK from a timer"
-	inFile   = "read the log with fairlead logs, or from the file in .LogPath of fairlead inspect"
+	inFile = "read the log with fairlead logs, or from the file in .LogPath of fairlead inspect"
 )
 
 // flagEntry holds flags of one or more commands with their alternative.
@@ -69,19 +61,12 @@ func flags() []flagEntry {
 		{"", "config", "set the directory of the credentials with DOCKER_CONFIG"},
 		{"", "l log-level", "use -D to print each launch step; fairlead-agent --log-level sets the agent's level"},
 		{"", "tls", "use --tlsverify"},
-		{"run create", "a attach", "without -d, standard output and error are attached; add -i for standard input"},
 		{"run create", "kernel-memory", "omit it: the memory limit includes kernel memory"},
 		{"run create", "cpu-rt-period cpu-rt-runtime", "use --cpu-shares or --cpus"},
 		{"run create", "cpu-count cpu-percent", "omit it: it applies to Windows only"},
 		{"run create", "isolation", "omit it: it applies to Windows only"},
-		{"exec", "privileged", "run the command on the host in the container's namespaces: nsenter -t PID -a"},
 		{"run create", "gpus", "add the devices with --device, and mount the driver's libraries with -v"},
 		{"run create", "tmpfs storage-opt", "bind mount a directory of a tmpfs of the host: -v /run/app:/tmp"},
-		{"run create", "restart",
-			"start it from a systemd unit: ExecStart=fairlead start -a NAME, with Restart=always"},
-		{"run create", "health-cmd health-interval health-retries health-start-period health-start-interval " +
-			"health-timeout no-healthcheck",
-			noHealth},
 		{"run create", "log-driver log-opt", inFile},
 		{"run create pull", "disable-content-trust", "omit it; pull the image by its digest: NAME@sha256:…"},
 		{"run create", "use-api-socket",

@@ -12,6 +12,7 @@ import (
 
 	"github.com/fairlead/fairlead/ctl/client"
 	"github.com/fairlead/fairlead/ctl/internal/command/cli"
+	"github.com/fairlead/fairlead/ctl/internal/inspect"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	hostv1 "github.com/fairlead/fairlead/proto/gen/fairlead/host/v1"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
@@ -80,7 +81,7 @@ func names(c *cli.CLI, list func(context.Context, *client.Client) ([]string, err
 
 // Running reports whether a container is running.
 func Running(c *containerv1.Container) bool {
-	return c.GetStatus() == containerv1.ContainerStatus_CONTAINER_STATUS_RUNNING
+	return inspect.IsRunning(c)
 }
 
 // Stopped reports whether a container can be started.

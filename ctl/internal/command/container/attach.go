@@ -41,7 +41,15 @@ func (o *attachOptions) run(ctx context.Context, c *cli.CLI, reference string) e
 	if err != nil {
 		return err
 	}
-	if target.GetStatus() != containerv1.ContainerStatus_CONTAINER_STATUS_RUNNING {
+	switch target.GetStatus() {
+	case containerv1.ContainerStatus_CONTAINER_STATUS_RUNNING:
+	case containerv1.ContainerStatus_CONTAINER_STATUS_PAUSED:
+		return fault.New(fault.Busy, "container "+reference, "cannot attach to a paused container",
+			fault.WithHint("unpause it first"))
+	case containerv1.ContainerStatus_CONTAINER_STATUS_RESTARTING:
+		return fault.New(fault.Busy, "container "+reference, "cannot attach to a restarting container",
+			fault.WithHint("wait until it is running"))
+	default:
 		return fault.New(fault.Busy, "container "+reference, "cannot attach to a stopped container",
 			fault.WithHint("start it first"))
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/fairlead/fairlead/ctl/client"
 	"github.com/fairlead/fairlead/ctl/internal/command/cli"
+	"github.com/fairlead/fairlead/ctl/internal/command/usage"
 	"github.com/fairlead/fairlead/ctl/internal/inspect"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 )
@@ -16,17 +17,19 @@ import (
 // Commands returns the container commands of the top level.
 func Commands(c *cli.CLI) []*cobra.Command {
 	return []*cobra.Command{
-		newRun(c), newCreate(c), newStart(c), newStop(c), newRestart(c), newKill(c), newRename(c), newRemove(c,
-			"rm"), newList(c, "ps"), newLogs(c), newExec(c),
-		newAttach(c), newPort(c), newExplain(c), newPublish(c), newUnpublish(c), newWait(c),
+		newRun(c), newCreate(c), newStart(c), newStop(c), newRestart(c), newPause(c), newUnpause(c), newUpdate(c),
+		newKill(c), newRename(c), newRemove(c, "rm"), newList(c, "ps"), newLogs(c), newExec(c), newAttach(c),
+		usage.Top(c), usage.Stats(c),
+		newPort(c), newExplain(c), newPublish(c), newUnpublish(c), newWait(c),
 	}
 }
 
 // Group returns the command `fairlead container`.
 func Group(c *cli.CLI) *cobra.Command {
 	return cli.Group("container", "Manage containers",
-		newRun(c), newCreate(c), newStart(c), newStop(c), newRestart(c), newKill(c), newRename(c), newRemove(c, "rm",
-			"remove"), newList(c, "ls", "ps", "list"),
+		newRun(c), newCreate(c), newStart(c), newStop(c), newRestart(c), newPause(c), newUnpause(c), newUpdate(c),
+		newKill(c), newRename(c), newRemove(c, "rm", "remove"), newList(c, "ls", "ps", "list"),
+		usage.Top(c), usage.Stats(c),
 		newLogs(c), newExec(c), newAttach(c), newPort(c), newExplain(c), newPublish(c), newUnpublish(c), newWait(c),
 		c.InspectCommand("container", Document))
 }

@@ -15,6 +15,7 @@ type execOptions struct {
 	detach        bool
 	env, envFiles []string
 	workdir, user string
+	privileged    bool
 }
 
 func newExec(c *cli.CLI) *cobra.Command {
@@ -50,6 +51,7 @@ The exit code is the command's, 126 if it could not be executed, 127 if it was n
 	f.BoolVarP(&o.tty, "tty", "t", false, "Allocate a terminal")
 	f.StringArrayVarP(&o.env, "env", "e", nil, "Set an environment variable: KEY=VALUE, or KEY to copy it")
 	f.StringArrayVar(&o.envFiles, "env-file", nil, "Read environment variables from a file")
+	f.BoolVar(&o.privileged, "privileged", false, "Run with all capabilities")
 	f.StringVarP(&o.workdir, "workdir", "w", "", "Working directory")
 	f.StringVarP(&o.user, "user", "u", "", "User: USER[:GROUP], names or IDs")
 	o.addDetachKeysFlag(f)
@@ -63,7 +65,7 @@ func (o *execOptions) options(c *cli.CLI, args []string) (*containerv1.ExecOptio
 	}
 	return &containerv1.ExecOptions{Reference: args[0], Args: args[1:], Env: env, WorkingDir: o.workdir,
 		User: o.user, Tty: o.tty,
-		OpenStdin: o.stdin && !o.detach, Detach: o.detach, Size: o.size(c)}, nil
+		Privileged: o.privileged, OpenStdin: o.stdin && !o.detach, Detach: o.detach, Size: o.size(c)}, nil
 }
 
 func (o *execOptions) run(ctx context.Context, c *cli.CLI, opts *containerv1.ExecOptions) error {

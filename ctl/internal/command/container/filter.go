@@ -35,7 +35,7 @@ func matchers() map[string]func(c *containerv1.Container, value string) bool {
 			return c.GetStatus() == containerv1.ContainerStatus_CONTAINER_STATUS_EXITED &&
 				v == strconv.Itoa(int(c.GetExitCode()))
 		},
-		"health":  func(_ *containerv1.Container, v string) bool { return v == "none" }, // there are no health checks
+		"health":  func(c *containerv1.Container, v string) bool { return v == inspect.HealthStatus(c) },
 		"is-task": func(_ *containerv1.Container, v string) bool { return v == "false" || v == "0" },
 	}
 }
@@ -87,7 +87,7 @@ func (f *filter) add(spec, kind, value string) error {
 		return fault.New(fault.Invalid, "--filter "+spec, "invalid filter", fault.WithField("filter"),
 			fault.WithHint("use name, id, label, ancestor, network, publish, expose, volume, before, since, "+
 				"exited, health or "+
-				"status=created|running|exited|removing"))
+				"status=created|running|paused|restarting|exited|removing|dead"))
 	}
 
 	return nil

@@ -21,6 +21,8 @@ import (
 type foreground struct {
 	tty, stdin bool
 	sigProxy   bool
+	noStdout   bool // discard the standard output
+	noStderr   bool
 	redraw     bool // change the terminal size, so that the process redraws its prompt
 	detachKeys string
 
@@ -87,7 +89,13 @@ func backTo(name string) string {
 }
 
 func (f *foreground) pipe(c *cli.CLI, s *client.Session, kill func(syscall.Signal)) (int, error) {
-	stdio := client.Stdio{Out: c.Out, Err: c.Err}
+	stdio := client.Stdio{}
+	if !f.noStdout {
+		stdio.Out = c.Out
+	}
+	if !f.noStderr {
+		stdio.Err = c.Err
+	}
 	if f.stdin {
 		stdio.In = c.In
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -39,6 +40,9 @@ type options struct {
 	cidFile                                               string
 	limits                                                resourceOptions
 	privileges                                            securityOptions
+	restart                                               string
+	health                                                health
+	streams                                               streams
 }
 
 // flags adds the flags to a command. An entrypoint or a stop timeout that is not given differs from
@@ -63,6 +67,7 @@ func (o *options) flags(f *pflag.FlagSet) {
 	o.networkFlags(f)
 	o.limits.flags(f)
 	o.privileges.flags(f)
+	o.health.flags(f)
 }
 
 func (o *options) identityFlags(f *pflag.FlagSet) {
@@ -76,12 +81,14 @@ func (o *options) identityFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.remove, "rm", false, "Remove the container when it exits")
 	f.StringVar(&o.runtime, "runtime", "", "OCI runtime: name or absolute path")
 	f.StringVar(&o.stopSignal, "stop-signal", "", "Signal that stops the container")
+	f.StringVar(&o.restart, "restart", "no", restartUsage)
 	o.stopTimeout = 10
 	f.Var(&o.stopTimeout, "stop-timeout", "Seconds between the stop signal and SIGKILL (-1: no limit)")
 }
 
 func (o *options) processFlags(f *pflag.FlagSet) {
 	f.BoolVarP(&o.stdin, "interactive", "i", false, "Keep standard input open")
+	o.streams.flag(f)
 	f.BoolVarP(&o.tty, "tty", "t", false, "Allocate a terminal")
 	f.StringVar(&o.entrypoint, "entrypoint", "", "Override the image's entrypoint (empty: none)")
 	f.StringArrayVarP(&o.env, "env", "e", nil, "Set an environment variable: KEY=VALUE, or KEY to copy it")
@@ -140,6 +147,17 @@ func (o *options) config(c *cli.CLI, f *pflag.FlagSet, args []string) (*containe
 	if err := o.privileges.add(f, cfg); err != nil {
 		return nil, err
 	}
+	if err = o.setStreams(cfg, false); err != nil {
+		return nil, err
+	}
+	if cfg.HealthCheck, err = o.health.check(); err != nil {
+		return nil, err
+	}
+	if f.Changed("restart") {
+		if cfg.Restart, err = parseRestart(o.restart); err != nil {
+			return nil, err
+		}
+	}
 	if f.Changed("stop-timeout") {
 		cfg.StopTimeout = o.stopTimeout.wire()
 	}
@@ -152,6 +170,16 @@ func (o *options) config(c *cli.CLI, f *pflag.FlagSet, args []string) (*containe
 	}
 
 	return cfg, nil
+}
+
+// setStreams sets the attached streams. Input that a client attaches ends with that client.
+func (o *options) setStreams(cfg *containerv1.ContainerConfig, detach bool) error {
+	if err := o.streams.check(detach); err != nil {
+		return err
+	}
+	cfg.Attach = o.streams.names
+	cfg.StdinOnce = o.stdin && slices.Contains(o.streams.attached(o.stdin, detach), "stdin")
+	return nil
 }
 
 func (o *options) addPull(_ *cli.CLI, cfg *containerv1.ContainerConfig) error {

@@ -37,7 +37,7 @@ func newList(c *cli.CLI, name string, aliases ...string) *cobra.Command {
 Filters with the same key are alternatives (labels must all match); different keys must all match.
 Keys: name=REGEXP, id=PREFIX, ancestor=IMAGE, network=NETWORK, publish=PORT[-END][/PROTO],
 expose=PORT[-END][/PROTO], volume=NAME or PATH, before=CONTAINER, since=CONTAINER, exited=CODE,
-status=created|running|exited|removing, label=KEY[=VALUE].
+status=created|running|paused|restarting|exited|removing|dead, label=KEY[=VALUE].
 
 Template fields: .ID .Image .Command .CreatedAt .RunningFor .Ports .State .Status .Names .Labels
 .Networks .Mounts .Label "KEY". "table TEMPLATE" prints a table.`,
@@ -116,7 +116,7 @@ func (o *listOptions) run(ctx context.Context, c *cli.CLI, f filter) error {
 
 	rows := []row{}
 	for _, ctr := range list { // newest first
-		shown := stopped || !f.needsAll() || ctr.GetStatus() == containerv1.ContainerStatus_CONTAINER_STATUS_RUNNING
+		shown := stopped || !f.needsAll() || inspect.IsRunning(ctr)
 		if shown && f.fits(ctr, list) && (o.last <= 0 || len(rows) < o.last) {
 			rows = append(rows, o.row(ctr, c.Now()))
 		}
@@ -148,7 +148,7 @@ func (o *listOptions) row(c *containerv1.Container, now time.Time) row {
 		Status:       status(c, now),
 		labels:       cfg.GetLabels(),
 	}
-	if c.GetStatus() == containerv1.ContainerStatus_CONTAINER_STATUS_RUNNING {
+	if inspect.HasProcess(c) {
 		r.Ports = format.Ports(c.GetBindings(), c.GetExposed())
 	}
 	if !o.noTrunc {
@@ -177,13 +177,32 @@ const commandWidth = 20
 func status(c *containerv1.Container, now time.Time) string {
 	switch c.GetStatus() {
 	case containerv1.ContainerStatus_CONTAINER_STATUS_RUNNING:
-		return "Up " + format.Duration(now.Sub(c.GetStartedAt().AsTime()))
+		return "Up " + format.Duration(now.Sub(c.GetStartedAt().AsTime())) + healthText(c)
+	case containerv1.ContainerStatus_CONTAINER_STATUS_PAUSED:
+		return "Up " + format.Duration(now.Sub(c.GetStartedAt().AsTime())) + " (Paused)"
+	case containerv1.ContainerStatus_CONTAINER_STATUS_RESTARTING:
+		return fmt.Sprintf("Restarting (%d) %s ago", c.GetExitCode(),
+			format.Duration(now.Sub(c.GetFinishedAt().AsTime())))
+	case containerv1.ContainerStatus_CONTAINER_STATUS_DEAD:
+		return "Dead"
 	case containerv1.ContainerStatus_CONTAINER_STATUS_EXITED:
 		return fmt.Sprintf("Exited (%d) %s ago", c.GetExitCode(), format.Duration(now.Sub(c.GetFinishedAt().AsTime())))
 	case containerv1.ContainerStatus_CONTAINER_STATUS_REMOVING:
 		return "Removal In Progress"
 	}
 	return "Created"
+}
+
+// healthText returns the health in the STATUS column.
+func healthText(c *containerv1.Container) string {
+	switch inspect.HealthStatus(c) {
+	case "starting":
+		return " (health: starting)"
+	case "none":
+		return ""
+	default:
+		return " (" + inspect.HealthStatus(c) + ")"
+	}
 }
 
 func labelList(labels map[string]string) string {

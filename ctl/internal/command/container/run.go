@@ -3,6 +3,7 @@ package container
 import (
 	"cmp"
 	"context"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -76,7 +77,13 @@ func (o *runOptions) prepare(c *cli.CLI, cmd *cobra.Command, args []string) (*co
 	if err != nil {
 		return nil, &cli.UsageError{Command: cmd.CommandPath(), Code: cli.ExitRunFailed, Err: err}
 	}
-	o.foreground.tty, o.foreground.stdin = o.options.tty, o.options.stdin && !o.detach
+	if err := o.options.setStreams(cfg, o.detach); err != nil {
+		return nil, &cli.UsageError{Command: cmd.CommandPath(), Code: cli.ExitRunFailed, Err: err}
+	}
+
+	attached := o.streams.attached(o.options.stdin, o.detach)
+	o.foreground.tty, o.foreground.stdin = o.options.tty, o.options.stdin && slices.Contains(attached, "stdin")
+	o.noStdout, o.noStderr = !slices.Contains(attached, "stdout"), !slices.Contains(attached, "stderr")
 	return cfg, o.check(c)
 }
 

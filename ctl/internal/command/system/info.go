@@ -47,7 +47,7 @@ type info struct {
 	ContainersCreated    uint32
 	ContainersRunning    uint32
 	ContainersExited     uint32
-	ContainersPaused     uint32 // always 0
+	ContainersPaused     uint32
 	ContainersStopped    uint32
 	Images               uint32
 	Warnings             []string
@@ -98,8 +98,10 @@ func infoOf(r *hostv1.GetInfoResponse) info {
 		CgroupVersion: r.GetCgroupVersion(), DefaultRuntime: r.GetRuntime(), DataRoot: r.GetDataRoot(),
 		ExecRoot:       r.GetExecRoot(),
 		NetworkDrivers: r.GetNetworkDrivers(), DefaultNetworkDriver: r.GetDefaultNetworkDriver(),
-		ContainersCreated: r.GetContainers()["created"], ContainersRunning: r.GetContainers()["running"],
-		ContainersExited: r.GetContainers()["exited"], Images: r.GetImages(), Warnings: r.GetWarnings()}
+		ContainersCreated: r.GetContainers()["created"],
+		ContainersRunning: r.GetContainers()["running"] + r.GetContainers()["restarting"],
+		ContainersPaused:  r.GetContainers()["paused"],
+		ContainersExited:  r.GetContainers()["exited"], Images: r.GetImages(), Warnings: r.GetWarnings()}
 	i.DockerRootDir, i.Driver, i.CgroupDriver, i.LoggingDriver = i.DataRoot, "overlay", "cgroupfs", "k8s-file"
 	i.ContainersStopped = i.ContainersExited + i.ContainersCreated
 	for _, n := range r.GetContainers() {

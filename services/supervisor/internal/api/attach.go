@@ -90,18 +90,7 @@ func (s *containerServer) AttachContainer(stream grpc.BidiStreamingServer[contai
 		return err
 	}
 
-	var launched *launch.Launched
-	if opts.GetStart() {
-		launched, err = s.containers.Start(stream.Context(), opts.GetReference(), true, rows, cols)
-	} else {
-		launched, err = s.containers.Attach(stream.Context(), opts.GetReference(), rows, cols)
-	}
-
-	if err != nil {
-		return err
-	}
-
-	return s.follow(stream.Context(), launched, attached{
+	a := attached{
 		started: func(e *containerv1.Started) error {
 			return stream.Send(
 				&containerv1.AttachContainerResponse{Event: &containerv1.AttachContainerResponse_Started{Started: e}})
@@ -120,7 +109,41 @@ func (s *containerServer) AttachContainer(stream grpc.BidiStreamingServer[contai
 				return m.GetInput(), err
 			},
 		},
-	})
+	}
+
+	if opts.GetWaitForStart() && !opts.GetStart() {
+		return s.attachBeforeStart(stream.Context(), opts.GetReference(), rows, cols, a)
+	}
+
+	var launched *launch.Launched
+	if opts.GetStart() {
+		launched, err = s.containers.Start(stream.Context(), opts.GetReference(), true, rows, cols)
+	} else {
+		launched, err = s.containers.Attach(stream.Context(), opts.GetReference(), rows, cols)
+	}
+
+	if err != nil {
+		return err
+	}
+
+	return s.follow(stream.Context(), launched, a)
+}
+
+// attachBeforeStart sends the start event when the client waits for the start of the container.
+func (s *containerServer) attachBeforeStart(ctx context.Context, ref string, rows, cols uint16, a attached) error {
+	p, err := s.containers.AttachBeforeStart(ctx, ref, rows, cols)
+	if err != nil {
+		return err
+	}
+
+	announced := a.started(&containerv1.Started{Id: p.Container.ID})
+	launched, err := p.Wait(ctx)
+	if err := errors.Join(announced, err); err != nil {
+		return err
+	}
+
+	a.started = func(*containerv1.Started) error { return nil }
+	return s.follow(ctx, launched, a)
 }
 
 // attached is a client with its events besides the output.
@@ -171,14 +194,12 @@ func (s *containerServer) ExecContainer(stream grpc.BidiStreamingServer[containe
 		return fault.Invalidf("exec", "message", "the first message must contain the options")
 	}
 
-	req := session.ExecRequest{Reference: opts.GetReference(), Args: opts.GetArgs(), Env: opts.GetEnv(),
-		WorkingDir: opts.GetWorkingDir(),
-		User:       opts.GetUser(), TTY: opts.GetTty(), OpenStdin: opts.GetOpenStdin(), Detach: opts.GetDetach()}
-	if req.Rows, req.Cols, err = sizeFromProto(opts.GetSize()); err != nil {
+	start := session.StartExec{Detach: opts.GetDetach()}
+	if start.Rows, start.Cols, err = sizeFromProto(opts.GetSize()); err != nil {
 		return err
 	}
 
-	c, session, err := s.containers.Exec(stream.Context(), req)
+	c, session, err := s.startExec(stream.Context(), opts, start)
 	if err != nil {
 		return err
 	}

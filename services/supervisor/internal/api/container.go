@@ -20,8 +20,11 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 	"github.com/fairlead/fairlead/services/supervisor/internal/launch"
 	"github.com/fairlead/fairlead/services/supervisor/internal/logfile"
+	"github.com/fairlead/fairlead/services/supervisor/internal/processlist"
 	"github.com/fairlead/fairlead/services/supervisor/internal/protoconv"
+	"github.com/fairlead/fairlead/services/supervisor/internal/run"
 	"github.com/fairlead/fairlead/services/supervisor/internal/session"
+	"github.com/fairlead/fairlead/services/supervisor/internal/stats"
 )
 
 // Containers is the part of package run that the handlers use.
@@ -30,20 +33,32 @@ type Containers interface {
 	Create(ctx context.Context, req launch.Request) (*launch.Launched, error)
 	Start(ctx context.Context, ref string, attach bool, rows, cols uint16) (*launch.Launched, error)
 	Attach(ctx context.Context, ref string, rows, cols uint16) (*launch.Launched, error)
+	AttachBeforeStart(ctx context.Context, ref string, rows, cols uint16) (*session.Pending, error)
+	Resize(ctx context.Context, ref string, rows, cols uint16) error
+	CreateExec(req session.ExecRequest) (string, error)
+	StartExec(ctx context.Context, uid string, opts session.StartExec) (*container.Container, session.Session, error)
+	ExecState(uid string) (session.ExecState, error)
+	ExecIDs(uid string) []string
+	ResizeExec(uid string, rows, cols uint16) error
 	Exec(ctx context.Context, req session.ExecRequest) (*container.Container, session.Session, error)
 	Stop(ctx context.Context, ref string, timeout *time.Duration, signal string) error
 	Restart(ctx context.Context, ref string, timeout *time.Duration, signal string) (*launch.Launched, error)
 	Kill(ctx context.Context, ref, signal string) error
+	Pause(ctx context.Context, ref string) error
+	Unpause(ctx context.Context, ref string) error
+	Update(ctx context.Context, ref string, changes run.Changes) (warnings []string, err error)
 	Signal(ctx context.Context, launched *launch.Launched, sig syscall.Signal) error
 	Remove(ctx context.Context, ref string, force, withVolumes bool) error
 	Rename(ctx context.Context, ref, name string) error
+	Top(ref string, args []string) (processlist.Table, error)
+	Stats(ctx context.Context, req run.StatsRequest, send func([]stats.Sample) error) error
 	ConnectNetwork(ctx context.Context, ref string, a container.Attachment) error
 	DisconnectNetwork(ctx context.Context, ref, network string) error
 	PublishPorts(ctx context.Context, ref string, ports []port.Mapping,
 		addresses []port.Address) (now []port.Binding, warnings []string, err error)
 	UnpublishPorts(ctx context.Context, ref string, selections []port.Mapping, addresses []netip.Addr,
 		all bool) error
-	Wait(ctx context.Context, ref string) (container.Exit, error)
+	Wait(ctx context.Context, ref string, until run.Condition) (container.Exit, error)
 	ExitOf(ctx context.Context, launched *launch.Launched) (container.Exit, error)
 	Logs(ctx context.Context, ref string, opts session.LogOptions, emit func(logfile.Entry) error) error
 	Find(ref string) (*container.Container, error)
@@ -137,6 +152,30 @@ func (s *containerServer) RenameContainer(ctx context.Context,
 	return &containerv1.RenameContainerResponse{}, s.containers.Rename(ctx, req.GetReference(), req.GetName())
 }
 
+// PauseContainer implements ContainerServiceServer.
+func (s *containerServer) PauseContainer(ctx context.Context,
+	req *containerv1.PauseContainerRequest) (*containerv1.PauseContainerResponse, error) {
+	return &containerv1.PauseContainerResponse{}, s.containers.Pause(ctx, req.GetReference())
+}
+
+// UnpauseContainer implements ContainerServiceServer.
+func (s *containerServer) UnpauseContainer(ctx context.Context,
+	req *containerv1.UnpauseContainerRequest) (*containerv1.UnpauseContainerResponse, error) {
+	return &containerv1.UnpauseContainerResponse{}, s.containers.Unpause(ctx, req.GetReference())
+}
+
+// UpdateContainer implements ContainerServiceServer.
+func (s *containerServer) UpdateContainer(ctx context.Context,
+	req *containerv1.UpdateContainerRequest) (*containerv1.UpdateContainerResponse, error) {
+	var changes run.Changes
+	if req.GetRestart() != nil {
+		policy := protoconv.RestartPolicyFromProto(req.GetRestart())
+		changes.Restart = &policy
+	}
+	warnings, err := s.containers.Update(ctx, req.GetReference(), changes)
+	return &containerv1.UpdateContainerResponse{Warnings: warnings}, err
+}
+
 // KillContainer implements ContainerServiceServer.
 func (s *containerServer) KillContainer(ctx context.Context,
 	req *containerv1.KillContainerRequest) (*containerv1.KillContainerResponse, error) {
@@ -167,10 +206,16 @@ func (s *containerServer) DisconnectNetwork(ctx context.Context,
 		s.containers.DisconnectNetwork(ctx, req.GetReference(), req.GetNetwork())
 }
 
+// conditions maps the conditions of WaitContainer; others mean NotRunning.
+var conditions = map[containerv1.WaitCondition]run.Condition{
+	containerv1.WaitCondition_WAIT_CONDITION_NEXT_EXIT: run.NextExit,
+	containerv1.WaitCondition_WAIT_CONDITION_REMOVED:   run.Removed,
+}
+
 // WaitContainer implements ContainerServiceServer.
 func (s *containerServer) WaitContainer(ctx context.Context,
 	req *containerv1.WaitContainerRequest) (*containerv1.WaitContainerResponse, error) {
-	exit, err := s.containers.Wait(ctx, req.GetReference())
+	exit, err := s.containers.Wait(ctx, req.GetReference(), conditions[req.GetCondition()])
 	return &containerv1.WaitContainerResponse{ExitCode: uint32(exit.Code)}, err
 }
 
@@ -179,7 +224,7 @@ func (s *containerServer) ListContainers(_ context.Context,
 	req *containerv1.ListContainersRequest) (*containerv1.ListContainersResponse, error) {
 	list := s.containers.List()
 	if !req.GetAll() {
-		list = slices.DeleteFunc(list, func(c *container.Container) bool { return !c.IsRunning() })
+		list = slices.DeleteFunc(list, func(c *container.Container) bool { return !c.IsActive() })
 	}
 
 	out, next, err := page(list, req.GetPageToken(),
@@ -206,7 +251,7 @@ func (s *containerServer) GetContainer(_ context.Context,
 
 // message converts a container, with the directories of its volumes.
 func (s *containerServer) message(c *container.Container) *containerv1.Container {
-	out := protoconv.ContainerToProto(c, s.containers.LogPath(c.ID))
+	out := protoconv.ContainerToProto(c, s.containers.LogPath(c.ID), s.containers.ExecIDs(c.ID))
 	for _, m := range out.GetConfig().GetMounts() {
 		if m.GetType() == containerv1.MountType_MOUNT_TYPE_VOLUME {
 			m.HostPath = path.Join(s.volumes.Path(m.GetSource()), m.GetSubpath())

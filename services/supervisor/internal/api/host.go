@@ -54,7 +54,7 @@ var drivers = [...]string{"bridge", "host", "ipvlan", "macvlan", "null"}
 func (s *hostServer) GetInfo(context.Context, *hostv1.GetInfoRequest) (*hostv1.GetInfoResponse, error) {
 	counts := map[string]uint32{}
 	for _, c := range s.cfg.Containers() {
-		counts[string(c.Status)]++
+		counts[c.State()]++
 	}
 	return &hostv1.GetInfoResponse{
 		Version: version.Version, ApiVersion: version.API, KernelVersion: kernelRelease(), Os: runtime.GOOS,

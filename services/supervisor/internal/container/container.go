@@ -10,6 +10,7 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/proto/port"
+	"github.com/fairlead/fairlead/services/supervisor/internal/healthcheck"
 )
 
 // Config is the configuration of a container as requested by the user.
@@ -26,6 +27,8 @@ type Config struct {
 	Labels      map[string]string
 	TTY         bool
 	OpenStdin   bool
+	StdinOnce   bool     `json:",omitempty"` // input ends with the first attached client
+	Attach      []string `json:",omitempty"` // streams of the creating client, for display
 	AutoRemove  bool
 	Runtime     string
 	Platform    string
@@ -39,9 +42,11 @@ type Config struct {
 	Resources   Resources
 	Security    Security
 	Namespaces  Namespaces
-	Init        *bool             `json:",omitempty"` // run an init process; nil: the agent's default
-	Annotations map[string]string `json:",omitempty"` // for the OCI runtime
-	VolumesFrom []string          `json:",omitempty"` // CONTAINER[:ro|:rw]; empty once Mounts has their mounts
+	Init        *bool              `json:",omitempty"` // run an init process; nil: the agent's default
+	Annotations map[string]string  `json:",omitempty"` // for the OCI runtime
+	VolumesFrom []string           `json:",omitempty"` // CONTAINER[:ro|:rw]; empty once Mounts has their mounts
+	Restart     RestartPolicy      `json:",omitzero"`
+	Health      *healthcheck.Check `json:",omitempty"` // nil means the image's
 }
 
 // UTSHost is the UTS mode of a container that shares the UTS namespace of the host.
@@ -76,11 +81,12 @@ type Status string
 // Statuses. A container that is Launching when the supervisor starts is removed: its launch was
 // interrupted.
 const (
-	Launching Status = "launching"
-	Created   Status = "created"
-	Running   Status = "running"
-	Exited    Status = "exited"
-	Removing  Status = "removing"
+	Launching  Status = "launching"
+	Created    Status = "created"
+	Running    Status = "running"
+	Restarting Status = "restarting" // exited, and started again by its restart policy
+	Exited     Status = "exited"
+	Removing   Status = "removing"
 )
 
 // Container is a container with all of its stored state.
@@ -101,9 +107,12 @@ type Container struct {
 	Error       string // error of the last failed start
 
 	RuntimePath string
-	Live        *RunState // nil unless it is running
-	Change      *Change   `json:",omitempty"` // incomplete change of its networks or its name
-	Ending      *Ending   `json:",omitempty"` // incomplete stop, restart or removal
+	Live        *RunState           // nil unless it is running
+	Restarts    Restarts            `json:",omitzero"`
+	Health      *healthcheck.Health `json:",omitempty"` // nil without a health check
+	Dead        bool                `json:",omitempty"` // the removal failed
+	Change      *Change             `json:",omitempty"` // incomplete change of its networks or its name
+	Ending      *Ending             `json:",omitempty"` // incomplete stop, restart or removal
 
 	RemoveVolumes bool `json:",omitempty"` // its anonymous volumes are removed with it
 }
@@ -125,6 +134,7 @@ func (c *Change) Disconnects(network string) bool {
 // RunState is the state of a running container.
 type RunState struct {
 	PID       int
+	Paused    bool   `json:",omitempty"` // the processes are frozen
 	NetnsPath string // empty in host mode
 	// SharedWith is the owner of the network namespace if that is another container.
 	SharedWith string
@@ -197,6 +207,9 @@ func (c *Container) Started(live RunState, at time.Time) *Container {
 	n := *c
 	n.Status, n.Live, n.StartedAt, n.FinishedAt = Running, &live, at, time.Time{}
 	n.ExitCode, n.ExitUnknown, n.OOMKilled, n.Error, n.Ending = 0, false, false, "", nil
+	if n.Health = nil; c.Process.Health != nil {
+		n.Health = &healthcheck.Health{Status: healthcheck.Starting}
+	}
 	return &n
 }
 
@@ -214,6 +227,12 @@ func (c *Container) Ended(e Exit) *Container {
 	n := *c
 	n.Status, n.Live, n.FinishedAt = Exited, nil, e.At
 	n.ExitCode, n.ExitUnknown, n.OOMKilled = e.Code, e.Unknown, e.OOM
+	if c.Health != nil {
+		unhealthy := *c.Health
+		unhealthy.Status = healthcheck.Unhealthy // as in Docker
+		n.Health = &unhealthy
+	}
+
 	switch {
 	case c.Status == Removing:
 		n.Status = Removing
@@ -227,9 +246,22 @@ func (c *Container) Ended(e Exit) *Container {
 	return &n
 }
 
+// WithHealth returns a copy with another health.
+func (c *Container) WithHealth(h healthcheck.Health) *Container {
+	n := *c
+	n.Health = &h
+	return &n
+}
+
 // IsToBeRemoved reports whether the container is removed when its process exits.
 func (c *Container) IsToBeRemoved() bool {
-	return c.Config.AutoRemove || c.Status == Removing || c.Ending != nil && c.Ending.Goal == GoalRemoved
+	return c.RemovesItself() || c.Status == Removing || c.Ending != nil && c.Ending.Goal == GoalRemoved
+}
+
+// RemovesItself reports whether --rm removes the container when its process exits. A restart keeps
+// it.
+func (c *Container) RemovesItself() bool {
+	return c.Config.AutoRemove && (c.Ending == nil || c.Ending.Goal != GoalRestarted)
 }
 
 // InStatus returns a copy in another status.

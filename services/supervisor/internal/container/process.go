@@ -10,6 +10,7 @@ import (
 
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/port"
+	"github.com/fairlead/fairlead/services/supervisor/internal/healthcheck"
 )
 
 // Process is the process configuration of a container: its own configuration merged with the
@@ -22,6 +23,7 @@ type Process struct {
 	StopSignal string
 	Exposed    []port.Exposed
 	Labels     map[string]string
+	Health     *healthcheck.Check `json:",omitempty"` // in effect; nil without one
 }
 
 // ImageConfig is the part of an OCI image configuration that a container inherits.
@@ -36,6 +38,8 @@ type ImageConfig struct {
 	ExposedPorts map[string]struct{} `json:"ExposedPorts"`
 	Labels       map[string]string   `json:"Labels"`
 	Volumes      map[string]struct{} `json:"Volumes"`
+	Healthcheck  *healthcheck.Check  `json:"Healthcheck"`
+	Shell        []string            `json:"Shell"`
 }
 
 // ParseImageConfig parses an OCI image configuration.
@@ -66,6 +70,7 @@ func ProcessOf(c *Config, img *ImageConfig) (*Process, error) {
 		User:       cmp.Or(c.User, img.User),
 		StopSignal: cmp.Or(c.StopSignal, img.StopSignal, "TERM"),
 		Labels:     maps.Clone(img.Labels),
+		Health:     healthcheck.Merge(c.Health, img.Healthcheck, img.Shell),
 	}
 
 	if len(p.Args) == 0 {

@@ -14,7 +14,7 @@ func (c *Config) Validate() error {
 	checks := []func() error{
 		c.validateSize, c.validateIdentity, c.validateProcess, c.validateMounts, c.validateNetwork, c.validatePorts,
 		c.validateDNS, c.validateSysctls, c.validateResources,
-		c.validateSecurity, c.validateNamespaces,
+		c.validateSecurity, c.validateNamespaces, c.validateRestart, c.validateHealth,
 	}
 	for _, check := range checks {
 		if err := check(); err != nil {
@@ -62,6 +62,10 @@ func (c *Config) validateSize() error {
 
 	return nil
 }
+
+func (c *Config) validateHealth() error { return c.Health.Validate(c.subject()) }
+
+func (c *Config) validateRestart() error { return c.Restart.Validate(c.subject(), c.AutoRemove) }
 
 func (c *Config) subject() string {
 	if c.Name == "" {

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"sync"
 
+	"github.com/fairlead/fairlead/agent/notify"
 	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/supervisor/internal/agents"
 	"github.com/fairlead/fairlead/services/supervisor/internal/lives"
@@ -30,11 +31,11 @@ type Config struct {
 type Follower struct {
 	Config
 	changes sync.Map      // container ID to *container.Change that overrides the stored one
-	wake    chan struct{} // requests a network sync
+	wake    notify.Signal // requests a network sync
 }
 
 // New returns a Follower.
-func New(cfg Config) *Follower { return &Follower{Config: cfg, wake: make(chan struct{}, 1)} }
+func New(cfg Config) *Follower { return &Follower{Config: cfg, wake: notify.NewSignal()} }
 
 // logFor returns a logger with the container's ID.
 func (r *Follower) logFor(uid string) *slog.Logger { return r.Log.With("container", id.Short(uid)) }

@@ -86,12 +86,7 @@ func (r *Follower) watch(ctx context.Context) error {
 }
 
 // requestSync makes the network sync run soon.
-func (r *Follower) requestSync() {
-	select {
-	case r.wake <- struct{}{}:
-	default:
-	}
-}
+func (r *Follower) requestSync() { r.wake.Notify() }
 
 // syncUntilDone synchronizes until it succeeds, with growing delays.
 func (r *Follower) syncUntilDone(ctx context.Context) {

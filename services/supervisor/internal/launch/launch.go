@@ -56,6 +56,7 @@ type launch struct {
 	id      string
 	req     Request
 	initial container.Status // status stored before the process runs
+	policy  bool             // see StartOptions
 	life    *lives.Run
 
 	name    string
@@ -69,6 +70,7 @@ type launch struct {
 	targets []string // mount targets with symlinks resolved
 	live    container.RunState
 	output  Output
+	waiters []*Waiter // clients that attached before the start
 
 	stored         chan struct{} // closed when the container is stored
 	mounted        chan struct{} // closed when sources is set
@@ -134,8 +136,15 @@ func (r *Launcher) Create(ctx context.Context, req Request) (*Launched, error) {
 	return created, nil
 }
 
+// StartOptions holds the options of Start.
+type StartOptions struct {
+	Attach     bool // connect Launched.Output
+	Rows, Cols uint16
+	Policy     bool // the restart policy starts it, not a user
+}
+
 // Start starts a container that is not running. The container's lock must be held.
-func (r *Launcher) Start(ctx context.Context, uid string, attach bool, rows, cols uint16) (*Launched, error) {
+func (r *Launcher) Start(ctx context.Context, uid string, opts StartOptions) (*Launched, error) {
 	c, err := r.Store.GetContainer(uid)
 	if err != nil {
 		return nil, err
@@ -146,7 +155,7 @@ func (r *Launcher) Start(ctx context.Context, uid string, attach bool, rows, col
 	}
 
 	l := r.relaunch(c)
-	l.req.Attach, l.req.Rows, l.req.Cols = attach, rows, cols
+	l.req.Attach, l.req.Rows, l.req.Cols, l.policy = opts.Attach, opts.Rows, opts.Cols, opts.Policy
 	img, err := r.Images.Resolve(c.ImageID, "")
 	if err != nil {
 		return nil, err
@@ -157,6 +166,7 @@ func (r *Launcher) Start(ctx context.Context, uid string, attach bool, rows, col
 		return nil, err
 	}
 
+	l.waiters = r.Waiters.take(uid)
 	launched, err := l.supervised(ctx, l.startSteps(""))
 	if err != nil {
 		l.storeStartError(err)
@@ -203,12 +213,14 @@ func (l *launch) supervised(ctx context.Context, steps []saga.Step) (*Launched, 
 	}
 
 	close(l.life.Launched)
+	l.answerWaiters(l.life, err)
 	if err != nil {
 		l.r.Lives.Forget(l.id, l.life)
 		l.r.LogFor(l.id).Info("launch failed", "name", l.name, "error", err, "took", time.Since(began))
 		return nil, err
 	}
 
+	l.r.Started(l.c, l.life)
 	l.r.LogFor(l.id).Info("launched", "name", l.name, "pid", l.live.PID, "took", time.Since(began))
 	return &Launched{Container: l.c, Output: l.output, Run: l.life, warnings: l.warnings,
 		firewallWarnings: l.firewallWarnings}, nil

@@ -93,6 +93,11 @@ type Config struct {
 	Names     *lives.Names
 	Joins     *lives.Joins
 	Notices   *notices.Notices
+
+	Waiters *Waiters // clients that attached before a start
+
+	// Started is called after each launch of a process.
+	Started func(c *container.Container, run *lives.Run)
 }
 
 // Launcher launches containers and undoes launches.

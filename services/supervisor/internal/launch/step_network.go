@@ -46,7 +46,7 @@ func (l *launch) keepsAddresses() bool {
 		return false
 	}
 	switch c.Status {
-	case container.Created, container.Exited:
+	case container.Created, container.Exited, container.Restarting:
 		return true
 	case container.Running:
 		return !c.IsToBeRemoved()

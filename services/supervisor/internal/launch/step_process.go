@@ -29,7 +29,8 @@ func (l *launch) startMonitor(after string) saga.Step {
 			}
 			cfg := &l.req.Config
 			l.monitor, err = l.r.Processes.Prepare(ctx, runtime.Launch{ID: l.id, Runtime: cfg.Runtime,
-				TTY: cfg.TTY, OpenStdin: cfg.OpenStdin, Attach: l.req.Attach, LogPath: l.r.LogPath(l.id),
+				TTY: cfg.TTY, OpenStdin: cfg.OpenStdin, Attach: l.req.Attach || len(l.waiters) > 0,
+				StdinOnce: cfg.StdinOnce, LogPath: l.r.LogPath(l.id),
 				LogMaxSize: l.r.LogFiles.MaxSize()})
 			return err
 		},
@@ -185,6 +186,10 @@ func (l *launch) startProcess() saga.Step {
 		after = append(after, attachOutput)
 	}
 
+	if len(l.waiters) > 0 {
+		after = append(after, attachWaiting)
+	}
+
 	return saga.Step{
 		Name: startProcess, After: after,
 		Do: func(ctx context.Context) error {
@@ -196,7 +201,11 @@ func (l *launch) startProcess() saga.Step {
 				return err
 			}
 			c, err := l.r.Store.UpdateContainer(l.id, func(c *container.Container) *container.Container {
-				return c.Started(l.live, time.Now())
+				n := c.Started(l.live, time.Now())
+				if n.Restarts.At = (time.Time{}); !l.policy {
+					n.Restarts = container.Restarts{}
+				}
+				return n
 			})
 			if l.c = c; err != nil {
 				return err

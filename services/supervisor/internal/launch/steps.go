@@ -20,6 +20,7 @@ const (
 	publishPorts      = "publish ports"
 	createProcess     = "create process"
 	attachOutput      = "attach output"
+	attachWaiting     = "attach waiting clients"
 	startProcess      = "start process"
 )
 
@@ -66,6 +67,9 @@ func (l *launch) startSteps(after string) []saga.Step {
 	steps = append(steps, body[last])
 	if l.req.Attach {
 		steps = append(steps, l.attachOutput())
+	}
+	if len(l.waiters) > 0 {
+		steps = append(steps, l.attachWaiters())
 	}
 	return append(steps, l.startProcess())
 }

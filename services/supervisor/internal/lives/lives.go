@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/fairlead/fairlead/agent/keylock"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 )
 
@@ -26,6 +27,7 @@ type Run struct {
 	Refused chan struct{} // closed when the exit cannot be stored yet
 
 	Stopped  atomic.Bool // a stop was requested
+	Quit     atomic.Bool // a user ended the process, so that it is not restarted
 	Released bool        // names, addresses and ports are released; guarded by the container's lock
 	Emitted  bool        // the exit events were emitted; guarded by the container's lock
 }
@@ -66,19 +68,13 @@ func CloseOnce(c chan struct{}) {
 type Lives struct {
 	mu    sync.Mutex
 	byID  map[string]*Run
-	locks map[string]*lock
-}
+	locks keylock.Mutex[string] // serialize operations on a container
 
-// lock serializes operations on a container.
-type lock struct {
-	token chan struct{}
-	users int // holders and waiters; the last one deletes the lock
+	watchers map[string]map[*Watcher]bool // by container
 }
 
 // New returns Lives without runs.
-func New() *Lives {
-	return &Lives{byID: map[string]*Run{}, locks: map[string]*lock{}}
-}
+func New() *Lives { return &Lives{byID: map[string]*Run{}, watchers: map[string]map[*Watcher]bool{}} }
 
 // Begin adds a run.
 func (l *Lives) Begin(uid string) *Run {
@@ -86,6 +82,9 @@ func (l *Lives) Begin(uid string) *Run {
 	defer l.mu.Unlock()
 	n := NewRun()
 	l.byID[uid] = n
+	for w := range l.watchers[uid] {
+		offer(w.Begun, n)
+	}
 	return n
 }
 
@@ -107,28 +106,5 @@ func (l *Lives) Forget(uid string, which *Run) {
 
 // Lock waits for the container's lock, or until ctx is done.
 func (l *Lives) Lock(ctx context.Context, uid string) (unlock func(), err error) {
-	l.mu.Lock()
-	k := l.locks[uid]
-	if k == nil {
-		k = &lock{token: make(chan struct{}, 1)}
-		l.locks[uid] = k
-	}
-
-	k.users++
-	l.mu.Unlock()
-	leave := func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		if k.users--; k.users == 0 {
-			delete(l.locks, uid)
-		}
-	}
-
-	select {
-	case k.token <- struct{}{}:
-		return func() { <-k.token; leave() }, nil
-	case <-ctx.Done():
-		leave()
-		return nil, ctx.Err()
-	}
+	return l.locks.LockContext(ctx, uid)
 }

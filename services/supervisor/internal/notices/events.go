@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/agent/events"
-	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 	"github.com/fairlead/fairlead/services/supervisor/internal/volume"
 )
@@ -82,13 +81,16 @@ func (n *Notices) Signal(uid string, sig syscall.Signal) {
 	}
 }
 
-// Exec emits Docker's events of an exec process. It returns a channel that is closed after the
-// exit event.
-func (n *Notices) Exec(c *container.Container, args []string,
+// ExecCreated emits the event of a new exec process.
+func (n *Notices) ExecCreated(c *container.Container, uid string, args []string) {
+	n.Emit(c, "exec_create: "+strings.Join(args, " "), "execID", uid)
+}
+
+// ExecStarted emits the events of the start and the end of an exec process. It returns a channel
+// that is closed after the exit event.
+func (n *Notices) ExecStarted(c *container.Container, uid string, args []string,
 	wait func(context.Context) (int, error)) <-chan struct{} {
-	line, uid := strings.Join(args, " "), id.New()
-	n.Emit(c, "exec_create: "+line, "execID", uid)
-	n.Emit(c, "exec_start: "+line, "execID", uid)
+	n.Emit(c, "exec_start: "+strings.Join(args, " "), "execID", uid)
 	emitted := make(chan struct{})
 	go func() {
 		defer close(emitted)

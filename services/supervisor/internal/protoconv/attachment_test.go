@@ -27,7 +27,7 @@ func TestAttachmentRoundTrip(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	out := protoconv.ContainerToProto(&container.Container{Config: cfg}, "").GetConfig().GetNetwork()
+	out := protoconv.ContainerToProto(&container.Container{Config: cfg}, "", nil).GetConfig().GetNetwork()
 	if d := cmp.Diff(in, out, protocmp.Transform()); d != "" {
 		t.Errorf("in - out +:\n%s", d)
 	}

@@ -2,6 +2,7 @@ package protoconv
 
 import (
 	"cmp"
+	"math"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -26,6 +27,8 @@ func ConfigFromProto(in *containerv1.ContainerConfig) (container.Config, error) 
 		Network: container.Network{Mode: container.Mode(n.GetMode()), PublishAll: n.GetPublishAll(),
 			Links:       linksFromProto(n.GetLinks()),
 			DropSharers: n != nil && n.KeepNetns != nil && !n.GetKeepNetns()},
+		Restart: RestartPolicyFromProto(in.GetRestart()), Health: healthCheckFromProto(in.GetHealthCheck()),
+		StdinOnce: in.GetStdinOnce(), Attach: in.GetAttach(),
 		Sysctls: in.GetSysctls(), UTS: in.GetUts(), Security: SecurityFromProto(in.GetSecurity()),
 		Namespaces: NamespacesFromProto(in.GetNamespaces()), Annotations: in.GetAnnotations(),
 		VolumesFrom: in.GetVolumesFrom(),
@@ -88,6 +91,8 @@ func configToProto(c *container.Config) *containerv1.ContainerConfig {
 		Sysctls: c.Sysctls, Uts: c.UTS, Resources: ResourcesToProto(c.Resources),
 		Security: securityToProto(c.Security), Namespaces: namespacesToProto(c.Namespaces), Init: c.Init,
 		Annotations: c.Annotations,
+		Restart:     restartPolicyToProto(c.Restart), HealthCheck: healthCheckToProto(c.Health),
+		StdinOnce: c.StdinOnce, Attach: c.Attach,
 	}
 
 	if keep := !c.Network.DropSharers; !keep {
@@ -112,24 +117,42 @@ func configToProto(c *container.Config) *containerv1.ContainerConfig {
 	return out
 }
 
-var statuses = map[container.Status]containerv1.ContainerStatus{
-	container.Launching: containerv1.ContainerStatus_CONTAINER_STATUS_CREATED,
-	container.Created:   containerv1.ContainerStatus_CONTAINER_STATUS_CREATED,
-	container.Running:   containerv1.ContainerStatus_CONTAINER_STATUS_RUNNING,
-	container.Exited:    containerv1.ContainerStatus_CONTAINER_STATUS_EXITED,
-	container.Removing:  containerv1.ContainerStatus_CONTAINER_STATUS_REMOVING,
+// statuses holds the statuses by container.Container.State.
+var statuses = map[string]containerv1.ContainerStatus{
+	"created":    containerv1.ContainerStatus_CONTAINER_STATUS_CREATED,
+	"running":    containerv1.ContainerStatus_CONTAINER_STATUS_RUNNING,
+	"paused":     containerv1.ContainerStatus_CONTAINER_STATUS_PAUSED,
+	"restarting": containerv1.ContainerStatus_CONTAINER_STATUS_RESTARTING,
+	"exited":     containerv1.ContainerStatus_CONTAINER_STATUS_EXITED,
+	"removing":   containerv1.ContainerStatus_CONTAINER_STATUS_REMOVING,
+	"dead":       containerv1.ContainerStatus_CONTAINER_STATUS_DEAD,
+}
+
+// RestartPolicyFromProto converts a restart policy. A count that is too large becomes the maximum.
+func RestartPolicyFromProto(in *containerv1.RestartPolicy) container.RestartPolicy {
+	return container.RestartPolicy{Name: in.GetName(),
+		MaximumRetryCount: int(min(in.GetMaximumRetryCount(), math.MaxInt32))}
+}
+
+func restartPolicyToProto(p container.RestartPolicy) *containerv1.RestartPolicy {
+	if p == (container.RestartPolicy{}) {
+		return nil
+	}
+	return &containerv1.RestartPolicy{Name: p.Name, MaximumRetryCount: uint32(p.MaximumRetryCount)}
 }
 
 // ContainerToProto converts a container to a message.
-func ContainerToProto(c *container.Container, logPath string) *containerv1.Container {
+func ContainerToProto(c *container.Container, logPath string, execs []string) *containerv1.Container {
 	out := &containerv1.Container{
-		Id: c.ID, Config: configToProto(effective(c)), ImageId: c.ImageID, Status: statuses[c.Status],
+		Id: c.ID, Config: configToProto(effective(c)), ImageId: c.ImageID, Status: statuses[c.State()],
 		ExitCode:    uint32(c.ExitCode),
 		ExitUnknown: c.ExitUnknown, CreatedAt: timeToProto(c.CreatedAt), StartedAt: timeToProto(c.StartedAt),
 		FinishedAt: timeToProto(c.FinishedAt),
 		Exposed:    portpb.ExposedPortsToProto(c.Process.Exposed),
 		Args:       c.Process.Args, LogPath: logPath, Error: c.Error,
-		OomKilled:   c.OOMKilled,
+		OomKilled: c.OOMKilled,
+		Health:    healthToProto(c.Health), EffectiveHealthCheck: healthCheckToProto(c.Process.Health),
+		ExecIds: execs, RestartCount: uint32(c.Restarts.Count),
 		RuntimePath: c.RuntimePath, Hostname: c.Config.DNS.Hostname,
 	}
 

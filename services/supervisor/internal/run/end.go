@@ -126,7 +126,8 @@ func (r *Runner) conclude(ctx context.Context, uid string, l *lives.Run) error {
 
 	var storing sync.WaitGroup // concurrently with the release
 	var storeErr error
-	storing.Go(func() { storeErr = r.storeExit(c, l.Exit) })
+	after := c
+	storing.Go(func() { after, storeErr = r.storeExit(c, l) })
 	var left error
 	if !l.Released {
 		left = r.launcher.Release(ctx, c)
@@ -142,9 +143,12 @@ func (r *Runner) conclude(ctx context.Context, uid string, l *lives.Run) error {
 	log.Info("exited", "name", c.Config.Name, "exit_code", l.Exit.Code, "unknown", l.Exit.Unknown, "removed",
 		c.IsToBeRemoved())
 	r.reportExit(c, l)
-	l.Left = r.removeRest(ctx, c, left)
+	l.Left = r.removeRest(ctx, c, l, left)
 	r.lives.Forget(uid, l)
 	close(l.Cleaned)
+	if after.Status == container.Restarting {
+		r.policies.later(after)
+	}
 	return nil
 }
 
@@ -161,36 +165,40 @@ func (r *Runner) reportExit(c *container.Container, l *lives.Run) {
 // restart.
 func (r *Runner) reportUnstoredExit(c *container.Container, l *lives.Run) {
 	if err := r.Store.ShowContainer(c.ID,
-		func(c *container.Container) *container.Container { return c.Ended(l.Exit) }); err != nil {
+		func(c *container.Container) *container.Container { return r.policies.ended(c, l) }); err != nil {
 		r.logFor(c.ID).Warn("cannot report the exit", "error", err)
 	}
 	r.reportExit(c, l)
 	lives.CloseOnce(l.Refused)
 }
 
-func (r *Runner) storeExit(c *container.Container, exit container.Exit) error {
-	if c.Config.AutoRemove {
+// storeExit stores the end of a run, or deletes the record of a container with --rm. It returns the
+// record.
+func (r *Runner) storeExit(c *container.Container, l *lives.Run) (*container.Container, error) {
+	if c.RemovesItself() {
 		if err := r.launcher.DisposeData(c.ID); err != nil {
 			r.logFor(c.ID).Warn("container directory not marked as disposable", "error", err)
 		}
-		return r.Store.DeleteContainer(c.ID)
+		return c, r.Store.DeleteContainer(c.ID)
 	}
-	_, err := r.Store.UpdateContainer(c.ID, func(c *container.Container) *container.Container { return c.Ended(exit) })
+	after, err := r.Store.UpdateContainer(c.ID,
+		func(c *container.Container) *container.Container { return r.policies.ended(c, l) })
 	if fault.Is(err, fault.NotFound) {
-		return nil // the sweep releases its resources
+		return c, nil // the sweep releases its resources
 	}
-	return err
+	return after, err
 }
 
 // removeRest deletes the process and unmounts the rootfs, and deletes a container that is to be
 // removed. left is the error of the release before. A container is deleted only without errors,
 // except with --rm.
-func (r *Runner) removeRest(ctx context.Context, c *container.Container, left error) error {
+func (r *Runner) removeRest(ctx context.Context, c *container.Container, l *lives.Run, left error) error {
 	err := errors.Join(left, r.launcher.Delete(ctx, c))
-	if c.Config.AutoRemove { // storeExit deleted the record, so that the name is free when the exit is reported
+	if c.RemovesItself() { // storeExit deleted the record, so that the name is free when the exit is reported
 		err = errors.Join(err, r.launcher.RemoveFiles(c.ID))
 		r.removeVolumes(ctx)
 		r.notices.Emit(c, "destroy")
+		r.lives.NotifyRemoved(c.ID, l.Exit)
 		return err
 	}
 
@@ -208,6 +216,7 @@ func (r *Runner) removeRest(ctx context.Context, c *container.Container, left er
 
 	r.removeVolumes(ctx)
 	r.notices.Emit(c, "destroy")
+	r.lives.NotifyRemoved(c.ID, l.Exit)
 	return nil
 }
 

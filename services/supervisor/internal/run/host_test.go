@@ -322,6 +322,12 @@ func (f fakeProcesses) Kill(ctx context.Context, uid string) error {
 	return nil
 }
 
+func (f fakeProcesses) Resize(context.Context, string, uint16, uint16) error {
+	return f.h.step("resize")
+}
+func (f fakeProcesses) Pause(context.Context, string) error   { return f.h.step("pause") }
+func (f fakeProcesses) Unpause(context.Context, string) error { return f.h.step("unpause") }
+
 func (f fakeProcesses) Attach(context.Context, string) (launch.Output, error) {
 	return fakeOutput{}, f.h.step("attach output")
 }
@@ -365,6 +371,8 @@ type fakeSession struct {
 }
 
 func (fakeSession) Signal(syscall.Signal) error { return nil }
+func (fakeSession) Kill() error                 { return nil }
+func (fakeSession) PID() int                    { return 43 }
 func (s fakeSession) Wait(context.Context) (int, error) {
 	if s.detached {
 		return 0, runtime.ErrExitUnknown

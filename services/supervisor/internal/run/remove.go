@@ -24,6 +24,10 @@ func (r *Runner) Remove(ctx context.Context, ref string, force, withVolumes bool
 		return isRunning(c)
 	}
 
+	if c.Status == container.Restarting && !force {
+		return isRunning(c)
+	}
+
 	return r.runDetached(ctx, func(ctx context.Context) error {
 		if err := r.storeVolumeRemoval(c, withVolumes); err != nil {
 			return err
@@ -33,7 +37,7 @@ func (r *Runner) Remove(ctx context.Context, ref string, force, withVolumes bool
 				return r.dropFailedRequest(c.ID, err)
 			}
 		}
-		return r.removeStopped(ctx, c, l != nil)
+		return r.removeStopped(ctx, c, l != nil, force)
 	})
 }
 
@@ -56,13 +60,16 @@ func (r *Runner) removeVolumes(ctx context.Context) {
 }
 
 func isRunning(c *container.Container) error {
-	return fault.New(fault.Busy, c.Subject(),
-		fmt.Sprintf("cannot remove container %q: container is running", c.Config.Name),
-		fault.WithHint("stop the container before removing or force remove"))
+	hint := "stop the container before removing or force remove"
+	if c.IsPaused() {
+		hint = "unpause and then " + hint
+	}
+	return busy(c, fmt.Sprintf("cannot remove container %q: container is %s", c.Config.Name, c.State()), hint)
 }
 
 // killAndRemove kills the process. conclude removes the container, as the request is stored before.
 func (r *Runner) killAndRemove(ctx context.Context, c *container.Container, l *lives.Run) error {
+	l.Quit.Store(true)
 	if alive, err := r.awaitLaunch(ctx, l); err != nil || !alive {
 		return err
 	}
@@ -75,7 +82,7 @@ func (r *Runner) killAndRemove(ctx context.Context, c *container.Container, l *l
 
 // removeStopped removes a container that is not running. ran reports whether the caller saw it
 // running. In that case a missing container is no error, as --rm or rm -f removed it.
-func (r *Runner) removeStopped(ctx context.Context, c *container.Container, ran bool) error {
+func (r *Runner) removeStopped(ctx context.Context, c *container.Container, ran, force bool) error {
 	unlock, err := r.lockStopped(ctx, c.ID)
 	if fault.Is(err, fault.Unavailable) && r.removeLog(c.ID) {
 		unlock, err = r.lockStopped(ctx, c.ID)
@@ -93,6 +100,8 @@ func (r *Runner) removeStopped(ctx context.Context, c *container.Container, ran 
 		return nil
 	case err != nil:
 		return err
+	case now.Status == container.Restarting && !force:
+		return isRunning(now)
 	case now.IsRunning():
 		return fault.New(fault.Conflict, c.Subject(), "was started during its removal", fault.WithHint("try again"))
 	}
@@ -103,6 +112,11 @@ func (r *Runner) removeStopped(ctx context.Context, c *container.Container, ran 
 	}
 
 	if err != nil { // completed in the background
+		_ = r.Store.ShowContainer(c.ID, func(c *container.Container) *container.Container {
+			dead := *c
+			dead.Dead = c.Status == container.Removing
+			return &dead
+		})
 		go r.repeat(c.ID, func() error { return r.tryConclude(r.running, c.ID, concluded()) })
 	}
 
@@ -134,6 +148,7 @@ func (r *Runner) remove(ctx context.Context, c *container.Container) error {
 	}
 	r.removeVolumes(ctx)
 
+	r.lives.NotifyRemoved(c.ID, exitStatus(c))
 	if c.Status != container.Launching { // its creation was not announced by an event
 		r.notices.Emit(c, "destroy")
 	}

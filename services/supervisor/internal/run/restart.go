@@ -32,11 +32,6 @@ func (r *Runner) Restart(ctx context.Context, ref string, timeout *time.Duration
 		return nil, err
 	}
 
-	if c.Config.AutoRemove {
-		return nil, fault.New(fault.Busy, c.Subject(), "cannot be restarted, as it is removed when it stops",
-			fault.WithHint("run it without --rm"))
-	}
-
 	e, grace, err := ending(c, container.GoalRestarted, timeout, signal)
 	if err != nil {
 		return nil, err
@@ -109,6 +104,10 @@ func (r *Runner) restart(ctx context.Context, c *container.Container, e containe
 		if left = r.stop(ctx, c, l, e, grace); left != nil && !lives.IsOver(l.Ended) {
 			return nil, left
 		}
+	}
+
+	if _, err := r.policies.cancel(ctx, c.ID, false); err != nil {
+		return nil, err
 	}
 
 	launched, err := r.startAgain(ctx, c.ID, left != nil)

@@ -50,6 +50,12 @@ func (r *Runner) restoreOne(ctx context.Context, c *container.Container) error {
 	case container.Running:
 		r.launcher.UnmarkStarting(c.ID)
 		return r.adopt(ctx, c)
+	case container.Restarting:
+		err := r.launcher.ReleaseAll(ctx, c.ID) // an interrupted restart, which restarts.atStart repeats
+		if err == nil {
+			r.launcher.UnmarkStarting(c.ID)
+		}
+		return err
 	case container.Launching, container.Removing:
 		r.logFor(c.ID).Info("removing interrupted launch or removal", "name", c.Config.Name, "status", c.Status)
 		return r.remove(ctx, c)
@@ -72,6 +78,12 @@ func (r *Runner) adopt(ctx context.Context, c *container.Container) error {
 			r.logFor(c.ID).Warn("cannot watch log, rotation loses output", "error", err)
 		}
 		r.logFor(c.ID).Info("adopted", "name", c.Config.Name, "pid", found.PID)
+		r.started(c, l)
+		if c.IsPaused() { // or the pause was interrupted
+			if err := r.Processes.Pause(ctx, c.ID); err != nil {
+				r.logFor(c.ID).Warn("cannot pause container again", "error", err)
+			}
+		}
 	case runtime.Ended:
 		l.End(exitOf(found.Exit))
 	default:

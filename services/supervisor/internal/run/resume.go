@@ -11,6 +11,7 @@ import (
 // Resume completes stops, restarts and removals of an earlier supervisor in the background.
 // It is called once the service is ready, as a start requires the other services.
 func (r *Runner) Resume() {
+	r.policies.atStart()
 	for _, c := range r.Store.ListContainers() {
 		if c.Ending == nil && c.Status != container.Removing {
 			continue

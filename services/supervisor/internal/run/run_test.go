@@ -14,6 +14,7 @@ import (
 	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 	"github.com/fairlead/fairlead/services/supervisor/internal/launch"
+	"github.com/fairlead/fairlead/services/supervisor/internal/run"
 )
 
 // testLimit is the time limit of asynchronous operations in tests.
@@ -239,7 +240,7 @@ func TestRestoreAdoptsAndCleansUp(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), testLimit)
 	defer cancel()
 
-	if exit, err := h.runner.Wait(ctx, "alive"); err != nil || exit.Code != 9 {
+	if exit, err := h.runner.Wait(ctx, "alive", run.NotRunning); err != nil || exit.Code != 9 {
 		t.Errorf("adopted container: got %+v, %v", exit, err)
 	}
 }

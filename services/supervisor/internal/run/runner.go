@@ -17,6 +17,7 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/cgroup"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 	"github.com/fairlead/fairlead/services/supervisor/internal/follow"
+	"github.com/fairlead/fairlead/services/supervisor/internal/health"
 	"github.com/fairlead/fairlead/services/supervisor/internal/launch"
 	"github.com/fairlead/fairlead/services/supervisor/internal/lives"
 	"github.com/fairlead/fairlead/services/supervisor/internal/logfile"
@@ -36,6 +37,8 @@ type Processes interface {
 	Signal(ctx context.Context, uid string, sig syscall.Signal) error // runtime.ErrEnded if the process has exited
 	Stop(ctx context.Context, uid string, sig syscall.Signal) error   // as Signal; thaws a frozen container
 	Kill(ctx context.Context, uid string) error                       // kills a frozen process too
+	Pause(ctx context.Context, uid string) error
+	Unpause(ctx context.Context, uid string) error
 	Adopt(ctx context.Context, uid string) (runtime.AdoptResult, error)
 	IDs() ([]string, error)
 }
@@ -68,11 +71,15 @@ type Runner struct {
 	Config
 	*follow.Follower
 	*session.Sessions
+	*Usage
 
 	launcher *launch.Launcher
 	lives    *lives.Lives
 	joins    *lives.Joins
 	notices  *notices.Notices
+	checks   *health.Checks
+
+	policies *restarts
 
 	foreign sync.Map // container ID to PID, of running processes without stored state
 
@@ -92,20 +99,27 @@ func New(cfg Config) *Runner {
 	}
 
 	r := &Runner{Config: cfg, lives: lives.New(), joins: lives.NewJoins()}
-	names := lives.NewNames()
+	r.policies = newRestarts(r)
+	names, waiters := lives.NewNames(), &launch.Waiters{}
 	r.notices = notices.New(notices.Config{Events: cfg.Events, Store: cfg.Store, Agents: cfg.Agents, Log: cfg.Log})
 	r.launcher = launch.New(launch.Config{DataRoot: cfg.DataRoot, Log: cfg.Log, Store: cfg.Store, Images: cfg.Images,
 		Volumes: cfg.Volumes,
 		RootFS:  cfg.RootFS, Host: cfg.Host, Cgroup: cfg.Cgroup, NameFiles: cfg.NameFiles, LogFiles: cfg.LogFiles,
 		Defaults: cfg.Defaults, Processes: cfg.Processes, Agents: cfg.Agents, Lives: r.lives, Names: names,
-		Joins: r.joins, Notices: r.notices})
+		Joins: r.joins, Notices: r.notices, Waiters: waiters, Started: r.started})
 	r.Follower = follow.New(follow.Config{Log: cfg.Log, Store: cfg.Store, Agents: cfg.Agents, Lives: r.lives,
 		Names: names, Notices: r.notices})
 	r.Sessions = session.New(session.Config{Store: cfg.Store, Processes: cfg.Processes, Host: cfg.Host,
-		Defaults: cfg.Defaults, Lives: r.lives, Notices: r.notices, LogPath: r.launcher.LogPath, Root: cfg.RootFS.Path})
+		Defaults: cfg.Defaults, Lives: r.lives, Notices: r.notices, Waiters: waiters,
+		LogPath: r.launcher.LogPath, Root: cfg.RootFS.Path})
+	r.Usage = &Usage{store: cfg.Store, cgroup: cfg.Cgroup, notices: r.notices}
+	r.checks = health.New(health.Config{Log: cfg.Log, Store: cfg.Store, Notices: r.notices, Prober: r.Sessions})
 	r.running, r.cancel = context.WithCancel(context.Background())
 	return r
 }
+
+// started begins the background work for a run.
+func (r *Runner) started(c *container.Container, l *lives.Run) { r.checks.Watch(r.running, c, l) }
 
 // Close stops background work. The next Runner on the same store completes it.
 func (r *Runner) Close() { r.cancel() }

@@ -40,6 +40,17 @@ func (r *Runner) Start(ctx context.Context, ref string, attach bool, rows, cols 
 		return nil, err
 	}
 
+	if c.IsPaused() {
+		return nil, busy(c, "cannot start a paused container, try unpause instead", "")
+	}
+
+	if c.Status == container.Restarting {
+		if attach {
+			return nil, checkRunning(c)
+		}
+		return &launch.Launched{Container: c}, nil
+	}
+
 	if c.IsRunning() {
 		if !attach {
 			return &launch.Launched{Container: c}, nil
@@ -49,7 +60,7 @@ func (r *Runner) Start(ctx context.Context, ref string, attach bool, rows, cols 
 		}
 	}
 
-	return r.launcher.Start(ctx, c.ID, attach, rows, cols)
+	return r.launcher.Start(ctx, c.ID, launch.StartOptions{Attach: attach, Rows: rows, Cols: cols})
 }
 
 // attachUnlessEnding connects to a running container. The container's lock must be held.

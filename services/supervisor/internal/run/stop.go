@@ -29,14 +29,22 @@ func (r *Runner) Stop(ctx context.Context, ref string, timeout *time.Duration, s
 		return err
 	}
 
-	if l == nil {
-		return r.withdrawRestart(c)
-	}
-
 	e, grace, err := ending(c, container.GoalStopped, timeout, signal)
 	if err != nil {
 		return err
 	}
+
+	if l == nil {
+		canceled, err := r.policies.cancel(ctx, c.ID, true)
+		if canceled && err == nil {
+			r.notices.Emit(c, "stop")
+		}
+		if err != nil || canceled {
+			return err
+		}
+		return r.withdrawRestart(c)
+	}
+
 	return r.runDetached(ctx, func(ctx context.Context) error {
 		return r.dropFailedRequest(c.ID,
 			r.stop(ctx, c, l, e, grace))
@@ -85,6 +93,10 @@ func ending(c *container.Container, goal container.Goal, timeout *time.Duration,
 func (r *Runner) stop(ctx context.Context, c *container.Container, l *lives.Run, e container.Ending,
 	grace time.Duration) error {
 	l.Stopped.Store(true)
+	if err := r.policies.markStopped(c, l); err != nil {
+		return err
+	}
+
 	if e.Signal != "" && grace > 0 {
 		sig, err := container.ParseSignal(e.Signal)
 		if err != nil {
@@ -93,6 +105,7 @@ func (r *Runner) stop(ctx context.Context, c *container.Container, l *lives.Run,
 		if err := r.signal(ctx, c.ID, l, sig, r.Processes.Stop); err != nil {
 			return err
 		}
+		r.thawed(c.ID, l)
 		if over, err := waitCleaned(ctx, l, min(grace, stopStoreDelay)); over || err != nil {
 			return errors.Join(err, cleanupError(l))
 		}
@@ -183,16 +196,34 @@ func (r *Runner) Kill(ctx context.Context, ref, signal string) error {
 		return err
 	}
 
+	ends := endsContainer(c, sig)
 	if l == nil || lives.IsOver(l.Exited) {
-		return container.NotRunning(c.Subject(), c.ID)
+		if c.Status != container.Restarting {
+			return container.NotRunning(c.Subject(), c.ID)
+		}
+		if ends {
+			_, err = r.policies.cancel(ctx, c.ID, true)
+		}
+		return err
 	}
 
 	return r.runDetached(ctx, func(ctx context.Context) error {
+		if ends {
+			if err := r.policies.markStopped(c, l); err != nil {
+				return err
+			}
+		}
 		if sig == syscall.SIGKILL {
 			return r.kill(ctx, c, l)
 		}
 		return r.signal(ctx, c.ID, l, sig, r.Processes.Signal)
 	})
+}
+
+// endsContainer reports whether a signal is meant to end a container: SIGKILL, or its stop signal.
+func endsContainer(c *container.Container, sig syscall.Signal) bool {
+	stop, err := container.ParseSignal(c.Process.StopSignal)
+	return sig == syscall.SIGKILL || err == nil && sig == stop
 }
 
 // findLife returns a container and its current run, which is nil if it is not running.

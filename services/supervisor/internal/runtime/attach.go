@@ -128,13 +128,23 @@ func (a *Attachment) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// CloseStdin signals the end of input. It has an effect only on a container launched with Attach
+// CloseStdin signals the end of input. It has an effect only on a container launched with StdinOnce
 // and without a terminal.
 func (a *Attachment) CloseStdin() error { return a.conn.CloseWrite() }
 
+// Resize sets the size of a container's terminal.
+func (d *Driver) Resize(_ context.Context, uid string, rows, cols uint16) error {
+	if _, err := d.running(uid); err != nil {
+		return err
+	}
+	return resize(filepath.Join(d.bundle(uid), "ctl"), rows, cols)
+}
+
 // Resize sets the terminal's size.
-func (a *Attachment) Resize(rows, cols uint16) error {
-	f, err := os.OpenFile(a.ctl, unix.O_WRONLY|unix.O_NONBLOCK, 0)
+func (a *Attachment) Resize(rows, cols uint16) error { return resize(a.ctl, rows, cols) }
+
+func resize(ctl string, rows, cols uint16) error {
+	f, err := os.OpenFile(ctl, unix.O_WRONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return fault.New(fault.Busy, "container", "has no terminal", fault.WithCause(err))
 	}

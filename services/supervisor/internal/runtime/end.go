@@ -31,6 +31,27 @@ func (d *Driver) Signal(_ context.Context, uid string, sig syscall.Signal) error
 	return nil
 }
 
+// Pause freezes the processes of a container.
+func (d *Driver) Pause(ctx context.Context, uid string) error {
+	if _, err := d.running(uid); err != nil {
+		return err
+	}
+	if err := d.cgroup(uid).Freeze(ctx, uid); err != nil {
+		return fault.New(fault.Internal, subject(uid), "cannot be paused",
+			fault.WithCause(errors.Join(err, d.cgroup(uid).Thaw(uid))))
+	}
+	return nil
+}
+
+// Unpause thaws the processes of a container.
+func (d *Driver) Unpause(_ context.Context, uid string) error {
+	if _, err := d.running(uid); err != nil {
+		return err
+	}
+	err := d.cgroup(uid).Thaw(uid)
+	return fault.Wrap(err, fault.Internal, subject(uid), "cannot be unpaused")
+}
+
 // Stop sends a signal that is meant to end the process. It thaws a frozen cgroup, so that the
 // process receives the signal.
 func (d *Driver) Stop(ctx context.Context, uid string, sig syscall.Signal) error {
@@ -46,7 +67,7 @@ func (d *Driver) thaw(uid string) {
 	if at == "" {
 		return
 	}
-	d.cfg.Log.Warn("container cgroup frozen, thawing it to stop the container", "container", uid, "cgroup", at)
+	d.cfg.Log.Info("container cgroup frozen, thawing it to stop the container", "container", uid, "cgroup", at)
 	if err := d.cgroup(uid).Thaw(uid); err != nil {
 		d.cfg.Log.Warn("cannot thaw the container cgroup", "container", uid, "error", err)
 	}

@@ -23,10 +23,12 @@ type Launch struct {
 	TTY       bool
 	OpenStdin bool
 	// Attach connects to the output before the process exists, so that the first call of
-	// Driver.Attach misses no output of a short-lived process. With OpenStdin and without a TTY,
-	// the process's input also ends when that client closes its input or disconnects, as with
-	// `docker run -i`. Otherwise input stays open.
-	Attach  bool
+	// Driver.Attach misses no output of a short-lived process.
+	Attach bool
+	// StdinOnce ends the process's input when the first client closes its input or disconnects, as
+	// with `docker run -i`. It has no effect with a TTY. Otherwise input stays open.
+	StdinOnce bool
+
 	LogPath string
 	// LogMaxSize is the size in bytes at which conmon replaces the log by a new file; 0 means
 	// never.
@@ -182,7 +184,7 @@ func (p *Prepared) arguments() []string {
 	if l.OpenStdin {
 		args = append(args, "--stdin")
 	}
-	if l.OpenStdin && (l.TTY || !l.Attach) {
+	if l.OpenStdin && (l.TTY || !l.StdinOnce) {
 		args = append(args, "--leave-stdin-open")
 	}
 	if l.LogMaxSize > 0 {

@@ -22,6 +22,7 @@ type ExecSession struct {
 	input    *os.File // nil if stdin is not open
 	terminal *os.File
 	process  *process // nil if it ended before it could be opened
+	group    int      // process group of the runtime, 0 if detached
 
 	frames      chan Frame
 	closed      chan struct{}
@@ -175,12 +176,38 @@ func (s *ExecSession) Resize(rows, cols uint16) error {
 	return errors.Join(err, ierr)
 }
 
+// PID returns the process's ID on the host, 0 if it ended too early.
+func (s *ExecSession) PID() int {
+	if s.process == nil {
+		return 0
+	}
+	return s.process.pid
+}
+
 // Signal sends a signal to the process.
 func (s *ExecSession) Signal(sig syscall.Signal) error {
 	if s.process == nil || errors.Is(s.process.signal(sig), os.ErrProcessDone) {
 		return fault.New(fault.Busy, "exec", "the process has ended")
 	}
 	return nil
+}
+
+// Kill kills the process and its descendants in its process group. That is its own (runc), or the
+// one of the runtime that waits for it (crun).
+func (s *ExecSession) Kill() error {
+	if s.process == nil || !s.process.alive() {
+		return nil
+	}
+	var errs []error
+	for _, group := range []int{s.process.pid, s.group} {
+		if err := unix.Kill(-group, syscall.SIGKILL); group > 0 && !errors.Is(err, unix.ESRCH) {
+			errs = append(errs, err)
+		}
+	}
+	if err := s.process.signal(syscall.SIGKILL); !errors.Is(err, os.ErrProcessDone) {
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 // ErrExitUnknown means that a process has ended with an unknown exit code. See ExecSession.Wait.

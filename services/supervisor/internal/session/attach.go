@@ -2,8 +2,10 @@ package session
 
 import (
 	"context"
+	"strconv"
 	"time"
 
+	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 	"github.com/fairlead/fairlead/services/supervisor/internal/launch"
 )
@@ -14,10 +16,85 @@ func (s *Sessions) Attach(ctx context.Context, ref string, rows, cols uint16) (*
 	if err != nil {
 		return nil, err
 	}
-	if !c.IsRunning() {
+	switch {
+	case c.IsPaused():
+		return nil, fault.New(fault.Busy, c.Subject(),
+			"container "+c.ID+" is paused, unpause the container before attach")
+	case c.Status == container.Restarting:
+		return nil, fault.New(fault.Busy, c.Subject(),
+			"container "+c.ID+" is restarting, wait until the container is running")
+	case !c.IsRunning():
 		return nil, container.NotRunning(c.Subject(), c.ID)
 	}
 	return s.AttachTo(ctx, c, rows, cols)
+}
+
+// Pending is a client that attached to a container before its start.
+type Pending struct {
+	Container *container.Container
+	Wait      func(ctx context.Context) (*launch.Launched, error) // must be called once
+}
+
+// AttachBeforeStart attaches to a container that another call starts. The client is connected before
+// the process runs, so it misses no output. A container that runs already is attached to now.
+func (s *Sessions) AttachBeforeStart(ctx context.Context, ref string, rows, cols uint16) (*Pending, error) {
+	c, err := s.Store.FindContainer(ref)
+	if err != nil {
+		return nil, err
+	}
+
+	unlock, err := s.Lives.Lock(ctx, c.ID)
+	if err != nil {
+		return nil, err
+	}
+
+	defer unlock()
+
+	if c, err = s.Store.GetContainer(c.ID); err != nil {
+		return nil, err
+	}
+
+	if c.IsActive() {
+		launched, err := s.Attach(ctx, c.ID, rows, cols)
+		return &Pending{c, func(context.Context) (*launch.Launched, error) { return launched, nil }}, err
+	}
+
+	if c.Status == container.Removing {
+		return nil, fault.New(fault.Conflict, c.Subject(), "is being removed")
+	}
+
+	w, watcher := s.Waiters.Add(c.ID), s.Lives.Watch(c.ID)
+	return &Pending{c, func(ctx context.Context) (*launch.Launched, error) {
+		defer watcher.Close()
+		defer s.Waiters.Remove(c.ID, w)
+		removed := make(chan struct{})
+		stop := make(chan struct{})
+		defer close(stop)
+		go func() {
+			select {
+			case <-watcher.Removed:
+				close(removed)
+			case <-stop:
+			}
+		}()
+		return w.Wait(ctx, removed)
+	}}, nil
+}
+
+// Resize sets the size of a container's terminal.
+func (s *Sessions) Resize(ctx context.Context, ref string, rows, cols uint16) error {
+	c, err := s.Store.FindContainer(ref)
+	if err != nil {
+		return err
+	}
+	if !c.IsRunning() {
+		return container.NotRunning(c.Subject(), c.ID)
+	}
+	if err := s.Processes.Resize(ctx, c.ID, rows, cols); err != nil {
+		return err
+	}
+	s.Notices.Emit(c, "resize", "height", strconv.Itoa(int(rows)), "width", strconv.Itoa(int(cols)))
+	return nil
 }
 
 // AttachTo connects to the streams of a container that was found running.

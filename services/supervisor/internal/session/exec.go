@@ -24,6 +24,7 @@ type ExecRequest struct {
 	TTY        bool
 	OpenStdin  bool
 	Detach     bool
+	Privileged bool // with all capabilities of the agent
 	Rows, Cols uint16
 }
 
@@ -31,49 +32,43 @@ type ExecRequest struct {
 type Session interface {
 	launch.Output
 	Signal(sig syscall.Signal) error
+	PID() int    // 0 if it ended too early
+	Kill() error // kills the process and its process group
 	Wait(ctx context.Context) (code int, err error)
 }
 
 // Exec starts an exec process in a running container. The Session is nil if it is detached.
 func (s *Sessions) Exec(ctx context.Context, req ExecRequest) (*container.Container, Session, error) {
-	c, err := s.Store.FindContainer(req.Reference)
+	_, uid, err := s.create(req)
 	if err != nil {
 		return nil, nil, err
 	}
+	return s.StartExec(ctx, uid, StartExec{Detach: req.Detach, Rows: req.Rows, Cols: req.Cols, announce: true})
+}
 
-	if err := req.validate(c); err != nil {
-		return nil, nil, err
-	}
-
+// process starts the process of an exec.
+func (s *Sessions) process(ctx context.Context, c *container.Container, req *ExecRequest) (Session, error) {
 	user, err := users.Resolve(s.Root(c.ID), cmp.Or(req.User, c.Process.User), c.Config.Security.Groups...)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 
 	security, err := container.ParseSecurityOptions(c.Subject(), c.Config.Security.Options)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 
+	privileges := c.Config.Security
+	privileges.Privileged = privileges.Privileged || req.Privileged
 	process := spec.ExecProcess(s.Host,
 		spec.Process{Args: req.Args, Env: slices.Concat(c.Process.Env, req.Env), User: user,
 			WorkingDir: cmp.Or(req.WorkingDir, c.Process.WorkingDir), TTY: req.TTY, Rows: req.Rows, Cols: req.Cols,
-			Security: c.Config.Security, SecurityOptions: security,
+			Security: privileges, SecurityOptions: security,
 			OOMScoreAdj: c.Config.Resources.OOMScoreAdj,
 			Ulimits:     container.MergeUlimits(c.Config.Resources.Ulimits, s.Defaults.Ulimits)},
 		c.Live.Files.HostName)
-	session, err := s.Processes.Exec(ctx,
+	return s.Processes.Exec(ctx,
 		runtime.ExecRequest{ID: c.ID, Process: process, OpenStdin: req.OpenStdin, Detach: req.Detach})
-	if err != nil {
-		return nil, nil, err
-	}
-
-	emitted := s.Notices.Exec(c, req.Args, session.Wait)
-	if req.Detach {
-		return c, nil, nil
-	}
-
-	return c, eventSession{session, emitted}, nil
 }
 
 // eventSession is a Session whose Wait returns after the exit event was emitted.
@@ -95,6 +90,12 @@ func (req *ExecRequest) validate(c *container.Container) error {
 	switch {
 	case len(req.Args) == 0 || req.Args[0] == "":
 		return fault.Invalidf(c.Subject(), "command", "command is missing")
+	case c.IsPaused():
+		return fault.New(fault.Busy, c.Subject(),
+			"Container "+c.ID+" is paused, unpause the container before exec")
+	case c.Status == container.Restarting:
+		return fault.New(fault.Busy, c.Subject(),
+			"Container "+c.ID+" is restarting, wait until the container is running")
 	case !c.IsRunning():
 		return container.NotRunning(c.Subject(), c.ID)
 	}

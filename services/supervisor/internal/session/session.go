@@ -18,6 +18,7 @@ import (
 type Processes interface {
 	Attach(ctx context.Context, uid string) (launch.Output, error)
 	Exec(ctx context.Context, req runtime.ExecRequest) (Session, error)
+	Resize(ctx context.Context, uid string, rows, cols uint16) error
 }
 
 // Config holds the dependencies of Sessions.
@@ -28,12 +29,16 @@ type Config struct {
 	Defaults  container.Defaults // for options that a container does not set
 	Lives     *lives.Lives
 	Notices   *notices.Notices
+	Waiters   *launch.Waiters         // clients that attached before a start
 	LogPath   func(uid string) string // path of a container's log
 	Root      func(uid string) string // path of a container's root file system
 }
 
 // Sessions connects clients to containers.
-type Sessions struct{ Config }
+type Sessions struct {
+	Config
+	execs execs
+}
 
 // New returns Sessions.
-func New(cfg Config) *Sessions { return &Sessions{cfg} }
+func New(cfg Config) *Sessions { return &Sessions{Config: cfg} }

@@ -14,6 +14,7 @@ import (
 	v11 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -26,6 +27,63 @@ const (
 	// Verify that runtime/protoimpl is sufficiently up-to-date.
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
+
+// HealthStatus is the result of health checks.
+type HealthStatus int32
+
+const (
+	// The container has no health check.
+	HealthStatus_HEALTH_STATUS_UNSPECIFIED HealthStatus = 0
+	// No check succeeded yet.
+	HealthStatus_HEALTH_STATUS_STARTING HealthStatus = 1
+	// The last check succeeded, or too few failed.
+	HealthStatus_HEALTH_STATUS_HEALTHY HealthStatus = 2
+	// Too many consecutive checks failed.
+	HealthStatus_HEALTH_STATUS_UNHEALTHY HealthStatus = 3
+)
+
+// Enum value maps for HealthStatus.
+var (
+	HealthStatus_name = map[int32]string{
+		0: "HEALTH_STATUS_UNSPECIFIED",
+		1: "HEALTH_STATUS_STARTING",
+		2: "HEALTH_STATUS_HEALTHY",
+		3: "HEALTH_STATUS_UNHEALTHY",
+	}
+	HealthStatus_value = map[string]int32{
+		"HEALTH_STATUS_UNSPECIFIED": 0,
+		"HEALTH_STATUS_STARTING":    1,
+		"HEALTH_STATUS_HEALTHY":     2,
+		"HEALTH_STATUS_UNHEALTHY":   3,
+	}
+)
+
+func (x HealthStatus) Enum() *HealthStatus {
+	p := new(HealthStatus)
+	*p = x
+	return p
+}
+
+func (x HealthStatus) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (HealthStatus) Descriptor() protoreflect.EnumDescriptor {
+	return file_fairlead_container_v1_container_proto_enumTypes[0].Descriptor()
+}
+
+func (HealthStatus) Type() protoreflect.EnumType {
+	return &file_fairlead_container_v1_container_proto_enumTypes[0]
+}
+
+func (x HealthStatus) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use HealthStatus.Descriptor instead.
+func (HealthStatus) EnumDescriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{0}
+}
 
 // PullPolicy defines when `run` and `create` pull the image.
 type PullPolicy int32
@@ -68,11 +126,11 @@ func (x PullPolicy) String() string {
 }
 
 func (PullPolicy) Descriptor() protoreflect.EnumDescriptor {
-	return file_fairlead_container_v1_container_proto_enumTypes[0].Descriptor()
+	return file_fairlead_container_v1_container_proto_enumTypes[1].Descriptor()
 }
 
 func (PullPolicy) Type() protoreflect.EnumType {
-	return &file_fairlead_container_v1_container_proto_enumTypes[0]
+	return &file_fairlead_container_v1_container_proto_enumTypes[1]
 }
 
 func (x PullPolicy) Number() protoreflect.EnumNumber {
@@ -81,7 +139,7 @@ func (x PullPolicy) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use PullPolicy.Descriptor instead.
 func (PullPolicy) EnumDescriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{0}
+	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{1}
 }
 
 // MountType is the kind of a mount.
@@ -129,11 +187,11 @@ func (x MountType) String() string {
 }
 
 func (MountType) Descriptor() protoreflect.EnumDescriptor {
-	return file_fairlead_container_v1_container_proto_enumTypes[1].Descriptor()
+	return file_fairlead_container_v1_container_proto_enumTypes[2].Descriptor()
 }
 
 func (MountType) Type() protoreflect.EnumType {
-	return &file_fairlead_container_v1_container_proto_enumTypes[1]
+	return &file_fairlead_container_v1_container_proto_enumTypes[2]
 }
 
 func (x MountType) Number() protoreflect.EnumNumber {
@@ -142,7 +200,7 @@ func (x MountType) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use MountType.Descriptor instead.
 func (MountType) EnumDescriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{1}
+	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{2}
 }
 
 // ContainerStatus is the state of a container.
@@ -159,6 +217,12 @@ const (
 	ContainerStatus_CONTAINER_STATUS_EXITED ContainerStatus = 3
 	// The container is being removed.
 	ContainerStatus_CONTAINER_STATUS_REMOVING ContainerStatus = 4
+	// The processes are frozen.
+	ContainerStatus_CONTAINER_STATUS_PAUSED ContainerStatus = 5
+	// The process has exited, and the agent starts it again after a delay.
+	ContainerStatus_CONTAINER_STATUS_RESTARTING ContainerStatus = 6
+	// The removal of the container failed.
+	ContainerStatus_CONTAINER_STATUS_DEAD ContainerStatus = 7
 )
 
 // Enum value maps for ContainerStatus.
@@ -169,6 +233,9 @@ var (
 		2: "CONTAINER_STATUS_RUNNING",
 		3: "CONTAINER_STATUS_EXITED",
 		4: "CONTAINER_STATUS_REMOVING",
+		5: "CONTAINER_STATUS_PAUSED",
+		6: "CONTAINER_STATUS_RESTARTING",
+		7: "CONTAINER_STATUS_DEAD",
 	}
 	ContainerStatus_value = map[string]int32{
 		"CONTAINER_STATUS_UNSPECIFIED": 0,
@@ -176,6 +243,9 @@ var (
 		"CONTAINER_STATUS_RUNNING":     2,
 		"CONTAINER_STATUS_EXITED":      3,
 		"CONTAINER_STATUS_REMOVING":    4,
+		"CONTAINER_STATUS_PAUSED":      5,
+		"CONTAINER_STATUS_RESTARTING":  6,
+		"CONTAINER_STATUS_DEAD":        7,
 	}
 )
 
@@ -190,11 +260,11 @@ func (x ContainerStatus) String() string {
 }
 
 func (ContainerStatus) Descriptor() protoreflect.EnumDescriptor {
-	return file_fairlead_container_v1_container_proto_enumTypes[2].Descriptor()
+	return file_fairlead_container_v1_container_proto_enumTypes[3].Descriptor()
 }
 
 func (ContainerStatus) Type() protoreflect.EnumType {
-	return &file_fairlead_container_v1_container_proto_enumTypes[2]
+	return &file_fairlead_container_v1_container_proto_enumTypes[3]
 }
 
 func (x ContainerStatus) Number() protoreflect.EnumNumber {
@@ -203,7 +273,7 @@ func (x ContainerStatus) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ContainerStatus.Descriptor instead.
 func (ContainerStatus) EnumDescriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{2}
+	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{3}
 }
 
 // ContainerConfig holds the configuration that the user gave.
@@ -266,7 +336,16 @@ type ContainerConfig struct {
 	Annotations map[string]string `protobuf:"bytes,44,rep,name=annotations,proto3" json:"annotations,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// --volumes-from: containers whose bind mounts and volumes are mounted too, each as
 	// CONTAINER[:ro|:rw]. Responses have the mounts instead.
-	VolumesFrom   []string `protobuf:"bytes,70,rep,name=volumes_from,json=volumesFrom,proto3" json:"volumes_from,omitempty"`
+	VolumesFrom []string `protobuf:"bytes,70,rep,name=volumes_from,json=volumesFrom,proto3" json:"volumes_from,omitempty"`
+	// --restart. Absent means never.
+	Restart *RestartPolicy `protobuf:"bytes,60,opt,name=restart,proto3" json:"restart,omitempty"`
+	// --health-cmd and its options. Absent means the health check of the image.
+	HealthCheck *HealthCheck `protobuf:"bytes,61,opt,name=health_check,json=healthCheck,proto3" json:"health_check,omitempty"`
+	// True to close standard input when the first attached client disconnects. Only with open_stdin.
+	StdinOnce bool `protobuf:"varint,62,opt,name=stdin_once,json=stdinOnce,proto3" json:"stdin_once,omitempty"`
+	// -a: the streams that the creating client attaches, "stdin", "stdout" or "stderr". For display
+	// only.
+	Attach        []string `protobuf:"bytes,63,rep,name=attach,proto3" json:"attach,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -490,6 +569,321 @@ func (x *ContainerConfig) GetVolumesFrom() []string {
 	return nil
 }
 
+func (x *ContainerConfig) GetRestart() *RestartPolicy {
+	if x != nil {
+		return x.Restart
+	}
+	return nil
+}
+
+func (x *ContainerConfig) GetHealthCheck() *HealthCheck {
+	if x != nil {
+		return x.HealthCheck
+	}
+	return nil
+}
+
+func (x *ContainerConfig) GetStdinOnce() bool {
+	if x != nil {
+		return x.StdinOnce
+	}
+	return false
+}
+
+func (x *ContainerConfig) GetAttach() []string {
+	if x != nil {
+		return x.Attach
+	}
+	return nil
+}
+
+// RestartPolicy defines when the agent restarts a container whose process has exited. It waits 100
+// ms, then twice as long each time, at most one minute; ten seconds of running reset the delay. A
+// container that was stopped is never restarted.
+type RestartPolicy struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "no", "on-failure", "always" or "unless-stopped". Empty means "no".
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// With "on-failure": the maximum number of restarts. 0 means no limit.
+	MaximumRetryCount uint32 `protobuf:"varint,2,opt,name=maximum_retry_count,json=maximumRetryCount,proto3" json:"maximum_retry_count,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *RestartPolicy) Reset() {
+	*x = RestartPolicy{}
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestartPolicy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestartPolicy) ProtoMessage() {}
+
+func (x *RestartPolicy) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestartPolicy.ProtoReflect.Descriptor instead.
+func (*RestartPolicy) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *RestartPolicy) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RestartPolicy) GetMaximumRetryCount() uint32 {
+	if x != nil {
+		return x.MaximumRetryCount
+	}
+	return 0
+}
+
+// HealthCheck defines how the agent tests a running container.
+type HealthCheck struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The test: NONE, CMD and arguments, or CMD-SHELL and a command line. Empty means that of the
+	// image.
+	Test []string `protobuf:"bytes,1,rep,name=test,proto3" json:"test,omitempty"`
+	// The time between checks. Absent means that of the image, or else 30 seconds.
+	Interval *durationpb.Duration `protobuf:"bytes,2,opt,name=interval,proto3" json:"interval,omitempty"`
+	// The time after which a check is killed. Absent means that of the image, or else 30 seconds.
+	Timeout *durationpb.Duration `protobuf:"bytes,3,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	// The time after the start in which failures do not count. Absent means that of the image, or else
+	// none.
+	StartPeriod *durationpb.Duration `protobuf:"bytes,4,opt,name=start_period,json=startPeriod,proto3" json:"start_period,omitempty"`
+	// The time between checks in the start period. Absent means that of the image, or else 5 seconds.
+	StartInterval *durationpb.Duration `protobuf:"bytes,5,opt,name=start_interval,json=startInterval,proto3" json:"start_interval,omitempty"`
+	// The consecutive failures that make a container unhealthy. 0 means that of the image, or else 3.
+	Retries       uint32 `protobuf:"varint,6,opt,name=retries,proto3" json:"retries,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HealthCheck) Reset() {
+	*x = HealthCheck{}
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HealthCheck) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HealthCheck) ProtoMessage() {}
+
+func (x *HealthCheck) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HealthCheck.ProtoReflect.Descriptor instead.
+func (*HealthCheck) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *HealthCheck) GetTest() []string {
+	if x != nil {
+		return x.Test
+	}
+	return nil
+}
+
+func (x *HealthCheck) GetInterval() *durationpb.Duration {
+	if x != nil {
+		return x.Interval
+	}
+	return nil
+}
+
+func (x *HealthCheck) GetTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.Timeout
+	}
+	return nil
+}
+
+func (x *HealthCheck) GetStartPeriod() *durationpb.Duration {
+	if x != nil {
+		return x.StartPeriod
+	}
+	return nil
+}
+
+func (x *HealthCheck) GetStartInterval() *durationpb.Duration {
+	if x != nil {
+		return x.StartInterval
+	}
+	return nil
+}
+
+func (x *HealthCheck) GetRetries() uint32 {
+	if x != nil {
+		return x.Retries
+	}
+	return 0
+}
+
+// Health is the state of the health check of a container.
+type Health struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The status.
+	Status HealthStatus `protobuf:"varint,1,opt,name=status,proto3,enum=fairlead.container.v1.HealthStatus" json:"status,omitempty"`
+	// The number of consecutive failures.
+	FailingStreak uint32 `protobuf:"varint,2,opt,name=failing_streak,json=failingStreak,proto3" json:"failing_streak,omitempty"`
+	// The last five checks, oldest first.
+	Log           []*HealthResult `protobuf:"bytes,3,rep,name=log,proto3" json:"log,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Health) Reset() {
+	*x = Health{}
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Health) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Health) ProtoMessage() {}
+
+func (x *Health) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Health.ProtoReflect.Descriptor instead.
+func (*Health) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Health) GetStatus() HealthStatus {
+	if x != nil {
+		return x.Status
+	}
+	return HealthStatus_HEALTH_STATUS_UNSPECIFIED
+}
+
+func (x *Health) GetFailingStreak() uint32 {
+	if x != nil {
+		return x.FailingStreak
+	}
+	return 0
+}
+
+func (x *Health) GetLog() []*HealthResult {
+	if x != nil {
+		return x.Log
+	}
+	return nil
+}
+
+// HealthResult is the result of one health check.
+type HealthResult struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// When it started.
+	Start *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=start,proto3" json:"start,omitempty"`
+	// When it ended.
+	End *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=end,proto3" json:"end,omitempty"`
+	// The exit code. 0 is success, -1 a check that was killed.
+	ExitCode int32 `protobuf:"varint,3,opt,name=exit_code,json=exitCode,proto3" json:"exit_code,omitempty"`
+	// The first 4096 bytes of its output.
+	Output        string `protobuf:"bytes,4,opt,name=output,proto3" json:"output,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HealthResult) Reset() {
+	*x = HealthResult{}
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HealthResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HealthResult) ProtoMessage() {}
+
+func (x *HealthResult) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HealthResult.ProtoReflect.Descriptor instead.
+func (*HealthResult) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *HealthResult) GetStart() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Start
+	}
+	return nil
+}
+
+func (x *HealthResult) GetEnd() *timestamppb.Timestamp {
+	if x != nil {
+		return x.End
+	}
+	return nil
+}
+
+func (x *HealthResult) GetExitCode() int32 {
+	if x != nil {
+		return x.ExitCode
+	}
+	return 0
+}
+
+func (x *HealthResult) GetOutput() string {
+	if x != nil {
+		return x.Output
+	}
+	return ""
+}
+
 // Mount is a mount in the container.
 type Mount struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -533,7 +927,7 @@ type Mount struct {
 
 func (x *Mount) Reset() {
 	*x = Mount{}
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[1]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -545,7 +939,7 @@ func (x *Mount) String() string {
 func (*Mount) ProtoMessage() {}
 
 func (x *Mount) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[1]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -558,7 +952,7 @@ func (x *Mount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Mount.ProtoReflect.Descriptor instead.
 func (*Mount) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{1}
+	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Mount) GetSource() string {
@@ -681,7 +1075,7 @@ type VolumeOptions struct {
 
 func (x *VolumeOptions) Reset() {
 	*x = VolumeOptions{}
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[2]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -693,7 +1087,7 @@ func (x *VolumeOptions) String() string {
 func (*VolumeOptions) ProtoMessage() {}
 
 func (x *VolumeOptions) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[2]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -706,7 +1100,7 @@ func (x *VolumeOptions) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VolumeOptions.ProtoReflect.Descriptor instead.
 func (*VolumeOptions) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{2}
+	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *VolumeOptions) GetDriver() string {
@@ -759,7 +1153,7 @@ type NetworkConfig struct {
 
 func (x *NetworkConfig) Reset() {
 	*x = NetworkConfig{}
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[3]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -771,7 +1165,7 @@ func (x *NetworkConfig) String() string {
 func (*NetworkConfig) ProtoMessage() {}
 
 func (x *NetworkConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[3]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -784,7 +1178,7 @@ func (x *NetworkConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NetworkConfig.ProtoReflect.Descriptor instead.
 func (*NetworkConfig) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{3}
+	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *NetworkConfig) GetMode() string {
@@ -856,7 +1250,7 @@ type Link struct {
 
 func (x *Link) Reset() {
 	*x = Link{}
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[4]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -868,7 +1262,7 @@ func (x *Link) String() string {
 func (*Link) ProtoMessage() {}
 
 func (x *Link) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[4]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -881,7 +1275,7 @@ func (x *Link) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Link.ProtoReflect.Descriptor instead.
 func (*Link) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{4}
+	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Link) GetContainer() string {
@@ -932,7 +1326,7 @@ type NetworkAttachment struct {
 
 func (x *NetworkAttachment) Reset() {
 	*x = NetworkAttachment{}
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[5]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -944,7 +1338,7 @@ func (x *NetworkAttachment) String() string {
 func (*NetworkAttachment) ProtoMessage() {}
 
 func (x *NetworkAttachment) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[5]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -957,7 +1351,7 @@ func (x *NetworkAttachment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NetworkAttachment.ProtoReflect.Descriptor instead.
 func (*NetworkAttachment) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{5}
+	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *NetworkAttachment) GetNetwork() string {
@@ -1052,7 +1446,7 @@ type ExposedPort struct {
 
 func (x *ExposedPort) Reset() {
 	*x = ExposedPort{}
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[6]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1064,7 +1458,7 @@ func (x *ExposedPort) String() string {
 func (*ExposedPort) ProtoMessage() {}
 
 func (x *ExposedPort) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[6]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1077,7 +1471,7 @@ func (x *ExposedPort) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExposedPort.ProtoReflect.Descriptor instead.
 func (*ExposedPort) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{6}
+	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ExposedPort) GetProtocol() v1.Protocol {
@@ -1122,7 +1516,7 @@ type DnsConfig struct {
 
 func (x *DnsConfig) Reset() {
 	*x = DnsConfig{}
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[7]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1134,7 +1528,7 @@ func (x *DnsConfig) String() string {
 func (*DnsConfig) ProtoMessage() {}
 
 func (x *DnsConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[7]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1147,7 +1541,7 @@ func (x *DnsConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DnsConfig.ProtoReflect.Descriptor instead.
 func (*DnsConfig) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{7}
+	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *DnsConfig) GetHostname() string {
@@ -1239,14 +1633,22 @@ type Container struct {
 	// The hostname of the container.
 	Hostname string `protobuf:"bytes,21,opt,name=hostname,proto3" json:"hostname,omitempty"`
 	// The path of the OCI runtime.
-	RuntimePath   string `protobuf:"bytes,22,opt,name=runtime_path,json=runtimePath,proto3" json:"runtime_path,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	RuntimePath string `protobuf:"bytes,22,opt,name=runtime_path,json=runtimePath,proto3" json:"runtime_path,omitempty"`
+	// The number of restarts by the restart policy since the last start by a user.
+	RestartCount uint32 `protobuf:"varint,40,opt,name=restart_count,json=restartCount,proto3" json:"restart_count,omitempty"`
+	// The health. Absent without a health check.
+	Health *Health `protobuf:"bytes,41,opt,name=health,proto3" json:"health,omitempty"`
+	// The IDs of the exec processes that run.
+	ExecIds []string `protobuf:"bytes,42,rep,name=exec_ids,json=execIds,proto3" json:"exec_ids,omitempty"`
+	// The health check in effect. Absent without one.
+	EffectiveHealthCheck *HealthCheck `protobuf:"bytes,43,opt,name=effective_health_check,json=effectiveHealthCheck,proto3" json:"effective_health_check,omitempty"`
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
 }
 
 func (x *Container) Reset() {
 	*x = Container{}
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[8]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1258,7 +1660,7 @@ func (x *Container) String() string {
 func (*Container) ProtoMessage() {}
 
 func (x *Container) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[8]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1271,7 +1673,7 @@ func (x *Container) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Container.ProtoReflect.Descriptor instead.
 func (*Container) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{8}
+	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Container) GetId() string {
@@ -1428,12 +1830,39 @@ func (x *Container) GetRuntimePath() string {
 	return ""
 }
 
+func (x *Container) GetRestartCount() uint32 {
+	if x != nil {
+		return x.RestartCount
+	}
+	return 0
+}
+
+func (x *Container) GetHealth() *Health {
+	if x != nil {
+		return x.Health
+	}
+	return nil
+}
+
+func (x *Container) GetExecIds() []string {
+	if x != nil {
+		return x.ExecIds
+	}
+	return nil
+}
+
+func (x *Container) GetEffectiveHealthCheck() *HealthCheck {
+	if x != nil {
+		return x.EffectiveHealthCheck
+	}
+	return nil
+}
+
 var File_fairlead_container_v1_container_proto protoreflect.FileDescriptor
 
 const file_fairlead_container_v1_container_proto_rawDesc = "" +
 	"\n" +
-	"%fairlead/container/v1/container.proto\x12\x15fairlead.container.v1\x1a%fairlead/container/v1/resources.proto\x1a$fairlead/container/v1/security.proto\x1a!fairlead/nat/v1/publication.proto\x1a!fairlead/network/v1/network.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc3\n" +
-	"\n" +
+	"%fairlead/container/v1/container.proto\x12\x15fairlead.container.v1\x1a%fairlead/container/v1/resources.proto\x1a$fairlead/container/v1/security.proto\x1a!fairlead/nat/v1/publication.proto\x1a!fairlead/network/v1/network.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x81\f\n" +
 	"\x0fContainerConfig\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05image\x18\x02 \x01(\tR\x05image\x12\x18\n" +
@@ -1470,7 +1899,12 @@ const file_fairlead_container_v1_container_proto_rawDesc = "" +
 	"namespaces\x12\x17\n" +
 	"\x04init\x18+ \x01(\bH\x01R\x04init\x88\x01\x01\x12Y\n" +
 	"\vannotations\x18, \x03(\v27.fairlead.container.v1.ContainerConfig.AnnotationsEntryR\vannotations\x12!\n" +
-	"\fvolumes_from\x18F \x03(\tR\vvolumesFrom\x1a9\n" +
+	"\fvolumes_from\x18F \x03(\tR\vvolumesFrom\x12>\n" +
+	"\arestart\x18< \x01(\v2$.fairlead.container.v1.RestartPolicyR\arestart\x12E\n" +
+	"\fhealth_check\x18= \x01(\v2\".fairlead.container.v1.HealthCheckR\vhealthCheck\x12\x1d\n" +
+	"\n" +
+	"stdin_once\x18> \x01(\bR\tstdinOnce\x12\x16\n" +
+	"\x06attach\x18? \x03(\tR\x06attach\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a:\n" +
@@ -1481,7 +1915,26 @@ const file_fairlead_container_v1_container_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x0f\n" +
 	"\r_stop_timeoutB\a\n" +
-	"\x05_init\"\x99\x04\n" +
+	"\x05_init\"S\n" +
+	"\rRestartPolicy\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12.\n" +
+	"\x13maximum_retry_count\x18\x02 \x01(\rR\x11maximumRetryCount\"\xa7\x02\n" +
+	"\vHealthCheck\x12\x12\n" +
+	"\x04test\x18\x01 \x03(\tR\x04test\x125\n" +
+	"\binterval\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\binterval\x123\n" +
+	"\atimeout\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12<\n" +
+	"\fstart_period\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\vstartPeriod\x12@\n" +
+	"\x0estart_interval\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\rstartInterval\x12\x18\n" +
+	"\aretries\x18\x06 \x01(\rR\aretries\"\xa3\x01\n" +
+	"\x06Health\x12;\n" +
+	"\x06status\x18\x01 \x01(\x0e2#.fairlead.container.v1.HealthStatusR\x06status\x12%\n" +
+	"\x0efailing_streak\x18\x02 \x01(\rR\rfailingStreak\x125\n" +
+	"\x03log\x18\x03 \x03(\v2#.fairlead.container.v1.HealthResultR\x03log\"\xa3\x01\n" +
+	"\fHealthResult\x120\n" +
+	"\x05start\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05start\x12,\n" +
+	"\x03end\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x03end\x12\x1b\n" +
+	"\texit_code\x18\x03 \x01(\x05R\bexitCode\x12\x16\n" +
+	"\x06output\x18\x04 \x01(\tR\x06output\"\x99\x04\n" +
 	"\x05Mount\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12\x16\n" +
 	"\x06target\x18\x02 \x01(\tR\x06target\x12\x1b\n" +
@@ -1554,7 +2007,7 @@ const file_fairlead_container_v1_container_proto_rawDesc = "" +
 	"\x06search\x18\x04 \x03(\tR\x06search\x12\x18\n" +
 	"\aoptions\x18\x05 \x03(\tR\aoptions\x12\x1f\n" +
 	"\vextra_hosts\x18\x06 \x03(\tR\n" +
-	"extraHosts\"\xfc\x06\n" +
+	"extraHosts\"\xcd\b\n" +
 	"\tContainer\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12>\n" +
 	"\x06config\x18\x02 \x01(\v2&.fairlead.container.v1.ContainerConfigR\x06config\x12\x19\n" +
@@ -1583,7 +2036,16 @@ const file_fairlead_container_v1_container_proto_rawDesc = "" +
 	"\n" +
 	"oom_killed\x18\x14 \x01(\bR\toomKilled\x12\x1a\n" +
 	"\bhostname\x18\x15 \x01(\tR\bhostname\x12!\n" +
-	"\fruntime_path\x18\x16 \x01(\tR\vruntimePath*q\n" +
+	"\fruntime_path\x18\x16 \x01(\tR\vruntimePath\x12#\n" +
+	"\rrestart_count\x18( \x01(\rR\frestartCount\x125\n" +
+	"\x06health\x18) \x01(\v2\x1d.fairlead.container.v1.HealthR\x06health\x12\x19\n" +
+	"\bexec_ids\x18* \x03(\tR\aexecIds\x12X\n" +
+	"\x16effective_health_check\x18+ \x01(\v2\".fairlead.container.v1.HealthCheckR\x14effectiveHealthCheck*\x81\x01\n" +
+	"\fHealthStatus\x12\x1d\n" +
+	"\x19HEALTH_STATUS_UNSPECIFIED\x10\x00\x12\x1a\n" +
+	"\x16HEALTH_STATUS_STARTING\x10\x01\x12\x19\n" +
+	"\x15HEALTH_STATUS_HEALTHY\x10\x02\x12\x1b\n" +
+	"\x17HEALTH_STATUS_UNHEALTHY\x10\x03*q\n" +
 	"\n" +
 	"PullPolicy\x12\x1b\n" +
 	"\x17PULL_POLICY_UNSPECIFIED\x10\x00\x12\x17\n" +
@@ -1595,13 +2057,16 @@ const file_fairlead_container_v1_container_proto_rawDesc = "" +
 	"\x0fMOUNT_TYPE_BIND\x10\x01\x12\x15\n" +
 	"\x11MOUNT_TYPE_VOLUME\x10\x02\x12\x14\n" +
 	"\x10MOUNT_TYPE_TMPFS\x10\x03\x12\x14\n" +
-	"\x10MOUNT_TYPE_IMAGE\x10\x04*\xab\x01\n" +
+	"\x10MOUNT_TYPE_IMAGE\x10\x04*\x84\x02\n" +
 	"\x0fContainerStatus\x12 \n" +
 	"\x1cCONTAINER_STATUS_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18CONTAINER_STATUS_CREATED\x10\x01\x12\x1c\n" +
 	"\x18CONTAINER_STATUS_RUNNING\x10\x02\x12\x1b\n" +
 	"\x17CONTAINER_STATUS_EXITED\x10\x03\x12\x1d\n" +
-	"\x19CONTAINER_STATUS_REMOVING\x10\x04BJZHgithub.com/fairlead/fairlead/proto/gen/fairlead/container/v1;containerv1b\x06proto3"
+	"\x19CONTAINER_STATUS_REMOVING\x10\x04\x12\x1b\n" +
+	"\x17CONTAINER_STATUS_PAUSED\x10\x05\x12\x1f\n" +
+	"\x1bCONTAINER_STATUS_RESTARTING\x10\x06\x12\x19\n" +
+	"\x15CONTAINER_STATUS_DEAD\x10\aBJZHgithub.com/fairlead/fairlead/proto/gen/fairlead/container/v1;containerv1b\x06proto3"
 
 var (
 	file_fairlead_container_v1_container_proto_rawDescOnce sync.Once
@@ -1615,71 +2080,89 @@ func file_fairlead_container_v1_container_proto_rawDescGZIP() []byte {
 	return file_fairlead_container_v1_container_proto_rawDescData
 }
 
-var file_fairlead_container_v1_container_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_fairlead_container_v1_container_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_fairlead_container_v1_container_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_fairlead_container_v1_container_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_fairlead_container_v1_container_proto_goTypes = []any{
-	(PullPolicy)(0),               // 0: fairlead.container.v1.PullPolicy
-	(MountType)(0),                // 1: fairlead.container.v1.MountType
-	(ContainerStatus)(0),          // 2: fairlead.container.v1.ContainerStatus
-	(*ContainerConfig)(nil),       // 3: fairlead.container.v1.ContainerConfig
-	(*Mount)(nil),                 // 4: fairlead.container.v1.Mount
-	(*VolumeOptions)(nil),         // 5: fairlead.container.v1.VolumeOptions
-	(*NetworkConfig)(nil),         // 6: fairlead.container.v1.NetworkConfig
-	(*Link)(nil),                  // 7: fairlead.container.v1.Link
-	(*NetworkAttachment)(nil),     // 8: fairlead.container.v1.NetworkAttachment
-	(*ExposedPort)(nil),           // 9: fairlead.container.v1.ExposedPort
-	(*DnsConfig)(nil),             // 10: fairlead.container.v1.DnsConfig
-	(*Container)(nil),             // 11: fairlead.container.v1.Container
-	nil,                           // 12: fairlead.container.v1.ContainerConfig.LabelsEntry
-	nil,                           // 13: fairlead.container.v1.ContainerConfig.SysctlsEntry
-	nil,                           // 14: fairlead.container.v1.ContainerConfig.AnnotationsEntry
-	nil,                           // 15: fairlead.container.v1.VolumeOptions.OptionsEntry
-	nil,                           // 16: fairlead.container.v1.VolumeOptions.LabelsEntry
-	(*Resources)(nil),             // 17: fairlead.container.v1.Resources
-	(*Security)(nil),              // 18: fairlead.container.v1.Security
-	(*Namespaces)(nil),            // 19: fairlead.container.v1.Namespaces
-	(*v1.PortMapping)(nil),        // 20: fairlead.nat.v1.PortMapping
-	(*v1.AddressMapping)(nil),     // 21: fairlead.nat.v1.AddressMapping
-	(v1.Protocol)(0),              // 22: fairlead.nat.v1.Protocol
-	(*timestamppb.Timestamp)(nil), // 23: google.protobuf.Timestamp
-	(*v11.Sandbox)(nil),           // 24: fairlead.network.v1.Sandbox
-	(*v1.PortBinding)(nil),        // 25: fairlead.nat.v1.PortBinding
+	(HealthStatus)(0),             // 0: fairlead.container.v1.HealthStatus
+	(PullPolicy)(0),               // 1: fairlead.container.v1.PullPolicy
+	(MountType)(0),                // 2: fairlead.container.v1.MountType
+	(ContainerStatus)(0),          // 3: fairlead.container.v1.ContainerStatus
+	(*ContainerConfig)(nil),       // 4: fairlead.container.v1.ContainerConfig
+	(*RestartPolicy)(nil),         // 5: fairlead.container.v1.RestartPolicy
+	(*HealthCheck)(nil),           // 6: fairlead.container.v1.HealthCheck
+	(*Health)(nil),                // 7: fairlead.container.v1.Health
+	(*HealthResult)(nil),          // 8: fairlead.container.v1.HealthResult
+	(*Mount)(nil),                 // 9: fairlead.container.v1.Mount
+	(*VolumeOptions)(nil),         // 10: fairlead.container.v1.VolumeOptions
+	(*NetworkConfig)(nil),         // 11: fairlead.container.v1.NetworkConfig
+	(*Link)(nil),                  // 12: fairlead.container.v1.Link
+	(*NetworkAttachment)(nil),     // 13: fairlead.container.v1.NetworkAttachment
+	(*ExposedPort)(nil),           // 14: fairlead.container.v1.ExposedPort
+	(*DnsConfig)(nil),             // 15: fairlead.container.v1.DnsConfig
+	(*Container)(nil),             // 16: fairlead.container.v1.Container
+	nil,                           // 17: fairlead.container.v1.ContainerConfig.LabelsEntry
+	nil,                           // 18: fairlead.container.v1.ContainerConfig.SysctlsEntry
+	nil,                           // 19: fairlead.container.v1.ContainerConfig.AnnotationsEntry
+	nil,                           // 20: fairlead.container.v1.VolumeOptions.OptionsEntry
+	nil,                           // 21: fairlead.container.v1.VolumeOptions.LabelsEntry
+	(*Resources)(nil),             // 22: fairlead.container.v1.Resources
+	(*Security)(nil),              // 23: fairlead.container.v1.Security
+	(*Namespaces)(nil),            // 24: fairlead.container.v1.Namespaces
+	(*durationpb.Duration)(nil),   // 25: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 26: google.protobuf.Timestamp
+	(*v1.PortMapping)(nil),        // 27: fairlead.nat.v1.PortMapping
+	(*v1.AddressMapping)(nil),     // 28: fairlead.nat.v1.AddressMapping
+	(v1.Protocol)(0),              // 29: fairlead.nat.v1.Protocol
+	(*v11.Sandbox)(nil),           // 30: fairlead.network.v1.Sandbox
+	(*v1.PortBinding)(nil),        // 31: fairlead.nat.v1.PortBinding
 }
 var file_fairlead_container_v1_container_proto_depIdxs = []int32{
-	4,  // 0: fairlead.container.v1.ContainerConfig.mounts:type_name -> fairlead.container.v1.Mount
-	12, // 1: fairlead.container.v1.ContainerConfig.labels:type_name -> fairlead.container.v1.ContainerConfig.LabelsEntry
-	6,  // 2: fairlead.container.v1.ContainerConfig.network:type_name -> fairlead.container.v1.NetworkConfig
-	10, // 3: fairlead.container.v1.ContainerConfig.dns:type_name -> fairlead.container.v1.DnsConfig
-	0,  // 4: fairlead.container.v1.ContainerConfig.pull:type_name -> fairlead.container.v1.PullPolicy
-	13, // 5: fairlead.container.v1.ContainerConfig.sysctls:type_name -> fairlead.container.v1.ContainerConfig.SysctlsEntry
-	17, // 6: fairlead.container.v1.ContainerConfig.resources:type_name -> fairlead.container.v1.Resources
-	18, // 7: fairlead.container.v1.ContainerConfig.security:type_name -> fairlead.container.v1.Security
-	19, // 8: fairlead.container.v1.ContainerConfig.namespaces:type_name -> fairlead.container.v1.Namespaces
-	14, // 9: fairlead.container.v1.ContainerConfig.annotations:type_name -> fairlead.container.v1.ContainerConfig.AnnotationsEntry
-	1,  // 10: fairlead.container.v1.Mount.type:type_name -> fairlead.container.v1.MountType
-	5,  // 11: fairlead.container.v1.Mount.volume:type_name -> fairlead.container.v1.VolumeOptions
-	15, // 12: fairlead.container.v1.VolumeOptions.options:type_name -> fairlead.container.v1.VolumeOptions.OptionsEntry
-	16, // 13: fairlead.container.v1.VolumeOptions.labels:type_name -> fairlead.container.v1.VolumeOptions.LabelsEntry
-	20, // 14: fairlead.container.v1.NetworkConfig.publish:type_name -> fairlead.nat.v1.PortMapping
-	9,  // 15: fairlead.container.v1.NetworkConfig.expose:type_name -> fairlead.container.v1.ExposedPort
-	8,  // 16: fairlead.container.v1.NetworkConfig.networks:type_name -> fairlead.container.v1.NetworkAttachment
-	21, // 17: fairlead.container.v1.NetworkConfig.publish_addresses:type_name -> fairlead.nat.v1.AddressMapping
-	7,  // 18: fairlead.container.v1.NetworkConfig.links:type_name -> fairlead.container.v1.Link
-	7,  // 19: fairlead.container.v1.NetworkAttachment.links:type_name -> fairlead.container.v1.Link
-	22, // 20: fairlead.container.v1.ExposedPort.protocol:type_name -> fairlead.nat.v1.Protocol
-	3,  // 21: fairlead.container.v1.Container.config:type_name -> fairlead.container.v1.ContainerConfig
-	2,  // 22: fairlead.container.v1.Container.status:type_name -> fairlead.container.v1.ContainerStatus
-	23, // 23: fairlead.container.v1.Container.created_at:type_name -> google.protobuf.Timestamp
-	23, // 24: fairlead.container.v1.Container.started_at:type_name -> google.protobuf.Timestamp
-	23, // 25: fairlead.container.v1.Container.finished_at:type_name -> google.protobuf.Timestamp
-	24, // 26: fairlead.container.v1.Container.sandbox:type_name -> fairlead.network.v1.Sandbox
-	25, // 27: fairlead.container.v1.Container.bindings:type_name -> fairlead.nat.v1.PortBinding
-	9,  // 28: fairlead.container.v1.Container.exposed:type_name -> fairlead.container.v1.ExposedPort
-	29, // [29:29] is the sub-list for method output_type
-	29, // [29:29] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	9,  // 0: fairlead.container.v1.ContainerConfig.mounts:type_name -> fairlead.container.v1.Mount
+	17, // 1: fairlead.container.v1.ContainerConfig.labels:type_name -> fairlead.container.v1.ContainerConfig.LabelsEntry
+	11, // 2: fairlead.container.v1.ContainerConfig.network:type_name -> fairlead.container.v1.NetworkConfig
+	15, // 3: fairlead.container.v1.ContainerConfig.dns:type_name -> fairlead.container.v1.DnsConfig
+	1,  // 4: fairlead.container.v1.ContainerConfig.pull:type_name -> fairlead.container.v1.PullPolicy
+	18, // 5: fairlead.container.v1.ContainerConfig.sysctls:type_name -> fairlead.container.v1.ContainerConfig.SysctlsEntry
+	22, // 6: fairlead.container.v1.ContainerConfig.resources:type_name -> fairlead.container.v1.Resources
+	23, // 7: fairlead.container.v1.ContainerConfig.security:type_name -> fairlead.container.v1.Security
+	24, // 8: fairlead.container.v1.ContainerConfig.namespaces:type_name -> fairlead.container.v1.Namespaces
+	19, // 9: fairlead.container.v1.ContainerConfig.annotations:type_name -> fairlead.container.v1.ContainerConfig.AnnotationsEntry
+	5,  // 10: fairlead.container.v1.ContainerConfig.restart:type_name -> fairlead.container.v1.RestartPolicy
+	6,  // 11: fairlead.container.v1.ContainerConfig.health_check:type_name -> fairlead.container.v1.HealthCheck
+	25, // 12: fairlead.container.v1.HealthCheck.interval:type_name -> google.protobuf.Duration
+	25, // 13: fairlead.container.v1.HealthCheck.timeout:type_name -> google.protobuf.Duration
+	25, // 14: fairlead.container.v1.HealthCheck.start_period:type_name -> google.protobuf.Duration
+	25, // 15: fairlead.container.v1.HealthCheck.start_interval:type_name -> google.protobuf.Duration
+	0,  // 16: fairlead.container.v1.Health.status:type_name -> fairlead.container.v1.HealthStatus
+	8,  // 17: fairlead.container.v1.Health.log:type_name -> fairlead.container.v1.HealthResult
+	26, // 18: fairlead.container.v1.HealthResult.start:type_name -> google.protobuf.Timestamp
+	26, // 19: fairlead.container.v1.HealthResult.end:type_name -> google.protobuf.Timestamp
+	2,  // 20: fairlead.container.v1.Mount.type:type_name -> fairlead.container.v1.MountType
+	10, // 21: fairlead.container.v1.Mount.volume:type_name -> fairlead.container.v1.VolumeOptions
+	20, // 22: fairlead.container.v1.VolumeOptions.options:type_name -> fairlead.container.v1.VolumeOptions.OptionsEntry
+	21, // 23: fairlead.container.v1.VolumeOptions.labels:type_name -> fairlead.container.v1.VolumeOptions.LabelsEntry
+	27, // 24: fairlead.container.v1.NetworkConfig.publish:type_name -> fairlead.nat.v1.PortMapping
+	14, // 25: fairlead.container.v1.NetworkConfig.expose:type_name -> fairlead.container.v1.ExposedPort
+	13, // 26: fairlead.container.v1.NetworkConfig.networks:type_name -> fairlead.container.v1.NetworkAttachment
+	28, // 27: fairlead.container.v1.NetworkConfig.publish_addresses:type_name -> fairlead.nat.v1.AddressMapping
+	12, // 28: fairlead.container.v1.NetworkConfig.links:type_name -> fairlead.container.v1.Link
+	12, // 29: fairlead.container.v1.NetworkAttachment.links:type_name -> fairlead.container.v1.Link
+	29, // 30: fairlead.container.v1.ExposedPort.protocol:type_name -> fairlead.nat.v1.Protocol
+	4,  // 31: fairlead.container.v1.Container.config:type_name -> fairlead.container.v1.ContainerConfig
+	3,  // 32: fairlead.container.v1.Container.status:type_name -> fairlead.container.v1.ContainerStatus
+	26, // 33: fairlead.container.v1.Container.created_at:type_name -> google.protobuf.Timestamp
+	26, // 34: fairlead.container.v1.Container.started_at:type_name -> google.protobuf.Timestamp
+	26, // 35: fairlead.container.v1.Container.finished_at:type_name -> google.protobuf.Timestamp
+	30, // 36: fairlead.container.v1.Container.sandbox:type_name -> fairlead.network.v1.Sandbox
+	31, // 37: fairlead.container.v1.Container.bindings:type_name -> fairlead.nat.v1.PortBinding
+	14, // 38: fairlead.container.v1.Container.exposed:type_name -> fairlead.container.v1.ExposedPort
+	7,  // 39: fairlead.container.v1.Container.health:type_name -> fairlead.container.v1.Health
+	6,  // 40: fairlead.container.v1.Container.effective_health_check:type_name -> fairlead.container.v1.HealthCheck
+	41, // [41:41] is the sub-list for method output_type
+	41, // [41:41] is the sub-list for method input_type
+	41, // [41:41] is the sub-list for extension type_name
+	41, // [41:41] is the sub-list for extension extendee
+	0,  // [0:41] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_container_v1_container_proto_init() }
@@ -1690,15 +2173,15 @@ func file_fairlead_container_v1_container_proto_init() {
 	file_fairlead_container_v1_resources_proto_init()
 	file_fairlead_container_v1_security_proto_init()
 	file_fairlead_container_v1_container_proto_msgTypes[0].OneofWrappers = []any{}
-	file_fairlead_container_v1_container_proto_msgTypes[1].OneofWrappers = []any{}
-	file_fairlead_container_v1_container_proto_msgTypes[3].OneofWrappers = []any{}
+	file_fairlead_container_v1_container_proto_msgTypes[5].OneofWrappers = []any{}
+	file_fairlead_container_v1_container_proto_msgTypes[7].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_container_v1_container_proto_rawDesc), len(file_fairlead_container_v1_container_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   14,
+			NumEnums:      4,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

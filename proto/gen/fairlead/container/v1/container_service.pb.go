@@ -25,6 +25,63 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// WaitCondition is the state that WaitContainer waits for.
+type WaitCondition int32
+
+const (
+	// The same as NOT_RUNNING.
+	WaitCondition_WAIT_CONDITION_UNSPECIFIED WaitCondition = 0
+	// The container is not running. True immediately for a stopped container.
+	WaitCondition_WAIT_CONDITION_NOT_RUNNING WaitCondition = 1
+	// The current run, or else the next one, has exited.
+	WaitCondition_WAIT_CONDITION_NEXT_EXIT WaitCondition = 2
+	// The container is removed.
+	WaitCondition_WAIT_CONDITION_REMOVED WaitCondition = 3
+)
+
+// Enum value maps for WaitCondition.
+var (
+	WaitCondition_name = map[int32]string{
+		0: "WAIT_CONDITION_UNSPECIFIED",
+		1: "WAIT_CONDITION_NOT_RUNNING",
+		2: "WAIT_CONDITION_NEXT_EXIT",
+		3: "WAIT_CONDITION_REMOVED",
+	}
+	WaitCondition_value = map[string]int32{
+		"WAIT_CONDITION_UNSPECIFIED": 0,
+		"WAIT_CONDITION_NOT_RUNNING": 1,
+		"WAIT_CONDITION_NEXT_EXIT":   2,
+		"WAIT_CONDITION_REMOVED":     3,
+	}
+)
+
+func (x WaitCondition) Enum() *WaitCondition {
+	p := new(WaitCondition)
+	*p = x
+	return p
+}
+
+func (x WaitCondition) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (WaitCondition) Descriptor() protoreflect.EnumDescriptor {
+	return file_fairlead_container_v1_container_service_proto_enumTypes[0].Descriptor()
+}
+
+func (WaitCondition) Type() protoreflect.EnumType {
+	return &file_fairlead_container_v1_container_service_proto_enumTypes[0]
+}
+
+func (x WaitCondition) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use WaitCondition.Descriptor instead.
+func (WaitCondition) EnumDescriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{0}
+}
+
 // WatchEventsRequest selects the events of a time range.
 type WatchEventsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1086,7 +1143,10 @@ type AttachOptions struct {
 	// accepts.
 	Start bool `protobuf:"varint,2,opt,name=start,proto3" json:"start,omitempty"`
 	// The size of the terminal. Only if the container has a terminal.
-	Size          *TerminalSize `protobuf:"bytes,3,opt,name=size,proto3" json:"size,omitempty"`
+	Size *TerminalSize `protobuf:"bytes,3,opt,name=size,proto3" json:"size,omitempty"`
+	// True to attach to a container that is not running, and to wait until another call starts it. No
+	// output is missed. `started` is sent when the client is attached.
+	WaitForStart  bool `protobuf:"varint,4,opt,name=wait_for_start,json=waitForStart,proto3" json:"wait_for_start,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1140,6 +1200,13 @@ func (x *AttachOptions) GetSize() *TerminalSize {
 		return x.Size
 	}
 	return nil
+}
+
+func (x *AttachOptions) GetWaitForStart() bool {
+	if x != nil {
+		return x.WaitForStart
+	}
+	return false
 }
 
 // AttachContainerResponse is one event of an attached container.
@@ -1353,7 +1420,11 @@ type ExecOptions struct {
 	// -d: return after `started`. The process keeps running.
 	Detach bool `protobuf:"varint,8,opt,name=detach,proto3" json:"detach,omitempty"`
 	// The size of the terminal. Only with tty.
-	Size          *TerminalSize `protobuf:"bytes,9,opt,name=size,proto3" json:"size,omitempty"`
+	Size *TerminalSize `protobuf:"bytes,9,opt,name=size,proto3" json:"size,omitempty"`
+	// The exec of CreateExec to start. Only `detach` and `size` apply then.
+	ExecId string `protobuf:"bytes,20,opt,name=exec_id,json=execId,proto3" json:"exec_id,omitempty"`
+	// --privileged: all capabilities of the agent.
+	Privileged    bool `protobuf:"varint,21,opt,name=privileged,proto3" json:"privileged,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1451,6 +1522,479 @@ func (x *ExecOptions) GetSize() *TerminalSize {
 	return nil
 }
 
+func (x *ExecOptions) GetExecId() string {
+	if x != nil {
+		return x.ExecId
+	}
+	return ""
+}
+
+func (x *ExecOptions) GetPrivileged() bool {
+	if x != nil {
+		return x.Privileged
+	}
+	return false
+}
+
+// CreateExecRequest holds the exec.
+type CreateExecRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The container, the program and its options. `detach`, `size` and `exec_id` are ignored.
+	Exec          *ExecOptions `protobuf:"bytes,1,opt,name=exec,proto3" json:"exec,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateExecRequest) Reset() {
+	*x = CreateExecRequest{}
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateExecRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateExecRequest) ProtoMessage() {}
+
+func (x *CreateExecRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateExecRequest.ProtoReflect.Descriptor instead.
+func (*CreateExecRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *CreateExecRequest) GetExec() *ExecOptions {
+	if x != nil {
+		return x.Exec
+	}
+	return nil
+}
+
+// CreateExecResponse holds the ID.
+type CreateExecResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 64 lower-case hexadecimal digits.
+	ExecId        string `protobuf:"bytes,1,opt,name=exec_id,json=execId,proto3" json:"exec_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateExecResponse) Reset() {
+	*x = CreateExecResponse{}
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateExecResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateExecResponse) ProtoMessage() {}
+
+func (x *CreateExecResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateExecResponse.ProtoReflect.Descriptor instead.
+func (*CreateExecResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *CreateExecResponse) GetExecId() string {
+	if x != nil {
+		return x.ExecId
+	}
+	return ""
+}
+
+// GetExecRequest names an exec.
+type GetExecRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The ID.
+	ExecId        string `protobuf:"bytes,1,opt,name=exec_id,json=execId,proto3" json:"exec_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetExecRequest) Reset() {
+	*x = GetExecRequest{}
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetExecRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetExecRequest) ProtoMessage() {}
+
+func (x *GetExecRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetExecRequest.ProtoReflect.Descriptor instead.
+func (*GetExecRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *GetExecRequest) GetExecId() string {
+	if x != nil {
+		return x.ExecId
+	}
+	return ""
+}
+
+// GetExecResponse holds the exec.
+type GetExecResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The exec.
+	Exec          *Exec `protobuf:"bytes,1,opt,name=exec,proto3" json:"exec,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetExecResponse) Reset() {
+	*x = GetExecResponse{}
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetExecResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetExecResponse) ProtoMessage() {}
+
+func (x *GetExecResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetExecResponse.ProtoReflect.Descriptor instead.
+func (*GetExecResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *GetExecResponse) GetExec() *Exec {
+	if x != nil {
+		return x.Exec
+	}
+	return nil
+}
+
+// Exec is an exec process.
+type Exec struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The ID.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The ID of the container.
+	ContainerId string `protobuf:"bytes,2,opt,name=container_id,json=containerId,proto3" json:"container_id,omitempty"`
+	// True from its start to its end.
+	Running bool `protobuf:"varint,3,opt,name=running,proto3" json:"running,omitempty"`
+	// The exit code. Absent until it has ended, and if it is not known.
+	ExitCode *uint32 `protobuf:"varint,4,opt,name=exit_code,json=exitCode,proto3,oneof" json:"exit_code,omitempty"`
+	// The process ID on the host. 0 before its start.
+	Pid uint32 `protobuf:"varint,5,opt,name=pid,proto3" json:"pid,omitempty"`
+	// What was requested.
+	Options       *ExecOptions `protobuf:"bytes,6,opt,name=options,proto3" json:"options,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Exec) Reset() {
+	*x = Exec{}
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Exec) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Exec) ProtoMessage() {}
+
+func (x *Exec) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Exec.ProtoReflect.Descriptor instead.
+func (*Exec) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *Exec) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Exec) GetContainerId() string {
+	if x != nil {
+		return x.ContainerId
+	}
+	return ""
+}
+
+func (x *Exec) GetRunning() bool {
+	if x != nil {
+		return x.Running
+	}
+	return false
+}
+
+func (x *Exec) GetExitCode() uint32 {
+	if x != nil && x.ExitCode != nil {
+		return *x.ExitCode
+	}
+	return 0
+}
+
+func (x *Exec) GetPid() uint32 {
+	if x != nil {
+		return x.Pid
+	}
+	return 0
+}
+
+func (x *Exec) GetOptions() *ExecOptions {
+	if x != nil {
+		return x.Options
+	}
+	return nil
+}
+
+// ResizeExecRequest holds the size.
+type ResizeExecRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The ID.
+	ExecId string `protobuf:"bytes,1,opt,name=exec_id,json=execId,proto3" json:"exec_id,omitempty"`
+	// The size.
+	Size          *TerminalSize `protobuf:"bytes,2,opt,name=size,proto3" json:"size,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResizeExecRequest) Reset() {
+	*x = ResizeExecRequest{}
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResizeExecRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResizeExecRequest) ProtoMessage() {}
+
+func (x *ResizeExecRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResizeExecRequest.ProtoReflect.Descriptor instead.
+func (*ResizeExecRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *ResizeExecRequest) GetExecId() string {
+	if x != nil {
+		return x.ExecId
+	}
+	return ""
+}
+
+func (x *ResizeExecRequest) GetSize() *TerminalSize {
+	if x != nil {
+		return x.Size
+	}
+	return nil
+}
+
+// ResizeExecResponse is empty.
+type ResizeExecResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResizeExecResponse) Reset() {
+	*x = ResizeExecResponse{}
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResizeExecResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResizeExecResponse) ProtoMessage() {}
+
+func (x *ResizeExecResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResizeExecResponse.ProtoReflect.Descriptor instead.
+func (*ResizeExecResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{27}
+}
+
+// ResizeContainerRequest holds the size.
+type ResizeContainerRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The container.
+	Reference string `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
+	// The size.
+	Size          *TerminalSize `protobuf:"bytes,2,opt,name=size,proto3" json:"size,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResizeContainerRequest) Reset() {
+	*x = ResizeContainerRequest{}
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResizeContainerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResizeContainerRequest) ProtoMessage() {}
+
+func (x *ResizeContainerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResizeContainerRequest.ProtoReflect.Descriptor instead.
+func (*ResizeContainerRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *ResizeContainerRequest) GetReference() string {
+	if x != nil {
+		return x.Reference
+	}
+	return ""
+}
+
+func (x *ResizeContainerRequest) GetSize() *TerminalSize {
+	if x != nil {
+		return x.Size
+	}
+	return nil
+}
+
+// ResizeContainerResponse is empty.
+type ResizeContainerResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResizeContainerResponse) Reset() {
+	*x = ResizeContainerResponse{}
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResizeContainerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResizeContainerResponse) ProtoMessage() {}
+
+func (x *ResizeContainerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResizeContainerResponse.ProtoReflect.Descriptor instead.
+func (*ResizeContainerResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{29}
+}
+
 // ExecContainerResponse is one event of an exec.
 type ExecContainerResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1468,7 +2012,7 @@ type ExecContainerResponse struct {
 
 func (x *ExecContainerResponse) Reset() {
 	*x = ExecContainerResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[21]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1480,7 +2024,7 @@ func (x *ExecContainerResponse) String() string {
 func (*ExecContainerResponse) ProtoMessage() {}
 
 func (x *ExecContainerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[21]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1493,7 +2037,7 @@ func (x *ExecContainerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecContainerResponse.ProtoReflect.Descriptor instead.
 func (*ExecContainerResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{21}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ExecContainerResponse) GetEvent() isExecContainerResponse_Event {
@@ -1570,7 +2114,7 @@ type StopContainerRequest struct {
 
 func (x *StopContainerRequest) Reset() {
 	*x = StopContainerRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[22]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1582,7 +2126,7 @@ func (x *StopContainerRequest) String() string {
 func (*StopContainerRequest) ProtoMessage() {}
 
 func (x *StopContainerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[22]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1595,7 +2139,7 @@ func (x *StopContainerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopContainerRequest.ProtoReflect.Descriptor instead.
 func (*StopContainerRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{22}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *StopContainerRequest) GetReference() string {
@@ -1628,7 +2172,7 @@ type StopContainerResponse struct {
 
 func (x *StopContainerResponse) Reset() {
 	*x = StopContainerResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[23]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1640,7 +2184,7 @@ func (x *StopContainerResponse) String() string {
 func (*StopContainerResponse) ProtoMessage() {}
 
 func (x *StopContainerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[23]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1653,7 +2197,7 @@ func (x *StopContainerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopContainerResponse.ProtoReflect.Descriptor instead.
 func (*StopContainerResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{23}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{32}
 }
 
 // RestartContainerRequest names a container.
@@ -1671,7 +2215,7 @@ type RestartContainerRequest struct {
 
 func (x *RestartContainerRequest) Reset() {
 	*x = RestartContainerRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[24]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1683,7 +2227,7 @@ func (x *RestartContainerRequest) String() string {
 func (*RestartContainerRequest) ProtoMessage() {}
 
 func (x *RestartContainerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[24]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1696,7 +2240,7 @@ func (x *RestartContainerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartContainerRequest.ProtoReflect.Descriptor instead.
 func (*RestartContainerRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{24}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *RestartContainerRequest) GetReference() string {
@@ -1731,7 +2275,7 @@ type RestartContainerResponse struct {
 
 func (x *RestartContainerResponse) Reset() {
 	*x = RestartContainerResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[25]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1743,7 +2287,7 @@ func (x *RestartContainerResponse) String() string {
 func (*RestartContainerResponse) ProtoMessage() {}
 
 func (x *RestartContainerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[25]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1756,10 +2300,277 @@ func (x *RestartContainerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartContainerResponse.ProtoReflect.Descriptor instead.
 func (*RestartContainerResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{25}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *RestartContainerResponse) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
+}
+
+// PauseContainerRequest names a container.
+type PauseContainerRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The container.
+	Reference     string `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PauseContainerRequest) Reset() {
+	*x = PauseContainerRequest{}
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PauseContainerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PauseContainerRequest) ProtoMessage() {}
+
+func (x *PauseContainerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PauseContainerRequest.ProtoReflect.Descriptor instead.
+func (*PauseContainerRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *PauseContainerRequest) GetReference() string {
+	if x != nil {
+		return x.Reference
+	}
+	return ""
+}
+
+// PauseContainerResponse is empty.
+type PauseContainerResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PauseContainerResponse) Reset() {
+	*x = PauseContainerResponse{}
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PauseContainerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PauseContainerResponse) ProtoMessage() {}
+
+func (x *PauseContainerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PauseContainerResponse.ProtoReflect.Descriptor instead.
+func (*PauseContainerResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{36}
+}
+
+// UnpauseContainerRequest names a container.
+type UnpauseContainerRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The container.
+	Reference     string `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnpauseContainerRequest) Reset() {
+	*x = UnpauseContainerRequest{}
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnpauseContainerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnpauseContainerRequest) ProtoMessage() {}
+
+func (x *UnpauseContainerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnpauseContainerRequest.ProtoReflect.Descriptor instead.
+func (*UnpauseContainerRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *UnpauseContainerRequest) GetReference() string {
+	if x != nil {
+		return x.Reference
+	}
+	return ""
+}
+
+// UnpauseContainerResponse is empty.
+type UnpauseContainerResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnpauseContainerResponse) Reset() {
+	*x = UnpauseContainerResponse{}
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnpauseContainerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnpauseContainerResponse) ProtoMessage() {}
+
+func (x *UnpauseContainerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnpauseContainerResponse.ProtoReflect.Descriptor instead.
+func (*UnpauseContainerResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{38}
+}
+
+// UpdateContainerRequest holds the changes. Absent fields do not change.
+type UpdateContainerRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The container.
+	Reference string `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
+	// The restart policy.
+	Restart       *RestartPolicy `protobuf:"bytes,2,opt,name=restart,proto3" json:"restart,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateContainerRequest) Reset() {
+	*x = UpdateContainerRequest{}
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateContainerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateContainerRequest) ProtoMessage() {}
+
+func (x *UpdateContainerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateContainerRequest.ProtoReflect.Descriptor instead.
+func (*UpdateContainerRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *UpdateContainerRequest) GetReference() string {
+	if x != nil {
+		return x.Reference
+	}
+	return ""
+}
+
+func (x *UpdateContainerRequest) GetRestart() *RestartPolicy {
+	if x != nil {
+		return x.Restart
+	}
+	return nil
+}
+
+// UpdateContainerResponse holds warnings.
+type UpdateContainerResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Warnings for the user, one line each.
+	Warnings      []string `protobuf:"bytes,1,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateContainerResponse) Reset() {
+	*x = UpdateContainerResponse{}
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateContainerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateContainerResponse) ProtoMessage() {}
+
+func (x *UpdateContainerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateContainerResponse.ProtoReflect.Descriptor instead.
+func (*UpdateContainerResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *UpdateContainerResponse) GetWarnings() []string {
 	if x != nil {
 		return x.Warnings
 	}
@@ -1779,7 +2590,7 @@ type KillContainerRequest struct {
 
 func (x *KillContainerRequest) Reset() {
 	*x = KillContainerRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[26]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1791,7 +2602,7 @@ func (x *KillContainerRequest) String() string {
 func (*KillContainerRequest) ProtoMessage() {}
 
 func (x *KillContainerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[26]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1804,7 +2615,7 @@ func (x *KillContainerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KillContainerRequest.ProtoReflect.Descriptor instead.
 func (*KillContainerRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{26}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *KillContainerRequest) GetReference() string {
@@ -1830,7 +2641,7 @@ type KillContainerResponse struct {
 
 func (x *KillContainerResponse) Reset() {
 	*x = KillContainerResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[27]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1842,7 +2653,7 @@ func (x *KillContainerResponse) String() string {
 func (*KillContainerResponse) ProtoMessage() {}
 
 func (x *KillContainerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[27]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1855,7 +2666,7 @@ func (x *KillContainerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KillContainerResponse.ProtoReflect.Descriptor instead.
 func (*KillContainerResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{27}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{42}
 }
 
 // RemoveContainerRequest names a container.
@@ -1873,7 +2684,7 @@ type RemoveContainerRequest struct {
 
 func (x *RemoveContainerRequest) Reset() {
 	*x = RemoveContainerRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[28]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1885,7 +2696,7 @@ func (x *RemoveContainerRequest) String() string {
 func (*RemoveContainerRequest) ProtoMessage() {}
 
 func (x *RemoveContainerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[28]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1898,7 +2709,7 @@ func (x *RemoveContainerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveContainerRequest.ProtoReflect.Descriptor instead.
 func (*RemoveContainerRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{28}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *RemoveContainerRequest) GetReference() string {
@@ -1931,7 +2742,7 @@ type RemoveContainerResponse struct {
 
 func (x *RemoveContainerResponse) Reset() {
 	*x = RemoveContainerResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[29]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1943,7 +2754,7 @@ func (x *RemoveContainerResponse) String() string {
 func (*RemoveContainerResponse) ProtoMessage() {}
 
 func (x *RemoveContainerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[29]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1956,7 +2767,7 @@ func (x *RemoveContainerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveContainerResponse.ProtoReflect.Descriptor instead.
 func (*RemoveContainerResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{29}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{44}
 }
 
 // PublishPortsRequest holds the port mappings to add.
@@ -1974,7 +2785,7 @@ type PublishPortsRequest struct {
 
 func (x *PublishPortsRequest) Reset() {
 	*x = PublishPortsRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[30]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1986,7 +2797,7 @@ func (x *PublishPortsRequest) String() string {
 func (*PublishPortsRequest) ProtoMessage() {}
 
 func (x *PublishPortsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[30]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1999,7 +2810,7 @@ func (x *PublishPortsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishPortsRequest.ProtoReflect.Descriptor instead.
 func (*PublishPortsRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{30}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *PublishPortsRequest) GetReference() string {
@@ -2036,7 +2847,7 @@ type PublishPortsResponse struct {
 
 func (x *PublishPortsResponse) Reset() {
 	*x = PublishPortsResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[31]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2048,7 +2859,7 @@ func (x *PublishPortsResponse) String() string {
 func (*PublishPortsResponse) ProtoMessage() {}
 
 func (x *PublishPortsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[31]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2061,7 +2872,7 @@ func (x *PublishPortsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishPortsResponse.ProtoReflect.Descriptor instead.
 func (*PublishPortsResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{31}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *PublishPortsResponse) GetBindings() []*v11.PortBinding {
@@ -2096,7 +2907,7 @@ type UnpublishPortsRequest struct {
 
 func (x *UnpublishPortsRequest) Reset() {
 	*x = UnpublishPortsRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[32]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2108,7 +2919,7 @@ func (x *UnpublishPortsRequest) String() string {
 func (*UnpublishPortsRequest) ProtoMessage() {}
 
 func (x *UnpublishPortsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[32]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2121,7 +2932,7 @@ func (x *UnpublishPortsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnpublishPortsRequest.ProtoReflect.Descriptor instead.
 func (*UnpublishPortsRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{32}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *UnpublishPortsRequest) GetReference() string {
@@ -2161,7 +2972,7 @@ type UnpublishPortsResponse struct {
 
 func (x *UnpublishPortsResponse) Reset() {
 	*x = UnpublishPortsResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[33]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2173,7 +2984,7 @@ func (x *UnpublishPortsResponse) String() string {
 func (*UnpublishPortsResponse) ProtoMessage() {}
 
 func (x *UnpublishPortsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[33]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2186,21 +2997,23 @@ func (x *UnpublishPortsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnpublishPortsResponse.ProtoReflect.Descriptor instead.
 func (*UnpublishPortsResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{33}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{48}
 }
 
 // WaitContainerRequest names a container.
 type WaitContainerRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The container.
-	Reference     string `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
+	Reference string `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
+	// The condition. Absent means NOT_RUNNING.
+	Condition     WaitCondition `protobuf:"varint,2,opt,name=condition,proto3,enum=fairlead.container.v1.WaitCondition" json:"condition,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *WaitContainerRequest) Reset() {
 	*x = WaitContainerRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[34]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2212,7 +3025,7 @@ func (x *WaitContainerRequest) String() string {
 func (*WaitContainerRequest) ProtoMessage() {}
 
 func (x *WaitContainerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[34]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2225,7 +3038,7 @@ func (x *WaitContainerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitContainerRequest.ProtoReflect.Descriptor instead.
 func (*WaitContainerRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{34}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *WaitContainerRequest) GetReference() string {
@@ -2233,6 +3046,13 @@ func (x *WaitContainerRequest) GetReference() string {
 		return x.Reference
 	}
 	return ""
+}
+
+func (x *WaitContainerRequest) GetCondition() WaitCondition {
+	if x != nil {
+		return x.Condition
+	}
+	return WaitCondition_WAIT_CONDITION_UNSPECIFIED
 }
 
 // WaitContainerResponse holds the exit code.
@@ -2246,7 +3066,7 @@ type WaitContainerResponse struct {
 
 func (x *WaitContainerResponse) Reset() {
 	*x = WaitContainerResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[35]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2258,7 +3078,7 @@ func (x *WaitContainerResponse) String() string {
 func (*WaitContainerResponse) ProtoMessage() {}
 
 func (x *WaitContainerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[35]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2271,7 +3091,7 @@ func (x *WaitContainerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitContainerResponse.ProtoReflect.Descriptor instead.
 func (*WaitContainerResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{35}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *WaitContainerResponse) GetExitCode() uint32 {
@@ -2294,7 +3114,7 @@ type ListContainersRequest struct {
 
 func (x *ListContainersRequest) Reset() {
 	*x = ListContainersRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[36]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2306,7 +3126,7 @@ func (x *ListContainersRequest) String() string {
 func (*ListContainersRequest) ProtoMessage() {}
 
 func (x *ListContainersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[36]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2319,7 +3139,7 @@ func (x *ListContainersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListContainersRequest.ProtoReflect.Descriptor instead.
 func (*ListContainersRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{36}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *ListContainersRequest) GetAll() bool {
@@ -2349,7 +3169,7 @@ type ListContainersResponse struct {
 
 func (x *ListContainersResponse) Reset() {
 	*x = ListContainersResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[37]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2361,7 +3181,7 @@ func (x *ListContainersResponse) String() string {
 func (*ListContainersResponse) ProtoMessage() {}
 
 func (x *ListContainersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[37]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2374,7 +3194,7 @@ func (x *ListContainersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListContainersResponse.ProtoReflect.Descriptor instead.
 func (*ListContainersResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{37}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *ListContainersResponse) GetContainers() []*Container {
@@ -2402,7 +3222,7 @@ type GetContainerRequest struct {
 
 func (x *GetContainerRequest) Reset() {
 	*x = GetContainerRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[38]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2414,7 +3234,7 @@ func (x *GetContainerRequest) String() string {
 func (*GetContainerRequest) ProtoMessage() {}
 
 func (x *GetContainerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[38]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2427,7 +3247,7 @@ func (x *GetContainerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetContainerRequest.ProtoReflect.Descriptor instead.
 func (*GetContainerRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{38}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *GetContainerRequest) GetReference() string {
@@ -2448,7 +3268,7 @@ type GetContainerResponse struct {
 
 func (x *GetContainerResponse) Reset() {
 	*x = GetContainerResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[39]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2460,7 +3280,7 @@ func (x *GetContainerResponse) String() string {
 func (*GetContainerResponse) ProtoMessage() {}
 
 func (x *GetContainerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[39]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2473,7 +3293,7 @@ func (x *GetContainerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetContainerResponse.ProtoReflect.Descriptor instead.
 func (*GetContainerResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{39}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *GetContainerResponse) GetContainer() *Container {
@@ -2481,6 +3301,562 @@ func (x *GetContainerResponse) GetContainer() *Container {
 		return x.Container
 	}
 	return nil
+}
+
+// ListProcessesRequest names a container.
+type ListProcessesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The container.
+	Reference string `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
+	// Options of ps: "-ef", "aux", or "-o" with columns. Empty means "-ef".
+	PsArgs        []string `protobuf:"bytes,2,rep,name=ps_args,json=psArgs,proto3" json:"ps_args,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListProcessesRequest) Reset() {
+	*x = ListProcessesRequest{}
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListProcessesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListProcessesRequest) ProtoMessage() {}
+
+func (x *ListProcessesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListProcessesRequest.ProtoReflect.Descriptor instead.
+func (*ListProcessesRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *ListProcessesRequest) GetReference() string {
+	if x != nil {
+		return x.Reference
+	}
+	return ""
+}
+
+func (x *ListProcessesRequest) GetPsArgs() []string {
+	if x != nil {
+		return x.PsArgs
+	}
+	return nil
+}
+
+// ListProcessesResponse is a table.
+type ListProcessesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The titles of the columns.
+	Titles []string `protobuf:"bytes,1,rep,name=titles,proto3" json:"titles,omitempty"`
+	// The processes.
+	Processes     []*ProcessRow `protobuf:"bytes,2,rep,name=processes,proto3" json:"processes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListProcessesResponse) Reset() {
+	*x = ListProcessesResponse{}
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListProcessesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListProcessesResponse) ProtoMessage() {}
+
+func (x *ListProcessesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListProcessesResponse.ProtoReflect.Descriptor instead.
+func (*ListProcessesResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{56}
+}
+
+func (x *ListProcessesResponse) GetTitles() []string {
+	if x != nil {
+		return x.Titles
+	}
+	return nil
+}
+
+func (x *ListProcessesResponse) GetProcesses() []*ProcessRow {
+	if x != nil {
+		return x.Processes
+	}
+	return nil
+}
+
+// ProcessRow is one process.
+type ProcessRow struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One value for each title.
+	Values        []string `protobuf:"bytes,1,rep,name=values,proto3" json:"values,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProcessRow) Reset() {
+	*x = ProcessRow{}
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[57]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProcessRow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProcessRow) ProtoMessage() {}
+
+func (x *ProcessRow) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[57]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProcessRow.ProtoReflect.Descriptor instead.
+func (*ProcessRow) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{57}
+}
+
+func (x *ProcessRow) GetValues() []string {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
+// StreamStatsRequest selects containers.
+type StreamStatsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The containers. Empty means all running ones, including those that start later.
+	References []string `protobuf:"bytes,1,rep,name=references,proto3" json:"references,omitempty"`
+	// Include stopped containers. Only without references.
+	All bool `protobuf:"varint,2,opt,name=all,proto3" json:"all,omitempty"`
+	// Send one sample each second until the call is canceled. Otherwise just one.
+	Stream        bool `protobuf:"varint,3,opt,name=stream,proto3" json:"stream,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreamStatsRequest) Reset() {
+	*x = StreamStatsRequest{}
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[58]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamStatsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamStatsRequest) ProtoMessage() {}
+
+func (x *StreamStatsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[58]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamStatsRequest.ProtoReflect.Descriptor instead.
+func (*StreamStatsRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{58}
+}
+
+func (x *StreamStatsRequest) GetReferences() []string {
+	if x != nil {
+		return x.References
+	}
+	return nil
+}
+
+func (x *StreamStatsRequest) GetAll() bool {
+	if x != nil {
+		return x.All
+	}
+	return false
+}
+
+func (x *StreamStatsRequest) GetStream() bool {
+	if x != nil {
+		return x.Stream
+	}
+	return false
+}
+
+// StreamStatsResponse holds one sample of each container.
+type StreamStatsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The samples.
+	Containers    []*ContainerStats `protobuf:"bytes,1,rep,name=containers,proto3" json:"containers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreamStatsResponse) Reset() {
+	*x = StreamStatsResponse{}
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[59]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamStatsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamStatsResponse) ProtoMessage() {}
+
+func (x *StreamStatsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[59]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamStatsResponse.ProtoReflect.Descriptor instead.
+func (*StreamStatsResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{59}
+}
+
+func (x *StreamStatsResponse) GetContainers() []*ContainerStats {
+	if x != nil {
+		return x.Containers
+	}
+	return nil
+}
+
+// ContainerStats is the resource usage of a container. All counters are since its start.
+type ContainerStats struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The ID of the container.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The name of the container.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// False for a container that is not running. Then all values are 0.
+	Running bool `protobuf:"varint,3,opt,name=running,proto3" json:"running,omitempty"`
+	// When the sample was taken.
+	Time *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
+	// The time since the previous sample in nanoseconds. 0 for the first one.
+	IntervalNs uint64 `protobuf:"varint,5,opt,name=interval_ns,json=intervalNs,proto3" json:"interval_ns,omitempty"`
+	// The CPU time in nanoseconds.
+	CpuNs uint64 `protobuf:"varint,6,opt,name=cpu_ns,json=cpuNs,proto3" json:"cpu_ns,omitempty"`
+	// The CPU time of the previous sample in nanoseconds.
+	PreviousCpuNs uint64 `protobuf:"varint,7,opt,name=previous_cpu_ns,json=previousCpuNs,proto3" json:"previous_cpu_ns,omitempty"`
+	// The number of CPUs of the host.
+	Cpus uint32 `protobuf:"varint,8,opt,name=cpus,proto3" json:"cpus,omitempty"`
+	// The memory in bytes, without inactive page cache.
+	MemoryBytes uint64 `protobuf:"varint,9,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`
+	// The memory limit in bytes: that of the container, or else the memory of the host.
+	MemoryLimitBytes uint64 `protobuf:"varint,10,opt,name=memory_limit_bytes,json=memoryLimitBytes,proto3" json:"memory_limit_bytes,omitempty"`
+	// The bytes read from block devices.
+	BlockReadBytes uint64 `protobuf:"varint,11,opt,name=block_read_bytes,json=blockReadBytes,proto3" json:"block_read_bytes,omitempty"`
+	// The bytes written to block devices.
+	BlockWriteBytes uint64 `protobuf:"varint,12,opt,name=block_write_bytes,json=blockWriteBytes,proto3" json:"block_write_bytes,omitempty"`
+	// The number of processes and threads.
+	Pids uint64 `protobuf:"varint,13,opt,name=pids,proto3" json:"pids,omitempty"`
+	// The limit of processes and threads. 0 means none.
+	PidsLimit uint64 `protobuf:"varint,14,opt,name=pids_limit,json=pidsLimit,proto3" json:"pids_limit,omitempty"`
+	// The interfaces, without the loopback interface. Empty with the host network.
+	Networks      []*NetworkStats `protobuf:"bytes,15,rep,name=networks,proto3" json:"networks,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ContainerStats) Reset() {
+	*x = ContainerStats{}
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[60]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ContainerStats) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ContainerStats) ProtoMessage() {}
+
+func (x *ContainerStats) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[60]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ContainerStats.ProtoReflect.Descriptor instead.
+func (*ContainerStats) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{60}
+}
+
+func (x *ContainerStats) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ContainerStats) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ContainerStats) GetRunning() bool {
+	if x != nil {
+		return x.Running
+	}
+	return false
+}
+
+func (x *ContainerStats) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *ContainerStats) GetIntervalNs() uint64 {
+	if x != nil {
+		return x.IntervalNs
+	}
+	return 0
+}
+
+func (x *ContainerStats) GetCpuNs() uint64 {
+	if x != nil {
+		return x.CpuNs
+	}
+	return 0
+}
+
+func (x *ContainerStats) GetPreviousCpuNs() uint64 {
+	if x != nil {
+		return x.PreviousCpuNs
+	}
+	return 0
+}
+
+func (x *ContainerStats) GetCpus() uint32 {
+	if x != nil {
+		return x.Cpus
+	}
+	return 0
+}
+
+func (x *ContainerStats) GetMemoryBytes() uint64 {
+	if x != nil {
+		return x.MemoryBytes
+	}
+	return 0
+}
+
+func (x *ContainerStats) GetMemoryLimitBytes() uint64 {
+	if x != nil {
+		return x.MemoryLimitBytes
+	}
+	return 0
+}
+
+func (x *ContainerStats) GetBlockReadBytes() uint64 {
+	if x != nil {
+		return x.BlockReadBytes
+	}
+	return 0
+}
+
+func (x *ContainerStats) GetBlockWriteBytes() uint64 {
+	if x != nil {
+		return x.BlockWriteBytes
+	}
+	return 0
+}
+
+func (x *ContainerStats) GetPids() uint64 {
+	if x != nil {
+		return x.Pids
+	}
+	return 0
+}
+
+func (x *ContainerStats) GetPidsLimit() uint64 {
+	if x != nil {
+		return x.PidsLimit
+	}
+	return 0
+}
+
+func (x *ContainerStats) GetNetworks() []*NetworkStats {
+	if x != nil {
+		return x.Networks
+	}
+	return nil
+}
+
+// NetworkStats is the traffic of an interface.
+type NetworkStats struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The name of the interface in the container.
+	InterfaceName string `protobuf:"bytes,1,opt,name=interface_name,json=interfaceName,proto3" json:"interface_name,omitempty"`
+	// Received bytes.
+	RxBytes uint64 `protobuf:"varint,2,opt,name=rx_bytes,json=rxBytes,proto3" json:"rx_bytes,omitempty"`
+	// Received packets.
+	RxPackets uint64 `protobuf:"varint,3,opt,name=rx_packets,json=rxPackets,proto3" json:"rx_packets,omitempty"`
+	// Errors of receiving.
+	RxErrors uint64 `protobuf:"varint,4,opt,name=rx_errors,json=rxErrors,proto3" json:"rx_errors,omitempty"`
+	// Received packets that were dropped.
+	RxDropped uint64 `protobuf:"varint,5,opt,name=rx_dropped,json=rxDropped,proto3" json:"rx_dropped,omitempty"`
+	// Transmitted bytes.
+	TxBytes uint64 `protobuf:"varint,6,opt,name=tx_bytes,json=txBytes,proto3" json:"tx_bytes,omitempty"`
+	// Transmitted packets.
+	TxPackets uint64 `protobuf:"varint,7,opt,name=tx_packets,json=txPackets,proto3" json:"tx_packets,omitempty"`
+	// Errors of transmitting.
+	TxErrors uint64 `protobuf:"varint,8,opt,name=tx_errors,json=txErrors,proto3" json:"tx_errors,omitempty"`
+	// Packets that were dropped instead of transmitted.
+	TxDropped     uint64 `protobuf:"varint,9,opt,name=tx_dropped,json=txDropped,proto3" json:"tx_dropped,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NetworkStats) Reset() {
+	*x = NetworkStats{}
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[61]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NetworkStats) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NetworkStats) ProtoMessage() {}
+
+func (x *NetworkStats) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[61]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NetworkStats.ProtoReflect.Descriptor instead.
+func (*NetworkStats) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{61}
+}
+
+func (x *NetworkStats) GetInterfaceName() string {
+	if x != nil {
+		return x.InterfaceName
+	}
+	return ""
+}
+
+func (x *NetworkStats) GetRxBytes() uint64 {
+	if x != nil {
+		return x.RxBytes
+	}
+	return 0
+}
+
+func (x *NetworkStats) GetRxPackets() uint64 {
+	if x != nil {
+		return x.RxPackets
+	}
+	return 0
+}
+
+func (x *NetworkStats) GetRxErrors() uint64 {
+	if x != nil {
+		return x.RxErrors
+	}
+	return 0
+}
+
+func (x *NetworkStats) GetRxDropped() uint64 {
+	if x != nil {
+		return x.RxDropped
+	}
+	return 0
+}
+
+func (x *NetworkStats) GetTxBytes() uint64 {
+	if x != nil {
+		return x.TxBytes
+	}
+	return 0
+}
+
+func (x *NetworkStats) GetTxPackets() uint64 {
+	if x != nil {
+		return x.TxPackets
+	}
+	return 0
+}
+
+func (x *NetworkStats) GetTxErrors() uint64 {
+	if x != nil {
+		return x.TxErrors
+	}
+	return 0
+}
+
+func (x *NetworkStats) GetTxDropped() uint64 {
+	if x != nil {
+		return x.TxDropped
+	}
+	return 0
 }
 
 // ReadLogsRequest selects output.
@@ -2500,7 +3876,7 @@ type ReadLogsRequest struct {
 
 func (x *ReadLogsRequest) Reset() {
 	*x = ReadLogsRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[40]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2512,7 +3888,7 @@ func (x *ReadLogsRequest) String() string {
 func (*ReadLogsRequest) ProtoMessage() {}
 
 func (x *ReadLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[40]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2525,7 +3901,7 @@ func (x *ReadLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogsRequest.ProtoReflect.Descriptor instead.
 func (*ReadLogsRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{40}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *ReadLogsRequest) GetReference() string {
@@ -2569,7 +3945,7 @@ type ReadLogsResponse struct {
 
 func (x *ReadLogsResponse) Reset() {
 	*x = ReadLogsResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[41]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2581,7 +3957,7 @@ func (x *ReadLogsResponse) String() string {
 func (*ReadLogsResponse) ProtoMessage() {}
 
 func (x *ReadLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[41]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2594,7 +3970,7 @@ func (x *ReadLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogsResponse.ProtoReflect.Descriptor instead.
 func (*ReadLogsResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{41}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *ReadLogsResponse) GetOutput() *Output {
@@ -2668,11 +4044,12 @@ const file_fairlead_container_v1_container_service_proto_rawDesc = "" +
 	"\x16AttachContainerRequest\x12>\n" +
 	"\x06attach\x18\x01 \x01(\v2$.fairlead.container.v1.AttachOptionsH\x00R\x06attach\x124\n" +
 	"\x05input\x18\x02 \x01(\v2\x1c.fairlead.container.v1.InputH\x00R\x05inputB\t\n" +
-	"\amessage\"|\n" +
+	"\amessage\"\xa2\x01\n" +
 	"\rAttachOptions\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\x12\x14\n" +
 	"\x05start\x18\x02 \x01(\bR\x05start\x127\n" +
-	"\x04size\x18\x03 \x01(\v2#.fairlead.container.v1.TerminalSizeR\x04size\"\xd0\x01\n" +
+	"\x04size\x18\x03 \x01(\v2#.fairlead.container.v1.TerminalSizeR\x04size\x12$\n" +
+	"\x0ewait_for_start\x18\x04 \x01(\bR\fwaitForStart\"\xd0\x01\n" +
 	"\x17AttachContainerResponse\x12:\n" +
 	"\astarted\x18\x01 \x01(\v2\x1e.fairlead.container.v1.StartedH\x00R\astarted\x127\n" +
 	"\x06output\x18\x02 \x01(\v2\x1d.fairlead.container.v1.OutputH\x00R\x06output\x127\n" +
@@ -2681,7 +4058,7 @@ const file_fairlead_container_v1_container_service_proto_rawDesc = "" +
 	"\x14ExecContainerRequest\x128\n" +
 	"\x04exec\x18\x01 \x01(\v2\".fairlead.container.v1.ExecOptionsH\x00R\x04exec\x124\n" +
 	"\x05input\x18\x02 \x01(\v2\x1c.fairlead.container.v1.InputH\x00R\x05inputB\t\n" +
-	"\amessage\"\x88\x02\n" +
+	"\amessage\"\xc1\x02\n" +
 	"\vExecOptions\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\x12\x12\n" +
 	"\x04args\x18\x02 \x03(\tR\x04args\x12\x10\n" +
@@ -2693,7 +4070,36 @@ const file_fairlead_container_v1_container_service_proto_rawDesc = "" +
 	"\n" +
 	"open_stdin\x18\a \x01(\bR\topenStdin\x12\x16\n" +
 	"\x06detach\x18\b \x01(\bR\x06detach\x127\n" +
-	"\x04size\x18\t \x01(\v2#.fairlead.container.v1.TerminalSizeR\x04size\"\xce\x01\n" +
+	"\x04size\x18\t \x01(\v2#.fairlead.container.v1.TerminalSizeR\x04size\x12\x17\n" +
+	"\aexec_id\x18\x14 \x01(\tR\x06execId\x12\x1e\n" +
+	"\n" +
+	"privileged\x18\x15 \x01(\bR\n" +
+	"privileged\"K\n" +
+	"\x11CreateExecRequest\x126\n" +
+	"\x04exec\x18\x01 \x01(\v2\".fairlead.container.v1.ExecOptionsR\x04exec\"-\n" +
+	"\x12CreateExecResponse\x12\x17\n" +
+	"\aexec_id\x18\x01 \x01(\tR\x06execId\")\n" +
+	"\x0eGetExecRequest\x12\x17\n" +
+	"\aexec_id\x18\x01 \x01(\tR\x06execId\"B\n" +
+	"\x0fGetExecResponse\x12/\n" +
+	"\x04exec\x18\x01 \x01(\v2\x1b.fairlead.container.v1.ExecR\x04exec\"\xd3\x01\n" +
+	"\x04Exec\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12!\n" +
+	"\fcontainer_id\x18\x02 \x01(\tR\vcontainerId\x12\x18\n" +
+	"\arunning\x18\x03 \x01(\bR\arunning\x12 \n" +
+	"\texit_code\x18\x04 \x01(\rH\x00R\bexitCode\x88\x01\x01\x12\x10\n" +
+	"\x03pid\x18\x05 \x01(\rR\x03pid\x12<\n" +
+	"\aoptions\x18\x06 \x01(\v2\".fairlead.container.v1.ExecOptionsR\aoptionsB\f\n" +
+	"\n" +
+	"_exit_code\"e\n" +
+	"\x11ResizeExecRequest\x12\x17\n" +
+	"\aexec_id\x18\x01 \x01(\tR\x06execId\x127\n" +
+	"\x04size\x18\x02 \x01(\v2#.fairlead.container.v1.TerminalSizeR\x04size\"\x14\n" +
+	"\x12ResizeExecResponse\"o\n" +
+	"\x16ResizeContainerRequest\x12\x1c\n" +
+	"\treference\x18\x01 \x01(\tR\treference\x127\n" +
+	"\x04size\x18\x02 \x01(\v2#.fairlead.container.v1.TerminalSizeR\x04size\"\x19\n" +
+	"\x17ResizeContainerResponse\"\xce\x01\n" +
 	"\x15ExecContainerResponse\x12:\n" +
 	"\astarted\x18\x01 \x01(\v2\x1e.fairlead.container.v1.StartedH\x00R\astarted\x127\n" +
 	"\x06output\x18\x02 \x01(\v2\x1d.fairlead.container.v1.OutputH\x00R\x06output\x127\n" +
@@ -2711,6 +4117,17 @@ const file_fairlead_container_v1_container_service_proto_rawDesc = "" +
 	"\x06signal\x18\x03 \x01(\tR\x06signalB\x12\n" +
 	"\x10_timeout_seconds\"6\n" +
 	"\x18RestartContainerResponse\x12\x1a\n" +
+	"\bwarnings\x18\x01 \x03(\tR\bwarnings\"5\n" +
+	"\x15PauseContainerRequest\x12\x1c\n" +
+	"\treference\x18\x01 \x01(\tR\treference\"\x18\n" +
+	"\x16PauseContainerResponse\"7\n" +
+	"\x17UnpauseContainerRequest\x12\x1c\n" +
+	"\treference\x18\x01 \x01(\tR\treference\"\x1a\n" +
+	"\x18UnpauseContainerResponse\"v\n" +
+	"\x16UpdateContainerRequest\x12\x1c\n" +
+	"\treference\x18\x01 \x01(\tR\treference\x12>\n" +
+	"\arestart\x18\x02 \x01(\v2$.fairlead.container.v1.RestartPolicyR\arestart\"5\n" +
+	"\x17UpdateContainerResponse\x12\x1a\n" +
 	"\bwarnings\x18\x01 \x03(\tR\bwarnings\"L\n" +
 	"\x14KillContainerRequest\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\x12\x16\n" +
@@ -2734,9 +4151,10 @@ const file_fairlead_container_v1_container_service_proto_rawDesc = "" +
 	"\x05ports\x18\x02 \x03(\v2\x1c.fairlead.nat.v1.PortMappingR\x05ports\x12\x1c\n" +
 	"\taddresses\x18\x03 \x03(\tR\taddresses\x12\x10\n" +
 	"\x03all\x18\x04 \x01(\bR\x03all\"\x18\n" +
-	"\x16UnpublishPortsResponse\"4\n" +
+	"\x16UnpublishPortsResponse\"x\n" +
 	"\x14WaitContainerRequest\x12\x1c\n" +
-	"\treference\x18\x01 \x01(\tR\treference\"4\n" +
+	"\treference\x18\x01 \x01(\tR\treference\x12B\n" +
+	"\tcondition\x18\x02 \x01(\x0e2$.fairlead.container.v1.WaitConditionR\tcondition\"4\n" +
 	"\x15WaitContainerResponse\x12\x1b\n" +
 	"\texit_code\x18\x01 \x01(\rR\bexitCode\"H\n" +
 	"\x15ListContainersRequest\x12\x10\n" +
@@ -2751,7 +4169,59 @@ const file_fairlead_container_v1_container_service_proto_rawDesc = "" +
 	"\x13GetContainerRequest\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\"V\n" +
 	"\x14GetContainerResponse\x12>\n" +
-	"\tcontainer\x18\x01 \x01(\v2 .fairlead.container.v1.ContainerR\tcontainer\"\x9b\x01\n" +
+	"\tcontainer\x18\x01 \x01(\v2 .fairlead.container.v1.ContainerR\tcontainer\"M\n" +
+	"\x14ListProcessesRequest\x12\x1c\n" +
+	"\treference\x18\x01 \x01(\tR\treference\x12\x17\n" +
+	"\aps_args\x18\x02 \x03(\tR\x06psArgs\"p\n" +
+	"\x15ListProcessesResponse\x12\x16\n" +
+	"\x06titles\x18\x01 \x03(\tR\x06titles\x12?\n" +
+	"\tprocesses\x18\x02 \x03(\v2!.fairlead.container.v1.ProcessRowR\tprocesses\"$\n" +
+	"\n" +
+	"ProcessRow\x12\x16\n" +
+	"\x06values\x18\x01 \x03(\tR\x06values\"^\n" +
+	"\x12StreamStatsRequest\x12\x1e\n" +
+	"\n" +
+	"references\x18\x01 \x03(\tR\n" +
+	"references\x12\x10\n" +
+	"\x03all\x18\x02 \x01(\bR\x03all\x12\x16\n" +
+	"\x06stream\x18\x03 \x01(\bR\x06stream\"\\\n" +
+	"\x13StreamStatsResponse\x12E\n" +
+	"\n" +
+	"containers\x18\x01 \x03(\v2%.fairlead.container.v1.ContainerStatsR\n" +
+	"containers\"\x8d\x04\n" +
+	"\x0eContainerStats\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
+	"\arunning\x18\x03 \x01(\bR\arunning\x12.\n" +
+	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1f\n" +
+	"\vinterval_ns\x18\x05 \x01(\x04R\n" +
+	"intervalNs\x12\x15\n" +
+	"\x06cpu_ns\x18\x06 \x01(\x04R\x05cpuNs\x12&\n" +
+	"\x0fprevious_cpu_ns\x18\a \x01(\x04R\rpreviousCpuNs\x12\x12\n" +
+	"\x04cpus\x18\b \x01(\rR\x04cpus\x12!\n" +
+	"\fmemory_bytes\x18\t \x01(\x04R\vmemoryBytes\x12,\n" +
+	"\x12memory_limit_bytes\x18\n" +
+	" \x01(\x04R\x10memoryLimitBytes\x12(\n" +
+	"\x10block_read_bytes\x18\v \x01(\x04R\x0eblockReadBytes\x12*\n" +
+	"\x11block_write_bytes\x18\f \x01(\x04R\x0fblockWriteBytes\x12\x12\n" +
+	"\x04pids\x18\r \x01(\x04R\x04pids\x12\x1d\n" +
+	"\n" +
+	"pids_limit\x18\x0e \x01(\x04R\tpidsLimit\x12?\n" +
+	"\bnetworks\x18\x0f \x03(\v2#.fairlead.container.v1.NetworkStatsR\bnetworks\"\xa1\x02\n" +
+	"\fNetworkStats\x12%\n" +
+	"\x0einterface_name\x18\x01 \x01(\tR\rinterfaceName\x12\x19\n" +
+	"\brx_bytes\x18\x02 \x01(\x04R\arxBytes\x12\x1d\n" +
+	"\n" +
+	"rx_packets\x18\x03 \x01(\x04R\trxPackets\x12\x1b\n" +
+	"\trx_errors\x18\x04 \x01(\x04R\brxErrors\x12\x1d\n" +
+	"\n" +
+	"rx_dropped\x18\x05 \x01(\x04R\trxDropped\x12\x19\n" +
+	"\btx_bytes\x18\x06 \x01(\x04R\atxBytes\x12\x1d\n" +
+	"\n" +
+	"tx_packets\x18\a \x01(\x04R\ttxPackets\x12\x1b\n" +
+	"\ttx_errors\x18\b \x01(\x04R\btxErrors\x12\x1d\n" +
+	"\n" +
+	"tx_dropped\x18\t \x01(\x04R\ttxDropped\"\x9b\x01\n" +
 	"\x0fReadLogsRequest\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\x12\x16\n" +
 	"\x06follow\x18\x02 \x01(\bR\x06follow\x12\x17\n" +
@@ -2760,15 +4230,29 @@ const file_fairlead_container_v1_container_service_proto_rawDesc = "" +
 	"\x05_tail\"y\n" +
 	"\x10ReadLogsResponse\x125\n" +
 	"\x06output\x18\x01 \x01(\v2\x1d.fairlead.container.v1.OutputR\x06output\x12.\n" +
-	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time2\xb5\x11\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time*\x89\x01\n" +
+	"\rWaitCondition\x12\x1e\n" +
+	"\x1aWAIT_CONDITION_UNSPECIFIED\x10\x00\x12\x1e\n" +
+	"\x1aWAIT_CONDITION_NOT_RUNNING\x10\x01\x12\x1c\n" +
+	"\x18WAIT_CONDITION_NEXT_EXIT\x10\x02\x12\x1a\n" +
+	"\x16WAIT_CONDITION_REMOVED\x10\x032\xa7\x19\n" +
 	"\x10ContainerService\x12q\n" +
 	"\fRunContainer\x12*.fairlead.container.v1.RunContainerRequest\x1a+.fairlead.container.v1.RunContainerResponse\"\x04\xa8\xd4\x18\x02(\x010\x01\x12x\n" +
 	"\x0fCreateContainer\x12-.fairlead.container.v1.CreateContainerRequest\x1a..fairlead.container.v1.CreateContainerResponse\"\x04\xa8\xd4\x18\x020\x01\x12s\n" +
 	"\x0eStartContainer\x12,.fairlead.container.v1.StartContainerRequest\x1a-.fairlead.container.v1.StartContainerResponse\"\x04\xa8\xd4\x18\x02\x12z\n" +
 	"\x0fAttachContainer\x12-.fairlead.container.v1.AttachContainerRequest\x1a..fairlead.container.v1.AttachContainerResponse\"\x04\xa8\xd4\x18\x02(\x010\x01\x12t\n" +
-	"\rExecContainer\x12+.fairlead.container.v1.ExecContainerRequest\x1a,.fairlead.container.v1.ExecContainerResponse\"\x04\xa8\xd4\x18\x02(\x010\x01\x12p\n" +
+	"\rExecContainer\x12+.fairlead.container.v1.ExecContainerRequest\x1a,.fairlead.container.v1.ExecContainerResponse\"\x04\xa8\xd4\x18\x02(\x010\x01\x12g\n" +
+	"\n" +
+	"CreateExec\x12(.fairlead.container.v1.CreateExecRequest\x1a).fairlead.container.v1.CreateExecResponse\"\x04\xa8\xd4\x18\x02\x12^\n" +
+	"\aGetExec\x12%.fairlead.container.v1.GetExecRequest\x1a&.fairlead.container.v1.GetExecResponse\"\x04\xa8\xd4\x18\x02\x12g\n" +
+	"\n" +
+	"ResizeExec\x12(.fairlead.container.v1.ResizeExecRequest\x1a).fairlead.container.v1.ResizeExecResponse\"\x04\xa8\xd4\x18\x02\x12v\n" +
+	"\x0fResizeContainer\x12-.fairlead.container.v1.ResizeContainerRequest\x1a..fairlead.container.v1.ResizeContainerResponse\"\x04\xa8\xd4\x18\x02\x12p\n" +
 	"\rStopContainer\x12+.fairlead.container.v1.StopContainerRequest\x1a,.fairlead.container.v1.StopContainerResponse\"\x04\xa8\xd4\x18\x02\x12y\n" +
-	"\x10RestartContainer\x12..fairlead.container.v1.RestartContainerRequest\x1a/.fairlead.container.v1.RestartContainerResponse\"\x04\xa8\xd4\x18\x02\x12p\n" +
+	"\x10RestartContainer\x12..fairlead.container.v1.RestartContainerRequest\x1a/.fairlead.container.v1.RestartContainerResponse\"\x04\xa8\xd4\x18\x02\x12s\n" +
+	"\x0ePauseContainer\x12,.fairlead.container.v1.PauseContainerRequest\x1a-.fairlead.container.v1.PauseContainerResponse\"\x04\xa8\xd4\x18\x02\x12y\n" +
+	"\x10UnpauseContainer\x12..fairlead.container.v1.UnpauseContainerRequest\x1a/.fairlead.container.v1.UnpauseContainerResponse\"\x04\xa8\xd4\x18\x02\x12v\n" +
+	"\x0fUpdateContainer\x12-.fairlead.container.v1.UpdateContainerRequest\x1a..fairlead.container.v1.UpdateContainerResponse\"\x04\xa8\xd4\x18\x02\x12p\n" +
 	"\rKillContainer\x12+.fairlead.container.v1.KillContainerRequest\x1a,.fairlead.container.v1.KillContainerResponse\"\x04\xa8\xd4\x18\x02\x12v\n" +
 	"\x0fRemoveContainer\x12-.fairlead.container.v1.RemoveContainerRequest\x1a..fairlead.container.v1.RemoveContainerResponse\"\x04\xa8\xd4\x18\x02\x12s\n" +
 	"\x0eConnectNetwork\x12,.fairlead.container.v1.ConnectNetworkRequest\x1a-.fairlead.container.v1.ConnectNetworkResponse\"\x04\xa8\xd4\x18\x02\x12|\n" +
@@ -2778,7 +4262,9 @@ const file_fairlead_container_v1_container_service_proto_rawDesc = "" +
 	"\x0fRenameContainer\x12-.fairlead.container.v1.RenameContainerRequest\x1a..fairlead.container.v1.RenameContainerResponse\"\x04\xa8\xd4\x18\x02\x12p\n" +
 	"\rWaitContainer\x12+.fairlead.container.v1.WaitContainerRequest\x1a,.fairlead.container.v1.WaitContainerResponse\"\x04\xa8\xd4\x18\x02\x12s\n" +
 	"\x0eListContainers\x12,.fairlead.container.v1.ListContainersRequest\x1a-.fairlead.container.v1.ListContainersResponse\"\x04\xa8\xd4\x18\x02\x12m\n" +
-	"\fGetContainer\x12*.fairlead.container.v1.GetContainerRequest\x1a+.fairlead.container.v1.GetContainerResponse\"\x04\xa8\xd4\x18\x02\x12c\n" +
+	"\fGetContainer\x12*.fairlead.container.v1.GetContainerRequest\x1a+.fairlead.container.v1.GetContainerResponse\"\x04\xa8\xd4\x18\x02\x12p\n" +
+	"\rListProcesses\x12+.fairlead.container.v1.ListProcessesRequest\x1a,.fairlead.container.v1.ListProcessesResponse\"\x04\xa8\xd4\x18\x02\x12l\n" +
+	"\vStreamStats\x12).fairlead.container.v1.StreamStatsRequest\x1a*.fairlead.container.v1.StreamStatsResponse\"\x04\xa8\xd4\x18\x020\x01\x12c\n" +
 	"\bReadLogs\x12&.fairlead.container.v1.ReadLogsRequest\x1a'.fairlead.container.v1.ReadLogsResponse\"\x04\xa8\xd4\x18\x020\x01\x12l\n" +
 	"\vWatchEvents\x12).fairlead.container.v1.WatchEventsRequest\x1a*.fairlead.container.v1.WatchEventsResponse\"\x04\xa8\xd4\x18\x020\x01BJZHgithub.com/fairlead/fairlead/proto/gen/fairlead/container/v1;containerv1b\x06proto3"
 
@@ -2794,148 +4280,202 @@ func file_fairlead_container_v1_container_service_proto_rawDescGZIP() []byte {
 	return file_fairlead_container_v1_container_service_proto_rawDescData
 }
 
-var file_fairlead_container_v1_container_service_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
+var file_fairlead_container_v1_container_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_fairlead_container_v1_container_service_proto_msgTypes = make([]protoimpl.MessageInfo, 64)
 var file_fairlead_container_v1_container_service_proto_goTypes = []any{
-	(*WatchEventsRequest)(nil),        // 0: fairlead.container.v1.WatchEventsRequest
-	(*WatchEventsResponse)(nil),       // 1: fairlead.container.v1.WatchEventsResponse
-	(*RunContainerRequest)(nil),       // 2: fairlead.container.v1.RunContainerRequest
-	(*RunOptions)(nil),                // 3: fairlead.container.v1.RunOptions
-	(*RunContainerResponse)(nil),      // 4: fairlead.container.v1.RunContainerResponse
-	(*CreateContainerRequest)(nil),    // 5: fairlead.container.v1.CreateContainerRequest
-	(*CreateContainerResponse)(nil),   // 6: fairlead.container.v1.CreateContainerResponse
-	(*Created)(nil),                   // 7: fairlead.container.v1.Created
-	(*ConnectNetworkRequest)(nil),     // 8: fairlead.container.v1.ConnectNetworkRequest
-	(*ConnectNetworkResponse)(nil),    // 9: fairlead.container.v1.ConnectNetworkResponse
-	(*DisconnectNetworkRequest)(nil),  // 10: fairlead.container.v1.DisconnectNetworkRequest
-	(*DisconnectNetworkResponse)(nil), // 11: fairlead.container.v1.DisconnectNetworkResponse
-	(*RenameContainerRequest)(nil),    // 12: fairlead.container.v1.RenameContainerRequest
-	(*RenameContainerResponse)(nil),   // 13: fairlead.container.v1.RenameContainerResponse
-	(*StartContainerRequest)(nil),     // 14: fairlead.container.v1.StartContainerRequest
-	(*StartContainerResponse)(nil),    // 15: fairlead.container.v1.StartContainerResponse
-	(*AttachContainerRequest)(nil),    // 16: fairlead.container.v1.AttachContainerRequest
-	(*AttachOptions)(nil),             // 17: fairlead.container.v1.AttachOptions
-	(*AttachContainerResponse)(nil),   // 18: fairlead.container.v1.AttachContainerResponse
-	(*ExecContainerRequest)(nil),      // 19: fairlead.container.v1.ExecContainerRequest
-	(*ExecOptions)(nil),               // 20: fairlead.container.v1.ExecOptions
-	(*ExecContainerResponse)(nil),     // 21: fairlead.container.v1.ExecContainerResponse
-	(*StopContainerRequest)(nil),      // 22: fairlead.container.v1.StopContainerRequest
-	(*StopContainerResponse)(nil),     // 23: fairlead.container.v1.StopContainerResponse
-	(*RestartContainerRequest)(nil),   // 24: fairlead.container.v1.RestartContainerRequest
-	(*RestartContainerResponse)(nil),  // 25: fairlead.container.v1.RestartContainerResponse
-	(*KillContainerRequest)(nil),      // 26: fairlead.container.v1.KillContainerRequest
-	(*KillContainerResponse)(nil),     // 27: fairlead.container.v1.KillContainerResponse
-	(*RemoveContainerRequest)(nil),    // 28: fairlead.container.v1.RemoveContainerRequest
-	(*RemoveContainerResponse)(nil),   // 29: fairlead.container.v1.RemoveContainerResponse
-	(*PublishPortsRequest)(nil),       // 30: fairlead.container.v1.PublishPortsRequest
-	(*PublishPortsResponse)(nil),      // 31: fairlead.container.v1.PublishPortsResponse
-	(*UnpublishPortsRequest)(nil),     // 32: fairlead.container.v1.UnpublishPortsRequest
-	(*UnpublishPortsResponse)(nil),    // 33: fairlead.container.v1.UnpublishPortsResponse
-	(*WaitContainerRequest)(nil),      // 34: fairlead.container.v1.WaitContainerRequest
-	(*WaitContainerResponse)(nil),     // 35: fairlead.container.v1.WaitContainerResponse
-	(*ListContainersRequest)(nil),     // 36: fairlead.container.v1.ListContainersRequest
-	(*ListContainersResponse)(nil),    // 37: fairlead.container.v1.ListContainersResponse
-	(*GetContainerRequest)(nil),       // 38: fairlead.container.v1.GetContainerRequest
-	(*GetContainerResponse)(nil),      // 39: fairlead.container.v1.GetContainerResponse
-	(*ReadLogsRequest)(nil),           // 40: fairlead.container.v1.ReadLogsRequest
-	(*ReadLogsResponse)(nil),          // 41: fairlead.container.v1.ReadLogsResponse
-	(*timestamppb.Timestamp)(nil),     // 42: google.protobuf.Timestamp
-	(*v1.Event)(nil),                  // 43: fairlead.event.v1.Event
-	(*Input)(nil),                     // 44: fairlead.container.v1.Input
-	(*ContainerConfig)(nil),           // 45: fairlead.container.v1.ContainerConfig
-	(*TerminalSize)(nil),              // 46: fairlead.container.v1.TerminalSize
-	(*Credentials)(nil),               // 47: fairlead.container.v1.Credentials
-	(*Progress)(nil),                  // 48: fairlead.container.v1.Progress
-	(*Started)(nil),                   // 49: fairlead.container.v1.Started
-	(*Output)(nil),                    // 50: fairlead.container.v1.Output
-	(*Exited)(nil),                    // 51: fairlead.container.v1.Exited
-	(*NetworkAttachment)(nil),         // 52: fairlead.container.v1.NetworkAttachment
-	(*v11.PortMapping)(nil),           // 53: fairlead.nat.v1.PortMapping
-	(*v11.AddressMapping)(nil),        // 54: fairlead.nat.v1.AddressMapping
-	(*v11.PortBinding)(nil),           // 55: fairlead.nat.v1.PortBinding
-	(*Container)(nil),                 // 56: fairlead.container.v1.Container
+	(WaitCondition)(0),                // 0: fairlead.container.v1.WaitCondition
+	(*WatchEventsRequest)(nil),        // 1: fairlead.container.v1.WatchEventsRequest
+	(*WatchEventsResponse)(nil),       // 2: fairlead.container.v1.WatchEventsResponse
+	(*RunContainerRequest)(nil),       // 3: fairlead.container.v1.RunContainerRequest
+	(*RunOptions)(nil),                // 4: fairlead.container.v1.RunOptions
+	(*RunContainerResponse)(nil),      // 5: fairlead.container.v1.RunContainerResponse
+	(*CreateContainerRequest)(nil),    // 6: fairlead.container.v1.CreateContainerRequest
+	(*CreateContainerResponse)(nil),   // 7: fairlead.container.v1.CreateContainerResponse
+	(*Created)(nil),                   // 8: fairlead.container.v1.Created
+	(*ConnectNetworkRequest)(nil),     // 9: fairlead.container.v1.ConnectNetworkRequest
+	(*ConnectNetworkResponse)(nil),    // 10: fairlead.container.v1.ConnectNetworkResponse
+	(*DisconnectNetworkRequest)(nil),  // 11: fairlead.container.v1.DisconnectNetworkRequest
+	(*DisconnectNetworkResponse)(nil), // 12: fairlead.container.v1.DisconnectNetworkResponse
+	(*RenameContainerRequest)(nil),    // 13: fairlead.container.v1.RenameContainerRequest
+	(*RenameContainerResponse)(nil),   // 14: fairlead.container.v1.RenameContainerResponse
+	(*StartContainerRequest)(nil),     // 15: fairlead.container.v1.StartContainerRequest
+	(*StartContainerResponse)(nil),    // 16: fairlead.container.v1.StartContainerResponse
+	(*AttachContainerRequest)(nil),    // 17: fairlead.container.v1.AttachContainerRequest
+	(*AttachOptions)(nil),             // 18: fairlead.container.v1.AttachOptions
+	(*AttachContainerResponse)(nil),   // 19: fairlead.container.v1.AttachContainerResponse
+	(*ExecContainerRequest)(nil),      // 20: fairlead.container.v1.ExecContainerRequest
+	(*ExecOptions)(nil),               // 21: fairlead.container.v1.ExecOptions
+	(*CreateExecRequest)(nil),         // 22: fairlead.container.v1.CreateExecRequest
+	(*CreateExecResponse)(nil),        // 23: fairlead.container.v1.CreateExecResponse
+	(*GetExecRequest)(nil),            // 24: fairlead.container.v1.GetExecRequest
+	(*GetExecResponse)(nil),           // 25: fairlead.container.v1.GetExecResponse
+	(*Exec)(nil),                      // 26: fairlead.container.v1.Exec
+	(*ResizeExecRequest)(nil),         // 27: fairlead.container.v1.ResizeExecRequest
+	(*ResizeExecResponse)(nil),        // 28: fairlead.container.v1.ResizeExecResponse
+	(*ResizeContainerRequest)(nil),    // 29: fairlead.container.v1.ResizeContainerRequest
+	(*ResizeContainerResponse)(nil),   // 30: fairlead.container.v1.ResizeContainerResponse
+	(*ExecContainerResponse)(nil),     // 31: fairlead.container.v1.ExecContainerResponse
+	(*StopContainerRequest)(nil),      // 32: fairlead.container.v1.StopContainerRequest
+	(*StopContainerResponse)(nil),     // 33: fairlead.container.v1.StopContainerResponse
+	(*RestartContainerRequest)(nil),   // 34: fairlead.container.v1.RestartContainerRequest
+	(*RestartContainerResponse)(nil),  // 35: fairlead.container.v1.RestartContainerResponse
+	(*PauseContainerRequest)(nil),     // 36: fairlead.container.v1.PauseContainerRequest
+	(*PauseContainerResponse)(nil),    // 37: fairlead.container.v1.PauseContainerResponse
+	(*UnpauseContainerRequest)(nil),   // 38: fairlead.container.v1.UnpauseContainerRequest
+	(*UnpauseContainerResponse)(nil),  // 39: fairlead.container.v1.UnpauseContainerResponse
+	(*UpdateContainerRequest)(nil),    // 40: fairlead.container.v1.UpdateContainerRequest
+	(*UpdateContainerResponse)(nil),   // 41: fairlead.container.v1.UpdateContainerResponse
+	(*KillContainerRequest)(nil),      // 42: fairlead.container.v1.KillContainerRequest
+	(*KillContainerResponse)(nil),     // 43: fairlead.container.v1.KillContainerResponse
+	(*RemoveContainerRequest)(nil),    // 44: fairlead.container.v1.RemoveContainerRequest
+	(*RemoveContainerResponse)(nil),   // 45: fairlead.container.v1.RemoveContainerResponse
+	(*PublishPortsRequest)(nil),       // 46: fairlead.container.v1.PublishPortsRequest
+	(*PublishPortsResponse)(nil),      // 47: fairlead.container.v1.PublishPortsResponse
+	(*UnpublishPortsRequest)(nil),     // 48: fairlead.container.v1.UnpublishPortsRequest
+	(*UnpublishPortsResponse)(nil),    // 49: fairlead.container.v1.UnpublishPortsResponse
+	(*WaitContainerRequest)(nil),      // 50: fairlead.container.v1.WaitContainerRequest
+	(*WaitContainerResponse)(nil),     // 51: fairlead.container.v1.WaitContainerResponse
+	(*ListContainersRequest)(nil),     // 52: fairlead.container.v1.ListContainersRequest
+	(*ListContainersResponse)(nil),    // 53: fairlead.container.v1.ListContainersResponse
+	(*GetContainerRequest)(nil),       // 54: fairlead.container.v1.GetContainerRequest
+	(*GetContainerResponse)(nil),      // 55: fairlead.container.v1.GetContainerResponse
+	(*ListProcessesRequest)(nil),      // 56: fairlead.container.v1.ListProcessesRequest
+	(*ListProcessesResponse)(nil),     // 57: fairlead.container.v1.ListProcessesResponse
+	(*ProcessRow)(nil),                // 58: fairlead.container.v1.ProcessRow
+	(*StreamStatsRequest)(nil),        // 59: fairlead.container.v1.StreamStatsRequest
+	(*StreamStatsResponse)(nil),       // 60: fairlead.container.v1.StreamStatsResponse
+	(*ContainerStats)(nil),            // 61: fairlead.container.v1.ContainerStats
+	(*NetworkStats)(nil),              // 62: fairlead.container.v1.NetworkStats
+	(*ReadLogsRequest)(nil),           // 63: fairlead.container.v1.ReadLogsRequest
+	(*ReadLogsResponse)(nil),          // 64: fairlead.container.v1.ReadLogsResponse
+	(*timestamppb.Timestamp)(nil),     // 65: google.protobuf.Timestamp
+	(*v1.Event)(nil),                  // 66: fairlead.event.v1.Event
+	(*Input)(nil),                     // 67: fairlead.container.v1.Input
+	(*ContainerConfig)(nil),           // 68: fairlead.container.v1.ContainerConfig
+	(*TerminalSize)(nil),              // 69: fairlead.container.v1.TerminalSize
+	(*Credentials)(nil),               // 70: fairlead.container.v1.Credentials
+	(*Progress)(nil),                  // 71: fairlead.container.v1.Progress
+	(*Started)(nil),                   // 72: fairlead.container.v1.Started
+	(*Output)(nil),                    // 73: fairlead.container.v1.Output
+	(*Exited)(nil),                    // 74: fairlead.container.v1.Exited
+	(*NetworkAttachment)(nil),         // 75: fairlead.container.v1.NetworkAttachment
+	(*RestartPolicy)(nil),             // 76: fairlead.container.v1.RestartPolicy
+	(*v11.PortMapping)(nil),           // 77: fairlead.nat.v1.PortMapping
+	(*v11.AddressMapping)(nil),        // 78: fairlead.nat.v1.AddressMapping
+	(*v11.PortBinding)(nil),           // 79: fairlead.nat.v1.PortBinding
+	(*Container)(nil),                 // 80: fairlead.container.v1.Container
 }
 var file_fairlead_container_v1_container_service_proto_depIdxs = []int32{
-	42, // 0: fairlead.container.v1.WatchEventsRequest.since:type_name -> google.protobuf.Timestamp
-	42, // 1: fairlead.container.v1.WatchEventsRequest.until:type_name -> google.protobuf.Timestamp
-	43, // 2: fairlead.container.v1.WatchEventsResponse.event:type_name -> fairlead.event.v1.Event
-	3,  // 3: fairlead.container.v1.RunContainerRequest.run:type_name -> fairlead.container.v1.RunOptions
-	44, // 4: fairlead.container.v1.RunContainerRequest.input:type_name -> fairlead.container.v1.Input
-	45, // 5: fairlead.container.v1.RunOptions.config:type_name -> fairlead.container.v1.ContainerConfig
-	46, // 6: fairlead.container.v1.RunOptions.size:type_name -> fairlead.container.v1.TerminalSize
-	47, // 7: fairlead.container.v1.RunOptions.credentials:type_name -> fairlead.container.v1.Credentials
-	48, // 8: fairlead.container.v1.RunContainerResponse.progress:type_name -> fairlead.container.v1.Progress
-	49, // 9: fairlead.container.v1.RunContainerResponse.started:type_name -> fairlead.container.v1.Started
-	50, // 10: fairlead.container.v1.RunContainerResponse.output:type_name -> fairlead.container.v1.Output
-	51, // 11: fairlead.container.v1.RunContainerResponse.exited:type_name -> fairlead.container.v1.Exited
-	45, // 12: fairlead.container.v1.CreateContainerRequest.config:type_name -> fairlead.container.v1.ContainerConfig
-	47, // 13: fairlead.container.v1.CreateContainerRequest.credentials:type_name -> fairlead.container.v1.Credentials
-	48, // 14: fairlead.container.v1.CreateContainerResponse.progress:type_name -> fairlead.container.v1.Progress
-	7,  // 15: fairlead.container.v1.CreateContainerResponse.created:type_name -> fairlead.container.v1.Created
-	52, // 16: fairlead.container.v1.ConnectNetworkRequest.network:type_name -> fairlead.container.v1.NetworkAttachment
-	17, // 17: fairlead.container.v1.AttachContainerRequest.attach:type_name -> fairlead.container.v1.AttachOptions
-	44, // 18: fairlead.container.v1.AttachContainerRequest.input:type_name -> fairlead.container.v1.Input
-	46, // 19: fairlead.container.v1.AttachOptions.size:type_name -> fairlead.container.v1.TerminalSize
-	49, // 20: fairlead.container.v1.AttachContainerResponse.started:type_name -> fairlead.container.v1.Started
-	50, // 21: fairlead.container.v1.AttachContainerResponse.output:type_name -> fairlead.container.v1.Output
-	51, // 22: fairlead.container.v1.AttachContainerResponse.exited:type_name -> fairlead.container.v1.Exited
-	20, // 23: fairlead.container.v1.ExecContainerRequest.exec:type_name -> fairlead.container.v1.ExecOptions
-	44, // 24: fairlead.container.v1.ExecContainerRequest.input:type_name -> fairlead.container.v1.Input
-	46, // 25: fairlead.container.v1.ExecOptions.size:type_name -> fairlead.container.v1.TerminalSize
-	49, // 26: fairlead.container.v1.ExecContainerResponse.started:type_name -> fairlead.container.v1.Started
-	50, // 27: fairlead.container.v1.ExecContainerResponse.output:type_name -> fairlead.container.v1.Output
-	51, // 28: fairlead.container.v1.ExecContainerResponse.exited:type_name -> fairlead.container.v1.Exited
-	53, // 29: fairlead.container.v1.PublishPortsRequest.ports:type_name -> fairlead.nat.v1.PortMapping
-	54, // 30: fairlead.container.v1.PublishPortsRequest.addresses:type_name -> fairlead.nat.v1.AddressMapping
-	55, // 31: fairlead.container.v1.PublishPortsResponse.bindings:type_name -> fairlead.nat.v1.PortBinding
-	53, // 32: fairlead.container.v1.UnpublishPortsRequest.ports:type_name -> fairlead.nat.v1.PortMapping
-	56, // 33: fairlead.container.v1.ListContainersResponse.containers:type_name -> fairlead.container.v1.Container
-	56, // 34: fairlead.container.v1.GetContainerResponse.container:type_name -> fairlead.container.v1.Container
-	42, // 35: fairlead.container.v1.ReadLogsRequest.since:type_name -> google.protobuf.Timestamp
-	50, // 36: fairlead.container.v1.ReadLogsResponse.output:type_name -> fairlead.container.v1.Output
-	42, // 37: fairlead.container.v1.ReadLogsResponse.time:type_name -> google.protobuf.Timestamp
-	2,  // 38: fairlead.container.v1.ContainerService.RunContainer:input_type -> fairlead.container.v1.RunContainerRequest
-	5,  // 39: fairlead.container.v1.ContainerService.CreateContainer:input_type -> fairlead.container.v1.CreateContainerRequest
-	14, // 40: fairlead.container.v1.ContainerService.StartContainer:input_type -> fairlead.container.v1.StartContainerRequest
-	16, // 41: fairlead.container.v1.ContainerService.AttachContainer:input_type -> fairlead.container.v1.AttachContainerRequest
-	19, // 42: fairlead.container.v1.ContainerService.ExecContainer:input_type -> fairlead.container.v1.ExecContainerRequest
-	22, // 43: fairlead.container.v1.ContainerService.StopContainer:input_type -> fairlead.container.v1.StopContainerRequest
-	24, // 44: fairlead.container.v1.ContainerService.RestartContainer:input_type -> fairlead.container.v1.RestartContainerRequest
-	26, // 45: fairlead.container.v1.ContainerService.KillContainer:input_type -> fairlead.container.v1.KillContainerRequest
-	28, // 46: fairlead.container.v1.ContainerService.RemoveContainer:input_type -> fairlead.container.v1.RemoveContainerRequest
-	8,  // 47: fairlead.container.v1.ContainerService.ConnectNetwork:input_type -> fairlead.container.v1.ConnectNetworkRequest
-	10, // 48: fairlead.container.v1.ContainerService.DisconnectNetwork:input_type -> fairlead.container.v1.DisconnectNetworkRequest
-	30, // 49: fairlead.container.v1.ContainerService.PublishPorts:input_type -> fairlead.container.v1.PublishPortsRequest
-	32, // 50: fairlead.container.v1.ContainerService.UnpublishPorts:input_type -> fairlead.container.v1.UnpublishPortsRequest
-	12, // 51: fairlead.container.v1.ContainerService.RenameContainer:input_type -> fairlead.container.v1.RenameContainerRequest
-	34, // 52: fairlead.container.v1.ContainerService.WaitContainer:input_type -> fairlead.container.v1.WaitContainerRequest
-	36, // 53: fairlead.container.v1.ContainerService.ListContainers:input_type -> fairlead.container.v1.ListContainersRequest
-	38, // 54: fairlead.container.v1.ContainerService.GetContainer:input_type -> fairlead.container.v1.GetContainerRequest
-	40, // 55: fairlead.container.v1.ContainerService.ReadLogs:input_type -> fairlead.container.v1.ReadLogsRequest
-	0,  // 56: fairlead.container.v1.ContainerService.WatchEvents:input_type -> fairlead.container.v1.WatchEventsRequest
-	4,  // 57: fairlead.container.v1.ContainerService.RunContainer:output_type -> fairlead.container.v1.RunContainerResponse
-	6,  // 58: fairlead.container.v1.ContainerService.CreateContainer:output_type -> fairlead.container.v1.CreateContainerResponse
-	15, // 59: fairlead.container.v1.ContainerService.StartContainer:output_type -> fairlead.container.v1.StartContainerResponse
-	18, // 60: fairlead.container.v1.ContainerService.AttachContainer:output_type -> fairlead.container.v1.AttachContainerResponse
-	21, // 61: fairlead.container.v1.ContainerService.ExecContainer:output_type -> fairlead.container.v1.ExecContainerResponse
-	23, // 62: fairlead.container.v1.ContainerService.StopContainer:output_type -> fairlead.container.v1.StopContainerResponse
-	25, // 63: fairlead.container.v1.ContainerService.RestartContainer:output_type -> fairlead.container.v1.RestartContainerResponse
-	27, // 64: fairlead.container.v1.ContainerService.KillContainer:output_type -> fairlead.container.v1.KillContainerResponse
-	29, // 65: fairlead.container.v1.ContainerService.RemoveContainer:output_type -> fairlead.container.v1.RemoveContainerResponse
-	9,  // 66: fairlead.container.v1.ContainerService.ConnectNetwork:output_type -> fairlead.container.v1.ConnectNetworkResponse
-	11, // 67: fairlead.container.v1.ContainerService.DisconnectNetwork:output_type -> fairlead.container.v1.DisconnectNetworkResponse
-	31, // 68: fairlead.container.v1.ContainerService.PublishPorts:output_type -> fairlead.container.v1.PublishPortsResponse
-	33, // 69: fairlead.container.v1.ContainerService.UnpublishPorts:output_type -> fairlead.container.v1.UnpublishPortsResponse
-	13, // 70: fairlead.container.v1.ContainerService.RenameContainer:output_type -> fairlead.container.v1.RenameContainerResponse
-	35, // 71: fairlead.container.v1.ContainerService.WaitContainer:output_type -> fairlead.container.v1.WaitContainerResponse
-	37, // 72: fairlead.container.v1.ContainerService.ListContainers:output_type -> fairlead.container.v1.ListContainersResponse
-	39, // 73: fairlead.container.v1.ContainerService.GetContainer:output_type -> fairlead.container.v1.GetContainerResponse
-	41, // 74: fairlead.container.v1.ContainerService.ReadLogs:output_type -> fairlead.container.v1.ReadLogsResponse
-	1,  // 75: fairlead.container.v1.ContainerService.WatchEvents:output_type -> fairlead.container.v1.WatchEventsResponse
-	57, // [57:76] is the sub-list for method output_type
-	38, // [38:57] is the sub-list for method input_type
-	38, // [38:38] is the sub-list for extension type_name
-	38, // [38:38] is the sub-list for extension extendee
-	0,  // [0:38] is the sub-list for field type_name
+	65, // 0: fairlead.container.v1.WatchEventsRequest.since:type_name -> google.protobuf.Timestamp
+	65, // 1: fairlead.container.v1.WatchEventsRequest.until:type_name -> google.protobuf.Timestamp
+	66, // 2: fairlead.container.v1.WatchEventsResponse.event:type_name -> fairlead.event.v1.Event
+	4,  // 3: fairlead.container.v1.RunContainerRequest.run:type_name -> fairlead.container.v1.RunOptions
+	67, // 4: fairlead.container.v1.RunContainerRequest.input:type_name -> fairlead.container.v1.Input
+	68, // 5: fairlead.container.v1.RunOptions.config:type_name -> fairlead.container.v1.ContainerConfig
+	69, // 6: fairlead.container.v1.RunOptions.size:type_name -> fairlead.container.v1.TerminalSize
+	70, // 7: fairlead.container.v1.RunOptions.credentials:type_name -> fairlead.container.v1.Credentials
+	71, // 8: fairlead.container.v1.RunContainerResponse.progress:type_name -> fairlead.container.v1.Progress
+	72, // 9: fairlead.container.v1.RunContainerResponse.started:type_name -> fairlead.container.v1.Started
+	73, // 10: fairlead.container.v1.RunContainerResponse.output:type_name -> fairlead.container.v1.Output
+	74, // 11: fairlead.container.v1.RunContainerResponse.exited:type_name -> fairlead.container.v1.Exited
+	68, // 12: fairlead.container.v1.CreateContainerRequest.config:type_name -> fairlead.container.v1.ContainerConfig
+	70, // 13: fairlead.container.v1.CreateContainerRequest.credentials:type_name -> fairlead.container.v1.Credentials
+	71, // 14: fairlead.container.v1.CreateContainerResponse.progress:type_name -> fairlead.container.v1.Progress
+	8,  // 15: fairlead.container.v1.CreateContainerResponse.created:type_name -> fairlead.container.v1.Created
+	75, // 16: fairlead.container.v1.ConnectNetworkRequest.network:type_name -> fairlead.container.v1.NetworkAttachment
+	18, // 17: fairlead.container.v1.AttachContainerRequest.attach:type_name -> fairlead.container.v1.AttachOptions
+	67, // 18: fairlead.container.v1.AttachContainerRequest.input:type_name -> fairlead.container.v1.Input
+	69, // 19: fairlead.container.v1.AttachOptions.size:type_name -> fairlead.container.v1.TerminalSize
+	72, // 20: fairlead.container.v1.AttachContainerResponse.started:type_name -> fairlead.container.v1.Started
+	73, // 21: fairlead.container.v1.AttachContainerResponse.output:type_name -> fairlead.container.v1.Output
+	74, // 22: fairlead.container.v1.AttachContainerResponse.exited:type_name -> fairlead.container.v1.Exited
+	21, // 23: fairlead.container.v1.ExecContainerRequest.exec:type_name -> fairlead.container.v1.ExecOptions
+	67, // 24: fairlead.container.v1.ExecContainerRequest.input:type_name -> fairlead.container.v1.Input
+	69, // 25: fairlead.container.v1.ExecOptions.size:type_name -> fairlead.container.v1.TerminalSize
+	21, // 26: fairlead.container.v1.CreateExecRequest.exec:type_name -> fairlead.container.v1.ExecOptions
+	26, // 27: fairlead.container.v1.GetExecResponse.exec:type_name -> fairlead.container.v1.Exec
+	21, // 28: fairlead.container.v1.Exec.options:type_name -> fairlead.container.v1.ExecOptions
+	69, // 29: fairlead.container.v1.ResizeExecRequest.size:type_name -> fairlead.container.v1.TerminalSize
+	69, // 30: fairlead.container.v1.ResizeContainerRequest.size:type_name -> fairlead.container.v1.TerminalSize
+	72, // 31: fairlead.container.v1.ExecContainerResponse.started:type_name -> fairlead.container.v1.Started
+	73, // 32: fairlead.container.v1.ExecContainerResponse.output:type_name -> fairlead.container.v1.Output
+	74, // 33: fairlead.container.v1.ExecContainerResponse.exited:type_name -> fairlead.container.v1.Exited
+	76, // 34: fairlead.container.v1.UpdateContainerRequest.restart:type_name -> fairlead.container.v1.RestartPolicy
+	77, // 35: fairlead.container.v1.PublishPortsRequest.ports:type_name -> fairlead.nat.v1.PortMapping
+	78, // 36: fairlead.container.v1.PublishPortsRequest.addresses:type_name -> fairlead.nat.v1.AddressMapping
+	79, // 37: fairlead.container.v1.PublishPortsResponse.bindings:type_name -> fairlead.nat.v1.PortBinding
+	77, // 38: fairlead.container.v1.UnpublishPortsRequest.ports:type_name -> fairlead.nat.v1.PortMapping
+	0,  // 39: fairlead.container.v1.WaitContainerRequest.condition:type_name -> fairlead.container.v1.WaitCondition
+	80, // 40: fairlead.container.v1.ListContainersResponse.containers:type_name -> fairlead.container.v1.Container
+	80, // 41: fairlead.container.v1.GetContainerResponse.container:type_name -> fairlead.container.v1.Container
+	58, // 42: fairlead.container.v1.ListProcessesResponse.processes:type_name -> fairlead.container.v1.ProcessRow
+	61, // 43: fairlead.container.v1.StreamStatsResponse.containers:type_name -> fairlead.container.v1.ContainerStats
+	65, // 44: fairlead.container.v1.ContainerStats.time:type_name -> google.protobuf.Timestamp
+	62, // 45: fairlead.container.v1.ContainerStats.networks:type_name -> fairlead.container.v1.NetworkStats
+	65, // 46: fairlead.container.v1.ReadLogsRequest.since:type_name -> google.protobuf.Timestamp
+	73, // 47: fairlead.container.v1.ReadLogsResponse.output:type_name -> fairlead.container.v1.Output
+	65, // 48: fairlead.container.v1.ReadLogsResponse.time:type_name -> google.protobuf.Timestamp
+	3,  // 49: fairlead.container.v1.ContainerService.RunContainer:input_type -> fairlead.container.v1.RunContainerRequest
+	6,  // 50: fairlead.container.v1.ContainerService.CreateContainer:input_type -> fairlead.container.v1.CreateContainerRequest
+	15, // 51: fairlead.container.v1.ContainerService.StartContainer:input_type -> fairlead.container.v1.StartContainerRequest
+	17, // 52: fairlead.container.v1.ContainerService.AttachContainer:input_type -> fairlead.container.v1.AttachContainerRequest
+	20, // 53: fairlead.container.v1.ContainerService.ExecContainer:input_type -> fairlead.container.v1.ExecContainerRequest
+	22, // 54: fairlead.container.v1.ContainerService.CreateExec:input_type -> fairlead.container.v1.CreateExecRequest
+	24, // 55: fairlead.container.v1.ContainerService.GetExec:input_type -> fairlead.container.v1.GetExecRequest
+	27, // 56: fairlead.container.v1.ContainerService.ResizeExec:input_type -> fairlead.container.v1.ResizeExecRequest
+	29, // 57: fairlead.container.v1.ContainerService.ResizeContainer:input_type -> fairlead.container.v1.ResizeContainerRequest
+	32, // 58: fairlead.container.v1.ContainerService.StopContainer:input_type -> fairlead.container.v1.StopContainerRequest
+	34, // 59: fairlead.container.v1.ContainerService.RestartContainer:input_type -> fairlead.container.v1.RestartContainerRequest
+	36, // 60: fairlead.container.v1.ContainerService.PauseContainer:input_type -> fairlead.container.v1.PauseContainerRequest
+	38, // 61: fairlead.container.v1.ContainerService.UnpauseContainer:input_type -> fairlead.container.v1.UnpauseContainerRequest
+	40, // 62: fairlead.container.v1.ContainerService.UpdateContainer:input_type -> fairlead.container.v1.UpdateContainerRequest
+	42, // 63: fairlead.container.v1.ContainerService.KillContainer:input_type -> fairlead.container.v1.KillContainerRequest
+	44, // 64: fairlead.container.v1.ContainerService.RemoveContainer:input_type -> fairlead.container.v1.RemoveContainerRequest
+	9,  // 65: fairlead.container.v1.ContainerService.ConnectNetwork:input_type -> fairlead.container.v1.ConnectNetworkRequest
+	11, // 66: fairlead.container.v1.ContainerService.DisconnectNetwork:input_type -> fairlead.container.v1.DisconnectNetworkRequest
+	46, // 67: fairlead.container.v1.ContainerService.PublishPorts:input_type -> fairlead.container.v1.PublishPortsRequest
+	48, // 68: fairlead.container.v1.ContainerService.UnpublishPorts:input_type -> fairlead.container.v1.UnpublishPortsRequest
+	13, // 69: fairlead.container.v1.ContainerService.RenameContainer:input_type -> fairlead.container.v1.RenameContainerRequest
+	50, // 70: fairlead.container.v1.ContainerService.WaitContainer:input_type -> fairlead.container.v1.WaitContainerRequest
+	52, // 71: fairlead.container.v1.ContainerService.ListContainers:input_type -> fairlead.container.v1.ListContainersRequest
+	54, // 72: fairlead.container.v1.ContainerService.GetContainer:input_type -> fairlead.container.v1.GetContainerRequest
+	56, // 73: fairlead.container.v1.ContainerService.ListProcesses:input_type -> fairlead.container.v1.ListProcessesRequest
+	59, // 74: fairlead.container.v1.ContainerService.StreamStats:input_type -> fairlead.container.v1.StreamStatsRequest
+	63, // 75: fairlead.container.v1.ContainerService.ReadLogs:input_type -> fairlead.container.v1.ReadLogsRequest
+	1,  // 76: fairlead.container.v1.ContainerService.WatchEvents:input_type -> fairlead.container.v1.WatchEventsRequest
+	5,  // 77: fairlead.container.v1.ContainerService.RunContainer:output_type -> fairlead.container.v1.RunContainerResponse
+	7,  // 78: fairlead.container.v1.ContainerService.CreateContainer:output_type -> fairlead.container.v1.CreateContainerResponse
+	16, // 79: fairlead.container.v1.ContainerService.StartContainer:output_type -> fairlead.container.v1.StartContainerResponse
+	19, // 80: fairlead.container.v1.ContainerService.AttachContainer:output_type -> fairlead.container.v1.AttachContainerResponse
+	31, // 81: fairlead.container.v1.ContainerService.ExecContainer:output_type -> fairlead.container.v1.ExecContainerResponse
+	23, // 82: fairlead.container.v1.ContainerService.CreateExec:output_type -> fairlead.container.v1.CreateExecResponse
+	25, // 83: fairlead.container.v1.ContainerService.GetExec:output_type -> fairlead.container.v1.GetExecResponse
+	28, // 84: fairlead.container.v1.ContainerService.ResizeExec:output_type -> fairlead.container.v1.ResizeExecResponse
+	30, // 85: fairlead.container.v1.ContainerService.ResizeContainer:output_type -> fairlead.container.v1.ResizeContainerResponse
+	33, // 86: fairlead.container.v1.ContainerService.StopContainer:output_type -> fairlead.container.v1.StopContainerResponse
+	35, // 87: fairlead.container.v1.ContainerService.RestartContainer:output_type -> fairlead.container.v1.RestartContainerResponse
+	37, // 88: fairlead.container.v1.ContainerService.PauseContainer:output_type -> fairlead.container.v1.PauseContainerResponse
+	39, // 89: fairlead.container.v1.ContainerService.UnpauseContainer:output_type -> fairlead.container.v1.UnpauseContainerResponse
+	41, // 90: fairlead.container.v1.ContainerService.UpdateContainer:output_type -> fairlead.container.v1.UpdateContainerResponse
+	43, // 91: fairlead.container.v1.ContainerService.KillContainer:output_type -> fairlead.container.v1.KillContainerResponse
+	45, // 92: fairlead.container.v1.ContainerService.RemoveContainer:output_type -> fairlead.container.v1.RemoveContainerResponse
+	10, // 93: fairlead.container.v1.ContainerService.ConnectNetwork:output_type -> fairlead.container.v1.ConnectNetworkResponse
+	12, // 94: fairlead.container.v1.ContainerService.DisconnectNetwork:output_type -> fairlead.container.v1.DisconnectNetworkResponse
+	47, // 95: fairlead.container.v1.ContainerService.PublishPorts:output_type -> fairlead.container.v1.PublishPortsResponse
+	49, // 96: fairlead.container.v1.ContainerService.UnpublishPorts:output_type -> fairlead.container.v1.UnpublishPortsResponse
+	14, // 97: fairlead.container.v1.ContainerService.RenameContainer:output_type -> fairlead.container.v1.RenameContainerResponse
+	51, // 98: fairlead.container.v1.ContainerService.WaitContainer:output_type -> fairlead.container.v1.WaitContainerResponse
+	53, // 99: fairlead.container.v1.ContainerService.ListContainers:output_type -> fairlead.container.v1.ListContainersResponse
+	55, // 100: fairlead.container.v1.ContainerService.GetContainer:output_type -> fairlead.container.v1.GetContainerResponse
+	57, // 101: fairlead.container.v1.ContainerService.ListProcesses:output_type -> fairlead.container.v1.ListProcessesResponse
+	60, // 102: fairlead.container.v1.ContainerService.StreamStats:output_type -> fairlead.container.v1.StreamStatsResponse
+	64, // 103: fairlead.container.v1.ContainerService.ReadLogs:output_type -> fairlead.container.v1.ReadLogsResponse
+	2,  // 104: fairlead.container.v1.ContainerService.WatchEvents:output_type -> fairlead.container.v1.WatchEventsResponse
+	77, // [77:105] is the sub-list for method output_type
+	49, // [49:77] is the sub-list for method input_type
+	49, // [49:49] is the sub-list for extension type_name
+	49, // [49:49] is the sub-list for extension extendee
+	0,  // [0:49] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_container_v1_container_service_proto_init() }
@@ -2973,26 +4513,28 @@ func file_fairlead_container_v1_container_service_proto_init() {
 		(*ExecContainerRequest_Exec)(nil),
 		(*ExecContainerRequest_Input)(nil),
 	}
-	file_fairlead_container_v1_container_service_proto_msgTypes[21].OneofWrappers = []any{
+	file_fairlead_container_v1_container_service_proto_msgTypes[25].OneofWrappers = []any{}
+	file_fairlead_container_v1_container_service_proto_msgTypes[30].OneofWrappers = []any{
 		(*ExecContainerResponse_Started)(nil),
 		(*ExecContainerResponse_Output)(nil),
 		(*ExecContainerResponse_Exited)(nil),
 	}
-	file_fairlead_container_v1_container_service_proto_msgTypes[22].OneofWrappers = []any{}
-	file_fairlead_container_v1_container_service_proto_msgTypes[24].OneofWrappers = []any{}
-	file_fairlead_container_v1_container_service_proto_msgTypes[40].OneofWrappers = []any{}
+	file_fairlead_container_v1_container_service_proto_msgTypes[31].OneofWrappers = []any{}
+	file_fairlead_container_v1_container_service_proto_msgTypes[33].OneofWrappers = []any{}
+	file_fairlead_container_v1_container_service_proto_msgTypes[62].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_container_v1_container_service_proto_rawDesc), len(file_fairlead_container_v1_container_service_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   42,
+			NumEnums:      1,
+			NumMessages:   64,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_fairlead_container_v1_container_service_proto_goTypes,
 		DependencyIndexes: file_fairlead_container_v1_container_service_proto_depIdxs,
+		EnumInfos:         file_fairlead_container_v1_container_service_proto_enumTypes,
 		MessageInfos:      file_fairlead_container_v1_container_service_proto_msgTypes,
 	}.Build()
 	File_fairlead_container_v1_container_service_proto = out.File

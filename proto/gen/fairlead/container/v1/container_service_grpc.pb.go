@@ -24,8 +24,15 @@ const (
 	ContainerService_StartContainer_FullMethodName    = "/fairlead.container.v1.ContainerService/StartContainer"
 	ContainerService_AttachContainer_FullMethodName   = "/fairlead.container.v1.ContainerService/AttachContainer"
 	ContainerService_ExecContainer_FullMethodName     = "/fairlead.container.v1.ContainerService/ExecContainer"
+	ContainerService_CreateExec_FullMethodName        = "/fairlead.container.v1.ContainerService/CreateExec"
+	ContainerService_GetExec_FullMethodName           = "/fairlead.container.v1.ContainerService/GetExec"
+	ContainerService_ResizeExec_FullMethodName        = "/fairlead.container.v1.ContainerService/ResizeExec"
+	ContainerService_ResizeContainer_FullMethodName   = "/fairlead.container.v1.ContainerService/ResizeContainer"
 	ContainerService_StopContainer_FullMethodName     = "/fairlead.container.v1.ContainerService/StopContainer"
 	ContainerService_RestartContainer_FullMethodName  = "/fairlead.container.v1.ContainerService/RestartContainer"
+	ContainerService_PauseContainer_FullMethodName    = "/fairlead.container.v1.ContainerService/PauseContainer"
+	ContainerService_UnpauseContainer_FullMethodName  = "/fairlead.container.v1.ContainerService/UnpauseContainer"
+	ContainerService_UpdateContainer_FullMethodName   = "/fairlead.container.v1.ContainerService/UpdateContainer"
 	ContainerService_KillContainer_FullMethodName     = "/fairlead.container.v1.ContainerService/KillContainer"
 	ContainerService_RemoveContainer_FullMethodName   = "/fairlead.container.v1.ContainerService/RemoveContainer"
 	ContainerService_ConnectNetwork_FullMethodName    = "/fairlead.container.v1.ContainerService/ConnectNetwork"
@@ -36,6 +43,8 @@ const (
 	ContainerService_WaitContainer_FullMethodName     = "/fairlead.container.v1.ContainerService/WaitContainer"
 	ContainerService_ListContainers_FullMethodName    = "/fairlead.container.v1.ContainerService/ListContainers"
 	ContainerService_GetContainer_FullMethodName      = "/fairlead.container.v1.ContainerService/GetContainer"
+	ContainerService_ListProcesses_FullMethodName     = "/fairlead.container.v1.ContainerService/ListProcesses"
+	ContainerService_StreamStats_FullMethodName       = "/fairlead.container.v1.ContainerService/StreamStats"
 	ContainerService_ReadLogs_FullMethodName          = "/fairlead.container.v1.ContainerService/ReadLogs"
 	ContainerService_WatchEvents_FullMethodName       = "/fairlead.container.v1.ContainerService/WatchEvents"
 )
@@ -67,12 +76,30 @@ type ContainerServiceClient interface {
 	// ExecContainer runs an exec process in a running container. The process keeps running if the
 	// client detaches or disconnects.
 	ExecContainer(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ExecContainerRequest, ExecContainerResponse], error)
+	// CreateExec prepares an exec process in a running container. ExecContainer starts it by its ID.
+	// It is forgotten five minutes after its end, or with its container.
+	CreateExec(ctx context.Context, in *CreateExecRequest, opts ...grpc.CallOption) (*CreateExecResponse, error)
+	// GetExec returns an exec process.
+	GetExec(ctx context.Context, in *GetExecRequest, opts ...grpc.CallOption) (*GetExecResponse, error)
+	// ResizeExec sets the terminal size of a running exec process.
+	ResizeExec(ctx context.Context, in *ResizeExecRequest, opts ...grpc.CallOption) (*ResizeExecResponse, error)
+	// ResizeContainer sets the terminal size of a running container.
+	ResizeContainer(ctx context.Context, in *ResizeContainerRequest, opts ...grpc.CallOption) (*ResizeContainerResponse, error)
 	// StopContainer sends the stop signal, then SIGKILL after the timeout, and returns when the
 	// process has exited. It does nothing if the container is not running.
 	StopContainer(ctx context.Context, in *StopContainerRequest, opts ...grpc.CallOption) (*StopContainerResponse, error)
 	// RestartContainer stops a container if it is running, and starts it. It continues if the client
-	// disconnects. Errors: FAILED_PRECONDITION for a container that is removed when it exits.
+	// disconnects. A container that is removed when it exits stays.
 	RestartContainer(ctx context.Context, in *RestartContainerRequest, opts ...grpc.CallOption) (*RestartContainerResponse, error)
+	// PauseContainer freezes the processes of a container. Errors: FAILED_PRECONDITION if it is not
+	// running, or already paused.
+	PauseContainer(ctx context.Context, in *PauseContainerRequest, opts ...grpc.CallOption) (*PauseContainerResponse, error)
+	// UnpauseContainer thaws the processes of a paused container. Errors: FAILED_PRECONDITION if it is
+	// not paused.
+	UnpauseContainer(ctx context.Context, in *UnpauseContainerRequest, opts ...grpc.CallOption) (*UnpauseContainerResponse, error)
+	// UpdateContainer changes the configuration of a container, running or not. On failure nothing
+	// changes.
+	UpdateContainer(ctx context.Context, in *UpdateContainerRequest, opts ...grpc.CallOption) (*UpdateContainerResponse, error)
 	// KillContainer sends a signal. Errors: FAILED_PRECONDITION if the container is not running.
 	KillContainer(ctx context.Context, in *KillContainerRequest, opts ...grpc.CallOption) (*KillContainerResponse, error)
 	// RemoveContainer removes a container. Errors: FAILED_PRECONDITION if it is running, unless
@@ -96,13 +123,17 @@ type ContainerServiceClient interface {
 	// RenameContainer renames a container, running or not. DNS names on its networks change
 	// immediately. Errors: ALREADY_EXISTS if another container has the name.
 	RenameContainer(ctx context.Context, in *RenameContainerRequest, opts ...grpc.CallOption) (*RenameContainerResponse, error)
-	// WaitContainer waits until the container's process has exited. It returns immediately if the
-	// container is not running.
+	// WaitContainer waits for a condition and returns the exit code of the last run.
 	WaitContainer(ctx context.Context, in *WaitContainerRequest, opts ...grpc.CallOption) (*WaitContainerResponse, error)
 	// ListContainers returns containers, newest first.
 	ListContainers(ctx context.Context, in *ListContainersRequest, opts ...grpc.CallOption) (*ListContainersResponse, error)
 	// GetContainer returns a container.
 	GetContainer(ctx context.Context, in *GetContainerRequest, opts ...grpc.CallOption) (*GetContainerResponse, error)
+	// ListProcesses lists the processes of a running container, as ps on the host does. Errors:
+	// FAILED_PRECONDITION if it is not running.
+	ListProcesses(ctx context.Context, in *ListProcessesRequest, opts ...grpc.CallOption) (*ListProcessesResponse, error)
+	// StreamStats streams the resource usage of containers.
+	StreamStats(ctx context.Context, in *StreamStatsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamStatsResponse], error)
 	// ReadLogs streams the stored output of a container, and with `follow` new output until it exits.
 	ReadLogs(ctx context.Context, in *ReadLogsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadLogsResponse], error)
 	// WatchEvents streams the events of containers in order. Errors: RESOURCE_EXHAUSTED if the client
@@ -186,6 +217,46 @@ func (c *containerServiceClient) ExecContainer(ctx context.Context, opts ...grpc
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ContainerService_ExecContainerClient = grpc.BidiStreamingClient[ExecContainerRequest, ExecContainerResponse]
 
+func (c *containerServiceClient) CreateExec(ctx context.Context, in *CreateExecRequest, opts ...grpc.CallOption) (*CreateExecResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CreateExecResponse)
+	err := c.cc.Invoke(ctx, ContainerService_CreateExec_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *containerServiceClient) GetExec(ctx context.Context, in *GetExecRequest, opts ...grpc.CallOption) (*GetExecResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetExecResponse)
+	err := c.cc.Invoke(ctx, ContainerService_GetExec_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *containerServiceClient) ResizeExec(ctx context.Context, in *ResizeExecRequest, opts ...grpc.CallOption) (*ResizeExecResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ResizeExecResponse)
+	err := c.cc.Invoke(ctx, ContainerService_ResizeExec_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *containerServiceClient) ResizeContainer(ctx context.Context, in *ResizeContainerRequest, opts ...grpc.CallOption) (*ResizeContainerResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ResizeContainerResponse)
+	err := c.cc.Invoke(ctx, ContainerService_ResizeContainer_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *containerServiceClient) StopContainer(ctx context.Context, in *StopContainerRequest, opts ...grpc.CallOption) (*StopContainerResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(StopContainerResponse)
@@ -200,6 +271,36 @@ func (c *containerServiceClient) RestartContainer(ctx context.Context, in *Resta
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(RestartContainerResponse)
 	err := c.cc.Invoke(ctx, ContainerService_RestartContainer_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *containerServiceClient) PauseContainer(ctx context.Context, in *PauseContainerRequest, opts ...grpc.CallOption) (*PauseContainerResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PauseContainerResponse)
+	err := c.cc.Invoke(ctx, ContainerService_PauseContainer_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *containerServiceClient) UnpauseContainer(ctx context.Context, in *UnpauseContainerRequest, opts ...grpc.CallOption) (*UnpauseContainerResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UnpauseContainerResponse)
+	err := c.cc.Invoke(ctx, ContainerService_UnpauseContainer_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *containerServiceClient) UpdateContainer(ctx context.Context, in *UpdateContainerRequest, opts ...grpc.CallOption) (*UpdateContainerResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UpdateContainerResponse)
+	err := c.cc.Invoke(ctx, ContainerService_UpdateContainer_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -306,9 +407,38 @@ func (c *containerServiceClient) GetContainer(ctx context.Context, in *GetContai
 	return out, nil
 }
 
+func (c *containerServiceClient) ListProcesses(ctx context.Context, in *ListProcessesRequest, opts ...grpc.CallOption) (*ListProcessesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListProcessesResponse)
+	err := c.cc.Invoke(ctx, ContainerService_ListProcesses_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *containerServiceClient) StreamStats(ctx context.Context, in *StreamStatsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamStatsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &ContainerService_ServiceDesc.Streams[4], ContainerService_StreamStats_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[StreamStatsRequest, StreamStatsResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ContainerService_StreamStatsClient = grpc.ServerStreamingClient[StreamStatsResponse]
+
 func (c *containerServiceClient) ReadLogs(ctx context.Context, in *ReadLogsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadLogsResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &ContainerService_ServiceDesc.Streams[4], ContainerService_ReadLogs_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &ContainerService_ServiceDesc.Streams[5], ContainerService_ReadLogs_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -327,7 +457,7 @@ type ContainerService_ReadLogsClient = grpc.ServerStreamingClient[ReadLogsRespon
 
 func (c *containerServiceClient) WatchEvents(ctx context.Context, in *WatchEventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchEventsResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &ContainerService_ServiceDesc.Streams[5], ContainerService_WatchEvents_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &ContainerService_ServiceDesc.Streams[6], ContainerService_WatchEvents_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -371,12 +501,30 @@ type ContainerServiceServer interface {
 	// ExecContainer runs an exec process in a running container. The process keeps running if the
 	// client detaches or disconnects.
 	ExecContainer(grpc.BidiStreamingServer[ExecContainerRequest, ExecContainerResponse]) error
+	// CreateExec prepares an exec process in a running container. ExecContainer starts it by its ID.
+	// It is forgotten five minutes after its end, or with its container.
+	CreateExec(context.Context, *CreateExecRequest) (*CreateExecResponse, error)
+	// GetExec returns an exec process.
+	GetExec(context.Context, *GetExecRequest) (*GetExecResponse, error)
+	// ResizeExec sets the terminal size of a running exec process.
+	ResizeExec(context.Context, *ResizeExecRequest) (*ResizeExecResponse, error)
+	// ResizeContainer sets the terminal size of a running container.
+	ResizeContainer(context.Context, *ResizeContainerRequest) (*ResizeContainerResponse, error)
 	// StopContainer sends the stop signal, then SIGKILL after the timeout, and returns when the
 	// process has exited. It does nothing if the container is not running.
 	StopContainer(context.Context, *StopContainerRequest) (*StopContainerResponse, error)
 	// RestartContainer stops a container if it is running, and starts it. It continues if the client
-	// disconnects. Errors: FAILED_PRECONDITION for a container that is removed when it exits.
+	// disconnects. A container that is removed when it exits stays.
 	RestartContainer(context.Context, *RestartContainerRequest) (*RestartContainerResponse, error)
+	// PauseContainer freezes the processes of a container. Errors: FAILED_PRECONDITION if it is not
+	// running, or already paused.
+	PauseContainer(context.Context, *PauseContainerRequest) (*PauseContainerResponse, error)
+	// UnpauseContainer thaws the processes of a paused container. Errors: FAILED_PRECONDITION if it is
+	// not paused.
+	UnpauseContainer(context.Context, *UnpauseContainerRequest) (*UnpauseContainerResponse, error)
+	// UpdateContainer changes the configuration of a container, running or not. On failure nothing
+	// changes.
+	UpdateContainer(context.Context, *UpdateContainerRequest) (*UpdateContainerResponse, error)
 	// KillContainer sends a signal. Errors: FAILED_PRECONDITION if the container is not running.
 	KillContainer(context.Context, *KillContainerRequest) (*KillContainerResponse, error)
 	// RemoveContainer removes a container. Errors: FAILED_PRECONDITION if it is running, unless
@@ -400,13 +548,17 @@ type ContainerServiceServer interface {
 	// RenameContainer renames a container, running or not. DNS names on its networks change
 	// immediately. Errors: ALREADY_EXISTS if another container has the name.
 	RenameContainer(context.Context, *RenameContainerRequest) (*RenameContainerResponse, error)
-	// WaitContainer waits until the container's process has exited. It returns immediately if the
-	// container is not running.
+	// WaitContainer waits for a condition and returns the exit code of the last run.
 	WaitContainer(context.Context, *WaitContainerRequest) (*WaitContainerResponse, error)
 	// ListContainers returns containers, newest first.
 	ListContainers(context.Context, *ListContainersRequest) (*ListContainersResponse, error)
 	// GetContainer returns a container.
 	GetContainer(context.Context, *GetContainerRequest) (*GetContainerResponse, error)
+	// ListProcesses lists the processes of a running container, as ps on the host does. Errors:
+	// FAILED_PRECONDITION if it is not running.
+	ListProcesses(context.Context, *ListProcessesRequest) (*ListProcessesResponse, error)
+	// StreamStats streams the resource usage of containers.
+	StreamStats(*StreamStatsRequest, grpc.ServerStreamingServer[StreamStatsResponse]) error
 	// ReadLogs streams the stored output of a container, and with `follow` new output until it exits.
 	ReadLogs(*ReadLogsRequest, grpc.ServerStreamingServer[ReadLogsResponse]) error
 	// WatchEvents streams the events of containers in order. Errors: RESOURCE_EXHAUSTED if the client
@@ -437,11 +589,32 @@ func (UnimplementedContainerServiceServer) AttachContainer(grpc.BidiStreamingSer
 func (UnimplementedContainerServiceServer) ExecContainer(grpc.BidiStreamingServer[ExecContainerRequest, ExecContainerResponse]) error {
 	return status.Error(codes.Unimplemented, "method ExecContainer not implemented")
 }
+func (UnimplementedContainerServiceServer) CreateExec(context.Context, *CreateExecRequest) (*CreateExecResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateExec not implemented")
+}
+func (UnimplementedContainerServiceServer) GetExec(context.Context, *GetExecRequest) (*GetExecResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetExec not implemented")
+}
+func (UnimplementedContainerServiceServer) ResizeExec(context.Context, *ResizeExecRequest) (*ResizeExecResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ResizeExec not implemented")
+}
+func (UnimplementedContainerServiceServer) ResizeContainer(context.Context, *ResizeContainerRequest) (*ResizeContainerResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ResizeContainer not implemented")
+}
 func (UnimplementedContainerServiceServer) StopContainer(context.Context, *StopContainerRequest) (*StopContainerResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method StopContainer not implemented")
 }
 func (UnimplementedContainerServiceServer) RestartContainer(context.Context, *RestartContainerRequest) (*RestartContainerResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RestartContainer not implemented")
+}
+func (UnimplementedContainerServiceServer) PauseContainer(context.Context, *PauseContainerRequest) (*PauseContainerResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PauseContainer not implemented")
+}
+func (UnimplementedContainerServiceServer) UnpauseContainer(context.Context, *UnpauseContainerRequest) (*UnpauseContainerResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method UnpauseContainer not implemented")
+}
+func (UnimplementedContainerServiceServer) UpdateContainer(context.Context, *UpdateContainerRequest) (*UpdateContainerResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateContainer not implemented")
 }
 func (UnimplementedContainerServiceServer) KillContainer(context.Context, *KillContainerRequest) (*KillContainerResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method KillContainer not implemented")
@@ -472,6 +645,12 @@ func (UnimplementedContainerServiceServer) ListContainers(context.Context, *List
 }
 func (UnimplementedContainerServiceServer) GetContainer(context.Context, *GetContainerRequest) (*GetContainerResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetContainer not implemented")
+}
+func (UnimplementedContainerServiceServer) ListProcesses(context.Context, *ListProcessesRequest) (*ListProcessesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListProcesses not implemented")
+}
+func (UnimplementedContainerServiceServer) StreamStats(*StreamStatsRequest, grpc.ServerStreamingServer[StreamStatsResponse]) error {
+	return status.Error(codes.Unimplemented, "method StreamStats not implemented")
 }
 func (UnimplementedContainerServiceServer) ReadLogs(*ReadLogsRequest, grpc.ServerStreamingServer[ReadLogsResponse]) error {
 	return status.Error(codes.Unimplemented, "method ReadLogs not implemented")
@@ -550,6 +729,78 @@ func _ContainerService_ExecContainer_Handler(srv interface{}, stream grpc.Server
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ContainerService_ExecContainerServer = grpc.BidiStreamingServer[ExecContainerRequest, ExecContainerResponse]
 
+func _ContainerService_CreateExec_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateExecRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ContainerServiceServer).CreateExec(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ContainerService_CreateExec_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ContainerServiceServer).CreateExec(ctx, req.(*CreateExecRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ContainerService_GetExec_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetExecRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ContainerServiceServer).GetExec(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ContainerService_GetExec_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ContainerServiceServer).GetExec(ctx, req.(*GetExecRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ContainerService_ResizeExec_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ResizeExecRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ContainerServiceServer).ResizeExec(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ContainerService_ResizeExec_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ContainerServiceServer).ResizeExec(ctx, req.(*ResizeExecRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ContainerService_ResizeContainer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ResizeContainerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ContainerServiceServer).ResizeContainer(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ContainerService_ResizeContainer_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ContainerServiceServer).ResizeContainer(ctx, req.(*ResizeContainerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _ContainerService_StopContainer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(StopContainerRequest)
 	if err := dec(in); err != nil {
@@ -582,6 +833,60 @@ func _ContainerService_RestartContainer_Handler(srv interface{}, ctx context.Con
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(ContainerServiceServer).RestartContainer(ctx, req.(*RestartContainerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ContainerService_PauseContainer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PauseContainerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ContainerServiceServer).PauseContainer(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ContainerService_PauseContainer_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ContainerServiceServer).PauseContainer(ctx, req.(*PauseContainerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ContainerService_UnpauseContainer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UnpauseContainerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ContainerServiceServer).UnpauseContainer(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ContainerService_UnpauseContainer_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ContainerServiceServer).UnpauseContainer(ctx, req.(*UnpauseContainerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ContainerService_UpdateContainer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateContainerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ContainerServiceServer).UpdateContainer(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ContainerService_UpdateContainer_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ContainerServiceServer).UpdateContainer(ctx, req.(*UpdateContainerRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -766,6 +1071,35 @@ func _ContainerService_GetContainer_Handler(srv interface{}, ctx context.Context
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ContainerService_ListProcesses_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListProcessesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ContainerServiceServer).ListProcesses(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ContainerService_ListProcesses_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ContainerServiceServer).ListProcesses(ctx, req.(*ListProcessesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ContainerService_StreamStats_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(StreamStatsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ContainerServiceServer).StreamStats(m, &grpc.GenericServerStream[StreamStatsRequest, StreamStatsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ContainerService_StreamStatsServer = grpc.ServerStreamingServer[StreamStatsResponse]
+
 func _ContainerService_ReadLogs_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(ReadLogsRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -800,12 +1134,40 @@ var ContainerService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _ContainerService_StartContainer_Handler,
 		},
 		{
+			MethodName: "CreateExec",
+			Handler:    _ContainerService_CreateExec_Handler,
+		},
+		{
+			MethodName: "GetExec",
+			Handler:    _ContainerService_GetExec_Handler,
+		},
+		{
+			MethodName: "ResizeExec",
+			Handler:    _ContainerService_ResizeExec_Handler,
+		},
+		{
+			MethodName: "ResizeContainer",
+			Handler:    _ContainerService_ResizeContainer_Handler,
+		},
+		{
 			MethodName: "StopContainer",
 			Handler:    _ContainerService_StopContainer_Handler,
 		},
 		{
 			MethodName: "RestartContainer",
 			Handler:    _ContainerService_RestartContainer_Handler,
+		},
+		{
+			MethodName: "PauseContainer",
+			Handler:    _ContainerService_PauseContainer_Handler,
+		},
+		{
+			MethodName: "UnpauseContainer",
+			Handler:    _ContainerService_UnpauseContainer_Handler,
+		},
+		{
+			MethodName: "UpdateContainer",
+			Handler:    _ContainerService_UpdateContainer_Handler,
 		},
 		{
 			MethodName: "KillContainer",
@@ -847,6 +1209,10 @@ var ContainerService_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "GetContainer",
 			Handler:    _ContainerService_GetContainer_Handler,
 		},
+		{
+			MethodName: "ListProcesses",
+			Handler:    _ContainerService_ListProcesses_Handler,
+		},
 	},
 	Streams: []grpc.StreamDesc{
 		{
@@ -871,6 +1237,11 @@ var ContainerService_ServiceDesc = grpc.ServiceDesc{
 			Handler:       _ContainerService_ExecContainer_Handler,
 			ServerStreams: true,
 			ClientStreams: true,
+		},
+		{
+			StreamName:    "StreamStats",
+			Handler:       _ContainerService_StreamStats_Handler,
+			ServerStreams: true,
 		},
 		{
 			StreamName:    "ReadLogs",

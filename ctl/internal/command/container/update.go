@@ -1,0 +1,42 @@
+package container
+
+import (
+	"context"
+	"errors"
+
+	"github.com/spf13/cobra"
+
+	"github.com/fairlead/fairlead/ctl/client"
+	"github.com/fairlead/fairlead/ctl/internal/command/cli"
+	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
+)
+
+type updateOptions struct{ restart string }
+
+func newUpdate(c *cli.CLI) *cobra.Command {
+	var o updateOptions
+	cmd := &cobra.Command{
+		Use:   "update [OPTIONS] CONTAINER [CONTAINER...]",
+		Short: "Update the configuration of one or more containers",
+		Args:  cli.MinArgs(1),
+	}
+	cmd.Flags().StringVar(&o.restart, "restart", "", restartUsage)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		policy, err := parseRestart(o.restart)
+		if err != nil {
+			return &cli.UsageError{Command: cmd.CommandPath(), Code: cli.ExitFailure, Err: err}
+		}
+		if policy == nil {
+			return errors.New("you must provide one or more flags when using this command")
+		}
+		return each(c, func(ctx context.Context, cl *client.Client, reference string) (string, error) {
+			res, err := cl.Containers.UpdateContainer(ctx,
+				&containerv1.UpdateContainerRequest{Reference: reference, Restart: policy})
+			if err == nil && len(res.GetWarnings()) > 0 {
+				err = cli.WarningsError(res.GetWarnings())
+			}
+			return reference, err
+		})(cmd, args)
+	}
+	return cmd
+}

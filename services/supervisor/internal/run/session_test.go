@@ -1,0 +1,113 @@
+package run_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/supervisor/internal/launch"
+	"github.com/fairlead/fairlead/services/supervisor/internal/session"
+)
+
+func TestExecIsAnObject(t *testing.T) {
+	h := newHost(t)
+	c := h.mustRun(t, request("web"))
+	if _, err := h.runner.CreateExec(session.ExecRequest{Reference: "web"}); !fault.Is(err, fault.Invalid) {
+		t.Errorf("without a command: got %v", err)
+	}
+
+	uid, err := h.runner.CreateExec(session.ExecRequest{Reference: "web", Args: []string{"ls", "/"}, TTY: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	if e, err := h.runner.ExecState(uid); err != nil || e.Running || e.ExitCode != nil || e.Container != c.ID {
+		t.Errorf("created: got %+v, %v", e, err)
+	}
+
+	if err := h.runner.ResizeExec(uid, 1, 2); !fault.Is(err, fault.Busy) {
+		t.Errorf("resize before the start: got %v", err)
+	}
+
+	_, process, err := h.runner.StartExec(t.Context(), uid, session.StartExec{})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	if err := h.runner.ResizeExec(uid, 1, 2); err != nil && !fault.Is(err, fault.Busy) {
+		t.Errorf("resize: got %v", err)
+	}
+
+	if code, err := process.Wait(bounded(t)); err != nil || code != 2 {
+		t.Errorf("got exit code %d, %v", code, err)
+	}
+
+	eventually(t, "the exit code", func() bool {
+		e, err := h.runner.ExecState(uid)
+		return err == nil && !e.Running && e.ExitCode != nil && *e.ExitCode == 2 && e.PID == 43
+	})
+	if _, _, err := h.runner.StartExec(t.Context(), uid, session.StartExec{}); !fault.Is(err, fault.Conflict) {
+		t.Errorf("second start: got %v", err)
+	}
+
+	if _, err := h.runner.ExecState("nosuch"); !fault.Is(err, fault.NotFound) {
+		t.Errorf("unknown: got %v", err)
+	}
+}
+
+// A client that attaches before the start is connected before the process runs, also if another
+// client attaches with the start. A failed start and a removal end the wait.
+func TestAttachBeforeStart(t *testing.T) {
+	h := newHost(t)
+	create := func(name string) *session.Pending {
+		t.Helper()
+		if _, err := h.runner.Create(t.Context(), request(name)); err != nil {
+			t.Fatal(err)
+		}
+		p, err := h.runner.AttachBeforeStart(t.Context(), name, 0, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+
+	p := create("web")
+	started, err := h.runner.Start(t.Context(), "web", true, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	launched, err := p.Wait(bounded(t))
+	if err != nil || launched.Output == nil || launched.Run != started.Run {
+		t.Fatalf("got %+v, %v", launched, err)
+	}
+
+	p = create("broken")
+	h.set(func() { h.fail = "start process" })
+	if _, err := h.runner.Start(t.Context(), "broken", false, 0, 0); err == nil {
+		t.Error("started")
+	}
+	if _, err := p.Wait(bounded(t)); err == nil {
+		t.Error("failed start: got no error")
+	}
+
+	p = create("gone")
+	result := make(chan error, 1)
+	go func() { _, err := p.Wait(bounded(t)); result <- err }()
+	if err := h.runner.Remove(t.Context(), "gone", false); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-result; err == nil || err == context.DeadlineExceeded {
+		t.Errorf("removed: got %v", err)
+	}
+
+	h.set(func() { h.fail = "" })
+	var running *launch.Launched
+	q, err := h.runner.AttachBeforeStart(t.Context(), "web", 0, 0)
+	if err == nil {
+		running, err = q.Wait(bounded(t))
+	}
+	if err != nil || running.Run != started.Run {
+		t.Errorf("running: got %+v, %v", running, err)
+	}
+}
