@@ -72,6 +72,17 @@ func (o *resourceOptions) flags(f *pflag.FlagSet) {
 	f.Var(sizeValue(&o.limits.ShmSize, false), "shm-size", "Size of /dev/shm")
 }
 
+// updateFlags adds the flags that update has.
+func (o *resourceOptions) updateFlags(f *pflag.FlagSet) {
+	r := &o.limits
+	f.VarP(sizeValue(&r.Memory, false), "memory", "m", "Memory limit, such as 512m")
+	f.Var(sizeValue(&r.MemoryReservation, false), "memory-reservation", "Soft memory limit")
+	f.Var(sizeValue(&r.MemorySwap, true), "memory-swap", "Limit of memory and swap (-1: unlimited swap)")
+	o.cpuFlags(f)
+	f.Uint16Var(&o.weight, "blkio-weight", 0, "Relative weight of block I/O: 10 to 1000")
+	f.Int64Var(&o.pids, "pids-limit", 0, "Limit of processes and threads (-1: unlimited)")
+}
+
 // memoryFlags adds the flags of memory.
 func (o *resourceOptions) memoryFlags(f *pflag.FlagSet) {
 	r := &o.limits

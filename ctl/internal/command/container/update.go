@@ -11,7 +11,10 @@ import (
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 )
 
-type updateOptions struct{ restart string }
+type updateOptions struct {
+	restart string
+	limits  resourceOptions
+}
 
 func newUpdate(c *cli.CLI) *cobra.Command {
 	var o updateOptions
@@ -21,17 +24,19 @@ func newUpdate(c *cli.CLI) *cobra.Command {
 		Args:  cli.MinArgs(1),
 	}
 	cmd.Flags().StringVar(&o.restart, "restart", "", restartUsage)
+	o.limits.updateFlags(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		policy, err := parseRestart(o.restart)
 		if err != nil {
 			return &cli.UsageError{Command: cmd.CommandPath(), Code: cli.ExitFailure, Err: err}
 		}
-		if policy == nil {
+		limits := o.limits.resources(cmd.Flags())
+		if policy == nil && limits == nil {
 			return errors.New("you must provide one or more flags when using this command")
 		}
 		return each(c, func(ctx context.Context, cl *client.Client, reference string) (string, error) {
 			res, err := cl.Containers.UpdateContainer(ctx,
-				&containerv1.UpdateContainerRequest{Reference: reference, Restart: policy})
+				&containerv1.UpdateContainerRequest{Reference: reference, Restart: policy, Resources: limits})
 			if err == nil && len(res.GetWarnings()) > 0 {
 				err = cli.WarningsError(res.GetWarnings())
 			}

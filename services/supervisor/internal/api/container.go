@@ -172,6 +172,13 @@ func (s *containerServer) UpdateContainer(ctx context.Context,
 		policy := protoconv.RestartPolicyFromProto(req.GetRestart())
 		changes.Restart = &policy
 	}
+	if req.GetResources() != nil {
+		limits, err := protoconv.ResourcesFromProto(req.GetResources())
+		if err != nil {
+			return nil, err
+		}
+		changes.Resources = &limits
+	}
 	warnings, err := s.containers.Update(ctx, req.GetReference(), changes)
 	return &containerv1.UpdateContainerResponse{Warnings: warnings}, err
 }

@@ -325,6 +325,9 @@ func (f fakeProcesses) Kill(ctx context.Context, uid string) error {
 func (f fakeProcesses) Resize(context.Context, string, uint16, uint16) error {
 	return f.h.step("resize")
 }
+func (f fakeProcesses) Update(context.Context, string, *specs.LinuxResources) error {
+	return f.h.step("update process")
+}
 func (f fakeProcesses) Pause(context.Context, string) error   { return f.h.step("pause") }
 func (f fakeProcesses) Unpause(context.Context, string) error { return f.h.step("unpause") }
 

@@ -289,3 +289,26 @@ func TestWaitConditions(t *testing.T) {
 		t.Errorf("removed: got %d", code)
 	}
 }
+
+func TestFailedUpdateKeepsLimits(t *testing.T) {
+	h := newHost(t)
+	h.mustRun(t, request("web"))
+	limits := &container.Resources{Memory: 64 << 20}
+	h.fail = "update process"
+	if _, err := h.runner.Update(t.Context(), "web", run.Changes{Resources: limits}); err == nil {
+		t.Error("got no error")
+	}
+
+	if c, _ := h.runner.Find("web"); c.Config.Resources.Memory != 0 {
+		t.Errorf("got %+v", c.Config.Resources)
+	}
+
+	h.fail = ""
+	if _, err := h.runner.Update(t.Context(), "web", run.Changes{Resources: limits}); err != nil {
+		t.Fatal(err)
+	}
+
+	if c, _ := h.runner.Find("web"); c.Config.Resources.Memory != 64<<20 {
+		t.Errorf("got %+v", c.Config.Resources)
+	}
+}

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/opencontainers/runtime-spec/specs-go"
+
 	"github.com/fairlead/fairlead/agent/events"
 	"github.com/fairlead/fairlead/services/supervisor/internal/agents"
 	"github.com/fairlead/fairlead/services/supervisor/internal/cgroup"
@@ -39,6 +41,7 @@ type Processes interface {
 	Kill(ctx context.Context, uid string) error                       // kills a frozen process too
 	Pause(ctx context.Context, uid string) error
 	Unpause(ctx context.Context, uid string) error
+	Update(ctx context.Context, uid string, limits *specs.LinuxResources) error
 	Adopt(ctx context.Context, uid string) (runtime.AdoptResult, error)
 	IDs() ([]string, error)
 }

@@ -2,13 +2,16 @@ package run
 
 import (
 	"context"
+	"errors"
 
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+	"github.com/fairlead/fairlead/services/supervisor/internal/spec"
 )
 
 // Changes are the changes of an update. nil fields do not change.
 type Changes struct {
-	Restart *container.RestartPolicy
+	Restart   *container.RestartPolicy
+	Resources *container.Resources // zero fields do not change
 }
 
 // Update changes the configuration of a container, running or not. On failure nothing changes.
@@ -30,8 +33,14 @@ func (r *Runner) Update(ctx context.Context, ref string, changes Changes) (warni
 		}
 	}
 
+	limits, err := r.updateLimits(ctx, c, changes.Resources)
+	if err != nil {
+		return nil, err
+	}
+
 	now, err := r.Store.UpdateContainer(c.ID, func(c *container.Container) *container.Container {
 		n := *c
+		n.Config.Resources = limits
 		if changes.Restart != nil {
 			n.Config.Restart, n.Restarts.Count, n.Restarts.Delay = *changes.Restart, 0, 0
 		}
@@ -41,9 +50,44 @@ func (r *Runner) Update(ctx context.Context, ref string, changes Changes) (warni
 		return &n
 	})
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, r.applyLimits(ctx, c, c.Config.Resources))
 	}
 
 	r.notices.Emit(now, "update")
 	return nil, nil
+}
+
+// updateLimits applies changed limits to a running container and returns all of its limits. On
+// failure it applies the former ones.
+func (r *Runner) updateLimits(ctx context.Context, c *container.Container,
+	changes *container.Resources) (container.Resources, error) {
+	if changes == nil {
+		return c.Config.Resources, nil
+	}
+
+	limits, err := c.UpdatedResources(*changes)
+	if err != nil {
+		return limits, err
+	}
+
+	if err := r.Cgroup.Check(c.Subject(), limits); err != nil {
+		return limits, err
+	}
+
+	if err := r.applyLimits(ctx, c, limits); err != nil {
+		return limits, errors.Join(err, r.applyLimits(ctx, c, c.Config.Resources))
+	}
+
+	return limits, nil
+}
+
+// applyLimits sets the cgroup limits of a container if it is running. Limits of devices cannot be
+// updated.
+func (r *Runner) applyLimits(ctx context.Context, c *container.Container, limits container.Resources) error {
+	if !c.IsRunning() {
+		return nil
+	}
+	limits.BlkioWeightDevices, limits.DeviceReadBps, limits.DeviceWriteBps = nil, nil, nil
+	limits.DeviceReadIOps, limits.DeviceWriteIOps = nil, nil
+	return r.Processes.Update(context.WithoutCancel(ctx), c.ID, spec.Limits(limits, r.Defaults.PidsLimit, nil))
 }

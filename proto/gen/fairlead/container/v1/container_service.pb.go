@@ -2482,7 +2482,9 @@ type UpdateContainerRequest struct {
 	// The container.
 	Reference string `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
 	// The restart policy.
-	Restart       *RestartPolicy `protobuf:"bytes,2,opt,name=restart,proto3" json:"restart,omitempty"`
+	Restart *RestartPolicy `protobuf:"bytes,2,opt,name=restart,proto3" json:"restart,omitempty"`
+	// The limits of memory, CPU, block I/O and processes. Zero fields do not change.
+	Resources     *Resources `protobuf:"bytes,3,opt,name=resources,proto3" json:"resources,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2527,6 +2529,13 @@ func (x *UpdateContainerRequest) GetReference() string {
 func (x *UpdateContainerRequest) GetRestart() *RestartPolicy {
 	if x != nil {
 		return x.Restart
+	}
+	return nil
+}
+
+func (x *UpdateContainerRequest) GetResources() *Resources {
+	if x != nil {
+		return x.Resources
 	}
 	return nil
 }
@@ -3991,7 +4000,7 @@ var File_fairlead_container_v1_container_service_proto protoreflect.FileDescript
 
 const file_fairlead_container_v1_container_service_proto_rawDesc = "" +
 	"\n" +
-	"-fairlead/container/v1/container_service.proto\x12\x15fairlead.container.v1\x1a\x1bfairlead/auth/v1/role.proto\x1a%fairlead/container/v1/container.proto\x1a)fairlead/container/v1/image_service.proto\x1a\"fairlead/container/v1/stream.proto\x1a\x1dfairlead/event/v1/event.proto\x1a!fairlead/nat/v1/publication.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"x\n" +
+	"-fairlead/container/v1/container_service.proto\x12\x15fairlead.container.v1\x1a\x1bfairlead/auth/v1/role.proto\x1a%fairlead/container/v1/container.proto\x1a)fairlead/container/v1/image_service.proto\x1a%fairlead/container/v1/resources.proto\x1a\"fairlead/container/v1/stream.proto\x1a\x1dfairlead/event/v1/event.proto\x1a!fairlead/nat/v1/publication.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"x\n" +
 	"\x12WatchEventsRequest\x120\n" +
 	"\x05since\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x120\n" +
 	"\x05until\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"E\n" +
@@ -4123,10 +4132,11 @@ const file_fairlead_container_v1_container_service_proto_rawDesc = "" +
 	"\x16PauseContainerResponse\"7\n" +
 	"\x17UnpauseContainerRequest\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\"\x1a\n" +
-	"\x18UnpauseContainerResponse\"v\n" +
+	"\x18UnpauseContainerResponse\"\xb6\x01\n" +
 	"\x16UpdateContainerRequest\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\x12>\n" +
-	"\arestart\x18\x02 \x01(\v2$.fairlead.container.v1.RestartPolicyR\arestart\"5\n" +
+	"\arestart\x18\x02 \x01(\v2$.fairlead.container.v1.RestartPolicyR\arestart\x12>\n" +
+	"\tresources\x18\x03 \x01(\v2 .fairlead.container.v1.ResourcesR\tresources\"5\n" +
 	"\x17UpdateContainerResponse\x12\x1a\n" +
 	"\bwarnings\x18\x01 \x03(\tR\bwarnings\"L\n" +
 	"\x14KillContainerRequest\x12\x1c\n" +
@@ -4360,10 +4370,11 @@ var file_fairlead_container_v1_container_service_proto_goTypes = []any{
 	(*Exited)(nil),                    // 74: fairlead.container.v1.Exited
 	(*NetworkAttachment)(nil),         // 75: fairlead.container.v1.NetworkAttachment
 	(*RestartPolicy)(nil),             // 76: fairlead.container.v1.RestartPolicy
-	(*v11.PortMapping)(nil),           // 77: fairlead.nat.v1.PortMapping
-	(*v11.AddressMapping)(nil),        // 78: fairlead.nat.v1.AddressMapping
-	(*v11.PortBinding)(nil),           // 79: fairlead.nat.v1.PortBinding
-	(*Container)(nil),                 // 80: fairlead.container.v1.Container
+	(*Resources)(nil),                 // 77: fairlead.container.v1.Resources
+	(*v11.PortMapping)(nil),           // 78: fairlead.nat.v1.PortMapping
+	(*v11.AddressMapping)(nil),        // 79: fairlead.nat.v1.AddressMapping
+	(*v11.PortBinding)(nil),           // 80: fairlead.nat.v1.PortBinding
+	(*Container)(nil),                 // 81: fairlead.container.v1.Container
 }
 var file_fairlead_container_v1_container_service_proto_depIdxs = []int32{
 	65, // 0: fairlead.container.v1.WatchEventsRequest.since:type_name -> google.protobuf.Timestamp
@@ -4401,81 +4412,82 @@ var file_fairlead_container_v1_container_service_proto_depIdxs = []int32{
 	73, // 32: fairlead.container.v1.ExecContainerResponse.output:type_name -> fairlead.container.v1.Output
 	74, // 33: fairlead.container.v1.ExecContainerResponse.exited:type_name -> fairlead.container.v1.Exited
 	76, // 34: fairlead.container.v1.UpdateContainerRequest.restart:type_name -> fairlead.container.v1.RestartPolicy
-	77, // 35: fairlead.container.v1.PublishPortsRequest.ports:type_name -> fairlead.nat.v1.PortMapping
-	78, // 36: fairlead.container.v1.PublishPortsRequest.addresses:type_name -> fairlead.nat.v1.AddressMapping
-	79, // 37: fairlead.container.v1.PublishPortsResponse.bindings:type_name -> fairlead.nat.v1.PortBinding
-	77, // 38: fairlead.container.v1.UnpublishPortsRequest.ports:type_name -> fairlead.nat.v1.PortMapping
-	0,  // 39: fairlead.container.v1.WaitContainerRequest.condition:type_name -> fairlead.container.v1.WaitCondition
-	80, // 40: fairlead.container.v1.ListContainersResponse.containers:type_name -> fairlead.container.v1.Container
-	80, // 41: fairlead.container.v1.GetContainerResponse.container:type_name -> fairlead.container.v1.Container
-	58, // 42: fairlead.container.v1.ListProcessesResponse.processes:type_name -> fairlead.container.v1.ProcessRow
-	61, // 43: fairlead.container.v1.StreamStatsResponse.containers:type_name -> fairlead.container.v1.ContainerStats
-	65, // 44: fairlead.container.v1.ContainerStats.time:type_name -> google.protobuf.Timestamp
-	62, // 45: fairlead.container.v1.ContainerStats.networks:type_name -> fairlead.container.v1.NetworkStats
-	65, // 46: fairlead.container.v1.ReadLogsRequest.since:type_name -> google.protobuf.Timestamp
-	73, // 47: fairlead.container.v1.ReadLogsResponse.output:type_name -> fairlead.container.v1.Output
-	65, // 48: fairlead.container.v1.ReadLogsResponse.time:type_name -> google.protobuf.Timestamp
-	3,  // 49: fairlead.container.v1.ContainerService.RunContainer:input_type -> fairlead.container.v1.RunContainerRequest
-	6,  // 50: fairlead.container.v1.ContainerService.CreateContainer:input_type -> fairlead.container.v1.CreateContainerRequest
-	15, // 51: fairlead.container.v1.ContainerService.StartContainer:input_type -> fairlead.container.v1.StartContainerRequest
-	17, // 52: fairlead.container.v1.ContainerService.AttachContainer:input_type -> fairlead.container.v1.AttachContainerRequest
-	20, // 53: fairlead.container.v1.ContainerService.ExecContainer:input_type -> fairlead.container.v1.ExecContainerRequest
-	22, // 54: fairlead.container.v1.ContainerService.CreateExec:input_type -> fairlead.container.v1.CreateExecRequest
-	24, // 55: fairlead.container.v1.ContainerService.GetExec:input_type -> fairlead.container.v1.GetExecRequest
-	27, // 56: fairlead.container.v1.ContainerService.ResizeExec:input_type -> fairlead.container.v1.ResizeExecRequest
-	29, // 57: fairlead.container.v1.ContainerService.ResizeContainer:input_type -> fairlead.container.v1.ResizeContainerRequest
-	32, // 58: fairlead.container.v1.ContainerService.StopContainer:input_type -> fairlead.container.v1.StopContainerRequest
-	34, // 59: fairlead.container.v1.ContainerService.RestartContainer:input_type -> fairlead.container.v1.RestartContainerRequest
-	36, // 60: fairlead.container.v1.ContainerService.PauseContainer:input_type -> fairlead.container.v1.PauseContainerRequest
-	38, // 61: fairlead.container.v1.ContainerService.UnpauseContainer:input_type -> fairlead.container.v1.UnpauseContainerRequest
-	40, // 62: fairlead.container.v1.ContainerService.UpdateContainer:input_type -> fairlead.container.v1.UpdateContainerRequest
-	42, // 63: fairlead.container.v1.ContainerService.KillContainer:input_type -> fairlead.container.v1.KillContainerRequest
-	44, // 64: fairlead.container.v1.ContainerService.RemoveContainer:input_type -> fairlead.container.v1.RemoveContainerRequest
-	9,  // 65: fairlead.container.v1.ContainerService.ConnectNetwork:input_type -> fairlead.container.v1.ConnectNetworkRequest
-	11, // 66: fairlead.container.v1.ContainerService.DisconnectNetwork:input_type -> fairlead.container.v1.DisconnectNetworkRequest
-	46, // 67: fairlead.container.v1.ContainerService.PublishPorts:input_type -> fairlead.container.v1.PublishPortsRequest
-	48, // 68: fairlead.container.v1.ContainerService.UnpublishPorts:input_type -> fairlead.container.v1.UnpublishPortsRequest
-	13, // 69: fairlead.container.v1.ContainerService.RenameContainer:input_type -> fairlead.container.v1.RenameContainerRequest
-	50, // 70: fairlead.container.v1.ContainerService.WaitContainer:input_type -> fairlead.container.v1.WaitContainerRequest
-	52, // 71: fairlead.container.v1.ContainerService.ListContainers:input_type -> fairlead.container.v1.ListContainersRequest
-	54, // 72: fairlead.container.v1.ContainerService.GetContainer:input_type -> fairlead.container.v1.GetContainerRequest
-	56, // 73: fairlead.container.v1.ContainerService.ListProcesses:input_type -> fairlead.container.v1.ListProcessesRequest
-	59, // 74: fairlead.container.v1.ContainerService.StreamStats:input_type -> fairlead.container.v1.StreamStatsRequest
-	63, // 75: fairlead.container.v1.ContainerService.ReadLogs:input_type -> fairlead.container.v1.ReadLogsRequest
-	1,  // 76: fairlead.container.v1.ContainerService.WatchEvents:input_type -> fairlead.container.v1.WatchEventsRequest
-	5,  // 77: fairlead.container.v1.ContainerService.RunContainer:output_type -> fairlead.container.v1.RunContainerResponse
-	7,  // 78: fairlead.container.v1.ContainerService.CreateContainer:output_type -> fairlead.container.v1.CreateContainerResponse
-	16, // 79: fairlead.container.v1.ContainerService.StartContainer:output_type -> fairlead.container.v1.StartContainerResponse
-	19, // 80: fairlead.container.v1.ContainerService.AttachContainer:output_type -> fairlead.container.v1.AttachContainerResponse
-	31, // 81: fairlead.container.v1.ContainerService.ExecContainer:output_type -> fairlead.container.v1.ExecContainerResponse
-	23, // 82: fairlead.container.v1.ContainerService.CreateExec:output_type -> fairlead.container.v1.CreateExecResponse
-	25, // 83: fairlead.container.v1.ContainerService.GetExec:output_type -> fairlead.container.v1.GetExecResponse
-	28, // 84: fairlead.container.v1.ContainerService.ResizeExec:output_type -> fairlead.container.v1.ResizeExecResponse
-	30, // 85: fairlead.container.v1.ContainerService.ResizeContainer:output_type -> fairlead.container.v1.ResizeContainerResponse
-	33, // 86: fairlead.container.v1.ContainerService.StopContainer:output_type -> fairlead.container.v1.StopContainerResponse
-	35, // 87: fairlead.container.v1.ContainerService.RestartContainer:output_type -> fairlead.container.v1.RestartContainerResponse
-	37, // 88: fairlead.container.v1.ContainerService.PauseContainer:output_type -> fairlead.container.v1.PauseContainerResponse
-	39, // 89: fairlead.container.v1.ContainerService.UnpauseContainer:output_type -> fairlead.container.v1.UnpauseContainerResponse
-	41, // 90: fairlead.container.v1.ContainerService.UpdateContainer:output_type -> fairlead.container.v1.UpdateContainerResponse
-	43, // 91: fairlead.container.v1.ContainerService.KillContainer:output_type -> fairlead.container.v1.KillContainerResponse
-	45, // 92: fairlead.container.v1.ContainerService.RemoveContainer:output_type -> fairlead.container.v1.RemoveContainerResponse
-	10, // 93: fairlead.container.v1.ContainerService.ConnectNetwork:output_type -> fairlead.container.v1.ConnectNetworkResponse
-	12, // 94: fairlead.container.v1.ContainerService.DisconnectNetwork:output_type -> fairlead.container.v1.DisconnectNetworkResponse
-	47, // 95: fairlead.container.v1.ContainerService.PublishPorts:output_type -> fairlead.container.v1.PublishPortsResponse
-	49, // 96: fairlead.container.v1.ContainerService.UnpublishPorts:output_type -> fairlead.container.v1.UnpublishPortsResponse
-	14, // 97: fairlead.container.v1.ContainerService.RenameContainer:output_type -> fairlead.container.v1.RenameContainerResponse
-	51, // 98: fairlead.container.v1.ContainerService.WaitContainer:output_type -> fairlead.container.v1.WaitContainerResponse
-	53, // 99: fairlead.container.v1.ContainerService.ListContainers:output_type -> fairlead.container.v1.ListContainersResponse
-	55, // 100: fairlead.container.v1.ContainerService.GetContainer:output_type -> fairlead.container.v1.GetContainerResponse
-	57, // 101: fairlead.container.v1.ContainerService.ListProcesses:output_type -> fairlead.container.v1.ListProcessesResponse
-	60, // 102: fairlead.container.v1.ContainerService.StreamStats:output_type -> fairlead.container.v1.StreamStatsResponse
-	64, // 103: fairlead.container.v1.ContainerService.ReadLogs:output_type -> fairlead.container.v1.ReadLogsResponse
-	2,  // 104: fairlead.container.v1.ContainerService.WatchEvents:output_type -> fairlead.container.v1.WatchEventsResponse
-	77, // [77:105] is the sub-list for method output_type
-	49, // [49:77] is the sub-list for method input_type
-	49, // [49:49] is the sub-list for extension type_name
-	49, // [49:49] is the sub-list for extension extendee
-	0,  // [0:49] is the sub-list for field type_name
+	77, // 35: fairlead.container.v1.UpdateContainerRequest.resources:type_name -> fairlead.container.v1.Resources
+	78, // 36: fairlead.container.v1.PublishPortsRequest.ports:type_name -> fairlead.nat.v1.PortMapping
+	79, // 37: fairlead.container.v1.PublishPortsRequest.addresses:type_name -> fairlead.nat.v1.AddressMapping
+	80, // 38: fairlead.container.v1.PublishPortsResponse.bindings:type_name -> fairlead.nat.v1.PortBinding
+	78, // 39: fairlead.container.v1.UnpublishPortsRequest.ports:type_name -> fairlead.nat.v1.PortMapping
+	0,  // 40: fairlead.container.v1.WaitContainerRequest.condition:type_name -> fairlead.container.v1.WaitCondition
+	81, // 41: fairlead.container.v1.ListContainersResponse.containers:type_name -> fairlead.container.v1.Container
+	81, // 42: fairlead.container.v1.GetContainerResponse.container:type_name -> fairlead.container.v1.Container
+	58, // 43: fairlead.container.v1.ListProcessesResponse.processes:type_name -> fairlead.container.v1.ProcessRow
+	61, // 44: fairlead.container.v1.StreamStatsResponse.containers:type_name -> fairlead.container.v1.ContainerStats
+	65, // 45: fairlead.container.v1.ContainerStats.time:type_name -> google.protobuf.Timestamp
+	62, // 46: fairlead.container.v1.ContainerStats.networks:type_name -> fairlead.container.v1.NetworkStats
+	65, // 47: fairlead.container.v1.ReadLogsRequest.since:type_name -> google.protobuf.Timestamp
+	73, // 48: fairlead.container.v1.ReadLogsResponse.output:type_name -> fairlead.container.v1.Output
+	65, // 49: fairlead.container.v1.ReadLogsResponse.time:type_name -> google.protobuf.Timestamp
+	3,  // 50: fairlead.container.v1.ContainerService.RunContainer:input_type -> fairlead.container.v1.RunContainerRequest
+	6,  // 51: fairlead.container.v1.ContainerService.CreateContainer:input_type -> fairlead.container.v1.CreateContainerRequest
+	15, // 52: fairlead.container.v1.ContainerService.StartContainer:input_type -> fairlead.container.v1.StartContainerRequest
+	17, // 53: fairlead.container.v1.ContainerService.AttachContainer:input_type -> fairlead.container.v1.AttachContainerRequest
+	20, // 54: fairlead.container.v1.ContainerService.ExecContainer:input_type -> fairlead.container.v1.ExecContainerRequest
+	22, // 55: fairlead.container.v1.ContainerService.CreateExec:input_type -> fairlead.container.v1.CreateExecRequest
+	24, // 56: fairlead.container.v1.ContainerService.GetExec:input_type -> fairlead.container.v1.GetExecRequest
+	27, // 57: fairlead.container.v1.ContainerService.ResizeExec:input_type -> fairlead.container.v1.ResizeExecRequest
+	29, // 58: fairlead.container.v1.ContainerService.ResizeContainer:input_type -> fairlead.container.v1.ResizeContainerRequest
+	32, // 59: fairlead.container.v1.ContainerService.StopContainer:input_type -> fairlead.container.v1.StopContainerRequest
+	34, // 60: fairlead.container.v1.ContainerService.RestartContainer:input_type -> fairlead.container.v1.RestartContainerRequest
+	36, // 61: fairlead.container.v1.ContainerService.PauseContainer:input_type -> fairlead.container.v1.PauseContainerRequest
+	38, // 62: fairlead.container.v1.ContainerService.UnpauseContainer:input_type -> fairlead.container.v1.UnpauseContainerRequest
+	40, // 63: fairlead.container.v1.ContainerService.UpdateContainer:input_type -> fairlead.container.v1.UpdateContainerRequest
+	42, // 64: fairlead.container.v1.ContainerService.KillContainer:input_type -> fairlead.container.v1.KillContainerRequest
+	44, // 65: fairlead.container.v1.ContainerService.RemoveContainer:input_type -> fairlead.container.v1.RemoveContainerRequest
+	9,  // 66: fairlead.container.v1.ContainerService.ConnectNetwork:input_type -> fairlead.container.v1.ConnectNetworkRequest
+	11, // 67: fairlead.container.v1.ContainerService.DisconnectNetwork:input_type -> fairlead.container.v1.DisconnectNetworkRequest
+	46, // 68: fairlead.container.v1.ContainerService.PublishPorts:input_type -> fairlead.container.v1.PublishPortsRequest
+	48, // 69: fairlead.container.v1.ContainerService.UnpublishPorts:input_type -> fairlead.container.v1.UnpublishPortsRequest
+	13, // 70: fairlead.container.v1.ContainerService.RenameContainer:input_type -> fairlead.container.v1.RenameContainerRequest
+	50, // 71: fairlead.container.v1.ContainerService.WaitContainer:input_type -> fairlead.container.v1.WaitContainerRequest
+	52, // 72: fairlead.container.v1.ContainerService.ListContainers:input_type -> fairlead.container.v1.ListContainersRequest
+	54, // 73: fairlead.container.v1.ContainerService.GetContainer:input_type -> fairlead.container.v1.GetContainerRequest
+	56, // 74: fairlead.container.v1.ContainerService.ListProcesses:input_type -> fairlead.container.v1.ListProcessesRequest
+	59, // 75: fairlead.container.v1.ContainerService.StreamStats:input_type -> fairlead.container.v1.StreamStatsRequest
+	63, // 76: fairlead.container.v1.ContainerService.ReadLogs:input_type -> fairlead.container.v1.ReadLogsRequest
+	1,  // 77: fairlead.container.v1.ContainerService.WatchEvents:input_type -> fairlead.container.v1.WatchEventsRequest
+	5,  // 78: fairlead.container.v1.ContainerService.RunContainer:output_type -> fairlead.container.v1.RunContainerResponse
+	7,  // 79: fairlead.container.v1.ContainerService.CreateContainer:output_type -> fairlead.container.v1.CreateContainerResponse
+	16, // 80: fairlead.container.v1.ContainerService.StartContainer:output_type -> fairlead.container.v1.StartContainerResponse
+	19, // 81: fairlead.container.v1.ContainerService.AttachContainer:output_type -> fairlead.container.v1.AttachContainerResponse
+	31, // 82: fairlead.container.v1.ContainerService.ExecContainer:output_type -> fairlead.container.v1.ExecContainerResponse
+	23, // 83: fairlead.container.v1.ContainerService.CreateExec:output_type -> fairlead.container.v1.CreateExecResponse
+	25, // 84: fairlead.container.v1.ContainerService.GetExec:output_type -> fairlead.container.v1.GetExecResponse
+	28, // 85: fairlead.container.v1.ContainerService.ResizeExec:output_type -> fairlead.container.v1.ResizeExecResponse
+	30, // 86: fairlead.container.v1.ContainerService.ResizeContainer:output_type -> fairlead.container.v1.ResizeContainerResponse
+	33, // 87: fairlead.container.v1.ContainerService.StopContainer:output_type -> fairlead.container.v1.StopContainerResponse
+	35, // 88: fairlead.container.v1.ContainerService.RestartContainer:output_type -> fairlead.container.v1.RestartContainerResponse
+	37, // 89: fairlead.container.v1.ContainerService.PauseContainer:output_type -> fairlead.container.v1.PauseContainerResponse
+	39, // 90: fairlead.container.v1.ContainerService.UnpauseContainer:output_type -> fairlead.container.v1.UnpauseContainerResponse
+	41, // 91: fairlead.container.v1.ContainerService.UpdateContainer:output_type -> fairlead.container.v1.UpdateContainerResponse
+	43, // 92: fairlead.container.v1.ContainerService.KillContainer:output_type -> fairlead.container.v1.KillContainerResponse
+	45, // 93: fairlead.container.v1.ContainerService.RemoveContainer:output_type -> fairlead.container.v1.RemoveContainerResponse
+	10, // 94: fairlead.container.v1.ContainerService.ConnectNetwork:output_type -> fairlead.container.v1.ConnectNetworkResponse
+	12, // 95: fairlead.container.v1.ContainerService.DisconnectNetwork:output_type -> fairlead.container.v1.DisconnectNetworkResponse
+	47, // 96: fairlead.container.v1.ContainerService.PublishPorts:output_type -> fairlead.container.v1.PublishPortsResponse
+	49, // 97: fairlead.container.v1.ContainerService.UnpublishPorts:output_type -> fairlead.container.v1.UnpublishPortsResponse
+	14, // 98: fairlead.container.v1.ContainerService.RenameContainer:output_type -> fairlead.container.v1.RenameContainerResponse
+	51, // 99: fairlead.container.v1.ContainerService.WaitContainer:output_type -> fairlead.container.v1.WaitContainerResponse
+	53, // 100: fairlead.container.v1.ContainerService.ListContainers:output_type -> fairlead.container.v1.ListContainersResponse
+	55, // 101: fairlead.container.v1.ContainerService.GetContainer:output_type -> fairlead.container.v1.GetContainerResponse
+	57, // 102: fairlead.container.v1.ContainerService.ListProcesses:output_type -> fairlead.container.v1.ListProcessesResponse
+	60, // 103: fairlead.container.v1.ContainerService.StreamStats:output_type -> fairlead.container.v1.StreamStatsResponse
+	64, // 104: fairlead.container.v1.ContainerService.ReadLogs:output_type -> fairlead.container.v1.ReadLogsResponse
+	2,  // 105: fairlead.container.v1.ContainerService.WatchEvents:output_type -> fairlead.container.v1.WatchEventsResponse
+	78, // [78:106] is the sub-list for method output_type
+	50, // [50:78] is the sub-list for method input_type
+	50, // [50:50] is the sub-list for extension type_name
+	50, // [50:50] is the sub-list for extension extendee
+	0,  // [0:50] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_container_v1_container_service_proto_init() }
@@ -4485,6 +4497,7 @@ func file_fairlead_container_v1_container_service_proto_init() {
 	}
 	file_fairlead_container_v1_container_proto_init()
 	file_fairlead_container_v1_image_service_proto_init()
+	file_fairlead_container_v1_resources_proto_init()
 	file_fairlead_container_v1_stream_proto_init()
 	file_fairlead_container_v1_container_service_proto_msgTypes[2].OneofWrappers = []any{
 		(*RunContainerRequest_Run)(nil),
