@@ -225,7 +225,7 @@ func TestPausedContainer(t *testing.T) {
 	refused("start", err)
 	_, err = h.runner.Attach(t.Context(), "web", 0, 0)
 	refused("attach", err)
-	refused("rm", h.runner.Remove(t.Context(), "web", false))
+	refused("rm", h.runner.Remove(t.Context(), "web", false, false))
 	h.crash(t)
 	if err := h.runner.Restore(t.Context()); err != nil {
 		t.Fatal(err)
@@ -281,7 +281,7 @@ func TestWaitConditions(t *testing.T) {
 		t.Errorf("next-exit: got %d", code)
 	}
 
-	if err := h.runner.Remove(t.Context(), "web", false); err != nil {
+	if err := h.runner.Remove(t.Context(), "web", false, false); err != nil {
 		t.Fatal(err)
 	}
 

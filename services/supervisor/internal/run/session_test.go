@@ -94,7 +94,7 @@ func TestAttachBeforeStart(t *testing.T) {
 	p = create("gone")
 	result := make(chan error, 1)
 	go func() { _, err := p.Wait(bounded(t)); result <- err }()
-	if err := h.runner.Remove(t.Context(), "gone", false); err != nil {
+	if err := h.runner.Remove(t.Context(), "gone", false, false); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-result; err == nil || err == context.DeadlineExceeded {
