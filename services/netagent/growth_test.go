@@ -95,7 +95,7 @@ func TestFailedGrowthReturnsReason(t *testing.T) {
 		"all 125 of 172.18.0.0/25 are taken, and it cannot grow: the larger subnet 172.18.0.0/24 overlaps " +
 			"network n2: 172.18.0.128/25; create a second network": "n1",
 		"all 1 of 10.1.0.0/30 are taken, and it cannot grow: its subnet has a fixed size; remove containers, or " +
-			"make its subnet larger: fairlead network edit": "n3",
+			"make its subnet larger: fairlead network update": "n3",
 	} {
 		_, err := a.sandboxes.Create(context.Background(), requestOn(id.New(), network.EndpointSpec{Network: name}))
 		n, _ := a.store.NetworkNamed(name)

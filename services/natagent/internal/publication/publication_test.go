@@ -185,7 +185,8 @@ func TestResolveRejectsInvalid(t *testing.T) {
 		{of("10.0.0.2", "", tcp("224.0.0.1", 0, 0, 80, 0)), "publish 224.0.0.1::80/tcp: invalid IP address: 224.0.0.1"},
 		{of("10.0.0.2", "", udp), "publish 80/foo: invalid proto: foo"},
 		{of("10.0.0.2", "", tcp("::1", 0, 0, 80, 0)),
-			"publish [::1]::80/tcp: the container has no IPv6 address; enable it with 'fairlead network edit --ipv6 " +
+			"publish [::1]::80/tcp: the container has no IPv6 address; enable it with " +
+				"'fairlead network update --ipv6 " +
 				"NAME'"},
 		{of("", "fd00::2", tcp("10.1.1.1", 0, 0, 80, 0)),
 			"publish 10.1.1.1::80/tcp: the container has no IPv4 address"},

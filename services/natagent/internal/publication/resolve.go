@@ -148,7 +148,7 @@ func hostIPs(p *Publication, m port.Mapping, hostIPv6 bool) ([]netip.Addr, error
 		}
 		if given.Is6() && !p.IPv6.IsValid() {
 			return nil, invalid(m,
-				"the container has no IPv6 address; enable it with 'fairlead network edit --ipv6 NAME'")
+				"the container has no IPv6 address; enable it with 'fairlead network update --ipv6 NAME'")
 		}
 		if _, ok := m.Sources.ForFamily(given); !ok {
 			return nil, invalid(m, "%s", noSource(given, m.Sources))

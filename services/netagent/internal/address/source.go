@@ -66,7 +66,7 @@ func exhausted(n network.Network, p network.Pool) error {
 		from = p.Range
 	}
 
-	hint := "remove containers, or make its subnet larger: fairlead network edit --subnet"
+	hint := "remove containers, or make its subnet larger: fairlead network update --subnet"
 	if n.IsPredefined() {
 		hint = "remove containers, or configure a larger bip or fixed-cidr"
 	}

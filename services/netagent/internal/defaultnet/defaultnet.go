@@ -179,7 +179,7 @@ func (p *Predefined) checkOverlap(want network.Network) error {
 					return fault.New(fault.Exists, want.Subject(),
 						pool.HostPrefix().String()+" overlaps "+used.Subnet.String()+" of network "+other.Name,
 						fault.WithField("bip"), fault.WithHint("choose another bip, or renumber that network: "+
-							"fairlead network edit --subnet CIDR --renumber %s", other.Name))
+							"fairlead network update --subnet CIDR --renumber %s", other.Name))
 				}
 			}
 		}

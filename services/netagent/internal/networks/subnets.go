@@ -161,7 +161,7 @@ func (m *Manager) overlapped() func(network.Network) []string {
 		}
 		for _, p := range n.AllPools() {
 			for _, r := range overlaps(n, p, routes) {
-				command := "run fairlead network edit --renumber " + n.Name
+				command := "run fairlead network update --renumber " + n.Name
 				if n.IsPredefined() {
 					command = "set another bip and run fairlead config reload --renumber"
 				}
