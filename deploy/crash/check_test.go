@@ -283,10 +283,10 @@ func (w *world) kernel() kernelState {
 	return s
 }
 
-// rules returns the firewall rules of published ports as text.
+// rules returns the firewall rules of published ports as text, without counters.
 func (w *world) rules() string {
 	if w.backend == nftables {
-		return w.output("nft", "list", "table", "inet", "fairlead")
+		return w.output("nft", "--stateless", "list", "table", "inet", "fairlead")
 	}
 	return w.output("iptables-save", "-t", "nat")
 }
