@@ -93,10 +93,6 @@ func (e *execution) run(ctx context.Context) error {
 		return err
 	}
 
-	if !e.req.Detach {
-		e.session.group = e.cmd.Process.Pid
-	}
-
 	go e.session.reap(e.cmd)
 	if err := e.started(ctx); err != nil {
 		_ = e.cmd.Process.Kill()

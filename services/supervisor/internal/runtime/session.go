@@ -22,7 +22,6 @@ type ExecSession struct {
 	input    *os.File // nil if stdin is not open
 	terminal *os.File
 	process  *process // nil if it ended before it could be opened
-	group    int      // process group of the runtime, 0 if detached
 
 	frames      chan Frame
 	closed      chan struct{}
@@ -192,15 +191,16 @@ func (s *ExecSession) Signal(sig syscall.Signal) error {
 	return nil
 }
 
-// Kill kills the process and its descendants in its process group. That is its own (runc), or the
-// one of the runtime that waits for it (crun).
+// Kill kills the process and its process group, which is not the agent's: the OCI runtime creates a
+// session for an exec process.
 func (s *ExecSession) Kill() error {
 	if s.process == nil || !s.process.alive() {
 		return nil
 	}
 	var errs []error
-	for _, group := range []int{s.process.pid, s.group} {
-		if err := unix.Kill(-group, syscall.SIGKILL); group > 0 && !errors.Is(err, unix.ESRCH) {
+	group, err := unix.Getpgid(s.process.pid)
+	if err == nil && group > 1 && group != unix.Getpgrp() {
+		if err := unix.Kill(-group, syscall.SIGKILL); !errors.Is(err, unix.ESRCH) {
 			errs = append(errs, err)
 		}
 	}
