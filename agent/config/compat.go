@@ -19,8 +19,6 @@ func compatKeys() []Key {
 		{Name: "live-restore", Kind: Bool, Flag: "live-restore",
 			Usage: "Accepted for Docker compatibility; must be true",
 			set:   requireBool(true, "containers always outlive the agent")},
-		{Name: "log-driver", Flag: "log-driver", Usage: "Accepted for Docker compatibility: json-file or local",
-			set: onlyFiles},
 		{Name: "userland-proxy", Kind: Bool, Flag: "userland-proxy",
 			Usage: "Accepted for Docker compatibility; no effect",
 			set:   truth(func(*Config) *bool { return new(bool) })},
@@ -38,14 +36,6 @@ func requireBool(want bool, why string) func(*Config, string) error {
 		}
 		return nil
 	}
-}
-
-// onlyFiles accepts Docker's log drivers that write files.
-func onlyFiles(_ *Config, text string) error {
-	if text != "json-file" && text != "local" {
-		return bad("remove it: logs are files, read by `fairlead logs`", "log driver %q is not supported", text)
-	}
-	return nil
 }
 
 // unsupportedKeys returns Docker keys of features that do not exist here, with the reason.

@@ -52,9 +52,10 @@ type Config struct {
 	InsecureRegistries []string // host[:port] or CIDR
 	DefaultRuntime     string   // a name in PATH or an absolute path; empty: the supervisor's choice
 
-	LogMaxSize int64 // bytes of one file of a container's log; 0: no limit
-	LogMaxFile int   // files of a container's log
-	PidsLimit  int64 // processes and threads of one container; 0: no limit
+	LogDriver  string // json-file, local or none
+	LogMaxSize int64  // bytes of one file of a container's log; 0: no limit
+	LogMaxFile int    // files of a container's log
+	PidsLimit  int64  // processes and threads of one container; 0: no limit
 
 	Runtimes        []Runtime // additional OCI runtimes
 	Ulimits         []Ulimit  // of containers

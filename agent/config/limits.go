@@ -28,6 +28,16 @@ func setLogMaxSize(c *Config, text string) error {
 	return nil
 }
 
+// setLogDriver accepts the drivers that exist: logs are files that a command reads.
+func setLogDriver(c *Config, text string) error {
+	if text != "json-file" && text != "local" && text != "none" {
+		return bad("write json-file, local or none: logs are files, read by `fairlead logs`",
+			"log driver %q is not supported", text)
+	}
+	c.LogDriver = text
+	return nil
+}
+
 func setLogMaxFile(c *Config, text string) error {
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 1 || n > maxLogFiles {

@@ -40,6 +40,7 @@ var (
 		"services/*/internal/resolvconf", "services/*/internal/zone",
 		"services/*/internal/container", "services/*/internal/saga", "services/*/internal/volume",
 		"services/*/internal/restart", "services/*/internal/healthcheck",
+		"services/*/internal/logdriver", "services/*/internal/cpulist",
 	}
 	identifiers = []string{"proto/fault", "proto/id", "proto/port"}
 

@@ -233,7 +233,7 @@ func TestTemplateFields(t *testing.T) {
 			stderr: "fairlead: object: name or ID is empty: add a container, an image, a network or a volume\n"},
 		{args: "inspect -f '{{.HostConfig.LogConfig.Type}} {{.Config.AttachStdout}} {{.Config.Healthcheck}} " +
 			"{{.SizeRw}}' a",
-			script: got(&containerv1.Container{Config: &containerv1.ContainerConfig{}}), stdout: "k8s-file false " +
+			script: got(&containerv1.Container{Config: &containerv1.ContainerConfig{}}), stdout: "json-file false " +
 				"<nil> <nil>\n"},
 	})
 }

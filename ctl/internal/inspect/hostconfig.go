@@ -18,7 +18,7 @@ type PortBinding struct {
 	Sources []string `json:",omitempty"`
 }
 
-// LogConfig is the log driver. It is always conmon's k8s-file.
+// LogConfig is the log driver with its options.
 type LogConfig struct {
 	Type   string
 	Config map[string]string
@@ -67,7 +67,7 @@ func hostConfigOf(cfg *containerv1.ContainerConfig) HostConfig {
 		NetworkMode:     mode(net),
 		PortBindings:    requestedPorts(net.GetPublish()),
 		RestartPolicy:   restartPolicyOf(cfg.GetRestart()),
-		LogConfig:       LogConfig{Type: "k8s-file", Config: map[string]string{}},
+		LogConfig:       logConfigOf(cfg.GetLog()),
 		PublishAllPorts: net.GetPublishAll(), PublishAddresses: addresses(net.GetPublishAddresses()),
 		AutoRemove: cfg.GetAutoRemove(),
 		DNS:        list(dns.GetServers()),
@@ -83,6 +83,10 @@ func hostConfigOf(cfg *containerv1.ContainerConfig) HostConfig {
 
 func restartPolicyOf(p *containerv1.RestartPolicy) RestartPolicy {
 	return RestartPolicy{Name: cmp.Or(p.GetName(), "no"), MaximumRetryCount: p.GetMaximumRetryCount()}
+}
+
+func logConfigOf(log *containerv1.LogConfig) LogConfig {
+	return LogConfig{Type: cmp.Or(log.GetDriver(), "json-file"), Config: labels(log.GetOptions())}
 }
 
 // links returns links in Docker's form: /OTHER:/SELF/ALIAS. OTHER is an ID, because the name can

@@ -54,3 +54,16 @@ func CheckDeviceRule(text string) error {
 	}
 	return nil
 }
+
+// Annotations parses --annotation: KEY[=VALUE]. The last value of a key applies.
+func Annotations(texts []string) map[string]string {
+	var out map[string]string
+	for _, text := range texts {
+		key, value, _ := strings.Cut(text, "=")
+		if out == nil {
+			out = map[string]string{}
+		}
+		out[key] = value
+	}
+	return out
+}

@@ -47,10 +47,6 @@ func verbs() map[string]string {
 	}
 }
 
-const (
-	inFile = "read the log with fairlead logs, or from the file in .LogPath of fairlead inspect"
-)
-
 // flagEntry holds flags of one or more commands with their alternative.
 type flagEntry struct{ commands, names, instead string }
 
@@ -67,7 +63,6 @@ func flags() []flagEntry {
 		{"run create", "isolation", "omit it: it applies to Windows only"},
 		{"run create", "gpus", "add the devices with --device, and mount the driver's libraries with -v"},
 		{"run create", "tmpfs storage-opt", "bind mount a directory of a tmpfs of the host: -v /run/app:/tmp"},
-		{"run create", "log-driver log-opt", inFile},
 		{"run create pull", "disable-content-trust", "omit it; pull the image by its digest: NAME@sha256:…"},
 		{"run create", "use-api-socket",
 			"bind mount the agent's socket: -v /run/fairlead/fairlead.sock:/run/fairlead/fairlead.sock"},

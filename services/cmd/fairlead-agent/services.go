@@ -130,7 +130,7 @@ func runtimes(all []config.Runtime) map[string]string {
 
 // containerOptions returns the defaults of containers' options.
 func containerOptions(c *config.Config) supervisor.Options {
-	o := supervisor.Options{PidsLimit: c.PidsLimit, ShmSize: c.ShmSize,
+	o := supervisor.Options{LogDriver: c.LogDriver, PidsLimit: c.PidsLimit, ShmSize: c.ShmSize,
 		IPCMode: c.IPCMode, CgroupnsMode: c.CgroupnsMode,
 		CgroupParent: c.CgroupParent, Init: c.Init, InitPath: c.InitPath, NoNewPrivileges: c.NoNewPrivileges,
 		SeccompProfile: c.SeccompProfile}

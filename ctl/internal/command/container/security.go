@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/fairlead/fairlead/ctl/internal/limitspec"
+	"github.com/fairlead/fairlead/ctl/internal/networkspec"
 	"github.com/fairlead/fairlead/proto/fault"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 )
@@ -21,6 +22,8 @@ type securityOptions struct {
 	namespaces          containerv1.Namespaces
 	options, annotation []string
 	init                bool
+	logDriver           string
+	logOptions          []string
 }
 
 func (o *securityOptions) flags(f *pflag.FlagSet) {
@@ -39,6 +42,8 @@ func (o *securityOptions) flags(f *pflag.FlagSet) {
 	f.StringVar(&n.User, "userns", "", "User namespace: host")
 	f.StringVar(&n.CgroupParent, "cgroup-parent", "", "Parent of the container's cgroup")
 	f.BoolVar(&o.init, "init", false, "Run an init process that reaps processes")
+	f.StringVar(&o.logDriver, "log-driver", "", "Log driver: json-file, local or none")
+	f.StringArrayVar(&o.logOptions, "log-opt", nil, "Log option: max-size=SIZE or max-file=NUMBER")
 	f.StringArrayVar(&o.annotation, "annotation", nil, "Set an annotation for the OCI runtime: KEY[=VALUE]")
 }
 
@@ -75,14 +80,12 @@ func (o *securityOptions) add(f *pflag.FlagSet, cfg *containerv1.ContainerConfig
 		cfg.Init = &o.init
 	}
 
-	for _, text := range o.annotation {
-		key, value, _ := strings.Cut(text, "=")
-		if cfg.Annotations == nil {
-			cfg.Annotations = map[string]string{}
-		}
-		cfg.Annotations[key] = value
+	options, err := networkspec.ParseKeyValues("log-opt", o.logOptions)
+	if o.logDriver != "" || len(options) > 0 {
+		cfg.Log = &containerv1.LogConfig{Driver: o.logDriver, Options: options}
 	}
-	return nil
+	cfg.Annotations = limitspec.Annotations(o.annotation)
+	return err
 }
 
 // securityOption replaces the file of a seccomp profile by its content.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+	"github.com/fairlead/fairlead/services/supervisor/internal/cpulist"
 )
 
 // Check returns a fault for the first limit that the host cannot enforce, or nil.
@@ -49,7 +50,7 @@ func (l Layout) checkCPUs(subject string, r container.Resources) error {
 	if err := subset(subject, "cpuset-mems", "memory nodes", r.CpusetMems, l.Features.Mems); err != nil {
 		return err
 	}
-	have, err := container.ParseCPUList(l.Features.CPUs)
+	have, err := cpulist.Parse(l.Features.CPUs)
 	if n := len(have); err == nil && n > 0 && r.NanoCPUs > int64(n)*1e9 {
 		return fault.Invalidf(subject, "cpus",
 			"range of CPUs is from 0.01 to %[1]s.00, as there are only %[1]s CPUs available", strconv.Itoa(n))
@@ -59,11 +60,11 @@ func (l Layout) checkCPUs(subject string, r container.Resources) error {
 
 // subset returns a fault if a list contains a number that is not available.
 func subset(subject, field, what, requested, available string) error {
-	want, err := container.ParseCPUList(requested)
+	want, err := cpulist.Parse(requested)
 	if err != nil {
 		return err // Validate has checked it
 	}
-	have, err := container.ParseCPUList(available)
+	have, err := cpulist.Parse(available)
 	if err != nil || available == "" {
 		return nil // unknown; the runtime reports errors
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/supervisor/internal/healthcheck"
+	"github.com/fairlead/fairlead/services/supervisor/internal/logdriver"
 )
 
 // Config is the configuration of a container as requested by the user.
@@ -42,6 +43,7 @@ type Config struct {
 	Resources   Resources
 	Security    Security
 	Namespaces  Namespaces
+	Log         logdriver.Config
 	Init        *bool              `json:",omitempty"` // run an init process; nil: the agent's default
 	Annotations map[string]string  `json:",omitempty"` // for the OCI runtime
 	VolumesFrom []string           `json:",omitempty"` // CONTAINER[:ro|:rw]; empty once Mounts has their mounts

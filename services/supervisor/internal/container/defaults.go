@@ -1,14 +1,18 @@
 package container
 
 import (
+	"cmp"
 	"slices"
+
+	"github.com/fairlead/fairlead/services/supervisor/internal/logdriver"
 )
 
 // Defaults are the agent's settings for options that a container does not set.
 type Defaults struct {
 	ShmSize     int64 // bytes of /dev/shm
 	OOMScoreAdj int
-	PidsLimit   int64 // processes and threads of one container; 0 means no limit
+	LogDriver   string // empty: json-file
+	PidsLimit   int64  // processes and threads of one container; 0 means no limit
 	Ulimits     []Ulimit
 	NoSwapLimit bool // the kernel cannot limit swap
 
@@ -40,6 +44,9 @@ func (c Config) WithDefaults(d Defaults) Config {
 	options, err := ParseSecurityOptions("", c.Security.Options) // Validate has checked them
 	if err == nil && options.NoNewPrivileges == nil && d.NoNewPrivileges {
 		c.Security.Options = append(slices.Clone(c.Security.Options), "no-new-privileges")
+	}
+	if c.Log.Driver == "" {
+		c.Log.Driver = cmp.Or(d.LogDriver, logdriver.JSONFile)
 	}
 	return c
 }

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/supervisor/internal/cpulist"
 )
 
 // Resources are the resource limits of a container. Zero means no limit, unless a field says
@@ -128,7 +129,7 @@ func validateCPULists(subject string, r *Resources) error {
 	for _, list := range []struct{ field, what, text string }{
 		{"cpuset-cpus", "cpuset cpus", r.CpusetCPUs}, {"cpuset-mems", "cpuset mems", r.CpusetMems},
 	} {
-		if _, err := ParseCPUList(list.text); err != nil {
+		if _, err := cpulist.Parse(list.text); err != nil {
 			return fault.New(fault.Invalid, subject, "Invalid value "+list.text+" for "+list.what,
 				fault.WithField(list.field), fault.WithCause(err), fault.WithHint("write a list such as 0-2,4"))
 		}

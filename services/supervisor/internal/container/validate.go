@@ -15,6 +15,7 @@ func (c *Config) Validate() error {
 		c.validateSize, c.validateIdentity, c.validateProcess, c.validateMounts, c.validateNetwork, c.validatePorts,
 		c.validateDNS, c.validateSysctls, c.validateResources,
 		c.validateSecurity, c.validateNamespaces, c.validateRestart, c.validateHealth,
+		func() error { return c.Log.Validate(c.subject()) },
 	}
 	for _, check := range checks {
 		if err := check(); err != nil {

@@ -15,7 +15,8 @@ import (
 
 // Options are defaults of containers' options. Zero values mean those of Docker.
 type Options struct {
-	PidsLimit       int64 // processes and threads of one container; 0 means no limit
+	LogDriver       string // json-file, local or none
+	PidsLimit       int64  // processes and threads of one container; 0 means no limit
 	Ulimits         []container.Ulimit
 	ShmSize         int64  // bytes of /dev/shm
 	IPCMode         string // private or shareable
@@ -29,7 +30,8 @@ type Options struct {
 
 // Read returns the defaults of containers' options. It fails for one that this host cannot enforce.
 func Read(o Options, groups cgroup.Layout, host spec.Host) (container.Defaults, error) {
-	d := container.Defaults{PidsLimit: o.PidsLimit, NoSwapLimit: !groups.Features.Swap, Ulimits: o.Ulimits,
+	d := container.Defaults{LogDriver: o.LogDriver, PidsLimit: o.PidsLimit,
+		NoSwapLimit: !groups.Features.Swap, Ulimits: o.Ulimits,
 		CgroupV2: groups.Mode == cgroup.V2, InitPath: spec.FindInit(o.InitPath), ShmSize: o.ShmSize, IPC: o.IPCMode,
 		Cgroup: o.CgroupnsMode, CgroupParent: o.CgroupParent, Init: o.Init, NoNewPrivileges: o.NoNewPrivileges}
 	if err := host.CheckUlimits("default-ulimits", "default-ulimits", d.Ulimits); err != nil {

@@ -19,6 +19,7 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 	"github.com/fairlead/fairlead/services/supervisor/internal/image"
 	"github.com/fairlead/fairlead/services/supervisor/internal/lives"
+	"github.com/fairlead/fairlead/services/supervisor/internal/logdriver"
 	"github.com/fairlead/fairlead/services/supervisor/internal/logfile"
 	"github.com/fairlead/fairlead/services/supervisor/internal/namefiles"
 	"github.com/fairlead/fairlead/services/supervisor/internal/notices"
@@ -108,6 +109,21 @@ func New(cfg Config) *Launcher { return &Launcher{Config: cfg} }
 
 // LogPath returns the path of a container's log.
 func (r *Launcher) LogPath(uid string) string { return filepath.Join(r.Dir(uid), logfile.Name) }
+
+// LogLimit returns the limit of a container's log. A log that is not written has none.
+func (r *Launcher) LogLimit(cfg *container.Config) logfile.Limit {
+	limit := r.LogFiles.Standard()
+	if size, ok := cfg.Log.Size(); ok {
+		limit.Size = size
+	}
+	if files, ok := cfg.Log.Files(); ok {
+		limit.Files = files
+	}
+	if cfg.Log.Driver == logdriver.None {
+		limit = logfile.Limit{}
+	}
+	return limit
+}
 
 // Dir returns the directory of a container's files.
 func (r *Launcher) Dir(uid string) string { return filepath.Join(r.DataRoot, "containers", uid) }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+	"github.com/fairlead/fairlead/services/supervisor/internal/logdriver"
 	"github.com/fairlead/fairlead/services/supervisor/internal/rootfs"
 	"github.com/fairlead/fairlead/services/supervisor/internal/runtime"
 	"github.com/fairlead/fairlead/services/supervisor/internal/saga"
@@ -24,14 +25,15 @@ func (l *launch) startMonitor(after string) saga.Step {
 			if err := os.MkdirAll(dir, rootfs.DirectoryMode|rootfs.Disposable); err != nil {
 				return fault.New(fault.Unavailable, "directory "+dir, "cannot be created", fault.WithCause(err))
 			}
-			if err := errors.Join(l.r.LogFiles.Begin(dir), l.r.LogFiles.Track(dir)); err != nil {
+			cfg := &l.req.Config
+			limit := l.r.LogLimit(cfg)
+			if err := errors.Join(l.r.LogFiles.Begin(dir, limit), l.r.LogFiles.Track(dir, limit)); err != nil {
 				return fault.New(fault.Unavailable, "log "+l.r.LogPath(l.id), "cannot be rotated", fault.WithCause(err))
 			}
-			cfg := &l.req.Config
 			l.monitor, err = l.r.Processes.Prepare(ctx, runtime.Launch{ID: l.id, Runtime: cfg.Runtime,
 				TTY: cfg.TTY, OpenStdin: cfg.OpenStdin, Attach: l.req.Attach || len(l.waiters) > 0,
 				StdinOnce: cfg.StdinOnce, LogPath: l.r.LogPath(l.id),
-				LogMaxSize: l.r.LogFiles.MaxSize()})
+				LogMaxSize: limit.Size, NoLog: cfg.Log.Driver == logdriver.None})
 			return err
 		},
 		Undo: l.deleteProcess,

@@ -36,6 +36,7 @@ type Rotator struct {
 	mu      sync.Mutex // guards the maps and the files of tracked directories
 	dirs    map[int]string
 	watches map[string]int
+	files   map[string]int // number of files to keep, by directory
 }
 
 // NewRotator starts a Rotator. Close stops it.
@@ -45,7 +46,7 @@ func NewRotator(limit Limit, log *slog.Logger) (*Rotator, error) {
 		return nil, err
 	}
 	r := &Rotator{limit: limit, log: log, watcher: w, stopped: make(chan struct{}), dirs: map[int]string{},
-		watches: map[string]int{}}
+		watches: map[string]int{}, files: map[string]int{}}
 	go r.run()
 	return r, nil
 }
@@ -57,18 +58,18 @@ func (r *Rotator) Close() error {
 	return err
 }
 
-// MaxSize returns the limit of one file; 0 means unlimited.
-func (r *Rotator) MaxSize() int64 {
+// Standard returns the limit of logs without one of their own.
+func (r *Rotator) Standard() Limit {
 	if r == nil {
-		return 0
+		return Limit{}
 	}
-	return r.limit.Size
+	return r.limit
 }
 
 // Track starts rotating the log in a container's directory. It must be called before conmon starts,
 // and after each agent start.
-func (r *Rotator) Track(dir string) error {
-	if r.MaxSize() == 0 {
+func (r *Rotator) Track(dir string, limit Limit) error {
+	if r == nil || limit.Size == 0 {
 		return nil
 	}
 	r.mu.Lock()
@@ -77,23 +78,24 @@ func (r *Rotator) Track(dir string) error {
 	if err != nil {
 		return err
 	}
-	r.dirs[watch], r.watches[dir] = dir, watch
+	r.dirs[watch], r.watches[dir], r.files[dir] = dir, watch, limit.Files
 	return r.rotate(dir)
 }
 
 // Begin rotates a full log before a new conmon continues it. conmon counts bytes from zero.
-func (r *Rotator) Begin(dir string) error {
-	if r.MaxSize() == 0 {
+func (r *Rotator) Begin(dir string, limit Limit) error {
+	if r == nil || limit.Size == 0 {
 		return nil
 	}
 
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	path := filepath.Join(dir, Name)
-	if info, err := os.Stat(path); err != nil || info.Size() < r.limit.Size {
+	if info, err := os.Stat(path); err != nil || info.Size() < limit.Size {
 		return nil
 	}
 
+	r.files[dir] = limit.Files
 	if err := r.rotate(dir); err != nil { // .keep links to the same file now
 		return err
 	}
@@ -121,6 +123,7 @@ func (r *Rotator) Untrack(dir string) {
 	_ = r.watcher.Remove(watch) // fails if the directory was removed, which removes the watch
 	delete(r.watches, dir)
 	delete(r.dirs, watch)
+	delete(r.files, dir)
 }
 
 func (r *Rotator) run() {
@@ -184,7 +187,7 @@ func (r *Rotator) rotate(dir string) error {
 
 // shift renames .keep to .1, .1 to .2 and so on, and removes the oldest file.
 func (r *Rotator) shift(dir string) error {
-	last := r.limit.Files - 1
+	last := r.files[dir] - 1
 	if last < 1 {
 		return os.Remove(filepath.Join(dir, keepName))
 	}

@@ -109,7 +109,7 @@ func numbers(from, to int) (out []string) {
 func TestReplacedFilesAreKept(t *testing.T) {
 	m := newMonitor(t)
 	r := m.rotator(3)
-	if err := r.Track(m.dir); err != nil {
+	if err := r.Track(m.dir, r.Standard()); err != nil {
 		t.Fatal(err)
 	}
 
@@ -142,7 +142,7 @@ func TestReplacedFilesAreKept(t *testing.T) {
 		t.Errorf("not tracked: got %v, want %v", got, want)
 	}
 
-	if err := r.Track(m.dir); err != nil { // after an agent restart
+	if err := r.Track(m.dir, r.Standard()); err != nil { // after an agent restart
 		t.Fatal(err)
 	}
 
@@ -153,7 +153,7 @@ func TestReplacedFilesAreKept(t *testing.T) {
 
 func TestFollowContinuesInNewFile(t *testing.T) {
 	m := newMonitor(t)
-	if err := m.rotator(3).Track(m.dir); err != nil {
+	if err := m.rotator(3).Track(m.dir, logfile.Limit{Size: 1000, Files: 3}); err != nil {
 		t.Fatal(err)
 	}
 
@@ -207,7 +207,7 @@ func TestFullLogIsRotatedBeforeItContinues(t *testing.T) {
 	m := newMonitor(t)
 	r := m.rotator(2)
 	m.write(10)
-	if err := r.Begin(m.dir); err != nil {
+	if err := r.Begin(m.dir, r.Standard()); err != nil {
 		t.Fatal(err)
 	}
 
@@ -216,7 +216,7 @@ func TestFullLogIsRotatedBeforeItContinues(t *testing.T) {
 	}
 
 	m.write(10)
-	if err := r.Begin(m.dir); err != nil {
+	if err := r.Begin(m.dir, r.Standard()); err != nil {
 		t.Fatal(err)
 	}
 

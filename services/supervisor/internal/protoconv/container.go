@@ -11,6 +11,7 @@ import (
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 	"github.com/fairlead/fairlead/proto/port/portpb"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+	"github.com/fairlead/fairlead/services/supervisor/internal/logdriver"
 )
 
 // ConfigFromProto converts the configuration of a container. It rejects values that it cannot
@@ -32,6 +33,7 @@ func ConfigFromProto(in *containerv1.ContainerConfig) (container.Config, error) 
 		Sysctls: in.GetSysctls(), UTS: in.GetUts(), Security: SecurityFromProto(in.GetSecurity()),
 		Namespaces: NamespacesFromProto(in.GetNamespaces()), Annotations: in.GetAnnotations(),
 		VolumesFrom: in.GetVolumesFrom(),
+		Log:         logdriver.Config{Driver: in.GetLog().GetDriver(), Options: in.GetLog().GetOptions()},
 	}
 	if in != nil {
 		c.Init = in.Init
@@ -90,8 +92,8 @@ func configToProto(c *container.Config) *containerv1.ContainerConfig {
 			Networks: attachmentsToProto(c.Network.Attachments), Links: linksToProto(c.Network.Links)},
 		Sysctls: c.Sysctls, Uts: c.UTS, Resources: ResourcesToProto(c.Resources),
 		Security: securityToProto(c.Security), Namespaces: namespacesToProto(c.Namespaces), Init: c.Init,
-		Annotations: c.Annotations,
-		Restart:     restartPolicyToProto(c.Restart), HealthCheck: healthCheckToProto(c.Health),
+		Annotations: c.Annotations, Log: &containerv1.LogConfig{Driver: c.Log.Driver, Options: c.Log.Options},
+		Restart: restartPolicyToProto(c.Restart), HealthCheck: healthCheckToProto(c.Health),
 		StdinOnce: c.StdinOnce, Attach: c.Attach,
 	}
 

@@ -6,6 +6,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+	"github.com/fairlead/fairlead/services/supervisor/internal/logdriver"
 )
 
 func TestOptionsSurviveConversion(t *testing.T) {
@@ -24,6 +25,7 @@ func TestOptionsSurviveConversion(t *testing.T) {
 		Namespaces:  container.Namespaces{IPC: "a", PID: "b", Cgroup: "c", User: "d", CgroupParent: "e"},
 		Init:        &yes,
 		Annotations: map[string]string{"a": "b"},
+		Log:         logdriver.Config{Driver: "a", Options: map[string]string{"b": "c"}},
 	}
 	got, err := ConfigFromProto(configToProto(&want))
 	if err != nil {
@@ -35,8 +37,8 @@ func TestOptionsSurviveConversion(t *testing.T) {
 	if d := cmp.Diff(want.Security, got.Security); d != "" {
 		t.Errorf("security (-want +got):\n%s", d)
 	}
-	if d := cmp.Diff([]any{want.Namespaces, want.Init, want.Annotations},
-		[]any{got.Namespaces, got.Init, got.Annotations}); d != "" {
+	if d := cmp.Diff([]any{want.Namespaces, want.Init, want.Annotations, want.Log},
+		[]any{got.Namespaces, got.Init, got.Annotations, got.Log}); d != "" {
 		t.Errorf("namespaces (-want +got):\n%s", d)
 	}
 }

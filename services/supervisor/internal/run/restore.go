@@ -74,7 +74,7 @@ func (r *Runner) adopt(ctx context.Context, c *container.Container) error {
 
 	switch found.State {
 	case runtime.Alive:
-		if err := r.LogFiles.Track(r.launcher.Dir(c.ID)); err != nil {
+		if err := r.LogFiles.Track(r.launcher.Dir(c.ID), r.launcher.LogLimit(&c.Config)); err != nil {
 			r.logFor(c.ID).Warn("cannot watch log, rotation loses output", "error", err)
 		}
 		r.logFor(c.ID).Info("adopted", "name", c.Config.Name, "pid", found.PID)

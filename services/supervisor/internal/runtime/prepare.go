@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -33,6 +34,7 @@ type Launch struct {
 	// LogMaxSize is the size in bytes at which conmon replaces the log by a new file; 0 means
 	// never.
 	LogMaxSize int64
+	NoLog      bool // write no log
 }
 
 // Prepared is a monitor that waits for Create.
@@ -186,6 +188,9 @@ func (p *Prepared) arguments() []string {
 	}
 	if l.OpenStdin && (l.TTY || !l.StdinOnce) {
 		args = append(args, "--leave-stdin-open")
+	}
+	if l.NoLog {
+		args[slices.Index(args, "--log-path")+1] = "none"
 	}
 	if l.LogMaxSize > 0 {
 		args = append(args, "--log-size-max", strconv.FormatInt(l.LogMaxSize, 10))

@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/supervisor/internal/logdriver"
 	"github.com/fairlead/fairlead/services/supervisor/internal/logfile"
 )
 
@@ -20,6 +22,10 @@ func (s *Sessions) Logs(ctx context.Context, ref string, opts LogOptions, emit f
 	c, err := s.Store.FindContainer(ref)
 	if err != nil {
 		return err
+	}
+	if c.Config.Log.Driver == logdriver.None {
+		return fault.New(fault.Invalid, c.Subject(), "configured logging driver does not support reading",
+			fault.WithHint("run it with --log-driver json-file"))
 	}
 	o := logfile.Options{Tail: opts.Tail, Since: opts.Since}
 	if l := s.Lives.Of(c.ID); opts.Follow && l != nil {

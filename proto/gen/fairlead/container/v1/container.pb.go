@@ -334,6 +334,8 @@ type ContainerConfig struct {
 	Init *bool `protobuf:"varint,43,opt,name=init,proto3,oneof" json:"init,omitempty"`
 	// --annotation: annotations for the OCI runtime.
 	Annotations map[string]string `protobuf:"bytes,44,rep,name=annotations,proto3" json:"annotations,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// --log-driver and --log-opt.
+	Log *LogConfig `protobuf:"bytes,45,opt,name=log,proto3" json:"log,omitempty"`
 	// --volumes-from: containers whose bind mounts and volumes are mounted too, each as
 	// CONTAINER[:ro|:rw]. Responses have the mounts instead.
 	VolumesFrom []string `protobuf:"bytes,70,rep,name=volumes_from,json=volumesFrom,proto3" json:"volumes_from,omitempty"`
@@ -558,6 +560,13 @@ func (x *ContainerConfig) GetInit() bool {
 func (x *ContainerConfig) GetAnnotations() map[string]string {
 	if x != nil {
 		return x.Annotations
+	}
+	return nil
+}
+
+func (x *ContainerConfig) GetLog() *LogConfig {
+	if x != nil {
+		return x.Log
 	}
 	return nil
 }
@@ -884,6 +893,63 @@ func (x *HealthResult) GetOutput() string {
 	return ""
 }
 
+// LogConfig is the log driver of a container.
+type LogConfig struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "json-file", "local" or "none". Empty means the agent's default. The first two write the same
+	// files, which ReadLogs reads.
+	Driver string `protobuf:"bytes,1,opt,name=driver,proto3" json:"driver,omitempty"`
+	// "max-size", such as "10m", or "-1" for no limit, and "max-file". Absent ones have the agent's
+	// defaults.
+	Options       map[string]string `protobuf:"bytes,2,rep,name=options,proto3" json:"options,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LogConfig) Reset() {
+	*x = LogConfig{}
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LogConfig) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LogConfig) ProtoMessage() {}
+
+func (x *LogConfig) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LogConfig.ProtoReflect.Descriptor instead.
+func (*LogConfig) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *LogConfig) GetDriver() string {
+	if x != nil {
+		return x.Driver
+	}
+	return ""
+}
+
+func (x *LogConfig) GetOptions() map[string]string {
+	if x != nil {
+		return x.Options
+	}
+	return nil
+}
+
 // Mount is a mount in the container.
 type Mount struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -927,7 +993,7 @@ type Mount struct {
 
 func (x *Mount) Reset() {
 	*x = Mount{}
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[5]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -939,7 +1005,7 @@ func (x *Mount) String() string {
 func (*Mount) ProtoMessage() {}
 
 func (x *Mount) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[5]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -952,7 +1018,7 @@ func (x *Mount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Mount.ProtoReflect.Descriptor instead.
 func (*Mount) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{5}
+	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Mount) GetSource() string {
@@ -1075,7 +1141,7 @@ type VolumeOptions struct {
 
 func (x *VolumeOptions) Reset() {
 	*x = VolumeOptions{}
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[6]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1087,7 +1153,7 @@ func (x *VolumeOptions) String() string {
 func (*VolumeOptions) ProtoMessage() {}
 
 func (x *VolumeOptions) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[6]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1100,7 +1166,7 @@ func (x *VolumeOptions) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VolumeOptions.ProtoReflect.Descriptor instead.
 func (*VolumeOptions) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{6}
+	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *VolumeOptions) GetDriver() string {
@@ -1153,7 +1219,7 @@ type NetworkConfig struct {
 
 func (x *NetworkConfig) Reset() {
 	*x = NetworkConfig{}
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[7]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1165,7 +1231,7 @@ func (x *NetworkConfig) String() string {
 func (*NetworkConfig) ProtoMessage() {}
 
 func (x *NetworkConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[7]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1178,7 +1244,7 @@ func (x *NetworkConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NetworkConfig.ProtoReflect.Descriptor instead.
 func (*NetworkConfig) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{7}
+	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *NetworkConfig) GetMode() string {
@@ -1250,7 +1316,7 @@ type Link struct {
 
 func (x *Link) Reset() {
 	*x = Link{}
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[8]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1262,7 +1328,7 @@ func (x *Link) String() string {
 func (*Link) ProtoMessage() {}
 
 func (x *Link) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[8]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1275,7 +1341,7 @@ func (x *Link) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Link.ProtoReflect.Descriptor instead.
 func (*Link) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{8}
+	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Link) GetContainer() string {
@@ -1326,7 +1392,7 @@ type NetworkAttachment struct {
 
 func (x *NetworkAttachment) Reset() {
 	*x = NetworkAttachment{}
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[9]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1338,7 +1404,7 @@ func (x *NetworkAttachment) String() string {
 func (*NetworkAttachment) ProtoMessage() {}
 
 func (x *NetworkAttachment) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[9]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1351,7 +1417,7 @@ func (x *NetworkAttachment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NetworkAttachment.ProtoReflect.Descriptor instead.
 func (*NetworkAttachment) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{9}
+	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *NetworkAttachment) GetNetwork() string {
@@ -1446,7 +1512,7 @@ type ExposedPort struct {
 
 func (x *ExposedPort) Reset() {
 	*x = ExposedPort{}
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[10]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1458,7 +1524,7 @@ func (x *ExposedPort) String() string {
 func (*ExposedPort) ProtoMessage() {}
 
 func (x *ExposedPort) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[10]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1471,7 +1537,7 @@ func (x *ExposedPort) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExposedPort.ProtoReflect.Descriptor instead.
 func (*ExposedPort) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{10}
+	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ExposedPort) GetProtocol() v1.Protocol {
@@ -1516,7 +1582,7 @@ type DnsConfig struct {
 
 func (x *DnsConfig) Reset() {
 	*x = DnsConfig{}
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[11]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1528,7 +1594,7 @@ func (x *DnsConfig) String() string {
 func (*DnsConfig) ProtoMessage() {}
 
 func (x *DnsConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[11]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1541,7 +1607,7 @@ func (x *DnsConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DnsConfig.ProtoReflect.Descriptor instead.
 func (*DnsConfig) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{11}
+	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *DnsConfig) GetHostname() string {
@@ -1648,7 +1714,7 @@ type Container struct {
 
 func (x *Container) Reset() {
 	*x = Container{}
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[12]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1660,7 +1726,7 @@ func (x *Container) String() string {
 func (*Container) ProtoMessage() {}
 
 func (x *Container) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[12]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1673,7 +1739,7 @@ func (x *Container) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Container.ProtoReflect.Descriptor instead.
 func (*Container) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{12}
+	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Container) GetId() string {
@@ -1862,7 +1928,7 @@ var File_fairlead_container_v1_container_proto protoreflect.FileDescriptor
 
 const file_fairlead_container_v1_container_proto_rawDesc = "" +
 	"\n" +
-	"%fairlead/container/v1/container.proto\x12\x15fairlead.container.v1\x1a%fairlead/container/v1/resources.proto\x1a$fairlead/container/v1/security.proto\x1a!fairlead/nat/v1/publication.proto\x1a!fairlead/network/v1/network.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x81\f\n" +
+	"%fairlead/container/v1/container.proto\x12\x15fairlead.container.v1\x1a%fairlead/container/v1/resources.proto\x1a$fairlead/container/v1/security.proto\x1a!fairlead/nat/v1/publication.proto\x1a!fairlead/network/v1/network.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb5\f\n" +
 	"\x0fContainerConfig\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05image\x18\x02 \x01(\tR\x05image\x12\x18\n" +
@@ -1898,7 +1964,8 @@ const file_fairlead_container_v1_container_proto_rawDesc = "" +
 	"namespaces\x18* \x01(\v2!.fairlead.container.v1.NamespacesR\n" +
 	"namespaces\x12\x17\n" +
 	"\x04init\x18+ \x01(\bH\x01R\x04init\x88\x01\x01\x12Y\n" +
-	"\vannotations\x18, \x03(\v27.fairlead.container.v1.ContainerConfig.AnnotationsEntryR\vannotations\x12!\n" +
+	"\vannotations\x18, \x03(\v27.fairlead.container.v1.ContainerConfig.AnnotationsEntryR\vannotations\x122\n" +
+	"\x03log\x18- \x01(\v2 .fairlead.container.v1.LogConfigR\x03log\x12!\n" +
 	"\fvolumes_from\x18F \x03(\tR\vvolumesFrom\x12>\n" +
 	"\arestart\x18< \x01(\v2$.fairlead.container.v1.RestartPolicyR\arestart\x12E\n" +
 	"\fhealth_check\x18= \x01(\v2\".fairlead.container.v1.HealthCheckR\vhealthCheck\x12\x1d\n" +
@@ -1934,7 +2001,13 @@ const file_fairlead_container_v1_container_proto_rawDesc = "" +
 	"\x05start\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05start\x12,\n" +
 	"\x03end\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x03end\x12\x1b\n" +
 	"\texit_code\x18\x03 \x01(\x05R\bexitCode\x12\x16\n" +
-	"\x06output\x18\x04 \x01(\tR\x06output\"\x99\x04\n" +
+	"\x06output\x18\x04 \x01(\tR\x06output\"\xa8\x01\n" +
+	"\tLogConfig\x12\x16\n" +
+	"\x06driver\x18\x01 \x01(\tR\x06driver\x12G\n" +
+	"\aoptions\x18\x02 \x03(\v2-.fairlead.container.v1.LogConfig.OptionsEntryR\aoptions\x1a:\n" +
+	"\fOptionsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x99\x04\n" +
 	"\x05Mount\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12\x16\n" +
 	"\x06target\x18\x02 \x01(\tR\x06target\x12\x1b\n" +
@@ -2081,7 +2154,7 @@ func file_fairlead_container_v1_container_proto_rawDescGZIP() []byte {
 }
 
 var file_fairlead_container_v1_container_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_fairlead_container_v1_container_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_fairlead_container_v1_container_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_fairlead_container_v1_container_proto_goTypes = []any{
 	(HealthStatus)(0),             // 0: fairlead.container.v1.HealthStatus
 	(PullPolicy)(0),               // 1: fairlead.container.v1.PullPolicy
@@ -2092,77 +2165,81 @@ var file_fairlead_container_v1_container_proto_goTypes = []any{
 	(*HealthCheck)(nil),           // 6: fairlead.container.v1.HealthCheck
 	(*Health)(nil),                // 7: fairlead.container.v1.Health
 	(*HealthResult)(nil),          // 8: fairlead.container.v1.HealthResult
-	(*Mount)(nil),                 // 9: fairlead.container.v1.Mount
-	(*VolumeOptions)(nil),         // 10: fairlead.container.v1.VolumeOptions
-	(*NetworkConfig)(nil),         // 11: fairlead.container.v1.NetworkConfig
-	(*Link)(nil),                  // 12: fairlead.container.v1.Link
-	(*NetworkAttachment)(nil),     // 13: fairlead.container.v1.NetworkAttachment
-	(*ExposedPort)(nil),           // 14: fairlead.container.v1.ExposedPort
-	(*DnsConfig)(nil),             // 15: fairlead.container.v1.DnsConfig
-	(*Container)(nil),             // 16: fairlead.container.v1.Container
-	nil,                           // 17: fairlead.container.v1.ContainerConfig.LabelsEntry
-	nil,                           // 18: fairlead.container.v1.ContainerConfig.SysctlsEntry
-	nil,                           // 19: fairlead.container.v1.ContainerConfig.AnnotationsEntry
-	nil,                           // 20: fairlead.container.v1.VolumeOptions.OptionsEntry
-	nil,                           // 21: fairlead.container.v1.VolumeOptions.LabelsEntry
-	(*Resources)(nil),             // 22: fairlead.container.v1.Resources
-	(*Security)(nil),              // 23: fairlead.container.v1.Security
-	(*Namespaces)(nil),            // 24: fairlead.container.v1.Namespaces
-	(*durationpb.Duration)(nil),   // 25: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 26: google.protobuf.Timestamp
-	(*v1.PortMapping)(nil),        // 27: fairlead.nat.v1.PortMapping
-	(*v1.AddressMapping)(nil),     // 28: fairlead.nat.v1.AddressMapping
-	(v1.Protocol)(0),              // 29: fairlead.nat.v1.Protocol
-	(*v11.Sandbox)(nil),           // 30: fairlead.network.v1.Sandbox
-	(*v1.PortBinding)(nil),        // 31: fairlead.nat.v1.PortBinding
+	(*LogConfig)(nil),             // 9: fairlead.container.v1.LogConfig
+	(*Mount)(nil),                 // 10: fairlead.container.v1.Mount
+	(*VolumeOptions)(nil),         // 11: fairlead.container.v1.VolumeOptions
+	(*NetworkConfig)(nil),         // 12: fairlead.container.v1.NetworkConfig
+	(*Link)(nil),                  // 13: fairlead.container.v1.Link
+	(*NetworkAttachment)(nil),     // 14: fairlead.container.v1.NetworkAttachment
+	(*ExposedPort)(nil),           // 15: fairlead.container.v1.ExposedPort
+	(*DnsConfig)(nil),             // 16: fairlead.container.v1.DnsConfig
+	(*Container)(nil),             // 17: fairlead.container.v1.Container
+	nil,                           // 18: fairlead.container.v1.ContainerConfig.LabelsEntry
+	nil,                           // 19: fairlead.container.v1.ContainerConfig.SysctlsEntry
+	nil,                           // 20: fairlead.container.v1.ContainerConfig.AnnotationsEntry
+	nil,                           // 21: fairlead.container.v1.LogConfig.OptionsEntry
+	nil,                           // 22: fairlead.container.v1.VolumeOptions.OptionsEntry
+	nil,                           // 23: fairlead.container.v1.VolumeOptions.LabelsEntry
+	(*Resources)(nil),             // 24: fairlead.container.v1.Resources
+	(*Security)(nil),              // 25: fairlead.container.v1.Security
+	(*Namespaces)(nil),            // 26: fairlead.container.v1.Namespaces
+	(*durationpb.Duration)(nil),   // 27: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 28: google.protobuf.Timestamp
+	(*v1.PortMapping)(nil),        // 29: fairlead.nat.v1.PortMapping
+	(*v1.AddressMapping)(nil),     // 30: fairlead.nat.v1.AddressMapping
+	(v1.Protocol)(0),              // 31: fairlead.nat.v1.Protocol
+	(*v11.Sandbox)(nil),           // 32: fairlead.network.v1.Sandbox
+	(*v1.PortBinding)(nil),        // 33: fairlead.nat.v1.PortBinding
 }
 var file_fairlead_container_v1_container_proto_depIdxs = []int32{
-	9,  // 0: fairlead.container.v1.ContainerConfig.mounts:type_name -> fairlead.container.v1.Mount
-	17, // 1: fairlead.container.v1.ContainerConfig.labels:type_name -> fairlead.container.v1.ContainerConfig.LabelsEntry
-	11, // 2: fairlead.container.v1.ContainerConfig.network:type_name -> fairlead.container.v1.NetworkConfig
-	15, // 3: fairlead.container.v1.ContainerConfig.dns:type_name -> fairlead.container.v1.DnsConfig
+	10, // 0: fairlead.container.v1.ContainerConfig.mounts:type_name -> fairlead.container.v1.Mount
+	18, // 1: fairlead.container.v1.ContainerConfig.labels:type_name -> fairlead.container.v1.ContainerConfig.LabelsEntry
+	12, // 2: fairlead.container.v1.ContainerConfig.network:type_name -> fairlead.container.v1.NetworkConfig
+	16, // 3: fairlead.container.v1.ContainerConfig.dns:type_name -> fairlead.container.v1.DnsConfig
 	1,  // 4: fairlead.container.v1.ContainerConfig.pull:type_name -> fairlead.container.v1.PullPolicy
-	18, // 5: fairlead.container.v1.ContainerConfig.sysctls:type_name -> fairlead.container.v1.ContainerConfig.SysctlsEntry
-	22, // 6: fairlead.container.v1.ContainerConfig.resources:type_name -> fairlead.container.v1.Resources
-	23, // 7: fairlead.container.v1.ContainerConfig.security:type_name -> fairlead.container.v1.Security
-	24, // 8: fairlead.container.v1.ContainerConfig.namespaces:type_name -> fairlead.container.v1.Namespaces
-	19, // 9: fairlead.container.v1.ContainerConfig.annotations:type_name -> fairlead.container.v1.ContainerConfig.AnnotationsEntry
-	5,  // 10: fairlead.container.v1.ContainerConfig.restart:type_name -> fairlead.container.v1.RestartPolicy
-	6,  // 11: fairlead.container.v1.ContainerConfig.health_check:type_name -> fairlead.container.v1.HealthCheck
-	25, // 12: fairlead.container.v1.HealthCheck.interval:type_name -> google.protobuf.Duration
-	25, // 13: fairlead.container.v1.HealthCheck.timeout:type_name -> google.protobuf.Duration
-	25, // 14: fairlead.container.v1.HealthCheck.start_period:type_name -> google.protobuf.Duration
-	25, // 15: fairlead.container.v1.HealthCheck.start_interval:type_name -> google.protobuf.Duration
-	0,  // 16: fairlead.container.v1.Health.status:type_name -> fairlead.container.v1.HealthStatus
-	8,  // 17: fairlead.container.v1.Health.log:type_name -> fairlead.container.v1.HealthResult
-	26, // 18: fairlead.container.v1.HealthResult.start:type_name -> google.protobuf.Timestamp
-	26, // 19: fairlead.container.v1.HealthResult.end:type_name -> google.protobuf.Timestamp
-	2,  // 20: fairlead.container.v1.Mount.type:type_name -> fairlead.container.v1.MountType
-	10, // 21: fairlead.container.v1.Mount.volume:type_name -> fairlead.container.v1.VolumeOptions
-	20, // 22: fairlead.container.v1.VolumeOptions.options:type_name -> fairlead.container.v1.VolumeOptions.OptionsEntry
-	21, // 23: fairlead.container.v1.VolumeOptions.labels:type_name -> fairlead.container.v1.VolumeOptions.LabelsEntry
-	27, // 24: fairlead.container.v1.NetworkConfig.publish:type_name -> fairlead.nat.v1.PortMapping
-	14, // 25: fairlead.container.v1.NetworkConfig.expose:type_name -> fairlead.container.v1.ExposedPort
-	13, // 26: fairlead.container.v1.NetworkConfig.networks:type_name -> fairlead.container.v1.NetworkAttachment
-	28, // 27: fairlead.container.v1.NetworkConfig.publish_addresses:type_name -> fairlead.nat.v1.AddressMapping
-	12, // 28: fairlead.container.v1.NetworkConfig.links:type_name -> fairlead.container.v1.Link
-	12, // 29: fairlead.container.v1.NetworkAttachment.links:type_name -> fairlead.container.v1.Link
-	29, // 30: fairlead.container.v1.ExposedPort.protocol:type_name -> fairlead.nat.v1.Protocol
-	4,  // 31: fairlead.container.v1.Container.config:type_name -> fairlead.container.v1.ContainerConfig
-	3,  // 32: fairlead.container.v1.Container.status:type_name -> fairlead.container.v1.ContainerStatus
-	26, // 33: fairlead.container.v1.Container.created_at:type_name -> google.protobuf.Timestamp
-	26, // 34: fairlead.container.v1.Container.started_at:type_name -> google.protobuf.Timestamp
-	26, // 35: fairlead.container.v1.Container.finished_at:type_name -> google.protobuf.Timestamp
-	30, // 36: fairlead.container.v1.Container.sandbox:type_name -> fairlead.network.v1.Sandbox
-	31, // 37: fairlead.container.v1.Container.bindings:type_name -> fairlead.nat.v1.PortBinding
-	14, // 38: fairlead.container.v1.Container.exposed:type_name -> fairlead.container.v1.ExposedPort
-	7,  // 39: fairlead.container.v1.Container.health:type_name -> fairlead.container.v1.Health
-	6,  // 40: fairlead.container.v1.Container.effective_health_check:type_name -> fairlead.container.v1.HealthCheck
-	41, // [41:41] is the sub-list for method output_type
-	41, // [41:41] is the sub-list for method input_type
-	41, // [41:41] is the sub-list for extension type_name
-	41, // [41:41] is the sub-list for extension extendee
-	0,  // [0:41] is the sub-list for field type_name
+	19, // 5: fairlead.container.v1.ContainerConfig.sysctls:type_name -> fairlead.container.v1.ContainerConfig.SysctlsEntry
+	24, // 6: fairlead.container.v1.ContainerConfig.resources:type_name -> fairlead.container.v1.Resources
+	25, // 7: fairlead.container.v1.ContainerConfig.security:type_name -> fairlead.container.v1.Security
+	26, // 8: fairlead.container.v1.ContainerConfig.namespaces:type_name -> fairlead.container.v1.Namespaces
+	20, // 9: fairlead.container.v1.ContainerConfig.annotations:type_name -> fairlead.container.v1.ContainerConfig.AnnotationsEntry
+	9,  // 10: fairlead.container.v1.ContainerConfig.log:type_name -> fairlead.container.v1.LogConfig
+	5,  // 11: fairlead.container.v1.ContainerConfig.restart:type_name -> fairlead.container.v1.RestartPolicy
+	6,  // 12: fairlead.container.v1.ContainerConfig.health_check:type_name -> fairlead.container.v1.HealthCheck
+	27, // 13: fairlead.container.v1.HealthCheck.interval:type_name -> google.protobuf.Duration
+	27, // 14: fairlead.container.v1.HealthCheck.timeout:type_name -> google.protobuf.Duration
+	27, // 15: fairlead.container.v1.HealthCheck.start_period:type_name -> google.protobuf.Duration
+	27, // 16: fairlead.container.v1.HealthCheck.start_interval:type_name -> google.protobuf.Duration
+	0,  // 17: fairlead.container.v1.Health.status:type_name -> fairlead.container.v1.HealthStatus
+	8,  // 18: fairlead.container.v1.Health.log:type_name -> fairlead.container.v1.HealthResult
+	28, // 19: fairlead.container.v1.HealthResult.start:type_name -> google.protobuf.Timestamp
+	28, // 20: fairlead.container.v1.HealthResult.end:type_name -> google.protobuf.Timestamp
+	21, // 21: fairlead.container.v1.LogConfig.options:type_name -> fairlead.container.v1.LogConfig.OptionsEntry
+	2,  // 22: fairlead.container.v1.Mount.type:type_name -> fairlead.container.v1.MountType
+	11, // 23: fairlead.container.v1.Mount.volume:type_name -> fairlead.container.v1.VolumeOptions
+	22, // 24: fairlead.container.v1.VolumeOptions.options:type_name -> fairlead.container.v1.VolumeOptions.OptionsEntry
+	23, // 25: fairlead.container.v1.VolumeOptions.labels:type_name -> fairlead.container.v1.VolumeOptions.LabelsEntry
+	29, // 26: fairlead.container.v1.NetworkConfig.publish:type_name -> fairlead.nat.v1.PortMapping
+	15, // 27: fairlead.container.v1.NetworkConfig.expose:type_name -> fairlead.container.v1.ExposedPort
+	14, // 28: fairlead.container.v1.NetworkConfig.networks:type_name -> fairlead.container.v1.NetworkAttachment
+	30, // 29: fairlead.container.v1.NetworkConfig.publish_addresses:type_name -> fairlead.nat.v1.AddressMapping
+	13, // 30: fairlead.container.v1.NetworkConfig.links:type_name -> fairlead.container.v1.Link
+	13, // 31: fairlead.container.v1.NetworkAttachment.links:type_name -> fairlead.container.v1.Link
+	31, // 32: fairlead.container.v1.ExposedPort.protocol:type_name -> fairlead.nat.v1.Protocol
+	4,  // 33: fairlead.container.v1.Container.config:type_name -> fairlead.container.v1.ContainerConfig
+	3,  // 34: fairlead.container.v1.Container.status:type_name -> fairlead.container.v1.ContainerStatus
+	28, // 35: fairlead.container.v1.Container.created_at:type_name -> google.protobuf.Timestamp
+	28, // 36: fairlead.container.v1.Container.started_at:type_name -> google.protobuf.Timestamp
+	28, // 37: fairlead.container.v1.Container.finished_at:type_name -> google.protobuf.Timestamp
+	32, // 38: fairlead.container.v1.Container.sandbox:type_name -> fairlead.network.v1.Sandbox
+	33, // 39: fairlead.container.v1.Container.bindings:type_name -> fairlead.nat.v1.PortBinding
+	15, // 40: fairlead.container.v1.Container.exposed:type_name -> fairlead.container.v1.ExposedPort
+	7,  // 41: fairlead.container.v1.Container.health:type_name -> fairlead.container.v1.Health
+	6,  // 42: fairlead.container.v1.Container.effective_health_check:type_name -> fairlead.container.v1.HealthCheck
+	43, // [43:43] is the sub-list for method output_type
+	43, // [43:43] is the sub-list for method input_type
+	43, // [43:43] is the sub-list for extension type_name
+	43, // [43:43] is the sub-list for extension extendee
+	0,  // [0:43] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_container_v1_container_proto_init() }
@@ -2173,15 +2250,15 @@ func file_fairlead_container_v1_container_proto_init() {
 	file_fairlead_container_v1_resources_proto_init()
 	file_fairlead_container_v1_security_proto_init()
 	file_fairlead_container_v1_container_proto_msgTypes[0].OneofWrappers = []any{}
-	file_fairlead_container_v1_container_proto_msgTypes[5].OneofWrappers = []any{}
-	file_fairlead_container_v1_container_proto_msgTypes[7].OneofWrappers = []any{}
+	file_fairlead_container_v1_container_proto_msgTypes[6].OneofWrappers = []any{}
+	file_fairlead_container_v1_container_proto_msgTypes[8].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_container_v1_container_proto_rawDesc), len(file_fairlead_container_v1_container_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   18,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1,4 +1,6 @@
-package container
+// Package cpulist parses the kernel's lists of CPUs and memory nodes. It performs no I/O. Packages
+// container and cgroup use it.
+package cpulist
 
 import (
 	"fmt"
@@ -9,9 +11,9 @@ import (
 // maxCPUNumber bounds the numbers of a list, which would otherwise need much memory.
 const maxCPUNumber = 8192
 
-// ParseCPUList parses a list of CPUs or memory nodes such as "0-2,4", see cpuset(7). Empty is an
+// Parse parses a list of CPUs or memory nodes such as "0-2,4", see cpuset(7). Empty is an
 // empty list.
-func ParseCPUList(text string) (map[int]bool, error) {
+func Parse(text string) (map[int]bool, error) {
 	out := map[int]bool{}
 	if text == "" {
 		return out, nil
