@@ -48,6 +48,8 @@ type Client struct {
 	Images containerv1.ImageServiceClient
 	// Volumes manages volumes.
 	Volumes containerv1.VolumeServiceClient
+	// Files reads the files of containers.
+	Files containerv1.FileServiceClient
 	// Networks manages networks.
 	Networks networkv1.NetworkServiceClient
 	// Firewall reports the firewall backend and its state.
@@ -118,6 +120,7 @@ func Dial(host string, options ...Option) (*Client, error) {
 		Containers:   containerv1.NewContainerServiceClient(conn),
 		Images:       containerv1.NewImageServiceClient(conn),
 		Volumes:      containerv1.NewVolumeServiceClient(conn),
+		Files:        containerv1.NewFileServiceClient(conn),
 		Networks:     networkv1.NewNetworkServiceClient(conn),
 		Firewall:     natv1.NewFirewallServiceClient(conn),
 		Publications: natv1.NewPublicationServiceClient(conn),

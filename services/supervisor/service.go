@@ -161,7 +161,7 @@ func (s *Service) serve(cfg Config, groups cgroup.Layout) error {
 	}
 
 	s.Server = api.New(api.Config{Containers: s.runner, Events: &s.events, Images: s.images, Volumes: s.volumes,
-		Host: api.HostConfig{
+		Files: s.runner.Files, Host: api.HostConfig{
 			DataRoot: cfg.DataRoot, ExecRoot: cfg.ExecRoot, Runtime: runtimePath, CgroupVersion: groups.Mode.String(),
 			Containers: s.runner.List, Images: func() int { return len(s.images.List()) }, Compare: s.runner.Check,
 			Diagnose: func(ctx context.Context) []diagnosis.Finding {

@@ -24,10 +24,6 @@ func verbs() map[string]string {
 		"context":         "set the agent address with -H or FAIRLEAD_HOST",
 		"cp": "fairlead exec CONTAINER tar -c PATH | tar -x, or fairlead exec -i CONTAINER tar -x " +
 			"<FILE.tar",
-		"diff": "fairlead exec CONTAINER find / -xdev -newer /etc/hostname lists what changed since " +
-			"it started",
-		"export": "tar -C /proc/PID/root --one-file-system -c . >FILE, PID from fairlead inspect -f " +
-			"'{{.State.Pid}}' CONTAINER",
 		"manifest": "inspect manifests in the registry with skopeo inspect --raw docker://IMAGE",
 		"node":     swarm,
 		"plugin":   noNeed,

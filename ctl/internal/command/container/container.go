@@ -9,6 +9,7 @@ import (
 
 	"github.com/fairlead/fairlead/ctl/client"
 	"github.com/fairlead/fairlead/ctl/internal/command/cli"
+	"github.com/fairlead/fairlead/ctl/internal/command/files"
 	"github.com/fairlead/fairlead/ctl/internal/command/usage"
 	"github.com/fairlead/fairlead/ctl/internal/inspect"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
@@ -21,6 +22,7 @@ func Commands(c *cli.CLI) []*cobra.Command {
 		newKill(c), newRename(c), newRemove(c, "rm"), newList(c, "ps"), newLogs(c), newExec(c), newAttach(c),
 		usage.Top(c), usage.Stats(c),
 		newPort(c), newExplain(c), newPublish(c), newUnpublish(c), newWait(c),
+		files.Diff(c), files.Export(c),
 	}
 }
 
@@ -31,6 +33,7 @@ func Group(c *cli.CLI) *cobra.Command {
 		newKill(c), newRename(c), newRemove(c, "rm", "remove"), newList(c, "ls", "ps", "list"),
 		usage.Top(c), usage.Stats(c),
 		newLogs(c), newExec(c), newAttach(c), newPort(c), newExplain(c), newPublish(c), newUnpublish(c), newWait(c),
+		files.Diff(c), files.Export(c),
 		c.InspectCommand("container", Document))
 }
 

@@ -14,6 +14,7 @@ type Config struct {
 	Events     *events.Broker
 	Images     Images
 	Volumes    Volumes
+	Files      Files
 	Host       HostConfig
 }
 
@@ -29,5 +30,6 @@ func (s *Server) Register(r grpc.ServiceRegistrar) {
 		events: s.cfg.Events})
 	containerv1.RegisterImageServiceServer(r, &imageServer{images: s.cfg.Images})
 	containerv1.RegisterVolumeServiceServer(r, &volumeServer{volumes: s.cfg.Volumes})
+	containerv1.RegisterFileServiceServer(r, &fileServer{files: s.cfg.Files})
 	hostv1.RegisterHostServiceServer(r, &hostServer{cfg: s.cfg.Host})
 }

@@ -43,6 +43,7 @@ type RootFS interface {
 	Remove(uid string) error
 	Mounted() ([]string, error)
 	Path(uid string) string
+	Upper(uid string) string
 	MountImage(uid string, n int, lowers []string) (string, error)
 	UnmountImages(uid string, n int) error
 }

@@ -52,6 +52,11 @@ func (r *RootFS) Path(containerID string) string {
 	return filepath.Join(r.root, containerID, mergedName)
 }
 
+// Upper returns the directory with the changes of a container.
+func (r *RootFS) Upper(containerID string) string {
+	return filepath.Join(r.root, containerID, upperName)
+}
+
 // Mount mounts a container's root file system over layers, lowest first, and returns the mount
 // point. It does nothing if it is already mounted.
 func (r *RootFS) Mount(ctx context.Context, containerID string, lowers []string) (string, error) {

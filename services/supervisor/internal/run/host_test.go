@@ -267,6 +267,8 @@ func (f fakeRootFS) Remove(uid string) error    { return f.h.drop(uid, "mount") 
 func (f fakeRootFS) Mounted() ([]string, error) { return f.h.holders("mount"), nil }
 func (f fakeRootFS) Path(string) string         { return "/" }
 
+func (f fakeRootFS) Upper(string) string { return "/" }
+
 func (f fakeRootFS) MountImage(string, int, []string) (string, error) { return "/", nil }
 
 func (f fakeRootFS) UnmountImages(string, int) error { return nil }

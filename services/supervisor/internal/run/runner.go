@@ -18,6 +18,7 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/agents"
 	"github.com/fairlead/fairlead/services/supervisor/internal/cgroup"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+	"github.com/fairlead/fairlead/services/supervisor/internal/files"
 	"github.com/fairlead/fairlead/services/supervisor/internal/follow"
 	"github.com/fairlead/fairlead/services/supervisor/internal/health"
 	"github.com/fairlead/fairlead/services/supervisor/internal/launch"
@@ -75,6 +76,7 @@ type Runner struct {
 	*follow.Follower
 	*session.Sessions
 	*Usage
+	Files *files.Files // reads the files of containers
 
 	launcher *launch.Launcher
 	lives    *lives.Lives
@@ -117,6 +119,8 @@ func New(cfg Config) *Runner {
 		LogPath: r.launcher.LogPath, Root: cfg.RootFS.Path})
 	r.Usage = &Usage{store: cfg.Store, cgroup: cfg.Cgroup, notices: r.notices}
 	r.checks = health.New(health.Config{Log: cfg.Log, Store: cfg.Store, Notices: r.notices, Prober: r.Sessions})
+	r.Files = files.New(files.Config{Store: cfg.Store, Images: cfg.Images, RootFS: cfg.RootFS, Lives: r.lives,
+		Notices: r.notices})
 	r.running, r.cancel = context.WithCancel(context.Background())
 	return r
 }
