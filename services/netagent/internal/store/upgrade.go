@@ -14,15 +14,23 @@ import (
 //   - 2: networks with spec, status and options by driver.
 const recordVersion = 2
 
-// upgrade converts a record of an earlier version.
+// upgrade converts a record of an earlier version. A commit log can hold records of both versions,
+// so a record that is already converted is returned unchanged.
 func upgrade(from int, table string, record []byte) ([]byte, error) {
 	if from > 1 || table != "networks" {
 		return record, nil
 	}
-	var old networkV1
+	var old struct {
+		networkV1
+		Spec json.RawMessage // since version 2
+	}
 	if err := json.Unmarshal(record, &old); err != nil {
 		return nil, err
 	}
+	if old.Spec != nil {
+		return record, nil
+	}
+
 	return json.Marshal(old.upgraded())
 }
 
