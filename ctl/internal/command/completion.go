@@ -11,6 +11,7 @@ import (
 	"github.com/fairlead/fairlead/ctl/internal/command/complete"
 	"github.com/fairlead/fairlead/ctl/internal/command/config"
 	"github.com/fairlead/fairlead/ctl/internal/command/container"
+	"github.com/fairlead/fairlead/ctl/internal/command/fleet"
 	"github.com/fairlead/fairlead/ctl/internal/command/image"
 	"github.com/fairlead/fairlead/ctl/internal/command/network"
 	"github.com/fairlead/fairlead/ctl/internal/command/system"
@@ -132,8 +133,9 @@ func flagCompletions(c *cli.CLI) map[string]complete.Func {
 		"search --filter": complete.Words("is-official=true", "is-official=false", "stars="),
 		"prune --filter":  complete.Words("until=", "label=", "label!="),
 		"network ls --format": complete.Format(listed,
-			network.Row()), "config show --format": complete.Format(listed, config.Row()),
-		"info --format": complete.Format(one, system.Info()), "version --format": complete.Format(one,
+			network.Row()), "fleet ls --format": complete.Format(listed, fleet.Row()),
+		"config show --format": complete.Format(listed, config.Row()),
+		"info --format":        complete.Format(one, system.Info()), "version --format": complete.Format(one,
 			system.Versions()),
 		"events --format": complete.Format(one, system.Event()),
 		"container inspect --format": complete.Format(one,

@@ -128,9 +128,6 @@ func Put(key string, data []byte) Op { return clientv3.OpPut(key, string(data)) 
 // Delete deletes a key.
 func Delete(key string) Op { return clientv3.OpDelete(key) }
 
-// DeleteBelow deletes the keys below a prefix.
-func DeleteBelow(prefix string) Op { return clientv3.OpDelete(prefix, clientv3.WithPrefix()) }
-
 // Commit makes all changes, or none if a condition does not hold, which it reports as false. An
 // error may mean that the changes were made: the caller repeats the call with conditions that
 // recognise its own changes.

@@ -1,23 +1,11 @@
 package beneath
 
 import (
-	"fmt"
 	"os"
 	"path"
 
 	"golang.org/x/sys/unix"
 )
-
-// OpenProcess opens the root directory of a process, in its mount namespace. Below it, mounts are as
-// the process sees them.
-func OpenProcess(pid int) (*Root, error) {
-	name := fmt.Sprintf("/proc/%d/root", pid)
-	fd, err := unix.Open(name, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: name, Err: err}
-	}
-	return &Root{fd: fd}, nil
-}
 
 // Descriptor returns the O_PATH descriptor of the directory. It is valid until Close.
 func (r *Root) Descriptor() int { return r.fd }

@@ -85,7 +85,7 @@ func TestPolicyNeverRestartsAfterStop(t *testing.T) {
 				t.Errorf("%s, %v: %v", name, waiting, err)
 			}
 			h.set(func() { h.fail = "" })
-			c = h.awaitStatus(t, "web", container.Exited)
+			h.awaitStatus(t, "web", container.Exited)
 			h.crash(t)
 			if err := h.runner.Restore(t.Context()); err != nil {
 				t.Fatal(err)

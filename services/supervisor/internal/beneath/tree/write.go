@@ -11,7 +11,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"io/fs"
 	"os"
 	"path"
 	"slices"
@@ -267,20 +266,4 @@ func xattrs(fd int) map[string]string {
 	}
 
 	return out
-}
-
-// ModeOf returns the mode of a file as package fs has it.
-func ModeOf(st unix.Stat_t) fs.FileMode {
-	mode := fs.FileMode(st.Mode & 0o777)
-	kinds := map[uint32]fs.FileMode{unix.S_IFDIR: fs.ModeDir, unix.S_IFLNK: fs.ModeSymlink,
-		unix.S_IFIFO: fs.ModeNamedPipe, unix.S_IFSOCK: fs.ModeSocket, unix.S_IFBLK: fs.ModeDevice,
-		unix.S_IFCHR: fs.ModeDevice | fs.ModeCharDevice}
-	mode |= kinds[st.Mode&unix.S_IFMT]
-	for bit, m := range map[uint32]fs.FileMode{unix.S_ISUID: fs.ModeSetuid, unix.S_ISGID: fs.ModeSetgid,
-		unix.S_ISVTX: fs.ModeSticky} {
-		if st.Mode&bit != 0 {
-			mode |= m
-		}
-	}
-	return mode
 }
