@@ -27,7 +27,8 @@ type LogConfig struct {
 // HostConfig holds the options of run.
 type HostConfig struct {
 	Binds           []string
-	Mounts          []MountOptions `json:",omitempty"`
+	Mounts          []MountOptions    `json:",omitempty"`
+	Tmpfs           map[string]string `json:",omitempty"`
 	NetworkMode     string
 	PortBindings    map[string][]PortBinding
 	PublishAllPorts bool
@@ -64,6 +65,7 @@ func hostConfigOf(cfg *containerv1.ContainerConfig) HostConfig {
 	return HostConfig{
 		Binds:           binds(cfg.GetMounts()),
 		Mounts:          mountOptions(cfg.GetMounts()),
+		Tmpfs:           tmpfsOptions(cfg.GetMounts()),
 		NetworkMode:     mode(net),
 		PortBindings:    requestedPorts(net.GetPublish()),
 		RestartPolicy:   restartPolicyOf(cfg.GetRestart()),

@@ -59,9 +59,8 @@ type ImageOptions struct {
 
 // TmpfsOptions are the options of a tmpfs.
 type TmpfsOptions struct {
-	SizeBytes int64      `json:",omitempty"`
-	Mode      *uint32    `json:",omitempty"`
-	Options   [][]string `json:",omitempty"`
+	SizeBytes int64   `json:",omitempty"`
+	Mode      *uint32 `json:",omitempty"`
 }
 
 // mountsOf returns the mounts in effect.
@@ -127,7 +126,7 @@ func mountOptions(mounts []*containerv1.Mount) []MountOptions {
 	var out []MountOptions
 	for _, m := range mounts {
 		kind := mountType(m)
-		if (kind == bindMount || kind == volumeMount) && !hasOptions(m) {
+		if (kind == bindMount || kind == volumeMount) && !hasOptions(m) || isPlainTmpfs(m) {
 			continue
 		}
 		o := MountOptions{Type: mountWords[kind], Source: m.GetSource(), Target: m.GetTarget(),
@@ -145,13 +144,30 @@ func mountOptions(mounts []*containerv1.Mount) []MountOptions {
 			o.ImageOptions = &ImageOptions{Subpath: m.GetSubpath()}
 		case tmpfsMount:
 			o.TmpfsOptions = &TmpfsOptions{SizeBytes: m.GetTmpfsSize(), Mode: m.TmpfsMode}
-			for _, option := range m.GetTmpfsOptions() {
-				o.TmpfsOptions.Options = append(o.TmpfsOptions.Options, strings.SplitN(option, "=", 2))
-			}
 		}
 		out = append(out, o)
 	}
 
+	return out
+}
+
+// isPlainTmpfs reports whether --tmpfs can express a mount.
+func isPlainTmpfs(m *containerv1.Mount) bool {
+	return mountType(m) == tmpfsMount && m.GetTmpfsSize() == 0 && m.TmpfsMode == nil && !m.GetReadOnly()
+}
+
+// tmpfsOptions returns the options of the mounts that --tmpfs can express, by target; nil without
+// any.
+func tmpfsOptions(mounts []*containerv1.Mount) map[string]string {
+	var out map[string]string
+	for _, m := range mounts {
+		if isPlainTmpfs(m) {
+			if out == nil {
+				out = map[string]string{}
+			}
+			out[m.GetTarget()] = strings.Join(m.GetTmpfsOptions(), ",")
+		}
+	}
 	return out
 }
 

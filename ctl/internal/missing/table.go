@@ -58,7 +58,7 @@ func flags() []flagEntry {
 		{"run create", "cpu-count cpu-percent", "omit it: it applies to Windows only"},
 		{"run create", "isolation", "omit it: it applies to Windows only"},
 		{"run create", "gpus", "add the devices with --device, and mount the driver's libraries with -v"},
-		{"run create", "tmpfs storage-opt", "bind mount a directory of a tmpfs of the host: -v /run/app:/tmp"},
+		{"run create", "storage-opt", "use --tmpfs PATH:size=64m, or limit the data root's file system"},
 		{"run create pull", "disable-content-trust", "omit it; pull the image by its digest: NAME@sha256:…"},
 		{"run create", "use-api-socket",
 			"bind mount the agent's socket: -v /run/fairlead/fairlead.sock:/run/fairlead/fairlead.sock"},

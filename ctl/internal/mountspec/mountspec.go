@@ -1,4 +1,4 @@
-// Package mountspec parses -v and --mount. It performs no I/O: the working directory is passed in. The
+// Package mountspec parses -v, --mount and --tmpfs. It performs no I/O: the working directory is passed in. The
 // agent checks the names of volumes, and whether sources exist.
 package mountspec
 
@@ -37,8 +37,9 @@ type Mount struct {
 	Driver          string
 	Options, Labels map[string]string
 
-	TmpfsSize int64
-	TmpfsMode *uint32
+	TmpfsSize    int64
+	TmpfsMode    *uint32
+	TmpfsOptions []string // of --tmpfs
 }
 
 // propagations lists the propagation modes of bind mounts.
@@ -74,6 +75,22 @@ func ParseVolume(spec, wd string) (Mount, error) {
 		}
 	}
 
+	return m, m.check(subject)
+}
+
+// ParseTmpfs parses --tmpfs TARGET[:OPTION,...]. The agent checks the options. The working directory
+// is ignored.
+func ParseTmpfs(spec, _ string) (Mount, error) {
+	subject := "--tmpfs " + spec
+	target, list, given := strings.Cut(spec, ":")
+	m := Mount{Type: Tmpfs, Target: target}
+	if given {
+		m.TmpfsOptions = strings.Split(list, ",")
+	}
+	if slices.Contains(m.TmpfsOptions, "") {
+		return Mount{}, fault.New(fault.Invalid, subject, "has an empty option", fault.WithField("tmpfs"),
+			fault.WithHint("write TARGET or TARGET:OPTION,OPTION, as in /run:rw,size=64m"))
+	}
 	return m, m.check(subject)
 }
 

@@ -131,3 +131,26 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestParseTmpfs(t *testing.T) {
+	for in, want := range map[string]mountspec.Mount{
+		"/run":                {Type: mountspec.Tmpfs, Target: "/run"},
+		"/run/:rw,size=64m":   {Type: mountspec.Tmpfs, Target: "/run", TmpfsOptions: []string{"rw", "size=64m"}},
+		"/a/../b:mode=1777":   {Type: mountspec.Tmpfs, Target: "/b", TmpfsOptions: []string{"mode=1777"}},
+		"/t:mpol=bind:0,exec": {Type: mountspec.Tmpfs, Target: "/t", TmpfsOptions: []string{"mpol=bind:0", "exec"}},
+	} {
+		if got, err := mountspec.ParseTmpfs(in, "/wd"); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: got %+v, error %v, want %+v", in, got, err, want)
+		}
+	}
+
+	for in, want := range map[string]string{
+		"": "must be absolute", "run": "must be absolute", "/": "destination can't be '/'",
+		"/a:":       "has an empty option",
+		"/a:rw,,ro": "has an empty option", ":rw": "must be absolute",
+	} {
+		if _, err := mountspec.ParseTmpfs(in, "/wd"); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: got error %v, want %q", in, err, want)
+		}
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/fairlead/fairlead/ctl/internal/command/cli"
+	"github.com/fairlead/fairlead/ctl/internal/containerflags"
 	"github.com/fairlead/fairlead/ctl/internal/envspec"
 	"github.com/fairlead/fairlead/ctl/internal/mountspec"
 	"github.com/fairlead/fairlead/ctl/internal/networkspec"
@@ -27,7 +28,7 @@ type options struct {
 	ip, ip6, mac                                          string
 	networks, aliases                                     []string
 	env, envFiles, volumes, mounts, labels                []string
-	volumesFrom                                           []string
+	volumesFrom, tmpfs                                    []string
 	volumeDriver                                          string
 	dns, dnsSearch, dnsOptions, hosts, publish, expose    []string
 	stopTimeout                                           seconds
@@ -38,10 +39,10 @@ type options struct {
 	keepNetns                                             bool
 	labelFiles                                            []string
 	cidFile                                               string
-	limits                                                resourceOptions
-	privileges                                            securityOptions
+	limits                                                containerflags.Resources
+	privileges                                            containerflags.Security
 	restart                                               string
-	health                                                health
+	health                                                containerflags.Health
 	streams                                               streams
 }
 
@@ -65,9 +66,9 @@ func (o *options) flags(f *pflag.FlagSet) {
 	o.identityFlags(f)
 	o.processFlags(f)
 	o.networkFlags(f)
-	o.limits.flags(f)
-	o.privileges.flags(f)
-	o.health.flags(f)
+	o.limits.Add(f)
+	o.privileges.Add(f)
+	o.health.Add(f)
 }
 
 func (o *options) identityFlags(f *pflag.FlagSet) {
@@ -81,7 +82,7 @@ func (o *options) identityFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.remove, "rm", false, "Remove the container when it exits")
 	f.StringVar(&o.runtime, "runtime", "", "OCI runtime: name or absolute path")
 	f.StringVar(&o.stopSignal, "stop-signal", "", "Signal that stops the container")
-	f.StringVar(&o.restart, "restart", "no", restartUsage)
+	f.StringVar(&o.restart, "restart", "no", containerflags.RestartUsage)
 	o.stopTimeout = 10
 	f.Var(&o.stopTimeout, "stop-timeout", "Seconds between the stop signal and SIGKILL (-1: no limit)")
 }
@@ -96,6 +97,7 @@ func (o *options) processFlags(f *pflag.FlagSet) {
 	f.StringVarP(&o.workdir, "workdir", "w", "", "Working directory")
 	f.StringVarP(&o.user, "user", "u", "", "User: USER[:GROUP], names or IDs")
 	f.StringArrayVarP(&o.volumes, "volume", "v", nil, "Mount a volume or host path: [SOURCE:]TARGET[:OPTIONS]")
+	f.StringArrayVar(&o.tmpfs, "tmpfs", nil, "Mount a tmpfs: PATH[:OPTION,...], as in /run:rw,size=64m")
 	f.StringArrayVar(&o.mounts, "mount", nil, "Mount: type=bind|volume|tmpfs|image,source=,target=")
 	f.StringArrayVar(&o.volumesFrom, "volumes-from", nil, "Mount the volumes of a container: CONTAINER[:ro]")
 	f.StringVar(&o.volumeDriver, "volume-driver", "", "Driver of new volumes (local)")
@@ -135,7 +137,7 @@ func (o *options) config(c *cli.CLI, f *pflag.FlagSet, args []string) (*containe
 		Dns: &containerv1.DnsConfig{Hostname: o.hostname, Domainname: o.domainname, Search: o.dnsSearch,
 			Options: o.dnsOptions},
 	}
-	cfg.Resources = o.limits.resources(f)
+	cfg.Resources = o.limits.Values(f)
 	if f.Changed("entrypoint") {
 		cfg.Entrypoint = []string{o.entrypoint}
 	}
@@ -144,17 +146,17 @@ func (o *options) config(c *cli.CLI, f *pflag.FlagSet, args []string) (*containe
 	if cfg.Sysctls, err = networkspec.ParseKeyValues("sysctl", o.sysctls); err != nil {
 		return nil, err
 	}
-	if err := o.privileges.add(f, cfg); err != nil {
+	if err := o.privileges.Apply(f, cfg); err != nil {
 		return nil, err
 	}
 	if err = o.setStreams(cfg, false); err != nil {
 		return nil, err
 	}
-	if cfg.HealthCheck, err = o.health.check(); err != nil {
+	if cfg.HealthCheck, err = o.health.Value(); err != nil {
 		return nil, err
 	}
 	if f.Changed("restart") {
-		if cfg.Restart, err = parseRestart(o.restart); err != nil {
+		if cfg.Restart, err = containerflags.ParseRestart(o.restart); err != nil {
 			return nil, err
 		}
 	}
@@ -244,7 +246,10 @@ func (o *options) addMounts(_ *cli.CLI, cfg *containerv1.ContainerConfig) error 
 		return err
 	}
 
-	return parse(o.mounts, mountspec.ParseMount)
+	if err := parse(o.mounts, mountspec.ParseMount); err != nil {
+		return err
+	}
+	return parse(o.tmpfs, mountspec.ParseTmpfs)
 }
 
 // mountTypes has no entry for bind mounts, which have no type for agents without volumes.
@@ -257,7 +262,7 @@ var mountTypes = map[mountspec.Type]containerv1.MountType{
 func (o *options) mount(m mountspec.Mount) *containerv1.Mount {
 	out := &containerv1.Mount{Type: mountTypes[m.Type], Source: m.Source, Target: m.Target, ReadOnly: m.ReadOnly,
 		Propagation: m.Propagation, CreateSource: m.CreateSource, NonRecursive: m.NonRecursive, Subpath: m.Subpath,
-		NoCopy: m.NoCopy, TmpfsSize: m.TmpfsSize, TmpfsMode: m.TmpfsMode}
+		NoCopy: m.NoCopy, TmpfsSize: m.TmpfsSize, TmpfsMode: m.TmpfsMode, TmpfsOptions: m.TmpfsOptions}
 	if m.Type == mountspec.Volume {
 		driver := cmp.Or(m.Driver, o.volumeDriver)
 		if driver != "" || len(m.Options) > 0 || len(m.Labels) > 0 {

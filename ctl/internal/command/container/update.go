@@ -8,12 +8,13 @@ import (
 
 	"github.com/fairlead/fairlead/ctl/client"
 	"github.com/fairlead/fairlead/ctl/internal/command/cli"
+	"github.com/fairlead/fairlead/ctl/internal/containerflags"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 )
 
 type updateOptions struct {
 	restart string
-	limits  resourceOptions
+	limits  containerflags.Resources
 }
 
 func newUpdate(c *cli.CLI) *cobra.Command {
@@ -23,14 +24,14 @@ func newUpdate(c *cli.CLI) *cobra.Command {
 		Short: "Update the configuration of one or more containers",
 		Args:  cli.MinArgs(1),
 	}
-	cmd.Flags().StringVar(&o.restart, "restart", "", restartUsage)
-	o.limits.updateFlags(cmd.Flags())
+	cmd.Flags().StringVar(&o.restart, "restart", "", containerflags.RestartUsage)
+	o.limits.AddForUpdate(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		policy, err := parseRestart(o.restart)
+		policy, err := containerflags.ParseRestart(o.restart)
 		if err != nil {
 			return &cli.UsageError{Command: cmd.CommandPath(), Code: cli.ExitFailure, Err: err}
 		}
-		limits := o.limits.resources(cmd.Flags())
+		limits := o.limits.Values(cmd.Flags())
 		if policy == nil && limits == nil {
 			return errors.New("you must provide one or more flags when using this command")
 		}

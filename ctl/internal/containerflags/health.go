@@ -1,4 +1,4 @@
-package container
+package containerflags
 
 import (
 	"errors"
@@ -11,15 +11,16 @@ import (
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 )
 
-// health holds the flags of the health check.
-type health struct {
+// Health holds the flags of the health check.
+type Health struct {
 	command                                       string
 	interval, timeout, startPeriod, startInterval time.Duration
 	retries                                       int
 	none                                          bool
 }
 
-func (h *health) flags(f *pflag.FlagSet) {
+// Add adds the flags to a flag set.
+func (h *Health) Add(f *pflag.FlagSet) {
 	f.StringVar(&h.command, "health-cmd", "", "Command that checks health, run by a shell")
 	f.DurationVar(&h.interval, "health-interval", 0, "Time between checks (default: the image's, or 30s)")
 	f.DurationVar(&h.timeout, "health-timeout", 0, "Time after which a check is killed (default: the image's, or 30s)")
@@ -29,8 +30,8 @@ func (h *health) flags(f *pflag.FlagSet) {
 	f.BoolVar(&h.none, "no-healthcheck", false, "Disable the image's health check")
 }
 
-// check returns the health check of the flags, nil without any.
-func (h *health) check() (*containerv1.HealthCheck, error) {
+// Value returns the health check of the flags, nil without any.
+func (h *Health) Value() (*containerv1.HealthCheck, error) {
 	given := h.command != "" || h.interval != 0 || h.timeout != 0 || h.startPeriod != 0 || h.startInterval != 0 ||
 		h.retries != 0
 	switch {

@@ -1,4 +1,4 @@
-package container
+package containerflags
 
 import (
 	"strconv"
@@ -8,11 +8,11 @@ import (
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 )
 
-// restartUsage is the usage of --restart.
-const restartUsage = "Restart policy: no, on-failure[:MAX], always or unless-stopped"
+// RestartUsage is the usage of --restart.
+const RestartUsage = "Restart policy: no, on-failure[:MAX], always or unless-stopped"
 
-// parseRestart parses --restart. The agent checks the name and its combination with the count.
-func parseRestart(spec string) (*containerv1.RestartPolicy, error) {
+// ParseRestart parses --restart. The agent checks the name and its combination with the count.
+func ParseRestart(spec string) (*containerv1.RestartPolicy, error) {
 	if spec == "" {
 		return nil, nil
 	}

@@ -1,4 +1,4 @@
-package container
+package containerflags
 
 import (
 	"github.com/spf13/pflag"
@@ -8,8 +8,8 @@ import (
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 )
 
-// resourceOptions holds the flags of resource limits.
-type resourceOptions struct {
+// Resources holds the flags of resource limits.
+type Resources struct {
 	limits     containerv1.Resources
 	swappiness int64
 	pids       int64
@@ -63,7 +63,8 @@ func rateValue(parse func(string) (limitspec.DeviceRate, error), to *[]*containe
 	}}
 }
 
-func (o *resourceOptions) flags(f *pflag.FlagSet) {
+// Add adds the flags of run and create to a flag set.
+func (o *Resources) Add(f *pflag.FlagSet) {
 	o.memoryFlags(f)
 	o.cpuFlags(f)
 	o.blkioFlags(f)
@@ -72,8 +73,8 @@ func (o *resourceOptions) flags(f *pflag.FlagSet) {
 	f.Var(sizeValue(&o.limits.ShmSize, false), "shm-size", "Size of /dev/shm")
 }
 
-// updateFlags adds the flags that update has.
-func (o *resourceOptions) updateFlags(f *pflag.FlagSet) {
+// AddForUpdate adds the flags of update to a flag set.
+func (o *Resources) AddForUpdate(f *pflag.FlagSet) {
 	r := &o.limits
 	f.VarP(sizeValue(&r.Memory, false), "memory", "m", "Memory limit, such as 512m")
 	f.Var(sizeValue(&r.MemoryReservation, false), "memory-reservation", "Soft memory limit")
@@ -84,7 +85,7 @@ func (o *resourceOptions) updateFlags(f *pflag.FlagSet) {
 }
 
 // memoryFlags adds the flags of memory.
-func (o *resourceOptions) memoryFlags(f *pflag.FlagSet) {
+func (o *Resources) memoryFlags(f *pflag.FlagSet) {
 	r := &o.limits
 	f.VarP(sizeValue(&r.Memory, false), "memory", "m", "Memory limit, such as 512m")
 	f.Var(sizeValue(&r.MemoryReservation, false), "memory-reservation", "Soft memory limit")
@@ -94,7 +95,7 @@ func (o *resourceOptions) memoryFlags(f *pflag.FlagSet) {
 	f.IntVar(&o.oomScore, "oom-score-adj", 0, "OOM preference of the host: -1000 to 1000")
 }
 
-func (o *resourceOptions) cpuFlags(f *pflag.FlagSet) {
+func (o *Resources) cpuFlags(f *pflag.FlagSet) {
 	r := &o.limits
 	f.Var(&value{kind: "decimal", parse: func(text string) (err error) {
 		r.NanoCpus, err = limitspec.ParseCPUs(text)
@@ -107,7 +108,7 @@ func (o *resourceOptions) cpuFlags(f *pflag.FlagSet) {
 	f.StringVar(&r.CpusetMems, "cpuset-mems", "", "Memory nodes to use: 0-3, or 0,1")
 }
 
-func (o *resourceOptions) blkioFlags(f *pflag.FlagSet) {
+func (o *Resources) blkioFlags(f *pflag.FlagSet) {
 	r := &o.limits
 	f.Uint16Var(&o.weight, "blkio-weight", 0, "Relative weight of block I/O: 10 to 1000")
 	f.Var(&value{kind: "list", parse: o.addWeightDevice}, "blkio-weight-device", "Weight for a device: PATH:WEIGHT")
@@ -121,7 +122,7 @@ func (o *resourceOptions) blkioFlags(f *pflag.FlagSet) {
 		"Limit writes per second: PATH:NUMBER")
 }
 
-func (o *resourceOptions) addUlimit(text string) error {
+func (o *Resources) addUlimit(text string) error {
 	u, err := limitspec.ParseUlimit(text)
 	if err != nil {
 		return err
@@ -136,7 +137,7 @@ func (o *resourceOptions) addUlimit(text string) error {
 	return nil
 }
 
-func (o *resourceOptions) addWeightDevice(text string) error {
+func (o *Resources) addWeightDevice(text string) error {
 	d, err := limitspec.ParseWeightDevice(text)
 	if err == nil {
 		o.limits.BlkioWeightDevices = append(o.limits.BlkioWeightDevices,
@@ -145,8 +146,8 @@ func (o *resourceOptions) addWeightDevice(text string) error {
 	return err
 }
 
-// resources returns the limits for the agent, nil if there are none.
-func (o *resourceOptions) resources(f *pflag.FlagSet) *containerv1.Resources {
+// Values returns the limits that were given, nil if there are none.
+func (o *Resources) Values(f *pflag.FlagSet) *containerv1.Resources {
 	r := &o.limits
 	if f.Changed("memory-swappiness") && o.swappiness != -1 { // -1 is Docker's word for the host's
 		r.MemorySwappiness = &o.swappiness

@@ -1,4 +1,4 @@
-package container
+package containerflags
 
 import (
 	"bytes"
@@ -16,8 +16,8 @@ import (
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 )
 
-// securityOptions holds the flags of privileges and namespaces.
-type securityOptions struct {
+// Security holds the flags of privileges and namespaces.
+type Security struct {
 	security            containerv1.Security
 	namespaces          containerv1.Namespaces
 	options, annotation []string
@@ -26,7 +26,8 @@ type securityOptions struct {
 	logOptions          []string
 }
 
-func (o *securityOptions) flags(f *pflag.FlagSet) {
+// Add adds the flags to a flag set.
+func (o *Security) Add(f *pflag.FlagSet) {
 	s, n := &o.security, &o.namespaces
 	f.BoolVar(&s.Privileged, "privileged", false, "Give all capabilities and devices of the host")
 	f.StringArrayVar(&s.CapAdd, "cap-add", nil, "Add a capability, such as NET_ADMIN, or ALL")
@@ -47,7 +48,7 @@ func (o *securityOptions) flags(f *pflag.FlagSet) {
 	f.StringArrayVar(&o.annotation, "annotation", nil, "Set an annotation for the OCI runtime: KEY[=VALUE]")
 }
 
-func (o *securityOptions) addDevice(text string) error {
+func (o *Security) addDevice(text string) error {
 	d, err := limitspec.ParseDevice(text)
 	if err == nil {
 		o.security.Devices = append(o.security.Devices, &containerv1.Device{HostPath: d.HostPath,
@@ -56,13 +57,13 @@ func (o *securityOptions) addDevice(text string) error {
 	return err
 }
 
-func (o *securityOptions) addDeviceRule(text string) error {
+func (o *Security) addDeviceRule(text string) error {
 	o.security.DeviceCgroupRules = append(o.security.DeviceCgroupRules, text)
 	return limitspec.CheckDeviceRule(text)
 }
 
-// add adds the privileges to a configuration.
-func (o *securityOptions) add(f *pflag.FlagSet, cfg *containerv1.ContainerConfig) error {
+// Apply adds the privileges to a configuration.
+func (o *Security) Apply(f *pflag.FlagSet, cfg *containerv1.ContainerConfig) error {
 	for _, text := range o.options {
 		option, err := securityOption(text)
 		if err != nil {
