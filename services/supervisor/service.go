@@ -23,6 +23,7 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 	"github.com/fairlead/fairlead/services/supervisor/internal/defaults"
 	"github.com/fairlead/fairlead/services/supervisor/internal/diagnose"
+	"github.com/fairlead/fairlead/services/supervisor/internal/disk"
 	"github.com/fairlead/fairlead/services/supervisor/internal/image"
 	"github.com/fairlead/fairlead/services/supervisor/internal/launch"
 	"github.com/fairlead/fairlead/services/supervisor/internal/logfile"
@@ -161,7 +162,9 @@ func (s *Service) serve(cfg Config, groups cgroup.Layout) error {
 	}
 
 	s.Server = api.New(api.Config{Containers: s.runner, Events: &s.events, Images: s.images, Volumes: s.volumes,
-		Files: s.runner.Files, Host: api.HostConfig{
+		Files: s.runner.Files, Disk: disk.New(disk.Config{Containers: s.runner, Upper: s.runner.RootFS.Upper,
+			Events: &s.events, Log: cfg.Log}),
+		Host: api.HostConfig{
 			DataRoot: cfg.DataRoot, ExecRoot: cfg.ExecRoot, Runtime: runtimePath, CgroupVersion: groups.Mode.String(),
 			Containers: s.runner.List, Images: func() int { return len(s.images.List()) }, Compare: s.runner.Check,
 			Diagnose: func(ctx context.Context) []diagnosis.Finding {

@@ -16,12 +16,11 @@ func verbs() map[string]string {
 			"inspect -f '{{.State.Pid}}'",
 		"compose": "create a network and run each container on it: fairlead network create app; " +
 			"fairlead run -d --network app …",
-		"container prune": "fairlead rm $(fairlead ps -aq -f status=exited -f status=created)",
-		"config create":   swarm + "; bind mount a file: -v /etc/app.conf:/etc/app.conf:ro",
-		"config inspect":  swarm,
-		"config ls":       swarm,
-		"config rm":       swarm,
-		"context":         "set the agent address with -H or FAIRLEAD_HOST",
+		"config create":  swarm + "; bind mount a file: -v /etc/app.conf:/etc/app.conf:ro",
+		"config inspect": swarm,
+		"config ls":      swarm,
+		"config rm":      swarm,
+		"context":        "set the agent address with -H or FAIRLEAD_HOST",
 		"cp": "fairlead exec CONTAINER tar -c PATH | tar -x, or fairlead exec -i CONTAINER tar -x " +
 			"<FILE.tar",
 		"manifest": "inspect manifests in the registry with skopeo inspect --raw docker://IMAGE",
@@ -38,7 +37,6 @@ func verbs() map[string]string {
 			"fairlead -H unix:///tmp/f.sock",
 		"system events": "fairlead events",
 		"system info":   "fairlead info",
-		"system prune":  "fairlead rm $(fairlead ps -aq -f status=exited); fairlead network prune",
 		"trust":         noNeed,
 	}
 }

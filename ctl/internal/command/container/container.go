@@ -10,6 +10,7 @@ import (
 	"github.com/fairlead/fairlead/ctl/client"
 	"github.com/fairlead/fairlead/ctl/internal/command/cli"
 	"github.com/fairlead/fairlead/ctl/internal/command/files"
+	"github.com/fairlead/fairlead/ctl/internal/command/prune"
 	"github.com/fairlead/fairlead/ctl/internal/command/usage"
 	"github.com/fairlead/fairlead/ctl/internal/inspect"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
@@ -34,7 +35,7 @@ func Group(c *cli.CLI) *cobra.Command {
 		usage.Top(c), usage.Stats(c),
 		newLogs(c), newExec(c), newAttach(c), newPort(c), newExplain(c), newPublish(c), newUnpublish(c), newWait(c),
 		files.Diff(c), files.Export(c),
-		c.InspectCommand("container", Document))
+		prune.Containers(c), c.InspectCommand("container", Document))
 }
 
 // get requests one container from the agent.

@@ -28,7 +28,13 @@ label!=KEY[=VALUE].`,
 			if !force && !confirm(c, all) {
 				return &cli.ExitError{Code: cli.ExitFailure, Err: cli.Verbatim("image prune has been cancelled")}
 			}
-			return prune(cmd.Context(), c, &containerv1.PruneImagesRequest{All: all, Filters: filters})
+
+			reclaimed, err := Prune(cmd.Context(), c, &containerv1.PruneImagesRequest{All: all, Filters: filters})
+			if err != nil {
+				return err
+			}
+			c.Println("Total reclaimed space: " + format.Size(reclaimed))
+			return nil
 		},
 	}
 	cmd.Flags().BoolVarP(&all, "all", "a", false, "Remove all unused images, not only those without a tag")
@@ -48,14 +54,15 @@ func confirm(c *cli.CLI, all bool) bool {
 	return strings.EqualFold(strings.TrimSpace(answer), "y")
 }
 
-func prune(ctx context.Context, c *cli.CLI, req *containerv1.PruneImagesRequest) error {
+// Prune removes unused images, prints them and returns the freed bytes.
+func Prune(ctx context.Context, c *cli.CLI, req *containerv1.PruneImagesRequest) (reclaimed int64, err error) {
 	cl, err := c.Client()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	res, err := cl.Images.PruneImages(ctx, req)
 	if err != nil {
-		return err
+		return 0, err
 	}
 
 	if len(res.GetUntagged())+len(res.GetDeleted()) > 0 {
@@ -68,7 +75,5 @@ func prune(ctx context.Context, c *cli.CLI, req *containerv1.PruneImagesRequest)
 		}
 		c.Println("")
 	}
-	c.Println("Total reclaimed space: " + format.Size(res.GetReclaimed()))
-
-	return nil
+	return res.GetReclaimed(), nil
 }

@@ -4,12 +4,11 @@ import (
 	"bufio"
 	"context"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/fairlead/fairlead/ctl/internal/command/cli"
+	"github.com/fairlead/fairlead/ctl/internal/prunefilter"
 	"github.com/fairlead/fairlead/proto/fault"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 )
@@ -55,14 +54,15 @@ Filters must all match. Keys: until=DURATION or an RFC 3339 time (created before
 label=KEY[=VALUE], label!=KEY[=VALUE].`,
 		Args: cli.ExactArgs(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			req, err := parsePruneFilter(o.filters, c.Now())
+			f, err := prunefilter.Parse(o.filters, c.Now())
 			if err != nil {
 				return &cli.UsageError{Command: cmd.CommandPath(), Code: cli.ExitFailure, Err: err}
 			}
 			if !o.force && !confirm(c) {
 				return &cli.ExitError{Code: cli.ExitFailure, Err: cli.Verbatim("operation canceled")}
 			}
-			return prune(cmd.Context(), c, req)
+			return Prune(cmd.Context(), c, &networkv1.PruneNetworksRequest{Until: f.Until, Labels: f.Labels,
+				ExcludeLabels: f.Exclude})
 		},
 	}
 	cmd.Flags().BoolVarP(&o.force, "force", "f", false, "Skip the confirmation prompt")
@@ -78,7 +78,8 @@ func confirm(c *cli.CLI) bool {
 	return strings.EqualFold(strings.TrimSpace(answer), "y")
 }
 
-func prune(ctx context.Context, c *cli.CLI, req *networkv1.PruneNetworksRequest) error {
+// Prune removes unused networks and prints their names.
+func Prune(ctx context.Context, c *cli.CLI, req *networkv1.PruneNetworksRequest) error {
 	cl, err := c.Client()
 	if err != nil {
 		return err
@@ -94,43 +95,6 @@ func prune(ctx context.Context, c *cli.CLI, req *networkv1.PruneNetworksRequest)
 	}
 
 	return nil
-}
-
-// parsePruneFilter parses until=, label= and label!=. All must match, so the earliest time is used.
-func parsePruneFilter(specs []string, now time.Time) (*networkv1.PruneNetworksRequest, error) {
-	req := &networkv1.PruneNetworksRequest{}
-	for _, spec := range specs {
-		kind, value, ok := strings.Cut(spec, "=")
-		switch {
-		case !ok:
-			return nil, fault.Invalidf("--filter "+spec, "filter", "bad format of filter (expected name=value)")
-		case kind == "label":
-			req.Labels = append(req.Labels, value)
-		case kind == "label!":
-			req.ExcludeLabels = append(req.ExcludeLabels, value)
-		case kind == "until":
-			until, err := parseUntil(value, now)
-			if err != nil {
-				return nil, fault.Invalidf("--filter "+spec, "filter", "%q is not a duration or an RFC 3339 time",
-					value)
-			}
-			if req.Until == nil || until.Before(req.GetUntil().AsTime()) {
-				req.Until = timestamppb.New(until)
-			}
-		default:
-			return nil, fault.Invalidf("--filter "+spec, "filter", "invalid filter '%s'; use until, label or label!",
-				kind)
-		}
-	}
-
-	return req, nil
-}
-
-func parseUntil(text string, now time.Time) (time.Time, error) {
-	if d, err := time.ParseDuration(text); err == nil {
-		return now.Add(-d), nil
-	}
-	return time.Parse(time.RFC3339, text)
 }
 
 func hasLabel(n *networkv1.Network, spec string) bool {

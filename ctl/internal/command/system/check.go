@@ -7,6 +7,7 @@ import (
 
 	"github.com/fairlead/fairlead/ctl/client"
 	"github.com/fairlead/fairlead/ctl/internal/command/cli"
+	"github.com/fairlead/fairlead/ctl/internal/command/prune"
 	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
 	hostv1 "github.com/fairlead/fairlead/proto/gen/fairlead/host/v1"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
@@ -15,7 +16,7 @@ import (
 
 // Group returns the command `fairlead system`.
 func Group(c *cli.CLI) *cobra.Command {
-	return cli.Group("system", "Check the agent's state against the host", newCheck(c))
+	return cli.Group("system", "Check the agent's state, free disk space", newCheck(c), prune.System(c))
 }
 
 func newCheck(c *cli.CLI) *cobra.Command {

@@ -31,7 +31,7 @@ func newEvents(c *cli.CLI) *cobra.Command {
 		Short: "Print events of containers, networks and images in real time",
 		Long: `Print events of containers, networks and images in real time.
 
-Container actions: create, start, kill, stop, restart, die, oom, rename, destroy, exec_create,
+Container actions: create, start, kill, stop, restart, die, oom, rename, destroy, prune, exec_create,
 exec_start, exec_die. Network actions: create, connect, disconnect, update, destroy, prune, overlap;
 overlap: a host route overlaps the subnet. Image actions: pull, push, load, save, import, tag, untag,
 delete, prune. Each service keeps its last 256 events until it restarts.

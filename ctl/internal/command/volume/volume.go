@@ -144,7 +144,13 @@ Filters must all match. Keys: label=KEY[=VALUE], label!=KEY[=VALUE], all=true (a
 			if !o.force && !confirm(c, req.GetAll()) {
 				return &cli.ExitError{Code: cli.ExitFailure, Err: cli.Verbatim("operation canceled")}
 			}
-			return prune(cmd.Context(), c, req)
+
+			reclaimed, err := Prune(cmd.Context(), c, req)
+			if err != nil {
+				return err
+			}
+			c.Println("Total reclaimed space: " + format.Size(reclaimed))
+			return nil
 		},
 	}
 	cmd.Flags().BoolVarP(&o.force, "force", "f", false, "Skip the confirmation prompt")
@@ -187,20 +193,20 @@ func confirm(c *cli.CLI, all bool) bool {
 	return strings.EqualFold(strings.TrimSpace(answer), "y")
 }
 
-func prune(ctx context.Context, c *cli.CLI, req *containerv1.PruneVolumesRequest) error {
+// Prune removes unused volumes, prints their names and returns the freed bytes.
+func Prune(ctx context.Context, c *cli.CLI, req *containerv1.PruneVolumesRequest) (reclaimed int64, err error) {
 	cl, err := c.Client()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	res, err := cl.Volumes.PruneVolumes(ctx, req)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if gone := res.GetDeleted(); len(gone) > 0 {
 		c.Println("Deleted Volumes:\n" + strings.Join(gone, "\n") + "\n")
 	}
-	c.Println("Total reclaimed space: " + format.Size(res.GetReclaimed()))
-	return nil
+	return res.GetReclaimed(), nil
 }
 
 // labelList returns labels as KEY=VALUE, sorted.

@@ -71,6 +71,7 @@ type containerServer struct {
 	containerv1.UnimplementedContainerServiceServer
 	containers Containers
 	volumes    Volumes
+	disk       Disk
 	events     *events.Broker
 }
 

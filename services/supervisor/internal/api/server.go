@@ -15,6 +15,7 @@ type Config struct {
 	Images     Images
 	Volumes    Volumes
 	Files      Files
+	Disk       Disk
 	Host       HostConfig
 }
 
@@ -27,7 +28,7 @@ func New(cfg Config) *Server { return &Server{cfg} }
 // Register registers the services.
 func (s *Server) Register(r grpc.ServiceRegistrar) {
 	containerv1.RegisterContainerServiceServer(r, &containerServer{containers: s.cfg.Containers, volumes: s.cfg.Volumes,
-		events: s.cfg.Events})
+		disk: s.cfg.Disk, events: s.cfg.Events})
 	containerv1.RegisterImageServiceServer(r, &imageServer{images: s.cfg.Images})
 	containerv1.RegisterVolumeServiceServer(r, &volumeServer{volumes: s.cfg.Volumes})
 	containerv1.RegisterFileServiceServer(r, &fileServer{files: s.cfg.Files})

@@ -35,6 +35,7 @@ const (
 	ContainerService_UpdateContainer_FullMethodName   = "/fairlead.container.v1.ContainerService/UpdateContainer"
 	ContainerService_KillContainer_FullMethodName     = "/fairlead.container.v1.ContainerService/KillContainer"
 	ContainerService_RemoveContainer_FullMethodName   = "/fairlead.container.v1.ContainerService/RemoveContainer"
+	ContainerService_PruneContainers_FullMethodName   = "/fairlead.container.v1.ContainerService/PruneContainers"
 	ContainerService_ConnectNetwork_FullMethodName    = "/fairlead.container.v1.ContainerService/ConnectNetwork"
 	ContainerService_DisconnectNetwork_FullMethodName = "/fairlead.container.v1.ContainerService/DisconnectNetwork"
 	ContainerService_PublishPorts_FullMethodName      = "/fairlead.container.v1.ContainerService/PublishPorts"
@@ -105,6 +106,8 @@ type ContainerServiceClient interface {
 	// RemoveContainer removes a container. Errors: FAILED_PRECONDITION if it is running, unless
 	// forced.
 	RemoveContainer(ctx context.Context, in *RemoveContainerRequest, opts ...grpc.CallOption) (*RemoveContainerResponse, error)
+	// PruneContainers removes stopped containers. Their volumes are kept.
+	PruneContainers(ctx context.Context, in *PruneContainersRequest, opts ...grpc.CallOption) (*PruneContainersResponse, error)
 	// ConnectNetwork connects a container to a network: immediately if it is running, otherwise at
 	// its next start. Errors: ALREADY_EXISTS if it is connected; FAILED_PRECONDITION if it has no
 	// network namespace of its own.
@@ -327,6 +330,16 @@ func (c *containerServiceClient) RemoveContainer(ctx context.Context, in *Remove
 	return out, nil
 }
 
+func (c *containerServiceClient) PruneContainers(ctx context.Context, in *PruneContainersRequest, opts ...grpc.CallOption) (*PruneContainersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PruneContainersResponse)
+	err := c.cc.Invoke(ctx, ContainerService_PruneContainers_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *containerServiceClient) ConnectNetwork(ctx context.Context, in *ConnectNetworkRequest, opts ...grpc.CallOption) (*ConnectNetworkResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ConnectNetworkResponse)
@@ -530,6 +543,8 @@ type ContainerServiceServer interface {
 	// RemoveContainer removes a container. Errors: FAILED_PRECONDITION if it is running, unless
 	// forced.
 	RemoveContainer(context.Context, *RemoveContainerRequest) (*RemoveContainerResponse, error)
+	// PruneContainers removes stopped containers. Their volumes are kept.
+	PruneContainers(context.Context, *PruneContainersRequest) (*PruneContainersResponse, error)
 	// ConnectNetwork connects a container to a network: immediately if it is running, otherwise at
 	// its next start. Errors: ALREADY_EXISTS if it is connected; FAILED_PRECONDITION if it has no
 	// network namespace of its own.
@@ -621,6 +636,9 @@ func (UnimplementedContainerServiceServer) KillContainer(context.Context, *KillC
 }
 func (UnimplementedContainerServiceServer) RemoveContainer(context.Context, *RemoveContainerRequest) (*RemoveContainerResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RemoveContainer not implemented")
+}
+func (UnimplementedContainerServiceServer) PruneContainers(context.Context, *PruneContainersRequest) (*PruneContainersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PruneContainers not implemented")
 }
 func (UnimplementedContainerServiceServer) ConnectNetwork(context.Context, *ConnectNetworkRequest) (*ConnectNetworkResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ConnectNetwork not implemented")
@@ -927,6 +945,24 @@ func _ContainerService_RemoveContainer_Handler(srv interface{}, ctx context.Cont
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ContainerService_PruneContainers_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PruneContainersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ContainerServiceServer).PruneContainers(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ContainerService_PruneContainers_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ContainerServiceServer).PruneContainers(ctx, req.(*PruneContainersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _ContainerService_ConnectNetwork_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ConnectNetworkRequest)
 	if err := dec(in); err != nil {
@@ -1176,6 +1212,10 @@ var ContainerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "RemoveContainer",
 			Handler:    _ContainerService_RemoveContainer_Handler,
+		},
+		{
+			MethodName: "PruneContainers",
+			Handler:    _ContainerService_PruneContainers_Handler,
 		},
 		{
 			MethodName: "ConnectNetwork",

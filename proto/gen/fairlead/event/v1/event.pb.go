@@ -37,7 +37,7 @@ type Event struct {
 	// "exec_die", or "overlap" for a network whose subnet overlaps a host route. Of images: "pull",
 	// "push", "load", "save", "import", "tag", "untag", "delete" and "prune".
 	Action string `protobuf:"bytes,3,opt,name=action,proto3" json:"action,omitempty"`
-	// The ID of the object. Empty for "prune", which concerns all networks.
+	// The ID of the object. Empty for "prune", which concerns all objects of its type.
 	Id string `protobuf:"bytes,4,opt,name=id,proto3" json:"id,omitempty"`
 	// Attributes of the object. A container has its name, image and labels; a network has its name,
 	// and its driver as "type"; an image has its name and labels.

@@ -1,0 +1,27 @@
+package api
+
+import (
+	"context"
+
+	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
+	"github.com/fairlead/fairlead/services/supervisor/internal/disk"
+)
+
+// Disk is the part of package disk that the handlers use.
+type Disk interface {
+	Prune(ctx context.Context, s disk.Selection) (deleted []string, reclaimed int64, err error)
+}
+
+// PruneContainers implements ContainerServiceServer.
+func (s *containerServer) PruneContainers(ctx context.Context,
+	req *containerv1.PruneContainersRequest) (*containerv1.PruneContainersResponse, error) {
+	selection := disk.Selection{Labels: req.GetLabels(), Exclude: req.GetExcludeLabels()}
+	if req.GetUntil() != nil {
+		selection.Until = req.GetUntil().AsTime()
+	}
+	deleted, reclaimed, err := s.disk.Prune(ctx, selection)
+	if err != nil {
+		return nil, err
+	}
+	return &containerv1.PruneContainersResponse{Deleted: deleted, Reclaimed: reclaimed}, nil
+}
