@@ -162,8 +162,8 @@ func (s *Service) serve(cfg Config, groups cgroup.Layout) error {
 	}
 
 	s.Server = api.New(api.Config{Containers: s.runner, Events: &s.events, Images: s.images, Volumes: s.volumes,
-		Files: s.runner.Files, Disk: disk.New(disk.Config{Containers: s.runner, Upper: s.runner.RootFS.Upper,
-			Events: &s.events, Log: cfg.Log}),
+		Files: s.runner.Files, Disk: disk.New(disk.Config{Containers: s.runner, Images: s.images, Volumes: s.volumes,
+			Upper: s.runner.RootFS.Upper, Events: &s.events, Log: cfg.Log}),
 		Host: api.HostConfig{
 			DataRoot: cfg.DataRoot, ExecRoot: cfg.ExecRoot, Runtime: runtimePath, CgroupVersion: groups.Mode.String(),
 			Containers: s.runner.List, Images: func() int { return len(s.images.List()) }, Compare: s.runner.Check,

@@ -137,6 +137,7 @@ func flagCompletions(c *cli.CLI) map[string]complete.Func {
 		"config show --format": complete.Format(listed, config.Row()),
 		"info --format":        complete.Format(one, system.Info()), "version --format": complete.Format(one,
 			system.Versions()),
+		"df --format":     complete.Format(listed, system.DiskRow()),
 		"events --format": complete.Format(one, system.Event()),
 		"container inspect --format": complete.Format(one,
 			inspect.Container{}), "image inspect --format": complete.Format(one, inspect.Image{}),

@@ -15,9 +15,8 @@ func TestMissingCommandsAndFlags(t *testing.T) {
 		{args: "help manifest", code: 1,
 			stderr: "fairlead: docker manifest is not supported; instead: inspect manifests in the registry with " +
 				"skopeo inspect --raw docker://IMAGE\n"},
-		{args: "system df -v", code: 1,
-			stderr: "fairlead: docker system df is not supported; instead: fairlead images shows image sizes; " +
-				"du -sh $(fairlead info -f '{{.DataRoot}}') the size of the data root\n"},
+		{args: "system info -f x", code: 1,
+			stderr: "fairlead: docker system info is not supported; instead: fairlead info\n"},
 		{args: "swarm init --x", code: 1,
 			stderr: "fairlead: docker swarm is not supported; Fairlead manages one host and has no Swarm mode\n"},
 		{args: "run --zzzzzz x", code: 125, stderr: "fairlead: unknown flag: --zzzzzz; see 'fairlead run --help'\n"},

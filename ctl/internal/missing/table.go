@@ -31,8 +31,6 @@ func verbs() map[string]string {
 		"service":  swarm,
 		"stack":    swarm,
 		"swarm":    swarm,
-		"system df": "fairlead images shows image sizes; du -sh $(fairlead info -f '{{.DataRoot}}') the " +
-			"size of the data root",
 		"system dial-stdio": "forward the socket: ssh -L /tmp/f.sock:/run/fairlead/fairlead.sock HOST, then " +
 			"fairlead -H unix:///tmp/f.sock",
 		"system events": "fairlead events",
@@ -61,7 +59,7 @@ func flags() []flagEntry {
 		{"run create", "use-api-socket",
 			"bind mount the agent's socket: -v /run/fairlead/fairlead.sock:/run/fairlead/fairlead.sock"},
 		{"pull", "a all-tags", "pull each tag separately"},
-		{"ps inspect", "s size", "du -sh the container's directory in the data root"},
+		{"ps inspect", "s size", "fairlead system df -v shows the sizes of containers"},
 		{"logs", "details", "fairlead inspect -f '{{json .Config.Labels}}' CONTAINER shows its labels"},
 		{"rm", "l link", "links are removed with their container; use fairlead network disconnect for networks"},
 		{"start", "checkpoint checkpoint-dir", "Fairlead has no checkpoints; stop and start the container"},

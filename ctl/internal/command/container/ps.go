@@ -159,6 +159,11 @@ func (o *listOptions) row(c *containerv1.Container, now time.Time) row {
 	return r
 }
 
+// Cells returns the columns COMMAND and STATUS of a container, for other lists.
+func Cells(c *containerv1.Container, now time.Time) (string, string) {
+	return strconv.Quote(format.Ellipsis(commandLine(c.GetArgs()), commandWidth)), status(c, now)
+}
+
 // commandLine joins the words of a command as Docker does: words with spaces are in single quotes.
 func commandLine(args []string) string {
 	words := slices.Clone(args)

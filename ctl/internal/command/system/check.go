@@ -16,7 +16,8 @@ import (
 
 // Group returns the command `fairlead system`.
 func Group(c *cli.CLI) *cobra.Command {
-	return cli.Group("system", "Check the agent's state, free disk space", newCheck(c), prune.System(c))
+	return cli.Group("system", "Check the agent's state, show and free disk space", newCheck(c), newDiskUsage(c),
+		prune.System(c))
 }
 
 func newCheck(c *cli.CLI) *cobra.Command {

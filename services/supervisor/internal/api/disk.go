@@ -10,6 +10,7 @@ import (
 // Disk is the part of package disk that the handlers use.
 type Disk interface {
 	Prune(ctx context.Context, s disk.Selection) (deleted []string, reclaimed int64, err error)
+	Measure(ctx context.Context) (*disk.Usage, error)
 }
 
 // PruneContainers implements ContainerServiceServer.
@@ -24,4 +25,15 @@ func (s *containerServer) PruneContainers(ctx context.Context,
 		return nil, err
 	}
 	return &containerv1.PruneContainersResponse{Deleted: deleted, Reclaimed: reclaimed}, nil
+}
+
+// GetDiskUsage implements ContainerServiceServer.
+func (s *containerServer) GetDiskUsage(ctx context.Context,
+	_ *containerv1.GetDiskUsageRequest) (*containerv1.GetDiskUsageResponse, error) {
+	u, err := s.disk.Measure(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &containerv1.GetDiskUsageResponse{Layers: u.Layers, UnusedLayers: u.UnusedLayers, SharedLayers: u.Shared,
+		Containers: u.Containers, Volumes: u.Volumes}, nil
 }

@@ -1,5 +1,6 @@
-// Package disk removes the stopped containers that match a selection, and reports the bytes that it
-// freed. Package api calls it. Images and volumes are pruned by packages image and volumes.
+// Package disk measures what images, containers and volumes occupy, and removes the stopped containers
+// that match a selection. Package api calls it. Images and volumes are pruned by packages image and
+// volumes.
 package disk
 
 import (
@@ -26,12 +27,14 @@ type Containers interface {
 // Config holds the dependencies of Disk.
 type Config struct {
 	Containers Containers
+	Images     Images
+	Volumes    Volumes
 	Upper      func(uid string) string // the writable layer of a container
 	Events     *events.Broker          // receives the event of a prune; nil means none
 	Log        *slog.Logger
 }
 
-// Disk frees space on the disk.
+// Disk measures and frees space on the disk.
 type Disk struct{ Config }
 
 // New returns a Disk.

@@ -130,6 +130,12 @@ func (m *Images) LayerPaths(img *store.Image) []string {
 	return out
 }
 
+// LayerSize returns the unpacked bytes of a layer, 0 for one that was removed meanwhile.
+func (m *Images) LayerSize(diffID string) int64 {
+	size, _ := m.layers.Size(diffID)
+	return size
+}
+
 // Containers returns the number of containers that use an image.
 func (m *Images) Containers(img *store.Image) int { return m.store.ContainersOfImage(img.ID) }
 

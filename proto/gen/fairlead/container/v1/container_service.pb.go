@@ -2898,6 +2898,125 @@ func (x *PruneContainersResponse) GetReclaimed() int64 {
 	return 0
 }
 
+// GetDiskUsageRequest is empty.
+type GetDiskUsageRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetDiskUsageRequest) Reset() {
+	*x = GetDiskUsageRequest{}
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetDiskUsageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetDiskUsageRequest) ProtoMessage() {}
+
+func (x *GetDiskUsageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetDiskUsageRequest.ProtoReflect.Descriptor instead.
+func (*GetDiskUsageRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{47}
+}
+
+// GetDiskUsageResponse holds sizes in bytes. A size is -1 if it cannot be measured.
+type GetDiskUsageResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of all layers of images, each counted once.
+	Layers int64 `protobuf:"varint,1,opt,name=layers,proto3" json:"layers,omitempty"`
+	// Of the layers that no image with a container has.
+	UnusedLayers int64 `protobuf:"varint,2,opt,name=unused_layers,json=unusedLayers,proto3" json:"unused_layers,omitempty"`
+	// By image ID: of the layers that other images have too.
+	SharedLayers map[string]int64 `protobuf:"bytes,3,rep,name=shared_layers,json=sharedLayers,proto3" json:"shared_layers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// By container ID: of its writable layer.
+	Containers map[string]int64 `protobuf:"bytes,4,rep,name=containers,proto3" json:"containers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// By volume name: of its data.
+	Volumes       map[string]int64 `protobuf:"bytes,5,rep,name=volumes,proto3" json:"volumes,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetDiskUsageResponse) Reset() {
+	*x = GetDiskUsageResponse{}
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetDiskUsageResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetDiskUsageResponse) ProtoMessage() {}
+
+func (x *GetDiskUsageResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetDiskUsageResponse.ProtoReflect.Descriptor instead.
+func (*GetDiskUsageResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *GetDiskUsageResponse) GetLayers() int64 {
+	if x != nil {
+		return x.Layers
+	}
+	return 0
+}
+
+func (x *GetDiskUsageResponse) GetUnusedLayers() int64 {
+	if x != nil {
+		return x.UnusedLayers
+	}
+	return 0
+}
+
+func (x *GetDiskUsageResponse) GetSharedLayers() map[string]int64 {
+	if x != nil {
+		return x.SharedLayers
+	}
+	return nil
+}
+
+func (x *GetDiskUsageResponse) GetContainers() map[string]int64 {
+	if x != nil {
+		return x.Containers
+	}
+	return nil
+}
+
+func (x *GetDiskUsageResponse) GetVolumes() map[string]int64 {
+	if x != nil {
+		return x.Volumes
+	}
+	return nil
+}
+
 // PublishPortsRequest holds the port mappings to add.
 type PublishPortsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2913,7 +3032,7 @@ type PublishPortsRequest struct {
 
 func (x *PublishPortsRequest) Reset() {
 	*x = PublishPortsRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[47]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2925,7 +3044,7 @@ func (x *PublishPortsRequest) String() string {
 func (*PublishPortsRequest) ProtoMessage() {}
 
 func (x *PublishPortsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[47]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2938,7 +3057,7 @@ func (x *PublishPortsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishPortsRequest.ProtoReflect.Descriptor instead.
 func (*PublishPortsRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{47}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *PublishPortsRequest) GetReference() string {
@@ -2975,7 +3094,7 @@ type PublishPortsResponse struct {
 
 func (x *PublishPortsResponse) Reset() {
 	*x = PublishPortsResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[48]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2987,7 +3106,7 @@ func (x *PublishPortsResponse) String() string {
 func (*PublishPortsResponse) ProtoMessage() {}
 
 func (x *PublishPortsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[48]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3000,7 +3119,7 @@ func (x *PublishPortsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PublishPortsResponse.ProtoReflect.Descriptor instead.
 func (*PublishPortsResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{48}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *PublishPortsResponse) GetBindings() []*v11.PortBinding {
@@ -3035,7 +3154,7 @@ type UnpublishPortsRequest struct {
 
 func (x *UnpublishPortsRequest) Reset() {
 	*x = UnpublishPortsRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[49]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3047,7 +3166,7 @@ func (x *UnpublishPortsRequest) String() string {
 func (*UnpublishPortsRequest) ProtoMessage() {}
 
 func (x *UnpublishPortsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[49]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3060,7 +3179,7 @@ func (x *UnpublishPortsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnpublishPortsRequest.ProtoReflect.Descriptor instead.
 func (*UnpublishPortsRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{49}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *UnpublishPortsRequest) GetReference() string {
@@ -3100,7 +3219,7 @@ type UnpublishPortsResponse struct {
 
 func (x *UnpublishPortsResponse) Reset() {
 	*x = UnpublishPortsResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[50]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3112,7 +3231,7 @@ func (x *UnpublishPortsResponse) String() string {
 func (*UnpublishPortsResponse) ProtoMessage() {}
 
 func (x *UnpublishPortsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[50]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3125,7 +3244,7 @@ func (x *UnpublishPortsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnpublishPortsResponse.ProtoReflect.Descriptor instead.
 func (*UnpublishPortsResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{50}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{52}
 }
 
 // WaitContainerRequest names a container.
@@ -3141,7 +3260,7 @@ type WaitContainerRequest struct {
 
 func (x *WaitContainerRequest) Reset() {
 	*x = WaitContainerRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[51]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3153,7 +3272,7 @@ func (x *WaitContainerRequest) String() string {
 func (*WaitContainerRequest) ProtoMessage() {}
 
 func (x *WaitContainerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[51]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3166,7 +3285,7 @@ func (x *WaitContainerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitContainerRequest.ProtoReflect.Descriptor instead.
 func (*WaitContainerRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{51}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *WaitContainerRequest) GetReference() string {
@@ -3194,7 +3313,7 @@ type WaitContainerResponse struct {
 
 func (x *WaitContainerResponse) Reset() {
 	*x = WaitContainerResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[52]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3206,7 +3325,7 @@ func (x *WaitContainerResponse) String() string {
 func (*WaitContainerResponse) ProtoMessage() {}
 
 func (x *WaitContainerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[52]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3219,7 +3338,7 @@ func (x *WaitContainerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitContainerResponse.ProtoReflect.Descriptor instead.
 func (*WaitContainerResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{52}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *WaitContainerResponse) GetExitCode() uint32 {
@@ -3242,7 +3361,7 @@ type ListContainersRequest struct {
 
 func (x *ListContainersRequest) Reset() {
 	*x = ListContainersRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[53]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3254,7 +3373,7 @@ func (x *ListContainersRequest) String() string {
 func (*ListContainersRequest) ProtoMessage() {}
 
 func (x *ListContainersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[53]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3267,7 +3386,7 @@ func (x *ListContainersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListContainersRequest.ProtoReflect.Descriptor instead.
 func (*ListContainersRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{53}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *ListContainersRequest) GetAll() bool {
@@ -3297,7 +3416,7 @@ type ListContainersResponse struct {
 
 func (x *ListContainersResponse) Reset() {
 	*x = ListContainersResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[54]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3309,7 +3428,7 @@ func (x *ListContainersResponse) String() string {
 func (*ListContainersResponse) ProtoMessage() {}
 
 func (x *ListContainersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[54]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3322,7 +3441,7 @@ func (x *ListContainersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListContainersResponse.ProtoReflect.Descriptor instead.
 func (*ListContainersResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{54}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *ListContainersResponse) GetContainers() []*Container {
@@ -3350,7 +3469,7 @@ type GetContainerRequest struct {
 
 func (x *GetContainerRequest) Reset() {
 	*x = GetContainerRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[55]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3362,7 +3481,7 @@ func (x *GetContainerRequest) String() string {
 func (*GetContainerRequest) ProtoMessage() {}
 
 func (x *GetContainerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[55]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3375,7 +3494,7 @@ func (x *GetContainerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetContainerRequest.ProtoReflect.Descriptor instead.
 func (*GetContainerRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{55}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *GetContainerRequest) GetReference() string {
@@ -3396,7 +3515,7 @@ type GetContainerResponse struct {
 
 func (x *GetContainerResponse) Reset() {
 	*x = GetContainerResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[56]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3408,7 +3527,7 @@ func (x *GetContainerResponse) String() string {
 func (*GetContainerResponse) ProtoMessage() {}
 
 func (x *GetContainerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[56]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3421,7 +3540,7 @@ func (x *GetContainerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetContainerResponse.ProtoReflect.Descriptor instead.
 func (*GetContainerResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{56}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *GetContainerResponse) GetContainer() *Container {
@@ -3444,7 +3563,7 @@ type ListProcessesRequest struct {
 
 func (x *ListProcessesRequest) Reset() {
 	*x = ListProcessesRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[57]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3456,7 +3575,7 @@ func (x *ListProcessesRequest) String() string {
 func (*ListProcessesRequest) ProtoMessage() {}
 
 func (x *ListProcessesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[57]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3469,7 +3588,7 @@ func (x *ListProcessesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListProcessesRequest.ProtoReflect.Descriptor instead.
 func (*ListProcessesRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{57}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *ListProcessesRequest) GetReference() string {
@@ -3499,7 +3618,7 @@ type ListProcessesResponse struct {
 
 func (x *ListProcessesResponse) Reset() {
 	*x = ListProcessesResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[58]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3511,7 +3630,7 @@ func (x *ListProcessesResponse) String() string {
 func (*ListProcessesResponse) ProtoMessage() {}
 
 func (x *ListProcessesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[58]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3524,7 +3643,7 @@ func (x *ListProcessesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListProcessesResponse.ProtoReflect.Descriptor instead.
 func (*ListProcessesResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{58}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *ListProcessesResponse) GetTitles() []string {
@@ -3552,7 +3671,7 @@ type ProcessRow struct {
 
 func (x *ProcessRow) Reset() {
 	*x = ProcessRow{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[59]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3564,7 +3683,7 @@ func (x *ProcessRow) String() string {
 func (*ProcessRow) ProtoMessage() {}
 
 func (x *ProcessRow) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[59]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3577,7 +3696,7 @@ func (x *ProcessRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProcessRow.ProtoReflect.Descriptor instead.
 func (*ProcessRow) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{59}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *ProcessRow) GetValues() []string {
@@ -3602,7 +3721,7 @@ type StreamStatsRequest struct {
 
 func (x *StreamStatsRequest) Reset() {
 	*x = StreamStatsRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[60]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3614,7 +3733,7 @@ func (x *StreamStatsRequest) String() string {
 func (*StreamStatsRequest) ProtoMessage() {}
 
 func (x *StreamStatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[60]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3627,7 +3746,7 @@ func (x *StreamStatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamStatsRequest.ProtoReflect.Descriptor instead.
 func (*StreamStatsRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{60}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *StreamStatsRequest) GetReferences() []string {
@@ -3662,7 +3781,7 @@ type StreamStatsResponse struct {
 
 func (x *StreamStatsResponse) Reset() {
 	*x = StreamStatsResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[61]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3674,7 +3793,7 @@ func (x *StreamStatsResponse) String() string {
 func (*StreamStatsResponse) ProtoMessage() {}
 
 func (x *StreamStatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[61]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3687,7 +3806,7 @@ func (x *StreamStatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamStatsResponse.ProtoReflect.Descriptor instead.
 func (*StreamStatsResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{61}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *StreamStatsResponse) GetContainers() []*ContainerStats {
@@ -3736,7 +3855,7 @@ type ContainerStats struct {
 
 func (x *ContainerStats) Reset() {
 	*x = ContainerStats{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[62]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3748,7 +3867,7 @@ func (x *ContainerStats) String() string {
 func (*ContainerStats) ProtoMessage() {}
 
 func (x *ContainerStats) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[62]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3761,7 +3880,7 @@ func (x *ContainerStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainerStats.ProtoReflect.Descriptor instead.
 func (*ContainerStats) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{62}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *ContainerStats) GetId() string {
@@ -3896,7 +4015,7 @@ type NetworkStats struct {
 
 func (x *NetworkStats) Reset() {
 	*x = NetworkStats{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[63]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3908,7 +4027,7 @@ func (x *NetworkStats) String() string {
 func (*NetworkStats) ProtoMessage() {}
 
 func (x *NetworkStats) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[63]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3921,7 +4040,7 @@ func (x *NetworkStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NetworkStats.ProtoReflect.Descriptor instead.
 func (*NetworkStats) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{63}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *NetworkStats) GetInterfaceName() string {
@@ -4004,7 +4123,7 @@ type ReadLogsRequest struct {
 
 func (x *ReadLogsRequest) Reset() {
 	*x = ReadLogsRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[64]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4016,7 +4135,7 @@ func (x *ReadLogsRequest) String() string {
 func (*ReadLogsRequest) ProtoMessage() {}
 
 func (x *ReadLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[64]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4029,7 +4148,7 @@ func (x *ReadLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogsRequest.ProtoReflect.Descriptor instead.
 func (*ReadLogsRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{64}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *ReadLogsRequest) GetReference() string {
@@ -4073,7 +4192,7 @@ type ReadLogsResponse struct {
 
 func (x *ReadLogsResponse) Reset() {
 	*x = ReadLogsResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[65]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4085,7 +4204,7 @@ func (x *ReadLogsResponse) String() string {
 func (*ReadLogsResponse) ProtoMessage() {}
 
 func (x *ReadLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[65]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4098,7 +4217,7 @@ func (x *ReadLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogsResponse.ProtoReflect.Descriptor instead.
 func (*ReadLogsResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{65}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *ReadLogsResponse) GetOutput() *Output {
@@ -4274,7 +4393,25 @@ const file_fairlead_container_v1_container_service_proto_rawDesc = "" +
 	"\x0eexclude_labels\x18\x03 \x03(\tR\rexcludeLabels\"Q\n" +
 	"\x17PruneContainersResponse\x12\x18\n" +
 	"\adeleted\x18\x01 \x03(\tR\adeleted\x12\x1c\n" +
-	"\treclaimed\x18\x02 \x01(\x03R\treclaimed\"\xa6\x01\n" +
+	"\treclaimed\x18\x02 \x01(\x03R\treclaimed\"\x15\n" +
+	"\x13GetDiskUsageRequest\"\xa4\x04\n" +
+	"\x14GetDiskUsageResponse\x12\x16\n" +
+	"\x06layers\x18\x01 \x01(\x03R\x06layers\x12#\n" +
+	"\runused_layers\x18\x02 \x01(\x03R\funusedLayers\x12b\n" +
+	"\rshared_layers\x18\x03 \x03(\v2=.fairlead.container.v1.GetDiskUsageResponse.SharedLayersEntryR\fsharedLayers\x12[\n" +
+	"\n" +
+	"containers\x18\x04 \x03(\v2;.fairlead.container.v1.GetDiskUsageResponse.ContainersEntryR\n" +
+	"containers\x12R\n" +
+	"\avolumes\x18\x05 \x03(\v28.fairlead.container.v1.GetDiskUsageResponse.VolumesEntryR\avolumes\x1a?\n" +
+	"\x11SharedLayersEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\x1a=\n" +
+	"\x0fContainersEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\x1a:\n" +
+	"\fVolumesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xa6\x01\n" +
 	"\x13PublishPortsRequest\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\x122\n" +
 	"\x05ports\x18\x02 \x03(\v2\x1c.fairlead.nat.v1.PortMappingR\x05ports\x12=\n" +
@@ -4371,7 +4508,7 @@ const file_fairlead_container_v1_container_service_proto_rawDesc = "" +
 	"\x1aWAIT_CONDITION_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aWAIT_CONDITION_NOT_RUNNING\x10\x01\x12\x1c\n" +
 	"\x18WAIT_CONDITION_NEXT_EXIT\x10\x02\x12\x1a\n" +
-	"\x16WAIT_CONDITION_REMOVED\x10\x032\x9f\x1a\n" +
+	"\x16WAIT_CONDITION_REMOVED\x10\x032\x8e\x1b\n" +
 	"\x10ContainerService\x12q\n" +
 	"\fRunContainer\x12*.fairlead.container.v1.RunContainerRequest\x1a+.fairlead.container.v1.RunContainerResponse\"\x04\xa8\xd4\x18\x02(\x010\x01\x12x\n" +
 	"\x0fCreateContainer\x12-.fairlead.container.v1.CreateContainerRequest\x1a..fairlead.container.v1.CreateContainerResponse\"\x04\xa8\xd4\x18\x020\x01\x12s\n" +
@@ -4391,7 +4528,8 @@ const file_fairlead_container_v1_container_service_proto_rawDesc = "" +
 	"\x0fUpdateContainer\x12-.fairlead.container.v1.UpdateContainerRequest\x1a..fairlead.container.v1.UpdateContainerResponse\"\x04\xa8\xd4\x18\x02\x12p\n" +
 	"\rKillContainer\x12+.fairlead.container.v1.KillContainerRequest\x1a,.fairlead.container.v1.KillContainerResponse\"\x04\xa8\xd4\x18\x02\x12v\n" +
 	"\x0fRemoveContainer\x12-.fairlead.container.v1.RemoveContainerRequest\x1a..fairlead.container.v1.RemoveContainerResponse\"\x04\xa8\xd4\x18\x02\x12v\n" +
-	"\x0fPruneContainers\x12-.fairlead.container.v1.PruneContainersRequest\x1a..fairlead.container.v1.PruneContainersResponse\"\x04\xa8\xd4\x18\x02\x12s\n" +
+	"\x0fPruneContainers\x12-.fairlead.container.v1.PruneContainersRequest\x1a..fairlead.container.v1.PruneContainersResponse\"\x04\xa8\xd4\x18\x02\x12m\n" +
+	"\fGetDiskUsage\x12*.fairlead.container.v1.GetDiskUsageRequest\x1a+.fairlead.container.v1.GetDiskUsageResponse\"\x04\xa8\xd4\x18\x02\x12s\n" +
 	"\x0eConnectNetwork\x12,.fairlead.container.v1.ConnectNetworkRequest\x1a-.fairlead.container.v1.ConnectNetworkResponse\"\x04\xa8\xd4\x18\x02\x12|\n" +
 	"\x11DisconnectNetwork\x12/.fairlead.container.v1.DisconnectNetworkRequest\x1a0.fairlead.container.v1.DisconnectNetworkResponse\"\x04\xa8\xd4\x18\x02\x12m\n" +
 	"\fPublishPorts\x12*.fairlead.container.v1.PublishPortsRequest\x1a+.fairlead.container.v1.PublishPortsResponse\"\x04\xa8\xd4\x18\x02\x12s\n" +
@@ -4418,7 +4556,7 @@ func file_fairlead_container_v1_container_service_proto_rawDescGZIP() []byte {
 }
 
 var file_fairlead_container_v1_container_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_fairlead_container_v1_container_service_proto_msgTypes = make([]protoimpl.MessageInfo, 66)
+var file_fairlead_container_v1_container_service_proto_msgTypes = make([]protoimpl.MessageInfo, 71)
 var file_fairlead_container_v1_container_service_proto_goTypes = []any{
 	(WaitCondition)(0),                // 0: fairlead.container.v1.WaitCondition
 	(*WatchEventsRequest)(nil),        // 1: fairlead.container.v1.WatchEventsRequest
@@ -4468,158 +4606,168 @@ var file_fairlead_container_v1_container_service_proto_goTypes = []any{
 	(*RemoveContainerResponse)(nil),   // 45: fairlead.container.v1.RemoveContainerResponse
 	(*PruneContainersRequest)(nil),    // 46: fairlead.container.v1.PruneContainersRequest
 	(*PruneContainersResponse)(nil),   // 47: fairlead.container.v1.PruneContainersResponse
-	(*PublishPortsRequest)(nil),       // 48: fairlead.container.v1.PublishPortsRequest
-	(*PublishPortsResponse)(nil),      // 49: fairlead.container.v1.PublishPortsResponse
-	(*UnpublishPortsRequest)(nil),     // 50: fairlead.container.v1.UnpublishPortsRequest
-	(*UnpublishPortsResponse)(nil),    // 51: fairlead.container.v1.UnpublishPortsResponse
-	(*WaitContainerRequest)(nil),      // 52: fairlead.container.v1.WaitContainerRequest
-	(*WaitContainerResponse)(nil),     // 53: fairlead.container.v1.WaitContainerResponse
-	(*ListContainersRequest)(nil),     // 54: fairlead.container.v1.ListContainersRequest
-	(*ListContainersResponse)(nil),    // 55: fairlead.container.v1.ListContainersResponse
-	(*GetContainerRequest)(nil),       // 56: fairlead.container.v1.GetContainerRequest
-	(*GetContainerResponse)(nil),      // 57: fairlead.container.v1.GetContainerResponse
-	(*ListProcessesRequest)(nil),      // 58: fairlead.container.v1.ListProcessesRequest
-	(*ListProcessesResponse)(nil),     // 59: fairlead.container.v1.ListProcessesResponse
-	(*ProcessRow)(nil),                // 60: fairlead.container.v1.ProcessRow
-	(*StreamStatsRequest)(nil),        // 61: fairlead.container.v1.StreamStatsRequest
-	(*StreamStatsResponse)(nil),       // 62: fairlead.container.v1.StreamStatsResponse
-	(*ContainerStats)(nil),            // 63: fairlead.container.v1.ContainerStats
-	(*NetworkStats)(nil),              // 64: fairlead.container.v1.NetworkStats
-	(*ReadLogsRequest)(nil),           // 65: fairlead.container.v1.ReadLogsRequest
-	(*ReadLogsResponse)(nil),          // 66: fairlead.container.v1.ReadLogsResponse
-	(*timestamppb.Timestamp)(nil),     // 67: google.protobuf.Timestamp
-	(*v1.Event)(nil),                  // 68: fairlead.event.v1.Event
-	(*Input)(nil),                     // 69: fairlead.container.v1.Input
-	(*ContainerConfig)(nil),           // 70: fairlead.container.v1.ContainerConfig
-	(*TerminalSize)(nil),              // 71: fairlead.container.v1.TerminalSize
-	(*Credentials)(nil),               // 72: fairlead.container.v1.Credentials
-	(*Progress)(nil),                  // 73: fairlead.container.v1.Progress
-	(*Started)(nil),                   // 74: fairlead.container.v1.Started
-	(*Output)(nil),                    // 75: fairlead.container.v1.Output
-	(*Exited)(nil),                    // 76: fairlead.container.v1.Exited
-	(*NetworkAttachment)(nil),         // 77: fairlead.container.v1.NetworkAttachment
-	(*RestartPolicy)(nil),             // 78: fairlead.container.v1.RestartPolicy
-	(*Resources)(nil),                 // 79: fairlead.container.v1.Resources
-	(*v11.PortMapping)(nil),           // 80: fairlead.nat.v1.PortMapping
-	(*v11.AddressMapping)(nil),        // 81: fairlead.nat.v1.AddressMapping
-	(*v11.PortBinding)(nil),           // 82: fairlead.nat.v1.PortBinding
-	(*Container)(nil),                 // 83: fairlead.container.v1.Container
+	(*GetDiskUsageRequest)(nil),       // 48: fairlead.container.v1.GetDiskUsageRequest
+	(*GetDiskUsageResponse)(nil),      // 49: fairlead.container.v1.GetDiskUsageResponse
+	(*PublishPortsRequest)(nil),       // 50: fairlead.container.v1.PublishPortsRequest
+	(*PublishPortsResponse)(nil),      // 51: fairlead.container.v1.PublishPortsResponse
+	(*UnpublishPortsRequest)(nil),     // 52: fairlead.container.v1.UnpublishPortsRequest
+	(*UnpublishPortsResponse)(nil),    // 53: fairlead.container.v1.UnpublishPortsResponse
+	(*WaitContainerRequest)(nil),      // 54: fairlead.container.v1.WaitContainerRequest
+	(*WaitContainerResponse)(nil),     // 55: fairlead.container.v1.WaitContainerResponse
+	(*ListContainersRequest)(nil),     // 56: fairlead.container.v1.ListContainersRequest
+	(*ListContainersResponse)(nil),    // 57: fairlead.container.v1.ListContainersResponse
+	(*GetContainerRequest)(nil),       // 58: fairlead.container.v1.GetContainerRequest
+	(*GetContainerResponse)(nil),      // 59: fairlead.container.v1.GetContainerResponse
+	(*ListProcessesRequest)(nil),      // 60: fairlead.container.v1.ListProcessesRequest
+	(*ListProcessesResponse)(nil),     // 61: fairlead.container.v1.ListProcessesResponse
+	(*ProcessRow)(nil),                // 62: fairlead.container.v1.ProcessRow
+	(*StreamStatsRequest)(nil),        // 63: fairlead.container.v1.StreamStatsRequest
+	(*StreamStatsResponse)(nil),       // 64: fairlead.container.v1.StreamStatsResponse
+	(*ContainerStats)(nil),            // 65: fairlead.container.v1.ContainerStats
+	(*NetworkStats)(nil),              // 66: fairlead.container.v1.NetworkStats
+	(*ReadLogsRequest)(nil),           // 67: fairlead.container.v1.ReadLogsRequest
+	(*ReadLogsResponse)(nil),          // 68: fairlead.container.v1.ReadLogsResponse
+	nil,                               // 69: fairlead.container.v1.GetDiskUsageResponse.SharedLayersEntry
+	nil,                               // 70: fairlead.container.v1.GetDiskUsageResponse.ContainersEntry
+	nil,                               // 71: fairlead.container.v1.GetDiskUsageResponse.VolumesEntry
+	(*timestamppb.Timestamp)(nil),     // 72: google.protobuf.Timestamp
+	(*v1.Event)(nil),                  // 73: fairlead.event.v1.Event
+	(*Input)(nil),                     // 74: fairlead.container.v1.Input
+	(*ContainerConfig)(nil),           // 75: fairlead.container.v1.ContainerConfig
+	(*TerminalSize)(nil),              // 76: fairlead.container.v1.TerminalSize
+	(*Credentials)(nil),               // 77: fairlead.container.v1.Credentials
+	(*Progress)(nil),                  // 78: fairlead.container.v1.Progress
+	(*Started)(nil),                   // 79: fairlead.container.v1.Started
+	(*Output)(nil),                    // 80: fairlead.container.v1.Output
+	(*Exited)(nil),                    // 81: fairlead.container.v1.Exited
+	(*NetworkAttachment)(nil),         // 82: fairlead.container.v1.NetworkAttachment
+	(*RestartPolicy)(nil),             // 83: fairlead.container.v1.RestartPolicy
+	(*Resources)(nil),                 // 84: fairlead.container.v1.Resources
+	(*v11.PortMapping)(nil),           // 85: fairlead.nat.v1.PortMapping
+	(*v11.AddressMapping)(nil),        // 86: fairlead.nat.v1.AddressMapping
+	(*v11.PortBinding)(nil),           // 87: fairlead.nat.v1.PortBinding
+	(*Container)(nil),                 // 88: fairlead.container.v1.Container
 }
 var file_fairlead_container_v1_container_service_proto_depIdxs = []int32{
-	67, // 0: fairlead.container.v1.WatchEventsRequest.since:type_name -> google.protobuf.Timestamp
-	67, // 1: fairlead.container.v1.WatchEventsRequest.until:type_name -> google.protobuf.Timestamp
-	68, // 2: fairlead.container.v1.WatchEventsResponse.event:type_name -> fairlead.event.v1.Event
+	72, // 0: fairlead.container.v1.WatchEventsRequest.since:type_name -> google.protobuf.Timestamp
+	72, // 1: fairlead.container.v1.WatchEventsRequest.until:type_name -> google.protobuf.Timestamp
+	73, // 2: fairlead.container.v1.WatchEventsResponse.event:type_name -> fairlead.event.v1.Event
 	4,  // 3: fairlead.container.v1.RunContainerRequest.run:type_name -> fairlead.container.v1.RunOptions
-	69, // 4: fairlead.container.v1.RunContainerRequest.input:type_name -> fairlead.container.v1.Input
-	70, // 5: fairlead.container.v1.RunOptions.config:type_name -> fairlead.container.v1.ContainerConfig
-	71, // 6: fairlead.container.v1.RunOptions.size:type_name -> fairlead.container.v1.TerminalSize
-	72, // 7: fairlead.container.v1.RunOptions.credentials:type_name -> fairlead.container.v1.Credentials
-	73, // 8: fairlead.container.v1.RunContainerResponse.progress:type_name -> fairlead.container.v1.Progress
-	74, // 9: fairlead.container.v1.RunContainerResponse.started:type_name -> fairlead.container.v1.Started
-	75, // 10: fairlead.container.v1.RunContainerResponse.output:type_name -> fairlead.container.v1.Output
-	76, // 11: fairlead.container.v1.RunContainerResponse.exited:type_name -> fairlead.container.v1.Exited
-	70, // 12: fairlead.container.v1.CreateContainerRequest.config:type_name -> fairlead.container.v1.ContainerConfig
-	72, // 13: fairlead.container.v1.CreateContainerRequest.credentials:type_name -> fairlead.container.v1.Credentials
-	73, // 14: fairlead.container.v1.CreateContainerResponse.progress:type_name -> fairlead.container.v1.Progress
+	74, // 4: fairlead.container.v1.RunContainerRequest.input:type_name -> fairlead.container.v1.Input
+	75, // 5: fairlead.container.v1.RunOptions.config:type_name -> fairlead.container.v1.ContainerConfig
+	76, // 6: fairlead.container.v1.RunOptions.size:type_name -> fairlead.container.v1.TerminalSize
+	77, // 7: fairlead.container.v1.RunOptions.credentials:type_name -> fairlead.container.v1.Credentials
+	78, // 8: fairlead.container.v1.RunContainerResponse.progress:type_name -> fairlead.container.v1.Progress
+	79, // 9: fairlead.container.v1.RunContainerResponse.started:type_name -> fairlead.container.v1.Started
+	80, // 10: fairlead.container.v1.RunContainerResponse.output:type_name -> fairlead.container.v1.Output
+	81, // 11: fairlead.container.v1.RunContainerResponse.exited:type_name -> fairlead.container.v1.Exited
+	75, // 12: fairlead.container.v1.CreateContainerRequest.config:type_name -> fairlead.container.v1.ContainerConfig
+	77, // 13: fairlead.container.v1.CreateContainerRequest.credentials:type_name -> fairlead.container.v1.Credentials
+	78, // 14: fairlead.container.v1.CreateContainerResponse.progress:type_name -> fairlead.container.v1.Progress
 	8,  // 15: fairlead.container.v1.CreateContainerResponse.created:type_name -> fairlead.container.v1.Created
-	77, // 16: fairlead.container.v1.ConnectNetworkRequest.network:type_name -> fairlead.container.v1.NetworkAttachment
+	82, // 16: fairlead.container.v1.ConnectNetworkRequest.network:type_name -> fairlead.container.v1.NetworkAttachment
 	18, // 17: fairlead.container.v1.AttachContainerRequest.attach:type_name -> fairlead.container.v1.AttachOptions
-	69, // 18: fairlead.container.v1.AttachContainerRequest.input:type_name -> fairlead.container.v1.Input
-	71, // 19: fairlead.container.v1.AttachOptions.size:type_name -> fairlead.container.v1.TerminalSize
-	74, // 20: fairlead.container.v1.AttachContainerResponse.started:type_name -> fairlead.container.v1.Started
-	75, // 21: fairlead.container.v1.AttachContainerResponse.output:type_name -> fairlead.container.v1.Output
-	76, // 22: fairlead.container.v1.AttachContainerResponse.exited:type_name -> fairlead.container.v1.Exited
+	74, // 18: fairlead.container.v1.AttachContainerRequest.input:type_name -> fairlead.container.v1.Input
+	76, // 19: fairlead.container.v1.AttachOptions.size:type_name -> fairlead.container.v1.TerminalSize
+	79, // 20: fairlead.container.v1.AttachContainerResponse.started:type_name -> fairlead.container.v1.Started
+	80, // 21: fairlead.container.v1.AttachContainerResponse.output:type_name -> fairlead.container.v1.Output
+	81, // 22: fairlead.container.v1.AttachContainerResponse.exited:type_name -> fairlead.container.v1.Exited
 	21, // 23: fairlead.container.v1.ExecContainerRequest.exec:type_name -> fairlead.container.v1.ExecOptions
-	69, // 24: fairlead.container.v1.ExecContainerRequest.input:type_name -> fairlead.container.v1.Input
-	71, // 25: fairlead.container.v1.ExecOptions.size:type_name -> fairlead.container.v1.TerminalSize
+	74, // 24: fairlead.container.v1.ExecContainerRequest.input:type_name -> fairlead.container.v1.Input
+	76, // 25: fairlead.container.v1.ExecOptions.size:type_name -> fairlead.container.v1.TerminalSize
 	21, // 26: fairlead.container.v1.CreateExecRequest.exec:type_name -> fairlead.container.v1.ExecOptions
 	26, // 27: fairlead.container.v1.GetExecResponse.exec:type_name -> fairlead.container.v1.Exec
 	21, // 28: fairlead.container.v1.Exec.options:type_name -> fairlead.container.v1.ExecOptions
-	71, // 29: fairlead.container.v1.ResizeExecRequest.size:type_name -> fairlead.container.v1.TerminalSize
-	71, // 30: fairlead.container.v1.ResizeContainerRequest.size:type_name -> fairlead.container.v1.TerminalSize
-	74, // 31: fairlead.container.v1.ExecContainerResponse.started:type_name -> fairlead.container.v1.Started
-	75, // 32: fairlead.container.v1.ExecContainerResponse.output:type_name -> fairlead.container.v1.Output
-	76, // 33: fairlead.container.v1.ExecContainerResponse.exited:type_name -> fairlead.container.v1.Exited
-	78, // 34: fairlead.container.v1.UpdateContainerRequest.restart:type_name -> fairlead.container.v1.RestartPolicy
-	79, // 35: fairlead.container.v1.UpdateContainerRequest.resources:type_name -> fairlead.container.v1.Resources
-	67, // 36: fairlead.container.v1.PruneContainersRequest.until:type_name -> google.protobuf.Timestamp
-	80, // 37: fairlead.container.v1.PublishPortsRequest.ports:type_name -> fairlead.nat.v1.PortMapping
-	81, // 38: fairlead.container.v1.PublishPortsRequest.addresses:type_name -> fairlead.nat.v1.AddressMapping
-	82, // 39: fairlead.container.v1.PublishPortsResponse.bindings:type_name -> fairlead.nat.v1.PortBinding
-	80, // 40: fairlead.container.v1.UnpublishPortsRequest.ports:type_name -> fairlead.nat.v1.PortMapping
-	0,  // 41: fairlead.container.v1.WaitContainerRequest.condition:type_name -> fairlead.container.v1.WaitCondition
-	83, // 42: fairlead.container.v1.ListContainersResponse.containers:type_name -> fairlead.container.v1.Container
-	83, // 43: fairlead.container.v1.GetContainerResponse.container:type_name -> fairlead.container.v1.Container
-	60, // 44: fairlead.container.v1.ListProcessesResponse.processes:type_name -> fairlead.container.v1.ProcessRow
-	63, // 45: fairlead.container.v1.StreamStatsResponse.containers:type_name -> fairlead.container.v1.ContainerStats
-	67, // 46: fairlead.container.v1.ContainerStats.time:type_name -> google.protobuf.Timestamp
-	64, // 47: fairlead.container.v1.ContainerStats.networks:type_name -> fairlead.container.v1.NetworkStats
-	67, // 48: fairlead.container.v1.ReadLogsRequest.since:type_name -> google.protobuf.Timestamp
-	75, // 49: fairlead.container.v1.ReadLogsResponse.output:type_name -> fairlead.container.v1.Output
-	67, // 50: fairlead.container.v1.ReadLogsResponse.time:type_name -> google.protobuf.Timestamp
-	3,  // 51: fairlead.container.v1.ContainerService.RunContainer:input_type -> fairlead.container.v1.RunContainerRequest
-	6,  // 52: fairlead.container.v1.ContainerService.CreateContainer:input_type -> fairlead.container.v1.CreateContainerRequest
-	15, // 53: fairlead.container.v1.ContainerService.StartContainer:input_type -> fairlead.container.v1.StartContainerRequest
-	17, // 54: fairlead.container.v1.ContainerService.AttachContainer:input_type -> fairlead.container.v1.AttachContainerRequest
-	20, // 55: fairlead.container.v1.ContainerService.ExecContainer:input_type -> fairlead.container.v1.ExecContainerRequest
-	22, // 56: fairlead.container.v1.ContainerService.CreateExec:input_type -> fairlead.container.v1.CreateExecRequest
-	24, // 57: fairlead.container.v1.ContainerService.GetExec:input_type -> fairlead.container.v1.GetExecRequest
-	27, // 58: fairlead.container.v1.ContainerService.ResizeExec:input_type -> fairlead.container.v1.ResizeExecRequest
-	29, // 59: fairlead.container.v1.ContainerService.ResizeContainer:input_type -> fairlead.container.v1.ResizeContainerRequest
-	32, // 60: fairlead.container.v1.ContainerService.StopContainer:input_type -> fairlead.container.v1.StopContainerRequest
-	34, // 61: fairlead.container.v1.ContainerService.RestartContainer:input_type -> fairlead.container.v1.RestartContainerRequest
-	36, // 62: fairlead.container.v1.ContainerService.PauseContainer:input_type -> fairlead.container.v1.PauseContainerRequest
-	38, // 63: fairlead.container.v1.ContainerService.UnpauseContainer:input_type -> fairlead.container.v1.UnpauseContainerRequest
-	40, // 64: fairlead.container.v1.ContainerService.UpdateContainer:input_type -> fairlead.container.v1.UpdateContainerRequest
-	42, // 65: fairlead.container.v1.ContainerService.KillContainer:input_type -> fairlead.container.v1.KillContainerRequest
-	44, // 66: fairlead.container.v1.ContainerService.RemoveContainer:input_type -> fairlead.container.v1.RemoveContainerRequest
-	46, // 67: fairlead.container.v1.ContainerService.PruneContainers:input_type -> fairlead.container.v1.PruneContainersRequest
-	9,  // 68: fairlead.container.v1.ContainerService.ConnectNetwork:input_type -> fairlead.container.v1.ConnectNetworkRequest
-	11, // 69: fairlead.container.v1.ContainerService.DisconnectNetwork:input_type -> fairlead.container.v1.DisconnectNetworkRequest
-	48, // 70: fairlead.container.v1.ContainerService.PublishPorts:input_type -> fairlead.container.v1.PublishPortsRequest
-	50, // 71: fairlead.container.v1.ContainerService.UnpublishPorts:input_type -> fairlead.container.v1.UnpublishPortsRequest
-	13, // 72: fairlead.container.v1.ContainerService.RenameContainer:input_type -> fairlead.container.v1.RenameContainerRequest
-	52, // 73: fairlead.container.v1.ContainerService.WaitContainer:input_type -> fairlead.container.v1.WaitContainerRequest
-	54, // 74: fairlead.container.v1.ContainerService.ListContainers:input_type -> fairlead.container.v1.ListContainersRequest
-	56, // 75: fairlead.container.v1.ContainerService.GetContainer:input_type -> fairlead.container.v1.GetContainerRequest
-	58, // 76: fairlead.container.v1.ContainerService.ListProcesses:input_type -> fairlead.container.v1.ListProcessesRequest
-	61, // 77: fairlead.container.v1.ContainerService.StreamStats:input_type -> fairlead.container.v1.StreamStatsRequest
-	65, // 78: fairlead.container.v1.ContainerService.ReadLogs:input_type -> fairlead.container.v1.ReadLogsRequest
-	1,  // 79: fairlead.container.v1.ContainerService.WatchEvents:input_type -> fairlead.container.v1.WatchEventsRequest
-	5,  // 80: fairlead.container.v1.ContainerService.RunContainer:output_type -> fairlead.container.v1.RunContainerResponse
-	7,  // 81: fairlead.container.v1.ContainerService.CreateContainer:output_type -> fairlead.container.v1.CreateContainerResponse
-	16, // 82: fairlead.container.v1.ContainerService.StartContainer:output_type -> fairlead.container.v1.StartContainerResponse
-	19, // 83: fairlead.container.v1.ContainerService.AttachContainer:output_type -> fairlead.container.v1.AttachContainerResponse
-	31, // 84: fairlead.container.v1.ContainerService.ExecContainer:output_type -> fairlead.container.v1.ExecContainerResponse
-	23, // 85: fairlead.container.v1.ContainerService.CreateExec:output_type -> fairlead.container.v1.CreateExecResponse
-	25, // 86: fairlead.container.v1.ContainerService.GetExec:output_type -> fairlead.container.v1.GetExecResponse
-	28, // 87: fairlead.container.v1.ContainerService.ResizeExec:output_type -> fairlead.container.v1.ResizeExecResponse
-	30, // 88: fairlead.container.v1.ContainerService.ResizeContainer:output_type -> fairlead.container.v1.ResizeContainerResponse
-	33, // 89: fairlead.container.v1.ContainerService.StopContainer:output_type -> fairlead.container.v1.StopContainerResponse
-	35, // 90: fairlead.container.v1.ContainerService.RestartContainer:output_type -> fairlead.container.v1.RestartContainerResponse
-	37, // 91: fairlead.container.v1.ContainerService.PauseContainer:output_type -> fairlead.container.v1.PauseContainerResponse
-	39, // 92: fairlead.container.v1.ContainerService.UnpauseContainer:output_type -> fairlead.container.v1.UnpauseContainerResponse
-	41, // 93: fairlead.container.v1.ContainerService.UpdateContainer:output_type -> fairlead.container.v1.UpdateContainerResponse
-	43, // 94: fairlead.container.v1.ContainerService.KillContainer:output_type -> fairlead.container.v1.KillContainerResponse
-	45, // 95: fairlead.container.v1.ContainerService.RemoveContainer:output_type -> fairlead.container.v1.RemoveContainerResponse
-	47, // 96: fairlead.container.v1.ContainerService.PruneContainers:output_type -> fairlead.container.v1.PruneContainersResponse
-	10, // 97: fairlead.container.v1.ContainerService.ConnectNetwork:output_type -> fairlead.container.v1.ConnectNetworkResponse
-	12, // 98: fairlead.container.v1.ContainerService.DisconnectNetwork:output_type -> fairlead.container.v1.DisconnectNetworkResponse
-	49, // 99: fairlead.container.v1.ContainerService.PublishPorts:output_type -> fairlead.container.v1.PublishPortsResponse
-	51, // 100: fairlead.container.v1.ContainerService.UnpublishPorts:output_type -> fairlead.container.v1.UnpublishPortsResponse
-	14, // 101: fairlead.container.v1.ContainerService.RenameContainer:output_type -> fairlead.container.v1.RenameContainerResponse
-	53, // 102: fairlead.container.v1.ContainerService.WaitContainer:output_type -> fairlead.container.v1.WaitContainerResponse
-	55, // 103: fairlead.container.v1.ContainerService.ListContainers:output_type -> fairlead.container.v1.ListContainersResponse
-	57, // 104: fairlead.container.v1.ContainerService.GetContainer:output_type -> fairlead.container.v1.GetContainerResponse
-	59, // 105: fairlead.container.v1.ContainerService.ListProcesses:output_type -> fairlead.container.v1.ListProcessesResponse
-	62, // 106: fairlead.container.v1.ContainerService.StreamStats:output_type -> fairlead.container.v1.StreamStatsResponse
-	66, // 107: fairlead.container.v1.ContainerService.ReadLogs:output_type -> fairlead.container.v1.ReadLogsResponse
-	2,  // 108: fairlead.container.v1.ContainerService.WatchEvents:output_type -> fairlead.container.v1.WatchEventsResponse
-	80, // [80:109] is the sub-list for method output_type
-	51, // [51:80] is the sub-list for method input_type
-	51, // [51:51] is the sub-list for extension type_name
-	51, // [51:51] is the sub-list for extension extendee
-	0,  // [0:51] is the sub-list for field type_name
+	76, // 29: fairlead.container.v1.ResizeExecRequest.size:type_name -> fairlead.container.v1.TerminalSize
+	76, // 30: fairlead.container.v1.ResizeContainerRequest.size:type_name -> fairlead.container.v1.TerminalSize
+	79, // 31: fairlead.container.v1.ExecContainerResponse.started:type_name -> fairlead.container.v1.Started
+	80, // 32: fairlead.container.v1.ExecContainerResponse.output:type_name -> fairlead.container.v1.Output
+	81, // 33: fairlead.container.v1.ExecContainerResponse.exited:type_name -> fairlead.container.v1.Exited
+	83, // 34: fairlead.container.v1.UpdateContainerRequest.restart:type_name -> fairlead.container.v1.RestartPolicy
+	84, // 35: fairlead.container.v1.UpdateContainerRequest.resources:type_name -> fairlead.container.v1.Resources
+	72, // 36: fairlead.container.v1.PruneContainersRequest.until:type_name -> google.protobuf.Timestamp
+	69, // 37: fairlead.container.v1.GetDiskUsageResponse.shared_layers:type_name -> fairlead.container.v1.GetDiskUsageResponse.SharedLayersEntry
+	70, // 38: fairlead.container.v1.GetDiskUsageResponse.containers:type_name -> fairlead.container.v1.GetDiskUsageResponse.ContainersEntry
+	71, // 39: fairlead.container.v1.GetDiskUsageResponse.volumes:type_name -> fairlead.container.v1.GetDiskUsageResponse.VolumesEntry
+	85, // 40: fairlead.container.v1.PublishPortsRequest.ports:type_name -> fairlead.nat.v1.PortMapping
+	86, // 41: fairlead.container.v1.PublishPortsRequest.addresses:type_name -> fairlead.nat.v1.AddressMapping
+	87, // 42: fairlead.container.v1.PublishPortsResponse.bindings:type_name -> fairlead.nat.v1.PortBinding
+	85, // 43: fairlead.container.v1.UnpublishPortsRequest.ports:type_name -> fairlead.nat.v1.PortMapping
+	0,  // 44: fairlead.container.v1.WaitContainerRequest.condition:type_name -> fairlead.container.v1.WaitCondition
+	88, // 45: fairlead.container.v1.ListContainersResponse.containers:type_name -> fairlead.container.v1.Container
+	88, // 46: fairlead.container.v1.GetContainerResponse.container:type_name -> fairlead.container.v1.Container
+	62, // 47: fairlead.container.v1.ListProcessesResponse.processes:type_name -> fairlead.container.v1.ProcessRow
+	65, // 48: fairlead.container.v1.StreamStatsResponse.containers:type_name -> fairlead.container.v1.ContainerStats
+	72, // 49: fairlead.container.v1.ContainerStats.time:type_name -> google.protobuf.Timestamp
+	66, // 50: fairlead.container.v1.ContainerStats.networks:type_name -> fairlead.container.v1.NetworkStats
+	72, // 51: fairlead.container.v1.ReadLogsRequest.since:type_name -> google.protobuf.Timestamp
+	80, // 52: fairlead.container.v1.ReadLogsResponse.output:type_name -> fairlead.container.v1.Output
+	72, // 53: fairlead.container.v1.ReadLogsResponse.time:type_name -> google.protobuf.Timestamp
+	3,  // 54: fairlead.container.v1.ContainerService.RunContainer:input_type -> fairlead.container.v1.RunContainerRequest
+	6,  // 55: fairlead.container.v1.ContainerService.CreateContainer:input_type -> fairlead.container.v1.CreateContainerRequest
+	15, // 56: fairlead.container.v1.ContainerService.StartContainer:input_type -> fairlead.container.v1.StartContainerRequest
+	17, // 57: fairlead.container.v1.ContainerService.AttachContainer:input_type -> fairlead.container.v1.AttachContainerRequest
+	20, // 58: fairlead.container.v1.ContainerService.ExecContainer:input_type -> fairlead.container.v1.ExecContainerRequest
+	22, // 59: fairlead.container.v1.ContainerService.CreateExec:input_type -> fairlead.container.v1.CreateExecRequest
+	24, // 60: fairlead.container.v1.ContainerService.GetExec:input_type -> fairlead.container.v1.GetExecRequest
+	27, // 61: fairlead.container.v1.ContainerService.ResizeExec:input_type -> fairlead.container.v1.ResizeExecRequest
+	29, // 62: fairlead.container.v1.ContainerService.ResizeContainer:input_type -> fairlead.container.v1.ResizeContainerRequest
+	32, // 63: fairlead.container.v1.ContainerService.StopContainer:input_type -> fairlead.container.v1.StopContainerRequest
+	34, // 64: fairlead.container.v1.ContainerService.RestartContainer:input_type -> fairlead.container.v1.RestartContainerRequest
+	36, // 65: fairlead.container.v1.ContainerService.PauseContainer:input_type -> fairlead.container.v1.PauseContainerRequest
+	38, // 66: fairlead.container.v1.ContainerService.UnpauseContainer:input_type -> fairlead.container.v1.UnpauseContainerRequest
+	40, // 67: fairlead.container.v1.ContainerService.UpdateContainer:input_type -> fairlead.container.v1.UpdateContainerRequest
+	42, // 68: fairlead.container.v1.ContainerService.KillContainer:input_type -> fairlead.container.v1.KillContainerRequest
+	44, // 69: fairlead.container.v1.ContainerService.RemoveContainer:input_type -> fairlead.container.v1.RemoveContainerRequest
+	46, // 70: fairlead.container.v1.ContainerService.PruneContainers:input_type -> fairlead.container.v1.PruneContainersRequest
+	48, // 71: fairlead.container.v1.ContainerService.GetDiskUsage:input_type -> fairlead.container.v1.GetDiskUsageRequest
+	9,  // 72: fairlead.container.v1.ContainerService.ConnectNetwork:input_type -> fairlead.container.v1.ConnectNetworkRequest
+	11, // 73: fairlead.container.v1.ContainerService.DisconnectNetwork:input_type -> fairlead.container.v1.DisconnectNetworkRequest
+	50, // 74: fairlead.container.v1.ContainerService.PublishPorts:input_type -> fairlead.container.v1.PublishPortsRequest
+	52, // 75: fairlead.container.v1.ContainerService.UnpublishPorts:input_type -> fairlead.container.v1.UnpublishPortsRequest
+	13, // 76: fairlead.container.v1.ContainerService.RenameContainer:input_type -> fairlead.container.v1.RenameContainerRequest
+	54, // 77: fairlead.container.v1.ContainerService.WaitContainer:input_type -> fairlead.container.v1.WaitContainerRequest
+	56, // 78: fairlead.container.v1.ContainerService.ListContainers:input_type -> fairlead.container.v1.ListContainersRequest
+	58, // 79: fairlead.container.v1.ContainerService.GetContainer:input_type -> fairlead.container.v1.GetContainerRequest
+	60, // 80: fairlead.container.v1.ContainerService.ListProcesses:input_type -> fairlead.container.v1.ListProcessesRequest
+	63, // 81: fairlead.container.v1.ContainerService.StreamStats:input_type -> fairlead.container.v1.StreamStatsRequest
+	67, // 82: fairlead.container.v1.ContainerService.ReadLogs:input_type -> fairlead.container.v1.ReadLogsRequest
+	1,  // 83: fairlead.container.v1.ContainerService.WatchEvents:input_type -> fairlead.container.v1.WatchEventsRequest
+	5,  // 84: fairlead.container.v1.ContainerService.RunContainer:output_type -> fairlead.container.v1.RunContainerResponse
+	7,  // 85: fairlead.container.v1.ContainerService.CreateContainer:output_type -> fairlead.container.v1.CreateContainerResponse
+	16, // 86: fairlead.container.v1.ContainerService.StartContainer:output_type -> fairlead.container.v1.StartContainerResponse
+	19, // 87: fairlead.container.v1.ContainerService.AttachContainer:output_type -> fairlead.container.v1.AttachContainerResponse
+	31, // 88: fairlead.container.v1.ContainerService.ExecContainer:output_type -> fairlead.container.v1.ExecContainerResponse
+	23, // 89: fairlead.container.v1.ContainerService.CreateExec:output_type -> fairlead.container.v1.CreateExecResponse
+	25, // 90: fairlead.container.v1.ContainerService.GetExec:output_type -> fairlead.container.v1.GetExecResponse
+	28, // 91: fairlead.container.v1.ContainerService.ResizeExec:output_type -> fairlead.container.v1.ResizeExecResponse
+	30, // 92: fairlead.container.v1.ContainerService.ResizeContainer:output_type -> fairlead.container.v1.ResizeContainerResponse
+	33, // 93: fairlead.container.v1.ContainerService.StopContainer:output_type -> fairlead.container.v1.StopContainerResponse
+	35, // 94: fairlead.container.v1.ContainerService.RestartContainer:output_type -> fairlead.container.v1.RestartContainerResponse
+	37, // 95: fairlead.container.v1.ContainerService.PauseContainer:output_type -> fairlead.container.v1.PauseContainerResponse
+	39, // 96: fairlead.container.v1.ContainerService.UnpauseContainer:output_type -> fairlead.container.v1.UnpauseContainerResponse
+	41, // 97: fairlead.container.v1.ContainerService.UpdateContainer:output_type -> fairlead.container.v1.UpdateContainerResponse
+	43, // 98: fairlead.container.v1.ContainerService.KillContainer:output_type -> fairlead.container.v1.KillContainerResponse
+	45, // 99: fairlead.container.v1.ContainerService.RemoveContainer:output_type -> fairlead.container.v1.RemoveContainerResponse
+	47, // 100: fairlead.container.v1.ContainerService.PruneContainers:output_type -> fairlead.container.v1.PruneContainersResponse
+	49, // 101: fairlead.container.v1.ContainerService.GetDiskUsage:output_type -> fairlead.container.v1.GetDiskUsageResponse
+	10, // 102: fairlead.container.v1.ContainerService.ConnectNetwork:output_type -> fairlead.container.v1.ConnectNetworkResponse
+	12, // 103: fairlead.container.v1.ContainerService.DisconnectNetwork:output_type -> fairlead.container.v1.DisconnectNetworkResponse
+	51, // 104: fairlead.container.v1.ContainerService.PublishPorts:output_type -> fairlead.container.v1.PublishPortsResponse
+	53, // 105: fairlead.container.v1.ContainerService.UnpublishPorts:output_type -> fairlead.container.v1.UnpublishPortsResponse
+	14, // 106: fairlead.container.v1.ContainerService.RenameContainer:output_type -> fairlead.container.v1.RenameContainerResponse
+	55, // 107: fairlead.container.v1.ContainerService.WaitContainer:output_type -> fairlead.container.v1.WaitContainerResponse
+	57, // 108: fairlead.container.v1.ContainerService.ListContainers:output_type -> fairlead.container.v1.ListContainersResponse
+	59, // 109: fairlead.container.v1.ContainerService.GetContainer:output_type -> fairlead.container.v1.GetContainerResponse
+	61, // 110: fairlead.container.v1.ContainerService.ListProcesses:output_type -> fairlead.container.v1.ListProcessesResponse
+	64, // 111: fairlead.container.v1.ContainerService.StreamStats:output_type -> fairlead.container.v1.StreamStatsResponse
+	68, // 112: fairlead.container.v1.ContainerService.ReadLogs:output_type -> fairlead.container.v1.ReadLogsResponse
+	2,  // 113: fairlead.container.v1.ContainerService.WatchEvents:output_type -> fairlead.container.v1.WatchEventsResponse
+	84, // [84:114] is the sub-list for method output_type
+	54, // [54:84] is the sub-list for method input_type
+	54, // [54:54] is the sub-list for extension type_name
+	54, // [54:54] is the sub-list for extension extendee
+	0,  // [0:54] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_container_v1_container_service_proto_init() }
@@ -4666,14 +4814,14 @@ func file_fairlead_container_v1_container_service_proto_init() {
 	}
 	file_fairlead_container_v1_container_service_proto_msgTypes[31].OneofWrappers = []any{}
 	file_fairlead_container_v1_container_service_proto_msgTypes[33].OneofWrappers = []any{}
-	file_fairlead_container_v1_container_service_proto_msgTypes[64].OneofWrappers = []any{}
+	file_fairlead_container_v1_container_service_proto_msgTypes[66].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_container_v1_container_service_proto_rawDesc), len(file_fairlead_container_v1_container_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   66,
+			NumMessages:   71,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

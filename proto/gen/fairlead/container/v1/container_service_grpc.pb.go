@@ -36,6 +36,7 @@ const (
 	ContainerService_KillContainer_FullMethodName     = "/fairlead.container.v1.ContainerService/KillContainer"
 	ContainerService_RemoveContainer_FullMethodName   = "/fairlead.container.v1.ContainerService/RemoveContainer"
 	ContainerService_PruneContainers_FullMethodName   = "/fairlead.container.v1.ContainerService/PruneContainers"
+	ContainerService_GetDiskUsage_FullMethodName      = "/fairlead.container.v1.ContainerService/GetDiskUsage"
 	ContainerService_ConnectNetwork_FullMethodName    = "/fairlead.container.v1.ContainerService/ConnectNetwork"
 	ContainerService_DisconnectNetwork_FullMethodName = "/fairlead.container.v1.ContainerService/DisconnectNetwork"
 	ContainerService_PublishPorts_FullMethodName      = "/fairlead.container.v1.ContainerService/PublishPorts"
@@ -108,6 +109,8 @@ type ContainerServiceClient interface {
 	RemoveContainer(ctx context.Context, in *RemoveContainerRequest, opts ...grpc.CallOption) (*RemoveContainerResponse, error)
 	// PruneContainers removes stopped containers. Their volumes are kept.
 	PruneContainers(ctx context.Context, in *PruneContainersRequest, opts ...grpc.CallOption) (*PruneContainersResponse, error)
+	// GetDiskUsage measures images, the writable layers of containers, and volumes.
+	GetDiskUsage(ctx context.Context, in *GetDiskUsageRequest, opts ...grpc.CallOption) (*GetDiskUsageResponse, error)
 	// ConnectNetwork connects a container to a network: immediately if it is running, otherwise at
 	// its next start. Errors: ALREADY_EXISTS if it is connected; FAILED_PRECONDITION if it has no
 	// network namespace of its own.
@@ -340,6 +343,16 @@ func (c *containerServiceClient) PruneContainers(ctx context.Context, in *PruneC
 	return out, nil
 }
 
+func (c *containerServiceClient) GetDiskUsage(ctx context.Context, in *GetDiskUsageRequest, opts ...grpc.CallOption) (*GetDiskUsageResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetDiskUsageResponse)
+	err := c.cc.Invoke(ctx, ContainerService_GetDiskUsage_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *containerServiceClient) ConnectNetwork(ctx context.Context, in *ConnectNetworkRequest, opts ...grpc.CallOption) (*ConnectNetworkResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ConnectNetworkResponse)
@@ -545,6 +558,8 @@ type ContainerServiceServer interface {
 	RemoveContainer(context.Context, *RemoveContainerRequest) (*RemoveContainerResponse, error)
 	// PruneContainers removes stopped containers. Their volumes are kept.
 	PruneContainers(context.Context, *PruneContainersRequest) (*PruneContainersResponse, error)
+	// GetDiskUsage measures images, the writable layers of containers, and volumes.
+	GetDiskUsage(context.Context, *GetDiskUsageRequest) (*GetDiskUsageResponse, error)
 	// ConnectNetwork connects a container to a network: immediately if it is running, otherwise at
 	// its next start. Errors: ALREADY_EXISTS if it is connected; FAILED_PRECONDITION if it has no
 	// network namespace of its own.
@@ -639,6 +654,9 @@ func (UnimplementedContainerServiceServer) RemoveContainer(context.Context, *Rem
 }
 func (UnimplementedContainerServiceServer) PruneContainers(context.Context, *PruneContainersRequest) (*PruneContainersResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method PruneContainers not implemented")
+}
+func (UnimplementedContainerServiceServer) GetDiskUsage(context.Context, *GetDiskUsageRequest) (*GetDiskUsageResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetDiskUsage not implemented")
 }
 func (UnimplementedContainerServiceServer) ConnectNetwork(context.Context, *ConnectNetworkRequest) (*ConnectNetworkResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ConnectNetwork not implemented")
@@ -963,6 +981,24 @@ func _ContainerService_PruneContainers_Handler(srv interface{}, ctx context.Cont
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ContainerService_GetDiskUsage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetDiskUsageRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ContainerServiceServer).GetDiskUsage(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ContainerService_GetDiskUsage_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ContainerServiceServer).GetDiskUsage(ctx, req.(*GetDiskUsageRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _ContainerService_ConnectNetwork_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ConnectNetworkRequest)
 	if err := dec(in); err != nil {
@@ -1216,6 +1252,10 @@ var ContainerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "PruneContainers",
 			Handler:    _ContainerService_PruneContainers_Handler,
+		},
+		{
+			MethodName: "GetDiskUsage",
+			Handler:    _ContainerService_GetDiskUsage_Handler,
 		},
 		{
 			MethodName: "ConnectNetwork",
