@@ -23,7 +23,7 @@ func Commands(c *cli.CLI) []*cobra.Command {
 		newKill(c), newRename(c), newRemove(c, "rm"), newList(c, "ps"), newLogs(c), newExec(c), newAttach(c),
 		usage.Top(c), usage.Stats(c),
 		newPort(c), newExplain(c), newPublish(c), newUnpublish(c), newWait(c),
-		files.Diff(c), files.Export(c),
+		files.Diff(c), files.Export(c), files.Copy(c),
 	}
 }
 
@@ -34,7 +34,7 @@ func Group(c *cli.CLI) *cobra.Command {
 		newKill(c), newRename(c), newRemove(c, "rm", "remove"), newList(c, "ls", "ps", "list"),
 		usage.Top(c), usage.Stats(c),
 		newLogs(c), newExec(c), newAttach(c), newPort(c), newExplain(c), newPublish(c), newUnpublish(c), newWait(c),
-		files.Diff(c), files.Export(c),
+		files.Diff(c), files.Export(c), files.Copy(c),
 		prune.Containers(c), c.InspectCommand("container", Document))
 }
 

@@ -1,4 +1,4 @@
-// Package files holds the commands that read the files of containers.
+// Package files holds the commands that read and write the files of containers.
 package files
 
 import (

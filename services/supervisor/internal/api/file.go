@@ -14,6 +14,9 @@ import (
 // Files is the part of package files that the handlers use.
 type Files interface {
 	Export(ctx context.Context, ref string, w io.Writer) error
+	Stat(ctx context.Context, ref, name string) (files.Stat, error)
+	CopyFrom(ctx context.Context, ref, name string, begin func(files.Stat) error, w io.Writer) error
+	CopyTo(ctx context.Context, to files.Target, in io.Reader) error
 	Changes(ctx context.Context, ref string) ([]files.Change, error)
 }
 

@@ -1,5 +1,5 @@
-// Package files reads the files of containers: exports and changes. Package api calls it. It changes
-// nothing, and does not start containers.
+// Package files reads and writes the files of containers: exports, changes and copies. Package api calls
+// it. It does not start containers.
 package files
 
 import (
@@ -40,7 +40,7 @@ type Config struct {
 	Notices *notices.Notices
 }
 
-// Files reads the files of containers.
+// Files reads and writes the files of containers.
 type Files struct{ Config }
 
 // New returns Files.
@@ -87,7 +87,7 @@ func (f *Files) withRoot(ctx context.Context, c *container.Container, do func(*b
 			continue // it was started meanwhile
 		}
 
-		root, err := openRunning(ctx, f.RootFS.Path(c.ID), run)
+		root, err := openRunning(ctx, func() (*beneath.Root, error) { return beneath.Open(f.RootFS.Path(c.ID)) }, run)
 		if err != nil {
 			return readFault(c, err)
 		}
@@ -97,15 +97,15 @@ func (f *Files) withRoot(ctx context.Context, c *container.Container, do func(*b
 	}
 }
 
-// openRunning opens the root file system of a run. It returns nil once the run has ended and its root
+// openRunning opens the root file system of a run with open. It returns nil once the run has ended and its root
 // file system is unmounted.
-func openRunning(ctx context.Context, path string, run *lives.Run) (*beneath.Root, error) {
+func openRunning(ctx context.Context, open func() (*beneath.Root, error), run *lives.Run) (*beneath.Root, error) {
 	select {
 	case <-run.Launched:
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	root, err := beneath.Open(path)
+	root, err := open()
 	if !run.Failed && !lives.IsOver(run.Ended) {
 		return root, err
 	}

@@ -10,6 +10,7 @@ import (
 	_ "github.com/fairlead/fairlead/proto/gen/fairlead/auth/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -171,6 +172,519 @@ func (x *ExportContainerResponse) GetData() []byte {
 	return nil
 }
 
+// StatPathRequest names a path in a container.
+type StatPathRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The container.
+	Reference string `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
+	// The path. A relative one starts at the root.
+	Path          string `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StatPathRequest) Reset() {
+	*x = StatPathRequest{}
+	mi := &file_fairlead_container_v1_file_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StatPathRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StatPathRequest) ProtoMessage() {}
+
+func (x *StatPathRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_file_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StatPathRequest.ProtoReflect.Descriptor instead.
+func (*StatPathRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_file_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *StatPathRequest) GetReference() string {
+	if x != nil {
+		return x.Reference
+	}
+	return ""
+}
+
+func (x *StatPathRequest) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+// StatPathResponse holds the attributes of a path.
+type StatPathResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What the path is.
+	Stat          *FileStat `protobuf:"bytes,1,opt,name=stat,proto3" json:"stat,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StatPathResponse) Reset() {
+	*x = StatPathResponse{}
+	mi := &file_fairlead_container_v1_file_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StatPathResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StatPathResponse) ProtoMessage() {}
+
+func (x *StatPathResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_file_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StatPathResponse.ProtoReflect.Descriptor instead.
+func (*StatPathResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_file_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *StatPathResponse) GetStat() *FileStat {
+	if x != nil {
+		return x.Stat
+	}
+	return nil
+}
+
+// FileStat holds the attributes of a file.
+type FileStat struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The last component of the path.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// In bytes.
+	Size int64 `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`
+	// Type and permissions, as st_mode of the kernel.
+	Mode uint32 `protobuf:"varint,3,opt,name=mode,proto3" json:"mode,omitempty"`
+	// When the content was changed.
+	ModifiedAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=modified_at,json=modifiedAt,proto3" json:"modified_at,omitempty"`
+	// The absolute path of the target of a symlink, resolved within the container. Empty for other files.
+	LinkTarget    string `protobuf:"bytes,5,opt,name=link_target,json=linkTarget,proto3" json:"link_target,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FileStat) Reset() {
+	*x = FileStat{}
+	mi := &file_fairlead_container_v1_file_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FileStat) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FileStat) ProtoMessage() {}
+
+func (x *FileStat) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_file_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FileStat.ProtoReflect.Descriptor instead.
+func (*FileStat) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_file_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *FileStat) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *FileStat) GetSize() int64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *FileStat) GetMode() uint32 {
+	if x != nil {
+		return x.Mode
+	}
+	return 0
+}
+
+func (x *FileStat) GetModifiedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ModifiedAt
+	}
+	return nil
+}
+
+func (x *FileStat) GetLinkTarget() string {
+	if x != nil {
+		return x.LinkTarget
+	}
+	return ""
+}
+
+// CopyFromContainerRequest names a path in a container.
+type CopyFromContainerRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The container.
+	Reference string `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
+	// The path. A relative one starts at the root.
+	Path          string `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CopyFromContainerRequest) Reset() {
+	*x = CopyFromContainerRequest{}
+	mi := &file_fairlead_container_v1_file_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CopyFromContainerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CopyFromContainerRequest) ProtoMessage() {}
+
+func (x *CopyFromContainerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_file_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CopyFromContainerRequest.ProtoReflect.Descriptor instead.
+func (*CopyFromContainerRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_file_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *CopyFromContainerRequest) GetReference() string {
+	if x != nil {
+		return x.Reference
+	}
+	return ""
+}
+
+func (x *CopyFromContainerRequest) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+// CopyFromContainerResponse is a piece of the answer.
+type CopyFromContainerResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The content of the message.
+	//
+	// Types that are valid to be assigned to Message:
+	//
+	//	*CopyFromContainerResponse_Stat
+	//	*CopyFromContainerResponse_Data
+	Message       isCopyFromContainerResponse_Message `protobuf_oneof:"message"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CopyFromContainerResponse) Reset() {
+	*x = CopyFromContainerResponse{}
+	mi := &file_fairlead_container_v1_file_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CopyFromContainerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CopyFromContainerResponse) ProtoMessage() {}
+
+func (x *CopyFromContainerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_file_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CopyFromContainerResponse.ProtoReflect.Descriptor instead.
+func (*CopyFromContainerResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_file_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *CopyFromContainerResponse) GetMessage() isCopyFromContainerResponse_Message {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+func (x *CopyFromContainerResponse) GetStat() *FileStat {
+	if x != nil {
+		if x, ok := x.Message.(*CopyFromContainerResponse_Stat); ok {
+			return x.Stat
+		}
+	}
+	return nil
+}
+
+func (x *CopyFromContainerResponse) GetData() []byte {
+	if x != nil {
+		if x, ok := x.Message.(*CopyFromContainerResponse_Data); ok {
+			return x.Data
+		}
+	}
+	return nil
+}
+
+type isCopyFromContainerResponse_Message interface {
+	isCopyFromContainerResponse_Message()
+}
+
+type CopyFromContainerResponse_Stat struct {
+	// The first message.
+	Stat *FileStat `protobuf:"bytes,1,opt,name=stat,proto3,oneof"`
+}
+
+type CopyFromContainerResponse_Data struct {
+	// Every later message, at most 1 MiB of the archive.
+	Data []byte `protobuf:"bytes,2,opt,name=data,proto3,oneof"`
+}
+
+func (*CopyFromContainerResponse_Stat) isCopyFromContainerResponse_Message() {}
+
+func (*CopyFromContainerResponse_Data) isCopyFromContainerResponse_Message() {}
+
+// CopyToContainerRequest is a piece of the archive.
+type CopyToContainerRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The content of the message.
+	//
+	// Types that are valid to be assigned to Message:
+	//
+	//	*CopyToContainerRequest_Target
+	//	*CopyToContainerRequest_Data
+	Message       isCopyToContainerRequest_Message `protobuf_oneof:"message"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CopyToContainerRequest) Reset() {
+	*x = CopyToContainerRequest{}
+	mi := &file_fairlead_container_v1_file_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CopyToContainerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CopyToContainerRequest) ProtoMessage() {}
+
+func (x *CopyToContainerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_file_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CopyToContainerRequest.ProtoReflect.Descriptor instead.
+func (*CopyToContainerRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_file_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *CopyToContainerRequest) GetMessage() isCopyToContainerRequest_Message {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+func (x *CopyToContainerRequest) GetTarget() *CopyTarget {
+	if x != nil {
+		if x, ok := x.Message.(*CopyToContainerRequest_Target); ok {
+			return x.Target
+		}
+	}
+	return nil
+}
+
+func (x *CopyToContainerRequest) GetData() []byte {
+	if x != nil {
+		if x, ok := x.Message.(*CopyToContainerRequest_Data); ok {
+			return x.Data
+		}
+	}
+	return nil
+}
+
+type isCopyToContainerRequest_Message interface {
+	isCopyToContainerRequest_Message()
+}
+
+type CopyToContainerRequest_Target struct {
+	// The first message.
+	Target *CopyTarget `protobuf:"bytes,1,opt,name=target,proto3,oneof"`
+}
+
+type CopyToContainerRequest_Data struct {
+	// Every later message, at most 1 MiB of the archive.
+	Data []byte `protobuf:"bytes,2,opt,name=data,proto3,oneof"`
+}
+
+func (*CopyToContainerRequest_Target) isCopyToContainerRequest_Message() {}
+
+func (*CopyToContainerRequest_Data) isCopyToContainerRequest_Message() {}
+
+// CopyTarget opens a CopyToContainer call.
+type CopyTarget struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The container.
+	Reference string `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
+	// An existing directory. A relative path starts at the root.
+	Path string `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
+	// Keep the user and group IDs of the archive. Otherwise all files belong to root of the container.
+	KeepOwner     bool `protobuf:"varint,3,opt,name=keep_owner,json=keepOwner,proto3" json:"keep_owner,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CopyTarget) Reset() {
+	*x = CopyTarget{}
+	mi := &file_fairlead_container_v1_file_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CopyTarget) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CopyTarget) ProtoMessage() {}
+
+func (x *CopyTarget) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_file_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CopyTarget.ProtoReflect.Descriptor instead.
+func (*CopyTarget) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_file_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *CopyTarget) GetReference() string {
+	if x != nil {
+		return x.Reference
+	}
+	return ""
+}
+
+func (x *CopyTarget) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *CopyTarget) GetKeepOwner() bool {
+	if x != nil {
+		return x.KeepOwner
+	}
+	return false
+}
+
+// CopyToContainerResponse is empty.
+type CopyToContainerResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CopyToContainerResponse) Reset() {
+	*x = CopyToContainerResponse{}
+	mi := &file_fairlead_container_v1_file_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CopyToContainerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CopyToContainerResponse) ProtoMessage() {}
+
+func (x *CopyToContainerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_file_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CopyToContainerResponse.ProtoReflect.Descriptor instead.
+func (*CopyToContainerResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_file_service_proto_rawDescGZIP(), []int{9}
+}
+
 // ListChangesRequest names a container.
 type ListChangesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -182,7 +696,7 @@ type ListChangesRequest struct {
 
 func (x *ListChangesRequest) Reset() {
 	*x = ListChangesRequest{}
-	mi := &file_fairlead_container_v1_file_service_proto_msgTypes[2]
+	mi := &file_fairlead_container_v1_file_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -194,7 +708,7 @@ func (x *ListChangesRequest) String() string {
 func (*ListChangesRequest) ProtoMessage() {}
 
 func (x *ListChangesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_file_service_proto_msgTypes[2]
+	mi := &file_fairlead_container_v1_file_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -207,7 +721,7 @@ func (x *ListChangesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListChangesRequest.ProtoReflect.Descriptor instead.
 func (*ListChangesRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_file_service_proto_rawDescGZIP(), []int{2}
+	return file_fairlead_container_v1_file_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListChangesRequest) GetReference() string {
@@ -228,7 +742,7 @@ type ListChangesResponse struct {
 
 func (x *ListChangesResponse) Reset() {
 	*x = ListChangesResponse{}
-	mi := &file_fairlead_container_v1_file_service_proto_msgTypes[3]
+	mi := &file_fairlead_container_v1_file_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -240,7 +754,7 @@ func (x *ListChangesResponse) String() string {
 func (*ListChangesResponse) ProtoMessage() {}
 
 func (x *ListChangesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_file_service_proto_msgTypes[3]
+	mi := &file_fairlead_container_v1_file_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -253,7 +767,7 @@ func (x *ListChangesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListChangesResponse.ProtoReflect.Descriptor instead.
 func (*ListChangesResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_file_service_proto_rawDescGZIP(), []int{3}
+	return file_fairlead_container_v1_file_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListChangesResponse) GetChanges() []*FileChange {
@@ -276,7 +790,7 @@ type FileChange struct {
 
 func (x *FileChange) Reset() {
 	*x = FileChange{}
-	mi := &file_fairlead_container_v1_file_service_proto_msgTypes[4]
+	mi := &file_fairlead_container_v1_file_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -288,7 +802,7 @@ func (x *FileChange) String() string {
 func (*FileChange) ProtoMessage() {}
 
 func (x *FileChange) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_file_service_proto_msgTypes[4]
+	mi := &file_fairlead_container_v1_file_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -301,7 +815,7 @@ func (x *FileChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FileChange.ProtoReflect.Descriptor instead.
 func (*FileChange) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_file_service_proto_rawDescGZIP(), []int{4}
+	return file_fairlead_container_v1_file_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *FileChange) GetPath() string {
@@ -322,11 +836,42 @@ var File_fairlead_container_v1_file_service_proto protoreflect.FileDescriptor
 
 const file_fairlead_container_v1_file_service_proto_rawDesc = "" +
 	"\n" +
-	"(fairlead/container/v1/file_service.proto\x12\x15fairlead.container.v1\x1a\x1bfairlead/auth/v1/role.proto\"6\n" +
+	"(fairlead/container/v1/file_service.proto\x12\x15fairlead.container.v1\x1a\x1bfairlead/auth/v1/role.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"6\n" +
 	"\x16ExportContainerRequest\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\"-\n" +
 	"\x17ExportContainerResponse\x12\x12\n" +
-	"\x04data\x18\x01 \x01(\fR\x04data\"2\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\"C\n" +
+	"\x0fStatPathRequest\x12\x1c\n" +
+	"\treference\x18\x01 \x01(\tR\treference\x12\x12\n" +
+	"\x04path\x18\x02 \x01(\tR\x04path\"G\n" +
+	"\x10StatPathResponse\x123\n" +
+	"\x04stat\x18\x01 \x01(\v2\x1f.fairlead.container.v1.FileStatR\x04stat\"\xa4\x01\n" +
+	"\bFileStat\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04size\x18\x02 \x01(\x03R\x04size\x12\x12\n" +
+	"\x04mode\x18\x03 \x01(\rR\x04mode\x12;\n" +
+	"\vmodified_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"modifiedAt\x12\x1f\n" +
+	"\vlink_target\x18\x05 \x01(\tR\n" +
+	"linkTarget\"L\n" +
+	"\x18CopyFromContainerRequest\x12\x1c\n" +
+	"\treference\x18\x01 \x01(\tR\treference\x12\x12\n" +
+	"\x04path\x18\x02 \x01(\tR\x04path\"s\n" +
+	"\x19CopyFromContainerResponse\x125\n" +
+	"\x04stat\x18\x01 \x01(\v2\x1f.fairlead.container.v1.FileStatH\x00R\x04stat\x12\x14\n" +
+	"\x04data\x18\x02 \x01(\fH\x00R\x04dataB\t\n" +
+	"\amessage\"v\n" +
+	"\x16CopyToContainerRequest\x12;\n" +
+	"\x06target\x18\x01 \x01(\v2!.fairlead.container.v1.CopyTargetH\x00R\x06target\x12\x14\n" +
+	"\x04data\x18\x02 \x01(\fH\x00R\x04dataB\t\n" +
+	"\amessage\"]\n" +
+	"\n" +
+	"CopyTarget\x12\x1c\n" +
+	"\treference\x18\x01 \x01(\tR\treference\x12\x12\n" +
+	"\x04path\x18\x02 \x01(\tR\x04path\x12\x1d\n" +
+	"\n" +
+	"keep_owner\x18\x03 \x01(\bR\tkeepOwner\"\x19\n" +
+	"\x17CopyToContainerResponse\"2\n" +
 	"\x12ListChangesRequest\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\"R\n" +
 	"\x13ListChangesResponse\x12;\n" +
@@ -339,9 +884,12 @@ const file_fairlead_container_v1_file_service_proto_rawDesc = "" +
 	"\x1cFILE_CHANGE_KIND_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18FILE_CHANGE_KIND_CHANGED\x10\x01\x12\x1a\n" +
 	"\x16FILE_CHANGE_KIND_ADDED\x10\x02\x12\x1c\n" +
-	"\x18FILE_CHANGE_KIND_DELETED\x10\x032\xf3\x01\n" +
+	"\x18FILE_CHANGE_KIND_DELETED\x10\x032\xd0\x04\n" +
 	"\vFileService\x12x\n" +
-	"\x0fExportContainer\x12-.fairlead.container.v1.ExportContainerRequest\x1a..fairlead.container.v1.ExportContainerResponse\"\x04\xa8\xd4\x18\x020\x01\x12j\n" +
+	"\x0fExportContainer\x12-.fairlead.container.v1.ExportContainerRequest\x1a..fairlead.container.v1.ExportContainerResponse\"\x04\xa8\xd4\x18\x020\x01\x12a\n" +
+	"\bStatPath\x12&.fairlead.container.v1.StatPathRequest\x1a'.fairlead.container.v1.StatPathResponse\"\x04\xa8\xd4\x18\x02\x12~\n" +
+	"\x11CopyFromContainer\x12/.fairlead.container.v1.CopyFromContainerRequest\x1a0.fairlead.container.v1.CopyFromContainerResponse\"\x04\xa8\xd4\x18\x020\x01\x12x\n" +
+	"\x0fCopyToContainer\x12-.fairlead.container.v1.CopyToContainerRequest\x1a..fairlead.container.v1.CopyToContainerResponse\"\x04\xa8\xd4\x18\x02(\x01\x12j\n" +
 	"\vListChanges\x12).fairlead.container.v1.ListChangesRequest\x1a*.fairlead.container.v1.ListChangesResponse\"\x04\xa8\xd4\x18\x02BJZHgithub.com/fairlead/fairlead/proto/gen/fairlead/container/v1;containerv1b\x06proto3"
 
 var (
@@ -357,27 +905,46 @@ func file_fairlead_container_v1_file_service_proto_rawDescGZIP() []byte {
 }
 
 var file_fairlead_container_v1_file_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_fairlead_container_v1_file_service_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_fairlead_container_v1_file_service_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_fairlead_container_v1_file_service_proto_goTypes = []any{
-	(FileChangeKind)(0),             // 0: fairlead.container.v1.FileChangeKind
-	(*ExportContainerRequest)(nil),  // 1: fairlead.container.v1.ExportContainerRequest
-	(*ExportContainerResponse)(nil), // 2: fairlead.container.v1.ExportContainerResponse
-	(*ListChangesRequest)(nil),      // 3: fairlead.container.v1.ListChangesRequest
-	(*ListChangesResponse)(nil),     // 4: fairlead.container.v1.ListChangesResponse
-	(*FileChange)(nil),              // 5: fairlead.container.v1.FileChange
+	(FileChangeKind)(0),               // 0: fairlead.container.v1.FileChangeKind
+	(*ExportContainerRequest)(nil),    // 1: fairlead.container.v1.ExportContainerRequest
+	(*ExportContainerResponse)(nil),   // 2: fairlead.container.v1.ExportContainerResponse
+	(*StatPathRequest)(nil),           // 3: fairlead.container.v1.StatPathRequest
+	(*StatPathResponse)(nil),          // 4: fairlead.container.v1.StatPathResponse
+	(*FileStat)(nil),                  // 5: fairlead.container.v1.FileStat
+	(*CopyFromContainerRequest)(nil),  // 6: fairlead.container.v1.CopyFromContainerRequest
+	(*CopyFromContainerResponse)(nil), // 7: fairlead.container.v1.CopyFromContainerResponse
+	(*CopyToContainerRequest)(nil),    // 8: fairlead.container.v1.CopyToContainerRequest
+	(*CopyTarget)(nil),                // 9: fairlead.container.v1.CopyTarget
+	(*CopyToContainerResponse)(nil),   // 10: fairlead.container.v1.CopyToContainerResponse
+	(*ListChangesRequest)(nil),        // 11: fairlead.container.v1.ListChangesRequest
+	(*ListChangesResponse)(nil),       // 12: fairlead.container.v1.ListChangesResponse
+	(*FileChange)(nil),                // 13: fairlead.container.v1.FileChange
+	(*timestamppb.Timestamp)(nil),     // 14: google.protobuf.Timestamp
 }
 var file_fairlead_container_v1_file_service_proto_depIdxs = []int32{
-	5, // 0: fairlead.container.v1.ListChangesResponse.changes:type_name -> fairlead.container.v1.FileChange
-	0, // 1: fairlead.container.v1.FileChange.kind:type_name -> fairlead.container.v1.FileChangeKind
-	1, // 2: fairlead.container.v1.FileService.ExportContainer:input_type -> fairlead.container.v1.ExportContainerRequest
-	3, // 3: fairlead.container.v1.FileService.ListChanges:input_type -> fairlead.container.v1.ListChangesRequest
-	2, // 4: fairlead.container.v1.FileService.ExportContainer:output_type -> fairlead.container.v1.ExportContainerResponse
-	4, // 5: fairlead.container.v1.FileService.ListChanges:output_type -> fairlead.container.v1.ListChangesResponse
-	4, // [4:6] is the sub-list for method output_type
-	2, // [2:4] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	5,  // 0: fairlead.container.v1.StatPathResponse.stat:type_name -> fairlead.container.v1.FileStat
+	14, // 1: fairlead.container.v1.FileStat.modified_at:type_name -> google.protobuf.Timestamp
+	5,  // 2: fairlead.container.v1.CopyFromContainerResponse.stat:type_name -> fairlead.container.v1.FileStat
+	9,  // 3: fairlead.container.v1.CopyToContainerRequest.target:type_name -> fairlead.container.v1.CopyTarget
+	13, // 4: fairlead.container.v1.ListChangesResponse.changes:type_name -> fairlead.container.v1.FileChange
+	0,  // 5: fairlead.container.v1.FileChange.kind:type_name -> fairlead.container.v1.FileChangeKind
+	1,  // 6: fairlead.container.v1.FileService.ExportContainer:input_type -> fairlead.container.v1.ExportContainerRequest
+	3,  // 7: fairlead.container.v1.FileService.StatPath:input_type -> fairlead.container.v1.StatPathRequest
+	6,  // 8: fairlead.container.v1.FileService.CopyFromContainer:input_type -> fairlead.container.v1.CopyFromContainerRequest
+	8,  // 9: fairlead.container.v1.FileService.CopyToContainer:input_type -> fairlead.container.v1.CopyToContainerRequest
+	11, // 10: fairlead.container.v1.FileService.ListChanges:input_type -> fairlead.container.v1.ListChangesRequest
+	2,  // 11: fairlead.container.v1.FileService.ExportContainer:output_type -> fairlead.container.v1.ExportContainerResponse
+	4,  // 12: fairlead.container.v1.FileService.StatPath:output_type -> fairlead.container.v1.StatPathResponse
+	7,  // 13: fairlead.container.v1.FileService.CopyFromContainer:output_type -> fairlead.container.v1.CopyFromContainerResponse
+	10, // 14: fairlead.container.v1.FileService.CopyToContainer:output_type -> fairlead.container.v1.CopyToContainerResponse
+	12, // 15: fairlead.container.v1.FileService.ListChanges:output_type -> fairlead.container.v1.ListChangesResponse
+	11, // [11:16] is the sub-list for method output_type
+	6,  // [6:11] is the sub-list for method input_type
+	6,  // [6:6] is the sub-list for extension type_name
+	6,  // [6:6] is the sub-list for extension extendee
+	0,  // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_container_v1_file_service_proto_init() }
@@ -385,13 +952,21 @@ func file_fairlead_container_v1_file_service_proto_init() {
 	if File_fairlead_container_v1_file_service_proto != nil {
 		return
 	}
+	file_fairlead_container_v1_file_service_proto_msgTypes[6].OneofWrappers = []any{
+		(*CopyFromContainerResponse_Stat)(nil),
+		(*CopyFromContainerResponse_Data)(nil),
+	}
+	file_fairlead_container_v1_file_service_proto_msgTypes[7].OneofWrappers = []any{
+		(*CopyToContainerRequest_Target)(nil),
+		(*CopyToContainerRequest_Data)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_container_v1_file_service_proto_rawDesc), len(file_fairlead_container_v1_file_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   5,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

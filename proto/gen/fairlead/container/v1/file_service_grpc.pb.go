@@ -19,21 +19,36 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	FileService_ExportContainer_FullMethodName = "/fairlead.container.v1.FileService/ExportContainer"
-	FileService_ListChanges_FullMethodName     = "/fairlead.container.v1.FileService/ListChanges"
+	FileService_ExportContainer_FullMethodName   = "/fairlead.container.v1.FileService/ExportContainer"
+	FileService_StatPath_FullMethodName          = "/fairlead.container.v1.FileService/StatPath"
+	FileService_CopyFromContainer_FullMethodName = "/fairlead.container.v1.FileService/CopyFromContainer"
+	FileService_CopyToContainer_FullMethodName   = "/fairlead.container.v1.FileService/CopyToContainer"
+	FileService_ListChanges_FullMethodName       = "/fairlead.container.v1.FileService/ListChanges"
 )
 
 // FileServiceClient is the client API for FileService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// FileService reads the files of containers, running or not.
+// FileService reads and writes the files of containers, running or not.
 //
 // Every `reference` is a full ID, a full name or a unique ID prefix, tried in this order. Errors:
 // NOT_FOUND if nothing matches.
 type FileServiceClient interface {
 	// ExportContainer streams the root file system as a tar archive, without what is mounted in it.
 	ExportContainer(ctx context.Context, in *ExportContainerRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ExportContainerResponse], error)
+	// StatPath returns what a path in a container is. The last component is followed only with a slash
+	// after it. Errors: NOT_FOUND with the field path if it does not exist; FAILED_PRECONDITION if it is
+	// in a volume or other mount of a container that does not run.
+	StatPath(ctx context.Context, in *StatPathRequest, opts ...grpc.CallOption) (*StatPathResponse, error)
+	// CopyFromContainer streams a file or directory as a tar archive. Its entries start with the last
+	// component of the path. Errors: as StatPath.
+	CopyFromContainer(ctx context.Context, in *CopyFromContainerRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[CopyFromContainerResponse], error)
+	// CopyToContainer unpacks a tar archive into a directory of a container. Errors: as StatPath;
+	// FAILED_PRECONDITION if the root file system or the mount is read-only; INVALID_ARGUMENT if the
+	// archive is damaged, points outside of the directory, or would replace a directory by a file or the
+	// reverse.
+	CopyToContainer(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[CopyToContainerRequest, CopyToContainerResponse], error)
 	// ListChanges returns the files that differ from the image.
 	ListChanges(ctx context.Context, in *ListChangesRequest, opts ...grpc.CallOption) (*ListChangesResponse, error)
 }
@@ -65,6 +80,48 @@ func (c *fileServiceClient) ExportContainer(ctx context.Context, in *ExportConta
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type FileService_ExportContainerClient = grpc.ServerStreamingClient[ExportContainerResponse]
 
+func (c *fileServiceClient) StatPath(ctx context.Context, in *StatPathRequest, opts ...grpc.CallOption) (*StatPathResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(StatPathResponse)
+	err := c.cc.Invoke(ctx, FileService_StatPath_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *fileServiceClient) CopyFromContainer(ctx context.Context, in *CopyFromContainerRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[CopyFromContainerResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &FileService_ServiceDesc.Streams[1], FileService_CopyFromContainer_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[CopyFromContainerRequest, CopyFromContainerResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type FileService_CopyFromContainerClient = grpc.ServerStreamingClient[CopyFromContainerResponse]
+
+func (c *fileServiceClient) CopyToContainer(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[CopyToContainerRequest, CopyToContainerResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &FileService_ServiceDesc.Streams[2], FileService_CopyToContainer_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[CopyToContainerRequest, CopyToContainerResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type FileService_CopyToContainerClient = grpc.ClientStreamingClient[CopyToContainerRequest, CopyToContainerResponse]
+
 func (c *fileServiceClient) ListChanges(ctx context.Context, in *ListChangesRequest, opts ...grpc.CallOption) (*ListChangesResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListChangesResponse)
@@ -79,13 +136,25 @@ func (c *fileServiceClient) ListChanges(ctx context.Context, in *ListChangesRequ
 // All implementations must embed UnimplementedFileServiceServer
 // for forward compatibility.
 //
-// FileService reads the files of containers, running or not.
+// FileService reads and writes the files of containers, running or not.
 //
 // Every `reference` is a full ID, a full name or a unique ID prefix, tried in this order. Errors:
 // NOT_FOUND if nothing matches.
 type FileServiceServer interface {
 	// ExportContainer streams the root file system as a tar archive, without what is mounted in it.
 	ExportContainer(*ExportContainerRequest, grpc.ServerStreamingServer[ExportContainerResponse]) error
+	// StatPath returns what a path in a container is. The last component is followed only with a slash
+	// after it. Errors: NOT_FOUND with the field path if it does not exist; FAILED_PRECONDITION if it is
+	// in a volume or other mount of a container that does not run.
+	StatPath(context.Context, *StatPathRequest) (*StatPathResponse, error)
+	// CopyFromContainer streams a file or directory as a tar archive. Its entries start with the last
+	// component of the path. Errors: as StatPath.
+	CopyFromContainer(*CopyFromContainerRequest, grpc.ServerStreamingServer[CopyFromContainerResponse]) error
+	// CopyToContainer unpacks a tar archive into a directory of a container. Errors: as StatPath;
+	// FAILED_PRECONDITION if the root file system or the mount is read-only; INVALID_ARGUMENT if the
+	// archive is damaged, points outside of the directory, or would replace a directory by a file or the
+	// reverse.
+	CopyToContainer(grpc.ClientStreamingServer[CopyToContainerRequest, CopyToContainerResponse]) error
 	// ListChanges returns the files that differ from the image.
 	ListChanges(context.Context, *ListChangesRequest) (*ListChangesResponse, error)
 	mustEmbedUnimplementedFileServiceServer()
@@ -100,6 +169,15 @@ type UnimplementedFileServiceServer struct{}
 
 func (UnimplementedFileServiceServer) ExportContainer(*ExportContainerRequest, grpc.ServerStreamingServer[ExportContainerResponse]) error {
 	return status.Error(codes.Unimplemented, "method ExportContainer not implemented")
+}
+func (UnimplementedFileServiceServer) StatPath(context.Context, *StatPathRequest) (*StatPathResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method StatPath not implemented")
+}
+func (UnimplementedFileServiceServer) CopyFromContainer(*CopyFromContainerRequest, grpc.ServerStreamingServer[CopyFromContainerResponse]) error {
+	return status.Error(codes.Unimplemented, "method CopyFromContainer not implemented")
+}
+func (UnimplementedFileServiceServer) CopyToContainer(grpc.ClientStreamingServer[CopyToContainerRequest, CopyToContainerResponse]) error {
+	return status.Error(codes.Unimplemented, "method CopyToContainer not implemented")
 }
 func (UnimplementedFileServiceServer) ListChanges(context.Context, *ListChangesRequest) (*ListChangesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListChanges not implemented")
@@ -136,6 +214,42 @@ func _FileService_ExportContainer_Handler(srv interface{}, stream grpc.ServerStr
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type FileService_ExportContainerServer = grpc.ServerStreamingServer[ExportContainerResponse]
 
+func _FileService_StatPath_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(StatPathRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(FileServiceServer).StatPath(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: FileService_StatPath_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(FileServiceServer).StatPath(ctx, req.(*StatPathRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _FileService_CopyFromContainer_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(CopyFromContainerRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(FileServiceServer).CopyFromContainer(m, &grpc.GenericServerStream[CopyFromContainerRequest, CopyFromContainerResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type FileService_CopyFromContainerServer = grpc.ServerStreamingServer[CopyFromContainerResponse]
+
+func _FileService_CopyToContainer_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(FileServiceServer).CopyToContainer(&grpc.GenericServerStream[CopyToContainerRequest, CopyToContainerResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type FileService_CopyToContainerServer = grpc.ClientStreamingServer[CopyToContainerRequest, CopyToContainerResponse]
+
 func _FileService_ListChanges_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListChangesRequest)
 	if err := dec(in); err != nil {
@@ -162,6 +276,10 @@ var FileService_ServiceDesc = grpc.ServiceDesc{
 	HandlerType: (*FileServiceServer)(nil),
 	Methods: []grpc.MethodDesc{
 		{
+			MethodName: "StatPath",
+			Handler:    _FileService_StatPath_Handler,
+		},
+		{
 			MethodName: "ListChanges",
 			Handler:    _FileService_ListChanges_Handler,
 		},
@@ -171,6 +289,16 @@ var FileService_ServiceDesc = grpc.ServiceDesc{
 			StreamName:    "ExportContainer",
 			Handler:       _FileService_ExportContainer_Handler,
 			ServerStreams: true,
+		},
+		{
+			StreamName:    "CopyFromContainer",
+			Handler:       _FileService_CopyFromContainer_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "CopyToContainer",
+			Handler:       _FileService_CopyToContainer_Handler,
+			ClientStreams: true,
 		},
 	},
 	Metadata: "fairlead/container/v1/file_service.proto",
