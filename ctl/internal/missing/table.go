@@ -12,8 +12,7 @@ func verbs() map[string]string {
 		"builder":    "build with buildah, or docker build and docker save, then: fairlead load -i FILE",
 		"buildx":     "build with buildah, or docker build and docker save, then: fairlead load -i FILE",
 		"checkpoint": "Fairlead has no checkpoints; stop and start the container",
-		"commit": "tar -C /proc/PID/root --one-file-system -c . | fairlead import - NAME, PID from " +
-			"inspect -f '{{.State.Pid}}'",
+		"commit":     "fairlead export CONTAINER | fairlead import - NAME",
 		"compose": "create a network and run each container on it: fairlead network create app; " +
 			"fairlead run -d --network app …",
 		"config create":  swarm + "; bind mount a file: -v /etc/app.conf:/etc/app.conf:ro",
