@@ -12,7 +12,7 @@ import (
 func TestAttachInputEndsWithClient(t *testing.T) {
 	h := newHost(t)
 	c := h.container("cat")
-	c.l.OpenStdin, c.l.Attach = true, true
+	c.l.OpenStdin, c.l.StdinOnce, c.l.Attach = true, true, true
 	a := c.mustCreate().attach()
 	c.start()
 	text := strings.Repeat("0123456789abcdef", 8<<10) // more than a packet and more than a pipe holds
