@@ -149,7 +149,13 @@ func (h *host) listed() (string, error) {
 func TestHostsJoinAndLeave(t *testing.T) {
 	one, two, three := newHost(t, 1), newHost(t, 2), newHost(t, 3)
 	token := one.found()
+	if got, err := one.listed(); got != "host1 alive" {
+		t.Errorf("after init: got %q, error %v", got, err)
+	}
 	two.join(token)
+	if got, err := two.listed(); got != "host1 alive, host2 alive" {
+		t.Errorf("after join: got %q, error %v", got, err)
+	}
 	three.join(one.token(1))
 	for _, h := range []*host{one, two, three} {
 		h.await("host1 alive, host2 alive, host3 alive")

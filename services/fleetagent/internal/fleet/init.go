@@ -45,6 +45,9 @@ func (f *Fleet) Init(ctx context.Context, given, name string) (fleet string, hos
 		err = f.begin(m)
 	}
 	if err == nil {
+		err = f.awaitPresence(ctx)
+	}
+	if err == nil {
 		text, _, err = f.IssueToken(ctx, admission.DefaultValid, 1)
 	}
 	if err != nil {

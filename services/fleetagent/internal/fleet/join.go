@@ -16,7 +16,7 @@ import (
 	"github.com/fairlead/fairlead/services/fleetagent/internal/token"
 )
 
-// How long a joining host waits until its presence is in the store.
+// How long a host waits until it sees itself alive in its new fleet.
 const presenceTimeout = 10 * time.Second
 
 // Join makes this host part of the fleet of a token. If it fails, the host is left without a fleet
@@ -132,7 +132,7 @@ func (f *Fleet) complete(ctx context.Context, m *membership.Membership) error {
 	return errors.Join(err, membership.Remove(f.cfg.Dir))
 }
 
-// awaitPresence waits until the presence of this host is stored.
+// awaitPresence waits until this host sees itself alive in the fleet.
 func (f *Fleet) awaitPresence(ctx context.Context) error {
 	p, err := f.current()
 	if err != nil {

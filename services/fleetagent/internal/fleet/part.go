@@ -37,7 +37,7 @@ type part struct {
 	hosts    map[string]*fleetv1.Host // by ID; the last good records
 	alive    map[string]bool          // by ID
 	storeErr error                    // why the store cannot be reached
-	present  chan struct{}            // closed when the presence was stored for the first time
+	present  chan struct{}            // closed when the host sees itself alive for the first time
 }
 
 func newPart(cfg Config, m *membership.Membership) (*part, error) {
@@ -147,12 +147,17 @@ func (p *part) reached(err error) {
 		p.cfg.Log.Warn("store cannot be reached", "error", err)
 	}
 	p.storeErr = err
-	if err == nil {
-		select {
-		case <-p.present:
-		default:
-			close(p.present)
-		}
+}
+
+// notePresence closes present when the host sees itself alive. The lock must be held.
+func (p *part) notePresence() {
+	if p.hosts[p.m.Host] == nil || !p.alive[p.m.Host] {
+		return
+	}
+	select {
+	case <-p.present:
+	default:
+		close(p.present)
 	}
 }
 
@@ -176,6 +181,7 @@ func (p *part) setHosts(values []etcd.Value) {
 		next[id] = host
 	}
 	p.hosts = next
+	p.notePresence()
 }
 
 func (p *part) setAlive(values []etcd.Value) {
@@ -185,6 +191,7 @@ func (p *part) setAlive(values []etcd.Value) {
 	for _, v := range values {
 		p.alive[record.Last(v.Key)] = true
 	}
+	p.notePresence()
 }
 
 // list returns the hosts with their states, sorted by name.
