@@ -5,6 +5,7 @@ package container
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/fairlead/fairlead/proto/fault"
@@ -193,8 +194,9 @@ func NotRunning(subject, uid string) error {
 		fault.WithHint("start it first"))
 }
 
-// Subject returns the subject of a fault about the container with a name or reference.
-func Subject(name string) string { return "container " + name }
+// Subject returns the subject of a fault about the container with a name or reference. The name of a
+// new container can still be empty.
+func Subject(name string) string { return strings.TrimSuffix("container "+name, " ") }
 
 // StopTimeout returns the time between the stop signal and SIGKILL.
 func (c *Container) StopTimeout() time.Duration {

@@ -221,3 +221,11 @@ func TestProcessOfRejectsInvalidImageConfig(t *testing.T) {
 		}
 	}
 }
+
+func TestSubjectOfNewContainer(t *testing.T) {
+	for name, want := range map[string]string{"web": "container web", "": "container"} {
+		if got := container.Subject(name); got != want {
+			t.Errorf("%q: got %q, want %q", name, got, want)
+		}
+	}
+}
