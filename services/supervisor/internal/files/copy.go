@@ -56,6 +56,9 @@ func (f *Files) CopyFrom(ctx context.Context, ref, name string, begin func(Stat)
 			return err
 		}
 
+		if !running {
+			w = idleLimit{w: w, limit: idleTimeout}
+		}
 		out := tar.NewWriter(w)
 		if err := tree.Write(ctx, out, root, at, st.Name, tree.Options{}); err != nil {
 			return readFault(c, err)
@@ -80,6 +83,9 @@ func (f *Files) CopyTo(ctx context.Context, to Target, in io.Reader) error {
 			return err
 		}
 
+		if !running {
+			in = idleLimit{r: in, limit: idleTimeout}
+		}
 		into := tree.Into{Strict: true, Change: keepTop}
 		if !to.KeepOwner {
 			into.Owner = &[2]int{}

@@ -47,7 +47,7 @@ type Files struct{ Config }
 func New(cfg Config) *Files { return &Files{cfg} }
 
 // Export writes the root file system of a container as a tar archive, without what is mounted in it.
-// The container cannot be started meanwhile.
+// A stopped container cannot be started meanwhile, so its client must not be idle.
 func (f *Files) Export(ctx context.Context, ref string, w io.Writer) error {
 	c, err := f.Store.FindContainer(ref)
 	if err != nil {
@@ -55,6 +55,9 @@ func (f *Files) Export(ctx context.Context, ref string, w io.Writer) error {
 	}
 
 	return f.withRoot(ctx, c, func(root *beneath.Root) error {
+		if f.Lives.Of(c.ID) == nil {
+			w = idleLimit{w: w, limit: idleTimeout}
+		}
 		out := tar.NewWriter(w)
 		if err := tree.Write(ctx, out, root, "/", "", tree.Options{}); err != nil {
 			return readFault(c, err)
