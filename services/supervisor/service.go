@@ -134,8 +134,8 @@ func New(ctx context.Context, cfg Config) (_ *Service, err error) {
 
 	s.volumes = volumes.New(volumes.Config{DataRoot: cfg.DataRoot, Store: s.store, Events: &s.events, Log: cfg.Log})
 	s.runner = run.New(run.Config{DataRoot: cfg.DataRoot, Log: cfg.Log, Store: s.store, Images: s.images,
-		Volumes: s.volumes,
-		RootFS:  rootfs.New(filepath.Join(cfg.DataRoot, "containers")), NameFiles: namefiles.New(nameDir), Host: host,
+		Committed: s.images, Volumes: s.volumes,
+		RootFS: rootfs.New(filepath.Join(cfg.DataRoot, "containers")), NameFiles: namefiles.New(nameDir), Host: host,
 		Cgroup: groups, LogFiles: s.logs, Defaults: standard, Events: &s.events,
 		Processes: processes{s.driver},
 		Agents: agents.New(agents.Config{Networks: cfg.Networks, Sandboxes: cfg.Sandboxes,
@@ -162,7 +162,8 @@ func (s *Service) serve(cfg Config, groups cgroup.Layout) error {
 	}
 
 	s.Server = api.New(api.Config{Containers: s.runner, Events: &s.events, Images: s.images, Volumes: s.volumes,
-		Files: s.runner.Files, Disk: disk.New(disk.Config{Containers: s.runner, Images: s.images, Volumes: s.volumes,
+		Files: s.runner.Files, Commits: s.runner.Commits,
+		Disk: disk.New(disk.Config{Containers: s.runner, Images: s.images, Volumes: s.volumes,
 			Upper: s.runner.RootFS.Upper, Events: &s.events, Log: cfg.Log}),
 		Host: api.HostConfig{
 			DataRoot: cfg.DataRoot, ExecRoot: cfg.ExecRoot, Runtime: runtimePath, CgroupVersion: groups.Mode.String(),

@@ -89,6 +89,7 @@ func argumentCompletions(c *cli.CLI) map[string]complete.Func {
 		"push": complete.First(images), "save": images, "history": complete.First(images),
 		"import": complete.First(complete.Files), "config check": complete.First(complete.Files),
 		"cp": complete.Files, "diff": complete.First(anyContainer), "export": complete.First(anyContainer),
+		"commit":    complete.First(anyContainer),
 		"volume rm": complete.Volumes(c), "volume inspect": complete.Volumes(c),
 		"network rm": users, "network update": complete.First(users),
 		"network connect": complete.At(users, anyContainer), "network disconnect": complete.At(networks, anyContainer),

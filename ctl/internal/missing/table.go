@@ -12,7 +12,6 @@ func verbs() map[string]string {
 		"builder":    "build with buildah, or docker build and docker save, then: fairlead load -i FILE",
 		"buildx":     "build with buildah, or docker build and docker save, then: fairlead load -i FILE",
 		"checkpoint": "Fairlead has no checkpoints; stop and start the container",
-		"commit":     "fairlead export CONTAINER | fairlead import - NAME",
 		"compose": "create a network and run each container on it: fairlead network create app; " +
 			"fairlead run -d --network app …",
 		"config create":  swarm + "; bind mount a file: -v /etc/app.conf:/etc/app.conf:ro",

@@ -10,6 +10,7 @@ import (
 	"github.com/fairlead/fairlead/ctl/client"
 	"github.com/fairlead/fairlead/ctl/internal/command/cli"
 	"github.com/fairlead/fairlead/ctl/internal/command/files"
+	"github.com/fairlead/fairlead/ctl/internal/command/image"
 	"github.com/fairlead/fairlead/ctl/internal/command/prune"
 	"github.com/fairlead/fairlead/ctl/internal/command/usage"
 	"github.com/fairlead/fairlead/ctl/internal/inspect"
@@ -23,7 +24,7 @@ func Commands(c *cli.CLI) []*cobra.Command {
 		newKill(c), newRename(c), newRemove(c, "rm"), newList(c, "ps"), newLogs(c), newExec(c), newAttach(c),
 		usage.Top(c), usage.Stats(c),
 		newPort(c), newExplain(c), newPublish(c), newUnpublish(c), newWait(c),
-		files.Diff(c), files.Export(c), files.Copy(c),
+		files.Diff(c), files.Export(c), files.Copy(c), image.NewCommit(c),
 	}
 }
 
@@ -34,7 +35,7 @@ func Group(c *cli.CLI) *cobra.Command {
 		newKill(c), newRename(c), newRemove(c, "rm", "remove"), newList(c, "ls", "ps", "list"),
 		usage.Top(c), usage.Stats(c),
 		newLogs(c), newExec(c), newAttach(c), newPort(c), newExplain(c), newPublish(c), newUnpublish(c), newWait(c),
-		files.Diff(c), files.Export(c), files.Copy(c),
+		files.Diff(c), files.Export(c), files.Copy(c), image.NewCommit(c),
 		prune.Containers(c), c.InspectCommand("container", Document))
 }
 
@@ -51,11 +52,11 @@ func Document(ctx context.Context, cl *client.Client, reference string) (any, er
 	if err != nil {
 		return nil, err
 	}
-	image, err := cl.Images.GetImage(ctx, &containerv1.GetImageRequest{Reference: c.GetImageId()})
+	img, err := cl.Images.GetImage(ctx, &containerv1.GetImageRequest{Reference: c.GetImageId()})
 	if err != nil && ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	return inspect.FromContainer(c, image.GetImage()), nil
+	return inspect.FromContainer(c, img.GetImage()), nil
 }
 
 // each returns a RunE function that calls do for each argument concurrently.

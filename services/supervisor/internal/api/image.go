@@ -36,7 +36,8 @@ type Images interface {
 // imageServer implements fairlead.container.v1.ImageService.
 type imageServer struct {
 	containerv1.UnimplementedImageServiceServer
-	images Images
+	images  Images
+	commits Commits
 }
 
 // PullImage implements ImageServiceServer.

@@ -15,6 +15,7 @@ type Config struct {
 	Images     Images
 	Volumes    Volumes
 	Files      Files
+	Commits    Commits
 	Disk       Disk
 	Host       HostConfig
 }
@@ -29,7 +30,7 @@ func New(cfg Config) *Server { return &Server{cfg} }
 func (s *Server) Register(r grpc.ServiceRegistrar) {
 	containerv1.RegisterContainerServiceServer(r, &containerServer{containers: s.cfg.Containers, volumes: s.cfg.Volumes,
 		disk: s.cfg.Disk, events: s.cfg.Events})
-	containerv1.RegisterImageServiceServer(r, &imageServer{images: s.cfg.Images})
+	containerv1.RegisterImageServiceServer(r, &imageServer{images: s.cfg.Images, commits: s.cfg.Commits})
 	containerv1.RegisterVolumeServiceServer(r, &volumeServer{volumes: s.cfg.Volumes})
 	containerv1.RegisterFileServiceServer(r, &fileServer{files: s.cfg.Files})
 	hostv1.RegisterHostServiceServer(r, &hostServer{cfg: s.cfg.Host})

@@ -136,9 +136,11 @@ func (c *Change) Disconnects(network string) bool {
 
 // RunState is the state of a running container.
 type RunState struct {
-	PID       int
-	Paused    bool   `json:",omitempty"` // the processes are frozen
-	NetnsPath string // empty in host mode
+	PID    int
+	Paused bool `json:",omitempty"` // the processes are frozen
+	// Committing means that they are frozen for a commit only.
+	Committing bool   `json:",omitempty"`
+	NetnsPath  string // empty in host mode
 	// SharedWith is the owner of the network namespace if that is another container.
 	SharedWith string
 	Endpoints  []Endpoint

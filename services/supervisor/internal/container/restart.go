@@ -85,10 +85,20 @@ func (c *Container) IsActive() bool { return c.IsRunning() || c.Status == Restar
 // Paused returns a copy whose processes are frozen, or not.
 func (c *Container) Paused(paused bool) *Container {
 	n, live := *c, *c.Live
-	live.Paused = paused
+	live.Paused, live.Committing = paused, false
 	n.Live = &live
 	return &n
 }
+
+// PausedForCommit returns a copy whose processes are frozen until a commit ends.
+func (c *Container) PausedForCommit() *Container {
+	n := c.Paused(true)
+	n.Live.Committing = true
+	return n
+}
+
+// IsPausedForCommit reports whether the processes are frozen until a commit ends.
+func (c *Container) IsPausedForCommit() bool { return c.IsPaused() && c.Live.Committing }
 
 // IsPaused reports whether the processes of the container are frozen.
 func (c *Container) IsPaused() bool { return c.IsRunning() && c.Live != nil && c.Live.Paused }

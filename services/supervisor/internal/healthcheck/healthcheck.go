@@ -29,12 +29,12 @@ const (
 // Check defines how a running container is tested. Zero fields mean those of the image, or
 // else the default.
 type Check struct {
-	Test          []string // NONE, CMD and arguments, or CMD-SHELL and a command line
-	Interval      time.Duration
-	Timeout       time.Duration
-	StartPeriod   time.Duration // failures do not count after the start
-	StartInterval time.Duration // interval in the start period
-	Retries       int           // consecutive failures that make a container unhealthy
+	Test          []string      `json:",omitempty"` // NONE, CMD and arguments, or CMD-SHELL and a command line
+	Interval      time.Duration `json:",omitempty"`
+	Timeout       time.Duration `json:",omitempty"`
+	StartPeriod   time.Duration `json:",omitempty"` // failures do not count after the start
+	StartInterval time.Duration `json:",omitempty"` // interval in the start period
+	Retries       int           `json:",omitempty"` // consecutive failures that make a container unhealthy
 
 	Args []string `json:",omitempty"` // of the check, in the check in effect
 }
@@ -109,9 +109,8 @@ func (h *Check) validateTest(subject string) error {
 	return fault.Invalidf(subject, "health", "healthcheck of type %s has no valid command", h.Test[0])
 }
 
-// Merge merges the health check of the user with the image's. shell runs command lines; empty means
-// /bin/sh. It returns nil if there is no health check.
-func Merge(user, image *Check, shell []string) *Check {
+// Combine returns the health check of the image with what the user changes. It is zero without both.
+func Combine(user, image *Check) Check {
 	h := Check{}
 	if image != nil {
 		h = *image
@@ -132,6 +131,13 @@ func Merge(user, image *Check, shell []string) *Check {
 		}
 	}
 
+	return h
+}
+
+// Merge merges the health check of the user with the image's. shell runs command lines; empty means
+// /bin/sh. It returns nil if there is no health check.
+func Merge(user, image *Check, shell []string) *Check {
+	h := Combine(user, image)
 	if h.validateTest("") != nil || len(h.Test) == 0 || h.Test[0] == testNone {
 		return nil // an image with an unknown type has no health check, as in Docker
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -17,10 +18,11 @@ import (
 	"github.com/fairlead/fairlead/agent/test/testns"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/supervisor/internal/image"
+	"github.com/fairlead/fairlead/services/supervisor/internal/store"
 )
 
-// TestFullDiskLeavesStoreSound fills the disk of the images at many points of a pull, a load and an
-// import. It executes itself in a new mount namespace.
+// TestFullDiskLeavesStoreSound fills the disk of the images at many points of a pull, a load, an
+// import and a commit. It executes itself in a new mount namespace.
 func TestFullDiskLeavesStoreSound(t *testing.T) {
 	testns.NeedRoot(t)
 	const inside = "IMAGE_TEST_SMALL_DISK"
@@ -38,6 +40,8 @@ func TestFullDiskLeavesStoreSound(t *testing.T) {
 	made := imageOf(t, manyFiles(t, "a", 60), manyFiles(t, "b", 60))
 	ref := r.push("app:1", made)
 	archive, root := saved(t, map[string]v1.Image{"app:2": made}), tarOf(t, manyEntries(120)...)
+	nothing := &store.Image{ID: "sha256:" + strings.Repeat("0", 64), Platform: "linux/amd64",
+		Config: []byte(`{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}`)}
 	for what, do := range map[string]func(*host) error{
 		"pull": func(h *host) error {
 			_, err := h.Pull(t.Context(), image.PullRequest{Reference: ref})
@@ -49,6 +53,11 @@ func TestFullDiskLeavesStoreSound(t *testing.T) {
 		},
 		"import": func(h *host) error {
 			_, err := h.Import(t.Context(), image.ImportRequest{Reference: "app:3"}, bytes.NewReader(root))
+			return err
+		},
+		"commit": func(h *host) error {
+			_, err := h.Commit(t.Context(), image.CommitRequest{Parent: nothing, Reference: "app:4"},
+				func(w io.Writer) error { _, err := w.Write(root); return err })
 			return err
 		},
 	} {

@@ -31,6 +31,10 @@ func (m *Images) Import(ctx context.Context, req ImportRequest, in io.Reader) (*
 	if err != nil {
 		return nil, err
 	}
+	var inherited change.Config
+	if err := change.Apply(&inherited, req.Changes); err != nil {
+		return nil, err
+	}
 
 	diffID, err := m.layers.AddArchive(ctx, in)
 	if err != nil {
@@ -38,7 +42,11 @@ func (m *Images) Import(ctx context.Context, req ImportRequest, in io.Reader) (*
 	}
 	defer m.release([]string{diffID})
 	config.RootFS = ocispec.RootFS{Type: "layers", DiffIDs: []digest.Digest{digest.Digest(diffID)}}
-	data, err := json.Marshal(config)
+	config.Config = inherited.ImageConfig
+	data, err := json.Marshal(struct {
+		*ocispec.Image
+		Config change.Config `json:"config"`
+	}{config, inherited})
 	if err != nil {
 		return nil, err
 	}
@@ -92,5 +100,5 @@ func importConfig(req ImportRequest) (*ocispec.Image, []string, error) {
 	c := &ocispec.Image{Created: &now, History: []ocispec.History{{Created: &now,
 		Comment: cmp.Or(req.Message, "Imported from a tar archive")}}}
 	c.OS, c.Architecture, c.Variant = p.OS, p.Arch, p.Variant
-	return c, tags, change.Apply(&c.Config, req.Changes)
+	return c, tags, nil
 }

@@ -79,7 +79,11 @@ func (r *Runner) adopt(ctx context.Context, c *container.Container) error {
 		}
 		r.logFor(c.ID).Info("adopted", "name", c.Config.Name, "pid", found.PID)
 		r.started(c, l)
-		if c.IsPaused() { // or the pause was interrupted
+		if c.IsPausedForCommit() { // by a commit that was interrupted
+			if err := errors.Join(r.Processes.Unpause(ctx, c.ID), r.storePaused(c.ID, false)); err != nil {
+				r.logFor(c.ID).Warn("cannot unpause container", "error", err)
+			}
+		} else if c.IsPaused() { // or the pause was interrupted
 			if err := r.Processes.Pause(ctx, c.ID); err != nil {
 				r.logFor(c.ID).Warn("cannot pause container again", "error", err)
 			}

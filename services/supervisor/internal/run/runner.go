@@ -17,6 +17,7 @@ import (
 	"github.com/fairlead/fairlead/agent/events"
 	"github.com/fairlead/fairlead/services/supervisor/internal/agents"
 	"github.com/fairlead/fairlead/services/supervisor/internal/cgroup"
+	"github.com/fairlead/fairlead/services/supervisor/internal/commit"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 	"github.com/fairlead/fairlead/services/supervisor/internal/files"
 	"github.com/fairlead/fairlead/services/supervisor/internal/follow"
@@ -53,10 +54,12 @@ type Config struct {
 	Log      *slog.Logger
 	Store    *store.Store
 	Images   launch.Images
-	Volumes  *volumes.Volumes // nil means volumes below DataRoot
-	RootFS   launch.RootFS
-	Host     spec.Host
-	Cgroup   cgroup.Layout
+	// Committed stores the images of commits; nil means none.
+	Committed commit.Images
+	Volumes   *volumes.Volumes // nil means volumes below DataRoot
+	RootFS    launch.RootFS
+	Host      spec.Host
+	Cgroup    cgroup.Layout
 
 	NameFiles namefiles.Mounts // file systems for dnsagent's name files; zero means plain directories
 
@@ -76,7 +79,8 @@ type Runner struct {
 	*follow.Follower
 	*session.Sessions
 	*Usage
-	Files *files.Files // reads the files of containers
+	Files   *files.Files    // reads the files of containers
+	Commits *commit.Commits // creates images from containers
 
 	launcher *launch.Launcher
 	lives    *lives.Lives
@@ -121,6 +125,8 @@ func New(cfg Config) *Runner {
 	r.checks = health.New(health.Config{Log: cfg.Log, Store: cfg.Store, Notices: r.notices, Prober: r.Sessions})
 	r.Files = files.New(files.Config{Store: cfg.Store, Images: cfg.Images, RootFS: cfg.RootFS, Lives: r.lives,
 		Notices: r.notices})
+	r.Commits = commit.New(commit.Config{Store: cfg.Store, Images: cfg.Committed, Files: r.Files,
+		Processes: cfg.Processes, Lives: r.lives, Notices: r.notices, Log: cfg.Log})
 	r.running, r.cancel = context.WithCancel(context.Background())
 	return r
 }

@@ -546,6 +546,144 @@ func (x *ImportImageResponse) GetImage() *Image {
 	return nil
 }
 
+// CommitContainerRequest names a container and describes the image.
+type CommitContainerRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The container: a full ID, a full name or a unique ID prefix.
+	Container string `protobuf:"bytes,1,opt,name=container,proto3" json:"container,omitempty"`
+	// The tag: NAME[:TAG]. Empty means none.
+	Reference string `protobuf:"bytes,2,opt,name=reference,proto3" json:"reference,omitempty"`
+	// The author in the configuration and the history.
+	Author string `protobuf:"bytes,3,opt,name=author,proto3" json:"author,omitempty"`
+	// The comment in the history.
+	Message string `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`
+	// Dockerfile instructions (CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, STOPSIGNAL,
+	// USER, VOLUME, WORKDIR), one each.
+	Changes []string `protobuf:"bytes,5,rep,name=changes,proto3" json:"changes,omitempty"`
+	// True to read the files of a running container without pausing it.
+	NoPause       bool `protobuf:"varint,6,opt,name=no_pause,json=noPause,proto3" json:"no_pause,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CommitContainerRequest) Reset() {
+	*x = CommitContainerRequest{}
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CommitContainerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CommitContainerRequest) ProtoMessage() {}
+
+func (x *CommitContainerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CommitContainerRequest.ProtoReflect.Descriptor instead.
+func (*CommitContainerRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *CommitContainerRequest) GetContainer() string {
+	if x != nil {
+		return x.Container
+	}
+	return ""
+}
+
+func (x *CommitContainerRequest) GetReference() string {
+	if x != nil {
+		return x.Reference
+	}
+	return ""
+}
+
+func (x *CommitContainerRequest) GetAuthor() string {
+	if x != nil {
+		return x.Author
+	}
+	return ""
+}
+
+func (x *CommitContainerRequest) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *CommitContainerRequest) GetChanges() []string {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+func (x *CommitContainerRequest) GetNoPause() bool {
+	if x != nil {
+		return x.NoPause
+	}
+	return false
+}
+
+// CommitContainerResponse holds the stored image.
+type CommitContainerResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The image.
+	Image         *Image `protobuf:"bytes,1,opt,name=image,proto3" json:"image,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CommitContainerResponse) Reset() {
+	*x = CommitContainerResponse{}
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CommitContainerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CommitContainerResponse) ProtoMessage() {}
+
+func (x *CommitContainerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CommitContainerResponse.ProtoReflect.Descriptor instead.
+func (*CommitContainerResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *CommitContainerResponse) GetImage() *Image {
+	if x != nil {
+		return x.Image
+	}
+	return nil
+}
+
 // ListImagesRequest selects a page of images.
 type ListImagesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -561,7 +699,7 @@ type ListImagesRequest struct {
 
 func (x *ListImagesRequest) Reset() {
 	*x = ListImagesRequest{}
-	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[8]
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -573,7 +711,7 @@ func (x *ListImagesRequest) String() string {
 func (*ListImagesRequest) ProtoMessage() {}
 
 func (x *ListImagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[8]
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -586,7 +724,7 @@ func (x *ListImagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListImagesRequest.ProtoReflect.Descriptor instead.
 func (*ListImagesRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{8}
+	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListImagesRequest) GetPageToken() string {
@@ -616,7 +754,7 @@ type ListImagesResponse struct {
 
 func (x *ListImagesResponse) Reset() {
 	*x = ListImagesResponse{}
-	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[9]
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -628,7 +766,7 @@ func (x *ListImagesResponse) String() string {
 func (*ListImagesResponse) ProtoMessage() {}
 
 func (x *ListImagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[9]
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -641,7 +779,7 @@ func (x *ListImagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListImagesResponse.ProtoReflect.Descriptor instead.
 func (*ListImagesResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{9}
+	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListImagesResponse) GetImages() []*Image {
@@ -671,7 +809,7 @@ type GetImageRequest struct {
 
 func (x *GetImageRequest) Reset() {
 	*x = GetImageRequest{}
-	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[10]
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -683,7 +821,7 @@ func (x *GetImageRequest) String() string {
 func (*GetImageRequest) ProtoMessage() {}
 
 func (x *GetImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[10]
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -696,7 +834,7 @@ func (x *GetImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetImageRequest.ProtoReflect.Descriptor instead.
 func (*GetImageRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{10}
+	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetImageRequest) GetReference() string {
@@ -724,7 +862,7 @@ type GetImageResponse struct {
 
 func (x *GetImageResponse) Reset() {
 	*x = GetImageResponse{}
-	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[11]
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -736,7 +874,7 @@ func (x *GetImageResponse) String() string {
 func (*GetImageResponse) ProtoMessage() {}
 
 func (x *GetImageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[11]
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -749,7 +887,7 @@ func (x *GetImageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetImageResponse.ProtoReflect.Descriptor instead.
 func (*GetImageResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{11}
+	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GetImageResponse) GetImage() *Image {
@@ -772,7 +910,7 @@ type TagImageRequest struct {
 
 func (x *TagImageRequest) Reset() {
 	*x = TagImageRequest{}
-	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[12]
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -784,7 +922,7 @@ func (x *TagImageRequest) String() string {
 func (*TagImageRequest) ProtoMessage() {}
 
 func (x *TagImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[12]
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -797,7 +935,7 @@ func (x *TagImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TagImageRequest.ProtoReflect.Descriptor instead.
 func (*TagImageRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{12}
+	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *TagImageRequest) GetReference() string {
@@ -823,7 +961,7 @@ type TagImageResponse struct {
 
 func (x *TagImageResponse) Reset() {
 	*x = TagImageResponse{}
-	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[13]
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -835,7 +973,7 @@ func (x *TagImageResponse) String() string {
 func (*TagImageResponse) ProtoMessage() {}
 
 func (x *TagImageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[13]
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -848,7 +986,7 @@ func (x *TagImageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TagImageResponse.ProtoReflect.Descriptor instead.
 func (*TagImageResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{13}
+	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{15}
 }
 
 // RemoveImageRequest names what to remove.
@@ -867,7 +1005,7 @@ type RemoveImageRequest struct {
 
 func (x *RemoveImageRequest) Reset() {
 	*x = RemoveImageRequest{}
-	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[14]
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -879,7 +1017,7 @@ func (x *RemoveImageRequest) String() string {
 func (*RemoveImageRequest) ProtoMessage() {}
 
 func (x *RemoveImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[14]
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -892,7 +1030,7 @@ func (x *RemoveImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveImageRequest.ProtoReflect.Descriptor instead.
 func (*RemoveImageRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{14}
+	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *RemoveImageRequest) GetReference() string {
@@ -929,7 +1067,7 @@ type RemoveImageResponse struct {
 
 func (x *RemoveImageResponse) Reset() {
 	*x = RemoveImageResponse{}
-	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[15]
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -941,7 +1079,7 @@ func (x *RemoveImageResponse) String() string {
 func (*RemoveImageResponse) ProtoMessage() {}
 
 func (x *RemoveImageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[15]
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -954,7 +1092,7 @@ func (x *RemoveImageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveImageResponse.ProtoReflect.Descriptor instead.
 func (*RemoveImageResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{15}
+	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RemoveImageResponse) GetUntagged() []string {
@@ -985,7 +1123,7 @@ type PruneImagesRequest struct {
 
 func (x *PruneImagesRequest) Reset() {
 	*x = PruneImagesRequest{}
-	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[16]
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -997,7 +1135,7 @@ func (x *PruneImagesRequest) String() string {
 func (*PruneImagesRequest) ProtoMessage() {}
 
 func (x *PruneImagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[16]
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1010,7 +1148,7 @@ func (x *PruneImagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PruneImagesRequest.ProtoReflect.Descriptor instead.
 func (*PruneImagesRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{16}
+	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *PruneImagesRequest) GetAll() bool {
@@ -1042,7 +1180,7 @@ type PruneImagesResponse struct {
 
 func (x *PruneImagesResponse) Reset() {
 	*x = PruneImagesResponse{}
-	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[17]
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1054,7 +1192,7 @@ func (x *PruneImagesResponse) String() string {
 func (*PruneImagesResponse) ProtoMessage() {}
 
 func (x *PruneImagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[17]
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1067,7 +1205,7 @@ func (x *PruneImagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PruneImagesResponse.ProtoReflect.Descriptor instead.
 func (*PruneImagesResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{17}
+	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *PruneImagesResponse) GetUntagged() []string {
@@ -1104,7 +1242,7 @@ type SaveImagesRequest struct {
 
 func (x *SaveImagesRequest) Reset() {
 	*x = SaveImagesRequest{}
-	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[18]
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1116,7 +1254,7 @@ func (x *SaveImagesRequest) String() string {
 func (*SaveImagesRequest) ProtoMessage() {}
 
 func (x *SaveImagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[18]
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1129,7 +1267,7 @@ func (x *SaveImagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaveImagesRequest.ProtoReflect.Descriptor instead.
 func (*SaveImagesRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{18}
+	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *SaveImagesRequest) GetReferences() []string {
@@ -1157,7 +1295,7 @@ type SaveImagesResponse struct {
 
 func (x *SaveImagesResponse) Reset() {
 	*x = SaveImagesResponse{}
-	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[19]
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1169,7 +1307,7 @@ func (x *SaveImagesResponse) String() string {
 func (*SaveImagesResponse) ProtoMessage() {}
 
 func (x *SaveImagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[19]
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1182,7 +1320,7 @@ func (x *SaveImagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SaveImagesResponse.ProtoReflect.Descriptor instead.
 func (*SaveImagesResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{19}
+	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *SaveImagesResponse) GetData() []byte {
@@ -1210,7 +1348,7 @@ type PushImageRequest struct {
 
 func (x *PushImageRequest) Reset() {
 	*x = PushImageRequest{}
-	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[20]
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1222,7 +1360,7 @@ func (x *PushImageRequest) String() string {
 func (*PushImageRequest) ProtoMessage() {}
 
 func (x *PushImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[20]
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1235,7 +1373,7 @@ func (x *PushImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushImageRequest.ProtoReflect.Descriptor instead.
 func (*PushImageRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{20}
+	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *PushImageRequest) GetReference() string {
@@ -1282,7 +1420,7 @@ type PushImageResponse struct {
 
 func (x *PushImageResponse) Reset() {
 	*x = PushImageResponse{}
-	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[21]
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1294,7 +1432,7 @@ func (x *PushImageResponse) String() string {
 func (*PushImageResponse) ProtoMessage() {}
 
 func (x *PushImageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[21]
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1307,7 +1445,7 @@ func (x *PushImageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushImageResponse.ProtoReflect.Descriptor instead.
 func (*PushImageResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{21}
+	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *PushImageResponse) GetEvent() isPushImageResponse_Event {
@@ -1368,7 +1506,7 @@ type PushedImage struct {
 
 func (x *PushedImage) Reset() {
 	*x = PushedImage{}
-	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[22]
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1380,7 +1518,7 @@ func (x *PushedImage) String() string {
 func (*PushedImage) ProtoMessage() {}
 
 func (x *PushedImage) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[22]
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1393,7 +1531,7 @@ func (x *PushedImage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PushedImage.ProtoReflect.Descriptor instead.
 func (*PushedImage) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{22}
+	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *PushedImage) GetReference() string {
@@ -1430,7 +1568,7 @@ type GetImageHistoryRequest struct {
 
 func (x *GetImageHistoryRequest) Reset() {
 	*x = GetImageHistoryRequest{}
-	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[23]
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1442,7 +1580,7 @@ func (x *GetImageHistoryRequest) String() string {
 func (*GetImageHistoryRequest) ProtoMessage() {}
 
 func (x *GetImageHistoryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[23]
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1455,7 +1593,7 @@ func (x *GetImageHistoryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetImageHistoryRequest.ProtoReflect.Descriptor instead.
 func (*GetImageHistoryRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{23}
+	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *GetImageHistoryRequest) GetReference() string {
@@ -1483,7 +1621,7 @@ type GetImageHistoryResponse struct {
 
 func (x *GetImageHistoryResponse) Reset() {
 	*x = GetImageHistoryResponse{}
-	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[24]
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1495,7 +1633,7 @@ func (x *GetImageHistoryResponse) String() string {
 func (*GetImageHistoryResponse) ProtoMessage() {}
 
 func (x *GetImageHistoryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[24]
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1508,7 +1646,7 @@ func (x *GetImageHistoryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetImageHistoryResponse.ProtoReflect.Descriptor instead.
 func (*GetImageHistoryResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{24}
+	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *GetImageHistoryResponse) GetHistory() []*ImageHistory {
@@ -1539,7 +1677,7 @@ type ImageHistory struct {
 
 func (x *ImageHistory) Reset() {
 	*x = ImageHistory{}
-	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[25]
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1551,7 +1689,7 @@ func (x *ImageHistory) String() string {
 func (*ImageHistory) ProtoMessage() {}
 
 func (x *ImageHistory) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[25]
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1564,7 +1702,7 @@ func (x *ImageHistory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImageHistory.ProtoReflect.Descriptor instead.
 func (*ImageHistory) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{25}
+	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ImageHistory) GetId() string {
@@ -1622,7 +1760,7 @@ type GetRemoteImageRequest struct {
 
 func (x *GetRemoteImageRequest) Reset() {
 	*x = GetRemoteImageRequest{}
-	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[26]
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1634,7 +1772,7 @@ func (x *GetRemoteImageRequest) String() string {
 func (*GetRemoteImageRequest) ProtoMessage() {}
 
 func (x *GetRemoteImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[26]
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1647,7 +1785,7 @@ func (x *GetRemoteImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRemoteImageRequest.ProtoReflect.Descriptor instead.
 func (*GetRemoteImageRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{26}
+	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *GetRemoteImageRequest) GetReference() string {
@@ -1681,7 +1819,7 @@ type GetRemoteImageResponse struct {
 
 func (x *GetRemoteImageResponse) Reset() {
 	*x = GetRemoteImageResponse{}
-	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[27]
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1693,7 +1831,7 @@ func (x *GetRemoteImageResponse) String() string {
 func (*GetRemoteImageResponse) ProtoMessage() {}
 
 func (x *GetRemoteImageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[27]
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1706,7 +1844,7 @@ func (x *GetRemoteImageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRemoteImageResponse.ProtoReflect.Descriptor instead.
 func (*GetRemoteImageResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{27}
+	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *GetRemoteImageResponse) GetDigest() string {
@@ -1752,7 +1890,7 @@ type SearchImagesRequest struct {
 
 func (x *SearchImagesRequest) Reset() {
 	*x = SearchImagesRequest{}
-	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[28]
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1764,7 +1902,7 @@ func (x *SearchImagesRequest) String() string {
 func (*SearchImagesRequest) ProtoMessage() {}
 
 func (x *SearchImagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[28]
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1777,7 +1915,7 @@ func (x *SearchImagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchImagesRequest.ProtoReflect.Descriptor instead.
 func (*SearchImagesRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{28}
+	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *SearchImagesRequest) GetTerm() string {
@@ -1812,7 +1950,7 @@ type SearchImagesResponse struct {
 
 func (x *SearchImagesResponse) Reset() {
 	*x = SearchImagesResponse{}
-	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[29]
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1824,7 +1962,7 @@ func (x *SearchImagesResponse) String() string {
 func (*SearchImagesResponse) ProtoMessage() {}
 
 func (x *SearchImagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[29]
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1837,7 +1975,7 @@ func (x *SearchImagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SearchImagesResponse.ProtoReflect.Descriptor instead.
 func (*SearchImagesResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{29}
+	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *SearchImagesResponse) GetImages() []*FoundImage {
@@ -1866,7 +2004,7 @@ type FoundImage struct {
 
 func (x *FoundImage) Reset() {
 	*x = FoundImage{}
-	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[30]
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1878,7 +2016,7 @@ func (x *FoundImage) String() string {
 func (*FoundImage) ProtoMessage() {}
 
 func (x *FoundImage) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[30]
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1891,7 +2029,7 @@ func (x *FoundImage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FoundImage.ProtoReflect.Descriptor instead.
 func (*FoundImage) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{30}
+	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *FoundImage) GetName() string {
@@ -1942,7 +2080,7 @@ type CheckCredentialsRequest struct {
 
 func (x *CheckCredentialsRequest) Reset() {
 	*x = CheckCredentialsRequest{}
-	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[31]
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1954,7 +2092,7 @@ func (x *CheckCredentialsRequest) String() string {
 func (*CheckCredentialsRequest) ProtoMessage() {}
 
 func (x *CheckCredentialsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[31]
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1967,7 +2105,7 @@ func (x *CheckCredentialsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckCredentialsRequest.ProtoReflect.Descriptor instead.
 func (*CheckCredentialsRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{31}
+	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *CheckCredentialsRequest) GetServer() string {
@@ -1993,7 +2131,7 @@ type CheckCredentialsResponse struct {
 
 func (x *CheckCredentialsResponse) Reset() {
 	*x = CheckCredentialsResponse{}
-	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[32]
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2005,7 +2143,7 @@ func (x *CheckCredentialsResponse) String() string {
 func (*CheckCredentialsResponse) ProtoMessage() {}
 
 func (x *CheckCredentialsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[32]
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2018,7 +2156,7 @@ func (x *CheckCredentialsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckCredentialsResponse.ProtoReflect.Descriptor instead.
 func (*CheckCredentialsResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{32}
+	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{34}
 }
 
 var File_fairlead_container_v1_image_service_proto protoreflect.FileDescriptor
@@ -2053,6 +2191,15 @@ const file_fairlead_container_v1_image_service_proto_rawDesc = "" +
 	"\bplatform\x18\x03 \x01(\tR\bplatform\x12\x18\n" +
 	"\amessage\x18\x04 \x01(\tR\amessage\"I\n" +
 	"\x13ImportImageResponse\x122\n" +
+	"\x05image\x18\x01 \x01(\v2\x1c.fairlead.container.v1.ImageR\x05image\"\xbb\x01\n" +
+	"\x16CommitContainerRequest\x12\x1c\n" +
+	"\tcontainer\x18\x01 \x01(\tR\tcontainer\x12\x1c\n" +
+	"\treference\x18\x02 \x01(\tR\treference\x12\x16\n" +
+	"\x06author\x18\x03 \x01(\tR\x06author\x12\x18\n" +
+	"\amessage\x18\x04 \x01(\tR\amessage\x12\x18\n" +
+	"\achanges\x18\x05 \x03(\tR\achanges\x12\x19\n" +
+	"\bno_pause\x18\x06 \x01(\bR\anoPause\"M\n" +
+	"\x17CommitContainerResponse\x122\n" +
 	"\x05image\x18\x01 \x01(\v2\x1c.fairlead.container.v1.ImageR\x05image\"L\n" +
 	"\x11ListImagesRequest\x12\x1d\n" +
 	"\n" +
@@ -2143,11 +2290,12 @@ const file_fairlead_container_v1_image_service_proto_rawDesc = "" +
 	"\x17CheckCredentialsRequest\x12\x16\n" +
 	"\x06server\x18\x01 \x01(\tR\x06server\x12D\n" +
 	"\vcredentials\x18\x02 \x01(\v2\".fairlead.container.v1.CredentialsR\vcredentials\"\x1a\n" +
-	"\x18CheckCredentialsResponse2\xfd\v\n" +
+	"\x18CheckCredentialsResponse2\xf5\f\n" +
 	"\fImageService\x12f\n" +
 	"\tPullImage\x12'.fairlead.container.v1.PullImageRequest\x1a(.fairlead.container.v1.PullImageResponse\"\x04\xa8\xd4\x18\x020\x01\x12f\n" +
 	"\tLoadImage\x12'.fairlead.container.v1.LoadImageRequest\x1a(.fairlead.container.v1.LoadImageResponse\"\x04\xa8\xd4\x18\x02(\x01\x12l\n" +
-	"\vImportImage\x12).fairlead.container.v1.ImportImageRequest\x1a*.fairlead.container.v1.ImportImageResponse\"\x04\xa8\xd4\x18\x02(\x01\x12g\n" +
+	"\vImportImage\x12).fairlead.container.v1.ImportImageRequest\x1a*.fairlead.container.v1.ImportImageResponse\"\x04\xa8\xd4\x18\x02(\x01\x12v\n" +
+	"\x0fCommitContainer\x12-.fairlead.container.v1.CommitContainerRequest\x1a..fairlead.container.v1.CommitContainerResponse\"\x04\xa8\xd4\x18\x02\x12g\n" +
 	"\n" +
 	"ListImages\x12(.fairlead.container.v1.ListImagesRequest\x1a).fairlead.container.v1.ListImagesResponse\"\x04\xa8\xd4\x18\x02\x12a\n" +
 	"\bGetImage\x12&.fairlead.container.v1.GetImageRequest\x1a'.fairlead.container.v1.GetImageResponse\"\x04\xa8\xd4\x18\x02\x12a\n" +
@@ -2174,7 +2322,7 @@ func file_fairlead_container_v1_image_service_proto_rawDescGZIP() []byte {
 	return file_fairlead_container_v1_image_service_proto_rawDescData
 }
 
-var file_fairlead_container_v1_image_service_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_fairlead_container_v1_image_service_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
 var file_fairlead_container_v1_image_service_proto_goTypes = []any{
 	(*Credentials)(nil),              // 0: fairlead.container.v1.Credentials
 	(*PullImageRequest)(nil),         // 1: fairlead.container.v1.PullImageRequest
@@ -2184,86 +2332,91 @@ var file_fairlead_container_v1_image_service_proto_goTypes = []any{
 	(*ImportImageRequest)(nil),       // 5: fairlead.container.v1.ImportImageRequest
 	(*ImportOptions)(nil),            // 6: fairlead.container.v1.ImportOptions
 	(*ImportImageResponse)(nil),      // 7: fairlead.container.v1.ImportImageResponse
-	(*ListImagesRequest)(nil),        // 8: fairlead.container.v1.ListImagesRequest
-	(*ListImagesResponse)(nil),       // 9: fairlead.container.v1.ListImagesResponse
-	(*GetImageRequest)(nil),          // 10: fairlead.container.v1.GetImageRequest
-	(*GetImageResponse)(nil),         // 11: fairlead.container.v1.GetImageResponse
-	(*TagImageRequest)(nil),          // 12: fairlead.container.v1.TagImageRequest
-	(*TagImageResponse)(nil),         // 13: fairlead.container.v1.TagImageResponse
-	(*RemoveImageRequest)(nil),       // 14: fairlead.container.v1.RemoveImageRequest
-	(*RemoveImageResponse)(nil),      // 15: fairlead.container.v1.RemoveImageResponse
-	(*PruneImagesRequest)(nil),       // 16: fairlead.container.v1.PruneImagesRequest
-	(*PruneImagesResponse)(nil),      // 17: fairlead.container.v1.PruneImagesResponse
-	(*SaveImagesRequest)(nil),        // 18: fairlead.container.v1.SaveImagesRequest
-	(*SaveImagesResponse)(nil),       // 19: fairlead.container.v1.SaveImagesResponse
-	(*PushImageRequest)(nil),         // 20: fairlead.container.v1.PushImageRequest
-	(*PushImageResponse)(nil),        // 21: fairlead.container.v1.PushImageResponse
-	(*PushedImage)(nil),              // 22: fairlead.container.v1.PushedImage
-	(*GetImageHistoryRequest)(nil),   // 23: fairlead.container.v1.GetImageHistoryRequest
-	(*GetImageHistoryResponse)(nil),  // 24: fairlead.container.v1.GetImageHistoryResponse
-	(*ImageHistory)(nil),             // 25: fairlead.container.v1.ImageHistory
-	(*GetRemoteImageRequest)(nil),    // 26: fairlead.container.v1.GetRemoteImageRequest
-	(*GetRemoteImageResponse)(nil),   // 27: fairlead.container.v1.GetRemoteImageResponse
-	(*SearchImagesRequest)(nil),      // 28: fairlead.container.v1.SearchImagesRequest
-	(*SearchImagesResponse)(nil),     // 29: fairlead.container.v1.SearchImagesResponse
-	(*FoundImage)(nil),               // 30: fairlead.container.v1.FoundImage
-	(*CheckCredentialsRequest)(nil),  // 31: fairlead.container.v1.CheckCredentialsRequest
-	(*CheckCredentialsResponse)(nil), // 32: fairlead.container.v1.CheckCredentialsResponse
-	(*Progress)(nil),                 // 33: fairlead.container.v1.Progress
-	(*Image)(nil),                    // 34: fairlead.container.v1.Image
-	(*timestamppb.Timestamp)(nil),    // 35: google.protobuf.Timestamp
+	(*CommitContainerRequest)(nil),   // 8: fairlead.container.v1.CommitContainerRequest
+	(*CommitContainerResponse)(nil),  // 9: fairlead.container.v1.CommitContainerResponse
+	(*ListImagesRequest)(nil),        // 10: fairlead.container.v1.ListImagesRequest
+	(*ListImagesResponse)(nil),       // 11: fairlead.container.v1.ListImagesResponse
+	(*GetImageRequest)(nil),          // 12: fairlead.container.v1.GetImageRequest
+	(*GetImageResponse)(nil),         // 13: fairlead.container.v1.GetImageResponse
+	(*TagImageRequest)(nil),          // 14: fairlead.container.v1.TagImageRequest
+	(*TagImageResponse)(nil),         // 15: fairlead.container.v1.TagImageResponse
+	(*RemoveImageRequest)(nil),       // 16: fairlead.container.v1.RemoveImageRequest
+	(*RemoveImageResponse)(nil),      // 17: fairlead.container.v1.RemoveImageResponse
+	(*PruneImagesRequest)(nil),       // 18: fairlead.container.v1.PruneImagesRequest
+	(*PruneImagesResponse)(nil),      // 19: fairlead.container.v1.PruneImagesResponse
+	(*SaveImagesRequest)(nil),        // 20: fairlead.container.v1.SaveImagesRequest
+	(*SaveImagesResponse)(nil),       // 21: fairlead.container.v1.SaveImagesResponse
+	(*PushImageRequest)(nil),         // 22: fairlead.container.v1.PushImageRequest
+	(*PushImageResponse)(nil),        // 23: fairlead.container.v1.PushImageResponse
+	(*PushedImage)(nil),              // 24: fairlead.container.v1.PushedImage
+	(*GetImageHistoryRequest)(nil),   // 25: fairlead.container.v1.GetImageHistoryRequest
+	(*GetImageHistoryResponse)(nil),  // 26: fairlead.container.v1.GetImageHistoryResponse
+	(*ImageHistory)(nil),             // 27: fairlead.container.v1.ImageHistory
+	(*GetRemoteImageRequest)(nil),    // 28: fairlead.container.v1.GetRemoteImageRequest
+	(*GetRemoteImageResponse)(nil),   // 29: fairlead.container.v1.GetRemoteImageResponse
+	(*SearchImagesRequest)(nil),      // 30: fairlead.container.v1.SearchImagesRequest
+	(*SearchImagesResponse)(nil),     // 31: fairlead.container.v1.SearchImagesResponse
+	(*FoundImage)(nil),               // 32: fairlead.container.v1.FoundImage
+	(*CheckCredentialsRequest)(nil),  // 33: fairlead.container.v1.CheckCredentialsRequest
+	(*CheckCredentialsResponse)(nil), // 34: fairlead.container.v1.CheckCredentialsResponse
+	(*Progress)(nil),                 // 35: fairlead.container.v1.Progress
+	(*Image)(nil),                    // 36: fairlead.container.v1.Image
+	(*timestamppb.Timestamp)(nil),    // 37: google.protobuf.Timestamp
 }
 var file_fairlead_container_v1_image_service_proto_depIdxs = []int32{
 	0,  // 0: fairlead.container.v1.PullImageRequest.credentials:type_name -> fairlead.container.v1.Credentials
-	33, // 1: fairlead.container.v1.PullImageResponse.progress:type_name -> fairlead.container.v1.Progress
-	34, // 2: fairlead.container.v1.PullImageResponse.image:type_name -> fairlead.container.v1.Image
-	34, // 3: fairlead.container.v1.LoadImageResponse.images:type_name -> fairlead.container.v1.Image
+	35, // 1: fairlead.container.v1.PullImageResponse.progress:type_name -> fairlead.container.v1.Progress
+	36, // 2: fairlead.container.v1.PullImageResponse.image:type_name -> fairlead.container.v1.Image
+	36, // 3: fairlead.container.v1.LoadImageResponse.images:type_name -> fairlead.container.v1.Image
 	6,  // 4: fairlead.container.v1.ImportImageRequest.options:type_name -> fairlead.container.v1.ImportOptions
-	34, // 5: fairlead.container.v1.ImportImageResponse.image:type_name -> fairlead.container.v1.Image
-	34, // 6: fairlead.container.v1.ListImagesResponse.images:type_name -> fairlead.container.v1.Image
-	34, // 7: fairlead.container.v1.GetImageResponse.image:type_name -> fairlead.container.v1.Image
-	0,  // 8: fairlead.container.v1.PushImageRequest.credentials:type_name -> fairlead.container.v1.Credentials
-	33, // 9: fairlead.container.v1.PushImageResponse.progress:type_name -> fairlead.container.v1.Progress
-	22, // 10: fairlead.container.v1.PushImageResponse.pushed:type_name -> fairlead.container.v1.PushedImage
-	25, // 11: fairlead.container.v1.GetImageHistoryResponse.history:type_name -> fairlead.container.v1.ImageHistory
-	35, // 12: fairlead.container.v1.ImageHistory.created_at:type_name -> google.protobuf.Timestamp
-	0,  // 13: fairlead.container.v1.GetRemoteImageRequest.credentials:type_name -> fairlead.container.v1.Credentials
-	0,  // 14: fairlead.container.v1.SearchImagesRequest.credentials:type_name -> fairlead.container.v1.Credentials
-	30, // 15: fairlead.container.v1.SearchImagesResponse.images:type_name -> fairlead.container.v1.FoundImage
-	0,  // 16: fairlead.container.v1.CheckCredentialsRequest.credentials:type_name -> fairlead.container.v1.Credentials
-	1,  // 17: fairlead.container.v1.ImageService.PullImage:input_type -> fairlead.container.v1.PullImageRequest
-	3,  // 18: fairlead.container.v1.ImageService.LoadImage:input_type -> fairlead.container.v1.LoadImageRequest
-	5,  // 19: fairlead.container.v1.ImageService.ImportImage:input_type -> fairlead.container.v1.ImportImageRequest
-	8,  // 20: fairlead.container.v1.ImageService.ListImages:input_type -> fairlead.container.v1.ListImagesRequest
-	10, // 21: fairlead.container.v1.ImageService.GetImage:input_type -> fairlead.container.v1.GetImageRequest
-	12, // 22: fairlead.container.v1.ImageService.TagImage:input_type -> fairlead.container.v1.TagImageRequest
-	14, // 23: fairlead.container.v1.ImageService.RemoveImage:input_type -> fairlead.container.v1.RemoveImageRequest
-	16, // 24: fairlead.container.v1.ImageService.PruneImages:input_type -> fairlead.container.v1.PruneImagesRequest
-	18, // 25: fairlead.container.v1.ImageService.SaveImages:input_type -> fairlead.container.v1.SaveImagesRequest
-	20, // 26: fairlead.container.v1.ImageService.PushImage:input_type -> fairlead.container.v1.PushImageRequest
-	23, // 27: fairlead.container.v1.ImageService.GetImageHistory:input_type -> fairlead.container.v1.GetImageHistoryRequest
-	26, // 28: fairlead.container.v1.ImageService.GetRemoteImage:input_type -> fairlead.container.v1.GetRemoteImageRequest
-	28, // 29: fairlead.container.v1.ImageService.SearchImages:input_type -> fairlead.container.v1.SearchImagesRequest
-	31, // 30: fairlead.container.v1.ImageService.CheckCredentials:input_type -> fairlead.container.v1.CheckCredentialsRequest
-	2,  // 31: fairlead.container.v1.ImageService.PullImage:output_type -> fairlead.container.v1.PullImageResponse
-	4,  // 32: fairlead.container.v1.ImageService.LoadImage:output_type -> fairlead.container.v1.LoadImageResponse
-	7,  // 33: fairlead.container.v1.ImageService.ImportImage:output_type -> fairlead.container.v1.ImportImageResponse
-	9,  // 34: fairlead.container.v1.ImageService.ListImages:output_type -> fairlead.container.v1.ListImagesResponse
-	11, // 35: fairlead.container.v1.ImageService.GetImage:output_type -> fairlead.container.v1.GetImageResponse
-	13, // 36: fairlead.container.v1.ImageService.TagImage:output_type -> fairlead.container.v1.TagImageResponse
-	15, // 37: fairlead.container.v1.ImageService.RemoveImage:output_type -> fairlead.container.v1.RemoveImageResponse
-	17, // 38: fairlead.container.v1.ImageService.PruneImages:output_type -> fairlead.container.v1.PruneImagesResponse
-	19, // 39: fairlead.container.v1.ImageService.SaveImages:output_type -> fairlead.container.v1.SaveImagesResponse
-	21, // 40: fairlead.container.v1.ImageService.PushImage:output_type -> fairlead.container.v1.PushImageResponse
-	24, // 41: fairlead.container.v1.ImageService.GetImageHistory:output_type -> fairlead.container.v1.GetImageHistoryResponse
-	27, // 42: fairlead.container.v1.ImageService.GetRemoteImage:output_type -> fairlead.container.v1.GetRemoteImageResponse
-	29, // 43: fairlead.container.v1.ImageService.SearchImages:output_type -> fairlead.container.v1.SearchImagesResponse
-	32, // 44: fairlead.container.v1.ImageService.CheckCredentials:output_type -> fairlead.container.v1.CheckCredentialsResponse
-	31, // [31:45] is the sub-list for method output_type
-	17, // [17:31] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	36, // 5: fairlead.container.v1.ImportImageResponse.image:type_name -> fairlead.container.v1.Image
+	36, // 6: fairlead.container.v1.CommitContainerResponse.image:type_name -> fairlead.container.v1.Image
+	36, // 7: fairlead.container.v1.ListImagesResponse.images:type_name -> fairlead.container.v1.Image
+	36, // 8: fairlead.container.v1.GetImageResponse.image:type_name -> fairlead.container.v1.Image
+	0,  // 9: fairlead.container.v1.PushImageRequest.credentials:type_name -> fairlead.container.v1.Credentials
+	35, // 10: fairlead.container.v1.PushImageResponse.progress:type_name -> fairlead.container.v1.Progress
+	24, // 11: fairlead.container.v1.PushImageResponse.pushed:type_name -> fairlead.container.v1.PushedImage
+	27, // 12: fairlead.container.v1.GetImageHistoryResponse.history:type_name -> fairlead.container.v1.ImageHistory
+	37, // 13: fairlead.container.v1.ImageHistory.created_at:type_name -> google.protobuf.Timestamp
+	0,  // 14: fairlead.container.v1.GetRemoteImageRequest.credentials:type_name -> fairlead.container.v1.Credentials
+	0,  // 15: fairlead.container.v1.SearchImagesRequest.credentials:type_name -> fairlead.container.v1.Credentials
+	32, // 16: fairlead.container.v1.SearchImagesResponse.images:type_name -> fairlead.container.v1.FoundImage
+	0,  // 17: fairlead.container.v1.CheckCredentialsRequest.credentials:type_name -> fairlead.container.v1.Credentials
+	1,  // 18: fairlead.container.v1.ImageService.PullImage:input_type -> fairlead.container.v1.PullImageRequest
+	3,  // 19: fairlead.container.v1.ImageService.LoadImage:input_type -> fairlead.container.v1.LoadImageRequest
+	5,  // 20: fairlead.container.v1.ImageService.ImportImage:input_type -> fairlead.container.v1.ImportImageRequest
+	8,  // 21: fairlead.container.v1.ImageService.CommitContainer:input_type -> fairlead.container.v1.CommitContainerRequest
+	10, // 22: fairlead.container.v1.ImageService.ListImages:input_type -> fairlead.container.v1.ListImagesRequest
+	12, // 23: fairlead.container.v1.ImageService.GetImage:input_type -> fairlead.container.v1.GetImageRequest
+	14, // 24: fairlead.container.v1.ImageService.TagImage:input_type -> fairlead.container.v1.TagImageRequest
+	16, // 25: fairlead.container.v1.ImageService.RemoveImage:input_type -> fairlead.container.v1.RemoveImageRequest
+	18, // 26: fairlead.container.v1.ImageService.PruneImages:input_type -> fairlead.container.v1.PruneImagesRequest
+	20, // 27: fairlead.container.v1.ImageService.SaveImages:input_type -> fairlead.container.v1.SaveImagesRequest
+	22, // 28: fairlead.container.v1.ImageService.PushImage:input_type -> fairlead.container.v1.PushImageRequest
+	25, // 29: fairlead.container.v1.ImageService.GetImageHistory:input_type -> fairlead.container.v1.GetImageHistoryRequest
+	28, // 30: fairlead.container.v1.ImageService.GetRemoteImage:input_type -> fairlead.container.v1.GetRemoteImageRequest
+	30, // 31: fairlead.container.v1.ImageService.SearchImages:input_type -> fairlead.container.v1.SearchImagesRequest
+	33, // 32: fairlead.container.v1.ImageService.CheckCredentials:input_type -> fairlead.container.v1.CheckCredentialsRequest
+	2,  // 33: fairlead.container.v1.ImageService.PullImage:output_type -> fairlead.container.v1.PullImageResponse
+	4,  // 34: fairlead.container.v1.ImageService.LoadImage:output_type -> fairlead.container.v1.LoadImageResponse
+	7,  // 35: fairlead.container.v1.ImageService.ImportImage:output_type -> fairlead.container.v1.ImportImageResponse
+	9,  // 36: fairlead.container.v1.ImageService.CommitContainer:output_type -> fairlead.container.v1.CommitContainerResponse
+	11, // 37: fairlead.container.v1.ImageService.ListImages:output_type -> fairlead.container.v1.ListImagesResponse
+	13, // 38: fairlead.container.v1.ImageService.GetImage:output_type -> fairlead.container.v1.GetImageResponse
+	15, // 39: fairlead.container.v1.ImageService.TagImage:output_type -> fairlead.container.v1.TagImageResponse
+	17, // 40: fairlead.container.v1.ImageService.RemoveImage:output_type -> fairlead.container.v1.RemoveImageResponse
+	19, // 41: fairlead.container.v1.ImageService.PruneImages:output_type -> fairlead.container.v1.PruneImagesResponse
+	21, // 42: fairlead.container.v1.ImageService.SaveImages:output_type -> fairlead.container.v1.SaveImagesResponse
+	23, // 43: fairlead.container.v1.ImageService.PushImage:output_type -> fairlead.container.v1.PushImageResponse
+	26, // 44: fairlead.container.v1.ImageService.GetImageHistory:output_type -> fairlead.container.v1.GetImageHistoryResponse
+	29, // 45: fairlead.container.v1.ImageService.GetRemoteImage:output_type -> fairlead.container.v1.GetRemoteImageResponse
+	31, // 46: fairlead.container.v1.ImageService.SearchImages:output_type -> fairlead.container.v1.SearchImagesResponse
+	34, // 47: fairlead.container.v1.ImageService.CheckCredentials:output_type -> fairlead.container.v1.CheckCredentialsResponse
+	33, // [33:48] is the sub-list for method output_type
+	18, // [18:33] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_container_v1_image_service_proto_init() }
@@ -2281,7 +2434,7 @@ func file_fairlead_container_v1_image_service_proto_init() {
 		(*ImportImageRequest_Options)(nil),
 		(*ImportImageRequest_Data)(nil),
 	}
-	file_fairlead_container_v1_image_service_proto_msgTypes[21].OneofWrappers = []any{
+	file_fairlead_container_v1_image_service_proto_msgTypes[23].OneofWrappers = []any{
 		(*PushImageResponse_Progress)(nil),
 		(*PushImageResponse_Pushed)(nil),
 	}
@@ -2291,7 +2444,7 @@ func file_fairlead_container_v1_image_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_container_v1_image_service_proto_rawDesc), len(file_fairlead_container_v1_image_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   33,
+			NumMessages:   35,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

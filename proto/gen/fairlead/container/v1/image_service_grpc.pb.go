@@ -22,6 +22,7 @@ const (
 	ImageService_PullImage_FullMethodName        = "/fairlead.container.v1.ImageService/PullImage"
 	ImageService_LoadImage_FullMethodName        = "/fairlead.container.v1.ImageService/LoadImage"
 	ImageService_ImportImage_FullMethodName      = "/fairlead.container.v1.ImageService/ImportImage"
+	ImageService_CommitContainer_FullMethodName  = "/fairlead.container.v1.ImageService/CommitContainer"
 	ImageService_ListImages_FullMethodName       = "/fairlead.container.v1.ImageService/ListImages"
 	ImageService_GetImage_FullMethodName         = "/fairlead.container.v1.ImageService/GetImage"
 	ImageService_TagImage_FullMethodName         = "/fairlead.container.v1.ImageService/TagImage"
@@ -51,6 +52,11 @@ type ImageServiceClient interface {
 	LoadImage(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[LoadImageRequest, LoadImageResponse], error)
 	// ImportImage creates a one-layer image from a root file system archive.
 	ImportImage(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[ImportImageRequest, ImportImageResponse], error)
+	// CommitContainer creates an image from a container: one layer with its changes above its image.
+	// Without changes, the image has no layer more. Errors: NOT_FOUND if the container or its image does
+	// not exist; FAILED_PRECONDITION if the container is being removed; RESOURCE_EXHAUSTED if the disk
+	// is full.
+	CommitContainer(ctx context.Context, in *CommitContainerRequest, opts ...grpc.CallOption) (*CommitContainerResponse, error)
 	// ListImages returns the images that match filters, newest first.
 	ListImages(ctx context.Context, in *ListImagesRequest, opts ...grpc.CallOption) (*ListImagesResponse, error)
 	// GetImage returns an image.
@@ -133,6 +139,16 @@ func (c *imageServiceClient) ImportImage(ctx context.Context, opts ...grpc.CallO
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ImageService_ImportImageClient = grpc.ClientStreamingClient[ImportImageRequest, ImportImageResponse]
+
+func (c *imageServiceClient) CommitContainer(ctx context.Context, in *CommitContainerRequest, opts ...grpc.CallOption) (*CommitContainerResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CommitContainerResponse)
+	err := c.cc.Invoke(ctx, ImageService_CommitContainer_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
 
 func (c *imageServiceClient) ListImages(ctx context.Context, in *ListImagesRequest, opts ...grpc.CallOption) (*ListImagesResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
@@ -278,6 +294,11 @@ type ImageServiceServer interface {
 	LoadImage(grpc.ClientStreamingServer[LoadImageRequest, LoadImageResponse]) error
 	// ImportImage creates a one-layer image from a root file system archive.
 	ImportImage(grpc.ClientStreamingServer[ImportImageRequest, ImportImageResponse]) error
+	// CommitContainer creates an image from a container: one layer with its changes above its image.
+	// Without changes, the image has no layer more. Errors: NOT_FOUND if the container or its image does
+	// not exist; FAILED_PRECONDITION if the container is being removed; RESOURCE_EXHAUSTED if the disk
+	// is full.
+	CommitContainer(context.Context, *CommitContainerRequest) (*CommitContainerResponse, error)
 	// ListImages returns the images that match filters, newest first.
 	ListImages(context.Context, *ListImagesRequest) (*ListImagesResponse, error)
 	// GetImage returns an image.
@@ -324,6 +345,9 @@ func (UnimplementedImageServiceServer) LoadImage(grpc.ClientStreamingServer[Load
 }
 func (UnimplementedImageServiceServer) ImportImage(grpc.ClientStreamingServer[ImportImageRequest, ImportImageResponse]) error {
 	return status.Error(codes.Unimplemented, "method ImportImage not implemented")
+}
+func (UnimplementedImageServiceServer) CommitContainer(context.Context, *CommitContainerRequest) (*CommitContainerResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CommitContainer not implemented")
 }
 func (UnimplementedImageServiceServer) ListImages(context.Context, *ListImagesRequest) (*ListImagesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListImages not implemented")
@@ -403,6 +427,24 @@ func _ImageService_ImportImage_Handler(srv interface{}, stream grpc.ServerStream
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ImageService_ImportImageServer = grpc.ClientStreamingServer[ImportImageRequest, ImportImageResponse]
+
+func _ImageService_CommitContainer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CommitContainerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ImageServiceServer).CommitContainer(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ImageService_CommitContainer_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ImageServiceServer).CommitContainer(ctx, req.(*CommitContainerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
 
 func _ImageService_ListImages_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListImagesRequest)
@@ -595,6 +637,10 @@ var ImageService_ServiceDesc = grpc.ServiceDesc{
 	ServiceName: "fairlead.container.v1.ImageService",
 	HandlerType: (*ImageServiceServer)(nil),
 	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "CommitContainer",
+			Handler:    _ImageService_CommitContainer_Handler,
+		},
 		{
 			MethodName: "ListImages",
 			Handler:    _ImageService_ListImages_Handler,

@@ -33,6 +33,8 @@ type Options struct {
 	Skip   func(name string) bool        // leaves out an entry, by its name in the archive
 	Change func(h *tar.Header)           // changes a header before it is written
 	Entry  func(h *tar.Header) (ok bool) // replaces an entry by its changed header; false keeps it
+
+	Whiteouts bool // writes the whiteouts of an overlay's upper directory as those of an image layer
 }
 
 // Write archives a file or directory, which has no trailing slash and whose last component is not
@@ -110,6 +112,11 @@ func (t *writer) directory(dir int, base, name string, st *unix.Stat_t, depth in
 		h.PAXRecords = xattrs(fd)
 		if replaced, err := t.header(h); err != nil || replaced {
 			return err
+		}
+		if t.o.Whiteouts && isOpaque(fd) {
+			if _, err := t.header(whiteoutOf(name+"/"+opaqueMark, st)); err != nil {
+				return err
+			}
 		}
 	}
 
@@ -207,6 +214,11 @@ func (r reader) Read(p []byte) (int, error) {
 
 // special archives a symlink, a device node or a FIFO.
 func (t *writer) special(dir int, base, name string, st *unix.Stat_t) error {
+	if t.o.Whiteouts && st.Mode&unix.S_IFMT == unix.S_IFCHR && st.Rdev == 0 {
+		up, last := path.Split(name)
+		_, err := t.header(whiteoutOf(up+whiteoutMark+last, st))
+		return err
+	}
 	kinds := map[uint32]byte{unix.S_IFLNK: tar.TypeSymlink, unix.S_IFCHR: tar.TypeChar, unix.S_IFBLK: tar.TypeBlock,
 		unix.S_IFIFO: tar.TypeFifo}
 	h := headerOf(name, kinds[st.Mode&unix.S_IFMT], st)

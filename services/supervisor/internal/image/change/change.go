@@ -1,5 +1,5 @@
-// Package change applies the Dockerfile instructions of `import -c` to an image's configuration. It
-// performs no I/O.
+// Package change applies the Dockerfile instructions of `import -c` and `commit -c` to an image's
+// configuration. It performs no I/O.
 package change
 
 import (
@@ -12,41 +12,59 @@ import (
 
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+	"github.com/fairlead/fairlead/services/supervisor/internal/healthcheck"
 )
+
+// Config is the part of an image configuration that containers inherit: that of the OCI image
+// specification with the fields that Docker adds.
+type Config struct {
+	ocispec.ImageConfig
+	Healthcheck *healthcheck.Check `json:"Healthcheck,omitempty"`
+	OnBuild     []string           `json:"OnBuild,omitempty"`
+	Shell       []string           `json:"Shell,omitempty"`
+}
 
 // Apply applies the changes, one instruction each, in order. It does not modify c if one of them is
 // not valid.
-func Apply(c *ocispec.ImageConfig, instructions []string) error {
+func Apply(c *Config, instructions []string) error {
 	n := clone(c)
+	hasCommand := false
 	for _, in := range instructions {
-		if err := apply(n, in); err != nil {
+		name, err := apply(n, in)
+		if err != nil {
 			return err
+		}
+		hasCommand = hasCommand || name == "CMD"
+		if name == "ENTRYPOINT" && !hasCommand {
+			n.Cmd = nil // the arguments of the previous entrypoint
 		}
 	}
 	*c = *n
 	return nil
 }
 
-func apply(c *ocispec.ImageConfig, instruction string) error {
+// apply applies an instruction and returns its name.
+func apply(c *Config, instruction string) (name string, err error) {
 	word, rest, _ := strings.Cut(strings.TrimSpace(instruction), " ")
-	name, rest := strings.ToUpper(word), strings.TrimSpace(rest)
+	name, rest = strings.ToUpper(word), strings.TrimSpace(rest)
 	set, ok := setters()[name]
 	if !ok {
-		return invalid(instruction, "%s is not a valid change command; "+
-			"valid ones are CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER, VOLUME and WORKDIR", name)
+		return name, invalid(instruction, "%s is not a valid change command; "+
+			"valid ones are CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, ONBUILD, STOPSIGNAL, USER, VOLUME and "+
+			"WORKDIR", name)
 	}
 	if rest == "" {
-		return invalid(instruction, "%s requires an argument", name)
+		return name, invalid(instruction, "%s requires an argument", name)
 	}
 	if strings.ContainsRune(rest, 0) {
-		return invalid(instruction, "contains a zero byte")
+		return name, invalid(instruction, "contains a zero byte")
 	}
 
 	if why := set(c, rest); why != "" {
-		return invalid(instruction, "%s %s", name, why)
+		return name, invalid(instruction, "%s %s", name, why)
 	}
 
-	return nil
+	return name, nil
 }
 
 func invalid(instruction, format string, args ...any) error {
@@ -54,19 +72,21 @@ func invalid(instruction, format string, args ...any) error {
 }
 
 // setter changes a configuration, or returns why the value is not valid.
-type setter func(c *ocispec.ImageConfig, rest string) (why string)
+type setter func(c *Config, rest string) (why string)
 
 func setters() map[string]setter {
 	return map[string]setter{
-		"CMD":        func(c *ocispec.ImageConfig, s string) string { c.Cmd = command(s); return "" },
-		"ENTRYPOINT": func(c *ocispec.ImageConfig, s string) string { c.Entrypoint = command(s); return "" },
-		"ENV":        setEnv,
-		"EXPOSE":     setExpose,
-		"LABEL":      setLabel,
-		"USER":       func(c *ocispec.ImageConfig, s string) string { c.User = s; return "" },
-		"WORKDIR":    setWorkdir,
-		"STOPSIGNAL": setStopSignal,
-		"VOLUME":     setVolumes,
+		"CMD":         func(c *Config, s string) string { c.Cmd = command(s); return "" },
+		"ENTRYPOINT":  func(c *Config, s string) string { c.Entrypoint = command(s); return "" },
+		"ENV":         setEnv,
+		"EXPOSE":      setExpose,
+		"LABEL":       setLabel,
+		"USER":        func(c *Config, s string) string { c.User = s; return "" },
+		"WORKDIR":     setWorkdir,
+		"STOPSIGNAL":  setStopSignal,
+		"HEALTHCHECK": setHealth,
+		"ONBUILD":     setOnBuild,
+		"VOLUME":      setVolumes,
 	}
 }
 
@@ -79,7 +99,7 @@ func command(s string) []string {
 	return []string{"/bin/sh", "-c", s}
 }
 
-func setEnv(c *ocispec.ImageConfig, s string) string {
+func setEnv(c *Config, s string) string {
 	pairs, why := keyValues(s)
 	for _, kv := range pairs {
 		c.Env = putEnv(c.Env, kv[0], kv[1])
@@ -97,7 +117,7 @@ func putEnv(env []string, key, value string) []string {
 	return append(env, key+"="+value)
 }
 
-func setLabel(c *ocispec.ImageConfig, s string) string {
+func setLabel(c *Config, s string) string {
 	pairs, why := keyValues(s)
 	for _, kv := range pairs {
 		if c.Labels == nil {
@@ -109,7 +129,7 @@ func setLabel(c *ocispec.ImageConfig, s string) string {
 }
 
 // setVolumes adds the paths of the JSON form, or those separated by spaces.
-func setVolumes(c *ocispec.ImageConfig, s string) string {
+func setVolumes(c *Config, s string) string {
 	var paths []string
 	if !strings.HasPrefix(s, "[") || json.Unmarshal([]byte(s), &paths) != nil {
 		paths = strings.Fields(s)
@@ -126,7 +146,7 @@ func setVolumes(c *ocispec.ImageConfig, s string) string {
 	return ""
 }
 
-func setWorkdir(c *ocispec.ImageConfig, s string) string {
+func setWorkdir(c *Config, s string) string {
 	words, why := words(s)
 	if why != "" {
 		return why
@@ -139,7 +159,7 @@ func setWorkdir(c *ocispec.ImageConfig, s string) string {
 	return ""
 }
 
-func setStopSignal(c *ocispec.ImageConfig, s string) string {
+func setStopSignal(c *Config, s string) string {
 	if _, err := container.ParseSignal(s); err != nil {
 		return "requires a signal name or number, got " + strconv.Quote(s)
 	}
@@ -147,7 +167,7 @@ func setStopSignal(c *ocispec.ImageConfig, s string) string {
 	return ""
 }
 
-func setExpose(c *ocispec.ImageConfig, s string) string {
+func setExpose(c *Config, s string) string {
 	for _, word := range strings.Fields(s) {
 		ports, ok := exposed(word)
 		if !ok {
@@ -192,12 +212,13 @@ func exposed(word string) ([]string, bool) {
 	return out, true
 }
 
-func clone(c *ocispec.ImageConfig) *ocispec.ImageConfig {
+func clone(c *Config) *Config {
 	n := *c
 	n.Env = append([]string(nil), c.Env...)
 	n.Labels = copyMap(c.Labels)
 	n.ExposedPorts = copyMap(c.ExposedPorts)
 	n.Volumes = copyMap(c.Volumes)
+	n.OnBuild = append([]string(nil), c.OnBuild...)
 	return &n
 }
 
