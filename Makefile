@@ -17,6 +17,12 @@ UNITS   := $(wildcard deploy/systemd/fairlead*)
 # Completion of the command line. Debian's zsh reads vendor-completions, other distributions' site-functions.
 COMPLETIONS := bash-completion/completions/fairlead zsh/vendor-completions/_fairlead zsh/site-functions/_fairlead \
                fish/vendor_completions.d/fairlead.fish
+# Where make man writes, and the man pages as make uninstall finds them.
+MAN      := .cache/man
+MANPAGES := man/man1/fairlead.1.gz man/man1/fairlead-*.1.gz man/man5/fairlead-*.5.gz man/man8/fairlead-*.8.gz
+
+# Where make deb and make rpm write.
+DIST ?= dist
 
 # One package at a time: many tests start containers, and packages in parallel slow each other down.
 TEST_FLAGS ?= -p 1 -timeout 25m
@@ -38,7 +44,7 @@ LOOPS ?= 2000
 # The number of kills in make killtest.
 KILLS ?= 1000
 
-.PHONY: help setup build install uninstall demo test hammer vmtest crashtest killtest bench lint check docs proto proto-check fuzz clean
+.PHONY: help setup build man install uninstall deb rpm demo test hammer vmtest crashtest killtest bench lint check docs proto proto-check fuzz clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -51,20 +57,32 @@ build: ## Build the static binaries bin/fairlead, bin/fairlead-agent and bin/fai
 	$(BUILD) -o bin/fairlead-agent ./services/cmd/fairlead-agent
 	$(BUILD) -o bin/fairlead-store ./services/cmd/fairlead-store
 
-install: build ## Install binaries, units, completion and configuration (DESTDIR, PREFIX)
+man: build ## Write the man pages of all commands and of daemon.json to .cache/man
+	rm -rf $(MAN)
+	for program in fairlead fairlead-agent fairlead-store; do bin/$$program man $(MAN); done
+	gzip -9n $(MAN)/*
+
+install: man ## Install binaries, units, completion, man pages and configuration (DESTDIR, PREFIX)
 	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin bin/fairlead bin/fairlead-agent bin/fairlead-store
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system $(UNITS)
 	sed -i 's|^ExecStart=/usr/bin/|ExecStart=$(PREFIX)/bin/|' $(addprefix $(DESTDIR)$(PREFIX)/lib/systemd/system/,$(notdir $(UNITS)))
 	install -d $(addprefix $(DESTDIR)$(PREFIX)/share/,$(dir $(COMPLETIONS)))
 	for f in $(COMPLETIONS); do case $$f in *.fish) s=fish ;; zsh/*) s=zsh ;; *) s=bash ;; esac; \
 	  bin/fairlead completion $$s >$(DESTDIR)$(PREFIX)/share/$$f; done
+	for n in 1 5 8; do install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man$$n $(MAN)/*.$$n.gz; done
 	test -e $(DESTDIR)$(ETC)/daemon.json || install -D -m 0644 deploy/config/daemon.json $(DESTDIR)$(ETC)/daemon.json
 
 uninstall: ## Remove installed files, except the configuration, and all network state
 	test -n "$(DESTDIR)" || ! test -x $(PREFIX)/bin/fairlead-agent || $(PREFIX)/bin/fairlead-agent cleanup
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,fairlead fairlead-agent fairlead-store)
-	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/,$(COMPLETIONS))
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/,$(COMPLETIONS) $(MANPAGES))
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/lib/systemd/system/,$(notdir $(UNITS)))
+
+deb: ## Build a Debian package in dist (DIST)
+	@deploy/package.sh deb '$(VERSION)' $(DIST)
+
+rpm: ## Build an RPM package in dist (DIST)
+	@deploy/package.sh rpm '$(VERSION)' $(DIST)
 
 demo: ## Run nginx in a container, in network namespaces
 	@deploy/setup.sh run
@@ -127,4 +145,4 @@ fuzz: ## Run each fuzz test for ten seconds
 	@deploy/fuzz.sh
 
 clean: ## Remove built and downloaded files
-	rm -rf bin .cache
+	rm -rf bin dist .cache

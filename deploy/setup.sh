@@ -33,6 +33,8 @@ test  qemu-system-x86_64 qemu-system-x86 qemu-system-x86
 test  depmod           kmod            kmod
 test  tcpdump          tcpdump         tcpdump
 test  zsh              zsh             zsh
+test  rpm              rpm             rpm
+test  man              man-db          man-db
 test  fish             fish            fish
 test  /usr/share/bash-completion/bash_completion bash-completion bash-completion
 '

@@ -21,6 +21,7 @@ import (
 	"github.com/fairlead/fairlead/agent/internal/logging"
 	"github.com/fairlead/fairlead/agent/internal/process"
 	"github.com/fairlead/fairlead/agent/internal/run"
+	"github.com/fairlead/fairlead/agent/manpage"
 	"github.com/fairlead/fairlead/agent/service"
 	"github.com/fairlead/fairlead/agent/state"
 	"github.com/fairlead/fairlead/proto/fault"
@@ -51,7 +52,7 @@ func New(all []service.Spec) *cobra.Command {
 		root.AddCommand(newServiceCommand(s.Name, "Run only the "+s.Name+" service", []service.Spec{s}, all, &o))
 	}
 
-	root.AddCommand(newCleanup(all, &o), newBackup(all, &o), newRestore(all, &o))
+	root.AddCommand(newCleanup(all, &o), newBackup(all, &o), newRestore(all, &o), manpage.NewCommand(8, filePage))
 	return root
 }
 
@@ -73,7 +74,8 @@ func refuseArguments(cmd *cobra.Command, args []string) error {
 
 	var names []string
 	for _, sub := range cmd.Commands() {
-		if sub.RunE != nil && !slices.Contains([]string{cleanupName, backupName, restoreName}, sub.Name()) {
+		if sub.RunE != nil && !sub.Hidden &&
+			!slices.Contains([]string{cleanupName, backupName, restoreName}, sub.Name()) {
 			names = append(names, sub.Name())
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/fairlead/fairlead/agent/manpage"
 	"github.com/fairlead/fairlead/ctl/client"
 	"github.com/fairlead/fairlead/ctl/internal/command/cli"
 	"github.com/fairlead/fairlead/ctl/internal/command/config"
@@ -102,6 +103,7 @@ The agent address is taken from --host, then ` + cli.EnvHost + `, then
 		}
 	}
 
+	root.AddCommand(manpage.NewCommand(1, nil))
 	plainUseLines(root)
 	return root
 }

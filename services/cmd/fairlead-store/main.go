@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/fairlead/fairlead/agent/manpage"
 	"github.com/fairlead/fairlead/proto/version"
 	"github.com/fairlead/fairlead/services/fleetstore"
 )
@@ -46,5 +47,7 @@ with all options, and it outlives the agent.`,
 	f.StringVar(&c.PeerCert, "peer-cert", "", "Certificate of this member for other members")
 	f.StringVar(&c.PeerKey, "peer-key", "", "Its key")
 	f.StringVar(&c.LogLevel, "log-level", "warn", "Level of the log: debug, info, warn or error")
+	cmd.CompletionOptions.DisableDefaultCmd = true
+	cmd.AddCommand(manpage.NewCommand(8, nil))
 	return cmd
 }
