@@ -121,14 +121,16 @@ func TestErrorsNameKeyOriginAndHint(t *testing.T) {
 		{file("bip=192.168.1.5/24", "fixed-cidr=10.20.0.0/16", "default-gateway=10.20.1.1"),
 			"fixed-cidr (/etc/d.json:2), default-gateway (/etc/d.json:3): 10.20.0.0/16 and 10.20.1.1 are outside of " +
 				"192.168.1.0/24, the subnet of bip (/etc/d.json:1); move them into 192.168.1.0/24, or change bip"},
-		{flags("bip=10.0.0.1"), `bip (flag --bip): "10.0.0.1" has no prefix length; write 10.0.0.1/24, or the prefix length of your network`},
+		{flags("bip=10.0.0.1"),
+			`bip (flag --bip): "10.0.0.1" has no prefix length; write 10.0.0.1/24, or the prefix length of your network`},
 		{flags("bip=10.0.0.0/24"), "bip (flag --bip): 10.0.0.0/24 is a network address; write a host address, as in " +
 			"10.0.0.1/24"},
 		{flags("bip=10.0.0.255/24"), "bip (flag --bip): 10.0.0.255/24 is a broadcast address; write an address with " +
 			"a prefix length, as in 192.168.10.1/24"},
 		{flags("bip=10.0.0.1/31"), "bip (flag --bip): the subnet of 10.0.0.1/31 is too small for containers; write " +
 			"an address with a prefix length, as in 192.168.10.1/24"},
-		{flags("bip=fd00::1/64"), `bip (flag --bip): "fd00::1/64" is not an IPv4 address with a prefix length; write an address with a prefix length, as in 192.168.10.1/24`},
+		{flags("bip=fd00::1/64"),
+			`bip (flag --bip): "fd00::1/64" is not an IPv4 address with a prefix length; write an address with a prefix length, as in 192.168.10.1/24`},
 		{flags("bip6=fd00::/64"), "bip6 (flag --bip6): fd00::/64 is a network address; write a host address, as in " +
 			"fd00::1/64"},
 		{flags("bip6=fd00::1/64", "fixed-cidr-v6=fd01::/80"),
@@ -148,16 +150,19 @@ func TestErrorsNameKeyOriginAndHint(t *testing.T) {
 				"(default); move it into 172.17.0.0/16, or change bip"},
 		{flags("fixed-cidr=10.0.0.0/31"), "fixed-cidr (flag --fixed-cidr): subnet 10.0.0.0/31 is too small for " +
 			"containers; set bip too, or use a larger range"},
-		{flags("allow-direct-routing=some"), `allow-direct-routing (flag --allow-direct-routing): "some" is neither true nor false; write true or false`},
+		{flags("allow-direct-routing=some"),
+			`allow-direct-routing (flag --allow-direct-routing): "some" is neither true nor false; write true or false`},
 		{flags("publish-blocked=no"),
 			`publish-blocked (flag --publish-blocked): invalid value "no"; write warn, refuse or allow`},
-		{flags("firewall-backend=pf"), `firewall-backend (flag --firewall-backend): "pf" is not a valid firewall backend; write auto, nftables or iptables`},
+		{flags("firewall-backend=pf"),
+			`firewall-backend (flag --firewall-backend): "pf" is not a valid firewall backend; write auto, nftables or iptables`},
 		{flags("mtu=1000", "ipv6=true"), "mtu (flag --mtu): 1000 is too small for IPv6; use 1280 or more, or remove " +
 			"ipv6, bip6 and fixed-cidr-v6"},
 		{flags("bridge=none", "icc=false", "ip=10.0.0.1"),
 			"icc (flag --icc), ip (flag --ip): has no effect: bridge (flag --bridge) disables the default network; " +
 				"remove it, or give the bridge a name"},
-		{flags("ip=host"), `ip (flag --ip): "host" is not a valid address for published ports; write a host address, or 0.0.0.0 for all`},
+		{flags("ip=host"),
+			`ip (flag --ip): "host" is not a valid address for published ports; write a host address, or 0.0.0.0 for all`},
 		{flags("host-gateway-ips=10.0.0.1", "host-gateway-ips=10.0.0.2"),
 			"host-gateway-ips (flag --host-gateway-ips): 10.0.0.2 is the second address of its family, after " +
 				"10.0.0.1; use at most one IPv4 and one IPv6 address"},
@@ -177,7 +182,8 @@ func TestErrorsNameKeyOriginAndHint(t *testing.T) {
 			`mtu (flag --mtu): "none" is not a number from 68 to 65535; the MTU of Ethernet is 1500 | ` +
 				"fixed-cidr (flag --fixed-cidr): 10.0.0.0/16 is outside of 10.0.0.0/24, the subnet of bip (flag " +
 				"--bip); move it into 10.0.0.0/24, or change bip"},
-		{flags("mtu=67", "dns=dns.example"), `mtu (flag --mtu): "67" is not a number from 68 to 65535; the MTU of Ethernet is 1500 | dns (flag --dns): "dns.example" is not a valid server address; write an IPv4 or IPv6 address, without a port`},
+		{flags("mtu=67", "dns=dns.example"),
+			`mtu (flag --mtu): "67" is not a number from 68 to 65535; the MTU of Ethernet is 1500 | dns (flag --dns): "dns.example" is not a valid server address; write an IPv4 or IPv6 address, without a port`},
 		{flags("mtu=1000", "bip6=fd00::1/64"), "mtu (flag --mtu): 1000 is too small for IPv6; use 1280 or more, or " +
 			"remove ipv6, bip6 and fixed-cidr-v6"},
 		{flags("log-level=loud", "log-format=xml"),
@@ -186,15 +192,17 @@ func TestErrorsNameKeyOriginAndHint(t *testing.T) {
 		{file("publish-closed=warn"), "publish-closed (/etc/d.json:1): unknown key; did you mean publish-blocked?"},
 		{file("service=x"), "service (/etc/d.json:1): unknown key; did you mean services?"},
 		{file("services=x"), "services (/etc/d.json:1): must be an object with the members net, nat, dns, " +
-			"supervisor and fleet"},
+			"supervisor, fleet and engine"},
 		{flags("exec-root=" + long), "exec-root (flag --exec-root): socket path " + long +
 			"/supervisor.sock has 117 bytes, more than 107; use a shorter path"},
 		{flags("exec-root=/x", "data-root=/x"), "data-root (flag --data-root), exec-root (flag --exec-root): both " +
 			"are /x; use another directory for runtime files, preferably on a tmpfs"},
-		{flags("data-root=here"), `data-root (flag --data-root): "here" is not an absolute path; write a path that starts with /`},
+		{flags("data-root=here"),
+			`data-root (flag --data-root): "here" is not an absolute path; write a path that starts with /`},
 		{flags("data-root="), "data-root (flag --data-root): is empty; remove it"},
 		{flags("debug=maybe"), `debug (flag --debug): "maybe" is neither true nor false; write true or false`},
-		{flags("services.net=tcp://127.0.0.1:1"), `services.net (flag --services.net): "tcp://127.0.0.1:1" is not a Unix socket; services authenticate by peer UID; write unix:///PATH`},
+		{flags("services.net=tcp://127.0.0.1:1"),
+			`services.net (flag --services.net): "tcp://127.0.0.1:1" is not a Unix socket; services authenticate by peer UID; write unix:///PATH`},
 		{file("hosts=tcp://0.0.0.0:2375", "hosts=unix:///var/run/f.sock"),
 			"hosts (/etc/d.json:1): tcp://0.0.0.0:2375 would allow unauthenticated root access; use --tlsverify " +
 				"with --tlscacert, --tlscert and --tlskey, or a loopback address, or accept the risk with " +
@@ -202,15 +210,20 @@ func TestErrorsNameKeyOriginAndHint(t *testing.T) {
 		{flags("tlsverify=true", "tlscert=/c"), "tlsverify (flag --tlsverify): requires tlscacert, tlskey; set the " +
 			"files of the CA certificate, the agent's certificate and its key"},
 		{flags("tlscert=/c"), "tlscert (flag --tlscert): has no effect without tlsverify; set tlsverify, or remove it"},
-		{flags("dns-search=a b", "dns-opts=a b"), `dns-search (flag --dns-search): "a b" is not a valid domain; write letters, digits, dashes and dots | dns-opts (flag --dns-opts): "a b" is not a valid option; write one option for each element, as in ndots:2`},
+		{flags("dns-search=a b", "dns-opts=a "+
+			"b"),
+			`dns-search (flag --dns-search): "a b" is not a valid domain; write letters, digits, dashes and dots | dns-opts (flag --dns-opts): "a b" is not a valid option; write one option for each element, as in ndots:2`},
 		{flags("registry-mirrors=mirror", "insecure-registries=http://r"),
 			`registry-mirrors (flag --registry-mirrors): "mirror" is not a valid mirror URL; write https://HOST[:PORT] | insecure-registries (flag --insecure-registries): "http://r" is not a valid registry; write HOST[:PORT] without http://, or a subnet`},
-		{flags("default-runtime=bin/crun"), `default-runtime (flag --default-runtime): "bin/crun" is neither a name nor an absolute path; write a name such as crun, or an absolute path`},
+		{flags("default-runtime=bin/crun"),
+			`default-runtime (flag --default-runtime): "bin/crun" is neither a name nor an absolute path; write a name such as crun, or an absolute path`},
 		{flags("iptables=false", "live-restore=no"),
 			`iptables (flag --iptables): "false" is not supported; remove it: published ports are firewall rules; firewall-backend selects the firewall` +
 				` | live-restore (flag --live-restore): "no" is not supported; remove it: containers always outlive the agent`},
-		{flags("bridge-accept-fwmark=0x10/0x0f"), `bridge-accept-fwmark (flag --bridge-accept-fwmark): "0x10/0x0f" is not a valid fwmark; write MARK or MARK/MASK, as in 0x10/0xf0`},
-		{flags("bridge-accept-fwmark=ten"), `bridge-accept-fwmark (flag --bridge-accept-fwmark): "ten" is not a valid fwmark; write MARK or MARK/MASK, as in 0x10/0xf0`},
+		{flags("bridge-accept-fwmark=0x10/0x0f"),
+			`bridge-accept-fwmark (flag --bridge-accept-fwmark): "0x10/0x0f" is not a valid fwmark; write MARK or MARK/MASK, as in 0x10/0xf0`},
+		{flags("bridge-accept-fwmark=ten"),
+			`bridge-accept-fwmark (flag --bridge-accept-fwmark): "ten" is not a valid fwmark; write MARK or MARK/MASK, as in 0x10/0xf0`},
 		{file("userland-proxy-path=/p"), "userland-proxy-path (/etc/d.json:1): Docker key is not supported; the " +
 			"kernel forwards ports without a proxy process"},
 		{flags("default-network-opts=bridge", "default-network-opts=overlay=a=b"),
@@ -218,7 +231,8 @@ func TestErrorsNameKeyOriginAndHint(t *testing.T) {
 				` | default-network-opts (flag --default-network-opts): networks of driver "overlay" have no options; the drivers are bridge, macvlan and ipvlan`},
 		{flags("default-gateway-v6=fd00::1"), "default-gateway-v6 (flag --default-gateway-v6): has no subnet; set " +
 			"bip6 or fixed-cidr-v6 too, or remove it"},
-		{flags("bridge=a-name-much-too-long"), `bridge (flag --bridge): "a-name-much-too-long" is not a valid device name; use at most 15 letters, digits and dashes`},
+		{flags("bridge=a-name-much-too-long"),
+			`bridge (flag --bridge): "a-name-much-too-long" is not a valid device name; use at most 15 letters, digits and dashes`},
 	} {
 		_, err := config.Build(c.layer)
 		if err == nil {

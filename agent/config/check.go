@@ -16,6 +16,10 @@ func (c *Config) derive() {
 		c.Hosts = []Host{c.execRootSocket("fairlead")}
 		c.values["hosts"] = Value{"hosts", []string{c.Hosts[0].String()}, []Origin{{}}}
 	}
+	if len(c.values["docker-hosts"].Texts) == 0 {
+		c.DockerHosts = []Host{c.execRootSocket("docker")}
+		c.values["docker-hosts"] = Value{"docker-hosts", []string{c.DockerHosts[0].String()}, []Origin{{}}}
+	}
 	for name, field := range c.Services.byName() {
 		if *field == (Host{}) {
 			*field = c.execRootSocket(name)
@@ -74,7 +78,8 @@ func (c *Config) check(unread map[string]bool) []error {
 		{[]string{"mtu", "ipv6", "bip6", "fixed-cidr-v6"}, c.checkMTU},
 		{[]string{"bridge"}, c.checkNoBridge},
 		{[]string{"tlsverify", "tlscacert", "tlscert", "tlskey"}, c.checkTLS},
-		{[]string{"hosts", "tlsverify", "insecure-tcp"}, c.checkTCP},
+		{[]string{"hosts", "tlsverify", "insecure-tcp"}, func() error { return c.checkTCP("hosts", c.Hosts) }},
+		{[]string{"docker-hosts", "tlsverify", "insecure-tcp"}, c.checkDockerHosts},
 	} {
 		if slices.ContainsFunc(rule.keys, func(k string) bool { return unread[k] }) {
 			continue
@@ -202,20 +207,35 @@ func (c *Config) checkTLS() error {
 	return nil
 }
 
+// checkDockerHosts checks the addresses of the Docker Engine API.
+func (c *Config) checkDockerHosts() error {
+	if texts := c.values["docker-hosts"].Texts; slices.Contains(texts, NoDockerHost) && len(texts) > 1 {
+		return fault.New(fault.Invalid, c.subject("docker-hosts"), "has none and an address",
+			fault.WithField("docker-hosts"), fault.WithHint("remove one of them"))
+	}
+	for _, h := range c.DockerHosts {
+		if h.Network != "fd" && slices.Contains(c.Hosts, h) {
+			return fault.New(fault.Invalid, c.subject("docker-hosts", "hosts"), "both have "+h.String(),
+				fault.WithField("docker-hosts"), fault.WithHint("use another address for one of them"))
+		}
+	}
+	return c.checkTCP("docker-hosts", c.DockerHosts)
+}
+
 // checkTCP rejects TCP sockets that anyone on the network can use.
-func (c *Config) checkTCP() error {
+func (c *Config) checkTCP(key string, hosts []Host) error {
 	var open, origins []string
-	for i, h := range c.Hosts { // has one host for each value, as all were parsed
+	for i, h := range hosts { // has one host for each value, as all were parsed
 		if !h.Loopback() {
 			open = append(open, h.String())
-			origins = append(origins, where("hosts", c.values["hosts"].Origins[i]))
+			origins = append(origins, where(key, c.values[key].Origins[i]))
 		}
 	}
 	if open == nil || c.TLSVerify || c.InsecureTCP {
 		return nil
 	}
 	return fault.New(fault.Invalid, strings.Join(slices.Compact(origins), ", "),
-		strings.Join(open, " and ")+" would allow unauthenticated root access", fault.WithField("hosts"),
+		strings.Join(open, " and ")+" would allow unauthenticated root access", fault.WithField(key),
 		fault.WithHint("use --tlsverify with --tlscacert, --tlscert and --tlskey, or a loopback address, "+
 			"or accept the risk with --insecure-tcp"))
 }

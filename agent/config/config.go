@@ -17,7 +17,9 @@ type Config struct {
 	Pidfile  string // empty: a file in the exec-root
 	Group    string // has access to the public Unix sockets, besides root
 	Hosts    []Host // listen addresses of the public API
-	Services Services
+	// DockerHosts are the listen addresses of the Docker Engine API. Empty with NoDockerHost.
+	DockerHosts []Host
+	Services    Services
 
 	Bridge           string // device of the default network, or NoBridge
 	BIP, BIP6        netip.Prefix
@@ -89,6 +91,9 @@ type Config struct {
 // NoBridge is the bridge name that disables the default network.
 const NoBridge = "none"
 
+// NoDockerHost is the value of docker-hosts that disables the Docker Engine API.
+const NoDockerHost = "none"
+
 // defaultBridge is the default device of the default network.
 const defaultBridge = "docker0"
 
@@ -100,12 +105,12 @@ type Pool struct {
 
 // Services holds the addresses of the services of a host.
 type Services struct {
-	Net, NAT, DNS, Supervisor, Fleet Host
+	Net, NAT, DNS, Supervisor, Fleet, Engine Host
 }
 
 func (s *Services) byName() map[string]*Host {
 	return map[string]*Host{"net": &s.Net, "nat": &s.NAT, "dns": &s.DNS, "supervisor": &s.Supervisor,
-		"fleet": &s.Fleet}
+		"fleet": &s.Fleet, "engine": &s.Engine}
 }
 
 // Service returns the address of the service with the given name, or the zero Host if there is

@@ -190,6 +190,9 @@ func accessKeys() []Key {
 		{Name: "hosts", Reloadable: true, Kind: List, Flag: "host", Short: "H",
 			Usage: "Listen address: unix://PATH, tcp://HOST:PORT or fd://",
 			set:   addHost},
+		{Name: "docker-hosts", Kind: List, Flag: "docker-hosts",
+			Usage: "Listen address of the Docker Engine API, or none",
+			set:   addDockerHost},
 		{Name: "group", Flag: "group", Short: "G", Usage: "Group of the Unix sockets (default: fairlead)",
 			set: func(c *Config, text string) error { c.Group = text; return nil }},
 		{Name: "tlsverify", Reloadable: true, Kind: Bool, Flag: "tlsverify",
@@ -219,5 +222,7 @@ func serviceKeys() []Key {
 			set: serviceHost(func(c *Config) *Host { return &c.Services.Supervisor })},
 		{Name: "services.fleet", Usage: "Address of fleetagent",
 			set: serviceHost(func(c *Config) *Host { return &c.Services.Fleet })},
+		{Name: "services.engine", Usage: "Address of engine",
+			set: serviceHost(func(c *Config) *Host { return &c.Services.Engine })},
 	}
 }

@@ -54,6 +54,18 @@ func addHost(c *Config, text string) error {
 	return err
 }
 
+// addDockerHost adds a listen address of the Docker Engine API. NoDockerHost adds none.
+func addDockerHost(c *Config, text string) error {
+	if text == NoDockerHost {
+		return nil
+	}
+	h, err := ParseHost(text)
+	if err == nil {
+		c.DockerHosts = append(c.DockerHosts, h)
+	}
+	return err
+}
+
 func setBridge(c *Config, text string) error {
 	if len(text) > 15 || text == "." || text == ".." || strings.ContainsAny(text, "/: \t\n\x00") {
 		return bad("use at most 15 letters, digits and dashes", "%q is not a valid device name", text)

@@ -7,6 +7,7 @@ package service
 
 import (
 	"context"
+	"net/http"
 
 	"google.golang.org/grpc"
 )
@@ -45,4 +46,12 @@ type Cleaner interface {
 	// Clean removes the state from the kernel and restores changed settings of the host. It is
 	// called instead of Run.
 	Clean(ctx context.Context) error
+}
+
+// HTTPServer is a service that also serves HTTP, on the sockets of its Spec. Clients are identified and
+// authorized before. The context of a request contains the client: calls of other services with it are
+// authorized for that client and not for the agent.
+type HTTPServer interface {
+	// Handler returns the handler of all requests. It is called once, and can be used before Run.
+	Handler() http.Handler
 }

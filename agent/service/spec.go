@@ -21,6 +21,8 @@ type Spec struct {
 	// Public services are registered on the public sockets of their process. Calls of other
 	// services are forwarded.
 	Public bool
+	// HTTP describes the sockets of a service that is an HTTPServer. Nil for other services.
+	HTTP *HTTP
 	// CheckConfig returns the errors of configuration values that only the service can check. It is
 	// called before any service is created, whether the service runs in this process or not. It can
 	// be nil.
@@ -33,6 +35,16 @@ type Spec struct {
 	Reload func(ctx context.Context, s Service, host Deps) error
 	// Check returns the error that Reload would return. Nil if that cannot be predicted.
 	Check func(ctx context.Context, s Service, host Deps) error
+}
+
+// HTTP describes the sockets on which a service serves HTTP.
+type HTTP struct {
+	// Hosts returns the listen addresses. There can be none.
+	Hosts func(*config.Config) []config.Host
+	// Group has access to the Unix sockets, besides root. If it does not exist, only root has.
+	Group string
+	// FDName is the name of the sockets passed by systemd that fd:// stands for.
+	FDName string
 }
 
 // Make returns s with the functions New, Reload and Check of a service whose package has a Config.
@@ -73,6 +85,8 @@ type Deps struct {
 	// Peer returns a connection to another service by name. Calls return faults and wait a while
 	// for the service to be reachable.
 	Peer func(name string) grpc.ClientConnInterface
+	// Watch reports the health of another service whenever it changes, until ctx ends.
+	Watch func(ctx context.Context, name string, report func(serving bool))
 	// FDStore keeps open files for the next process of the service.
 	FDStore FDStore
 	// State is the configuration with which the service opens its store.

@@ -36,6 +36,7 @@ func services() []service {
 			capabilities: "CAP_NET_ADMIN CAP_NET_BIND_SERVICE CAP_NET_RAW"},
 		{unit: "fairlead-dns.service", arguments: " dns", capabilities: "", exposure: 20},
 		{unit: "fairlead-fleet.service", arguments: " fleet", capabilities: "", exposure: 20},
+		{unit: "fairlead-engine.service", arguments: " engine --docker-hosts fd://", capabilities: "", exposure: 21},
 		{unit: "fairlead-supervisor.service", arguments: " supervisor", exposure: 90, mounts: true, containers: true,
 			capabilities: supervisorCapabilities},
 		{unit: "fairlead.service", arguments: "", exposure: 90, mounts: true, containers: true,
@@ -150,10 +151,11 @@ func files(t *testing.T) []string {
 	t.Helper()
 	found, err := filepath.Glob("*.service")
 	targets, err2 := filepath.Glob("*.target")
-	if err != nil || err2 != nil || len(found)+len(targets) != len(services())+1 {
-		t.Fatalf("units: %v %v, %v %v", found, targets, err, err2)
+	sockets, err3 := filepath.Glob("*.socket")
+	if err != nil || err2 != nil || err3 != nil || len(found)+len(targets) != len(services())+1 {
+		t.Fatalf("units: %v %v, %v %v %v", found, targets, err, err2, err3)
 	}
-	return append(found, targets...)
+	return slices.Concat(found, targets, sockets)
 }
 
 func TestUnitsPassVerify(t *testing.T) {

@@ -81,6 +81,21 @@ func IdentityOf(ctx context.Context) Identity {
 	return Identity{}
 }
 
+// WithClient returns a context whose calls are made for a client of this agent.
+func WithClient(ctx context.Context, who Identity) context.Context {
+	return context.WithValue(ctx, clientKey{}, who)
+}
+
+type clientKey struct{}
+
+// ClientOf returns the client that calls with ctx are made for. It is unknown if there is none.
+func ClientOf(ctx context.Context) Identity {
+	if who, ok := ctx.Value(clientKey{}).(Identity); ok {
+		return who
+	}
+	return Identity{unknown: true}
+}
+
 // Credentials identify clients: by the kernel for Unix sockets, by TLS for TCP. The zero value of a
 // field means that nothing is trusted.
 type Credentials struct {
@@ -139,9 +154,27 @@ func (c peerCredentials) handshake(conn net.Conn) (net.Conn, credentials.AuthInf
 		return nil, nil, err
 	}
 
-	state := info.(credentials.TLSInfo).State
-	name := state.PeerCertificates[0].Subject.String() // the TLS configuration requires a certificate
-	return secured, Identity{certificate: name, remote: remote}, nil
+	return secured, OfCertificate(info.(credentials.TLSInfo).State, remote), nil
+}
+
+// OfCertificate returns the identity of a client with a verified certificate.
+func OfCertificate(state tls.ConnectionState, remote string) Identity {
+	if len(state.PeerCertificates) == 0 { // the TLS configuration requires one
+		return Identity{remote: remote, unknown: true}
+	}
+	return Identity{certificate: state.PeerCertificates[0].Subject.String(), remote: remote}
+}
+
+// OfConn returns the identity of the client of a connection without TLS.
+func (c Credentials) OfConn(conn net.Conn) Identity {
+	if u, ok := conn.(*net.UnixConn); ok {
+		who, err := localIdentity(u)
+		if err != nil {
+			return Identity{remote: conn.RemoteAddr().String(), unknown: true}
+		}
+		return who
+	}
+	return peerCredentials{c, &failures{log: c.Log}}.plain(conn, conn.RemoteAddr().String())
 }
 
 // plain returns the identity of a TCP client without TLS.

@@ -39,13 +39,19 @@ func PublicAccess(group string) (Access, error) {
 	if name == "" {
 		name = DefaultGroup
 	}
-	g, err := user.LookupGroup(name)
-	if err != nil && group == "" {
-		return Access{0o660, 0}, nil
-	}
-	if err != nil {
+	if _, err := user.LookupGroup(name); err != nil && group != "" {
 		return Access{}, fault.New(fault.Invalid, "group "+group, "does not exist", fault.WithField("group"),
 			fault.WithHint("create it with groupadd, or remove the key"))
+	}
+	return GroupAccess(name)
+}
+
+// GroupAccess returns the access of a socket for root and a group. Only root has access if the group
+// does not exist.
+func GroupAccess(group string) (Access, error) {
+	g, err := user.LookupGroup(group)
+	if err != nil {
+		return Access{0o660, 0}, nil
 	}
 	gid, err := strconv.Atoi(g.Gid)
 	return Access{0o660, gid}, err

@@ -13,6 +13,8 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/emptypb"
+
+	"github.com/fairlead/fairlead/agent/internal/auth"
 )
 
 // Handler returns a handler that forwards each call over the connection that route returns for its
@@ -26,7 +28,11 @@ func Handler(route func(method string) *grpc.ClientConn) grpc.StreamHandler {
 		}
 		ctx, cancel := context.WithCancel(in.Context())
 		defer cancel()
-		md, _ := metadata.FromIncomingContext(ctx)
+		md, ok := metadata.FromIncomingContext(ctx)
+		if !ok {
+			md = metadata.MD{}
+		}
+		md.Set(auth.ClientHeader, auth.IdentityOf(ctx).String()) // whatever the client has sent
 		out, err := conn.NewStream(metadata.NewOutgoingContext(ctx, md),
 			&grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, method)
 		if err != nil {

@@ -26,15 +26,18 @@ type member struct {
 	service.Spec
 	service service.Service
 	socket  socket
+	grpc    *server.Server // of socket
+	http    *socket        // nil: the service does not serve HTTP
 }
 
 // agent holds everything that one process runs.
 type agent struct {
-	log     *slog.Logger
-	members []*member
-	public  *socket // nil: this process has no public socket
-	tls     atomic.Pointer[tls.Config]
-	config  *configuration
+	log        *slog.Logger
+	members    []*member
+	public     *socket        // nil: this process has no public socket
+	publicGRPC *server.Server // of public
+	tls        atomic.Pointer[tls.Config]
+	config     *configuration
 }
 
 // newAgent creates all services. It reports all missing requirements of the host in one error.
@@ -43,7 +46,7 @@ func newAgent(ctx context.Context, o Options, p *route.Table) (*agent, error) {
 	a.config = newConfiguration(o, p, a)
 	var problems error
 	for _, s := range o.Services {
-		made, err := s.New(ctx, a.config.host(s.Name, o.Config))
+		made, err := s.New(ctx, a.config.host(s, o.Config))
 		if err != nil {
 			problems = errors.Join(problems, err)
 			continue
@@ -58,6 +61,11 @@ func newAgent(ctx context.Context, o Options, p *route.Table) (*agent, error) {
 
 // listen opens all sockets. They are not served yet.
 func (a *agent) listen(ctx context.Context, o Options, p *route.Table) error {
+	secured, err := listen.TLS(o.Config)
+	if err != nil {
+		return err
+	}
+	a.tls.Store(secured)
 	for _, m := range a.members {
 		listeners, err := open(ctx, o.Log, []config.Host{o.Config.Service(m.Name)}, listen.ServiceAccess(), nil)
 		if err != nil {
@@ -68,7 +76,10 @@ func (a *agent) listen(ctx context.Context, o Options, p *route.Table) error {
 				m.service.Register(r)
 				agentv1.RegisterConfigServiceServer(r, configServer{configuration: a.config})
 			})
-		m.socket = socket{m.Name, served, listeners}
+		m.socket, m.grpc = socket{m.Name, served, listeners}, served
+		if err == nil {
+			err = a.listenHTTP(ctx, o, m)
+		}
 		if err != nil {
 			return errors.Join(err, a.closeListeners())
 		}
@@ -83,31 +94,32 @@ func (a *agent) listen(ctx context.Context, o Options, p *route.Table) error {
 }
 
 func (a *agent) listenPublic(ctx context.Context, o Options, p *route.Table) error {
-	secured, err := listen.TLS(o.Config)
-	if err != nil {
-		return err
-	}
-	a.tls.Store(secured)
 	owners, err := listen.PublicAccess(o.Config.Group)
 	if err != nil {
 		return err
 	}
-	listeners, err := open(ctx, o.Log, o.Config.Hosts, owners, o.Sockets)
+	listeners, err := open(ctx, o.Log, o.Config.Hosts, owners, a.publicSockets(o))
 	if err != nil {
 		return err
 	}
 	a.warnInsecureTCP(o.Config)
 	served, err := server.New(server.Config{
 		Name: "public", Log: o.Log, Audience: auth.Admins,
-		Clients: auth.Credentials{TLS: a.tls.Load, OpenTCP: func() bool { return a.config.now.Load().InsecureTCP },
-			Member: auth.Members(cmp.Or(o.Config.Group, listen.DefaultGroup))},
+		Clients: a.credentials(cmp.Or(o.Config.Group, listen.DefaultGroup)),
 		Forward: proxy.Handler(p.Route), Forwarded: a.forwarded(),
 	}, a.registerPublic)
 	if err != nil {
 		return errors.Join(err, closeAll(listeners))
 	}
-	a.public = &socket{"public", served, listeners}
+	a.public, a.publicGRPC = &socket{"public", served, listeners}, served
 	return nil
+}
+
+// credentials identify the clients of the public sockets. Members of the group are administrators.
+func (a *agent) credentials(group string) auth.Credentials {
+	return auth.Credentials{Log: a.log, TLS: a.tls.Load,
+		OpenTCP: func() bool { return a.config.now.Load().InsecureTCP },
+		Member:  auth.Members(group)}
 }
 
 // warnInsecureTCP logs a warning for each TCP socket without TLS.
@@ -144,6 +156,9 @@ func (a *agent) closeListeners() error {
 	var all error
 	for _, m := range a.members {
 		all = errors.Join(all, closeAll(m.socket.listeners))
+		if m.http != nil {
+			all = errors.Join(all, closeAll(m.http.listeners))
+		}
 	}
 	return all
 }

@@ -60,8 +60,11 @@ func (a *agent) start(ctx context.Context, w *runGroup, allReady func()) {
 	waiting.Store(int64(len(a.members)))
 	for _, m := range a.members {
 		m.socket.serve(a.log, w, m.socket.listeners)
+		if m.http != nil {
+			m.http.serve(a.log, w, m.http.listeners)
+		}
 		ready := sync.OnceFunc(func() {
-			m.socket.server.Ready()
+			m.grpc.Ready()
 			if waiting.Add(-1) == 0 {
 				allReady()
 			}
@@ -85,7 +88,7 @@ func (a *agent) start(ctx context.Context, w *runGroup, allReady func()) {
 // ready reports that the whole agent is ready.
 func (a *agent) ready(ctx context.Context, notifier process.Notifier) {
 	if a.public != nil {
-		a.public.server.Ready()
+		a.publicGRPC.Ready()
 	}
 	a.log.Info("ready")
 	a.logNotifyError(notifier.Ready(ctx))
@@ -104,6 +107,11 @@ func (a *agent) stop(ctx context.Context, w *runGroup, halt func()) error {
 	defer cancel()
 	if a.public != nil {
 		a.public.server.Stop(ctx)
+	}
+	for _, m := range a.members {
+		if m.http != nil {
+			m.http.server.Stop(ctx)
+		}
 	}
 	halt()
 	stopped := make(chan struct{})

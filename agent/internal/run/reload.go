@@ -65,9 +65,13 @@ func (c *configuration) close() {
 }
 
 // host returns the dependencies of a service for a configuration.
-func (c *configuration) host(name string, cfg *config.Config) service.Deps {
-	log := c.options.Log.With("service", name)
-	return service.Deps{Config: cfg, Log: log, Peer: c.peers.Conn, FDStore: c.stores[name],
+func (c *configuration) host(s service.Spec, cfg *config.Config) service.Deps {
+	log := c.options.Log.With("service", s.Name)
+	peer := c.peers.Conn
+	if s.HTTP != nil {
+		peer = c.onBehalf
+	}
+	return service.Deps{Config: cfg, Log: log, Peer: peer, Watch: c.watchHealth, FDStore: c.stores[s.Name],
 		State: state.Config{Choice: c.options.Choice, Log: log}}
 }
 
@@ -154,7 +158,7 @@ func (c *configuration) check(ctx context.Context, next *config.Config) error {
 	var errs []error
 	for _, m := range c.agent.members {
 		if m.Check != nil {
-			errs = append(errs, m.Check(ctx, m.service, c.host(m.Name, next)))
+			errs = append(errs, m.Check(ctx, m.service, c.host(m.Spec, next)))
 		}
 	}
 	return errors.Join(errs...)
@@ -195,26 +199,26 @@ func (c *configuration) reloadService(ctx context.Context, m *member, cfg *confi
 	if m.Reload == nil {
 		return nil
 	}
-	return m.Reload(ctx, m.service, c.host(m.Name, cfg))
+	return m.Reload(ctx, m.service, c.host(m.Spec, cfg))
 }
 
 // prepareListeners opens the new public listeners and reads the certificates, which can be new in
 // the same files. commit uses both and cannot fail; undo discards them.
 func (c *configuration) prepareListeners(ctx context.Context, next *config.Config) (commit func(), undo func() error,
 	err error) {
-	public := c.agent.public
-	if public == nil {
-		return func() {}, func() error { return nil }, nil
-	}
 	secured, err := listen.TLS(next)
 	if err != nil {
 		return nil, nil, err
+	}
+	public := c.agent.public
+	if public == nil {
+		return func() { c.agent.tls.Store(secured) }, func() error { return nil }, nil
 	}
 	owners, err := listen.PublicAccess(next.Group)
 	if err != nil {
 		return nil, nil, err
 	}
-	opened, err := open(ctx, c.options.Log, public.missing(next.Hosts), owners, c.options.Sockets)
+	opened, err := open(ctx, c.options.Log, public.missing(next.Hosts), owners, c.agent.publicSockets(c.options))
 	if err != nil {
 		return nil, nil, err
 	}

@@ -11,15 +11,20 @@ import (
 
 	"github.com/fairlead/fairlead/agent/config"
 	"github.com/fairlead/fairlead/agent/internal/listen"
-	"github.com/fairlead/fairlead/agent/internal/server"
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
 // socket is a server with its listeners.
 type socket struct {
 	name      string
-	server    *server.Server
+	server    listenServer
 	listeners []*listener
+}
+
+// listenServer is a gRPC or HTTP server.
+type listenServer interface {
+	Serve(l net.Listener) error
+	Stop(ctx context.Context)
 }
 
 // listener is a listener that can be closed while its server keeps running.

@@ -160,6 +160,9 @@ func (c *calls) write(ctx context.Context, method string, who auth.Identity, too
 		slog.String("peer", who.String()),
 		slog.Duration("took", took), slog.String("code", code.String()),
 	}
+	if client := auth.NamedClient(ctx); client != "" && c.audience == auth.Peers {
+		attrs = append(attrs, slog.String("client", client))
+	}
 	if f, ok := errors.AsType[*fault.Fault](faultrpc.FromStatus(sent)); ok {
 		attrs = append(attrs, slog.String("subject", f.Subject), slog.String("error", f.Error()))
 	}

@@ -40,7 +40,7 @@ const ready = time.Minute
 // services.
 func (s DeployMode) services() []string {
 	if s == Split {
-		return []string{"net", "nat", "dns", "fleet", "supervisor"}
+		return []string{"net", "nat", "dns", "fleet", "supervisor", "engine"}
 	}
 	return []string{""}
 }

@@ -30,7 +30,8 @@ func TestMain(m *testing.M) {
 }
 
 func TestDeploymentModesRunAndLeaveNothing(t *testing.T) {
-	for name, mode := range map[string][]string{"all in one": {""}, "split": {"supervisor", "fleet", "dns", "net",
+	for name, mode := range map[string][]string{"all in one": {""}, "split": {"engine", "supervisor", "fleet", "dns",
+		"net",
 		"nat"}} {
 		t.Run(name, func(t *testing.T) {
 			h := newHost(t)
@@ -178,7 +179,8 @@ func TestStartErrorsOneLineEach(t *testing.T) {
 				"--mtu): \"1\" is not a number from 68 to 65535; the MTU of Ethernet is 1500\n"},
 		{[]string{"--bpi=1"}, "flag --bpi: unknown flag; did you mean --bip?\n"},
 		{[]string{"-Z"}, "flag -Z: unknown flag; see --help\n"},
-		{[]string{"nett"}, "argument \"nett\": is not a service; use one of dns, fleet, nat, net, supervisor, or " +
+		{[]string{"nett"}, "argument \"nett\": is not a service; use one of dns, engine, fleet, nat, net, " +
+			"supervisor, or " +
 			"none for all\n"},
 		{[]string{"net", "more"}, "argument \"more\": is not a service; remove it\n"},
 		{[]string{"--config-file", "/no/such"}, "configuration file /no/such: cannot be read: no such file or " +

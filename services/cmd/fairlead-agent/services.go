@@ -7,10 +7,13 @@ import (
 
 	"github.com/fairlead/fairlead/agent/config"
 	"github.com/fairlead/fairlead/agent/service"
+	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
+	hostv1 "github.com/fairlead/fairlead/proto/gen/fairlead/host/v1"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 	"github.com/fairlead/fairlead/services/dnsagent"
+	"github.com/fairlead/fairlead/services/engine"
 	"github.com/fairlead/fairlead/services/fleetagent"
 	"github.com/fairlead/fairlead/services/natagent"
 	"github.com/fairlead/fairlead/services/netagent"
@@ -31,6 +34,9 @@ func services() []service.Spec {
 			Packages: []string{"fairlead.container.v1", "fairlead.host.v1"}}, supervisorConfig, supervisor.New),
 		service.Make(service.Spec{Name: "fleet", Title: "fleetagent", Packages: []string{"fairlead.fleet.v1"}},
 			fleetConfig, fleetagent.New),
+		service.Make(service.Spec{Name: "engine", Title: "engine", HTTP: &service.HTTP{
+			Hosts: func(c *config.Config) []config.Host { return c.DockerHosts }, Group: "docker", FDName: "docker"}},
+			engineConfig, engine.New),
 	}
 }
 
@@ -152,6 +158,22 @@ func fleetConfig(h service.Deps) fleetagent.Config {
 	f := h.Config.Fleet
 	return fleetagent.Config{DataRoot: h.Config.DataRoot, Log: h.Log, StoreProgram: storeProgram(), AgentPort: f.Port,
 		StoreClientPort: f.StorePort, StorePeerPort: f.PeerPort, Lease: f.Lease}
+}
+
+// engineConfig returns the clients of the services that Docker's clients need.
+func engineConfig(h service.Deps) engine.Config {
+	net, nat, supervise := h.Peer("net"), h.Peer("nat"), h.Peer("supervisor")
+	return engine.Config{Log: h.Log, Watch: h.Watch,
+		Services: map[string]string{"net": "netagent", "nat": "natagent", "dns": "dnsagent",
+			"supervisor": "supervisor"},
+		Clients: engine.Clients{
+			Containers: containerv1.NewContainerServiceClient(supervise),
+			Files:      containerv1.NewFileServiceClient(supervise),
+			Images:     containerv1.NewImageServiceClient(supervise),
+			Volumes:    containerv1.NewVolumeServiceClient(supervise),
+			Host:       hostv1.NewHostServiceClient(supervise), Networks: networkv1.NewNetworkServiceClient(net),
+			Sandboxes: networkv1.NewSandboxServiceClient(net), Publications: natv1.NewPublicationServiceClient(nat),
+		}}
 }
 
 // storeProgram returns the path of fairlead-store, which is installed in the directory of the agent.

@@ -1,0 +1,61 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/fairlead/fairlead/proto/fault"
+)
+
+// Error is an error with the status of its response.
+type Error struct {
+	Status  int
+	Message string
+}
+
+// Error returns the message.
+func (e *Error) Error() string { return e.Message }
+
+// Errorf returns an Error.
+func Errorf(status int, format string, args ...any) *Error {
+	return &Error{status, fmt.Sprintf(format, args...)}
+}
+
+// statuses are the statuses of faults, as in Docker.
+var statuses = map[fault.Kind]int{
+	fault.Invalid: http.StatusBadRequest, fault.NotFound: http.StatusNotFound, fault.Exists: http.StatusConflict,
+	fault.Busy: http.StatusConflict, fault.Denied: http.StatusForbidden,
+	fault.Unavailable: http.StatusServiceUnavailable, fault.Conflict: http.StatusConflict,
+	fault.Exhausted: http.StatusInternalServerError, fault.Internal: http.StatusInternalServerError,
+}
+
+// fromFault converts an error of another service.
+func fromFault(err error) *Error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return &Error{http.StatusGatewayTimeout, err.Error()}
+	}
+	return &Error{statuses[fault.KindOf(err)], err.Error()}
+}
+
+// writeError writes an error as Docker does.
+func writeError(w http.ResponseWriter, err error) {
+	e := asError(err)
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(e.Status)
+	_ = json.NewEncoder(w).Encode(map[string]string{"message": e.Message}) // the client is gone if it fails
+}
+
+// WriteJSON writes a document.
+func WriteJSON(w http.ResponseWriter, status int, document any) error {
+	text, err := json.Marshal(document)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(append(text, '\n')) // the client is gone if it fails
+	return nil
+}

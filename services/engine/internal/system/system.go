@@ -1,0 +1,24 @@
+// Package system has the handlers of operations on the engine itself.
+package system
+
+import (
+	"net/http"
+
+	"github.com/fairlead/fairlead/services/engine/internal/httpapi"
+	"github.com/fairlead/fairlead/services/engine/internal/peers"
+)
+
+// Handlers are the handlers.
+type Handlers struct{ clients peers.Clients }
+
+// New returns the handlers.
+func New(clients peers.Clients) *Handlers { return &Handlers{clients} }
+
+// Operations returns the operations.
+func (h *Handlers) Operations() []httpapi.Operation {
+	return []httpapi.Operation{
+		{Method: http.MethodGet, Path: "/_ping", Handle: h.Ping, Early: true},
+		{Method: http.MethodHead, Path: "/_ping", Handle: h.Ping, Early: true},
+		{Method: http.MethodGet, Path: "/version", Handle: h.Version},
+	}
+}
