@@ -140,7 +140,7 @@ func importRules(services []string) []importRule {
 			name: "gRPC only in API packages", in: []string{"..."}, ban: []string{"google.golang.org/grpc/..."},
 			but: []string{
 				"services/*/internal/api/...", "services/cmd/...", "services/fleetagent/internal/etcd",
-				"proto/faultrpc", "agent/...", "ctl/client/...",
+				"proto/faultrpc", "proto/noderpc", "agent/...", "ctl/client/...",
 				"ctl/cmd/...", "proto/gen/...", "deploy/...",
 			},
 			reason: "all other packages return faults and domain types; proto/faultrpc converts them",

@@ -39,6 +39,13 @@ type Checker[C any] interface {
 	Check(ctx context.Context, cfg C) error
 }
 
+// NodeDialer is a service that connects to the agents of other hosts.
+type NodeDialer interface {
+	// Node returns a connection to the agent of another host by name or ID, which is closed by the
+	// service. It is nil for this host.
+	Node(ctx context.Context, name string) (grpc.ClientConnInterface, error)
+}
+
 // Cleaner is a service that keeps state in the kernel, or knows the users of such state.
 type Cleaner interface {
 	// Users returns the users of the state, for messages: "container web".

@@ -23,6 +23,8 @@ type Spec struct {
 	Public bool
 	// HTTP describes the sockets of a service that is an HTTPServer. Nil for other services.
 	HTTP *HTTP
+	// Nodes says that the service connects to the agents of other hosts: it is a NodeDialer.
+	Nodes bool
 	// CheckConfig returns the errors of configuration values that only the service can check. It is
 	// called before any service is created, whether the service runs in this process or not. It can
 	// be nil.
@@ -91,6 +93,10 @@ type Deps struct {
 	FDStore FDStore
 	// State is the configuration with which the service opens its store.
 	State state.Config
+	// Accept authorizes, logs and handles a call that the service accepts on a server of its own. The
+	// client is another host or a person, whose certificate the service has verified, and may
+	// administer this host. Errors are statuses.
+	Accept func(in grpc.ServerStream, certificate string) error
 }
 
 // FDStore holds open files by name, in the service manager or in a holder process.

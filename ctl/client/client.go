@@ -12,6 +12,7 @@
 package client
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"net"
@@ -29,6 +30,7 @@ import (
 	hostv1 "github.com/fairlead/fairlead/proto/gen/fairlead/host/v1"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
+	"github.com/fairlead/fairlead/proto/noderpc"
 )
 
 // DefaultHost is the default address of the agent.
@@ -86,6 +88,13 @@ func WithTLS(cfg *tls.Config) Option {
 		}
 	}
 }
+
+// WithNode addresses all calls to another host of the agent's fleet, by name or ID. The agent forwards
+// them, if it is a manager. OnNode does the same for single calls.
+func WithNode(name string) Option { return func(l *transport) { l.node = name } }
+
+// OnNode returns a context whose calls are addressed to another host of the agent's fleet.
+func OnNode(ctx context.Context, name string) context.Context { return noderpc.To(ctx, name) }
 
 // Dial returns a client of the agent at host: unix:///PATH or tcp://ADDRESS:PORT. It performs no
 // I/O; the first call connects.

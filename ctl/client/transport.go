@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/proto/noderpc"
 )
 
 // transport connects to one agent. It keeps the error of the last connection attempt, so that a
@@ -24,6 +25,7 @@ type transport struct {
 	host             string
 	network, address string
 	tls              *tls.Config           // nil: none
+	node             string                // that all calls are addressed to; empty: the agent's host
 	lastDial         atomic.Pointer[error] // nil: it succeeded, or there was none
 }
 
@@ -190,14 +192,14 @@ func (l *transport) unary(ctx context.Context, method string, req, reply any, cc
 	invoke grpc.UnaryInvoker,
 	opts ...grpc.CallOption,
 ) error {
-	return l.explain(ctx, invoke(ctx, method, req, reply, cc, opts...))
+	return l.explain(ctx, invoke(noderpc.To(ctx, l.node), method, req, reply, cc, opts...))
 }
 
 func (l *transport) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string,
 	open grpc.Streamer,
 	opts ...grpc.CallOption,
 ) (grpc.ClientStream, error) {
-	s, err := open(ctx, desc, cc, method, opts...)
+	s, err := open(noderpc.To(ctx, l.node), desc, cc, method, opts...)
 	if err != nil {
 		return nil, l.explain(ctx, err)
 	}

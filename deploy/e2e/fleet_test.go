@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/deploy/internal/lab"
+	"github.com/fairlead/fairlead/deploy/internal/registry"
 )
 
 // fleetLimit limits a test of a fleet.
@@ -19,6 +20,7 @@ const fleetLimit = 2 * time.Minute
 type fleet struct {
 	t      *testing.T
 	ctx    context.Context
+	bin    string
 	lan    *lab.LAN
 	hosts  []*lab.Lab
 	agents []*lab.Agent
@@ -35,7 +37,7 @@ func newFleet(t *testing.T, mode lab.DeployMode, number int) *fleet {
 		t.Fatal(err)
 	}
 	t.Cleanup(lan.Close)
-	f := &fleet{t: t, ctx: ctx, lan: lan}
+	f := &fleet{t: t, ctx: ctx, bin: bin, lan: lan}
 	for n := 1; n <= number; n++ {
 		f.add(bin, mode, n)
 	}
@@ -48,7 +50,8 @@ func (f *fleet) add(bin string, mode lab.DeployMode, n int) {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	agent, err := host.NewAgent(bin, mode, map[string]any{"fleet-lease": "3s"})
+	agent, err := host.NewAgent(bin, mode, map[string]any{"fleet-lease": "3s",
+		"registry-mirrors": []string{"http://" + registryAddress}})
 	f.t.Cleanup(func() {
 		if f.t.Failed() && agent != nil {
 			f.t.Logf("log of host %d:\n%s", n, agent.Log())
@@ -67,6 +70,23 @@ func (f *fleet) add(bin string, mode lab.DeployMode, n int) {
 		f.t.Fatal(err)
 	}
 	f.hosts, f.agents = append(f.hosts, host), append(f.agents, agent)
+}
+
+// serveImages starts a registry on the loopback of each host.
+func (f *fleet) serveImages() {
+	f.t.Helper()
+	r, err := registry.New(images(f.t))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	for _, h := range f.hosts {
+		l, err := h.Host.Listen("tcp", registryAddress)
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		server := r.Serve(l)
+		f.t.Cleanup(func() { _ = server.Close() })
+	}
 }
 
 // run runs a command on host n, counted from 1.

@@ -28,6 +28,9 @@ type Config struct {
 	StoreProgram string // path of fairlead-store
 	Log          *slog.Logger
 
+	// Accept handles calls of other hosts that may command this one. Their errors are statuses.
+	Accept api.Accept
+
 	AgentPort, StoreClientPort, StorePeerPort uint16        // zero: the defaults
 	Lease                                     time.Duration // zero: DefaultLease
 }
@@ -52,7 +55,7 @@ func New(_ context.Context, c Config) (*Service, error) {
 	}
 	f := fleet.New(fleet.Config{
 		Dir: filepath.Join(c.DataRoot, "fleet"), StoreDir: filepath.Join(c.DataRoot, "fleet-store"),
-		StoreProgram: c.StoreProgram, Log: c.Log, Lease: lease, Now: time.Now,
+		StoreProgram: c.StoreProgram, Log: c.Log, Lease: lease, Now: time.Now, Accept: c.Accept,
 		Ports: fleet.Ports{Agent: orDefault(c.AgentPort, DefaultAgentPort),
 			StoreClient: orDefault(c.StoreClientPort, DefaultStoreClientPort),
 			StorePeer:   orDefault(c.StorePeerPort, DefaultStorePeerPort)},

@@ -26,6 +26,11 @@ type Identity struct {
 	unknown     bool        // a TCP client that cannot be identified
 }
 
+// Certified returns the identity of a client whose certificate a service has verified.
+func Certified(certificate, remote string) Identity {
+	return Identity{certificate: certificate, remote: remote}
+}
+
 // AuthType implements credentials.AuthInfo, so that gRPC passes the identity on with each call.
 func (Identity) AuthType() string { return "fairlead" }
 

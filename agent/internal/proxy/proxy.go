@@ -18,29 +18,54 @@ import (
 )
 
 // Handler returns a handler that forwards each call over the connection that route returns for its
-// method. Nil means that there is none.
-func Handler(route func(method string) *grpc.ClientConn) grpc.StreamHandler {
+// method. Nil means that there is none. change, which can be nil, edits the metadata of each call.
+func Handler(route func(method string) *grpc.ClientConn, change func(metadata.MD)) grpc.StreamHandler {
 	return func(_ any, in grpc.ServerStream) error {
 		method, _ := grpc.MethodFromServerStream(in)
 		conn := route(method)
 		if conn == nil {
 			return status.Errorf(codes.Unimplemented, "method %s: unknown method", method)
 		}
-		ctx, cancel := context.WithCancel(in.Context())
-		defer cancel()
-		md, ok := metadata.FromIncomingContext(ctx)
-		if !ok {
-			md = metadata.MD{}
-		}
-		md.Set(auth.ClientHeader, auth.IdentityOf(ctx).String()) // whatever the client has sent
-		out, err := conn.NewStream(metadata.NewOutgoingContext(ctx, md),
-			&grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, method)
-		if err != nil {
-			return err
-		}
-		go requests(in, out, cancel)
-		return responses(in, out)
+		return Forward(in, conn, change)
 	}
+}
+
+// Forward forwards one call over a connection. change, which can be nil, edits its metadata.
+func Forward(in grpc.ServerStream, conn grpc.ClientConnInterface, change func(metadata.MD)) error {
+	method, _ := grpc.MethodFromServerStream(in)
+	ctx, cancel := context.WithCancel(outgoing(in.Context(), change))
+	defer cancel()
+	out, err := conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, method)
+	if err != nil {
+		return err
+	}
+	go requests(in, out, cancel)
+	return responses(in, out)
+}
+
+// Unary forwards one call with its decoded request and returns the response, which is encoded like
+// the one that it was forwarded to.
+func Unary(ctx context.Context, conn grpc.ClientConnInterface, method string, req any,
+	change func(metadata.MD)) (any, error) {
+	response := new(emptypb.Empty)
+	var header, trailer metadata.MD
+	err := conn.Invoke(outgoing(ctx, change), method, req, response, grpc.Header(&header), grpc.Trailer(&trailer))
+	_, _ = grpc.SetHeader(ctx, header), grpc.SetTrailer(ctx, trailer) // they fail after the end of the call only
+	return response, err
+}
+
+// outgoing returns the context of a forwarded call, with the metadata of the incoming one and the name
+// of its client.
+func outgoing(ctx context.Context, change func(metadata.MD)) context.Context {
+	md, ok := metadata.FromIncomingContext(ctx)
+	if !ok {
+		md = metadata.MD{}
+	}
+	md.Set(auth.ClientHeader, auth.IdentityOf(ctx).String()) // whatever the client has sent
+	if change != nil {
+		change(md)
+	}
+	return metadata.NewOutgoingContext(ctx, md)
 }
 
 // Messages are forwarded as empty ones: protobuf keeps and rewrites the bytes of unknown fields.

@@ -101,7 +101,7 @@ func dialProxy(t *testing.T, b *backend) (context.Context, *grpc.ClientConn) {
 			return to
 		}
 		return nil
-	})))
+	}, nil)))
 	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	t.Cleanup(cancel)
 	return ctx, serve(t, front)

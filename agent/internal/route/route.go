@@ -64,6 +64,10 @@ func (t *Table) Conn(name string) grpc.ClientConnInterface {
 	return conn
 }
 
+// Raw returns the connection to a service by name; its calls return statuses. It returns nil for an
+// unknown name.
+func (t *Table) Raw(name string) *grpc.ClientConn { return t.raw[name] }
+
 // Route returns the connection for a method, such as
 // "/fairlead.network.v1.NetworkService/ListNetworks"; its calls return statuses. It returns nil if no
 // service implements the method's proto package.

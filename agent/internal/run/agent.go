@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"sync"
 	"sync/atomic"
 
 	"google.golang.org/grpc"
@@ -19,6 +20,7 @@ import (
 	"github.com/fairlead/fairlead/agent/internal/server"
 	"github.com/fairlead/fairlead/agent/service"
 	agentv1 "github.com/fairlead/fairlead/proto/gen/fairlead/agent/v1"
+	"github.com/fairlead/fairlead/proto/noderpc"
 )
 
 // member is a service with the server on its own socket.
@@ -38,12 +40,14 @@ type agent struct {
 	publicGRPC *server.Server // of public
 	tls        atomic.Pointer[tls.Config]
 	config     *configuration
+	entry      func() (*server.Entry, error) // for calls of other hosts
 }
 
 // newAgent creates all services. It reports all missing requirements of the host in one error.
 func newAgent(ctx context.Context, o Options, p *route.Table) (*agent, error) {
 	a := &agent{log: o.Log}
 	a.config = newConfiguration(o, p, a)
+	a.entry = sync.OnceValues(a.newEntry)
 	var problems error
 	for _, s := range o.Services {
 		made, err := s.New(ctx, a.config.host(s, o.Config))
@@ -71,7 +75,11 @@ func (a *agent) listen(ctx context.Context, o Options, p *route.Table) error {
 		if err != nil {
 			return errors.Join(err, a.closeListeners())
 		}
-		served, err := server.New(server.Config{Name: m.Name, Log: o.Log, Audience: auth.Peers},
+		cfg := server.Config{Name: m.Name, Log: o.Log, Audience: auth.Peers}
+		if m.Nodes {
+			cfg.Node, cfg.Forward, cfg.Forwarded = a.node(), a.forwardHere, a.services()
+		}
+		served, err := server.New(cfg,
 			func(r grpc.ServiceRegistrar) {
 				m.service.Register(r)
 				agentv1.RegisterConfigServiceServer(r, configServer{configuration: a.config})
@@ -106,7 +114,7 @@ func (a *agent) listenPublic(ctx context.Context, o Options, p *route.Table) err
 	served, err := server.New(server.Config{
 		Name: "public", Log: o.Log, Audience: auth.Admins,
 		Clients: a.credentials(cmp.Or(o.Config.Group, listen.DefaultGroup)),
-		Forward: proxy.Handler(p.Route), Forwarded: a.forwarded(),
+		Forward: proxy.Handler(p.Route, noderpc.Strip), Forwarded: a.forwarded(), Node: a.node(),
 	}, a.registerPublic)
 	if err != nil {
 		return errors.Join(err, closeAll(listeners))

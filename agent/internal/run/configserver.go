@@ -40,7 +40,7 @@ func (s configServer) ReloadConfig(ctx context.Context,
 		return &agentv1.ReloadConfigResponse{}, s.revert(ctx, req.GetRenumber())
 	}
 	o := reloadRequest{dry: req.GetDryRun(), renumber: req.GetRenumber()}
-	if s.hostWide {
+	if s.hostWide || isHostWide(ctx) {
 		o.others = &remoteReload{names: s.remoteServices(), peers: s.peers, request: req}
 	}
 	changes, warnings, err := s.reload(ctx, o)

@@ -72,7 +72,7 @@ func (c *configuration) host(s service.Spec, cfg *config.Config) service.Deps {
 		peer = c.onBehalf
 	}
 	return service.Deps{Config: cfg, Log: log, Peer: peer, Watch: c.watchHealth, FDStore: c.stores[s.Name],
-		State: state.Config{Choice: c.options.Choice, Log: log}}
+		State: state.Config{Choice: c.options.Choice, Log: log}, Accept: c.agent.accept}
 }
 
 // enableReload allows reloads. The agent is ready.

@@ -12,12 +12,15 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/fairlead/fairlead/agent/internal/auth"
+	"github.com/fairlead/fairlead/agent/internal/proxy"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/faultrpc"
+	"github.com/fairlead/fairlead/proto/noderpc"
 )
 
 // readyTimeout is the time that a call waits for a service that is starting.
@@ -31,6 +34,7 @@ type calls struct {
 	audience auth.Audience
 
 	watches budget // subscriptions of events
+	node    NodeFunc
 
 	ready   chan struct{} // closed when the service is ready
 	opening sync.Once
@@ -39,7 +43,7 @@ type calls struct {
 }
 
 func newCalls(cfg Config) *calls {
-	c := &calls{name: cfg.Name, log: cfg.Log, audience: cfg.Audience,
+	c := &calls{name: cfg.Name, log: cfg.Log, audience: cfg.Audience, node: cfg.Node,
 		watches: budget{limit: maxWatches}, ready: make(chan struct{})}
 	c.running, c.end = context.WithCancelCause(context.Background())
 	return c
@@ -55,6 +59,14 @@ func (c *calls) cancelStreams() {
 func (c *calls) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any,
 	err error) {
 	err = c.serve(ctx, info.FullMethod, func() error {
+		to, err := c.nodeOf(ctx)
+		switch {
+		case err != nil:
+			return err
+		case to.Conn != nil:
+			resp, err = proxy.Unary(ctx, to.Conn, info.FullMethod, req, c.change(ctx, to))
+			return err
+		}
 		if err = rejectUnknown(req); err == nil {
 			resp, err = handler(ctx, req)
 		}
@@ -76,12 +88,46 @@ func (c *calls) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInf
 			}
 			defer release()
 		}
-		err := handler(srv, endableStream{ss, ctx})
+		to, err := c.nodeOf(ctx)
+		switch {
+		case err != nil:
+			return err
+		case to.Conn != nil:
+			err = proxy.Forward(endableStream{ss, ctx}, to.Conn, c.change(ctx, to))
+		default:
+			err = handler(srv, endableStream{ss, ctx})
+		}
 		if cause, ok := errors.AsType[*fault.Fault](context.Cause(ctx)); ok && err != nil {
 			return cause
 		}
 		return err
 	})
+}
+
+// nodeOf returns the connection for a call that is addressed to another host.
+func (c *calls) nodeOf(ctx context.Context) (NodeConn, error) {
+	node := noderpc.Of(ctx)
+	switch {
+	case node == "":
+		return NodeConn{}, nil
+	case c.node == nil:
+		return NodeConn{}, fault.New(fault.Invalid, "host "+node, "cannot be reached by service "+c.name,
+			fault.WithHint("call the public socket of the agent"))
+	}
+	return c.node(ctx, node)
+}
+
+// change returns the change of the metadata of a call that is forwarded: on the last hop its address is
+// removed. Peers have named their client, who stays named.
+func (c *calls) change(ctx context.Context, to NodeConn) func(metadata.MD) {
+	return func(md metadata.MD) {
+		if !to.Hops {
+			noderpc.Strip(md)
+		}
+		if client := auth.NamedClient(ctx); client != "" && c.audience == auth.Peers {
+			md.Set(auth.ClientHeader, client)
+		}
+	}
 }
 
 // endableStream is a stream whose context also ends when the server stops.

@@ -40,6 +40,19 @@ type Config struct {
 
 	Forward   grpc.StreamHandler // handles calls of unregistered services; nil: they are unknown
 	Forwarded []string           // the names of those services
+
+	// Node returns the connection for calls that are addressed to another host, and nil if the name is
+	// that of this host. Nil: such calls are rejected.
+	Node NodeFunc
+}
+
+// NodeFunc returns a connection for calls that are addressed to a host.
+type NodeFunc func(ctx context.Context, node string) (NodeConn, error)
+
+// NodeConn is a connection for calls to another host. Hops says that the other side forwards them.
+type NodeConn struct {
+	Conn grpc.ClientConnInterface // nil: this host
+	Hops bool
 }
 
 // Server is one gRPC server. It can serve several listeners.

@@ -62,7 +62,8 @@ func newRoot(c *cli.CLI) *cobra.Command {
 		Long: `Run containers and manage their networks.
 
 The agent address is taken from --host, then ` + cli.EnvHost + `, then
-` + client.DefaultHost + `. TLS files are in ` + cli.CertificatesVariable + `, or ~/.fairlead.`,
+` + client.DefaultHost + `. TLS files are in ` + cli.CertificatesVariable + `, or ~/.fairlead.
+A manager of a fleet runs a command on the host at --node or ` + cli.EnvNode + `.`,
 		Version:          version.Version,
 		Args:             cobra.ArbitraryArgs,
 		RunE:             cli.UnknownCommand,
@@ -72,6 +73,7 @@ The agent address is taken from --host, then ` + cli.EnvHost + `, then
 	}
 	f := root.PersistentFlags()
 	f.StringVarP(&c.Host, "host", "H", "", "Agent address: unix:///PATH or tcp://HOST:PORT")
+	f.StringVar(&c.Node, "node", "", "Host of the fleet that runs the command, through a manager")
 	f.BoolVar(&c.TLS.Verify, "tlsverify", false, "Use TLS and verify the agent's certificate")
 	f.StringVar(&c.TLS.CA, "tlscacert", "", "CA certificate file (default: ca.pem in the TLS directory)")
 	f.StringVar(&c.TLS.Cert, "tlscert", "", "Client certificate file (default: cert.pem)")

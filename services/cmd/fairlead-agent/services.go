@@ -32,7 +32,8 @@ func services() []service.Spec {
 			dnsConfig, dnsagent.New),
 		service.Make(service.Spec{Name: "supervisor", Title: "supervisor", Public: true,
 			Packages: []string{"fairlead.container.v1", "fairlead.host.v1"}}, supervisorConfig, supervisor.New),
-		service.Make(service.Spec{Name: "fleet", Title: "fleetagent", Packages: []string{"fairlead.fleet.v1"}},
+		service.Make(service.Spec{Name: "fleet", Title: "fleetagent", Nodes: true,
+			Packages: []string{"fairlead.fleet.v1"}},
 			fleetConfig, fleetagent.New),
 		service.Make(service.Spec{Name: "engine", Title: "engine", HTTP: &service.HTTP{
 			Hosts: func(c *config.Config) []config.Host { return c.DockerHosts }, Group: "docker", FDName: "docker"}},
@@ -157,7 +158,7 @@ func texts(addresses []netip.Addr) []string {
 func fleetConfig(h service.Deps) fleetagent.Config {
 	f := h.Config.Fleet
 	return fleetagent.Config{DataRoot: h.Config.DataRoot, Log: h.Log, StoreProgram: storeProgram(), AgentPort: f.Port,
-		StoreClientPort: f.StorePort, StorePeerPort: f.PeerPort, Lease: f.Lease}
+		StoreClientPort: f.StorePort, StorePeerPort: f.PeerPort, Lease: f.Lease, Accept: h.Accept}
 }
 
 // engineConfig returns the clients of the services that Docker's clients need.

@@ -12,10 +12,14 @@ import (
 	"github.com/fairlead/fairlead/ctl/internal/escape"
 	"github.com/fairlead/fairlead/ctl/internal/progress"
 	"github.com/fairlead/fairlead/ctl/internal/terminal"
+	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// EnvHost is the environment variable with the agent address.
-const EnvHost = "FAIRLEAD_HOST"
+// Environment variables of the connection.
+const (
+	EnvHost = "FAIRLEAD_HOST" // the agent address
+	EnvNode = "FAIRLEAD_NODE" // the host of the fleet that runs the command
+)
 
 // CLI is one run of the program. Its fields are set before a command runs.
 type CLI struct {
@@ -27,12 +31,15 @@ type CLI struct {
 
 	// Host is the value of -H.
 	Host string
+	// Node is the value of --node.
+	Node string
 	// TLS holds the TLS flags.
 	TLS TLS
 	// Debug is -D: print each launch step.
 	Debug bool
 
-	client *client.Client
+	client   *client.Client
+	allNodes bool // the command is for all hosts of the fleet
 }
 
 // Client returns a client of the agent at -H, FAIRLEAD_HOST or the default address, in this order.
@@ -55,9 +62,26 @@ func (c *CLI) Client() (*client.Client, error) {
 		return nil, err
 	}
 
-	cl, err := client.Dial(host, options...)
+	node, err := c.NodeName()
+	if err != nil {
+		return nil, err
+	}
+	cl, err := client.Dial(host, append(options, client.WithNode(node))...)
 	c.client = cl
 	return cl, err
+}
+
+// NodeName returns the host of the fleet at --node or FAIRLEAD_NODE. It is empty without both.
+func (c *CLI) NodeName() (string, error) {
+	node := c.Node
+	if node == "" && !c.allNodes {
+		node, _ = c.LookupEnv(EnvNode)
+	}
+	if strings.Trim(node, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
+		return "", fault.New(fault.Invalid, fmt.Sprintf("host %q", node), "is not the name or ID of a host",
+			fault.WithField("node"), fault.WithHint("see fairlead fleet ls"))
+	}
+	return node, nil
 }
 
 // Close closes the client.

@@ -20,6 +20,7 @@ import (
 
 type listOptions struct {
 	all, quiet, noTrunc bool
+	fleet               bool
 	last                int // -1: all
 	latest              bool
 	format              string
@@ -40,7 +41,7 @@ expose=PORT[-END][/PROTO], volume=NAME or PATH, before=CONTAINER, since=CONTAINE
 status=created|running|paused|restarting|exited|removing|dead, label=KEY[=VALUE].
 
 Template fields: .ID .Image .Command .CreatedAt .RunningFor .Ports .State .Status .Names .Labels
-.Networks .Mounts .Label "KEY". "table TEMPLATE" prints a table.`,
+.Networks .Mounts .Label "KEY" .Node. "table TEMPLATE" prints a table.`,
 		Args: cli.ExactArgs(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			f, err := parseFilter(o.filters)
@@ -58,6 +59,7 @@ Template fields: .ID .Image .Command .CreatedAt .RunningFor .Ports .State .Statu
 	f.BoolVar(&o.noTrunc, "no-trunc", false, "Do not truncate output")
 	f.StringVar(&o.format, "format", format.Table, "Output format: table, json or a Go template")
 	f.StringArrayVarP(&o.filters, "filter", "f", nil, "Filter: KEY=VALUE")
+	f.BoolVar(&o.fleet, "fleet", false, "List the containers of all hosts of the fleet")
 	return cmd
 }
 
@@ -72,6 +74,7 @@ type row struct {
 	Mounts       string
 	Names        string
 	Networks     string
+	Node         string `json:",omitempty"` // with --fleet, or in a template
 	Ports        string
 	RunningFor   string
 	Size         string // not measured
@@ -92,21 +95,17 @@ const columns = "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}
 func header() row {
 	return row{Command: "COMMAND", CreatedAt: "CREATED AT", ID: "CONTAINER ID", Image: "IMAGE", Labels: "LABELS",
 		LocalVolumes: "LOCAL VOLUMES", Size: "SIZE", Mounts: "MOUNTS", Names: "NAMES",
-		Networks: "NETWORKS", Ports: "PORTS", RunningFor: "CREATED", State: "STATE", Status: "STATUS"}
+		Networks: "NETWORKS", Node: "NODE", Ports: "PORTS", RunningFor: "CREATED", State: "STATE", Status: "STATUS"}
 }
 
 func (o *listOptions) run(ctx context.Context, c *cli.CLI, f filter) error {
-	cl, err := c.Client()
-	if err != nil {
-		return err
-	}
 	if o.latest {
 		o.last = 1
 	}
 
 	// A filter by status and --last also apply to stopped containers.
 	stopped := o.all || f.aboutStopped() || o.last > 0
-	list, err := cl.ListContainers(ctx, stopped || f.needsAll())
+	list, nodes, err := c.Containers(ctx, stopped || f.needsAll(), o.fleet, strings.Contains(o.format, ".Node"))
 	if err == nil {
 		err = f.unknown(list)
 	}
@@ -118,19 +117,22 @@ func (o *listOptions) run(ctx context.Context, c *cli.CLI, f filter) error {
 	for _, ctr := range list { // newest first
 		shown := stopped || !f.needsAll() || inspect.IsRunning(ctr)
 		if shown && f.fits(ctr, list) && (o.last <= 0 || len(rows) < o.last) {
-			rows = append(rows, o.row(ctr, c.Now()))
+			rows = append(rows, o.row(ctr, nodes[ctr], c.Now()))
 		}
 	}
 
-	text := o.format
+	text, table := o.format, columns
 	if o.quiet {
 		text = "{{.ID}}"
 	}
+	if o.fleet {
+		table += "\t{{.Node}}"
+	}
 
-	return format.Print(c.Screen(), text, columns, header(), rows)
+	return format.Print(c.Screen(), text, table, header(), rows)
 }
 
-func (o *listOptions) row(c *containerv1.Container, now time.Time) row {
+func (o *listOptions) row(c *containerv1.Container, node string, now time.Time) row {
 	cfg, created := c.GetConfig(), c.GetCreatedAt().AsTime()
 	r := row{
 		ID:           c.GetId(),
@@ -144,6 +146,7 @@ func (o *listOptions) row(c *containerv1.Container, now time.Time) row {
 		Mounts:       mountList(cfg.GetMounts()),
 		Names:        cfg.GetName(),
 		Networks:     networkList(c),
+		Node:         node,
 		State:        inspect.Status(c.GetStatus()),
 		Status:       status(c, now),
 		labels:       cfg.GetLabels(),

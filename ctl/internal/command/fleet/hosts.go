@@ -104,6 +104,8 @@ func newRemove(c *cli.CLI) *cobra.Command {
 type document struct {
 	FleetID            string
 	HostID             string
+	HostName           string
+	Role               string
 	Store              []string
 	StoreError         string
 	CertificateExpires string
@@ -134,6 +136,7 @@ func inspect(ctx context.Context, cl *client.Client) (document, error) {
 	if err != nil {
 		return document{}, err
 	}
-	return document{r.GetFleetId(), r.GetHostId(), r.GetStore(), r.GetStoreError(),
+	return document{r.GetFleetId(), r.GetHostId(), r.GetHostName(),
+		word(r.GetRole().String(), "HOST_ROLE_"), r.GetStore(), r.GetStoreError(),
 		r.GetCertificateExpires().AsTime().Format("2006-01-02T15:04:05Z")}, nil
 }

@@ -22,6 +22,7 @@ import (
 type eventsOptions struct {
 	since, until, format string
 	filters              []string
+	fleet                bool
 }
 
 func newEvents(c *cli.CLI) *cobra.Command {
@@ -41,7 +42,7 @@ Filters with the same key are alternatives (labels must all match); different ke
 Keys: type=container|network|image, event=ACTION, container=NAME|ID, network=NAME|ID, image=NAME|ID,
 label=KEY[=VALUE].
 
-Template fields: .Time .TimeNano .Type .Action .Actor.ID .Actor.Attributes .Scope.`,
+Template fields: .Time .TimeNano .Type .Action .Actor.ID .Actor.Attributes .Scope .Node.`,
 		Example: `  $ fairlead events --since 10m --filter type=network
   2026-11-26T17:00:00.000000000Z network create 3f2a… (name=backend, type=bridge)`,
 		Args: cli.ExactArgs(0),
@@ -58,6 +59,7 @@ Template fields: .Time .TimeNano .Type .Action .Actor.ID .Actor.Attributes .Scop
 	f.StringVar(&o.until, "until", "", "Stop at a time")
 	f.StringVar(&o.format, "format", "", "Output format: json or a Go template")
 	f.StringArrayVarP(&o.filters, "filter", "f", nil, "Filter: KEY=VALUE")
+	f.BoolVar(&o.fleet, "fleet", false, "Print the events of all hosts of the fleet")
 	return cmd
 }
 
@@ -80,9 +82,23 @@ func (o *eventsOptions) run(ctx context.Context, c *cli.CLI, fits func(*eventv1.
 		return err
 	}
 
+	if o.fleet {
+		return watchFleet(ctx, c, since, until, func(e *eventv1.Event, node string) error {
+			if !fits(e) {
+				return nil
+			}
+			return o.print(c, e, node)
+		})
+	}
 	cl, err := c.Client()
 	if err != nil {
 		return err
+	}
+	node := ""
+	if strings.Contains(o.format, ".Node") {
+		if node, err = cli.HostName(ctx, cl); err != nil {
+			return err
+		}
 	}
 
 	began := c.Now()
@@ -90,7 +106,7 @@ func (o *eventsOptions) run(ctx context.Context, c *cli.CLI, fits func(*eventv1.
 		if !fits(e) {
 			return nil
 		}
-		return o.print(c, e)
+		return o.print(c, e, node)
 	})
 
 	return cli.Lost(err, "events are not recorded while the agent is stopped; continue with: fairlead events "+
@@ -189,6 +205,7 @@ type event struct {
 	Action string
 	Actor  actor
 	Scope  string `json:"scope"`
+	Node   string `json:",omitempty"` // with --fleet, or in a template
 	// Status, ID and From are Docker's deprecated names of a container's action, ID and image.
 	Status   string `json:"status,omitempty"`
 	ID       string `json:"id,omitempty"`
@@ -205,18 +222,21 @@ type actor struct {
 	Attributes map[string]string
 }
 
-func (o *eventsOptions) print(c *cli.CLI, e *eventv1.Event) error {
+func (o *eventsOptions) print(c *cli.CLI, e *eventv1.Event, node string) error {
 	at := e.GetTime().AsTime()
 	if o.format != "" {
 		shown := event{Type: e.GetType(), Action: e.GetAction(), Actor: actor{e.GetId(), e.GetAttributes()},
-			Scope: "local", Time: at.Unix(), TimeNano: at.UnixNano()}
+			Scope: "local", Node: node, Time: at.Unix(), TimeNano: at.UnixNano()}
 		if shown.Type == "container" {
 			shown.Status, shown.ID, shown.From = e.GetAction(), e.GetId(), e.GetAttributes()["image"]
 		}
 		return format.Print(c.Screen(), o.format, "", event{}, []event{shown})
 	}
 
-	c.Printf("%s %s %s %s (%s)\n", at.Local().Format("2006-01-02T15:04:05.000000000Z07:00"),
+	if node != "" {
+		node = " " + node
+	}
+	c.Printf("%s%s %s %s %s (%s)\n", at.Local().Format("2006-01-02T15:04:05.000000000Z07:00"), escape.Line(node),
 		escape.Line(e.GetType()), escape.Line(e.GetAction()), e.GetId(), attributesOf(e))
 
 	return nil

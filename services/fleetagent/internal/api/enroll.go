@@ -11,11 +11,13 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/peer"
 
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/faultrpc"
 	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
+	"github.com/fairlead/fairlead/proto/noderpc"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/pki"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/token"
 )
@@ -23,8 +25,11 @@ import (
 // Limits of the listener for other hosts.
 const (
 	connectionTimeout = 5 * time.Second // until a client has finished the TLS handshake
-	maxRequest        = 64 << 10
+	maxRequest        = 4 << 20         // as on the sockets of the agent
 )
+
+// Accept handles a call of an authorized client, as service.Deps has it.
+type Accept = func(in grpc.ServerStream, certificate string) error
 
 // Gatekeeper admits hosts. It is implemented by fleet.Fleet.
 type Gatekeeper interface {
@@ -32,15 +37,30 @@ type Gatekeeper interface {
 		*fleetv1.Host, *x509.Certificate, []string, error)
 	Renew(ctx context.Context, who pki.Identity, request []byte) (*x509.Certificate, []string, error)
 	Dismiss(ctx context.Context, who pki.Identity) error
+	// Command returns an error if the holder of a certificate may not command this host, or not
+	// through it the given one.
+	Command(cert *x509.Certificate, who pki.Identity, node string) error
 }
 
-// ServeHosts serves other hosts on a listener until ctx ends. identify verifies the certificate of a
-// connection.
-func ServeHosts(ctx context.Context, l net.Listener, config *tls.Config, log *slog.Logger, gate Gatekeeper,
-	identify func(tls.ConnectionState) (pki.Identity, error)) error {
-	s := grpc.NewServer(grpc.Creds(credentials.NewTLS(config)), grpc.ConnectionTimeout(connectionTimeout),
-		grpc.MaxRecvMsgSize(maxRequest), grpc.UnaryInterceptor(statuses(log)))
-	fleetv1.RegisterEnrollServiceServer(s, &enrollServer{gate: gate, identify: identify})
+// Hosts serves other hosts, and persons with a certificate of the fleet.
+type Hosts struct {
+	TLS      *tls.Config
+	Log      *slog.Logger
+	Gate     Gatekeeper
+	Identify func(tls.ConnectionState) (pki.Identity, error) // verifies the certificate of a connection
+	Accept   Accept
+}
+
+// Serve serves a listener until ctx ends.
+func (h Hosts) Serve(ctx context.Context, l net.Listener) error {
+	enroll := &enrollServer{gate: h.Gate, identify: h.Identify}
+	s := grpc.NewServer(grpc.Creds(credentials.NewTLS(h.TLS)), grpc.ConnectionTimeout(connectionTimeout),
+		grpc.MaxRecvMsgSize(maxRequest), grpc.MaxSendMsgSize(maxRequest), grpc.UnaryInterceptor(statuses(h.Log)),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: keepaliveTime, Timeout: keepaliveTimeout}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: keepaliveMinimum,
+			PermitWithoutStream: true}),
+		grpc.UnknownServiceHandler(func(_ any, in grpc.ServerStream) error { return h.command(enroll, in) }))
+	fleetv1.RegisterEnrollServiceServer(s, enroll)
 	stop := context.AfterFunc(ctx, s.Stop)
 	defer stop()
 	if err := s.Serve(l); err != nil && !errors.Is(err, grpc.ErrServerStopped) && ctx.Err() == nil {
@@ -49,19 +69,36 @@ func ServeHosts(ctx context.Context, l net.Listener, config *tls.Config, log *sl
 	return nil
 }
 
+// command handles a call to the services of this host, or through it to those of another one.
+func (h Hosts) command(enroll *enrollServer, in grpc.ServerStream) error {
+	cert, who, err := enroll.certificate(in.Context())
+	if err == nil {
+		err = h.Gate.Command(cert, who, noderpc.Of(in.Context()))
+	}
+	if err != nil {
+		method, _ := grpc.MethodFromServerStream(in)
+		h.Log.Warn("command refused", "method", method, "from", remoteAddress(in.Context()), "error", err)
+		return faultrpc.ToStatus(err)
+	}
+	return h.Accept(in, who.String())
+}
+
 // statuses converts faults and logs what was refused, without secrets.
 func statuses(log *slog.Logger) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 		resp, err := handle(ctx, req)
 		if err != nil {
-			from := ""
-			if p, ok := peer.FromContext(ctx); ok {
-				from = p.Addr.String()
-			}
-			log.Warn("fleet request refused", "method", info.FullMethod, "from", from, "error", err)
+			log.Warn("fleet request refused", "method", info.FullMethod, "from", remoteAddress(ctx), "error", err)
 		}
 		return resp, faultrpc.ToStatus(err)
 	}
+}
+
+func remoteAddress(ctx context.Context) string {
+	if p, ok := peer.FromContext(ctx); ok {
+		return p.Addr.String()
+	}
+	return ""
 }
 
 type enrollServer struct {
@@ -109,17 +146,23 @@ func (s *enrollServer) Leave(ctx context.Context, _ *fleetv1.LeaveRequest) (*fle
 
 // caller returns the host that calls, by its certificate.
 func (s *enrollServer) caller(ctx context.Context) (pki.Identity, error) {
-	p, _ := peer.FromContext(ctx)
-	if p == nil {
-		return pki.Identity{}, fault.New(fault.Denied, "request", "has no connection")
-	}
-	info, ok := p.AuthInfo.(credentials.TLSInfo)
-	if !ok || len(info.State.PeerCertificates) == 0 {
-		return pki.Identity{}, fault.New(fault.Denied, "request", "needs the certificate of a host")
-	}
-	who, err := s.identify(info.State)
+	_, who, err := s.certificate(ctx)
 	if err == nil && who.Role == pki.Operator {
 		err = fault.New(fault.Denied, "certificate "+who.String(), "is not that of a host")
 	}
 	return who, err
+}
+
+// certificate returns the verified certificate of a client.
+func (s *enrollServer) certificate(ctx context.Context) (*x509.Certificate, pki.Identity, error) {
+	p, _ := peer.FromContext(ctx)
+	if p == nil {
+		return nil, pki.Identity{}, fault.New(fault.Denied, "request", "has no connection")
+	}
+	info, ok := p.AuthInfo.(credentials.TLSInfo)
+	if !ok || len(info.State.PeerCertificates) == 0 {
+		return nil, pki.Identity{}, fault.New(fault.Denied, "request", "needs a certificate of the fleet")
+	}
+	who, err := s.identify(info.State)
+	return info.State.PeerCertificates[0], who, err
 }

@@ -22,10 +22,16 @@ type Fleet interface {
 	Hosts(ctx context.Context) (hosts []*fleetv1.Host, outdated string, err error)
 	IssueToken(ctx context.Context, valid time.Duration, uses uint32) (token string, expires time.Time, err error)
 	RemoveHost(ctx context.Context, reference string, force bool) (*fleetv1.Host, error)
+	Node(ctx context.Context, name string) (Conn, error)
 }
 
 // Server serves FleetService.
 type Server struct{ fleet *fleetServer }
+
+// Node returns a connection to the agent of another host, and nil for this host.
+func (s *Server) Node(ctx context.Context, name string) (Conn, error) {
+	return s.fleet.fleet.Node(ctx, name)
+}
 
 // New returns the server of a host's part in a fleet.
 func New(f Fleet) *Server { return &Server{&fleetServer{fleet: f}} }

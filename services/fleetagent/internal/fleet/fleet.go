@@ -24,6 +24,7 @@ import (
 	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
 	"github.com/fairlead/fairlead/proto/version"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/admission"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/api"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/membership"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/storeproc"
 )
@@ -37,6 +38,7 @@ type Config struct {
 	Lease        time.Duration // how long the host counts as alive after its last renewal
 	Log          *slog.Logger
 	Now          func() time.Time
+	Accept       api.Accept // handles the calls of managers
 }
 
 // Ports are the TCP ports on the host's fleet address.
@@ -65,7 +67,7 @@ func (f *Fleet) Run(ctx context.Context, ready func()) error {
 	f.mu.Unlock()
 	m, err := membership.Load(f.cfg.Dir)
 	if err == nil && m != nil {
-		err = f.begin(m)
+		err = f.begin(m, false)
 	}
 	f.change.Unlock()
 	if err != nil {
@@ -77,8 +79,8 @@ func (f *Fleet) Run(ctx context.Context, ready func()) error {
 	return nil
 }
 
-// begin starts the part of a membership.
-func (f *Fleet) begin(m *membership.Membership) error {
+// begin starts the part of a membership. A new one needs its listener.
+func (f *Fleet) begin(m *membership.Membership, fresh bool) error {
 	f.mu.Lock()
 	base := f.base
 	f.mu.Unlock()
@@ -89,7 +91,7 @@ func (f *Fleet) begin(m *membership.Membership) error {
 	if err != nil {
 		return err
 	}
-	if err := p.start(base); err != nil {
+	if err := p.start(base, fresh); err != nil {
 		return err
 	}
 	f.mu.Lock()

@@ -42,7 +42,7 @@ func (f *Fleet) Init(ctx context.Context, given, name string) (fleet string, hos
 		err = f.bootstrap(ctx, m, host)
 	}
 	if err == nil {
-		err = f.begin(m)
+		err = f.begin(m, true)
 	}
 	if err == nil {
 		err = f.awaitPresence(ctx)

@@ -48,6 +48,9 @@ func (f *Fleet) Join(ctx context.Context, text, given, name string) (fleet strin
 	if given != "" {
 		local = netip.MustParseAddr(given).Unmap()
 	}
+	if err := f.probePorts(local, f.cfg.Ports.Agent); err != nil {
+		return "", nil, err
+	}
 	m, host, err := f.enroll(ctx, manager, t, authority, name, local)
 	if err != nil {
 		return "", nil, err
@@ -115,7 +118,7 @@ func (f *Fleet) enroll(ctx context.Context, manager *api.Manager, t token.Token,
 func (f *Fleet) complete(ctx context.Context, m *membership.Membership) error {
 	err := membership.Save(f.cfg.Dir, m)
 	if err == nil {
-		err = f.begin(m)
+		err = f.begin(m, true)
 	}
 	if err == nil {
 		err = f.awaitPresence(ctx)

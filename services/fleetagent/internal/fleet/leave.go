@@ -35,7 +35,7 @@ func (f *Fleet) Leave(ctx context.Context, force bool) error {
 	f.end()
 	if p.m.IsManager() {
 		if err := f.store().Remove(context.WithoutCancel(ctx)); err != nil {
-			return errors.Join(err, f.begin(p.m))
+			return errors.Join(err, f.begin(p.m, false))
 		}
 	}
 	return membership.Remove(f.cfg.Dir)

@@ -21,14 +21,18 @@ import (
 	"github.com/fairlead/fairlead/services/fleetagent/internal/storeproc"
 )
 
-// How often a manager looks after its store's process.
-const watchStore = time.Second
+// How often a manager looks after its store's process, and a host tries to open its listener.
+const (
+	watchStore  = time.Second
+	listenRetry = 2 * time.Second
+)
 
 // part holds the tasks of a host that is part of a fleet.
 type part struct {
 	cfg    Config
 	keys   record.Keys
 	client *etcd.Client
+	nodes  *api.Nodes // connections to other agents
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
 
@@ -42,21 +46,23 @@ type part struct {
 
 func newPart(cfg Config, m *membership.Membership) (*part, error) {
 	p := &part{cfg: cfg, keys: record.ForFleet("", m.Fleet), m: m, hosts: map[string]*fleetv1.Host{},
-		alive: map[string]bool{}, present: make(chan struct{})}
+		alive: map[string]bool{}, nodes: api.NewNodes(), present: make(chan struct{})}
 	var err error
 	p.client, err = etcd.Dial(m.Store, pki.ClientConfig(m.CA, p.certificate, "", cfg.Now))
 	return p, err
 }
 
-// start opens the listener and starts all tasks.
-func (p *part) start(base context.Context) error {
+// start opens the listener and starts all tasks. If the listener must be open, it fails otherwise.
+func (p *part) start(base context.Context, mustListen bool) error {
 	ctx, cancel := context.WithCancel(base)
 	p.cancel = cancel
+	l, err := p.listen(ctx)
+	if err != nil && mustListen {
+		cancel()
+		return errors.Join(err, p.client.Close())
+	}
+	p.tasks.Go(func() { p.serve(ctx, l, err) })
 	if p.m.IsManager() {
-		if err := p.serve(ctx); err != nil {
-			cancel()
-			return errors.Join(err, p.client.Close())
-		}
 		p.tasks.Go(func() { p.keepStore(ctx) })
 	}
 	p.tasks.Go(func() {
@@ -73,29 +79,45 @@ func (p *part) start(base context.Context) error {
 func (p *part) stop() {
 	p.cancel()
 	p.tasks.Wait()
-	if err := p.client.Close(); err != nil {
-		p.cfg.Log.Warn("store connection not closed", "error", err)
+	if err := errors.Join(p.client.Close(), p.nodes.Close()); err != nil {
+		p.cfg.Log.Warn("connections not closed", "error", err)
 	}
 }
 
-// serve opens the listener for other hosts.
-func (p *part) serve(ctx context.Context) error {
+// listen opens the listener for other hosts.
+func (p *part) listen(ctx context.Context) (net.Listener, error) {
 	address, err := netip.ParseAddr(p.m.Address)
 	if err != nil {
-		return fault.New(fault.Internal, "fleet membership", "has no address", fault.WithCause(err))
+		return nil, fault.New(fault.Internal, "fleet membership", "has no address", fault.WithCause(err))
 	}
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", joinPort(address, p.m.Port))
 	if err != nil {
-		return fault.New(fault.Busy, "port "+joinPort(address, p.m.Port)+"/tcp", "cannot be opened for the fleet",
+		return nil, fault.New(fault.Busy, "port "+joinPort(address, p.m.Port)+"/tcp", "cannot be opened for the fleet",
 			fault.WithCause(err))
 	}
-	config := pki.ServerConfig(p.m.CA, p.certificate, false, p.cfg.Now)
-	p.tasks.Go(func() {
-		if err := api.ServeHosts(ctx, l, config, p.cfg.Log, p, p.identify); err != nil {
-			p.cfg.Log.Error("hosts are not served", "error", err)
+	return l, nil
+}
+
+// serve serves other hosts until ctx ends. Without a listener it tries to open one: the address of the
+// host can appear after the start of the agent.
+func (p *part) serve(ctx context.Context, l net.Listener, err error) {
+	hosts := api.Hosts{TLS: pki.ServerConfig(p.m.CA, p.certificate, false, p.cfg.Now), Log: p.cfg.Log, Gate: p,
+		Identify: p.identify, Accept: p.cfg.Accept}
+	for {
+		if err == nil {
+			err = hosts.Serve(ctx, l)
 		}
-	})
-	return nil
+		if ctx.Err() != nil {
+			return
+		}
+		p.cfg.Log.Error("other hosts are not served", "error", err)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(listenRetry):
+		}
+		l, err = p.listen(ctx)
+	}
 }
 
 // keepStore starts the store's process, also again after it has exited.
@@ -123,6 +145,13 @@ func startStore(cfg Config, m *membership.Membership, existing bool) error {
 	return process.Start(storeproc.Member{Name: m.Host, ClientURL: "https://" + joinPort(address,
 		cfg.Ports.StoreClient),
 		PeerURL: peerURL, Cluster: m.Host + "=" + peerURL, Existing: existing})
+}
+
+// membership returns the current membership, which is not changed.
+func (p *part) membership() *membership.Membership {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.m
 }
 
 // certificate returns the current certificate of this host.

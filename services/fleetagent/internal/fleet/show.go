@@ -24,7 +24,11 @@ func (f *Fleet) Get(context.Context) (*fleetv1.GetFleetResponse, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	r := &fleetv1.GetFleetResponse{FleetId: p.m.Fleet, HostId: p.m.Host, Store: p.m.Store,
-		CertificateExpires: timestamppb.New(p.m.Cert.NotAfter)}
+		CertificateExpires: timestamppb.New(p.m.Cert.NotAfter), HostName: p.m.Name,
+		Role: fleetv1.HostRole_HOST_ROLE_MEMBER}
+	if p.m.IsManager() {
+		r.Role = fleetv1.HostRole_HOST_ROLE_MANAGER
+	}
 	if p.storeErr != nil {
 		r.StoreError = p.storeErr.Error()
 	}

@@ -399,8 +399,12 @@ type GetFleetResponse struct {
 	StoreError string `protobuf:"bytes,4,opt,name=store_error,json=storeError,proto3" json:"store_error,omitempty"`
 	// When the host's certificate expires.
 	CertificateExpires *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=certificate_expires,json=certificateExpires,proto3" json:"certificate_expires,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// The name of this host in the fleet.
+	HostName string `protobuf:"bytes,6,opt,name=host_name,json=hostName,proto3" json:"host_name,omitempty"`
+	// The role of this host.
+	Role          HostRole `protobuf:"varint,7,opt,name=role,proto3,enum=fairlead.fleet.v1.HostRole" json:"role,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetFleetResponse) Reset() {
@@ -466,6 +470,20 @@ func (x *GetFleetResponse) GetCertificateExpires() *timestamppb.Timestamp {
 		return x.CertificateExpires
 	}
 	return nil
+}
+
+func (x *GetFleetResponse) GetHostName() string {
+	if x != nil {
+		return x.HostName
+	}
+	return ""
+}
+
+func (x *GetFleetResponse) GetRole() HostRole {
+	if x != nil {
+		return x.Role
+	}
+	return HostRole_HOST_ROLE_UNSPECIFIED
 }
 
 // ListHostsRequest is empty.
@@ -793,14 +811,16 @@ const file_fairlead_fleet_v1_fleet_service_proto_rawDesc = "" +
 	"\x11LeaveFleetRequest\x12\x14\n" +
 	"\x05force\x18\x01 \x01(\bR\x05force\"\x14\n" +
 	"\x12LeaveFleetResponse\"\x11\n" +
-	"\x0fGetFleetRequest\"\xca\x01\n" +
+	"\x0fGetFleetRequest\"\x98\x02\n" +
 	"\x10GetFleetResponse\x12\x19\n" +
 	"\bfleet_id\x18\x01 \x01(\tR\afleetId\x12\x17\n" +
 	"\ahost_id\x18\x02 \x01(\tR\x06hostId\x12\x14\n" +
 	"\x05store\x18\x03 \x03(\tR\x05store\x12\x1f\n" +
 	"\vstore_error\x18\x04 \x01(\tR\n" +
 	"storeError\x12K\n" +
-	"\x13certificate_expires\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x12certificateExpires\"\x12\n" +
+	"\x13certificate_expires\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x12certificateExpires\x12\x1b\n" +
+	"\thost_name\x18\x06 \x01(\tR\bhostName\x12/\n" +
+	"\x04role\x18\a \x01(\x0e2\x1b.fairlead.fleet.v1.HostRoleR\x04role\"\x12\n" +
 	"\x10ListHostsRequest\"^\n" +
 	"\x11ListHostsResponse\x12-\n" +
 	"\x05hosts\x18\x01 \x03(\v2\x17.fairlead.fleet.v1.HostR\x05hosts\x12\x1a\n" +
@@ -857,35 +877,37 @@ var file_fairlead_fleet_v1_fleet_service_proto_goTypes = []any{
 	(*RemoveHostResponse)(nil),    // 13: fairlead.fleet.v1.RemoveHostResponse
 	(*Host)(nil),                  // 14: fairlead.fleet.v1.Host
 	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 16: google.protobuf.Duration
+	(HostRole)(0),                 // 16: fairlead.fleet.v1.HostRole
+	(*durationpb.Duration)(nil),   // 17: google.protobuf.Duration
 }
 var file_fairlead_fleet_v1_fleet_service_proto_depIdxs = []int32{
 	14, // 0: fairlead.fleet.v1.InitFleetResponse.host:type_name -> fairlead.fleet.v1.Host
 	14, // 1: fairlead.fleet.v1.JoinFleetResponse.host:type_name -> fairlead.fleet.v1.Host
 	15, // 2: fairlead.fleet.v1.GetFleetResponse.certificate_expires:type_name -> google.protobuf.Timestamp
-	14, // 3: fairlead.fleet.v1.ListHostsResponse.hosts:type_name -> fairlead.fleet.v1.Host
-	16, // 4: fairlead.fleet.v1.CreateTokenRequest.valid:type_name -> google.protobuf.Duration
-	15, // 5: fairlead.fleet.v1.CreateTokenResponse.expires:type_name -> google.protobuf.Timestamp
-	14, // 6: fairlead.fleet.v1.RemoveHostResponse.host:type_name -> fairlead.fleet.v1.Host
-	0,  // 7: fairlead.fleet.v1.FleetService.InitFleet:input_type -> fairlead.fleet.v1.InitFleetRequest
-	2,  // 8: fairlead.fleet.v1.FleetService.JoinFleet:input_type -> fairlead.fleet.v1.JoinFleetRequest
-	4,  // 9: fairlead.fleet.v1.FleetService.LeaveFleet:input_type -> fairlead.fleet.v1.LeaveFleetRequest
-	6,  // 10: fairlead.fleet.v1.FleetService.GetFleet:input_type -> fairlead.fleet.v1.GetFleetRequest
-	8,  // 11: fairlead.fleet.v1.FleetService.ListHosts:input_type -> fairlead.fleet.v1.ListHostsRequest
-	10, // 12: fairlead.fleet.v1.FleetService.CreateToken:input_type -> fairlead.fleet.v1.CreateTokenRequest
-	12, // 13: fairlead.fleet.v1.FleetService.RemoveHost:input_type -> fairlead.fleet.v1.RemoveHostRequest
-	1,  // 14: fairlead.fleet.v1.FleetService.InitFleet:output_type -> fairlead.fleet.v1.InitFleetResponse
-	3,  // 15: fairlead.fleet.v1.FleetService.JoinFleet:output_type -> fairlead.fleet.v1.JoinFleetResponse
-	5,  // 16: fairlead.fleet.v1.FleetService.LeaveFleet:output_type -> fairlead.fleet.v1.LeaveFleetResponse
-	7,  // 17: fairlead.fleet.v1.FleetService.GetFleet:output_type -> fairlead.fleet.v1.GetFleetResponse
-	9,  // 18: fairlead.fleet.v1.FleetService.ListHosts:output_type -> fairlead.fleet.v1.ListHostsResponse
-	11, // 19: fairlead.fleet.v1.FleetService.CreateToken:output_type -> fairlead.fleet.v1.CreateTokenResponse
-	13, // 20: fairlead.fleet.v1.FleetService.RemoveHost:output_type -> fairlead.fleet.v1.RemoveHostResponse
-	14, // [14:21] is the sub-list for method output_type
-	7,  // [7:14] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	16, // 3: fairlead.fleet.v1.GetFleetResponse.role:type_name -> fairlead.fleet.v1.HostRole
+	14, // 4: fairlead.fleet.v1.ListHostsResponse.hosts:type_name -> fairlead.fleet.v1.Host
+	17, // 5: fairlead.fleet.v1.CreateTokenRequest.valid:type_name -> google.protobuf.Duration
+	15, // 6: fairlead.fleet.v1.CreateTokenResponse.expires:type_name -> google.protobuf.Timestamp
+	14, // 7: fairlead.fleet.v1.RemoveHostResponse.host:type_name -> fairlead.fleet.v1.Host
+	0,  // 8: fairlead.fleet.v1.FleetService.InitFleet:input_type -> fairlead.fleet.v1.InitFleetRequest
+	2,  // 9: fairlead.fleet.v1.FleetService.JoinFleet:input_type -> fairlead.fleet.v1.JoinFleetRequest
+	4,  // 10: fairlead.fleet.v1.FleetService.LeaveFleet:input_type -> fairlead.fleet.v1.LeaveFleetRequest
+	6,  // 11: fairlead.fleet.v1.FleetService.GetFleet:input_type -> fairlead.fleet.v1.GetFleetRequest
+	8,  // 12: fairlead.fleet.v1.FleetService.ListHosts:input_type -> fairlead.fleet.v1.ListHostsRequest
+	10, // 13: fairlead.fleet.v1.FleetService.CreateToken:input_type -> fairlead.fleet.v1.CreateTokenRequest
+	12, // 14: fairlead.fleet.v1.FleetService.RemoveHost:input_type -> fairlead.fleet.v1.RemoveHostRequest
+	1,  // 15: fairlead.fleet.v1.FleetService.InitFleet:output_type -> fairlead.fleet.v1.InitFleetResponse
+	3,  // 16: fairlead.fleet.v1.FleetService.JoinFleet:output_type -> fairlead.fleet.v1.JoinFleetResponse
+	5,  // 17: fairlead.fleet.v1.FleetService.LeaveFleet:output_type -> fairlead.fleet.v1.LeaveFleetResponse
+	7,  // 18: fairlead.fleet.v1.FleetService.GetFleet:output_type -> fairlead.fleet.v1.GetFleetResponse
+	9,  // 19: fairlead.fleet.v1.FleetService.ListHosts:output_type -> fairlead.fleet.v1.ListHostsResponse
+	11, // 20: fairlead.fleet.v1.FleetService.CreateToken:output_type -> fairlead.fleet.v1.CreateTokenResponse
+	13, // 21: fairlead.fleet.v1.FleetService.RemoveHost:output_type -> fairlead.fleet.v1.RemoveHostResponse
+	15, // [15:22] is the sub-list for method output_type
+	8,  // [8:15] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_fleet_v1_fleet_service_proto_init() }

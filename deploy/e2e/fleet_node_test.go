@@ -1,0 +1,185 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/fairlead/fairlead/deploy/internal/lab"
+	"github.com/fairlead/fairlead/deploy/internal/terminal"
+)
+
+// found creates a fleet of all hosts: one, two, three. The first one is the manager.
+func (f *fleet) found() {
+	f.t.Helper()
+	join := joinCommand.FindStringSubmatch(f.run(1, "fleet init --name one --address 10.99.0.1"))
+	if join == nil {
+		f.t.Fatal("init prints no command to join")
+	}
+	for n := 2; n <= len(f.hosts); n++ {
+		name := []string{"", "one", "two", "three", "four"}[n]
+		f.run(n, join[1]+" --name "+name)
+		join[1] = "fleet join " + f.run(1, "fleet token -q")
+	}
+}
+
+// command returns a command line for host n, which is started by the caller.
+func (f *fleet) command(n int, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(f.ctx, filepath.Join(f.bin, "fairlead"),
+		append([]string{"-H", f.agents[n-1].Socket()}, args...)...)
+	cmd.Env = append(os.Environ(), "TERM=xterm")
+	return cmd
+}
+
+// exitCode runs a command on host n and returns its exit code, with its output.
+func (f *fleet) exitCode(n int, input string, args ...string) (int, string) {
+	f.t.Helper()
+	cmd := f.command(n, args...)
+	var out bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(input), &out, &out
+	err := f.hosts[n-1].Host.Run(cmd)
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		return exit.ExitCode(), out.String()
+	}
+	if err != nil {
+		f.t.Fatalf("%v: %v\n%s", args, err, out.String())
+	}
+	return 0, out.String()
+}
+
+func TestCommandsReachOtherHosts(t *testing.T) {
+	for _, mode := range []lab.DeployMode{lab.AllInOne, lab.Split} {
+		t.Run(string(mode), func(t *testing.T) {
+			needPrograms(t, "crun", "conmon")
+			f := newFleet(t, mode, 3)
+			f.serveImages()
+			f.found()
+
+			f.processes()
+			f.lists()
+			f.commandsRefused()
+		})
+	}
+}
+
+// processes runs processes on another host, with input, signals, exit codes and a terminal.
+func (f *fleet) processes() {
+	f.t.Helper()
+	code, out := f.exitCode(1, "", "--node", "two", "run", "--rm", "--network", "host", "busybox", "sh", "-c",
+		"ip -4 addr show lan0; exit 7")
+	if code != 7 || !strings.Contains(out, "10.99.0.2/24") {
+		f.t.Errorf("run on host two: got exit code %d, output %q", code, out)
+	}
+	if code, out := f.exitCode(1, "words\n", "--node", "two", "run", "-i", "--rm", "busybox", "cat"); code != 0 ||
+		!strings.HasSuffix(out, "words\n") {
+		f.t.Errorf("input of a process: got exit code %d, output %q", code, out)
+	}
+
+	f.interrupt()
+	term, err := terminal.Start(f.command(1, "--node", "two", "run", "-it", "--rm", "busybox", "sh"), io.Discard)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	defer term.Close()
+	for _, step := range []error{term.Resize(33, 77), term.Expect("# ", waitLimit), term.Type("stty size\n"),
+		term.Expect("33 77", waitLimit), term.Type("exit 3\n")} {
+		if step != nil {
+			f.t.Fatalf("terminal: %v\n%s", step, term.Shown())
+		}
+	}
+	if code, err := term.Wait(waitLimit); err != nil || code != 3 {
+		f.t.Errorf("terminal: got exit code %d, error %v", code, err)
+	}
+}
+
+// interrupt ends a process on another host with the signal of Ctrl-C.
+func (f *fleet) interrupt() {
+	f.t.Helper()
+	cmd := f.command(1, "--node", "two", "run", "--rm", "--name", "long", "busybox", "sh", "-c",
+		"trap 'exit 9' INT; echo begun; while :; do sleep 0.1; done")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	if err := f.hosts[0].Host.Start(cmd); err != nil {
+		f.t.Fatal(err)
+	}
+	if _, err := io.ReadFull(out, make([]byte, len("begun\n"))); err != nil {
+		f.t.Fatal(err)
+	}
+	_ = cmd.Process.Signal(syscall.SIGINT)
+	err = cmd.Wait()
+	if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != 9 {
+		f.t.Errorf("interrupted process: got %v, want exit code 9", err)
+	}
+	f.await(1, "--node two ps -q", "")
+}
+
+// lists lists the containers and the events of all hosts.
+func (f *fleet) lists() {
+	f.t.Helper()
+	const names = "ps --fleet --format {{.Node}}/{{.Names}}"
+	f.run(1, "--node two run -d --name web busybox sleep 1000")
+	f.run(1, "run -d --name db busybox sleep 1000")
+	f.await(1, names, "one/db\ntwo/web")
+	f.await(1, "--node two ps --format {{.Node}}/{{.Names}}", "two/web")
+	f.await(1, "--node one ps --format {{.Names}}", "db")
+	f.await(1, "--node two fleet inspect --format {{.HostName}},{{.Role}}", "two,member")
+	if out := f.run(1, "--node two config show"); !strings.Contains(out, f.agents[1].DataRoot()) {
+		f.t.Errorf("got the configuration of another host:\n%s", out)
+	}
+
+	ctx, cancel := context.WithCancel(f.ctx)
+	defer cancel()
+	events := make(chan string, 1)
+	go func() {
+		limited, stop := context.WithTimeout(ctx, waitLimit)
+		defer stop()
+		out, _ := f.agents[0].CLI(limited, "events", "--fleet", "--since", "1h", "--until",
+			time.Now().Add(6*time.Second).Format(time.RFC3339), "--filter", "type=container",
+			"--format", "{{.Node}} {{.Action}} {{.Actor.Attributes.name}}")
+		events <- out
+	}()
+	time.Sleep(time.Second)
+	f.run(1, "--node three run --rm --name job busybox true")
+	out := <-events
+	for _, want := range []string{"two start web", "one start db", "three destroy job"} {
+		if !strings.Contains(out, want+"\n") {
+			f.t.Errorf("events of all hosts: got %q, want a line %q", out, want)
+		}
+	}
+
+	if err := f.lan.Cut(f.ctx, "port3"); err != nil {
+		f.t.Fatal(err)
+	}
+	out = f.run(1, names)
+	if !strings.Contains(out, "WARNING: host three: does not answer at 10.99.0.3") ||
+		!strings.Contains(out, "two/web\n") {
+		f.t.Errorf("with a lost host: got %q", out)
+	}
+	f.refuse(1, "--node three ps", "host three: ")
+	if err := f.lan.Connect(f.ctx, "port3"); err != nil {
+		f.t.Fatal(err)
+	}
+	f.await(1, "--node three ps -q", "")
+}
+
+// commandsRefused runs commands that are refused.
+func (f *fleet) commandsRefused() {
+	f.t.Helper()
+	f.refuse(1, "--node four ps", "host four: is not part of the fleet")
+	f.refuse(1, "--node Two/x ps", "is not the name or ID of a host")
+	f.refuse(1, "--node two ps --fleet", "cannot be combined with --fleet")
+	f.refuse(2, "--node three ps", "host two: is not a manager, and cannot command other hosts")
+	f.refuse(2, "ps --fleet", "host two: is not a manager, and cannot command other hosts")
+	f.run(1, "fleet rm --force three")
+	f.refuse(1, "--node three ps", "host three: is not part of the fleet")
+}
