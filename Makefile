@@ -44,13 +44,16 @@ LOOPS ?= 2000
 # The number of kills in make killtest.
 KILLS ?= 1000
 
-.PHONY: help setup build man install uninstall deb rpm demo test hammer vmtest crashtest killtest bench lint check docs proto proto-check fuzz clean
+.PHONY: help setup clients build man install uninstall deb rpm demo test hammer vmtest crashtest killtest bench lint check docs proto proto-check fuzz clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 setup: ## Install missing packages for build and test
 	@deploy/setup.sh test
+
+clients: ## Build Docker's own clients for the tests of the Engine API; ten minutes the first time
+	@deploy/clients.sh docker compose
 
 build: ## Build the static binaries bin/fairlead, bin/fairlead-agent and bin/fairlead-store
 	$(BUILD) -o bin/fairlead ./ctl/cmd/fairlead

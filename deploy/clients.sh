@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# Builds Docker's own clients into .cache/clients, for the tests of the Docker Engine API: `clients.sh NAME…` with
+# docker, docker-28, compose, buildx or buildkitd. What is built of the version wanted is not built again.
+#
+# compose, buildx and buildkitd are tools of deploy/clients.mod. The module of the docker command line lacks go.mod: it
+# is built in a copy of its directory, with the module's own vendor.mod in that place.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+bin=$PWD/.cache/clients
+export CGO_ENABLED=0
+
+fail() {
+  echo "clients: $*" >&2
+  exit 1
+}
+
+version() { # PATH: the version of a module in deploy/clients.mod
+  awk -v path="$1" '$1 == path || $2 == path { print $NF; exit }' <(sed 's, *//.*,,' deploy/clients.mod)
+}
+
+built() { # NAME VERSION: reports whether this version was built
+  [ -x "$bin/$1" ] && [ "$(cat "$bin/$1.version" 2>/dev/null)" = "$2" ]
+}
+
+install_built() { # FILE NAME VERSION
+  mkdir -p "$bin/$(dirname "$2")"
+  mv "$1" "$bin/$2"
+  echo "$3" >"$bin/$2.version"
+}
+
+docker() { # NAME VERSION: the command line, of the module github.com/docker/cli
+  if built "$1" "$2"; then return; fi
+  echo "clients: building docker $2"
+  local copy dir
+  dir=$(go mod download -json "github.com/docker/cli@v$2+incompatible" | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')
+  [ -d "$dir" ] || fail "docker $2: the module proxy does not have it"
+  mkdir -p "$bin"
+  copy=$(mktemp -d "$bin/source-XXXX")
+  cp -r --no-preserve=mode "$dir/." "$copy"
+  (
+    cd "$copy"
+    rm -rf vendor
+    mv vendor.mod go.mod
+    mv vendor.sum go.sum
+    # The module proxy lacks two dependencies: a release of swarmkit, whose predecessor serves, and a module that reports
+    # whether macOS translates the program.
+    go mod edit -replace github.com/moby/swarmkit/v2=github.com/moby/swarmkit/v2@v2.1.2
+    mkdir rosetta
+    printf 'package rosetta\n\nfunc Enabled() bool { return false }\n' >rosetta/rosetta.go
+    printf 'module github.com/tonistiigi/go-rosetta\n' >rosetta/go.mod
+    go mod edit -replace github.com/tonistiigi/go-rosetta=./rosetta
+    GOFLAGS='-trimpath -mod=mod' go build -ldflags "-s -w -X github.com/docker/cli/cli/version.Version=$2" -o built ./cmd/docker
+  ) || { rm -rf "$copy"; fail "docker $2: not built"; }
+  install_built "$copy/built" "$1" "$2"
+  rm -rf "$copy"
+}
+
+tool() { # NAME PACKAGE MODULE VARIABLE: a tool of deploy/clients.mod
+  local of
+  of=$(version "$3")
+  if built "$1" "$of"; then return; fi
+  echo "clients: building $1 $of"
+  mkdir -p "$bin"
+  go build -trimpath -modfile=deploy/clients.mod -ldflags "-s -w -X $4=$of" -o "$bin/new-$$" "$2" || fail "$1 $of: not built"
+  install_built "$bin/new-$$" "$1" "$of"
+}
+
+for name in "$@"; do
+  case $name in
+  docker) docker docker 29.9.3 ;;
+  docker-28) docker docker-28 28.5.2 ;;
+  compose) tool cli-plugins/docker-compose github.com/docker/compose/v5/cmd github.com/docker/compose/v5 \
+    github.com/docker/compose/v5/internal.Version ;;
+  buildx) tool cli-plugins/docker-buildx github.com/docker/buildx/cmd/buildx github.com/docker/buildx \
+    github.com/docker/buildx/version.Version ;;
+  buildkitd) tool buildkitd github.com/moby/buildkit/cmd/buildkitd github.com/moby/buildkit \
+    github.com/moby/buildkit/version.Version ;;
+  *) fail "$name: unknown client" ;;
+  esac
+done
