@@ -27,6 +27,7 @@ func imageToProto(img *store.Image) *containerv1.Image {
 	}
 	if len(img.Manifest) > 0 {
 		m.ManifestDigest, m.ManifestType = digest.FromBytes(img.Manifest).String(), img.ManifestType
+		m.ManifestSize = int64(len(img.Manifest))
 	}
 	return m
 }

@@ -50,7 +50,9 @@ type Image struct {
 	// The digest of the manifest that was pulled, loaded or pushed last. Empty if none was.
 	ManifestDigest string `protobuf:"bytes,12,opt,name=manifest_digest,json=manifestDigest,proto3" json:"manifest_digest,omitempty"`
 	// The media type of that manifest.
-	ManifestType  string `protobuf:"bytes,13,opt,name=manifest_type,json=manifestType,proto3" json:"manifest_type,omitempty"`
+	ManifestType string `protobuf:"bytes,13,opt,name=manifest_type,json=manifestType,proto3" json:"manifest_type,omitempty"`
+	// The size of that manifest in bytes.
+	ManifestSize  int64 `protobuf:"varint,14,opt,name=manifest_size,json=manifestSize,proto3" json:"manifest_size,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -176,11 +178,18 @@ func (x *Image) GetManifestType() string {
 	return ""
 }
 
+func (x *Image) GetManifestSize() int64 {
+	if x != nil {
+		return x.ManifestSize
+	}
+	return 0
+}
+
 var File_fairlead_container_v1_image_proto protoreflect.FileDescriptor
 
 const file_fairlead_container_v1_image_proto_rawDesc = "" +
 	"\n" +
-	"!fairlead/container/v1/image.proto\x12\x15fairlead.container.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbd\x03\n" +
+	"!fairlead/container/v1/image.proto\x12\x15fairlead.container.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe2\x03\n" +
 	"\x05Image\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04tags\x18\x02 \x03(\tR\x04tags\x12\x18\n" +
@@ -198,7 +207,8 @@ const file_fairlead_container_v1_image_proto_rawDesc = "" +
 	"containers\x12+\n" +
 	"\x11layer_directories\x18\v \x03(\tR\x10layerDirectories\x12'\n" +
 	"\x0fmanifest_digest\x18\f \x01(\tR\x0emanifestDigest\x12#\n" +
-	"\rmanifest_type\x18\r \x01(\tR\fmanifestTypeBJZHgithub.com/fairlead/fairlead/proto/gen/fairlead/container/v1;containerv1b\x06proto3"
+	"\rmanifest_type\x18\r \x01(\tR\fmanifestType\x12#\n" +
+	"\rmanifest_size\x18\x0e \x01(\x03R\fmanifestSizeBJZHgithub.com/fairlead/fairlead/proto/gen/fairlead/container/v1;containerv1b\x06proto3"
 
 var (
 	file_fairlead_container_v1_image_proto_rawDescOnce sync.Once
