@@ -4,15 +4,26 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 )
 
-// condition evaluates the script conditions. link:KIND: the kernel supports sub-interfaces of that
-// kind. packages: Debian packages can be installed. The machine of deploy/vm has no network for
+// clientsDir contains Docker's own clients, which make clients builds.
+const clientsDir = cacheDir + "/clients"
+
+// condition evaluates the script conditions. clients: Docker's own clients are built. link:KIND: the
+// kernel supports sub-interfaces of that kind.
+// packages: Debian packages can be installed. The machine of deploy/vm has no network for
 // that, and its root is an overlay, which cannot be a layer of another overlay.
 func condition(cond string) (bool, error) {
 	if cond == "packages" {
 		return os.Getenv("FAIRLEAD_BIN") == "", nil
+	}
+
+	if cond == "clients" {
+		_, err := os.Stat(filepath.Join(clientsDir, "docker"))
+		_, compose := os.Stat(filepath.Join(clientsDir, "cli-plugins", "docker-compose"))
+		return err == nil && compose == nil, nil
 	}
 
 	kind, ok := strings.CutPrefix(cond, "link:")

@@ -224,6 +224,7 @@ func (e fixture) setup(env *testscript.Env, mode lab.DeployMode) error {
 }
 
 func (s *scriptEnv) setVariables(bin string) {
+	clients, _ := filepath.Abs(clientsDir) // it fails only without a working directory
 	for name, value := range map[string]string{
 		binVar:          bin,
 		"FAIRLEAD_HOST": s.agent.Socket(),
@@ -234,11 +235,13 @@ func (s *scriptEnv) setVariables(bin string) {
 		"HOST6":         lab.HostIPv6,
 		"CLIENT":        lab.ClientIPv4,
 		"REGISTRY":      registryAddress,
+		"DOCKER_HOST":   "unix://" + s.agent.ExecRoot() + "/docker.sock",
+		"DOCKER_CONFIG": clients, // where docker finds compose
 	} {
 		s.env.Setenv(name, value)
 	}
 
-	s.env.Setenv("PATH", s.env.Getenv("PATH")+":/usr/sbin:/sbin")
+	s.env.Setenv("PATH", clients+":"+s.env.Getenv("PATH")+":/usr/sbin:/sbin")
 	s.setMachines(s.env.Setenv)
 }
 

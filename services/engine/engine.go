@@ -24,8 +24,11 @@ import (
 
 	"github.com/fairlead/fairlead/services/engine/internal/api"
 	"github.com/fairlead/fairlead/services/engine/internal/httpapi"
+	"github.com/fairlead/fairlead/services/engine/internal/images"
+	"github.com/fairlead/fairlead/services/engine/internal/networks"
 	"github.com/fairlead/fairlead/services/engine/internal/peers"
 	"github.com/fairlead/fairlead/services/engine/internal/system"
+	"github.com/fairlead/fairlead/services/engine/internal/volumes"
 )
 
 // Clients are the clients of the other services.
@@ -53,6 +56,9 @@ func New(_ context.Context, c Config) (*Service, error) {
 	presence := peers.NewPresence(c.Services, c.Watch)
 	return &Service{presence: presence, router: httpapi.NewRouter(c.Log, presence.Ready,
 		system.New(c.Clients).Operations(),
+		images.New(c.Clients).Operations(),
+		networks.New(c.Clients).Operations(),
+		volumes.New(c.Clients).Operations(),
 	)}, nil
 }
 

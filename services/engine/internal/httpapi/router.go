@@ -95,6 +95,9 @@ func (rt *Router) find(method string, path []string) (*compiled, map[string]stri
 func (rt *Router) call(op *compiled, w *response, r *Request) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
+			if v == http.ErrAbortHandler {
+				panic(v) // the connection is closed, so that the client does not take a part for the whole
+			}
 			rt.log.Error("operation panicked", "operation", op.Method+" "+op.Path, "panic", v, "stack",
 				string(debug.Stack()))
 			err = Errorf(http.StatusInternalServerError, "internal error; see the agent's log")

@@ -1,0 +1,38 @@
+package authheader_test
+
+import (
+	"encoding/base64"
+	"net/http"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+
+	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
+	"github.com/fairlead/fairlead/services/engine/internal/translate/authheader"
+)
+
+func TestCredentialsOfHeaders(t *testing.T) {
+	const password = `{"username":"me","password":"p>?~ü?>"}`
+	me := &containerv1.Credentials{Username: "me", Password: "p>?~ü?>"}
+	for name, c := range map[string]struct {
+		header string
+		want   *containerv1.Credentials
+	}{
+		"URL form":                 {base64.URLEncoding.EncodeToString([]byte(password)), me},
+		"URL form without padding": {base64.RawURLEncoding.EncodeToString([]byte(password)), me},
+		"standard form":            {base64.StdEncoding.EncodeToString([]byte(password)), me},
+		"none":                     {"", nil},
+		"empty object":             {base64.URLEncoding.EncodeToString([]byte("{}")), nil},
+		"no base64":                {"!", nil},
+		"no JSON":                  {base64.URLEncoding.EncodeToString([]byte("me:secret")), nil},
+		"identity token": {base64.URLEncoding.EncodeToString([]byte(`{"identitytoken":"t"}`)),
+			&containerv1.Credentials{IdentityToken: "t"}},
+		"joined": {base64.URLEncoding.EncodeToString([]byte(`{"auth":"` + base64.StdEncoding.EncodeToString([]byte("me:p:q")) + `"}`)),
+			&containerv1.Credentials{Username: "me", Password: "p:q"}},
+	} {
+		got := authheader.Credentials(http.Header{"X-Registry-Auth": {c.header}})
+		if !proto.Equal(got, c.want) {
+			t.Errorf("%s: got %v, want %v", name, got, c.want)
+		}
+	}
+}
