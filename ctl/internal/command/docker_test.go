@@ -98,22 +98,19 @@ func TestRmAcceptsVolumesFlag(t *testing.T) {
 			Volumes: true}}}})
 }
 
-func TestLogsUntil(t *testing.T) {
-	piece := func(before time.Duration, text string) proto.Message {
-		return &containerv1.ReadLogsResponse{Time: ago(before), Output: stdoutOf(text)}
-	}
+func TestLogsAreFilteredByAgent(t *testing.T) {
+	script := clienttest.Script{"ReadLogs": {clienttest.Answers(&containerv1.ReadLogsResponse{Time: ago(0),
+		Output: stdoutOf("a\nb\n"), Details: "k=v"})}}
 	checkAll(t, []row{
-		{args: "logs --until 5m a",
-			script: clienttest.Script{"ReadLogs": {clienttest.Answers(piece(9*time.Minute, "a\n"),
-				piece(time.Minute, "b\n"))}},
-			stdout: "a\n"},
-		{args: "logs -f --until 2026-09-21T14:13:21Z a",
-			script: clienttest.Script{"ReadLogs": {{Serve: func(_ proto.Message, s clienttest.Stream) error {
-				<-s.Context().Done() // the client leaves
-				return nil
-			}}}}},
+		{args: "logs --until 5m --since 9m --stream stderr a", script: script, stdout: "a\nb\n",
+			requests: []proto.Message{&containerv1.ReadLogsRequest{Reference: "a", Since: ago(9 * time.Minute),
+				Until: ago(5 * time.Minute), Stream: containerv1.StreamKind_STREAM_KIND_STDERR}}},
+		{args: "logs -f --details a", script: script, stdout: "k=v a\nk=v b\n",
+			requests: []proto.Message{&containerv1.ReadLogsRequest{Reference: "a", Follow: true, Details: true}}},
 		{args: "logs --until never a", code: 1,
 			stderr: "fairlead: --until never: not a time; see 'fairlead logs --help'\n"},
+		{args: "logs --stream both a", code: 1,
+			stderr: "fairlead: --stream both: must be stdout or stderr; see 'fairlead logs --help'\n"},
 	})
 }
 

@@ -13,6 +13,7 @@ import (
 type attachOptions struct {
 	foreground
 	noStdin bool
+	logs    bool
 }
 
 func newAttach(c *cli.CLI) *cobra.Command {
@@ -26,6 +27,7 @@ func newAttach(c *cli.CLI) *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&o.noStdin, "no-stdin", false, "Do not attach standard input")
+	cmd.Flags().BoolVar(&o.logs, "logs", false, "Print the stored output first")
 	o.addDetachKeysFlag(cmd.Flags())
 	o.addSigProxyFlag(cmd.Flags())
 	return cmd
@@ -56,5 +58,5 @@ func (o *attachOptions) run(ctx context.Context, c *cli.CLI, reference string) e
 
 	o.redraw = true
 	o.tty, o.stdin = target.GetConfig().GetTty(), !o.noStdin && target.GetConfig().GetOpenStdin()
-	return o.attachTo(ctx, c, cl, &containerv1.AttachOptions{Reference: target.GetId()}, reference)
+	return o.attachTo(ctx, c, cl, &containerv1.AttachOptions{Reference: target.GetId(), Logs: o.logs}, reference)
 }

@@ -3,7 +3,6 @@ package container
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -17,8 +16,8 @@ import (
 )
 
 type logsOptions struct {
-	follow, timestamps bool
-	tail, since, until string
+	follow, timestamps, details bool
+	tail, since, until, stream  string
 }
 
 func newLogs(c *cli.CLI) *cobra.Command {
@@ -29,11 +28,10 @@ func newLogs(c *cli.CLI) *cobra.Command {
 		Args:  cli.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			req, err := o.request(c.Now(), args[0])
-			until, badUntil := o.end(c.Now())
-			if err := errors.Join(err, badUntil); err != nil {
+			if err != nil {
 				return &cli.UsageError{Command: cmd.CommandPath(), Code: cli.ExitFailure, Err: err}
 			}
-			return o.run(cmd.Context(), c, req, until)
+			return o.run(cmd.Context(), c, req)
 		},
 	}
 	f := cmd.Flags()
@@ -42,11 +40,22 @@ func newLogs(c *cli.CLI) *cobra.Command {
 	f.StringVarP(&o.tail, "tail", "n", "all", "Number of lines from the end, or all")
 	f.StringVar(&o.since, "since", "", "Only output since a time (RFC 3339, Unix) or age (42m)")
 	f.StringVar(&o.until, "until", "", "Only output before a time or age")
+	f.BoolVar(&o.details, "details", false, "Prefix each line with labels and variables of --log-opt")
+	f.StringVar(&o.stream, "stream", "", "Only one stream: stdout or stderr")
 	return cmd
 }
 
 func (o *logsOptions) request(now time.Time, reference string) (*containerv1.ReadLogsRequest, error) {
-	req := &containerv1.ReadLogsRequest{Reference: reference, Follow: o.follow}
+	req := &containerv1.ReadLogsRequest{Reference: reference, Follow: o.follow, Details: o.details}
+	switch o.stream {
+	case "":
+	case "stdout":
+		req.Stream = containerv1.StreamKind_STREAM_KIND_STDOUT
+	case "stderr":
+		req.Stream = containerv1.StreamKind_STREAM_KIND_STDERR
+	default:
+		return nil, fmt.Errorf("--stream %s: must be stdout or stderr", o.stream)
+	}
 	if o.tail != "all" {
 		n, err := strconv.ParseUint(o.tail, 10, 32)
 		if err != nil {
@@ -64,28 +73,25 @@ func (o *logsOptions) request(now time.Time, reference string) (*containerv1.Rea
 		req.Since = timestamppb.New(since)
 	}
 
+	if o.until != "" {
+		until, err := cli.ParseTime("--until", o.until, now)
+		if err != nil {
+			return nil, err
+		}
+		req.Until = timestamppb.New(until)
+	}
+
 	return req, nil
 }
 
-// end parses --until. The zero time means no limit.
-func (o *logsOptions) end(now time.Time) (until time.Time, err error) {
-	if o.until == "" {
-		return time.Time{}, nil
-	}
-	return cli.ParseTime("--until", o.until, now)
-}
-
-// run prints the output until a time. The zero time means no limit.
-func (o *logsOptions) run(ctx context.Context, c *cli.CLI, req *containerv1.ReadLogsRequest, until time.Time) error {
+// run prints the output.
+func (o *logsOptions) run(ctx context.Context, c *cli.CLI, req *containerv1.ReadLogsRequest) error {
 	cl, err := c.Client()
 	if err != nil {
 		return err
 	}
 
 	ctx, cancel := context.WithCancel(ctx)
-	if !until.IsZero() && o.follow {
-		ctx, cancel = context.WithTimeout(ctx, until.Sub(c.Now()))
-	}
 	defer cancel()
 	stream, err := cl.Containers.ReadLogs(ctx, req)
 	if err != nil {
@@ -96,8 +102,7 @@ func (o *logsOptions) run(ctx context.Context, c *cli.CLI, req *containerv1.Read
 	since := ""
 	for {
 		piece, err := stream.Recv()
-		over := !until.IsZero() && piece.GetTime().AsTime().After(until)
-		if err == io.EOF || err == nil && over || !until.IsZero() && errors.Is(err, context.DeadlineExceeded) {
+		if err == io.EOF {
 			return nil
 		}
 		if err != nil {
@@ -114,6 +119,9 @@ func (o *logsOptions) run(ctx context.Context, c *cli.CLI, req *containerv1.Read
 		stamp := ""
 		if o.timestamps {
 			stamp = piece.GetTime().AsTime().Format(stampLayout) + " "
+		}
+		if o.details {
+			stamp += piece.GetDetails() + " "
 		}
 		if err := to.write(stamp, piece.GetOutput().GetData()); err != nil {
 			return err

@@ -11,6 +11,8 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	"github.com/fairlead/fairlead/services/supervisor/internal/launch"
+	"github.com/fairlead/fairlead/services/supervisor/internal/logfile"
+	"github.com/fairlead/fairlead/services/supervisor/internal/runtime"
 	"github.com/fairlead/fairlead/services/supervisor/internal/session"
 )
 
@@ -111,17 +113,24 @@ func (s *containerServer) AttachContainer(stream grpc.BidiStreamingServer[contai
 		},
 	}
 
-	if opts.GetWaitForStart() && !opts.GetStart() {
-		return s.attachBeforeStart(stream.Context(), opts.GetReference(), rows, cols, a)
+	if a.only, err = streamFromProto(opts.GetStream()); err != nil {
+		return err
+	}
+	if opts.GetLogs() && opts.GetStart() {
+		return fault.Invalidf("attach", "logs", "cannot be combined with start")
 	}
 
 	var launched *launch.Launched
-	if opts.GetStart() {
+	switch {
+	case opts.GetStart():
 		launched, err = s.containers.Start(stream.Context(), opts.GetReference(), true, rows, cols)
-	} else {
+	case opts.GetWaitForStart():
+		return s.attachBeforeStart(stream.Context(), opts, rows, cols, a)
+	case opts.GetLogs():
+		launched, err = s.containers.AttachWithLog(stream.Context(), opts.GetReference(), rows, cols)
+	default:
 		launched, err = s.containers.Attach(stream.Context(), opts.GetReference(), rows, cols)
 	}
-
 	if err != nil {
 		return err
 	}
@@ -130,13 +139,26 @@ func (s *containerServer) AttachContainer(stream grpc.BidiStreamingServer[contai
 }
 
 // attachBeforeStart sends the start event when the client waits for the start of the container.
-func (s *containerServer) attachBeforeStart(ctx context.Context, ref string, rows, cols uint16, a attached) error {
-	p, err := s.containers.AttachBeforeStart(ctx, ref, rows, cols)
+// The output of earlier runs comes first, if it is requested.
+func (s *containerServer) attachBeforeStart(ctx context.Context, opts *containerv1.AttachOptions, rows, cols uint16,
+	a attached) error {
+	p, err := s.containers.AttachBeforeStart(ctx, opts.GetReference(), rows, cols, opts.GetLogs())
 	if err != nil {
 		return err
 	}
 
 	announced := a.started(&containerv1.Started{Id: p.Container.ID})
+	if p.Log != nil {
+		err := p.Log.Read(ctx, func(e logfile.Entry) error {
+			stream := runtime.Stdout
+			if e.Stream == logfile.Stderr {
+				stream = runtime.Stderr
+			}
+			return a.output(runtime.Frame{Stream: stream, Data: e.Data})
+		})
+		announced = errors.Join(announced, err)
+	}
+
 	launched, err := p.Wait(ctx)
 	if err := errors.Join(announced, err); err != nil {
 		return err

@@ -33,7 +33,8 @@ type Containers interface {
 	Create(ctx context.Context, req launch.Request) (*launch.Launched, error)
 	Start(ctx context.Context, ref string, attach bool, rows, cols uint16) (*launch.Launched, error)
 	Attach(ctx context.Context, ref string, rows, cols uint16) (*launch.Launched, error)
-	AttachBeforeStart(ctx context.Context, ref string, rows, cols uint16) (*session.Pending, error)
+	AttachWithLog(ctx context.Context, ref string, rows, cols uint16) (*launch.Launched, error)
+	AttachBeforeStart(ctx context.Context, ref string, rows, cols uint16, logs bool) (*session.Pending, error)
 	Resize(ctx context.Context, ref string, rows, cols uint16) error
 	CreateExec(req session.ExecRequest) (string, error)
 	StartExec(ctx context.Context, uid string, opts session.StartExec) (*container.Container, session.Session, error)
@@ -60,7 +61,8 @@ type Containers interface {
 		all bool) error
 	Wait(ctx context.Context, ref string, until run.Condition) (container.Exit, error)
 	ExitOf(ctx context.Context, launched *launch.Launched) (container.Exit, error)
-	Logs(ctx context.Context, ref string, opts session.LogOptions, emit func(logfile.Entry) error) error
+	Logs(ctx context.Context, ref string, opts session.LogOptions,
+		emit func(e logfile.Entry, details string) error) error
 	Find(ref string) (*container.Container, error)
 	List() []*container.Container
 	LogPath(uid string) string
@@ -278,7 +280,20 @@ func (s *containerServer) ReadLogs(req *containerv1.ReadLogsRequest,
 	if req.GetSince() != nil {
 		opts.Since = req.GetSince().AsTime()
 	}
-	return s.containers.Logs(stream.Context(), req.GetReference(), opts, func(e logfile.Entry) error {
-		return stream.Send(protoconv.LogEntryToProto(e))
+	if req.GetUntil() != nil {
+		opts.Until = req.GetUntil().AsTime()
+	}
+	only, err := streamFromProto(req.GetStream())
+	if err != nil {
+		return err
+	}
+	opts.Only = logfile.Stream(only)
+
+	return s.containers.Logs(stream.Context(), req.GetReference(), opts, func(e logfile.Entry, details string) error {
+		m := protoconv.LogEntryToProto(e)
+		if req.GetDetails() {
+			m.Details = details
+		}
+		return stream.Send(m)
 	})
 }

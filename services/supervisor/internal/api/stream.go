@@ -19,6 +19,28 @@ type client struct {
 	recv   func() (*containerv1.Input, error)
 	send   func(*containerv1.Output) error
 	signal func(context.Context, syscall.Signal) error
+	only   runtime.Stream // the stream that the client wants; 0 means both
+}
+
+// output sends a frame, unless the client does not want its stream.
+func (c client) output(f runtime.Frame) error {
+	if c.only != 0 && c.only != f.Stream {
+		return nil
+	}
+	return c.send(&containerv1.Output{Stream: streamKinds[f.Stream], Data: f.Data})
+}
+
+// streamFromProto converts the choice of a stream; 0 means both.
+func streamFromProto(kind containerv1.StreamKind) (runtime.Stream, error) {
+	if kind == containerv1.StreamKind_STREAM_KIND_UNSPECIFIED {
+		return 0, nil
+	}
+	for stream, k := range streamKinds {
+		if k == kind {
+			return stream, nil
+		}
+	}
+	return 0, fault.Invalidf("stream", "stream", "%d is not a valid stream", kind)
 }
 
 // errDetached reports that the client detached.
@@ -42,7 +64,7 @@ func (c client) pump(ctx context.Context, process launch.Output) error {
 			return nil
 		}
 		if err == nil {
-			err = c.send(&containerv1.Output{Stream: streamKinds[frame.Stream], Data: frame.Data})
+			err = c.output(frame)
 		}
 		if err != nil {
 			select {

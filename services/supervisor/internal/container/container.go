@@ -141,6 +141,8 @@ type RunState struct {
 	// Committing means that they are frozen for a commit only.
 	Committing bool   `json:",omitempty"`
 	NetnsPath  string // empty in host mode
+	LogSize    int64  `json:",omitempty"` // bytes of one log file; 0 means unlimited
+	LogFiles   int    `json:",omitempty"` // log files to keep
 	// SharedWith is the owner of the network namespace if that is another container.
 	SharedWith string
 	Endpoints  []Endpoint

@@ -27,13 +27,15 @@ func (l *launch) startMonitor(after string) saga.Step {
 			}
 			cfg := &l.req.Config
 			limit := l.r.LogLimit(cfg)
-			if err := errors.Join(l.r.LogFiles.Begin(dir, limit), l.r.LogFiles.Track(dir, limit)); err != nil {
+			size, err := l.r.LogFiles.Begin(dir, limit)
+			if err = errors.Join(err, l.r.LogFiles.Track(dir, limit)); err != nil {
 				return fault.New(fault.Unavailable, "log "+l.r.LogPath(l.id), "cannot be rotated", fault.WithCause(err))
 			}
+			l.live.LogSize, l.live.LogFiles = limit.Size, limit.Files
 			l.monitor, err = l.r.Processes.Prepare(ctx, runtime.Launch{ID: l.id, Runtime: cfg.Runtime,
 				TTY: cfg.TTY, OpenStdin: cfg.OpenStdin, Attach: l.req.Attach || len(l.waiters) > 0,
 				StdinOnce: cfg.StdinOnce, LogPath: l.r.LogPath(l.id),
-				LogMaxSize: limit.Size, NoLog: cfg.Log.Driver == logdriver.None})
+				LogMaxSize: size, NoLog: cfg.Log.Driver == logdriver.None})
 			return err
 		},
 		Undo: l.deleteProcess,

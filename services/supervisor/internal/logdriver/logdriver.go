@@ -5,6 +5,7 @@ package logdriver
 import (
 	"maps"
 	"math"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,7 +16,7 @@ import (
 // Config is the log driver of a container with its options.
 type Config struct {
 	Driver  string            `json:",omitempty"` // empty: JSONFile
-	Options map[string]string `json:",omitempty"` // MaxSize and MaxFile
+	Options map[string]string `json:",omitempty"` // see the constants
 }
 
 // Log drivers and options. Both drivers that write files write the same format, which logs reads.
@@ -93,12 +94,18 @@ func (l Config) Validate(subject string) error {
 
 	for _, key := range slices.Sorted(maps.Keys(l.Options)) {
 		value := l.Options[key]
+		if ok, err := l.selects(key, value); ok {
+			if err != nil {
+				return refuse("invalid "+key+": "+err.Error(), "correct --log-opt "+key)
+			}
+			continue
+		}
 		_, sized := parseLogSize(value)
 		files, err := strconv.Atoi(value)
 		switch {
 		case key != MaxSize && key != MaxFile:
 			return refuse("unknown log opt '"+key+"' for "+l.driver()+" log driver",
-				"the options are max-size and max-file")
+				"use max-size or max-file, or with json-file labels, labels-regex, env, env-regex or tag")
 		case key == MaxSize && !sized:
 			return refuse("invalid max-size: '"+value+"'",
 				"write a size of at least 64k, such as 10m, or -1 for no limit")
@@ -107,6 +114,23 @@ func (l Config) Validate(subject string) error {
 		}
 	}
 	return nil
+}
+
+// selects reports whether an option of the driver selects attributes, with the error of its value.
+func (l Config) selects(key, value string) (ok bool, err error) {
+	if l.driver() != JSONFile {
+		return false, nil
+	}
+	switch key {
+	case Labels, Env:
+	case LabelsRegex, EnvRegex:
+		_, err = regexp.Compile(value)
+	case Tag:
+		_, err = parseTag(value)
+	default:
+		return false, nil
+	}
+	return true, err
 }
 
 // driver returns the name of the driver.

@@ -112,6 +112,25 @@ func TestSinceExcludesOlderRecords(t *testing.T) {
 	}
 }
 
+func TestUntilAndOnlySelectRecords(t *testing.T) {
+	path := write(t, record(0, "stdout", "F", "a"), record(1, "stderr", "F", "b"), record(2, "stdout", "P", "c"),
+		record(3, "stdout", "F", "d"), record(4, "stderr", "F", "e"))
+	for what, tc := range map[string]struct {
+		o    Options
+		want string
+	}{
+		"until":            {Options{Tail: -1, Until: noon.Add(2 * time.Second)}, "a\n!b\nc"},
+		"until, following": {Options{Tail: -1, Until: noon.Add(time.Second), Ended: make(chan struct{})}, "a\n!b\n"},
+		"stdout":           {Options{Tail: -1, Only: Stdout}, "a\ncd\n"},
+		"stderr of two":    {Options{Tail: 2, Only: Stderr}, "!e\n"},
+		"since and until":  {Options{Tail: -1, Since: noon.Add(time.Second), Until: noon.Add(time.Second)}, "!b\n"},
+	} {
+		if got := read(t, path, tc.o); got != tc.want {
+			t.Errorf("%s: got %q, want %q", what, got, tc.want)
+		}
+	}
+}
+
 func TestMissingLogIsEmpty(t *testing.T) {
 	if got := read(t, filepath.Join(t.TempDir(), "none"), Options{Tail: -1}); got != "" {
 		t.Errorf("got %q", got)

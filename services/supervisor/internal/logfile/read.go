@@ -19,6 +19,10 @@ type Options struct {
 	Tail int
 	// Since excludes older records; the zero time excludes none.
 	Since time.Time
+	// Until ends Read at the first later record; the zero time means no limit.
+	Until time.Time
+	// Only is the stream to read; 0 means both. Tail counts the lines of both.
+	Only Stream
 	// Ended makes Read follow the log until the channel is closed, when the container has ended.
 	// Read then reads the remaining records and returns. Nil means not to follow.
 	Ended <-chan struct{}
@@ -34,19 +38,52 @@ func Read(ctx context.Context, path string, o Options, emit func(Entry) error) e
 	}
 
 	r := &reader{path: path, files: files, options: o, emit: emit}
-	defer func() { r.files.close() }()
-	if o.Tail >= 0 {
-		if err := r.skipToTail(); err != nil {
-			return unreadable(path, err)
-		}
-	}
-	if o.Ended == nil {
-		return r.all(ctx)
-	}
-
-	return r.follow(ctx)
+	return r.run(ctx)
 }
 
+// run reads and closes the files.
+func (r *reader) run(ctx context.Context) error {
+	defer func() { r.files.close() }()
+	if r.options.Tail >= 0 {
+		if err := r.skipToTail(); err != nil {
+			return unreadable(r.path, err)
+		}
+	}
+
+	read := r.follow
+	if r.options.Ended == nil {
+		read = r.all
+	}
+	if err := read(ctx); !errors.Is(err, errLater) {
+		return err
+	}
+
+	return nil
+}
+
+// errLater ends a read at a record that is later than Options.Until.
+var errLater = errors.New("the record is too late")
+
+// Snapshot is the content of a log at the time of Open. Records that are added later are not read.
+type Snapshot struct{ r *reader }
+
+// Open opens the log at path. The caller must call Read or Close.
+func Open(path string) (*Snapshot, error) {
+	files, err := openChain(path)
+	if err != nil {
+		return nil, unreadable(path, err)
+	}
+	return &Snapshot{&reader{path: path, files: files, frozen: true}}, nil
+}
+
+// Read calls emit with each entry and closes the snapshot.
+func (s *Snapshot) Read(ctx context.Context, emit func(Entry) error) error {
+	s.r.options, s.r.emit = Options{Tail: -1}, emit
+	return s.r.run(ctx)
+}
+
+// Close closes the snapshot.
+func (s *Snapshot) Close() { s.r.files.close() }
 func unreadable(path string, err error) error {
 	return fault.New(fault.Internal, "log "+path, "cannot be read", fault.WithCause(err))
 }
@@ -58,6 +95,7 @@ type reader struct {
 	emit    func(Entry) error
 	buf     *bufio.Reader // of the first file
 	partial []byte        // start of a record that conmon has not completed
+	frozen  bool          // read the files only up to their size when they were opened
 }
 
 func (r *reader) skipToTail() error {
@@ -119,7 +157,11 @@ func (r *reader) isNewest() bool {
 // rest reads the first file to its current end.
 func (r *reader) rest(ctx context.Context) error {
 	if r.buf == nil {
-		r.buf = bufio.NewReaderSize(r.files.files[0], blockSize)
+		in := io.Reader(r.files.files[0])
+		if r.frozen {
+			in = io.LimitReader(in, r.files.infos[0].Size())
+		}
+		r.buf = bufio.NewReaderSize(in, blockSize)
 	}
 
 	for ctx.Err() == nil {
@@ -139,6 +181,13 @@ func (r *reader) rest(ctx context.Context) error {
 		if !ok || e.Time.Before(r.options.Since) {
 			continue
 		}
+		if !r.options.Until.IsZero() && e.Time.After(r.options.Until) {
+			return errLater
+		}
+		if r.options.Only != 0 && e.Stream != r.options.Only {
+			continue
+		}
+
 		if err := r.emit(e); err != nil {
 			return err
 		}

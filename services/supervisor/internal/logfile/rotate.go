@@ -82,29 +82,33 @@ func (r *Rotator) Track(dir string, limit Limit) error {
 	return r.rotate(dir)
 }
 
-// Begin rotates a full log before a new conmon continues it. conmon counts bytes from zero.
-func (r *Rotator) Begin(dir string, limit Limit) error {
+// Begin prepares a log that a new conmon continues, and returns the size at which conmon replaces its
+// files. conmon counts bytes from zero, so it gets what the file has left, or a new file if that is
+// less than half of the limit.
+func (r *Rotator) Begin(dir string, limit Limit) (size int64, err error) {
 	if r == nil || limit.Size == 0 {
-		return nil
+		return limit.Size, nil
 	}
-
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	path := filepath.Join(dir, Name)
-	if info, err := os.Stat(path); err != nil || info.Size() < limit.Size {
-		return nil
+	info, err := os.Stat(path)
+	if err != nil {
+		return limit.Size, nil // there is none
+	}
+	if left := limit.Size - info.Size(); left >= limit.Size/2 {
+		return left, nil
 	}
 
 	r.files[dir] = limit.Files
 	if err := r.rotate(dir); err != nil { // .keep links to the same file now
-		return err
+		return 0, err
 	}
-
 	if err := os.Remove(path); err != nil {
-		return err
+		return 0, err
 	}
 
-	return r.shift(dir)
+	return limit.Size, r.shift(dir)
 }
 
 // Untrack stops rotating a log. The Rotator does not access the directory after Untrack returns.

@@ -206,18 +206,19 @@ func TestFollowContinuesInNewFile(t *testing.T) {
 func TestFullLogIsRotatedBeforeItContinues(t *testing.T) {
 	m := newMonitor(t)
 	r := m.rotator(2)
-	m.write(10)
-	if err := r.Begin(m.dir, r.Standard()); err != nil {
-		t.Fatal(err)
+	m.write(5)
+	if size, err := r.Begin(m.dir, r.Standard()); err != nil || size >= 1000 || size < 500 {
+		t.Fatalf("got %d, %v; want what is left of 1000", size, err)
 	}
+	m.write(5)
 
 	if got := m.read(logfile.Options{Tail: -1}); len(got) != 10 {
 		t.Errorf("not full: got %v", got)
 	}
 
-	m.write(10)
-	if err := r.Begin(m.dir, r.Standard()); err != nil {
-		t.Fatal(err)
+	m.write(3)
+	if size, err := r.Begin(m.dir, r.Standard()); err != nil || size != 1000 {
+		t.Fatalf("got %d, %v", size, err)
 	}
 
 	if _, err := os.Lstat(m.path()); !errors.Is(err, fs.ErrNotExist) {
@@ -226,7 +227,32 @@ func TestFullLogIsRotatedBeforeItContinues(t *testing.T) {
 
 	m.begin(logfile.Name)
 	m.write(1)
-	if got, want := m.read(logfile.Options{Tail: -1}), numbers(1, 21); !slices.Equal(got, want) {
+	if got, want := m.read(logfile.Options{Tail: -1}), numbers(1, 14); !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+// A snapshot ends where the log ended when it was opened, also if the log is rotated meanwhile.
+func TestSnapshotExcludesLaterRecords(t *testing.T) {
+	m := newMonitor(t)
+	r := m.rotator(3)
+	if err := r.Track(m.dir, r.Standard()); err != nil {
+		t.Fatal(err)
+	}
+	m.write(3)
+	m.replace()
+	m.kept()
+	m.write(2)
+	s, err := logfile.Open(m.path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.write(2)
+	m.replace()
+	m.kept()
+	m.write(1)
+	n := 0
+	if err := s.Read(t.Context(), func(logfile.Entry) error { n++; return nil }); err != nil || n != 5 {
+		t.Errorf("got %d records, %v; want 5", n, err)
 	}
 }

@@ -22,6 +22,10 @@ type overlay struct {
 	upper, work string
 }
 
+// copies are the options that keep the upper directory complete: a renamed directory and the content of
+// a file with changed attributes are copied, not referred to. Some kernels are built with other defaults.
+var copies = [][2]string{{"redirect_dir", "off"}, {"metacopy", "off"}}
+
 // mount passes each layer as a parameter (Linux 6.8), or falls back to mount(2). If both fail, it
 // returns both errors.
 func (o *overlay) mount(target string) error {
@@ -92,6 +96,12 @@ func (o *overlay) mountByParameters(target string) error {
 		}
 	}
 
+	for _, o := range copies {
+		if err := unix.FsconfigSetString(fs, o[0], o[1]); err != nil {
+			return &errStep{"fsconfig " + o[0], err}
+		}
+	}
+
 	if err := unix.FsconfigCreate(fs); err != nil {
 		return &errStep{createStep, withLog(fs, err)}
 	}
@@ -151,6 +161,9 @@ func (o *overlay) mountByOptions(target string) error {
 	options := "lowerdir=" + strings.Join(names[len(above):], ":")
 	if len(above) > 0 {
 		options = "upperdir=" + names[0] + ",workdir=" + names[1] + "," + options
+	}
+	for _, o := range copies {
+		options += "," + o[0] + "=" + o[1]
 	}
 	if len(options) > maxOptions {
 		return fmt.Errorf("cannot mount %d layers with this kernel: Linux 6.8 or later is required", len(o.lowers))

@@ -7,6 +7,7 @@ import (
 
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 	"github.com/fairlead/fairlead/services/supervisor/internal/lives"
+	"github.com/fairlead/fairlead/services/supervisor/internal/logfile"
 	"github.com/fairlead/fairlead/services/supervisor/internal/runtime"
 )
 
@@ -63,6 +64,15 @@ func (r *Runner) restoreOne(ctx context.Context, c *container.Container) error {
 	return nil
 }
 
+// logLimit returns the limit that the monitor of a running container has. It is not that of the
+// configuration if the defaults have changed since its start.
+func logLimit(r *Runner, c *container.Container) logfile.Limit {
+	if c.Live != nil && c.Live.LogSize > 0 {
+		return logfile.Limit{Size: c.Live.LogSize, Files: c.Live.LogFiles}
+	}
+	return r.launcher.LogLimit(&c.Config)
+}
+
 // adopt resumes supervision of a container whose process may be running, exited, or lost.
 func (r *Runner) adopt(ctx context.Context, c *container.Container) error {
 	l := r.lives.Begin(c.ID)
@@ -74,7 +84,7 @@ func (r *Runner) adopt(ctx context.Context, c *container.Container) error {
 
 	switch found.State {
 	case runtime.Alive:
-		if err := r.LogFiles.Track(r.launcher.Dir(c.ID), r.launcher.LogLimit(&c.Config)); err != nil {
+		if err := r.LogFiles.Track(r.launcher.Dir(c.ID), logLimit(r, c)); err != nil {
 			r.logFor(c.ID).Warn("cannot watch log, rotation loses output", "error", err)
 		}
 		r.logFor(c.ID).Info("adopted", "name", c.Config.Name, "pid", found.PID)

@@ -64,7 +64,7 @@ func TestAttachBeforeStart(t *testing.T) {
 		if _, err := h.runner.Create(t.Context(), request(name)); err != nil {
 			t.Fatal(err)
 		}
-		p, err := h.runner.AttachBeforeStart(t.Context(), name, 0, 0)
+		p, err := h.runner.AttachBeforeStart(t.Context(), name, 0, 0, false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -103,7 +103,7 @@ func TestAttachBeforeStart(t *testing.T) {
 
 	h.set(func() { h.fail = "" })
 	var running *launch.Launched
-	q, err := h.runner.AttachBeforeStart(t.Context(), "web", 0, 0)
+	q, err := h.runner.AttachBeforeStart(t.Context(), "web", 0, 0, false)
 	if err == nil {
 		running, err = q.Wait(bounded(t))
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 	"github.com/fairlead/fairlead/services/supervisor/internal/launch"
+	"github.com/fairlead/fairlead/services/supervisor/internal/logfile"
 )
 
 // Attach connects to the streams of a running container.
@@ -32,12 +33,14 @@ func (s *Sessions) Attach(ctx context.Context, ref string, rows, cols uint16) (*
 // Pending is a client that attached to a container before its start.
 type Pending struct {
 	Container *container.Container
+	Log       *logfile.Snapshot                                   // the output of earlier runs; nil unless requested
 	Wait      func(ctx context.Context) (*launch.Launched, error) // must be called once
 }
 
 // AttachBeforeStart attaches to a container that another call starts. The client is connected before
 // the process runs, so it misses no output. A container that runs already is attached to now.
-func (s *Sessions) AttachBeforeStart(ctx context.Context, ref string, rows, cols uint16) (*Pending, error) {
+// With logs the stored output comes first.
+func (s *Sessions) AttachBeforeStart(ctx context.Context, ref string, rows, cols uint16, logs bool) (*Pending, error) {
 	c, err := s.Store.FindContainer(ref)
 	if err != nil {
 		return nil, err
@@ -55,16 +58,24 @@ func (s *Sessions) AttachBeforeStart(ctx context.Context, ref string, rows, cols
 	}
 
 	if c.IsActive() {
-		launched, err := s.Attach(ctx, c.ID, rows, cols)
-		return &Pending{c, func(context.Context) (*launch.Launched, error) { return launched, nil }}, err
+		attach := s.Attach
+		if logs {
+			attach = s.AttachWithLog
+		}
+		launched, err := attach(ctx, c.ID, rows, cols)
+		return &Pending{c, nil, func(context.Context) (*launch.Launched, error) { return launched, nil }}, err
 	}
 
 	if c.Status == container.Removing {
 		return nil, fault.New(fault.Conflict, c.Subject(), "is being removed")
 	}
 
+	log, err := s.earlier(c, logs)
+	if err != nil {
+		return nil, err
+	}
 	w, watcher := s.Waiters.Add(c.ID), s.Lives.Watch(c.ID)
-	return &Pending{c, func(ctx context.Context) (*launch.Launched, error) {
+	return &Pending{c, log, func(ctx context.Context) (*launch.Launched, error) {
 		defer watcher.Close()
 		defer s.Waiters.Remove(c.ID, w)
 		removed := make(chan struct{})
@@ -79,6 +90,17 @@ func (s *Sessions) AttachBeforeStart(ctx context.Context, ref string, rows, cols
 		}()
 		return w.Wait(ctx, removed)
 	}}, nil
+}
+
+// earlier returns the output of earlier runs, nil unless requested.
+func (s *Sessions) earlier(c *container.Container, logs bool) (*logfile.Snapshot, error) {
+	if !logs {
+		return nil, nil
+	}
+	if err := checkReadable(c); err != nil {
+		return nil, err
+	}
+	return logfile.Open(s.LogPath(c.ID))
 }
 
 // Resize sets the size of a container's terminal.

@@ -1146,7 +1146,12 @@ type AttachOptions struct {
 	Size *TerminalSize `protobuf:"bytes,3,opt,name=size,proto3" json:"size,omitempty"`
 	// True to attach to a container that is not running, and to wait until another call starts it. No
 	// output is missed. `started` is sent when the client is attached.
-	WaitForStart  bool `protobuf:"varint,4,opt,name=wait_for_start,json=waitForStart,proto3" json:"wait_for_start,omitempty"`
+	WaitForStart bool `protobuf:"varint,4,opt,name=wait_for_start,json=waitForStart,proto3" json:"wait_for_start,omitempty"`
+	// True to send the stored output first. No output is lost or doubled. Not with `start`. Errors:
+	// INVALID_ARGUMENT if the log driver stores none.
+	Logs bool `protobuf:"varint,5,opt,name=logs,proto3" json:"logs,omitempty"`
+	// Only the output of this stream. Absent means both.
+	Stream        StreamKind `protobuf:"varint,6,opt,name=stream,proto3,enum=fairlead.container.v1.StreamKind" json:"stream,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1207,6 +1212,20 @@ func (x *AttachOptions) GetWaitForStart() bool {
 		return x.WaitForStart
 	}
 	return false
+}
+
+func (x *AttachOptions) GetLogs() bool {
+	if x != nil {
+		return x.Logs
+	}
+	return false
+}
+
+func (x *AttachOptions) GetStream() StreamKind {
+	if x != nil {
+		return x.Stream
+	}
+	return StreamKind_STREAM_KIND_UNSPECIFIED
 }
 
 // AttachContainerResponse is one event of an attached container.
@@ -4116,7 +4135,13 @@ type ReadLogsRequest struct {
 	// Number of lines from the end. Absent means all.
 	Tail *uint32 `protobuf:"varint,3,opt,name=tail,proto3,oneof" json:"tail,omitempty"`
 	// Only output since this time. Absent means from the start.
-	Since         *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=since,proto3" json:"since,omitempty"`
+	Since *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=since,proto3" json:"since,omitempty"`
+	// Only output until this time. With `follow`, the stream ends then. Absent means no end.
+	Until *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=until,proto3" json:"until,omitempty"`
+	// Only this stream. Absent means both. `tail` counts the lines of both.
+	Stream StreamKind `protobuf:"varint,6,opt,name=stream,proto3,enum=fairlead.container.v1.StreamKind" json:"stream,omitempty"`
+	// Send the attributes that the log options labels, env and tag select.
+	Details       bool `protobuf:"varint,7,opt,name=details,proto3" json:"details,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4179,13 +4204,36 @@ func (x *ReadLogsRequest) GetSince() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *ReadLogsRequest) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *ReadLogsRequest) GetStream() StreamKind {
+	if x != nil {
+		return x.Stream
+	}
+	return StreamKind_STREAM_KIND_UNSPECIFIED
+}
+
+func (x *ReadLogsRequest) GetDetails() bool {
+	if x != nil {
+		return x.Details
+	}
+	return false
+}
+
 // ReadLogsResponse is a piece of output.
 type ReadLogsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The output.
 	Output *Output `protobuf:"bytes,1,opt,name=output,proto3" json:"output,omitempty"`
 	// When it was written.
-	Time          *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
+	Time *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
+	// KEY=VALUE pairs, separated by commas and URL-encoded, as Docker writes them. Only if requested.
+	Details       string `protobuf:"bytes,3,opt,name=details,proto3" json:"details,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4232,6 +4280,13 @@ func (x *ReadLogsResponse) GetTime() *timestamppb.Timestamp {
 		return x.Time
 	}
 	return nil
+}
+
+func (x *ReadLogsResponse) GetDetails() string {
+	if x != nil {
+		return x.Details
+	}
+	return ""
 }
 
 var File_fairlead_container_v1_container_service_proto protoreflect.FileDescriptor
@@ -4291,12 +4346,14 @@ const file_fairlead_container_v1_container_service_proto_rawDesc = "" +
 	"\x16AttachContainerRequest\x12>\n" +
 	"\x06attach\x18\x01 \x01(\v2$.fairlead.container.v1.AttachOptionsH\x00R\x06attach\x124\n" +
 	"\x05input\x18\x02 \x01(\v2\x1c.fairlead.container.v1.InputH\x00R\x05inputB\t\n" +
-	"\amessage\"\xa2\x01\n" +
+	"\amessage\"\xf1\x01\n" +
 	"\rAttachOptions\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\x12\x14\n" +
 	"\x05start\x18\x02 \x01(\bR\x05start\x127\n" +
 	"\x04size\x18\x03 \x01(\v2#.fairlead.container.v1.TerminalSizeR\x04size\x12$\n" +
-	"\x0ewait_for_start\x18\x04 \x01(\bR\fwaitForStart\"\xd0\x01\n" +
+	"\x0ewait_for_start\x18\x04 \x01(\bR\fwaitForStart\x12\x12\n" +
+	"\x04logs\x18\x05 \x01(\bR\x04logs\x129\n" +
+	"\x06stream\x18\x06 \x01(\x0e2!.fairlead.container.v1.StreamKindR\x06stream\"\xd0\x01\n" +
 	"\x17AttachContainerResponse\x12:\n" +
 	"\astarted\x18\x01 \x01(\v2\x1e.fairlead.container.v1.StartedH\x00R\astarted\x127\n" +
 	"\x06output\x18\x02 \x01(\v2\x1d.fairlead.container.v1.OutputH\x00R\x06output\x127\n" +
@@ -4494,16 +4551,20 @@ const file_fairlead_container_v1_container_service_proto_rawDesc = "" +
 	"tx_packets\x18\a \x01(\x04R\ttxPackets\x12\x1b\n" +
 	"\ttx_errors\x18\b \x01(\x04R\btxErrors\x12\x1d\n" +
 	"\n" +
-	"tx_dropped\x18\t \x01(\x04R\ttxDropped\"\x9b\x01\n" +
+	"tx_dropped\x18\t \x01(\x04R\ttxDropped\"\xa2\x02\n" +
 	"\x0fReadLogsRequest\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\x12\x16\n" +
 	"\x06follow\x18\x02 \x01(\bR\x06follow\x12\x17\n" +
 	"\x04tail\x18\x03 \x01(\rH\x00R\x04tail\x88\x01\x01\x120\n" +
-	"\x05since\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05sinceB\a\n" +
-	"\x05_tail\"y\n" +
+	"\x05since\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x120\n" +
+	"\x05until\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x129\n" +
+	"\x06stream\x18\x06 \x01(\x0e2!.fairlead.container.v1.StreamKindR\x06stream\x12\x18\n" +
+	"\adetails\x18\a \x01(\bR\adetailsB\a\n" +
+	"\x05_tail\"\x93\x01\n" +
 	"\x10ReadLogsResponse\x125\n" +
 	"\x06output\x18\x01 \x01(\v2\x1d.fairlead.container.v1.OutputR\x06output\x12.\n" +
-	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time*\x89\x01\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x18\n" +
+	"\adetails\x18\x03 \x01(\tR\adetails*\x89\x01\n" +
 	"\rWaitCondition\x12\x1e\n" +
 	"\x1aWAIT_CONDITION_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aWAIT_CONDITION_NOT_RUNNING\x10\x01\x12\x1c\n" +
@@ -4641,12 +4702,13 @@ var file_fairlead_container_v1_container_service_proto_goTypes = []any{
 	(*Output)(nil),                    // 80: fairlead.container.v1.Output
 	(*Exited)(nil),                    // 81: fairlead.container.v1.Exited
 	(*NetworkAttachment)(nil),         // 82: fairlead.container.v1.NetworkAttachment
-	(*RestartPolicy)(nil),             // 83: fairlead.container.v1.RestartPolicy
-	(*Resources)(nil),                 // 84: fairlead.container.v1.Resources
-	(*v11.PortMapping)(nil),           // 85: fairlead.nat.v1.PortMapping
-	(*v11.AddressMapping)(nil),        // 86: fairlead.nat.v1.AddressMapping
-	(*v11.PortBinding)(nil),           // 87: fairlead.nat.v1.PortBinding
-	(*Container)(nil),                 // 88: fairlead.container.v1.Container
+	(StreamKind)(0),                   // 83: fairlead.container.v1.StreamKind
+	(*RestartPolicy)(nil),             // 84: fairlead.container.v1.RestartPolicy
+	(*Resources)(nil),                 // 85: fairlead.container.v1.Resources
+	(*v11.PortMapping)(nil),           // 86: fairlead.nat.v1.PortMapping
+	(*v11.AddressMapping)(nil),        // 87: fairlead.nat.v1.AddressMapping
+	(*v11.PortBinding)(nil),           // 88: fairlead.nat.v1.PortBinding
+	(*Container)(nil),                 // 89: fairlead.container.v1.Container
 }
 var file_fairlead_container_v1_container_service_proto_depIdxs = []int32{
 	72, // 0: fairlead.container.v1.WatchEventsRequest.since:type_name -> google.protobuf.Timestamp
@@ -4669,105 +4731,108 @@ var file_fairlead_container_v1_container_service_proto_depIdxs = []int32{
 	18, // 17: fairlead.container.v1.AttachContainerRequest.attach:type_name -> fairlead.container.v1.AttachOptions
 	74, // 18: fairlead.container.v1.AttachContainerRequest.input:type_name -> fairlead.container.v1.Input
 	76, // 19: fairlead.container.v1.AttachOptions.size:type_name -> fairlead.container.v1.TerminalSize
-	79, // 20: fairlead.container.v1.AttachContainerResponse.started:type_name -> fairlead.container.v1.Started
-	80, // 21: fairlead.container.v1.AttachContainerResponse.output:type_name -> fairlead.container.v1.Output
-	81, // 22: fairlead.container.v1.AttachContainerResponse.exited:type_name -> fairlead.container.v1.Exited
-	21, // 23: fairlead.container.v1.ExecContainerRequest.exec:type_name -> fairlead.container.v1.ExecOptions
-	74, // 24: fairlead.container.v1.ExecContainerRequest.input:type_name -> fairlead.container.v1.Input
-	76, // 25: fairlead.container.v1.ExecOptions.size:type_name -> fairlead.container.v1.TerminalSize
-	21, // 26: fairlead.container.v1.CreateExecRequest.exec:type_name -> fairlead.container.v1.ExecOptions
-	26, // 27: fairlead.container.v1.GetExecResponse.exec:type_name -> fairlead.container.v1.Exec
-	21, // 28: fairlead.container.v1.Exec.options:type_name -> fairlead.container.v1.ExecOptions
-	76, // 29: fairlead.container.v1.ResizeExecRequest.size:type_name -> fairlead.container.v1.TerminalSize
-	76, // 30: fairlead.container.v1.ResizeContainerRequest.size:type_name -> fairlead.container.v1.TerminalSize
-	79, // 31: fairlead.container.v1.ExecContainerResponse.started:type_name -> fairlead.container.v1.Started
-	80, // 32: fairlead.container.v1.ExecContainerResponse.output:type_name -> fairlead.container.v1.Output
-	81, // 33: fairlead.container.v1.ExecContainerResponse.exited:type_name -> fairlead.container.v1.Exited
-	83, // 34: fairlead.container.v1.UpdateContainerRequest.restart:type_name -> fairlead.container.v1.RestartPolicy
-	84, // 35: fairlead.container.v1.UpdateContainerRequest.resources:type_name -> fairlead.container.v1.Resources
-	72, // 36: fairlead.container.v1.PruneContainersRequest.until:type_name -> google.protobuf.Timestamp
-	69, // 37: fairlead.container.v1.GetDiskUsageResponse.shared_layers:type_name -> fairlead.container.v1.GetDiskUsageResponse.SharedLayersEntry
-	70, // 38: fairlead.container.v1.GetDiskUsageResponse.containers:type_name -> fairlead.container.v1.GetDiskUsageResponse.ContainersEntry
-	71, // 39: fairlead.container.v1.GetDiskUsageResponse.volumes:type_name -> fairlead.container.v1.GetDiskUsageResponse.VolumesEntry
-	85, // 40: fairlead.container.v1.PublishPortsRequest.ports:type_name -> fairlead.nat.v1.PortMapping
-	86, // 41: fairlead.container.v1.PublishPortsRequest.addresses:type_name -> fairlead.nat.v1.AddressMapping
-	87, // 42: fairlead.container.v1.PublishPortsResponse.bindings:type_name -> fairlead.nat.v1.PortBinding
-	85, // 43: fairlead.container.v1.UnpublishPortsRequest.ports:type_name -> fairlead.nat.v1.PortMapping
-	0,  // 44: fairlead.container.v1.WaitContainerRequest.condition:type_name -> fairlead.container.v1.WaitCondition
-	88, // 45: fairlead.container.v1.ListContainersResponse.containers:type_name -> fairlead.container.v1.Container
-	88, // 46: fairlead.container.v1.GetContainerResponse.container:type_name -> fairlead.container.v1.Container
-	62, // 47: fairlead.container.v1.ListProcessesResponse.processes:type_name -> fairlead.container.v1.ProcessRow
-	65, // 48: fairlead.container.v1.StreamStatsResponse.containers:type_name -> fairlead.container.v1.ContainerStats
-	72, // 49: fairlead.container.v1.ContainerStats.time:type_name -> google.protobuf.Timestamp
-	66, // 50: fairlead.container.v1.ContainerStats.networks:type_name -> fairlead.container.v1.NetworkStats
-	72, // 51: fairlead.container.v1.ReadLogsRequest.since:type_name -> google.protobuf.Timestamp
-	80, // 52: fairlead.container.v1.ReadLogsResponse.output:type_name -> fairlead.container.v1.Output
-	72, // 53: fairlead.container.v1.ReadLogsResponse.time:type_name -> google.protobuf.Timestamp
-	3,  // 54: fairlead.container.v1.ContainerService.RunContainer:input_type -> fairlead.container.v1.RunContainerRequest
-	6,  // 55: fairlead.container.v1.ContainerService.CreateContainer:input_type -> fairlead.container.v1.CreateContainerRequest
-	15, // 56: fairlead.container.v1.ContainerService.StartContainer:input_type -> fairlead.container.v1.StartContainerRequest
-	17, // 57: fairlead.container.v1.ContainerService.AttachContainer:input_type -> fairlead.container.v1.AttachContainerRequest
-	20, // 58: fairlead.container.v1.ContainerService.ExecContainer:input_type -> fairlead.container.v1.ExecContainerRequest
-	22, // 59: fairlead.container.v1.ContainerService.CreateExec:input_type -> fairlead.container.v1.CreateExecRequest
-	24, // 60: fairlead.container.v1.ContainerService.GetExec:input_type -> fairlead.container.v1.GetExecRequest
-	27, // 61: fairlead.container.v1.ContainerService.ResizeExec:input_type -> fairlead.container.v1.ResizeExecRequest
-	29, // 62: fairlead.container.v1.ContainerService.ResizeContainer:input_type -> fairlead.container.v1.ResizeContainerRequest
-	32, // 63: fairlead.container.v1.ContainerService.StopContainer:input_type -> fairlead.container.v1.StopContainerRequest
-	34, // 64: fairlead.container.v1.ContainerService.RestartContainer:input_type -> fairlead.container.v1.RestartContainerRequest
-	36, // 65: fairlead.container.v1.ContainerService.PauseContainer:input_type -> fairlead.container.v1.PauseContainerRequest
-	38, // 66: fairlead.container.v1.ContainerService.UnpauseContainer:input_type -> fairlead.container.v1.UnpauseContainerRequest
-	40, // 67: fairlead.container.v1.ContainerService.UpdateContainer:input_type -> fairlead.container.v1.UpdateContainerRequest
-	42, // 68: fairlead.container.v1.ContainerService.KillContainer:input_type -> fairlead.container.v1.KillContainerRequest
-	44, // 69: fairlead.container.v1.ContainerService.RemoveContainer:input_type -> fairlead.container.v1.RemoveContainerRequest
-	46, // 70: fairlead.container.v1.ContainerService.PruneContainers:input_type -> fairlead.container.v1.PruneContainersRequest
-	48, // 71: fairlead.container.v1.ContainerService.GetDiskUsage:input_type -> fairlead.container.v1.GetDiskUsageRequest
-	9,  // 72: fairlead.container.v1.ContainerService.ConnectNetwork:input_type -> fairlead.container.v1.ConnectNetworkRequest
-	11, // 73: fairlead.container.v1.ContainerService.DisconnectNetwork:input_type -> fairlead.container.v1.DisconnectNetworkRequest
-	50, // 74: fairlead.container.v1.ContainerService.PublishPorts:input_type -> fairlead.container.v1.PublishPortsRequest
-	52, // 75: fairlead.container.v1.ContainerService.UnpublishPorts:input_type -> fairlead.container.v1.UnpublishPortsRequest
-	13, // 76: fairlead.container.v1.ContainerService.RenameContainer:input_type -> fairlead.container.v1.RenameContainerRequest
-	54, // 77: fairlead.container.v1.ContainerService.WaitContainer:input_type -> fairlead.container.v1.WaitContainerRequest
-	56, // 78: fairlead.container.v1.ContainerService.ListContainers:input_type -> fairlead.container.v1.ListContainersRequest
-	58, // 79: fairlead.container.v1.ContainerService.GetContainer:input_type -> fairlead.container.v1.GetContainerRequest
-	60, // 80: fairlead.container.v1.ContainerService.ListProcesses:input_type -> fairlead.container.v1.ListProcessesRequest
-	63, // 81: fairlead.container.v1.ContainerService.StreamStats:input_type -> fairlead.container.v1.StreamStatsRequest
-	67, // 82: fairlead.container.v1.ContainerService.ReadLogs:input_type -> fairlead.container.v1.ReadLogsRequest
-	1,  // 83: fairlead.container.v1.ContainerService.WatchEvents:input_type -> fairlead.container.v1.WatchEventsRequest
-	5,  // 84: fairlead.container.v1.ContainerService.RunContainer:output_type -> fairlead.container.v1.RunContainerResponse
-	7,  // 85: fairlead.container.v1.ContainerService.CreateContainer:output_type -> fairlead.container.v1.CreateContainerResponse
-	16, // 86: fairlead.container.v1.ContainerService.StartContainer:output_type -> fairlead.container.v1.StartContainerResponse
-	19, // 87: fairlead.container.v1.ContainerService.AttachContainer:output_type -> fairlead.container.v1.AttachContainerResponse
-	31, // 88: fairlead.container.v1.ContainerService.ExecContainer:output_type -> fairlead.container.v1.ExecContainerResponse
-	23, // 89: fairlead.container.v1.ContainerService.CreateExec:output_type -> fairlead.container.v1.CreateExecResponse
-	25, // 90: fairlead.container.v1.ContainerService.GetExec:output_type -> fairlead.container.v1.GetExecResponse
-	28, // 91: fairlead.container.v1.ContainerService.ResizeExec:output_type -> fairlead.container.v1.ResizeExecResponse
-	30, // 92: fairlead.container.v1.ContainerService.ResizeContainer:output_type -> fairlead.container.v1.ResizeContainerResponse
-	33, // 93: fairlead.container.v1.ContainerService.StopContainer:output_type -> fairlead.container.v1.StopContainerResponse
-	35, // 94: fairlead.container.v1.ContainerService.RestartContainer:output_type -> fairlead.container.v1.RestartContainerResponse
-	37, // 95: fairlead.container.v1.ContainerService.PauseContainer:output_type -> fairlead.container.v1.PauseContainerResponse
-	39, // 96: fairlead.container.v1.ContainerService.UnpauseContainer:output_type -> fairlead.container.v1.UnpauseContainerResponse
-	41, // 97: fairlead.container.v1.ContainerService.UpdateContainer:output_type -> fairlead.container.v1.UpdateContainerResponse
-	43, // 98: fairlead.container.v1.ContainerService.KillContainer:output_type -> fairlead.container.v1.KillContainerResponse
-	45, // 99: fairlead.container.v1.ContainerService.RemoveContainer:output_type -> fairlead.container.v1.RemoveContainerResponse
-	47, // 100: fairlead.container.v1.ContainerService.PruneContainers:output_type -> fairlead.container.v1.PruneContainersResponse
-	49, // 101: fairlead.container.v1.ContainerService.GetDiskUsage:output_type -> fairlead.container.v1.GetDiskUsageResponse
-	10, // 102: fairlead.container.v1.ContainerService.ConnectNetwork:output_type -> fairlead.container.v1.ConnectNetworkResponse
-	12, // 103: fairlead.container.v1.ContainerService.DisconnectNetwork:output_type -> fairlead.container.v1.DisconnectNetworkResponse
-	51, // 104: fairlead.container.v1.ContainerService.PublishPorts:output_type -> fairlead.container.v1.PublishPortsResponse
-	53, // 105: fairlead.container.v1.ContainerService.UnpublishPorts:output_type -> fairlead.container.v1.UnpublishPortsResponse
-	14, // 106: fairlead.container.v1.ContainerService.RenameContainer:output_type -> fairlead.container.v1.RenameContainerResponse
-	55, // 107: fairlead.container.v1.ContainerService.WaitContainer:output_type -> fairlead.container.v1.WaitContainerResponse
-	57, // 108: fairlead.container.v1.ContainerService.ListContainers:output_type -> fairlead.container.v1.ListContainersResponse
-	59, // 109: fairlead.container.v1.ContainerService.GetContainer:output_type -> fairlead.container.v1.GetContainerResponse
-	61, // 110: fairlead.container.v1.ContainerService.ListProcesses:output_type -> fairlead.container.v1.ListProcessesResponse
-	64, // 111: fairlead.container.v1.ContainerService.StreamStats:output_type -> fairlead.container.v1.StreamStatsResponse
-	68, // 112: fairlead.container.v1.ContainerService.ReadLogs:output_type -> fairlead.container.v1.ReadLogsResponse
-	2,  // 113: fairlead.container.v1.ContainerService.WatchEvents:output_type -> fairlead.container.v1.WatchEventsResponse
-	84, // [84:114] is the sub-list for method output_type
-	54, // [54:84] is the sub-list for method input_type
-	54, // [54:54] is the sub-list for extension type_name
-	54, // [54:54] is the sub-list for extension extendee
-	0,  // [0:54] is the sub-list for field type_name
+	83, // 20: fairlead.container.v1.AttachOptions.stream:type_name -> fairlead.container.v1.StreamKind
+	79, // 21: fairlead.container.v1.AttachContainerResponse.started:type_name -> fairlead.container.v1.Started
+	80, // 22: fairlead.container.v1.AttachContainerResponse.output:type_name -> fairlead.container.v1.Output
+	81, // 23: fairlead.container.v1.AttachContainerResponse.exited:type_name -> fairlead.container.v1.Exited
+	21, // 24: fairlead.container.v1.ExecContainerRequest.exec:type_name -> fairlead.container.v1.ExecOptions
+	74, // 25: fairlead.container.v1.ExecContainerRequest.input:type_name -> fairlead.container.v1.Input
+	76, // 26: fairlead.container.v1.ExecOptions.size:type_name -> fairlead.container.v1.TerminalSize
+	21, // 27: fairlead.container.v1.CreateExecRequest.exec:type_name -> fairlead.container.v1.ExecOptions
+	26, // 28: fairlead.container.v1.GetExecResponse.exec:type_name -> fairlead.container.v1.Exec
+	21, // 29: fairlead.container.v1.Exec.options:type_name -> fairlead.container.v1.ExecOptions
+	76, // 30: fairlead.container.v1.ResizeExecRequest.size:type_name -> fairlead.container.v1.TerminalSize
+	76, // 31: fairlead.container.v1.ResizeContainerRequest.size:type_name -> fairlead.container.v1.TerminalSize
+	79, // 32: fairlead.container.v1.ExecContainerResponse.started:type_name -> fairlead.container.v1.Started
+	80, // 33: fairlead.container.v1.ExecContainerResponse.output:type_name -> fairlead.container.v1.Output
+	81, // 34: fairlead.container.v1.ExecContainerResponse.exited:type_name -> fairlead.container.v1.Exited
+	84, // 35: fairlead.container.v1.UpdateContainerRequest.restart:type_name -> fairlead.container.v1.RestartPolicy
+	85, // 36: fairlead.container.v1.UpdateContainerRequest.resources:type_name -> fairlead.container.v1.Resources
+	72, // 37: fairlead.container.v1.PruneContainersRequest.until:type_name -> google.protobuf.Timestamp
+	69, // 38: fairlead.container.v1.GetDiskUsageResponse.shared_layers:type_name -> fairlead.container.v1.GetDiskUsageResponse.SharedLayersEntry
+	70, // 39: fairlead.container.v1.GetDiskUsageResponse.containers:type_name -> fairlead.container.v1.GetDiskUsageResponse.ContainersEntry
+	71, // 40: fairlead.container.v1.GetDiskUsageResponse.volumes:type_name -> fairlead.container.v1.GetDiskUsageResponse.VolumesEntry
+	86, // 41: fairlead.container.v1.PublishPortsRequest.ports:type_name -> fairlead.nat.v1.PortMapping
+	87, // 42: fairlead.container.v1.PublishPortsRequest.addresses:type_name -> fairlead.nat.v1.AddressMapping
+	88, // 43: fairlead.container.v1.PublishPortsResponse.bindings:type_name -> fairlead.nat.v1.PortBinding
+	86, // 44: fairlead.container.v1.UnpublishPortsRequest.ports:type_name -> fairlead.nat.v1.PortMapping
+	0,  // 45: fairlead.container.v1.WaitContainerRequest.condition:type_name -> fairlead.container.v1.WaitCondition
+	89, // 46: fairlead.container.v1.ListContainersResponse.containers:type_name -> fairlead.container.v1.Container
+	89, // 47: fairlead.container.v1.GetContainerResponse.container:type_name -> fairlead.container.v1.Container
+	62, // 48: fairlead.container.v1.ListProcessesResponse.processes:type_name -> fairlead.container.v1.ProcessRow
+	65, // 49: fairlead.container.v1.StreamStatsResponse.containers:type_name -> fairlead.container.v1.ContainerStats
+	72, // 50: fairlead.container.v1.ContainerStats.time:type_name -> google.protobuf.Timestamp
+	66, // 51: fairlead.container.v1.ContainerStats.networks:type_name -> fairlead.container.v1.NetworkStats
+	72, // 52: fairlead.container.v1.ReadLogsRequest.since:type_name -> google.protobuf.Timestamp
+	72, // 53: fairlead.container.v1.ReadLogsRequest.until:type_name -> google.protobuf.Timestamp
+	83, // 54: fairlead.container.v1.ReadLogsRequest.stream:type_name -> fairlead.container.v1.StreamKind
+	80, // 55: fairlead.container.v1.ReadLogsResponse.output:type_name -> fairlead.container.v1.Output
+	72, // 56: fairlead.container.v1.ReadLogsResponse.time:type_name -> google.protobuf.Timestamp
+	3,  // 57: fairlead.container.v1.ContainerService.RunContainer:input_type -> fairlead.container.v1.RunContainerRequest
+	6,  // 58: fairlead.container.v1.ContainerService.CreateContainer:input_type -> fairlead.container.v1.CreateContainerRequest
+	15, // 59: fairlead.container.v1.ContainerService.StartContainer:input_type -> fairlead.container.v1.StartContainerRequest
+	17, // 60: fairlead.container.v1.ContainerService.AttachContainer:input_type -> fairlead.container.v1.AttachContainerRequest
+	20, // 61: fairlead.container.v1.ContainerService.ExecContainer:input_type -> fairlead.container.v1.ExecContainerRequest
+	22, // 62: fairlead.container.v1.ContainerService.CreateExec:input_type -> fairlead.container.v1.CreateExecRequest
+	24, // 63: fairlead.container.v1.ContainerService.GetExec:input_type -> fairlead.container.v1.GetExecRequest
+	27, // 64: fairlead.container.v1.ContainerService.ResizeExec:input_type -> fairlead.container.v1.ResizeExecRequest
+	29, // 65: fairlead.container.v1.ContainerService.ResizeContainer:input_type -> fairlead.container.v1.ResizeContainerRequest
+	32, // 66: fairlead.container.v1.ContainerService.StopContainer:input_type -> fairlead.container.v1.StopContainerRequest
+	34, // 67: fairlead.container.v1.ContainerService.RestartContainer:input_type -> fairlead.container.v1.RestartContainerRequest
+	36, // 68: fairlead.container.v1.ContainerService.PauseContainer:input_type -> fairlead.container.v1.PauseContainerRequest
+	38, // 69: fairlead.container.v1.ContainerService.UnpauseContainer:input_type -> fairlead.container.v1.UnpauseContainerRequest
+	40, // 70: fairlead.container.v1.ContainerService.UpdateContainer:input_type -> fairlead.container.v1.UpdateContainerRequest
+	42, // 71: fairlead.container.v1.ContainerService.KillContainer:input_type -> fairlead.container.v1.KillContainerRequest
+	44, // 72: fairlead.container.v1.ContainerService.RemoveContainer:input_type -> fairlead.container.v1.RemoveContainerRequest
+	46, // 73: fairlead.container.v1.ContainerService.PruneContainers:input_type -> fairlead.container.v1.PruneContainersRequest
+	48, // 74: fairlead.container.v1.ContainerService.GetDiskUsage:input_type -> fairlead.container.v1.GetDiskUsageRequest
+	9,  // 75: fairlead.container.v1.ContainerService.ConnectNetwork:input_type -> fairlead.container.v1.ConnectNetworkRequest
+	11, // 76: fairlead.container.v1.ContainerService.DisconnectNetwork:input_type -> fairlead.container.v1.DisconnectNetworkRequest
+	50, // 77: fairlead.container.v1.ContainerService.PublishPorts:input_type -> fairlead.container.v1.PublishPortsRequest
+	52, // 78: fairlead.container.v1.ContainerService.UnpublishPorts:input_type -> fairlead.container.v1.UnpublishPortsRequest
+	13, // 79: fairlead.container.v1.ContainerService.RenameContainer:input_type -> fairlead.container.v1.RenameContainerRequest
+	54, // 80: fairlead.container.v1.ContainerService.WaitContainer:input_type -> fairlead.container.v1.WaitContainerRequest
+	56, // 81: fairlead.container.v1.ContainerService.ListContainers:input_type -> fairlead.container.v1.ListContainersRequest
+	58, // 82: fairlead.container.v1.ContainerService.GetContainer:input_type -> fairlead.container.v1.GetContainerRequest
+	60, // 83: fairlead.container.v1.ContainerService.ListProcesses:input_type -> fairlead.container.v1.ListProcessesRequest
+	63, // 84: fairlead.container.v1.ContainerService.StreamStats:input_type -> fairlead.container.v1.StreamStatsRequest
+	67, // 85: fairlead.container.v1.ContainerService.ReadLogs:input_type -> fairlead.container.v1.ReadLogsRequest
+	1,  // 86: fairlead.container.v1.ContainerService.WatchEvents:input_type -> fairlead.container.v1.WatchEventsRequest
+	5,  // 87: fairlead.container.v1.ContainerService.RunContainer:output_type -> fairlead.container.v1.RunContainerResponse
+	7,  // 88: fairlead.container.v1.ContainerService.CreateContainer:output_type -> fairlead.container.v1.CreateContainerResponse
+	16, // 89: fairlead.container.v1.ContainerService.StartContainer:output_type -> fairlead.container.v1.StartContainerResponse
+	19, // 90: fairlead.container.v1.ContainerService.AttachContainer:output_type -> fairlead.container.v1.AttachContainerResponse
+	31, // 91: fairlead.container.v1.ContainerService.ExecContainer:output_type -> fairlead.container.v1.ExecContainerResponse
+	23, // 92: fairlead.container.v1.ContainerService.CreateExec:output_type -> fairlead.container.v1.CreateExecResponse
+	25, // 93: fairlead.container.v1.ContainerService.GetExec:output_type -> fairlead.container.v1.GetExecResponse
+	28, // 94: fairlead.container.v1.ContainerService.ResizeExec:output_type -> fairlead.container.v1.ResizeExecResponse
+	30, // 95: fairlead.container.v1.ContainerService.ResizeContainer:output_type -> fairlead.container.v1.ResizeContainerResponse
+	33, // 96: fairlead.container.v1.ContainerService.StopContainer:output_type -> fairlead.container.v1.StopContainerResponse
+	35, // 97: fairlead.container.v1.ContainerService.RestartContainer:output_type -> fairlead.container.v1.RestartContainerResponse
+	37, // 98: fairlead.container.v1.ContainerService.PauseContainer:output_type -> fairlead.container.v1.PauseContainerResponse
+	39, // 99: fairlead.container.v1.ContainerService.UnpauseContainer:output_type -> fairlead.container.v1.UnpauseContainerResponse
+	41, // 100: fairlead.container.v1.ContainerService.UpdateContainer:output_type -> fairlead.container.v1.UpdateContainerResponse
+	43, // 101: fairlead.container.v1.ContainerService.KillContainer:output_type -> fairlead.container.v1.KillContainerResponse
+	45, // 102: fairlead.container.v1.ContainerService.RemoveContainer:output_type -> fairlead.container.v1.RemoveContainerResponse
+	47, // 103: fairlead.container.v1.ContainerService.PruneContainers:output_type -> fairlead.container.v1.PruneContainersResponse
+	49, // 104: fairlead.container.v1.ContainerService.GetDiskUsage:output_type -> fairlead.container.v1.GetDiskUsageResponse
+	10, // 105: fairlead.container.v1.ContainerService.ConnectNetwork:output_type -> fairlead.container.v1.ConnectNetworkResponse
+	12, // 106: fairlead.container.v1.ContainerService.DisconnectNetwork:output_type -> fairlead.container.v1.DisconnectNetworkResponse
+	51, // 107: fairlead.container.v1.ContainerService.PublishPorts:output_type -> fairlead.container.v1.PublishPortsResponse
+	53, // 108: fairlead.container.v1.ContainerService.UnpublishPorts:output_type -> fairlead.container.v1.UnpublishPortsResponse
+	14, // 109: fairlead.container.v1.ContainerService.RenameContainer:output_type -> fairlead.container.v1.RenameContainerResponse
+	55, // 110: fairlead.container.v1.ContainerService.WaitContainer:output_type -> fairlead.container.v1.WaitContainerResponse
+	57, // 111: fairlead.container.v1.ContainerService.ListContainers:output_type -> fairlead.container.v1.ListContainersResponse
+	59, // 112: fairlead.container.v1.ContainerService.GetContainer:output_type -> fairlead.container.v1.GetContainerResponse
+	61, // 113: fairlead.container.v1.ContainerService.ListProcesses:output_type -> fairlead.container.v1.ListProcessesResponse
+	64, // 114: fairlead.container.v1.ContainerService.StreamStats:output_type -> fairlead.container.v1.StreamStatsResponse
+	68, // 115: fairlead.container.v1.ContainerService.ReadLogs:output_type -> fairlead.container.v1.ReadLogsResponse
+	2,  // 116: fairlead.container.v1.ContainerService.WatchEvents:output_type -> fairlead.container.v1.WatchEventsResponse
+	87, // [87:117] is the sub-list for method output_type
+	57, // [57:87] is the sub-list for method input_type
+	57, // [57:57] is the sub-list for extension type_name
+	57, // [57:57] is the sub-list for extension extendee
+	0,  // [0:57] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_container_v1_container_service_proto_init() }
