@@ -51,6 +51,19 @@ func (s *firewallServer) DeleteNetwork(ctx context.Context,
 	return &natv1.DeleteNetworkResponse{}, nil
 }
 
+// PutTunnel implements FirewallServiceServer.
+func (s *firewallServer) PutTunnel(ctx context.Context,
+	req *natv1.PutTunnelRequest) (*natv1.PutTunnelResponse, error) {
+	t, err := tunnelFromProto(req.GetTunnel())
+	if err != nil {
+		return nil, err
+	}
+	if err := s.networks.PutTunnel(ctx, t); err != nil {
+		return nil, err
+	}
+	return &natv1.PutTunnelResponse{}, nil
+}
+
 // ListNetworks implements FirewallServiceServer.
 func (s *firewallServer) ListNetworks(ctx context.Context,
 	_ *natv1.ListNetworksRequest) (*natv1.ListNetworksResponse, error) {

@@ -13,7 +13,7 @@ import (
 // networkFromProto converts the properties of a network.
 func networkFromProto(n *natv1.FirewallNetwork) (*firewall.Network, error) {
 	out := &firewall.Network{ID: n.GetId(), Bridge: n.GetBridge(), Masquerade: n.GetMasquerade(),
-		ICC: n.GetIcc(), Internal: n.GetInternal()}
+		ICC: n.GetIcc(), Internal: n.GetInternal(), Tunnel: n.GetTunnel()}
 
 	for _, s := range n.GetSubnets() {
 		p, err := netip.ParsePrefix(s)
@@ -57,10 +57,43 @@ func snatFromProto(n *natv1.FirewallNetwork, field, s string, is func(netip.Addr
 	return addr, nil
 }
 
+// tunnelFromProto converts the tunnel; nil: none.
+func tunnelFromProto(t *natv1.FirewallTunnel) (*firewall.Tunnel, error) {
+	if t == nil {
+		return nil, nil
+	}
+
+	const maxPort, subject = 1<<16 - 1, "tunnel"
+	if t.GetPort() == 0 || t.GetPort() > maxPort {
+		return nil, fault.Invalidf(subject, "port", "%d is not a valid UDP port", t.GetPort())
+	}
+
+	out := &firewall.Tunnel{Device: t.GetDevice(), VNI: t.GetVni(), Port: uint16(t.GetPort()), MTU: int(t.GetMtu())}
+	for _, p := range t.GetPeers() {
+		addr, err := netip.ParseAddr(p.GetAddress())
+		if err != nil || addr.Is4In6() || addr.Zone() != "" {
+			return nil, fault.Invalidf(subject, "peers", "%q is not a valid address of a host", p.GetAddress())
+		}
+		peer := firewall.Peer{Address: addr}
+		for _, b := range p.GetBlocks() {
+			block, err := netip.ParsePrefix(b)
+			if err != nil || block.Addr().Is4In6() {
+				return nil, fault.Invalidf(subject, "peers", "%q is not a block in CIDR form", b)
+			}
+			peer.Blocks = append(peer.Blocks, block)
+		}
+		slices.SortFunc(peer.Blocks, netip.Prefix.Compare)
+		out.Peers = append(out.Peers, peer)
+	}
+
+	slices.SortFunc(out.Peers, func(a, b firewall.Peer) int { return a.Address.Compare(b.Address) })
+	return out, nil
+}
+
 // networkToProto converts the properties of a network.
 func networkToProto(n *firewall.Network) *natv1.FirewallNetwork {
 	out := &natv1.FirewallNetwork{Id: n.ID, Bridge: n.Bridge, Masquerade: n.Masquerade,
-		Icc: n.ICC, Internal: n.Internal}
+		Icc: n.ICC, Internal: n.Internal, Tunnel: n.Tunnel}
 
 	for _, p := range n.Subnets {
 		out.Subnets = append(out.Subnets, p.String())

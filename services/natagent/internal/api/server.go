@@ -44,6 +44,7 @@ type Networks interface {
 	Put(ctx context.Context, n *firewall.Network) error
 	List(ctx context.Context) ([]*firewall.Network, error)
 	Delete(ctx context.Context, id string) error
+	PutTunnel(ctx context.Context, t *firewall.Tunnel) error
 }
 
 // Doctor diagnoses the firewall backends.

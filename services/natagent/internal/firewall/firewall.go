@@ -5,6 +5,7 @@
 //     managed bridge only replies, ICC and published ports are accepted; internal networks are
 //     closed;
 //   - for each Network, masquerade or SNAT of egress and of hairpin connections;
+//   - for the Tunnel, filters that keep its networks apart, and check who sends which address;
 //   - for each Binding, a DNAT rule or, for direct access, an accept rule.
 //
 // Its rules stay in the kernel when natagent exits. Package firewalltest has the tests that each
@@ -33,11 +34,30 @@ type Network struct {
 	Routed      []netip.Prefix `json:",omitempty"` // routed subnets: direct bindings, no SNAT, ICMP accepted
 	SNAT4       netip.Addr     // source of IPv4 egress; zero: masquerade
 	SNAT6       netip.Addr
+
+	Tunnel bool `json:",omitempty"` // it continues on other hosts, through the tunnel
+}
+
+// Tunnel is the VXLAN device between the hosts of a fleet. Only traffic within a network with Tunnel
+// passes it. Frames of the VNI are accepted from peers only, with source addresses of their blocks.
+type Tunnel struct {
+	Device string // the device name
+	VNI    uint32
+	Port   uint16 // UDP port
+	MTU    int    // of the device: the MSS of TCP connections is lowered to it
+	Peers  []Peer // the other hosts, sorted by address
+}
+
+// Peer is another host of the fleet.
+type Peer struct {
+	Address netip.Addr     // its underlay address
+	Blocks  []netip.Prefix // the addresses of its containers, sorted, not overlapping
 }
 
 // State is the desired state of a backend.
 type State struct {
 	Networks []Network
+	Tunnel   *Tunnel // nil: the host is in no fleet
 	Bindings []port.Binding
 }
 
@@ -70,6 +90,8 @@ type Firewall interface {
 	ReplaceBindings(ctx context.Context, gone, fresh []port.Binding) error
 	// ReplaceNetwork replaces a network. old is nil for a new network; now is nil to remove it.
 	ReplaceNetwork(ctx context.Context, old, now *Network) error
+	// ReplaceTunnel replaces the tunnel. old is nil if there was none; now is nil to remove it.
+	ReplaceTunnel(ctx context.Context, old, now *Tunnel) error
 	// Watch signals possible external changes to the backend's rules until ctx ends. A signal is
 	// dropped if another one is not yet received.
 	Watch(ctx context.Context) (<-chan Modifier, error)

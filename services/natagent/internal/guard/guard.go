@@ -25,11 +25,14 @@ type Store interface {
 	Networks() []*firewall.Network
 	PutNetwork(n *firewall.Network) error
 	DeleteNetwork(id string) error
+	Tunnel() *firewall.Tunnel
+	PutTunnel(t *firewall.Tunnel) error
 }
 
 // Firewall holds the rules of networks.
 type Firewall interface {
 	ReplaceNetwork(ctx context.Context, old, now *firewall.Network) error
+	ReplaceTunnel(ctx context.Context, old, now *firewall.Tunnel) error
 }
 
 // ChangeLock serializes changes and reconciles the firewall with the store.
@@ -161,7 +164,11 @@ func (g *Rules) remove(ctx context.Context, network string) (*firewall.Network, 
 }
 
 func (g *Rules) replace(ctx context.Context, old, now *firewall.Network) error {
-	err := g.firewall.ReplaceNetwork(ctx, old, now)
+	return g.repaired(ctx, g.firewall.ReplaceNetwork(ctx, old, now))
+}
+
+// repaired reconciles the firewall with the store after a change that failed.
+func (g *Rules) repaired(ctx context.Context, err error) error {
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
@@ -210,9 +217,7 @@ func validate(n *firewall.Network) error {
 		return fault.Invalidf("network", "id", "%q is not a network ID of %d hexadecimal digits", n.ID, id.Len)
 	}
 
-	const longest = 15 // IFNAMSIZ without the terminating zero
-	if n.Bridge == "" || len(n.Bridge) > longest || n.Bridge == "." || n.Bridge == ".." ||
-		strings.ContainsFunc(n.Bridge, func(r rune) bool { return r <= ' ' || r == '/' || r == ':' || r > '~' }) {
+	if !validDevice(n.Bridge) {
 		return fault.Invalidf(subject(n), "bridge", "%q is not a valid interface name", n.Bridge)
 	}
 
@@ -226,6 +231,13 @@ func validate(n *firewall.Network) error {
 	}
 
 	return nil
+}
+
+// validDevice reports whether the kernel accepts a device name.
+func validDevice(name string) bool {
+	const longest = 15 // IFNAMSIZ without the terminating zero
+	return name != "" && len(name) <= longest && name != "." && name != ".." &&
+		!strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == '/' || r == ':' || r > '~' })
 }
 
 // clash rejects a bridge or subnet of another network.

@@ -16,6 +16,7 @@ import (
 // kernel implements Firewall, ChangeLock and ForwardPolicy, with configurable errors.
 type kernel struct {
 	bridges map[string]bool
+	tunnel  *firewall.Tunnel
 	allowed map[string]bool
 	asked   int // number of Allow calls
 	fail    error
@@ -33,6 +34,13 @@ func (k *kernel) ReplaceNetwork(_ context.Context, old, now *firewall.Network) e
 		k.bridges[now.Bridge] = true
 	}
 	return nil
+}
+
+func (k *kernel) ReplaceTunnel(_ context.Context, _, now *firewall.Tunnel) error {
+	if k.fail == nil {
+		k.tunnel = now
+	}
+	return k.fail
 }
 
 func (k *kernel) Lock(context.Context) (func(), error) { return func() {}, nil }
@@ -132,5 +140,40 @@ func TestAllowAllCallsOnce(t *testing.T) {
 	k.asked, k.allowed = 0, map[string]bool{}
 	if err := g.AllowAll(ctx); err != nil || k.asked != 1 || len(k.allowed) != many {
 		t.Errorf("asked %d times for %d bridges, %v", k.asked, len(k.allowed), err)
+	}
+}
+
+func TestPutTunnel(t *testing.T) {
+	g, k, st := setUp(t)
+	ctx := context.Background()
+	tunnel := func(block string) *firewall.Tunnel {
+		return &firewall.Tunnel{Device: "fltun0", VNI: 7, Port: 4789, MTU: 1450, Peers: []firewall.Peer{
+			{Address: netip.MustParseAddr("10.99.0.2"), Blocks: []netip.Prefix{netip.MustParsePrefix("10.128.0.64/26"),
+				netip.MustParsePrefix(block)}}}}
+	}
+
+	first := tunnel("10.128.0.128/26")
+	if err := g.PutTunnel(ctx, first); err != nil || k.tunnel != first || st.State().Tunnel == nil {
+		t.Fatalf("got %v, %+v", err, k.tunnel)
+	}
+	for name, bad := range map[string]*firewall.Tunnel{
+		"overlap": tunnel("10.128.0.96/27"), "host bits": tunnel("10.128.0.129/26"), "everything": tunnel("0.0.0.0/0"),
+		"device": {Device: "a b", VNI: 7}, "vni 0": {Device: "fltun0"}, "vni": {Device: "fltun0", VNI: 1 << 24},
+		"same host": {Device: "fltun0", VNI: 7,
+			Peers: []firewall.Peer{first.Peers[0], {Address: first.Peers[0].Address}}},
+	} {
+		if err := g.PutTunnel(ctx, bad); err == nil || k.tunnel != first {
+			t.Errorf("%s: got %v, %+v", name, err, k.tunnel)
+		}
+	}
+
+	k.fail = errors.New("boom")
+	if err := g.PutTunnel(ctx, tunnel("10.128.1.0/26")); err == nil || st.Tunnel().Peers[0].Blocks[1] !=
+		first.Peers[0].Blocks[1] {
+		t.Errorf("got %v, stored %+v", err, st.Tunnel())
+	}
+	k.fail = nil
+	if err := g.PutTunnel(ctx, nil); err != nil || k.tunnel != nil || st.Tunnel() != nil {
+		t.Errorf("removal: got %v, %+v", err, st.Tunnel())
 	}
 }

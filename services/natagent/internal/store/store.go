@@ -18,6 +18,7 @@ type Store struct {
 	db           *state.DB
 	publications *state.Table[publication.Publication]
 	networks     *state.Table[firewall.Network]
+	tunnels      *state.Table[firewall.Tunnel]
 }
 
 // Open opens nat.db in a directory with the zero Config.
@@ -26,8 +27,8 @@ func Open(dir string) (*Store, error) { return OpenAs(dir, state.Config{}) }
 // OpenAs opens nat.db in a directory.
 func OpenAs(dir string, how state.Config) (*Store, error) {
 	how.Version, how.Upgrade = version, upgrade
-	s := &Store{publications: newPublications(), networks: newNetworks()}
-	db, err := how.Open(filepath.Join(dir, "nat.db"), s.publications, s.networks)
+	s := &Store{publications: newPublications(), networks: newNetworks(), tunnels: newTunnels()}
+	db, err := how.Open(filepath.Join(dir, "nat.db"), s.publications, s.networks, s.tunnels)
 	if err != nil {
 		return nil, err
 	}
@@ -44,6 +45,9 @@ func (s *Store) State() firewall.State {
 	var st firewall.State
 	for n := range s.networks.All(view) {
 		st.Networks = append(st.Networks, *n)
+	}
+	for t := range s.tunnels.All(view) {
+		st.Tunnel = t
 	}
 	for p := range s.publications.All(view) {
 		st.Bindings = append(st.Bindings, s.FirewallBindings(p)...)

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// routeProtocol marks the routes to blocks, so that those of other programs are left alone.
+// routeProtocol marks the routes to blocks, for administrators.
 const routeProtocol = 70
 
 // TunnelPeer is another host behind a tunnel.
@@ -39,10 +39,7 @@ func (h *Host) SyncTunnel(name string, peers []TunnelPeer, routes []TunnelRoute)
 	rows := entries{h, link.Attrs().Index}
 	forwardings, ferr := rows.syncForwardings(peers)
 	neighbours, nerr := rows.syncNeighbours(peers)
-	added, rerr := rows.syncRoutes(routes, func(r netlink.Route) bool {
-		to := prefixOf(r.Dst)
-		return !to.Addr().IsLinkLocalUnicast() && !to.Addr().IsMulticast()
-	})
+	added, rerr := rows.syncRoutes(routes)
 	gone, gerr := rows.drop(peers)
 	return slices.Concat(forwardings, neighbours, added, gone), errors.Join(ferr, nerr, rerr, gerr)
 }
@@ -130,30 +127,8 @@ func (h entries) drop(peers []TunnelPeer) (changes []string, err error) {
 	return changes, errors.Join(err, ferr, nerr)
 }
 
-// SyncLocalBlocks makes the given prefixes on-link at a bridge: addresses of this host inside of a
-// block of another host. It returns the changes.
-func (h *Host) SyncLocalBlocks(bridge string, blocks []netip.Prefix) (changes []string, err error) {
-	link, err := h.link(bridge)
-	if missing(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("look up %s: %w", bridge, err)
-	}
-
-	var routes []TunnelRoute
-	for _, p := range blocks {
-		routes = append(routes, TunnelRoute{To: p})
-	}
-
-	return entries{h, link.Attrs().Index}.syncRoutes(routes, func(r netlink.Route) bool {
-		return r.Protocol == routeProtocol
-	})
-}
-
-// syncRoutes makes want the routes of a link, among those that own selects.
-func (h entries) syncRoutes(want []TunnelRoute, own func(netlink.Route) bool) (changes []string,
-	err error) {
+// syncRoutes makes want the routes of the link, except those of link-local addresses.
+func (h entries) syncRoutes(want []TunnelRoute) (changes []string, err error) {
 	all, err := retried(func() ([]netlink.Route, error) {
 		return h.handle.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{LinkIndex: h.index}, netlink.RT_FILTER_OIF)
 	})
@@ -163,8 +138,8 @@ func (h entries) syncRoutes(want []TunnelRoute, own func(netlink.Route) bool) (c
 
 	have := map[netip.Prefix]netlink.Route{}
 	for _, r := range all {
-		if own(r) {
-			have[prefixOf(r.Dst)] = r
+		if to := prefixOf(r.Dst); !to.Addr().IsLinkLocalUnicast() && !to.Addr().IsMulticast() {
+			have[to] = r
 		}
 	}
 
@@ -196,8 +171,6 @@ func (h entries) syncRoutes(want []TunnelRoute, own func(netlink.Route) bool) (c
 func (r TunnelRoute) route(index int) *netlink.Route {
 	out := &netlink.Route{LinkIndex: index, Dst: ipNet(r.To), Protocol: routeProtocol}
 	switch {
-	case !r.Via.IsValid():
-		out.Scope = netlink.SCOPE_LINK
 	case r.To.Addr().Is4() && r.Via.Is6():
 		out.Via = &netlink.Via{AddrFamily: netlink.FAMILY_V6, Addr: r.Via.AsSlice()}
 		out.Flags = int(netlink.FLAG_ONLINK)

@@ -173,26 +173,3 @@ func TestTunnelRefusesForeignLink(t *testing.T) {
 		t.Errorf("got %v, want ErrNotTunnel", err)
 	}
 }
-
-func TestLocalBlocksInsideRemoteBlock(t *testing.T) {
-	all := tunnelHosts(t, 2, "10.99.0.%d")
-	one := all[0]
-	one.sync(t, all)
-	one.ns.Run("ip", "route", "add", "10.128.77.0/24", "dev", "br-app") // of another program
-	static := []netip.Prefix{netip.MustParsePrefix("10.128.2.9/32")}
-	for i, want := range []int{1, 0} {
-		if changes, err := one.kernel.SyncLocalBlocks("br-app", static); err != nil || len(changes) != want {
-			t.Errorf("time %d: changed %v, %v", i, changes, err)
-		}
-	}
-	if got := one.ns.Run("ip", "route", "get", "10.128.2.9"); !strings.Contains(got, "dev br-app") {
-		t.Errorf("got %s", got)
-	}
-	if changes, err := one.kernel.SyncLocalBlocks("br-app", nil); err != nil || len(changes) != 1 {
-		t.Errorf("removal changed %v, %v", changes, err)
-	}
-	one.ns.Run("ip", "route", "show", "10.128.77.0/24", "dev", "br-app")
-	if changes, err := one.kernel.SyncLocalBlocks("nosuch", static); err != nil || len(changes) > 0 {
-		t.Errorf("without a bridge: %v, %v", changes, err)
-	}
-}

@@ -189,6 +189,89 @@ func (*DeleteNetworkResponse) Descriptor() ([]byte, []int) {
 	return file_fairlead_nat_v1_firewall_service_proto_rawDescGZIP(), []int{3}
 }
 
+// PutTunnelRequest holds the desired state of the tunnel.
+type PutTunnelRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tunnel. Absent means that the host has none.
+	Tunnel        *FirewallTunnel `protobuf:"bytes,1,opt,name=tunnel,proto3" json:"tunnel,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutTunnelRequest) Reset() {
+	*x = PutTunnelRequest{}
+	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutTunnelRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutTunnelRequest) ProtoMessage() {}
+
+func (x *PutTunnelRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutTunnelRequest.ProtoReflect.Descriptor instead.
+func (*PutTunnelRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_nat_v1_firewall_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *PutTunnelRequest) GetTunnel() *FirewallTunnel {
+	if x != nil {
+		return x.Tunnel
+	}
+	return nil
+}
+
+// PutTunnelResponse is empty.
+type PutTunnelResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutTunnelResponse) Reset() {
+	*x = PutTunnelResponse{}
+	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutTunnelResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutTunnelResponse) ProtoMessage() {}
+
+func (x *PutTunnelResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutTunnelResponse.ProtoReflect.Descriptor instead.
+func (*PutTunnelResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_nat_v1_firewall_service_proto_rawDescGZIP(), []int{5}
+}
+
 // ListNetworksRequest is empty.
 type ListNetworksRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -198,7 +281,7 @@ type ListNetworksRequest struct {
 
 func (x *ListNetworksRequest) Reset() {
 	*x = ListNetworksRequest{}
-	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[4]
+	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -210,7 +293,7 @@ func (x *ListNetworksRequest) String() string {
 func (*ListNetworksRequest) ProtoMessage() {}
 
 func (x *ListNetworksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[4]
+	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -223,7 +306,7 @@ func (x *ListNetworksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNetworksRequest.ProtoReflect.Descriptor instead.
 func (*ListNetworksRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_firewall_service_proto_rawDescGZIP(), []int{4}
+	return file_fairlead_nat_v1_firewall_service_proto_rawDescGZIP(), []int{6}
 }
 
 // ListNetworksResponse holds the networks.
@@ -237,7 +320,7 @@ type ListNetworksResponse struct {
 
 func (x *ListNetworksResponse) Reset() {
 	*x = ListNetworksResponse{}
-	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[5]
+	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -249,7 +332,7 @@ func (x *ListNetworksResponse) String() string {
 func (*ListNetworksResponse) ProtoMessage() {}
 
 func (x *ListNetworksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[5]
+	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -262,7 +345,7 @@ func (x *ListNetworksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNetworksResponse.ProtoReflect.Descriptor instead.
 func (*ListNetworksResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_firewall_service_proto_rawDescGZIP(), []int{5}
+	return file_fairlead_nat_v1_firewall_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ListNetworksResponse) GetNetworks() []*FirewallNetwork {
@@ -283,7 +366,7 @@ type DiagnoseRequest struct {
 
 func (x *DiagnoseRequest) Reset() {
 	*x = DiagnoseRequest{}
-	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[6]
+	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -295,7 +378,7 @@ func (x *DiagnoseRequest) String() string {
 func (*DiagnoseRequest) ProtoMessage() {}
 
 func (x *DiagnoseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[6]
+	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -308,7 +391,7 @@ func (x *DiagnoseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiagnoseRequest.ProtoReflect.Descriptor instead.
 func (*DiagnoseRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_firewall_service_proto_rawDescGZIP(), []int{6}
+	return file_fairlead_nat_v1_firewall_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *DiagnoseRequest) GetBackendOnly() bool {
@@ -331,7 +414,7 @@ type DiagnoseResponse struct {
 
 func (x *DiagnoseResponse) Reset() {
 	*x = DiagnoseResponse{}
-	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[7]
+	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -343,7 +426,7 @@ func (x *DiagnoseResponse) String() string {
 func (*DiagnoseResponse) ProtoMessage() {}
 
 func (x *DiagnoseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[7]
+	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -356,7 +439,7 @@ func (x *DiagnoseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiagnoseResponse.ProtoReflect.Descriptor instead.
 func (*DiagnoseResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_firewall_service_proto_rawDescGZIP(), []int{7}
+	return file_fairlead_nat_v1_firewall_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *DiagnoseResponse) GetFindings() []*v1.Finding {
@@ -384,7 +467,7 @@ type CheckRequest struct {
 
 func (x *CheckRequest) Reset() {
 	*x = CheckRequest{}
-	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[8]
+	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -396,7 +479,7 @@ func (x *CheckRequest) String() string {
 func (*CheckRequest) ProtoMessage() {}
 
 func (x *CheckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[8]
+	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -409,7 +492,7 @@ func (x *CheckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckRequest.ProtoReflect.Descriptor instead.
 func (*CheckRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_firewall_service_proto_rawDescGZIP(), []int{8}
+	return file_fairlead_nat_v1_firewall_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *CheckRequest) GetRepair() bool {
@@ -430,7 +513,7 @@ type CheckResponse struct {
 
 func (x *CheckResponse) Reset() {
 	*x = CheckResponse{}
-	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[9]
+	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -442,7 +525,7 @@ func (x *CheckResponse) String() string {
 func (*CheckResponse) ProtoMessage() {}
 
 func (x *CheckResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[9]
+	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -455,7 +538,7 @@ func (x *CheckResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckResponse.ProtoReflect.Descriptor instead.
 func (*CheckResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_firewall_service_proto_rawDescGZIP(), []int{9}
+	return file_fairlead_nat_v1_firewall_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *CheckResponse) GetFindings() []*v1.Finding {
@@ -475,7 +558,10 @@ const file_fairlead_nat_v1_firewall_service_proto_rawDesc = "" +
 	"\x12PutNetworkResponse\"&\n" +
 	"\x14DeleteNetworkRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"\x17\n" +
-	"\x15DeleteNetworkResponse\"\x15\n" +
+	"\x15DeleteNetworkResponse\"K\n" +
+	"\x10PutTunnelRequest\x127\n" +
+	"\x06tunnel\x18\x01 \x01(\v2\x1f.fairlead.nat.v1.FirewallTunnelR\x06tunnel\"\x13\n" +
+	"\x11PutTunnelResponse\"\x15\n" +
 	"\x13ListNetworksRequest\"T\n" +
 	"\x14ListNetworksResponse\x12<\n" +
 	"\bnetworks\x18\x01 \x03(\v2 .fairlead.nat.v1.FirewallNetworkR\bnetworks\"4\n" +
@@ -487,13 +573,14 @@ const file_fairlead_nat_v1_firewall_service_proto_rawDesc = "" +
 	"\fCheckRequest\x12\x16\n" +
 	"\x06repair\x18\x01 \x01(\bR\x06repair\"F\n" +
 	"\rCheckResponse\x125\n" +
-	"\bfindings\x18\x01 \x03(\v2\x19.fairlead.host.v1.FindingR\bfindings2\xdc\x03\n" +
+	"\bfindings\x18\x01 \x03(\v2\x19.fairlead.host.v1.FindingR\bfindings2\xb6\x04\n" +
 	"\x0fFirewallService\x12U\n" +
 	"\bDiagnose\x12 .fairlead.nat.v1.DiagnoseRequest\x1a!.fairlead.nat.v1.DiagnoseResponse\"\x04\xa8\xd4\x18\x02\x12L\n" +
 	"\x05Check\x12\x1d.fairlead.nat.v1.CheckRequest\x1a\x1e.fairlead.nat.v1.CheckResponse\"\x04\xa8\xd4\x18\x02\x12[\n" +
 	"\n" +
 	"PutNetwork\x12\".fairlead.nat.v1.PutNetworkRequest\x1a#.fairlead.nat.v1.PutNetworkResponse\"\x04\xa8\xd4\x18\x01\x12d\n" +
-	"\rDeleteNetwork\x12%.fairlead.nat.v1.DeleteNetworkRequest\x1a&.fairlead.nat.v1.DeleteNetworkResponse\"\x04\xa8\xd4\x18\x01\x12a\n" +
+	"\rDeleteNetwork\x12%.fairlead.nat.v1.DeleteNetworkRequest\x1a&.fairlead.nat.v1.DeleteNetworkResponse\"\x04\xa8\xd4\x18\x01\x12X\n" +
+	"\tPutTunnel\x12!.fairlead.nat.v1.PutTunnelRequest\x1a\".fairlead.nat.v1.PutTunnelResponse\"\x04\xa8\xd4\x18\x01\x12a\n" +
 	"\fListNetworks\x12$.fairlead.nat.v1.ListNetworksRequest\x1a%.fairlead.nat.v1.ListNetworksResponse\"\x04\xa8\xd4\x18\x02B>Z<github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1;natv1b\x06proto3"
 
 var (
@@ -508,41 +595,47 @@ func file_fairlead_nat_v1_firewall_service_proto_rawDescGZIP() []byte {
 	return file_fairlead_nat_v1_firewall_service_proto_rawDescData
 }
 
-var file_fairlead_nat_v1_firewall_service_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_fairlead_nat_v1_firewall_service_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_fairlead_nat_v1_firewall_service_proto_goTypes = []any{
 	(*PutNetworkRequest)(nil),     // 0: fairlead.nat.v1.PutNetworkRequest
 	(*PutNetworkResponse)(nil),    // 1: fairlead.nat.v1.PutNetworkResponse
 	(*DeleteNetworkRequest)(nil),  // 2: fairlead.nat.v1.DeleteNetworkRequest
 	(*DeleteNetworkResponse)(nil), // 3: fairlead.nat.v1.DeleteNetworkResponse
-	(*ListNetworksRequest)(nil),   // 4: fairlead.nat.v1.ListNetworksRequest
-	(*ListNetworksResponse)(nil),  // 5: fairlead.nat.v1.ListNetworksResponse
-	(*DiagnoseRequest)(nil),       // 6: fairlead.nat.v1.DiagnoseRequest
-	(*DiagnoseResponse)(nil),      // 7: fairlead.nat.v1.DiagnoseResponse
-	(*CheckRequest)(nil),          // 8: fairlead.nat.v1.CheckRequest
-	(*CheckResponse)(nil),         // 9: fairlead.nat.v1.CheckResponse
-	(*FirewallNetwork)(nil),       // 10: fairlead.nat.v1.FirewallNetwork
-	(*v1.Finding)(nil),            // 11: fairlead.host.v1.Finding
+	(*PutTunnelRequest)(nil),      // 4: fairlead.nat.v1.PutTunnelRequest
+	(*PutTunnelResponse)(nil),     // 5: fairlead.nat.v1.PutTunnelResponse
+	(*ListNetworksRequest)(nil),   // 6: fairlead.nat.v1.ListNetworksRequest
+	(*ListNetworksResponse)(nil),  // 7: fairlead.nat.v1.ListNetworksResponse
+	(*DiagnoseRequest)(nil),       // 8: fairlead.nat.v1.DiagnoseRequest
+	(*DiagnoseResponse)(nil),      // 9: fairlead.nat.v1.DiagnoseResponse
+	(*CheckRequest)(nil),          // 10: fairlead.nat.v1.CheckRequest
+	(*CheckResponse)(nil),         // 11: fairlead.nat.v1.CheckResponse
+	(*FirewallNetwork)(nil),       // 12: fairlead.nat.v1.FirewallNetwork
+	(*FirewallTunnel)(nil),        // 13: fairlead.nat.v1.FirewallTunnel
+	(*v1.Finding)(nil),            // 14: fairlead.host.v1.Finding
 }
 var file_fairlead_nat_v1_firewall_service_proto_depIdxs = []int32{
-	10, // 0: fairlead.nat.v1.PutNetworkRequest.network:type_name -> fairlead.nat.v1.FirewallNetwork
-	10, // 1: fairlead.nat.v1.ListNetworksResponse.networks:type_name -> fairlead.nat.v1.FirewallNetwork
-	11, // 2: fairlead.nat.v1.DiagnoseResponse.findings:type_name -> fairlead.host.v1.Finding
-	11, // 3: fairlead.nat.v1.CheckResponse.findings:type_name -> fairlead.host.v1.Finding
-	6,  // 4: fairlead.nat.v1.FirewallService.Diagnose:input_type -> fairlead.nat.v1.DiagnoseRequest
-	8,  // 5: fairlead.nat.v1.FirewallService.Check:input_type -> fairlead.nat.v1.CheckRequest
-	0,  // 6: fairlead.nat.v1.FirewallService.PutNetwork:input_type -> fairlead.nat.v1.PutNetworkRequest
-	2,  // 7: fairlead.nat.v1.FirewallService.DeleteNetwork:input_type -> fairlead.nat.v1.DeleteNetworkRequest
-	4,  // 8: fairlead.nat.v1.FirewallService.ListNetworks:input_type -> fairlead.nat.v1.ListNetworksRequest
-	7,  // 9: fairlead.nat.v1.FirewallService.Diagnose:output_type -> fairlead.nat.v1.DiagnoseResponse
-	9,  // 10: fairlead.nat.v1.FirewallService.Check:output_type -> fairlead.nat.v1.CheckResponse
-	1,  // 11: fairlead.nat.v1.FirewallService.PutNetwork:output_type -> fairlead.nat.v1.PutNetworkResponse
-	3,  // 12: fairlead.nat.v1.FirewallService.DeleteNetwork:output_type -> fairlead.nat.v1.DeleteNetworkResponse
-	5,  // 13: fairlead.nat.v1.FirewallService.ListNetworks:output_type -> fairlead.nat.v1.ListNetworksResponse
-	9,  // [9:14] is the sub-list for method output_type
-	4,  // [4:9] is the sub-list for method input_type
-	4,  // [4:4] is the sub-list for extension type_name
-	4,  // [4:4] is the sub-list for extension extendee
-	0,  // [0:4] is the sub-list for field type_name
+	12, // 0: fairlead.nat.v1.PutNetworkRequest.network:type_name -> fairlead.nat.v1.FirewallNetwork
+	13, // 1: fairlead.nat.v1.PutTunnelRequest.tunnel:type_name -> fairlead.nat.v1.FirewallTunnel
+	12, // 2: fairlead.nat.v1.ListNetworksResponse.networks:type_name -> fairlead.nat.v1.FirewallNetwork
+	14, // 3: fairlead.nat.v1.DiagnoseResponse.findings:type_name -> fairlead.host.v1.Finding
+	14, // 4: fairlead.nat.v1.CheckResponse.findings:type_name -> fairlead.host.v1.Finding
+	8,  // 5: fairlead.nat.v1.FirewallService.Diagnose:input_type -> fairlead.nat.v1.DiagnoseRequest
+	10, // 6: fairlead.nat.v1.FirewallService.Check:input_type -> fairlead.nat.v1.CheckRequest
+	0,  // 7: fairlead.nat.v1.FirewallService.PutNetwork:input_type -> fairlead.nat.v1.PutNetworkRequest
+	2,  // 8: fairlead.nat.v1.FirewallService.DeleteNetwork:input_type -> fairlead.nat.v1.DeleteNetworkRequest
+	4,  // 9: fairlead.nat.v1.FirewallService.PutTunnel:input_type -> fairlead.nat.v1.PutTunnelRequest
+	6,  // 10: fairlead.nat.v1.FirewallService.ListNetworks:input_type -> fairlead.nat.v1.ListNetworksRequest
+	9,  // 11: fairlead.nat.v1.FirewallService.Diagnose:output_type -> fairlead.nat.v1.DiagnoseResponse
+	11, // 12: fairlead.nat.v1.FirewallService.Check:output_type -> fairlead.nat.v1.CheckResponse
+	1,  // 13: fairlead.nat.v1.FirewallService.PutNetwork:output_type -> fairlead.nat.v1.PutNetworkResponse
+	3,  // 14: fairlead.nat.v1.FirewallService.DeleteNetwork:output_type -> fairlead.nat.v1.DeleteNetworkResponse
+	5,  // 15: fairlead.nat.v1.FirewallService.PutTunnel:output_type -> fairlead.nat.v1.PutTunnelResponse
+	7,  // 16: fairlead.nat.v1.FirewallService.ListNetworks:output_type -> fairlead.nat.v1.ListNetworksResponse
+	11, // [11:17] is the sub-list for method output_type
+	5,  // [5:11] is the sub-list for method input_type
+	5,  // [5:5] is the sub-list for extension type_name
+	5,  // [5:5] is the sub-list for extension extendee
+	0,  // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_nat_v1_firewall_service_proto_init() }
@@ -557,7 +650,7 @@ func file_fairlead_nat_v1_firewall_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_nat_v1_firewall_service_proto_rawDesc), len(file_fairlead_nat_v1_firewall_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

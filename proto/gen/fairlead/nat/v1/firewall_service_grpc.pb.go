@@ -23,6 +23,7 @@ const (
 	FirewallService_Check_FullMethodName         = "/fairlead.nat.v1.FirewallService/Check"
 	FirewallService_PutNetwork_FullMethodName    = "/fairlead.nat.v1.FirewallService/PutNetwork"
 	FirewallService_DeleteNetwork_FullMethodName = "/fairlead.nat.v1.FirewallService/DeleteNetwork"
+	FirewallService_PutTunnel_FullMethodName     = "/fairlead.nat.v1.FirewallService/PutTunnel"
 	FirewallService_ListNetworks_FullMethodName  = "/fairlead.nat.v1.FirewallService/ListNetworks"
 )
 
@@ -44,6 +45,10 @@ type FirewallServiceClient interface {
 	PutNetwork(ctx context.Context, in *PutNetworkRequest, opts ...grpc.CallOption) (*PutNetworkResponse, error)
 	// DeleteNetwork removes the rules of a network. It does nothing if there are none.
 	DeleteNetwork(ctx context.Context, in *DeleteNetworkRequest, opts ...grpc.CallOption) (*DeleteNetworkResponse, error)
+	// PutTunnel creates, updates or removes the rules of the tunnel to the other hosts of the fleet.
+	// Only traffic within a network with `tunnel` passes it, and only frames of its peers with source
+	// addresses of their blocks. Idempotent.
+	PutTunnel(ctx context.Context, in *PutTunnelRequest, opts ...grpc.CallOption) (*PutTunnelResponse, error)
 	// ListNetworks returns all networks that have rules, sorted by ID.
 	ListNetworks(ctx context.Context, in *ListNetworksRequest, opts ...grpc.CallOption) (*ListNetworksResponse, error)
 }
@@ -96,6 +101,16 @@ func (c *firewallServiceClient) DeleteNetwork(ctx context.Context, in *DeleteNet
 	return out, nil
 }
 
+func (c *firewallServiceClient) PutTunnel(ctx context.Context, in *PutTunnelRequest, opts ...grpc.CallOption) (*PutTunnelResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PutTunnelResponse)
+	err := c.cc.Invoke(ctx, FirewallService_PutTunnel_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *firewallServiceClient) ListNetworks(ctx context.Context, in *ListNetworksRequest, opts ...grpc.CallOption) (*ListNetworksResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListNetworksResponse)
@@ -124,6 +139,10 @@ type FirewallServiceServer interface {
 	PutNetwork(context.Context, *PutNetworkRequest) (*PutNetworkResponse, error)
 	// DeleteNetwork removes the rules of a network. It does nothing if there are none.
 	DeleteNetwork(context.Context, *DeleteNetworkRequest) (*DeleteNetworkResponse, error)
+	// PutTunnel creates, updates or removes the rules of the tunnel to the other hosts of the fleet.
+	// Only traffic within a network with `tunnel` passes it, and only frames of its peers with source
+	// addresses of their blocks. Idempotent.
+	PutTunnel(context.Context, *PutTunnelRequest) (*PutTunnelResponse, error)
 	// ListNetworks returns all networks that have rules, sorted by ID.
 	ListNetworks(context.Context, *ListNetworksRequest) (*ListNetworksResponse, error)
 	mustEmbedUnimplementedFirewallServiceServer()
@@ -147,6 +166,9 @@ func (UnimplementedFirewallServiceServer) PutNetwork(context.Context, *PutNetwor
 }
 func (UnimplementedFirewallServiceServer) DeleteNetwork(context.Context, *DeleteNetworkRequest) (*DeleteNetworkResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteNetwork not implemented")
+}
+func (UnimplementedFirewallServiceServer) PutTunnel(context.Context, *PutTunnelRequest) (*PutTunnelResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PutTunnel not implemented")
 }
 func (UnimplementedFirewallServiceServer) ListNetworks(context.Context, *ListNetworksRequest) (*ListNetworksResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListNetworks not implemented")
@@ -244,6 +266,24 @@ func _FirewallService_DeleteNetwork_Handler(srv interface{}, ctx context.Context
 	return interceptor(ctx, in, info, handler)
 }
 
+func _FirewallService_PutTunnel_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PutTunnelRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(FirewallServiceServer).PutTunnel(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: FirewallService_PutTunnel_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(FirewallServiceServer).PutTunnel(ctx, req.(*PutTunnelRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _FirewallService_ListNetworks_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListNetworksRequest)
 	if err := dec(in); err != nil {
@@ -284,6 +324,10 @@ var FirewallService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DeleteNetwork",
 			Handler:    _FirewallService_DeleteNetwork_Handler,
+		},
+		{
+			MethodName: "PutTunnel",
+			Handler:    _FirewallService_PutTunnel_Handler,
 		},
 		{
 			MethodName: "ListNetworks",

@@ -467,6 +467,8 @@ type FirewallNetwork struct {
 	// The subnets without translation (gateway mode routed). Outgoing traffic keeps its source
 	// address. Published ports and ICMP are accepted at the containers' own addresses.
 	RoutedSubnets []string `protobuf:"bytes,11,rep,name=routed_subnets,json=routedSubnets,proto3" json:"routed_subnets,omitempty"`
+	// True if the network continues on other hosts of the fleet, through the tunnel of PutTunnel.
+	Tunnel        bool `protobuf:"varint,12,opt,name=tunnel,proto3" json:"tunnel,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -578,6 +580,150 @@ func (x *FirewallNetwork) GetRoutedSubnets() []string {
 	return nil
 }
 
+func (x *FirewallNetwork) GetTunnel() bool {
+	if x != nil {
+		return x.Tunnel
+	}
+	return false
+}
+
+// FirewallTunnel is the VXLAN device between the hosts of a fleet.
+type FirewallTunnel struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The device name.
+	Device string `protobuf:"bytes,1,opt,name=device,proto3" json:"device,omitempty"`
+	// The VXLAN network identifier of the fleet.
+	Vni uint32 `protobuf:"varint,2,opt,name=vni,proto3" json:"vni,omitempty"`
+	// The UDP port.
+	Port uint32 `protobuf:"varint,3,opt,name=port,proto3" json:"port,omitempty"`
+	// The MTU of the device in bytes.
+	Mtu uint32 `protobuf:"varint,4,opt,name=mtu,proto3" json:"mtu,omitempty"`
+	// The other hosts of the fleet.
+	Peers         []*FirewallPeer `protobuf:"bytes,5,rep,name=peers,proto3" json:"peers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FirewallTunnel) Reset() {
+	*x = FirewallTunnel{}
+	mi := &file_fairlead_nat_v1_publication_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FirewallTunnel) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FirewallTunnel) ProtoMessage() {}
+
+func (x *FirewallTunnel) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_nat_v1_publication_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FirewallTunnel.ProtoReflect.Descriptor instead.
+func (*FirewallTunnel) Descriptor() ([]byte, []int) {
+	return file_fairlead_nat_v1_publication_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *FirewallTunnel) GetDevice() string {
+	if x != nil {
+		return x.Device
+	}
+	return ""
+}
+
+func (x *FirewallTunnel) GetVni() uint32 {
+	if x != nil {
+		return x.Vni
+	}
+	return 0
+}
+
+func (x *FirewallTunnel) GetPort() uint32 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
+func (x *FirewallTunnel) GetMtu() uint32 {
+	if x != nil {
+		return x.Mtu
+	}
+	return 0
+}
+
+func (x *FirewallTunnel) GetPeers() []*FirewallPeer {
+	if x != nil {
+		return x.Peers
+	}
+	return nil
+}
+
+// FirewallPeer is another host of a fleet.
+type FirewallPeer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its underlay address.
+	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	// The blocks of its containers' addresses in CIDR form. They must not overlap.
+	Blocks        []string `protobuf:"bytes,2,rep,name=blocks,proto3" json:"blocks,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FirewallPeer) Reset() {
+	*x = FirewallPeer{}
+	mi := &file_fairlead_nat_v1_publication_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FirewallPeer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FirewallPeer) ProtoMessage() {}
+
+func (x *FirewallPeer) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_nat_v1_publication_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FirewallPeer.ProtoReflect.Descriptor instead.
+func (*FirewallPeer) Descriptor() ([]byte, []int) {
+	return file_fairlead_nat_v1_publication_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *FirewallPeer) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *FirewallPeer) GetBlocks() []string {
+	if x != nil {
+		return x.Blocks
+	}
+	return nil
+}
+
 var File_fairlead_nat_v1_publication_proto protoreflect.FileDescriptor
 
 const file_fairlead_nat_v1_publication_proto_rawDesc = "" +
@@ -609,7 +755,7 @@ const file_fairlead_nat_v1_publication_proto_rawDesc = "" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12\x1d\n" +
 	"\n" +
 	"owner_name\x18\x02 \x01(\tR\townerName\x128\n" +
-	"\bbindings\x18\x03 \x03(\v2\x1c.fairlead.nat.v1.PortBindingR\bbindings\"\xe2\x02\n" +
+	"\bbindings\x18\x03 \x03(\v2\x1c.fairlead.nat.v1.PortBindingR\bbindings\"\xfa\x02\n" +
 	"\x0fFirewallNetwork\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06bridge\x18\x02 \x01(\tR\x06bridge\x12\x18\n" +
@@ -624,7 +770,17 @@ const file_fairlead_nat_v1_publication_proto_rawDesc = "" +
 	"\tsnat_ipv4\x18\t \x01(\tR\bsnatIpv4\x12\x1b\n" +
 	"\tsnat_ipv6\x18\n" +
 	" \x01(\tR\bsnatIpv6\x12%\n" +
-	"\x0erouted_subnets\x18\v \x03(\tR\rroutedSubnets*m\n" +
+	"\x0erouted_subnets\x18\v \x03(\tR\rroutedSubnets\x12\x16\n" +
+	"\x06tunnel\x18\f \x01(\bR\x06tunnel\"\x95\x01\n" +
+	"\x0eFirewallTunnel\x12\x16\n" +
+	"\x06device\x18\x01 \x01(\tR\x06device\x12\x10\n" +
+	"\x03vni\x18\x02 \x01(\rR\x03vni\x12\x12\n" +
+	"\x04port\x18\x03 \x01(\rR\x04port\x12\x10\n" +
+	"\x03mtu\x18\x04 \x01(\rR\x03mtu\x123\n" +
+	"\x05peers\x18\x05 \x03(\v2\x1d.fairlead.nat.v1.FirewallPeerR\x05peers\"@\n" +
+	"\fFirewallPeer\x12\x18\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x16\n" +
+	"\x06blocks\x18\x02 \x03(\tR\x06blocks*m\n" +
 	"\bProtocol\x12\x18\n" +
 	"\x14PROTOCOL_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fPROTOCOL_TCP\x10\x01\x12\x10\n" +
@@ -645,7 +801,7 @@ func file_fairlead_nat_v1_publication_proto_rawDescGZIP() []byte {
 }
 
 var file_fairlead_nat_v1_publication_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_fairlead_nat_v1_publication_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_fairlead_nat_v1_publication_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_fairlead_nat_v1_publication_proto_goTypes = []any{
 	(Protocol)(0),           // 0: fairlead.nat.v1.Protocol
 	(*PortMapping)(nil),     // 1: fairlead.nat.v1.PortMapping
@@ -653,16 +809,19 @@ var file_fairlead_nat_v1_publication_proto_goTypes = []any{
 	(*PortBinding)(nil),     // 3: fairlead.nat.v1.PortBinding
 	(*Publication)(nil),     // 4: fairlead.nat.v1.Publication
 	(*FirewallNetwork)(nil), // 5: fairlead.nat.v1.FirewallNetwork
+	(*FirewallTunnel)(nil),  // 6: fairlead.nat.v1.FirewallTunnel
+	(*FirewallPeer)(nil),    // 7: fairlead.nat.v1.FirewallPeer
 }
 var file_fairlead_nat_v1_publication_proto_depIdxs = []int32{
 	0, // 0: fairlead.nat.v1.PortMapping.protocol:type_name -> fairlead.nat.v1.Protocol
 	0, // 1: fairlead.nat.v1.PortBinding.protocol:type_name -> fairlead.nat.v1.Protocol
 	3, // 2: fairlead.nat.v1.Publication.bindings:type_name -> fairlead.nat.v1.PortBinding
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	7, // 3: fairlead.nat.v1.FirewallTunnel.peers:type_name -> fairlead.nat.v1.FirewallPeer
+	4, // [4:4] is the sub-list for method output_type
+	4, // [4:4] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_nat_v1_publication_proto_init() }
@@ -676,7 +835,7 @@ func file_fairlead_nat_v1_publication_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_nat_v1_publication_proto_rawDesc), len(file_fairlead_nat_v1_publication_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   5,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

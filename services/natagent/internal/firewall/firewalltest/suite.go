@@ -37,6 +37,7 @@ func Run(t *testing.T, open Open) {
 	defer func() { _ = fw.Close() }()
 	compare(t, fw)
 	restart(t, tp, fw)
+	replaceTunnel(t, tp, fw)
 	withdrawDirect(t, tp, fw)
 	replace(t, tp, fw)
 	withdraw(t, tp, fw)
@@ -54,12 +55,14 @@ func checkUnfiltered(t *testing.T, tp *Topology) {
 	}
 	together(t, tp, cases)
 	spoofs(t, tp, true)
+	t.Run("tunnel", func(t *testing.T) { tunnels(t, tp, false) })
 }
 
 func all(t *testing.T, tp *Topology) {
 	together(t, tp, Cases())
 	spoofs(t, tp, false)
 	pings(t, tp)
+	t.Run("tunnel", func(t *testing.T) { tunnels(t, tp, true) })
 }
 
 // together runs cases concurrently, as most of them wait for a timeout.

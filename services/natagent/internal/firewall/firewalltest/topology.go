@@ -24,7 +24,10 @@ import (
 //	                         ├─ brO 10.10.5.1 fd10:5::1   h .2 (nat-unprotected, SNAT to 10.1.0.5)
 //	                         ├─ brR 10.10.6.1 fd10:6::1   j .2, k .3 (routed)
 //	                         ├─ brM 10.10.7.1 fd10:7::1   m .2 (nat for IPv4, routed for IPv6)
-//	                         └─ brX 10.10.4.1 fd10:4::1   e .2, f .3 (no ICC)
+//	                         ├─ brX 10.10.4.1 fd10:4::1   e .2, f .3 (no ICC)
+//	                         ├─ brT 10.10.8.1 fd10:8::1   t .2, on far .130 (spans hosts)
+//	                         ├─ brU 10.10.9.1 fd10:9::1   u .2, on far .130 (spans hosts, internal)
+//	                         └─ far0 10.2.0.1 fd02::1     far 10.2.0.2, another host of the fleet
 type Topology struct {
 	Host  *testns.NS
 	nodes map[string]*testns.NS
@@ -50,7 +53,10 @@ func State() firewall.State {
 	x.Trusted = []string{"ext0"}
 	r, m := network("R", "10.10.6.0/24", "fd10:6::/64"), network("M", "10.10.7.0/24", "fd10:7::/64")
 	r.Routed, m.Routed = r.Subnets, m.Subnets[1:]
-	return firewall.State{Networks: []firewall.Network{a, b, i, x, o, r, m}, Bindings: bindings()}
+	t, u := network("T", "10.10.8.0/24", "fd10:8::/64"), network("U", "10.10.9.0/24", "fd10:9::/64")
+	t.Tunnel, u.Tunnel, u.Internal = true, true, true
+	return firewall.State{Networks: []firewall.Network{a, b, i, x, o, r, m, t, u}, Tunnel: tunnelState(),
+		Bindings: bindings()}
 }
 
 func bindings() []port.Binding {
@@ -142,7 +148,7 @@ func NewTopology(t testing.TB) *Topology {
 		for f in /proc/sys/net/bridge/bridge-nf-call-ip*tables; do [ ! -e $f ] || echo 0 > $f; done`)
 
 	tp.addOutside(t)
-	for i, name := range []string{"A", "B", "I", "X", "O", "R", "M"} {
+	for i, name := range []string{"A", "B", "I", "X", "O", "R", "M", "T", "U"} {
 		script(tp.Host, fmt.Sprintf(`
 			ip link add br%[1]s type bridge
 			ip addr add 10.10.%[2]d.1/24 dev br%[1]s
@@ -156,13 +162,14 @@ func NewTopology(t testing.TB) *Topology {
 		network, ip  int
 	}{{"a", "A", 1, 2}, {"b", "A", 1, 3}, {"rogue", "A", 1, 66}, {"c", "B", 2, 2}, {"g", "B", 2, 3},
 		{"d", "I", 3, 2}, {"e", "X", 4, 2}, {"f", "X", 4, 3}, {"h", "O", 5, 2}, {"j", "R", 6, 2}, {"k", "R", 6, 3},
-		{"m", "M", 7, 2}} {
+		{"m", "M", 7, 2}, {"t", "T", 8, 2}, {"u", "U", 9, 2}} {
 		tp.addContainer(t, c.name, c.bridge, c.network, c.ip)
 	}
 
 	script(tp.nodes["g"], "sysctl -qw net.ipv6.conf.eth0.disable_ipv6=1")
 	fakeLoopback(tp.nodes["rogue"], "10.10.1.1")
 	fakeLoopback(tp.nodes["ext"], "10.1.0.1")
+	tp.addTunnel(t)
 	tp.serve()
 	return tp
 }

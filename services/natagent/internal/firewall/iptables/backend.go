@@ -34,6 +34,7 @@ type Backend struct {
 
 	mu       sync.Mutex                  // serializes changes
 	networks map[string]firewall.Network // by ID, as written to the kernel; nil before the first Sync
+	tunnel   *firewall.Tunnel
 	bindings map[hostPort]port.Binding
 }
 
@@ -134,7 +135,8 @@ func (b *Backend) ReplaceNetwork(ctx context.Context, old, now *firewall.Network
 	}
 
 	err := b.each(ctx, func(f family) (do, undo string) {
-		return networkBatch(f, sortedNetworks(next)), networkBatch(f, sortedNetworks(b.networks))
+		return networkBatch(f, scope{sortedNetworks(next), b.tunnel}),
+			networkBatch(f, scope{sortedNetworks(b.networks), b.tunnel})
 	})
 
 	if err == nil {

@@ -82,7 +82,10 @@ func probe(ctx context.Context, ns hostns.NS, command string) (Features, error) 
 
 // try checks that the tables exist and that the kernel supports the matches.
 func try(ctx context.Context, f family) error {
-	for _, t := range skeleton(f, nil) {
+	for _, t := range skeleton(f, scope{}) {
+		if len(t.chains) == 0 {
+			continue
+		}
 		if _, err := f.run(ctx, "", f.command, "-w", lockSeconds, "-t", t.name, "-S"); err != nil {
 			return fault.Wrap(err, fault.Unavailable, "kernel", "does not have the iptables table "+t.name)
 		}

@@ -22,6 +22,13 @@ const (
 	chainTo      = "FAIRLEAD-TO"      // filters ingress to containers
 	chainDirect  = "FAIRLEAD-DIRECT"  // a rule for each port with direct access
 	chainFrom    = "FAIRLEAD-FROM"    // filters egress of containers
+
+	chainInput      = "FAIRLEAD-INPUT"       // filters what other hosts send to this one
+	chainFrames     = "FAIRLEAD-FRAMES"      // filters frames of other hosts before they are unpacked
+	chainForged     = "FAIRLEAD-FORGED"      // drops frames from containers
+	chainToTunnel   = "FAIRLEAD-TO-TUNNEL"   // filters packets to containers of other hosts
+	chainFromTunnel = "FAIRLEAD-FROM-TUNNEL" // filters packets from containers of other hosts
+	chainMSS        = "FAIRLEAD-MSS"         // lowers the MSS of connections to other hosts
 )
 
 // chain is a chain and its rules in iptables-save format, without "-A NAME ".
@@ -44,28 +51,43 @@ type table struct {
 	user   string // created if missing, never changed
 }
 
+// scope holds the objects that the skeleton depends on.
+type scope struct {
+	networks []firewall.Network // sorted by ID
+	tunnel   *firewall.Tunnel
+}
+
 // skeleton returns all chains except the rules of bindings. The drop rules come first, because
 // tables are written sequentially.
-func skeleton(f family, networks []firewall.Network) []table {
+func skeleton(f family, in scope) []table {
+	networks := in.networks
 	const local = "-m addrtype --dst-type LOCAL -j " + chainDNAT
 	filter := table{name: "filter", user: chainUser,
 		jumps: []jumps{{"FORWARD", []string{"-j " + chainUser, "-j " + chainForward}}},
 		chains: []chain{{chainDirect, nil}, {chainTo, toRules(f, networks)}, {chainFrom, fromRules(f, networks)},
-			{chainForward, forwardRules(networks)}}}
+			{chainForward, append(f.tunnelRules(in), forwardRules(networks)...)}}}
+	mangle := table{name: "mangle", jumps: []jumps{{"FORWARD", nil}}}
+	filter.jumps = append(filter.jumps, jumps{"INPUT", nil})
+	if in.tunnel != nil {
+		filter.jumps[1].rules = []string{"-j " + chainInput}
+		filter.chains = slices.Concat(f.tunnelChains(in), filter.chains)
+		mangle.jumps[0].rules, mangle.chains = []string{"-j " + chainMSS}, f.mssChains(in.tunnel)
+	}
 
 	nat := table{name: "nat",
 		jumps: []jumps{{"PREROUTING", []string{local}}, {"OUTPUT", []string{local}},
 			{"POSTROUTING", []string{"-j " + chainPost}}},
-		chains: []chain{{chainDNAT, nil}, {chainSNAT, nil}, {chainPost, postRules(f, networks)}}}
+		chains: []chain{{chainDNAT, nil}, {chainSNAT, nil},
+			{chainPost, append(tunnelPostRules(in.tunnel), postRules(f, networks)...)}}}
 
 	if f.v6 { // the kernel drops ::1 from outside
-		return []table{filter, nat}
+		return []table{filter, nat, mangle}
 	}
 
 	raw := table{name: "raw", jumps: []jumps{{"PREROUTING", []string{"-j " + chainRaw}}},
 		chains: []chain{{chainRaw, []string{"-d 127.0.0.0/8 ! -i lo -j DROP", "-s 127.0.0.0/8 ! -i lo -j DROP"}}}}
 
-	return []table{raw, filter, nat}
+	return []table{raw, filter, nat, mangle}
 }
 
 const known = "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
@@ -187,13 +209,13 @@ func postRules(f family, networks []firewall.Network) []string {
 }
 
 // networkBatch returns the restore text of all chains that depend on networks.
-func networkBatch(f family, networks []firewall.Network) string {
+func networkBatch(f family, in scope) string {
 	var text strings.Builder
-	for _, t := range skeleton(f, networks) {
-		if t.name == "raw" {
+	for _, t := range skeleton(f, in) {
+		t.chains = slices.DeleteFunc(t.chains, func(c chain) bool { return c.ofBindings() })
+		if t.name == "raw" || t.name == "mangle" {
 			continue
 		}
-		t.chains = slices.DeleteFunc(t.chains, func(c chain) bool { return c.ofBindings() })
 		t.write(&text)
 	}
 	return text.String()

@@ -35,7 +35,7 @@ func (b *Backend) Sync(ctx context.Context, want firewall.State) (change firewal
 		if err != nil {
 			return change, err
 		}
-		text := difference(f, have, networks, want.Bindings, &change)
+		text := difference(f, have, scope{sortedNetworks(networks), want.Tunnel}, want.Bindings, &change)
 		if err := b.restore(ctx, f, text); err != nil {
 			return change, err
 		}
@@ -45,7 +45,8 @@ func (b *Backend) Sync(ctx context.Context, want firewall.State) (change firewal
 	}
 
 	port.Sort(change.Removed)
-	b.networks, b.bindings = networks, make(map[hostPort]port.Binding, len(want.Bindings))
+	b.networks, b.tunnel = networks, want.Tunnel
+	b.bindings = make(map[hostPort]port.Binding, len(want.Bindings))
 	for _, bind := range want.Bindings {
 		b.bindings[keyOf(bind)] = bind
 	}
@@ -67,7 +68,8 @@ func (b *Backend) Compare(ctx context.Context, want firewall.State) (change fire
 		if err != nil {
 			return change, err
 		}
-		if difference(f, have, networks, want.Bindings, &change) != "" && change.Added == 0 &&
+		in := scope{sortedNetworks(networks), want.Tunnel}
+		if difference(f, have, in, want.Bindings, &change) != "" && change.Added == 0 &&
 			len(change.Removed) == 0 {
 			change.Rebuilt = true
 		}
@@ -79,10 +81,9 @@ func (b *Backend) Compare(ctx context.Context, want firewall.State) (change fire
 
 // difference returns the restore text that brings a family to the desired state; empty if it is
 // there.
-func difference(f family, have contents, networks map[string]firewall.Network, bindings []port.Binding,
-	change *firewall.Change) string {
+func difference(f family, have contents, in scope, bindings []port.Binding, change *firewall.Change) string {
 	var all strings.Builder
-	for _, t := range skeleton(f, sortedNetworks(networks)) {
+	for _, t := range skeleton(f, in) {
 		present := have[t.name]
 		var chains, rest strings.Builder
 		for _, c := range t.chains {

@@ -97,6 +97,12 @@ func (b *Backend) ReplaceNetwork(ctx context.Context, old, now *firewall.Network
 	return b.change(ctx, without(remove, add), without(add, remove))
 }
 
+// ReplaceTunnel implements firewall.Firewall.
+func (b *Backend) ReplaceTunnel(ctx context.Context, old, now *firewall.Tunnel) error {
+	remove, add := tunnelElements(old), tunnelElements(now)
+	return b.change(ctx, without(remove, add), without(add, remove))
+}
+
 func bindingElements(bindings []port.Binding) []element {
 	out := make([]element, 0, len(bindings))
 	for _, bind := range bindings {

@@ -51,6 +51,10 @@ func desiredElements(s firewall.State) map[element]bool {
 		}
 	}
 
+	for _, e := range tunnelElements(s.Tunnel) {
+		all[e] = true
+	}
+
 	for _, b := range s.Bindings {
 		for _, e := range elementsOf(b) {
 			all[e] = true
@@ -70,6 +74,11 @@ func networkElements(n *firewall.Network) []element {
 	out := []element{{set: setBridges, key: name}}
 	if n.ICC {
 		out = append(out, element{set: setICC, key: name + name})
+	}
+	if n.Tunnel {
+		for _, p := range n.Subnets {
+			out = append(out, spanElement(name, p))
+		}
 	}
 	if n.Internal {
 		return append(out, element{set: setInternal, key: name})

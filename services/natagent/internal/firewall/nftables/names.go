@@ -9,6 +9,9 @@ const (
 	chainBridgeSNAT = "bridge_snat" // SNAT of packets to containers
 	chainToBridge   = "to_bridge"   // filters packets to containers
 	chainFromBridge = "from_bridge" // filters packets of containers
+	chainToTunnel   = "to_tunnel"   // filters packets to containers of other hosts
+	chainFromTunnel = "from_tunnel" // filters packets from containers of other hosts
+	chainFrames     = "frames"      // filters frames of other hosts before they are unpacked
 )
 
 // Sets and maps. Only their elements change at run time.
@@ -43,6 +46,18 @@ const (
 	setDirect4Range   = "direct4_range"
 	setDirect6Range   = "direct6_range"
 
+	// The tunnel between hosts.
+	setTunnels  = "tunnels"
+	setVNIs     = "tunnel_vnis"
+	setTunnel4  = "tunnel4"
+	setTunnel6  = "tunnel6"
+	mapMSS4     = "tunnel_mss4"
+	mapMSS6     = "tunnel_mss6"
+	setPeer4To4 = "peer4_block4"
+	setPeer4To6 = "peer4_block6"
+	setPeer6To4 = "peer6_block4"
+	setPeer6To6 = "peer6_block6"
+
 	// Allowed sources. For each type of key there is a set of restricted keys, and one of keys with
 	// their sources.
 	setRestricted4        = "restricted4"
@@ -67,6 +82,8 @@ type setNames struct {
 	direct, directRange                                string // of direct access
 	restricted, restrictedAny, restrictedAddress       string // of allowed sources
 	allowed, allowedAny, allowedAddress                string
+	tunnel, mss                                        string // of the tunnel
+	peerTo4, peerTo6                                   string
 }
 
 func setNames4() setNames {
@@ -77,6 +94,7 @@ func setNames4() setNames {
 		setDirect4, setDirect4Range,
 		setRestricted4, setRestricted4Any, setRestricted4Address,
 		setAllowed4, setAllowed4Any, setAllowed4Address,
+		setTunnel4, mapMSS4, setPeer4To4, setPeer4To6,
 	}
 }
 
@@ -88,5 +106,6 @@ func setNames6() setNames {
 		setDirect6, setDirect6Range,
 		setRestricted6, setRestricted6Any, setRestricted6Address,
 		setAllowed6, setAllowed6Any, setAllowed6Address,
+		setTunnel6, mapMSS6, setPeer6To4, setPeer6To6,
 	}
 }

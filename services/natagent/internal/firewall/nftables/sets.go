@@ -14,11 +14,14 @@ func sets(t *nftables.Table) []*nftables.Set {
 		set(setBridges, "bridges of all networks", name),
 		set(setInternal, "bridges of internal networks", name),
 		set(setICC, "from . to: bridges with ICC, trusted interfaces", name, name),
+		set(setTunnels, "device to the other hosts of the fleet", name),
+		set(setVNIs, "UDP port . VNI and a zero byte of the fleet", nftables.TypeInetService, nftables.TypeIPAddr),
 	}
 	for _, f := range []family{ipv4(), ipv6()} {
 		all = append(all, f.networkSets()...)
 		all = append(all, f.bindingSets()...)
 		all = append(all, f.sourceSets()...)
+		all = append(all, f.tunnelSets()...)
 	}
 	for _, s := range all {
 		s.Table = t
@@ -50,6 +53,17 @@ func (f family) bindingSets() []*nftables.Set {
 		toward(set(f.snatContainer, "container -> its published address", ip), ip),
 		set(f.direct, "container . protocol . port with direct access", ip, proto, port),
 		interval(set(f.directRange, "container . protocol . ports with direct access", ip, proto, port)),
+	}
+}
+
+// tunnelSets returns the sets of the tunnel.
+func (f family) tunnelSets() []*nftables.Set {
+	name, ip := nftables.TypeIFName, f.address
+	return []*nftables.Set{
+		interval(set(f.tunnel, "bridge . subnet of networks that span hosts", name, ip)),
+		toward(set(f.mss, "device to other hosts -> MSS", name), nftables.TypeInetService),
+		interval(set(f.peerTo4, "other host . block of its containers", ip, nftables.TypeIPAddr)),
+		interval(set(f.peerTo6, "other host . block of its containers", ip, nftables.TypeIP6Addr)),
 	}
 }
 

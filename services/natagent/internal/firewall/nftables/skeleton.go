@@ -38,6 +38,11 @@ func chains(accepted firewall.Mark) []chain {
 		{name: chainBridgeSNAT, rules: bridgeSNATRules()},
 		{name: chainToBridge, rules: append(marked(accepted), toBridgeRules()...)},
 		{name: chainFromBridge, rules: append(marked(accepted), fromBridgeRules()...)},
+		{name: chainToTunnel, rules: toTunnelRules()},
+		{name: chainFromTunnel, rules: fromTunnelRules()},
+		{name: chainFrames, rules: frameRules()},
+		{name: "input", kind: nftables.ChainTypeFilter, hook: nftables.ChainHookInput,
+			priority: nftables.ChainPriorityRaw, rules: inputRules()},
 		{name: "raw_prerouting", kind: nftables.ChainTypeFilter, hook: nftables.ChainHookPrerouting,
 			priority: nftables.ChainPriorityRaw, rules: loopbackGuards()},
 		{name: "nat_prerouting", kind: nftables.ChainTypeNAT, hook: nftables.ChainHookPrerouting,
@@ -47,12 +52,12 @@ func chains(accepted firewall.Mark) []chain {
 		{name: "nat_postrouting", kind: nftables.ChainTypeNAT, hook: nftables.ChainHookPostrouting,
 			priority: nftables.ChainPriorityNATSource, rules: postroutingRules()},
 		{name: "forward", kind: nftables.ChainTypeFilter, hook: nftables.ChainHookForward,
-			priority: nftables.ChainPriorityFilter, rules: []rule{
+			priority: nftables.ChainPriorityFilter, rules: append(tunnelRules(), []rule{
 				{"to containers", join(ifaceIn(expr.MetaKeyOIFNAME, setBridges),
 					verdict(expr.VerdictGoto, chainToBridge))},
 				{"from containers", join(ifaceIn(expr.MetaKeyIIFNAME, setBridges),
 					verdict(expr.VerdictGoto, chainFromBridge))},
-			}},
+			}...)},
 	}
 }
 
@@ -89,9 +94,11 @@ func loopbackGuards() []rule {
 	}
 }
 
-// postroutingRules translates sources. Packets between our bridges keep their source.
+// postroutingRules translates sources. Packets between our bridges, and to other hosts of the fleet,
+// keep their source.
 func postroutingRules() []rule {
 	return []rule{
+		{"to containers of other hosts", join(ifaceIn(expr.MetaKeyOIFNAME, setTunnels), accept())},
 		{"to containers", join(ifaceIn(expr.MetaKeyOIFNAME, setBridges), verdict(expr.VerdictJump, chainBridgeSNAT))},
 		{"from a container with a published address", ipv4().snatEgress(mapSNAT4Container)},
 		{"from a container with a published address", ipv6().snatEgress(mapSNAT6Container)},

@@ -100,8 +100,8 @@ func (b *Backend) Compare(ctx context.Context, want firewall.State) (firewall.Ch
 // from have the elements that are removed with their sets.
 //
 // A table of another version is converted: as long as its chains with hooks stay, each packet
-// traverses either all old rules or all new ones. Otherwise the table is created again, in the same
-// transaction.
+// traverses either all old rules or all new ones. Chains with hooks may be added. Otherwise the table is
+// created again, in the same transaction.
 func (b *Backend) queueSkeleton(have *contents) (rebuilt bool) {
 	t := b.table()
 	if have.table != nil && !b.convertible(have) {
@@ -126,12 +126,13 @@ func (b *Backend) queueSkeleton(have *contents) (rebuilt bool) {
 	return true
 }
 
-// convertible reports whether the flags and the chains with hooks are correct, so that sets, other
-// chains and rules can be replaced.
+// convertible reports whether the flags and the present chains with hooks are correct, so that sets,
+// other chains and rules can be replaced.
 func (b *Backend) convertible(have *contents) bool {
 	persists := have.table.Flags&nftables.TableFlagPersist != 0
+	wanted := hooked(b.skeletonChains())
 	return persists == (b.flags&nftables.TableFlagPersist != 0) &&
-		slices.Equal(hooked(have.chains), hooked(b.skeletonChains()))
+		!slices.ContainsFunc(hooked(have.chains), func(c string) bool { return !slices.Contains(wanted, c) })
 }
 
 // hooked returns the chains with hooks.
@@ -172,8 +173,7 @@ func (b *Backend) queueSets(have *contents) {
 	}
 }
 
-// queueChains queues the removal of other chains, and the missing ones. Chains with hooks are
-// either all present or all missing.
+// queueChains queues the removal of other chains, and the missing ones.
 func (b *Backend) queueChains(t *nftables.Table, have *contents) {
 	wanted := b.skeletonChains()
 	for _, text := range have.chains {
