@@ -46,8 +46,9 @@ func TestExternalChangesAreRepaired(t *testing.T) {
 			a.in(sb, "ip", "route", "flush", "dev", "eth0")
 		},
 		"MAC changed while down": func(a *agent, sb network.Sandbox) {
-			a.in(sb, "sh", "-c",
-				"ip link set eth0 down; ip link set eth0 address 02:00:00:00:00:99; ip link set eth0 up")
+			a.in(sb, "sh", "-c", // by one process, before the repair sets it up
+				"printf 'link set eth0 down\nlink set eth0 address 02:00:00:00:00:99\n"+
+					"link set eth0 up\n' | ip -batch -")
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -262,12 +262,12 @@ func assemble(
 	addresses := address.New(db, allocator, children)
 
 	s.predefined = defaultnet.New(db, host, cfg.Log)
-	s.bringup = bringup.New(bringup.Config{Store: db, Kernel: host, Drivers: drivers, Locks: s.locks, Log: cfg.Log,
-		NatClient: natclient.New(cfg.Firewall, db, cfg.Log),
-		Hostnet: hostnet.New(hostnet.Config{Store: db, Kernel: host, NoForwarding: cfg.NoForwarding, Root: cfg.root,
-			Log: cfg.Log})})
 	s.attach = attach.New(attach.Config{Store: db, Drivers: drivers, Locks: s.locks, Namespaces: namespace.Host{},
 		Log: cfg.Log})
+	s.bringup = bringup.New(bringup.Config{Store: db, Kernel: host, Drivers: drivers, Endpoints: s.attach,
+		Locks: s.locks, Log: cfg.Log, NatClient: natclient.New(cfg.Firewall, db, cfg.Log),
+		Hostnet: hostnet.New(hostnet.Config{Store: db, Kernel: host, NoForwarding: cfg.NoForwarding, Root: cfg.root,
+			Log: cfg.Log})})
 	s.leases = leases.New(leases.Config{Store: db, LAN: children, Attach: s.attach, Locks: s.locks,
 		Namespaces: namespace.Host{}, Changed: &s.changed, Log: cfg.Log})
 	s.networks = networks.New(networks.Config{Store: db, Locks: s.locks, Allocator: allocator, Addresses: addresses,
@@ -337,6 +337,7 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 	defer stop()
 
 	all.Go(func() { s.dnsSockets.Serve(ctx, listener) })
+	all.Go(func() { s.attach.Run(ctx) })
 	all.Go(func() { s.bringup.Watch(ctx) })
 	healer := &heal.Healer{Host: s.host, Sandboxes: s.store, Endpoints: s.attach, Bridges: s.bringup,
 		Resolvers: s.dnsSockets, Log: s.log}

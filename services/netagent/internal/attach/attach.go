@@ -1,14 +1,17 @@
 // Package attach makes namespaces as their records say: interfaces, addresses and routes. It updates
-// them after changes of networks, and repairs external changes.
+// them after changes of networks, and its controller repairs external changes.
 //
-// It decides on no addresses and changes no spec. Packages networks, leases and sandbox call it, and
-// the watch of external changes. It locks the owner in its exported methods that take one.
+// It decides on no addresses and changes no spec. Packages networks, leases and sandbox call it;
+// packages heal and bringup touch the owners whose namespaces may differ. It locks the owner in its
+// exported methods that take one.
 package attach
 
 import (
 	"errors"
 	"log/slog"
+	"sync"
 
+	"github.com/fairlead/fairlead/agent/control"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/netagent/internal/driver"
 	"github.com/fairlead/fairlead/services/netagent/internal/lock"
@@ -33,6 +36,8 @@ type Syncer struct {
 	locks      *lock.Set
 	namespaces namespace.Keeper
 	log        *slog.Logger
+	controller *control.Controller[string] // by owner
+	programs   sync.Map                    // owner to the program that caused the pending repair
 }
 
 // New returns a syncer.
@@ -40,7 +45,9 @@ func New(cfg Config) *Syncer {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Syncer{store: cfg.Store, drivers: cfg.Drivers, locks: cfg.Locks, namespaces: cfg.Namespaces, log: cfg.Log}
+	m := &Syncer{store: cfg.Store, drivers: cfg.Drivers, locks: cfg.Locks, namespaces: cfg.Namespaces, log: cfg.Log}
+	m.controller = newController(m)
+	return m
 }
 
 // Exists reports whether the namespace of a sandbox exists.

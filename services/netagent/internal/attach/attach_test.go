@@ -82,13 +82,13 @@ func TestRepairRestoresTheRecord(t *testing.T) {
 		"nothing is damaged": {func(*namespacetest.Namespace) {}, "", nil},
 		"an interface is missing": {func(ns *namespacetest.Namespace) { delete(ns.Interfaces, "eth1") },
 			"eth1 to network two is missing or down",
-			[]string{"renumber eth0 [10.1.0.2/24] gone=[]", "remove eth1", "attach eth1 [10.2.0.2/24]"}},
+			[]string{"apply eth0 [10.1.0.2/24]", "apply eth1 [10.2.0.2/24]"}},
 		"an address is missing": {func(ns *namespacetest.Namespace) { ns.Interfaces["eth0"] = nil },
 			"eth0 lacks the address 10.1.0.2/24",
-			[]string{"renumber eth0 [10.1.0.2/24] gone=[]", "renumber eth1 [10.2.0.2/24] gone=[]"}},
+			[]string{"apply eth0 [10.1.0.2/24]", "apply eth1 [10.2.0.2/24]"}},
 		"the default route is missing": {func(ns *namespacetest.Namespace) { ns.Default = nil },
 			"the default route via 10.1.0.1 is missing",
-			[]string{"renumber eth0 [10.1.0.2/24] gone=[]", "renumber eth1 [10.2.0.2/24] gone=[]"}},
+			[]string{"apply eth0 [10.1.0.2/24]", "apply eth1 [10.2.0.2/24]"}},
 		"another default route": {func(ns *namespacetest.Namespace) { // the container may change it
 			ns.Default = []kernel.DefaultRoute{{Interface: "tun0", Gateway: netip.MustParseAddr("10.9.0.1")}}
 		}, "", nil},
@@ -129,11 +129,12 @@ func TestUpdateEndpointsStoresPrefixLens(t *testing.T) {
 	w := newWorld(t)
 	n, _ := w.store.NetworkNamed("two")
 	n.Spec.Pools = []network.Pool{{Subnet: netip.MustParsePrefix("10.2.0.0/20")}}
+	n.Status = n.Status.Changed()
 	if err := w.UpdateEndpoints(n.Network); err != nil {
 		t.Fatal(err)
 	}
 
-	if calls := w.driver.Calls(); !slices.Equal(calls, []string{"update eth1 [10.2.0.2/20] mtu=1500"}) {
+	if calls := w.driver.Calls(); !slices.Equal(calls, []string{"apply eth1 [10.2.0.2/20] mtu=1500"}) {
 		t.Errorf("got calls %q", calls)
 	}
 	sb, _ := w.store.Sandbox(w.owner)

@@ -3,6 +3,7 @@ package attach
 import (
 	"errors"
 
+	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/netagent/internal/namespace"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
@@ -38,10 +39,11 @@ func (m *Syncer) update(sb network.Sandbox, n network.Network) (network.Sandbox,
 
 	now := e.WithPrefixLens(n)
 	err := m.namespaces.Within(sb.NetnsPath, func(ns namespace.Namespace) error {
-		return d.UpdateEndpoint(ns.Kernel(),
-			n, now)
+		_, err := d.Apply(ns.Kernel(), n, sb.Owner, now, nil)
+		return err
 	})
-	if err != nil {
+	// Without its link the endpoint is applied when package bringup has created the link again.
+	if err != nil && !fault.Is(err, fault.Unavailable) {
 		return sb, Fault(err, sb)
 	}
 

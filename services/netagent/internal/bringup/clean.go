@@ -16,8 +16,8 @@ func (r *Controller) Clean(leaving func(networkID string)) error {
 			continue
 		}
 		leaving(n.ID)
-		_, err := d.Restore(n.Network, nil, links)
-		if gone := d.Delete(n.Network); gone != nil { // a missing network cannot be swept
+		_, err := d.Sweep(n.Network, nil, links)
+		if gone := d.DeleteNetwork(n.Network); gone != nil { // a missing network cannot be swept
 			errs = append(errs, err, gone)
 		}
 		r.log.Info("network removed from the host", "network", n.Name, "bridge", n.Bridge().Device)

@@ -110,13 +110,13 @@ func (r *Controller) renamed(name string) (out []string) {
 }
 
 // reconcileChanges reconciles only what may have changed, since a host may have thousands of
-// networks. Ports and neighbour entries are restored only on a new bridge.
+// networks. Endpoints are applied only on a new bridge or parent interface.
 func (r *Controller) reconcileChanges(ctx context.Context, h pendingChanges) error {
 	r.program.Store(h.program)
 	defer r.program.Store("")
 
 	if h.unknown {
-		return r.reconcileAll(ctx)
+		return r.resync(ctx)
 	}
 
 	links := maps.Clone(h.links)
@@ -142,7 +142,7 @@ func (r *Controller) reconcileChanges(ctx context.Context, h pendingChanges) err
 				continue
 			}
 			if d, ok := r.drivers[n.Driver]; ok && natclient.IsActive(n) {
-				errs = append(errs, r.network(d, n, false), r.hostnet.EnableForwardingOf(n))
+				errs = append(errs, r.network(d, n), r.hostnet.EnableForwardingOf(n))
 			}
 		}
 	}
@@ -164,7 +164,7 @@ func (r *Controller) reconcileParented() error {
 	var errs []error
 	for _, n := range r.store.Networks() {
 		if d, ok := r.drivers[n.Driver]; ok && n.HasParent() && natclient.IsActive(n) {
-			errs = append(errs, r.network(d, n, false))
+			errs = append(errs, r.network(d, n))
 		}
 	}
 	return errors.Join(errs...)

@@ -1,16 +1,17 @@
 // Package bringup makes the host as the stored networks say: first the rules of natagent, then the
-// bridge or parent interface with the endpoints on it, then forwarding; in reverse when a network is
-// deleted.
+// bridge or parent interface, then forwarding; in reverse when a network is deleted.
 //
 // A request and the controller call the same Sync. The controller applies only differences: at start,
-// after kernel changes, and on a periodic resync. It does not configure the inside of sandboxes.
-// Packages networks and sandbox call it.
+// after kernel changes, and on a periodic resync. It changes no endpoint after the start: it compares
+// them with the host, and package attach applies those that differ. Packages networks and sandbox
+// call it.
 package bringup
 
 import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -36,11 +37,20 @@ type NatClient interface {
 	Retry(ctx context.Context, n network.Network, apply func() error) error
 }
 
+// Endpoints applies endpoints to namespaces and to the host.
+type Endpoints interface {
+	// Touch requests that the sandboxes of owners are applied soon, because of a program.
+	Touch(program string, owners ...string)
+	// Apply applies the sandbox of an owner and returns what it changed.
+	Apply(owner string) (changes []string, err error)
+}
+
 // Config holds the dependencies of a Controller.
 type Config struct {
 	Store     *store.Store
 	Kernel    *kernel.Host
 	Drivers   driver.Set
+	Endpoints Endpoints
 	NatClient NatClient
 	Hostnet   *hostnet.Host
 	Locks     *lock.Set
@@ -52,6 +62,7 @@ type Controller struct {
 	store     *store.Store
 	host      *kernel.Host
 	drivers   driver.Set
+	endpoints Endpoints
 	natClient NatClient
 	hostnet   *hostnet.Host
 	locks     *lock.Set
@@ -63,8 +74,9 @@ type Controller struct {
 
 // New returns a controller.
 func New(cfg Config) *Controller {
-	return &Controller{store: cfg.Store, host: cfg.Kernel, drivers: cfg.Drivers, natClient: cfg.NatClient,
-		hostnet: cfg.Hostnet, locks: cfg.Locks, log: cfg.Log, changes: &changeBuffer{wake: notify.NewSignal()}}
+	return &Controller{store: cfg.Store, host: cfg.Kernel, drivers: cfg.Drivers, endpoints: cfg.Endpoints,
+		natClient: cfg.NatClient, hostnet: cfg.Hostnet, locks: cfg.Locks, log: cfg.Log,
+		changes: &changeBuffer{wake: notify.NewSignal()}}
 }
 
 // Start reconciles everything. With sweep it removes stale links, which running containers without a
@@ -72,57 +84,100 @@ func New(cfg Config) *Controller {
 func (r *Controller) Start(sweep bool) error {
 	var errs []error
 	links := sync.OnceValues(r.host.Links)
-	if !sweep {
-		links = nil
-	}
-
 	for _, n := range r.store.Networks() {
-		if d, ok := r.drivers[n.Driver]; ok && natclient.IsActive(n) {
-			errs = append(errs, r.network(d, n, true), r.restore(d, n, links))
+		d, ok := r.drivers[n.Driver]
+		if !ok || !natclient.IsActive(n) {
+			continue
 		}
+		_, err := r.ensure(d, n)
+		if sweep {
+			changes, serr := d.Sweep(n.Network, r.store.SandboxesOn(n.ID), links)
+			r.logChanges(n.Network, changes)
+			err = errors.Join(err, serr)
+		} else {
+			r.touch(n)
+		}
+		errs = append(errs, err)
 	}
 
 	return errors.Join(append(errs, r.hostnet.Start(), r.hostnet.EnableForwarding())...)
 }
 
-// reconcileAll reconciles all networks, with ports and neighbour entries, until ctx ends.
-func (r *Controller) reconcileAll(ctx context.Context) error {
+// Reconcile reconciles all networks with their endpoints, and returns after all are applied.
+func (r *Controller) Reconcile(ctx context.Context) error {
+	return r.reconcileAll(ctx, func(n store.Network, differences map[string][]string) error {
+		var errs []error
+		for _, owner := range slices.Sorted(maps.Keys(differences)) {
+			changes, err := r.endpoints.Apply(owner)
+			r.logChanges(n.Network, changes)
+			errs = append(errs, err)
+		}
+		return errors.Join(errs...)
+	})
+}
+
+// resync reconciles all networks. Endpoints that differ on the host are applied soon.
+func (r *Controller) resync(ctx context.Context) error {
+	return r.reconcileAll(ctx, func(_ store.Network, differences map[string][]string) error {
+		r.endpoints.Touch(r.cause(), slices.Sorted(maps.Keys(differences))...)
+		return nil
+	})
+}
+
+// reconcileAll reconciles all networks until ctx ends. It calls apply with the owners of the endpoints
+// that differ on the host.
+func (r *Controller) reconcileAll(ctx context.Context, apply func(store.Network, map[string][]string) error) error {
 	var errs []error
 	for _, n := range r.store.Networks() {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if d, ok := r.drivers[n.Driver]; ok && natclient.IsActive(n) {
-			errs = append(errs, r.network(d, n, false), r.restore(d, n, nil))
+		d, ok := r.drivers[n.Driver]
+		if !ok || !natclient.IsActive(n) {
+			continue
 		}
+		err := r.network(d, n)
+		differences, cerr := d.Compare(n.Network, r.store.SandboxesOn(n.ID))
+		errs = append(errs, err, cerr, apply(n, differences))
 	}
 	return errors.Join(append(errs, r.hostnet.EnableForwarding())...)
 }
 
-// network reconciles the bridge of one network. It restores the ports of a new bridge, unless first
-// is true.
-func (r *Controller) network(d driver.Driver, n store.Network, first bool) error {
+// network reconciles the bridge or parent interface of one network. The endpoints on a new one are
+// applied soon.
+func (r *Controller) network(d driver.Driver, n store.Network) error {
+	created, err := r.ensure(d, n)
+	if err == nil && created {
+		r.touch(n)
+	}
+	return err
+}
+
+// touch requests that all endpoints of a network are applied.
+func (r *Controller) touch(n store.Network) {
+	var owners []string
+	for _, sb := range r.store.SandboxesOn(n.ID) {
+		owners = append(owners, sb.Owner)
+	}
+	r.endpoints.Touch(r.cause(), owners...)
+}
+
+// ensure reconciles the bridge or parent interface of one network. created reports that the endpoints
+// must be applied.
+func (r *Controller) ensure(d driver.Driver, n store.Network) (created bool, err error) {
 	defer r.locks.Device()()
 
 	n, ok := r.store.Network(n.ID) // may have changed
 	if !ok || n.Status.Deleting {
-		return nil // deletion takes the same lock
+		return false, nil // deletion takes the same lock
 	}
 
-	changes, created, err := d.Ensure(n.Network, natclient.IsApplied(n))
+	changes, created, err := d.EnsureNetwork(n.Network, natclient.IsApplied(n))
 	r.logChanges(n.Network, changes)
-	if err != nil || !created {
-		return err
-	}
-
-	if n.Bridge().Device != "" {
+	if err == nil && created && n.Bridge().Device != "" {
 		err = r.hostnet.DisableBridgeNetfilter(n.Network)
 	}
-	if err != nil || first {
-		return err
-	}
-
-	return r.restore(d, n, nil)
+	return created, err
 }
 
 // deleteFromHost removes a network in deletion from the host.
@@ -132,7 +187,7 @@ func (r *Controller) deleteFromHost(n network.Network) error {
 		return nil
 	}
 	defer r.locks.Device()()
-	return d.Delete(n)
+	return d.DeleteNetwork(n)
 }
 
 // RemoveAddresses removes former addresses of a network from its bridge.
@@ -144,83 +199,16 @@ func (r *Controller) RemoveAddresses(n network.Network, addresses []netip.Prefix
 		"cannot remove former addresses from its bridge")
 }
 
-// restore attaches the endpoints of a network, and repeats this if their addresses changed
-// meanwhile.
-func (r *Controller) restore(d driver.Driver, n store.Network, sweep func() ([]kernel.Link, error)) error {
-	for {
-		then := r.store.SandboxesOn(n.ID)
-		changes, err := d.Restore(n.Network, then, sweep)
-		r.logChanges(n.Network, changes)
-		if err == nil {
-			err = r.revertRestore(n.Network, then)
-		}
-		if err != nil || !r.readdressed(n.ID, then) {
-			return err
-		}
-	}
-}
-
-// A sandbox may be renumbered or removed during a restore. It stores that, or is marked as leaving,
-// before it changes the host. A check after the restore therefore either sees the change or precedes it.
-
-// readdressed reports whether a sandbox has other addresses on a network by now. The restore may
-// have overwritten them.
-func (r *Controller) readdressed(networkID string, then []network.Sandbox) bool {
-	return slices.ContainsFunc(then, func(sb network.Sandbox) bool {
-		now, _ := r.store.Sandbox(sb.Owner)
-		before, after := on(sb, networkID), on(now, networkID)
-		return len(after.AllAddresses()) > 0 && (before.MAC.String() != after.MAC.String() ||
-			!slices.Equal(before.AllAddresses(), after.AllAddresses()))
-	})
-}
-
-// revertRestore deletes the neighbour entries that were restored for sandboxes removed meanwhile.
-func (r *Controller) revertRestore(n network.Network, then []network.Sandbox) error {
-	if n.Bridge().Device == "" {
-		return nil
-	}
-
-	stay := map[netip.Addr]bool{}
-	for _, sb := range r.store.SandboxesOn(n.ID) {
-		for _, p := range on(sb, n.ID).AllAddresses() {
-			stay[p.Addr()] = !r.locks.IsRemoving(sb.Owner)
-		}
-	}
-
-	var gone []netip.Addr
-	for _, sb := range then {
-		for _, p := range on(sb, n.ID).AllAddresses() {
-			if !stay[p.Addr()] {
-				gone = append(gone, p.Addr())
-			}
-		}
-	}
-
-	if len(gone) == 0 {
-		return nil
-	}
-
-	bridge, ok, err := r.host.Link(n.Bridge().Device)
-	errs := []error{err}
-	for _, a := range gone {
-		if ok {
-			errs = append(errs, r.host.DeleteNeighbour(bridge.Index, a))
-		}
-	}
-
-	return fault.Wrap(errors.Join(errs...), fault.Internal, n.Subject(), "cannot restore its bridge")
-}
-
-// on returns the endpoint of a sandbox on a network. It is empty if there is none.
-func on(sb network.Sandbox, networkID string) network.Endpoint {
-	e, _ := sb.EndpointOn(networkID)
-	return e
+// cause returns the program whose changes are being reconciled; empty: unknown.
+func (r *Controller) cause() string {
+	program, _ := r.program.Load().(string)
+	return program
 }
 
 func (r *Controller) logChanges(n network.Network, changes []string) {
 	if len(changes) > 0 {
 		attrs := []any{"network", n.Name, "bridge", n.Bridge().Device, "changes", changes}
-		if program, _ := r.program.Load().(string); program != "" {
+		if program := r.cause(); program != "" {
 			attrs = append(attrs, "program", program)
 		}
 		r.log.Info("network reconciled", attrs...)

@@ -17,9 +17,6 @@ const (
 	watchRetry = time.Second
 )
 
-// Reconcile reconciles everything, as each resync does.
-func (r *Controller) Reconcile(ctx context.Context) error { return r.reconcileAll(ctx) }
-
 // WaitForNatagent waits until natagent has acknowledged each network once. Networks that were
 // acknowledged before are sent in the background.
 func (r *Controller) WaitForNatagent(ctx context.Context, background func(func())) error {
@@ -64,7 +61,7 @@ func (r *Controller) Watch(ctx context.Context) {
 			err = r.reconcileChanges(ctx, changes.drain())
 		case <-tick.C:
 			r.push(ctx)
-			err = r.reconcileAll(ctx)
+			err = r.resync(ctx)
 		}
 		last = r.logOnce(last, err)
 	}

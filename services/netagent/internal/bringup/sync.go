@@ -43,7 +43,7 @@ func (r *Controller) applyToHost(networkID string) error {
 	if !ok || !known {
 		return nil
 	}
-	if err := r.network(d, n, false); err != nil || n.IsPredefined() {
+	if err := r.network(d, n); err != nil || n.IsPredefined() {
 		return err
 	}
 	return r.hostnet.EnableForwardingOf(n)

@@ -143,10 +143,10 @@ func (s *Checker) checkPorts(n store.Network, bridge kernel.Link) (out []diagnos
 
 	for _, sb := range s.store.SandboxesOn(n.ID) {
 		for _, e := range sb.Endpoints {
-			if e.NetworkID != n.ID || s.locks.IsRemoving(sb.Owner) {
+			if e.NetworkID != n.ID {
 				continue
 			}
-			for _, text := range s.differencesOf(e, bridge, neighbours) {
+			for _, text := range s.differencesOf(sb.Owner, e, bridge, neighbours) {
 				out = append(out, diagnosis.Finding{Area: areaNetworks, Name: n.Name, Severity: diagnosis.Problem,
 					Text: "container " + sb.DisplayName() + ": " + text, Hint: repairHint})
 			}
@@ -156,9 +156,17 @@ func (s *Checker) checkPorts(n store.Network, bridge kernel.Link) (out []diagnos
 	return out
 }
 
+// differencesOf returns the differences of an endpoint's port and its neighbour entries. It skips a
+// sandbox that is being changed.
 func (s *Checker) differencesOf(
-	e network.Endpoint, bridge kernel.Link, neighbours map[netip.Addr]string,
+	owner string, e network.Endpoint, bridge kernel.Link, neighbours map[netip.Addr]string,
 ) (out []string) {
+	unlock, free := s.locks.TryOwner(owner)
+	if !free {
+		return nil
+	}
+	defer unlock()
+
 	port, ok, err := s.host.Link(e.HostInterface)
 	switch {
 	case err != nil:

@@ -10,45 +10,49 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-// Driver implements the networks of one type: on the host, and in the namespaces of containers.
-// Suite drivertest runs against every implementation. Methods that return changes return those that
-// they made.
+// Driver implements the networks of one type: on the host, and in the namespaces of containers. A
+// record of the store is the desired state, and a driver makes the kernel as the record says.
+// Methods that return changes return those that they made. Suite drivertest runs against every
+// implementation.
+//
+// Package bringup calls the methods of the network, and Compare. Those who hold the lock of an
+// endpoint's owner call the methods of the endpoint.
 type Driver interface {
-	// Ensure creates or reconciles the network on the host. created is true if it is new. With
-	// guarded false, its loopback access stays disabled.
-	Ensure(n network.Network, guarded bool) (changes []string, created bool, err error)
-	// Restore attaches the endpoints that were detached. Unless sweep is nil, it removes links
-	// without a sandbox. sweep returns the host links before any removal.
-	Restore(n network.Network, sandboxes []network.Sandbox, sweep func() ([]kernel.Link, error)) (changes []string,
+	// EnsureNetwork creates or reconciles the network on the host, without its endpoints. created
+	// reports that all endpoints must be applied: the network's link is new, or another one. With
+	// guarded false, the network's loopback access stays disabled.
+	EnsureNetwork(n network.Network, guarded bool) (changes []string, created bool, err error)
+	// DeleteNetwork removes the network from the host. It may be missing or incomplete.
+	DeleteNetwork(n network.Network) error
+	// Compare returns what differs between the records and the host, by owner. It changes nothing,
+	// and inspects only what needs no look into each endpoint: kernel events report the rest. It
+	// holds no lock, so an owner whose sandbox is being changed can seem to differ.
+	Compare(n network.Network, sandboxes []network.Sandbox) (differences map[string][]string, err error)
+	// Sweep applies all endpoints and removes objects of the network without a record. It must run
+	// only at start, before a sandbox can be created. links returns the host links before any removal.
+	Sweep(n network.Network, sandboxes []network.Sandbox, links func() ([]kernel.Link, error)) (changes []string,
 		err error)
-	// Delete removes the network from the host. It may be missing or incomplete.
-	Delete(n network.Network) error
-	// RunLinkGC deletes detached endpoints in the background until ctx ends.
-	RunLinkGC(ctx context.Context, failed func(error))
 
-	// CompleteEndpoint sets the driver-specific fields of an endpoint that has an ID, a name and
-	// addresses.
-	CompleteEndpoint(network.Network, network.Endpoint) network.Endpoint
+	// Complete sets the driver-specific fields of an endpoint that has an ID, a name and addresses.
+	Complete(network.Network, network.Endpoint) network.Endpoint
 	// Attach creates the endpoint in a namespace. On failure, everything it created ends with the
 	// namespace.
 	Attach(ns *kernel.Namespace, n network.Network, owner string, e network.Endpoint) error
+	// Apply makes an endpoint as its record says: the interface, which it creates if it is missing,
+	// its addresses and the former ones, its routes and MTU, and its entries on the host. It removes
+	// the addresses in gone. Addresses and routes that the container added stay, unless an address of
+	// the record was missing. It is idempotent. Without the network's link the error is Unavailable.
+	Apply(ns *kernel.Namespace, n network.Network, owner string, e network.Endpoint, gone []netip.Prefix) (
+		changes []string, err error)
 	// Detach stops the traffic of an endpoint, so that its addresses can be reused even while a
 	// process holds the namespace. Neither the namespace nor the endpoint needs to exist.
 	Detach(network.Network, network.Sandbox, network.Endpoint) error
-	// UpdateEndpoint applies a change of the network to an endpoint in its namespace.
-	UpdateEndpoint(*kernel.Namespace, network.Network, network.Endpoint) error
-	// Renumber sets the addresses of an endpoint in its namespace, including the former ones, and
-	// removes those in gone.
-	Renumber(ns *kernel.Namespace, n network.Network, e network.Endpoint, gone []netip.Prefix) error
 	// Remove is Detach for an endpoint whose namespace stays. It returns after everything is
 	// removed.
 	Remove(network.Network, network.Sandbox, network.Endpoint) error
-}
 
-// Healer is a driver that can repair an endpoint of a running container.
-type Healer interface {
-	// Heal compares an endpoint with the kernel, repairs it, and returns what differed.
-	Heal(ns *kernel.Namespace, n network.Network, owner string, e network.Endpoint) (changes []string, err error)
+	// RunLinkGC deletes detached endpoints in the background until ctx ends.
+	RunLinkGC(ctx context.Context, failed func(error))
 }
 
 // Leaser is a driver for networks whose addresses DHCP servers grant.
@@ -60,8 +64,6 @@ type Leaser interface {
 	// RunDHCP runs one DHCP exchange for the lease of one family. It takes at most while.
 	RunDHCP(ctx context.Context, ns *kernel.Namespace, n network.Network, sb network.Sandbox, e network.Endpoint,
 		ipv6 bool, m *lease.Client, while time.Duration) (lease.Event, error)
-	// ApplyLease applies a changed lease to an endpoint in its namespace.
-	ApplyLease(ns *kernel.Namespace, n network.Network, before, after network.Endpoint) error
 	// ReleaseLease releases the DHCP leases of an endpoint, which need not exist. It does not wait
 	// long. An error means that the DHCP server may not know of it and the lease will expire.
 	ReleaseLease(n network.Network, sb network.Sandbox, e network.Endpoint) error

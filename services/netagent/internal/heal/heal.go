@@ -31,10 +31,10 @@ type Sandboxes interface {
 	Sandboxes() []network.Sandbox
 }
 
-// Endpoints repairs the endpoints of sandboxes.
+// Endpoints applies the endpoints of sandboxes.
 type Endpoints interface {
-	// Heal repairs the interfaces of a sandbox and returns what was wrong.
-	Heal(owner string) (changes []string, err error)
+	// Touch requests that the sandboxes of owners are applied, because of a program.
+	Touch(program string, owners ...string)
 }
 
 // Bridges holds the networks' bridges.
@@ -153,33 +153,24 @@ func (h *Healer) repair(reports []report) {
 	}
 
 	for owner, program := range programs {
-		h.heal(owner, program, rules[owner])
+		h.Endpoints.Touch(program, owner)
+		if rules[owner] {
+			h.healResolver(owner, program)
+		}
 	}
 }
 
-func (h *Healer) heal(owner, program string, rules bool) {
-	changes, err := h.Endpoints.Heal(owner)
-	if rules {
-		healed, rerr := h.Resolvers.Heal(owner)
-		if rerr != nil && err == nil {
-			err = rerr
-		}
-		if healed {
-			changes = append(changes, "rules of the resolver")
-		}
-	}
-
+// healResolver restores the rules of an owner's resolver.
+func (h *Healer) healResolver(owner, program string) {
 	if program == "" {
 		program = "unknown"
 	}
-
+	healed, err := h.Resolvers.Heal(owner)
 	if err != nil {
-		h.Log.Error("container network cannot be repaired", "owner", owner, "program", program, "error", err)
+		h.Log.Error("resolver rules cannot be repaired", "owner", owner, "program", program, "error", err)
 	}
-
-	if len(changes) > 0 {
-		h.Log.Warn("container network repaired after an external change", "owner", owner, "program", program,
-			"changes", changes)
+	if healed {
+		h.Log.Warn("resolver rules repaired after an external change", "owner", owner, "program", program)
 	}
 }
 

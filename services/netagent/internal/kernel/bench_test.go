@@ -114,7 +114,7 @@ func manager(b *testing.B, ns *testns.NS) *sandbox.Manager {
 		ports = nil
 	}
 	bridges := bridge.New(host, ports)
-	if _, _, err := bridges.Ensure(n, true); err != nil {
+	if _, _, err := bridges.EnsureNetwork(n, true); err != nil {
 		b.Fatal(err)
 	}
 	if err := db.PutNetworks(store.Network{Network: n}); err != nil {

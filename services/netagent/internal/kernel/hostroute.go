@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -118,22 +119,15 @@ func (h *Host) HostRoutes(link int) ([]netip.Addr, error) {
 
 // SetNeighbours makes want the only permanent entries of an interface.
 func (n *Namespace) SetNeighbours(name string, want []Neighbour) error {
-	link, err := retried(func() (netlink.Link, error) { return n.handle.LinkByName(name) })
+	index, have, err := n.permanent(name)
 	if err != nil {
-		return fmt.Errorf("look up %s: %w", name, err)
-	}
-
-	index := link.Attrs().Index
-	have, err := retried(func() ([]netlink.Neigh, error) { return n.handle.NeighList(index, netlink.FAMILY_ALL) })
-	if err != nil {
-		return fmt.Errorf("list neighbours of %s: %w", name, err)
+		return err
 	}
 
 	var errs []error
 	for _, old := range have {
 		addr, _ := netip.AddrFromSlice(old.IP)
-		wanted := slices.ContainsFunc(want, func(w Neighbour) bool { return w.Addr == addr.Unmap() })
-		if old.State == netlink.NUD_PERMANENT && old.HardwareAddr != nil && !wanted && !addr.IsMulticast() {
+		if !slices.ContainsFunc(want, func(w Neighbour) bool { return w.Addr == addr.Unmap() }) {
 			errs = append(errs, retry(func() error { return n.handle.NeighDel(&old) }))
 		}
 	}
@@ -143,6 +137,39 @@ func (n *Namespace) SetNeighbours(name string, want []Neighbour) error {
 	}
 
 	return errors.Join(errs...)
+}
+
+// HasNeighbours reports whether want are the only permanent entries of an interface.
+func (n *Namespace) HasNeighbours(name string, want []Neighbour) (bool, error) {
+	_, have, err := n.permanent(name)
+	if err != nil || len(have) != len(want) {
+		return false, err
+	}
+	for _, h := range have {
+		addr, _ := netip.AddrFromSlice(h.IP)
+		if !slices.ContainsFunc(want, func(w Neighbour) bool {
+			return w.Addr == addr.Unmap() && bytes.Equal(w.MAC, h.HardwareAddr)
+		}) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// permanent returns the index and the permanent unicast entries of an interface.
+func (n *Namespace) permanent(name string) (index int, all []netlink.Neigh, err error) {
+	link, err := retried(func() (netlink.Link, error) { return n.handle.LinkByName(name) })
+	if err != nil {
+		return 0, nil, fmt.Errorf("look up %s: %w", name, err)
+	}
+
+	index = link.Attrs().Index
+	all, err = retried(func() ([]netlink.Neigh, error) { return n.handle.NeighList(index, netlink.FAMILY_ALL) })
+	all = slices.DeleteFunc(all, func(e netlink.Neigh) bool {
+		addr, _ := netip.AddrFromSlice(e.IP)
+		return e.State != netlink.NUD_PERMANENT || e.HardwareAddr == nil || addr.IsMulticast()
+	})
+	return index, all, wrap("list neighbours of "+name, err)
 }
 
 // SupportsLink reports whether the kernel has a link type. It tries to create a link of that type

@@ -58,21 +58,28 @@ func (n *Namespace) keepAddresses(link netlink.Link, keep []netip.Prefix) error 
 		return fmt.Errorf("list addresses of %s: %w", link.Attrs().Name, err)
 	}
 
+	var gone []netip.Prefix
+	for _, a := range have {
+		if p := prefixOf(a.IPNet); !slices.Contains(keep, p) && !p.Addr().IsLinkLocalUnicast() {
+			gone = append(gone, p)
+		}
+	}
+	return n.dropAddresses(link, gone)
+}
+
+// dropAddresses removes addresses. It ignores addresses that the interface does not have.
+func (n *Namespace) dropAddresses(link netlink.Link, gone []netip.Prefix) error {
 	// Otherwise the kernel deletes the secondary addresses of a subnet with the primary one.
 	promote := Sysctl{"net/ipv4/conf/" + link.Attrs().Name + "/promote_secondaries", "1"}
-	for _, a := range have {
-		p := prefixOf(a.IPNet)
-		if slices.Contains(keep, p) || p.Addr().IsLinkLocalUnicast() {
-			continue
-		}
+	for _, p := range gone {
 		if err := promote.write(); err != nil {
 			return err
 		}
-		if err := retry(func() error { return n.handle.AddrDel(link, &a) }); err != nil && !missing(err) {
+		err := retry(func() error { return n.handle.AddrDel(link, &netlink.Addr{IPNet: ipNet(p)}) })
+		if err != nil && !missing(err) {
 			return fmt.Errorf("remove address %s from %s: %w", p, link.Attrs().Name, err)
 		}
 	}
-
 	return nil
 }
 

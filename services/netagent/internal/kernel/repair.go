@@ -21,47 +21,101 @@ func (n *Namespace) HasInterface(name string) (bool, error) {
 	return err == nil, wrap("look up "+name, err)
 }
 
-// Repair restores the MAC, addresses, routes and neighbour entries of an interface and sets it up.
-// Addresses and routes that the container added stay, unless all of the interface's own addresses
-// of that family are missing.
-func (n *Namespace) Repair(i Interface, mac net.HardwareAddr) (changes []string, err error) {
-	link, err := retried(func() (netlink.Link, error) { return n.handle.LinkByName(i.Name) })
+// Desired is the desired state of an interface, and what must happen on the way to it.
+type Desired struct {
+	Interface
+	MAC  net.HardwareAddr // nil keeps the current one
+	MTU  int              // 0 keeps the current one
+	Gone []netip.Prefix   // addresses to remove
+	// Prepare is called before an address is added or the MAC is changed, Moved after a change of the
+	// MAC, when frames to the old one are lost until other hosts update their neighbour entries.
+	Prepare, Moved func() error
+}
+
+// Repair makes an interface as desired: MAC, MTU, addresses, state, routes and neighbour entries.
+// Addresses and routes that the container added stay, unless an address of the interface is missing.
+func (n *Namespace) Repair(want Desired) (changes []string, err error) {
+	link, err := retried(func() (netlink.Link, error) { return n.handle.LinkByName(want.Name) })
 	if err != nil {
-		return nil, fmt.Errorf("look up %s: %w", i.Name, err)
+		return nil, fmt.Errorf("look up %s: %w", want.Name, err)
+	}
+
+	changes, err = n.repairAddresses(link, want)
+	if err != nil {
+		return changes, err
 	}
 
 	index, attrs := link.Attrs().Index, link.Attrs()
-	have, err := retried(func() ([]netlink.Addr, error) { return n.handle.AddrList(link, netlink.FAMILY_ALL) })
-	if err != nil {
-		return nil, fmt.Errorf("list addresses of %s: %w", i.Name, err)
-	}
-
-	lost := slices.DeleteFunc(slices.Clone(i.Addresses), func(p netip.Prefix) bool {
-		return slices.ContainsFunc(have, func(a netlink.Addr) bool { return prefixOf(a.IPNet) == p })
-	})
-	if len(lost) > 0 || mac != nil && !bytes.Equal(attrs.HardwareAddr, mac) {
-		if err := n.Readdress(i, mac, func() error { return nil }); err != nil {
-			return nil, err
+	if want.MTU != 0 && attrs.MTU != want.MTU {
+		if err := setMTU(n.handle, link, want.MTU); err != nil {
+			return changes, fmt.Errorf("set MTU of %s: %w", want.Name, err)
 		}
-		changes = append(changes, fmt.Sprintf("addresses %v of %s", lost, i.Name))
+		changes = append(changes, fmt.Sprintf("MTU %d of %s", want.MTU, want.Name))
 	}
 
 	if attrs.Flags&net.FlagUp == 0 {
 		if err := n.setUp(index); err != nil {
-			return changes, fmt.Errorf("set %s up: %w", i.Name, err)
+			return changes, fmt.Errorf("set %s up: %w", want.Name, err)
 		}
-		changes = append(changes, i.Name+" up")
-		for _, p := range i.Addresses { // the kernel removes IPv6 addresses when an interface goes down
+		changes = append(changes, want.Name+" up")
+		for _, p := range want.Addresses { // the kernel removes IPv6 addresses when an interface goes down
 			if err := addAddress(n.handle, index, p); err != nil {
 				return changes, err
 			}
 		}
 	}
 
-	routes, err := repairRoutes(n.handle, index, i.Name, i.Addresses, i.Gateways)
+	routes, err := repairRoutes(n.handle, index, want.Name, want.Addresses, want.Gateways)
 	changes = append(changes, routes...)
-	for _, neighbour := range i.Neighbours {
+	for _, neighbour := range want.Neighbours {
 		err = errors.Join(err, putNeighbour(n.handle, index, neighbour))
+	}
+
+	return changes, err
+}
+
+// repairAddresses makes the addresses and the MAC of an interface as desired.
+func (n *Namespace) repairAddresses(link netlink.Link, want Desired) (changes []string, err error) {
+	all, err := retried(func() ([]netlink.Addr, error) { return n.handle.AddrList(link, netlink.FAMILY_ALL) })
+	if err != nil {
+		return nil, fmt.Errorf("list addresses of %s: %w", want.Name, err)
+	}
+
+	have, lengths := map[netip.Prefix]bool{}, map[netip.Addr]bool{}
+	for _, a := range all {
+		p := prefixOf(a.IPNet)
+		have[p], lengths[p.Addr()] = true, true
+	}
+
+	var lost, resized []netip.Prefix
+	for _, p := range want.Addresses {
+		switch {
+		case !lengths[p.Addr()]:
+			lost = append(lost, p)
+		case !have[p]:
+			resized = append(resized, p)
+		}
+	}
+
+	if len(lost) > 0 || want.MAC != nil && !bytes.Equal(link.Attrs().HardwareAddr, want.MAC) {
+		if err := want.Prepare(); err != nil {
+			return nil, err
+		}
+		changes = append(changes, fmt.Sprintf("addresses %v of %s", lost, want.Name))
+		return changes, n.Readdress(want.Interface, want.MAC, want.Moved)
+	}
+
+	if len(resized) > 0 {
+		changes = append(changes, fmt.Sprintf("prefix lengths %v of %s", resized, want.Name))
+		err = n.UpdateInterface(want.Name, resized, 0)
+	}
+
+	gone := slices.DeleteFunc(slices.Clone(want.Gone), func(p netip.Prefix) bool {
+		return !have[p] || slices.Contains(want.Addresses, p)
+	})
+	if len(gone) > 0 && err == nil {
+		changes = append(changes, fmt.Sprintf("removed addresses %v of %s", gone, want.Name))
+		err = n.dropAddresses(link, gone)
 	}
 
 	return changes, err

@@ -1,7 +1,6 @@
 package kernel
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"time"
@@ -61,23 +60,4 @@ func (n *Namespace) LinkLocal(name string) (netip.Addr, error) {
 			return netip.Addr{}, fmt.Errorf("%s has no link-local address", name)
 		}
 	}
-}
-
-// RemoveAddresses removes addresses from an interface. It ignores addresses that the interface does
-// not have.
-func (n *Namespace) RemoveAddresses(name string, addrs []netip.Prefix) error {
-	link, err := retried(func() (netlink.Link, error) { return n.handle.LinkByName(name) })
-	if err != nil {
-		return fmt.Errorf("look up %s: %w", name, err)
-	}
-
-	var errs []error
-	for _, p := range addrs {
-		err := retry(func() error { return n.handle.AddrDel(link, &netlink.Addr{IPNet: ipNet(p)}) })
-		if err != nil && !missing(err) {
-			errs = append(errs, fmt.Errorf("remove address %s from %s: %w", p, name, err))
-		}
-	}
-
-	return errors.Join(errs...)
 }

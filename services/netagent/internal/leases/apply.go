@@ -3,6 +3,7 @@ package leases
 import (
 	"errors"
 	"log/slog"
+	"net/netip"
 	"slices"
 
 	"github.com/fairlead/fairlead/services/netagent/internal/lease"
@@ -60,7 +61,7 @@ func (m *Leases) storeAndApplyLease(owner string, key leaseKey, terms *lease.Ter
 
 	e, _ = after.EndpointOn(n.ID)
 	err := m.namespaces.Within(sb.NetnsPath, func(ns namespace.Namespace) error {
-		return errors.Join(m.lan.ApplyLease(ns.Kernel(), n, before, e), m.attach.ApplyRoutes(ns, after))
+		return m.applyIn(ns, after, n, e, before.Addresses())
 	})
 	if err != nil {
 		return err
@@ -97,14 +98,30 @@ func (m *Leases) reapplyLease(owner, endpoint string) error {
 		return nil
 	}
 
-	_, d, _ := m.attach.NetworkOf(e)
 	err := m.namespaces.Within(sb.NetnsPath, func(ns namespace.Namespace) error {
-		return errors.Join(d.Renumber(ns.Kernel(), n, e, nil), m.attach.ApplyRoutes(ns, sb))
+		have, err := ns.Addresses()
+		if err != nil {
+			return err
+		}
+		former := slices.DeleteFunc(have[e.Interface], func(p netip.Prefix) bool {
+			return p.Addr().IsLinkLocalUnicast()
+		})
+		return m.applyIn(ns, sb, n, e, former)
 	})
 	if err != nil {
 		return err
 	}
 	return m.markApplied(sb, e)
+}
+
+// applyIn applies an endpoint and the routes of its sandbox in the namespace. It removes the addresses
+// in gone that the endpoint does not have.
+func (m *Leases) applyIn(
+	ns namespace.Namespace, sb network.Sandbox, n network.Network, e network.Endpoint, gone []netip.Prefix,
+) error {
+	_, d, _ := m.attach.NetworkOf(e)
+	_, err := d.Apply(ns.Kernel(), n, sb.Owner, e, network.Difference(gone, e.AllAddresses()))
+	return errors.Join(err, m.attach.ApplyRoutes(ns, sb))
 }
 
 // logLease logs the change of a lease from had to has.

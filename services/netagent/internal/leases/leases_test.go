@@ -156,7 +156,7 @@ func TestStoredLeaseIsAppliedAfterCrash(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel() // what is due at the start is done anyway
 	w.Run(ctx)
-	if calls := w.driver.Calls(); !slices.Equal(calls, []string{"renumber eth1 [10.9.0.8/24] gone=[]"}) {
+	if calls := w.driver.Calls(); !slices.Equal(calls, []string{"apply eth1 [10.9.0.8/24]"}) {
 		t.Errorf("got calls %q", calls)
 	}
 	if sb, _ := w.store.Sandbox(w.sb.Owner); sb.Endpoints[1].LeaseUnapplied {

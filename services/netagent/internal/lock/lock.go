@@ -26,12 +26,11 @@ import (
 
 // Set holds the locks of one agent.
 type Set struct {
-	edit     sync.Mutex
-	owners   keylock.Mutex[string]
-	gates    keylock.RWMutex[string]
-	device   sync.Mutex
-	removing sync.Map // owners whose sandbox is being removed
-	order    *order   // nil: not checked
+	edit   sync.Mutex
+	owners keylock.Mutex[string]
+	gates  keylock.RWMutex[string]
+	device sync.Mutex
+	order  *order // nil: not checked
 }
 
 // New returns the locks.
@@ -87,17 +86,4 @@ func (s *Set) Device() (unlock func()) {
 	done := s.order.take(device)
 	s.device.Lock()
 	return func() { s.device.Unlock(); done() }
-}
-
-// Removing records that the sandbox of an owner is being removed, until end is called. It is not a
-// lock: those who repair a network skip the sandbox, and do not wait for it.
-func (s *Set) Removing(owner string) (end func()) {
-	s.removing.Store(owner, true)
-	return func() { s.removing.Delete(owner) }
-}
-
-// IsRemoving reports whether the sandbox of an owner is being removed.
-func (s *Set) IsRemoving(owner string) bool {
-	_, ok := s.removing.Load(owner)
-	return ok
 }

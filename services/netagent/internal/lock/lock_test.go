@@ -87,14 +87,3 @@ func TestOrderIsOfEachGoroutine(t *testing.T) {
 		t.Errorf("got panic %q", got)
 	}
 }
-
-func TestRemovingIsRecorded(t *testing.T) {
-	s := lock.New()
-	end := s.Removing("a")
-	if !s.IsRemoving("a") || s.IsRemoving("b") {
-		t.Error("got other owners, want a")
-	}
-	if end(); s.IsRemoving("a") {
-		t.Error("got a, want none")
-	}
-}

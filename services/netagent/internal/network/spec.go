@@ -112,6 +112,16 @@ func (s Status) Changed() Status {
 	return s
 }
 
+// FollowedMTU returns the MTU that running endpoints get with a change of the network that is not
+// applied to all of them yet; 0: they keep theirs, which a container can have changed. A configured
+// MTU of a predefined network applies to new endpoints only.
+func (n Network) FollowedMTU() int {
+	if !n.Status.EndpointsOutdated() || n.IsPredefined() {
+		return 0
+	}
+	return n.Spec.MTU
+}
+
 // IsPredefined reports whether the network comes from the configuration of the agent.
 func (n Network) IsPredefined() bool { return n.Origin == OriginPredefined }
 

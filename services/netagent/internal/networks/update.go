@@ -172,10 +172,6 @@ func (m *Manager) apply(ctx context.Context, n network.Network) error {
 
 // updateEndpoints applies a network change to its endpoints and records completion.
 func (m *Manager) updateEndpoints(n network.Network) error {
-	if n.IsPredefined() {
-		n.Spec.MTU = 0 // a configured MTU applies to new endpoints only
-	}
-
 	if err := m.endpoints.UpdateEndpoints(n); err != nil {
 		return err
 	}

@@ -166,7 +166,7 @@ func (m *Renumberer) renewed(owner string, n network.Network, e network.Endpoint
 		next = next.WithNewAddr(netip.PrefixFrom(addr, p.Subnet.Bits()))
 	}
 
-	return m.drivers[n.Driver].CompleteEndpoint(n, next.Without(n)), nil
+	return m.drivers[n.Driver].Complete(n, next.Without(n)), nil
 }
 
 // readdress sets the addresses of the renumbering endpoints, and with setRoutes the default routes.
@@ -178,8 +178,8 @@ func (m *Renumberer) readdress(before, after network.Sandbox, setRoutes bool) er
 			if !ok || n.UsesDHCP() || !e.Renumbering && !before.Endpoints[i].Renumbering {
 				continue
 			}
-			if err := d.Renumber(ns.Kernel(), n, e, network.Difference(before.Endpoints[i].AllAddresses(),
-				e.AllAddresses())); err != nil {
+			gone := network.Difference(before.Endpoints[i].AllAddresses(), e.AllAddresses())
+			if _, err := d.Apply(ns.Kernel(), n, after.Owner, e, gone); err != nil {
 				return err
 			}
 		}

@@ -27,7 +27,7 @@ func (m *Manager) allocate(req network.Request, nets []store.Network) (network.S
 			m.addresses.Release(sb)
 			return network.Sandbox{}, err
 		}
-		sb.Endpoints = append(sb.Endpoints, m.drivers[n.Driver].CompleteEndpoint(n.Network, e))
+		sb.Endpoints = append(sb.Endpoints, m.drivers[n.Driver].Complete(n.Network, e))
 	}
 
 	sb.Endpoints = network.ChooseGateways(sb.Endpoints, plain)

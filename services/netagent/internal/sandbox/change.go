@@ -85,7 +85,7 @@ func (m *Manager) connect(
 	}
 
 	d := m.drivers[n.Driver]
-	e = d.CompleteEndpoint(n, e)
+	e = d.Complete(n, e)
 	after := m.attach.WithRoutes(sb, append(slices.Clone(sb.Endpoints), e))
 	err = m.namespaces.Within(sb.NetnsPath, func(ns namespace.Namespace) (err error) {
 		if after, err = m.leases.Obtain(ctx, ns, after, e); err != nil {
@@ -148,7 +148,7 @@ func (m *Manager) disconnect(sb network.Sandbox, n network.Network, e network.En
 	if err := m.drivers[n.Driver].Remove(n, sb, e); err != nil { // it may be partly removed
 		err = errors.Join(err, m.store.PutSandbox(sb))
 		rerr := m.namespaces.Within(sb.NetnsPath, func(ns namespace.Namespace) error {
-			return errors.Join(m.attach.Reattach(ns, sb, e, false), m.attach.ApplyRoutes(ns, sb))
+			return errors.Join(m.attach.Recreate(ns, sb, e), m.attach.ApplyRoutes(ns, sb))
 		})
 		return sb, errors.Join(err, attach.Fault(rerr, sb))
 	}

@@ -54,8 +54,6 @@ func (m *Manager) release(sb network.Sandbox, exists, keepNamespace bool) error 
 // released after both. If the kernel fails, the sandbox is stored again, so that Release can be
 // repeated.
 func (m *Manager) remove(sb network.Sandbox) error {
-	defer m.locks.Removing(sb.Owner)()
-
 	deleted := make(chan error, 1)
 	go func() { deleted <- m.store.DeleteSandboxes(sb.Owner) }()
 	err := m.detachAll(sb)

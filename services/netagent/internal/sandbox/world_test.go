@@ -236,7 +236,7 @@ func (s *steps) step() error {
 
 func (s *steps) Require(context.Context, store.Network) error { return s.step() }
 
-func (s *steps) CompleteEndpoint(n network.Network, e network.Endpoint) network.Endpoint {
+func (s *steps) Complete(n network.Network, e network.Endpoint) network.Endpoint {
 	if s.left == 1 {
 		panic(s.step())
 	}

@@ -38,10 +38,10 @@ func New(host *kernel.Host, ports *portguard.Guard) *Driver {
 		announcer: driver.NewAnnouncer()}
 }
 
-// Ensure creates or reconciles the network's bridge. It returns the changes and whether the bridge
-// is new. It allows loopback connections to containers only if guarded: when natagent has the
-// network's rules.
-func (d *Driver) Ensure(n network.Network, guarded bool) (changes []string, created bool, err error) {
+// EnsureNetwork creates or reconciles the network's bridge. It returns the changes and whether the
+// bridge is new. It allows loopback connections to containers only if guarded: when natagent has
+// the network's rules.
+func (d *Driver) EnsureNetwork(n network.Network, guarded bool) (changes []string, created bool, err error) {
 	want := kernel.Bridge{Name: n.Bridge().Device, MTU: n.Spec.MTU, Addresses: n.HostAddresses()}
 	// the default name always belongs to a container bridge
 	want.Adopted = n.Status.AdoptedBridge && n.Bridge().Device != network.DefaultBridgeName
@@ -72,8 +72,8 @@ func (d *Driver) Ensure(n network.Network, guarded bool) (changes []string, crea
 	return changes, created, fault.Wrap(err, fault.Internal, n.Subject(), "cannot create bridge")
 }
 
-// Delete deletes the network's bridge, or removes the network's addresses from an adopted one.
-func (d *Driver) Delete(n network.Network) error {
+// DeleteNetwork deletes the network's bridge, or removes the network's addresses from an adopted one.
+func (d *Driver) DeleteNetwork(n network.Network) error {
 	link, ok, err := d.host.Link(n.Bridge().Device)
 	switch {
 	case err != nil || !ok || link.Kind != "bridge":
@@ -91,8 +91,8 @@ func (d *Driver) Delete(n network.Network) error {
 	return fault.Wrap(err, fault.Internal, n.Subject(), "cannot delete bridge")
 }
 
-// CompleteEndpoint fills in the fields of an endpoint that this driver defines.
-func (d *Driver) CompleteEndpoint(n network.Network, e network.Endpoint) network.Endpoint {
+// Complete fills in the fields of an endpoint that this driver defines.
+func (d *Driver) Complete(n network.Network, e network.Endpoint) network.Endpoint {
 	e.HostInterface, e.Bridge = network.HostInterface(e.ID), n.Bridge().Device
 	return e
 }
@@ -173,45 +173,6 @@ func (d *Driver) Remove(n network.Network, sb network.Sandbox, e network.Endpoin
 	return fault.Wrap(err, fault.Internal, n.Subject(), "cannot remove "+e.HostInterface)
 }
 
-// UpdateEndpoint applies changes of the network to an endpoint: its MTU and prefix lengths.
-func (d *Driver) UpdateEndpoint(ns *kernel.Namespace, n network.Network, e network.Endpoint) error {
-	err := d.host.SetMTU(e.HostInterface, n.Spec.MTU)
-	if err == nil {
-		err = ns.UpdateInterface(e.Interface, e.Addresses(), n.Spec.MTU)
-	}
-	return fault.Wrap(err, fault.Internal, n.Subject(), "cannot update "+e.Interface)
-}
-
-// Renumber replaces the addresses of an endpoint's interface by those of e, former ones included. It
-// removes the addresses in gone.
-func (d *Driver) Renumber(ns *kernel.Namespace, n network.Network, e network.Endpoint, gone []netip.Prefix) error {
-	bridge, ok, err := d.host.Link(n.Bridge().Device)
-	if err != nil || !ok {
-		return fault.New(fault.Unavailable, n.Subject(), "bridge "+n.Bridge().Device+" does not exist",
-			fault.WithCause(err))
-	}
-
-	want := inside(n, e)
-	want.Addresses = append(want.Addresses, e.Former...)
-	addNeighbours := func() error { return d.putNeighbours(bridge.Index, e) }
-	finish, err := d.regard(e)
-	if err == nil {
-		err = ns.Readdress(want, e.MAC, addNeighbours)
-	}
-
-	if err == nil {
-		d.announcer.Stop(e.ID)
-		d.announcer.Announce(ns, n, e)
-		err = errors.Join(addNeighbours(), finish())
-	}
-
-	for _, p := range gone {
-		err = errors.Join(err, d.host.DeleteNeighbour(bridge.Index, p.Addr()))
-	}
-
-	return fault.Wrap(err, fault.Internal, n.Subject(), "cannot renumber "+e.Interface)
-}
-
 func (d *Driver) portOf(n network.Network, owner string, e network.Endpoint) kernel.Port {
 	return kernel.Port{Name: e.HostInterface, Alias: network.Alias(n.ID, owner), Isolated: !n.InterContainer(),
 		Locked: d.ports != nil}
@@ -221,12 +182,18 @@ func (d *Driver) portOf(n network.Network, owner string, e network.Endpoint) ker
 func inside(n network.Network, e network.Endpoint) kernel.Interface {
 	i := driver.ContainerInterface(e)
 	for _, p := range n.AllPools() { // the host's own addresses; the MAC of another gateway is unknown
-		if !slices.Contains(n.HostAddresses(), p.HostPrefix()) {
+		if !slices.Contains(n.HostAddresses(), p.HostPrefix()) || !hasFamily(e, p.Gateway.Is6()) {
 			continue
 		}
 		i.Neighbours = append(i.Neighbours, kernel.Neighbour{Addr: p.Gateway, MAC: n.BridgeMAC()})
 	}
 	return i
+}
+
+// hasFamily reports whether an endpoint has an address of a family. An interface without one has no
+// neighbour entries of it. A network can get IPv6 before its endpoints.
+func hasFamily(e network.Endpoint, ipv6 bool) bool {
+	return slices.ContainsFunc(e.AllAddresses(), func(p netip.Prefix) bool { return p.Addr().Is6() == ipv6 })
 }
 
 func (d *Driver) putNeighbours(bridge int, e network.Endpoint) error {

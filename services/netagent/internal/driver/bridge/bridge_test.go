@@ -28,7 +28,7 @@ func fixture(t *testing.T, change func(*network.Network)) (*testns.NS, *bridge.D
 	n.ID = id.New()
 	change(&n)
 	d := bridge.New(host, openGuard(t, ns))
-	if _, created, err := d.Ensure(n, false); err != nil || !created {
+	if _, created, err := d.EnsureNetwork(n, false); err != nil || !created {
 		t.Fatalf("created %v, %v", created, err)
 	}
 	return ns, d, n
@@ -52,7 +52,7 @@ const owner = "0123456789abcdef"
 func connect(t *testing.T, d *bridge.Driver, n network.Network, addr string) (pin string, e network.Endpoint) {
 	t.Helper()
 	ip := netip.MustParsePrefix(addr)
-	e = d.CompleteEndpoint(n, network.Endpoint{ID: id.New(), NetworkID: n.ID, Interface: "eth0", IPv4: ip,
+	e = d.Complete(n, network.Endpoint{ID: id.New(), NetworkID: n.ID, Interface: "eth0", IPv4: ip,
 		MAC: network.MACOf(ip.Addr()), Gateway4: n.Spec.Pools[0].Gateway})
 	pin = filepath.Join(t.TempDir(), "pin")
 	err := kernel.NewNamespace(func(ns *kernel.Namespace) error {
@@ -157,16 +157,36 @@ func runLinkGC(t *testing.T, d *bridge.Driver) {
 	d.RunLinkGC(ctx, func(err error) { t.Error(err) })
 }
 
-func TestRestoreReattachesPorts(t *testing.T) {
+// apply applies an endpoint in its pinned namespace and returns the changes.
+func apply(t *testing.T, d *bridge.Driver, n network.Network, pin string, e network.Endpoint) (changes []string) {
+	t.Helper()
+	if err := kernel.WithPinned(pin, func(ns *kernel.Namespace) (err error) {
+		changes, err = d.Apply(ns, n, owner, e, nil)
+		return err
+	}); err != nil {
+		t.Error(err)
+	}
+	return changes
+}
+
+func TestApplyReattachesPorts(t *testing.T) {
 	ns, d, n := fixture(t, func(n *network.Network) { n.Spec.Bridge.InterContainer = false })
 	pin, e := connect(t, d, n, "172.17.0.2/16")
-	all := []network.Sandbox{{Owner: owner, Endpoints: []network.Endpoint{e}}}
+	_, other := connect(t, d, n, "172.17.0.3/16")
+	all := []network.Sandbox{{Owner: owner, Endpoints: []network.Endpoint{e}},
+		{Owner: "other", Endpoints: []network.Endpoint{other}}}
+	if found, err := d.Compare(n, all); err != nil || len(found) > 0 {
+		t.Errorf("got differences %v, %v before the damage", found, err)
+	}
+
 	ns.Run("ip", "link", "set", e.HostInterface, "nomaster")
 	ns.Run("ip", "link", "set", e.HostInterface, "down")
-	ns.Run("ip", "neigh", "flush", "dev", "br0", "nud", "permanent")
-	changes, err := d.Restore(n, all, nil)
-	if err != nil || len(changes) != 2 {
-		t.Errorf("restored %v, %v", changes, err)
+	ns.Run("ip", "neigh", "del", "172.17.0.2", "dev", "br0")
+	if found, err := d.Compare(n, all); err != nil || len(found) != 1 || len(found[owner]) != 2 {
+		t.Errorf("got differences %v, %v, want two of %s", found, err, owner)
+	}
+	if changes := apply(t, d, n, pin, e); len(changes) != 1 {
+		t.Errorf("applied %v", changes)
 	}
 	if out := ns.Run("ip", "-d", "link", "show", e.HostInterface); !strings.Contains(out, "isolated on") ||
 		!strings.Contains(out, "hairpin on") {
@@ -175,9 +195,39 @@ func TestRestoreReattachesPorts(t *testing.T) {
 	if !reaches(t, ns, pin, "172.17.0.1") {
 		t.Error("container does not reach the host")
 	}
-	if changes, err := d.Restore(n, all, func() ([]kernel.Link, error) {
-		return nil, nil
-	}); err != nil || len(changes) != 0 {
-		t.Errorf("second restore: got changes %v, %v, want none", changes, err)
+
+	if changes := apply(t, d, n, pin, e); len(changes) != 0 {
+		t.Errorf("second apply: got changes %v, want none", changes)
+	}
+	if found, err := d.Compare(n, all); err != nil || len(found) > 0 {
+		t.Errorf("got differences %v, %v after the repair", found, err)
+	}
+}
+
+func TestSweepReattachesPorts(t *testing.T) {
+	ns, d, n := fixture(t, func(n *network.Network) { n.Spec.Bridge.InterContainer = false })
+	pin, e := connect(t, d, n, "172.17.0.2/16")
+	all := []network.Sandbox{{Owner: owner, Endpoints: []network.Endpoint{e}}}
+	host, err := kernel.Open(ns.Path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer host.Close()
+
+	ns.Run("ip", "link", "set", e.HostInterface, "nomaster")
+	ns.Run("ip", "link", "set", e.HostInterface, "down")
+	ns.Run("ip", "neigh", "flush", "dev", "br0", "nud", "permanent")
+	ns.Run("ip", "neigh", "add", "172.17.0.9", "dev", "br0", "lladdr", e.MAC.String(), "nud", "permanent")
+	for _, want := range []int{3, 0} { // a port, its neighbour entry, and a stale one
+		if changes, err := d.Sweep(n, all, host.Links); err != nil || len(changes) != want {
+			t.Errorf("got changes %v, %v, want %d", changes, err, want)
+		}
+	}
+
+	if out := ns.Run("ip", "-d", "link", "show", e.HostInterface); !strings.Contains(out, "isolated on") {
+		t.Errorf("port flags not restored: %s", out)
+	}
+	if !reaches(t, ns, pin, "172.17.0.1") {
+		t.Error("container does not reach the host")
 	}
 }

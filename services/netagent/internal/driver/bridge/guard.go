@@ -103,29 +103,6 @@ func (d *Driver) regard(e network.Endpoint) (finish func() error, err error) {
 	}, nil
 }
 
-// restoreGuard reconciles the port guard and the FDB entries with the endpoints of a network.
-func (d *Driver) restoreGuard(bridge kernel.Link, wanted map[string]wantedEndpoint) (changes []string, err error) {
-	have, err := d.host.Forwardings(bridge.Index)
-	if err != nil {
-		return nil, err
-	}
-
-	for name, e := range wanted {
-		if !e.Renumbering { // otherwise its MAC is being changed
-			err = errors.Join(err, d.guardPort(e.Endpoint))
-		}
-		link, there, lerr := d.host.Link(name)
-		if err = errors.Join(err, lerr); !there || link.Master != bridge.Index ||
-			have[kernel.Forwarding{Port: link.Index, MAC: e.MAC.String()}] {
-			continue
-		}
-		err = errors.Join(err, d.host.PutForwarding(link.Index, e.MAC))
-		changes = append(changes, "FDB entry "+e.MAC.String()+" on "+name)
-	}
-
-	return changes, err
-}
-
 // guardedMACs returns the MACs of an endpoint that have entries in the port guard.
 func (d *Driver) guardedMACs(e network.Endpoint) []net.HardwareAddr {
 	if d.ports == nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -30,6 +31,16 @@ func (b *bench) in(sb network.Sandbox, f func(*kernel.Namespace) error) {
 	}
 }
 
+// apply applies an endpoint of a sandbox and returns the changes.
+func (b *bench) apply(sb network.Sandbox, e network.Endpoint, gone ...netip.Prefix) (changes []string) {
+	b.Helper()
+	b.in(sb, func(ns *kernel.Namespace) (err error) {
+		changes, err = b.driver.Apply(ns, b.Network, sb.Owner, e, gone)
+		return err
+	})
+	return changes
+}
+
 func (b *bench) attach() {
 	one, two := b.container(10), b.container(11)
 	b.reaches(one, append(addresses(two), b.Others...)...)
@@ -46,8 +57,8 @@ func (b *bench) attach() {
 		b.Errorf("got sysctl %s", out)
 	}
 
-	if changes, created, err := b.driver.Ensure(b.Network, true); err != nil || created || len(changes) > 0 {
-		b.Errorf("second Ensure: got changes %v, created %v, %v", changes, created, err)
+	if changes, created, err := b.driver.EnsureNetwork(b.Network, true); err != nil || created || len(changes) > 0 {
+		b.Errorf("second EnsureNetwork: got changes %v, created %v, %v", changes, created, err)
 	}
 }
 
@@ -87,14 +98,15 @@ func (b *bench) remove() {
 
 func (b *bench) refit() {
 	peer, sb := b.container(10), b.container(11)
+	b.Network.Origin = network.OriginUser // endpoints of predefined networks keep their MTU
 	for _, mtu := range []int{1400, 1450} {
-		b.Network.Spec.MTU = mtu
+		b.Network.Spec.MTU, b.Network.Status = mtu, b.Network.Status.Changed()
 		b.networks = []network.Network{b.Network}
-		if _, _, err := b.driver.Ensure(b.Network, true); err != nil {
+		if _, _, err := b.driver.EnsureNetwork(b.Network, true); err != nil {
 			b.Error(err)
 		}
 		for _, s := range []network.Sandbox{peer, sb} {
-			b.in(s, func(ns *kernel.Namespace) error { return b.driver.UpdateEndpoint(ns, b.Network, s.Endpoints[0]) })
+			b.apply(s, s.Endpoints[0])
 		}
 		for _, s := range []network.Sandbox{peer, sb, b.container(mtu / 10)} {
 			if out := b.inside(s, "ip", "link", "show", "eth0"); !strings.Contains(out, fmt.Sprintf("mtu %d ", mtu)) {
@@ -118,10 +130,11 @@ func (b *bench) grow() {
 		// leaves one address of each family
 		b.inside(s, "ip", "addr", "del", s.Endpoints[0].LinkLocals()[0].String(), "dev", "eth0")
 		before, e := routes(s), s.Endpoints[0]
+		e.Spec.LinkLocal = nil
 		e.IPv4, e.IPv6 = netip.PrefixFrom(e.IPv4.Addr(), e.IPv4.Bits()-4), netip.PrefixFrom(e.IPv6.Addr(),
 			e.IPv6.Bits()-4)
 		for range 2 { // idempotent
-			b.in(s, func(ns *kernel.Namespace) error { return b.driver.UpdateEndpoint(ns, b.Network, e) })
+			b.apply(s, e)
 		}
 		var have []string
 		for line := range strings.Lines(b.inside(s, "ip", "-o", "addr", "show", "dev", "eth0", "scope", "global")) {
@@ -151,12 +164,12 @@ func (b *bench) renew() {
 		} else {
 			gone = nil
 		}
-		b.in(sb, func(ns *kernel.Namespace) error { return b.driver.Renumber(ns, b.Network, e, gone) })
+		b.apply(sb, e, gone...)
 		b.reaches(peer, append(addresses(network.Sandbox{Endpoints: []network.Endpoint{e}}), addresses(sb)...)...)
 	}
 
 	next.Former = nil
-	b.in(sb, func(ns *kernel.Namespace) error { return b.driver.Renumber(ns, b.Network, next, old.Addresses()) })
+	b.apply(sb, next, old.Addresses()...)
 	sb.Endpoints = []network.Endpoint{next}
 	b.sandboxes = []network.Sandbox{peer, sb}
 	b.reaches(peer, addresses(sb)...)
@@ -172,6 +185,36 @@ func (b *bench) renew() {
 
 	if now := b.state(); now != before {
 		b.Errorf("after the start: got\n%s\nwant\n%s", now, before)
+	}
+}
+
+// damage makes each external change of one endpoint. Apply restores it, and writes nothing again.
+func (b *bench) damage() {
+	peer, sb := b.container(10), b.container(11)
+	b.differ()
+	for _, change := range []string{"ip link set eth0 down", "ip addr flush dev eth0", "ip route del default",
+		"ip -6 route flush dev eth0 proto kernel", "ip link del eth0"} {
+		b.inside(sb, "sh", "-c", change)
+		if change == "ip link del eth0" {
+			b.differ(sb.Owner)
+		}
+		if changes := b.apply(sb, sb.Endpoints[0]); len(changes) == 0 {
+			b.Errorf("%s: nothing was changed", change)
+		}
+		b.reaches(sb, append(addresses(peer), b.Others...)...)
+		if changes := b.apply(sb, sb.Endpoints[0]); len(changes) > 0 {
+			b.Errorf("%s: second apply made changes %v", change, changes)
+		}
+		b.differ()
+	}
+}
+
+// differ fails the test unless the endpoints of these owners differ from the host, and no others.
+func (b *bench) differ(owners ...string) {
+	b.Helper()
+	found, err := b.driver.Compare(b.Network, b.sandboxes)
+	if got := slices.Sorted(maps.Keys(found)); err != nil || !slices.Equal(got, owners) {
+		b.Errorf("got differences %v, %v, want those of %v", found, err, owners)
 	}
 }
 
@@ -264,7 +307,7 @@ func (b *bench) delete() {
 	b.detach(sb)
 	b.networks = nil
 	for range 2 {
-		if err := b.driver.Delete(b.Network); err != nil {
+		if err := b.driver.DeleteNetwork(b.Network); err != nil {
 			b.Error(err)
 		}
 	}

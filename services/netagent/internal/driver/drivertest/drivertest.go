@@ -41,6 +41,7 @@ func Run(t *testing.T, subject func(*testing.T) Subject) {
 		"MTU change":                         (*bench).refit,
 		"subnet growth":                      (*bench).grow,
 		"renumbering":                        (*bench).renew,
+		"external changes":                   (*bench).damage,
 		"restart changes nothing":            (*bench).restart,
 		"sweep after crash during attach":    (*bench).crashInAttach,
 		"sweep after crash during removal":   (*bench).crashInRemove,
@@ -72,7 +73,7 @@ func newBench(t *testing.T, s Subject) *bench {
 	t.Cleanup(b.host.Close)
 	b.before = b.state()
 	b.start()
-	if _, created, err := b.driver.Ensure(b.Network, true); err != nil || !created {
+	if _, created, err := b.driver.EnsureNetwork(b.Network, true); err != nil || !created {
 		t.Fatalf("got created %v, %v", created, err)
 	}
 
@@ -90,11 +91,11 @@ func (b *bench) start() {
 func (b *bench) begin() []string {
 	b.Helper()
 	b.start()
-	changes, _, err := b.driver.Ensure(b.Network, true)
+	changes, _, err := b.driver.EnsureNetwork(b.Network, true)
 	if err != nil {
 		b.Fatal(err)
 	}
-	restored, err := b.driver.Restore(b.Network, b.sandboxes, b.host.Links)
+	restored, err := b.driver.Sweep(b.Network, b.sandboxes, b.host.Links)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -138,7 +139,7 @@ func (b *bench) endpoint(number int) network.Endpoint {
 		}
 	}
 
-	return b.driver.CompleteEndpoint(b.Network, e)
+	return b.driver.Complete(b.Network, e)
 }
 
 // sandbox creates a namespace with the given endpoints and does not store it.

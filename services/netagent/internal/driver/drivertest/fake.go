@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"slices"
 	"sync"
 
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
@@ -41,25 +40,30 @@ func (f *Fake) Calls() []string {
 	return out
 }
 
-// Ensure implements driver.Driver.
-func (f *Fake) Ensure(n network.Network, guarded bool) (changes []string, created bool, err error) {
+// EnsureNetwork implements driver.Driver.
+func (f *Fake) EnsureNetwork(n network.Network, guarded bool) (changes []string, created bool, err error) {
 	return nil, false, f.call("ensure %s guarded=%v", n.Name, guarded)
 }
 
-// Restore implements driver.Driver.
-func (f *Fake) Restore(n network.Network, sandboxes []network.Sandbox, _ func() ([]kernel.Link, error)) (
-	changes []string, err error) {
-	return nil, f.call("restore %s sandboxes=%d", n.Name, len(sandboxes))
+// DeleteNetwork implements driver.Driver.
+func (f *Fake) DeleteNetwork(n network.Network) error { return f.call("delete %s", n.Name) }
+
+// Compare implements driver.Driver. Nothing differs.
+func (f *Fake) Compare(n network.Network, sandboxes []network.Sandbox) (map[string][]string, error) {
+	return nil, f.call("compare %s sandboxes=%d", n.Name, len(sandboxes))
 }
 
-// Delete implements driver.Driver.
-func (f *Fake) Delete(n network.Network) error { return f.call("delete %s", n.Name) }
+// Sweep implements driver.Driver.
+func (f *Fake) Sweep(n network.Network, sandboxes []network.Sandbox, _ func() ([]kernel.Link, error)) (
+	changes []string, err error) {
+	return nil, f.call("sweep %s sandboxes=%d", n.Name, len(sandboxes))
+}
 
 // RunLinkGC implements driver.Driver.
 func (f *Fake) RunLinkGC(ctx context.Context, _ func(error)) { <-ctx.Done() }
 
-// CompleteEndpoint implements driver.Driver.
-func (f *Fake) CompleteEndpoint(n network.Network, e network.Endpoint) network.Endpoint {
+// Complete implements driver.Driver.
+func (f *Fake) Complete(n network.Network, e network.Endpoint) network.Endpoint {
 	e.Bridge = n.Bridge().Device
 	return e
 }
@@ -74,14 +78,17 @@ func (f *Fake) Detach(_ network.Network, _ network.Sandbox, e network.Endpoint) 
 	return f.call("detach %s", e.Interface)
 }
 
-// UpdateEndpoint implements driver.Driver.
-func (f *Fake) UpdateEndpoint(_ *kernel.Namespace, n network.Network, e network.Endpoint) error {
-	return f.call("update %s %s mtu=%d", e.Interface, e.Addresses(), n.Spec.MTU)
-}
-
-// Renumber implements driver.Driver.
-func (f *Fake) Renumber(_ *kernel.Namespace, _ network.Network, e network.Endpoint, gone []netip.Prefix) error {
-	return f.call("renumber %s %s gone=%s", e.Interface, e.AllAddresses(), slices.Clone(gone))
+// Apply implements driver.Driver.
+func (f *Fake) Apply(_ *kernel.Namespace, n network.Network, _ string, e network.Endpoint, gone []netip.Prefix) (
+	changes []string, err error) {
+	call := fmt.Sprintf("apply %s %s", e.Interface, e.AllAddresses())
+	if len(gone) > 0 {
+		call += fmt.Sprintf(" gone=%s", gone)
+	}
+	if mtu := n.FollowedMTU(); mtu != 0 {
+		call += fmt.Sprintf(" mtu=%d", mtu)
+	}
+	return nil, f.call("%s", call)
 }
 
 // Remove implements driver.Driver.

@@ -2,7 +2,6 @@ package macvlan
 
 import (
 	"context"
-	"errors"
 	"math/rand/v2"
 	"net/netip"
 	"time"
@@ -135,59 +134,4 @@ func hasAddress(e network.Endpoint, a netip.Addr) bool {
 		}
 	}
 	return false
-}
-
-// ApplyLease applies a changed lease to an endpoint in its namespace: addresses and MTU. It does
-// not change default routes.
-func (d *Driver) ApplyLease(ns *kernel.Namespace, n network.Network, before, after network.Endpoint) error {
-	parent, err := d.upParent(n)
-	if err != nil {
-		return err
-	}
-
-	var fresh, gone network.Endpoint
-	for _, p := range after.Addresses() {
-		if !hasAddress(before, p.Addr()) {
-			fresh = with(fresh, p)
-		}
-	}
-
-	for _, p := range before.Addresses() {
-		if !hasAddress(after, p.Addr()) {
-			gone = with(gone, p)
-		}
-	}
-
-	mtu := 0
-	if n.Spec.MTU == 0 && after.MTU() != before.MTU() {
-		mtu = after.MTU()
-	}
-
-	if err := ns.UpdateInterface(after.Interface, after.Addresses(), mtu); err != nil {
-		return err
-	}
-
-	if len(fresh.Addresses()) > 0 {
-		d.announcer.Announce(ns, n, after)
-	}
-
-	err = errors.Join(err, ns.RemoveAddresses(after.Interface, gone.Addresses()))
-	// Again, as the kernel removes a secondary address with the primary one of the same subnet.
-	err = errors.Join(err, ns.UpdateInterface(after.Interface, after.Addresses(), 0), d.removeHostRoute(n, gone),
-		d.addHostRoute(n, parent, after))
-	neighbours, nerr := d.hostNeighbours(n, parent) // the kernel deletes them with the last address
-	if err = errors.Join(err, nerr); err != nil {
-		return err
-	}
-
-	return ns.SetNeighbours(after.Interface, neighbours)
-}
-
-func with(e network.Endpoint, p netip.Prefix) network.Endpoint {
-	if p.Addr().Is6() {
-		e.IPv6 = p
-	} else {
-		e.IPv4 = p
-	}
-	return e
 }

@@ -59,7 +59,7 @@ func TestInterruptedCreationIsCompletedOrDeleted(t *testing.T) {
 					t.Fatalf("%v: %s", err, out)
 				}
 				if complete {
-					if _, _, err := d.Ensure(c.network, true); err != nil {
+					if _, _, err := d.EnsureNetwork(c.network, true); err != nil {
 						t.Error(err)
 					}
 					if out := ns.Run("ip", "link", "show", "dev", c.link); !strings.Contains(out,
@@ -67,7 +67,7 @@ func TestInterruptedCreationIsCompletedOrDeleted(t *testing.T) {
 						t.Errorf("link is not complete: %s", out)
 					}
 				}
-				if err := d.Delete(c.network); err != nil {
+				if err := d.DeleteNetwork(c.network); err != nil {
 					t.Error(err)
 				}
 				if now := ns.Run("ip", "-o", "link"); strings.Count(now, "\n") != strings.Count(before, "\n") {
@@ -78,7 +78,7 @@ func TestInterruptedCreationIsCompletedOrDeleted(t *testing.T) {
 	}
 }
 
-func TestRestoreSweepsUnnamedInterfaces(t *testing.T) {
+func TestSweepRemovesUnnamedInterfaces(t *testing.T) {
 	pin := filepath.Join(t.TempDir(), "pin")
 	if err := kernel.NewNamespace(func(ns *kernel.Namespace) error { return ns.Pin(pin) }); err != nil {
 		t.Fatal(err)
@@ -94,7 +94,7 @@ func TestRestoreSweepsUnnamedInterfaces(t *testing.T) {
 		ns.Run("ip", "link", "set", link, "netns", pin)
 	}
 	lan := onParent(network.DriverMacvlan, "", network.ParentSpec{Mode: "bridge", Link: "p0"})
-	if _, err := d.Restore(lan, nil, func() ([]kernel.Link, error) { return nil, nil }); err != nil {
+	if _, err := d.Sweep(lan, nil, func() ([]kernel.Link, error) { return nil, nil }); err != nil {
 		t.Error(err)
 	}
 	if out := ns.Run("nsenter", "--net="+pin, "--", "ip", "-o", "link"); strings.Contains(out, "child") ||

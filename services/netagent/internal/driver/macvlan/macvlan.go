@@ -6,8 +6,8 @@
 // link of each parent, to recognize a renamed or replaced one. Packages attach,
 // bringup, leases and sandbox call it through its contract.
 //
-// The kernel deletes sub-interfaces with their parent. Restore creates them again when the parent
-// is back.
+// The kernel deletes sub-interfaces with their parent. Apply creates them again when the parent is
+// back.
 package macvlan
 
 import (
@@ -15,7 +15,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"sync"
 	"syscall"
 
@@ -51,9 +50,9 @@ func (d *Driver) RunLinkGC(ctx context.Context, _ func(error)) {
 	d.announcer.Close()
 }
 
-// CompleteEndpoint fills in the fields of an endpoint that this driver defines. This is the MAC of the
+// Complete fills in the fields of an endpoint that this driver defines. This is the MAC of the
 // parent, if the kernel gives it to sub-interfaces.
-func (d *Driver) CompleteEndpoint(n network.Network, e network.Endpoint) network.Endpoint {
+func (d *Driver) Complete(n network.Network, e network.Endpoint) network.Endpoint {
 	if !sharesMAC(n) {
 		return e
 	}
@@ -198,55 +197,6 @@ func tooLong(n network.Network, parent kernel.Link) error {
 		"MTU %d is larger than the MTU %d of parent interface %s", n.Spec.MTU, parent.MTU, parent.Name),
 		fault.WithField("mtu"), fault.WithHint("choose a smaller one, or run: ip link set %s mtu %d", parent.Name,
 			n.Spec.MTU))
-}
-
-// UpdateEndpoint applies changes of the network to an endpoint: its MTU and prefix lengths. It does
-// nothing if the interface was deleted with its parent, as Restore creates it with the new values.
-func (d *Driver) UpdateEndpoint(ns *kernel.Namespace, n network.Network, e network.Endpoint) error {
-	parent, ok, err := d.parent(n)
-	if err == nil && ok && n.Spec.MTU > parent.MTU {
-		return tooLong(n, parent)
-	}
-	if err == nil && !ok {
-		if _, _, there, err := ns.Child(e.Interface); err == nil && !there {
-			return nil
-		}
-	}
-	return fault.Wrap(ns.UpdateInterface(e.Interface, e.Addresses(), n.Spec.MTU), fault.Internal, n.Subject(),
-		"cannot update "+e.Interface)
-}
-
-// Renumber replaces the addresses of an endpoint's interface by those of e, former ones included. It
-// removes the addresses in gone.
-func (d *Driver) Renumber(ns *kernel.Namespace, n network.Network, e network.Endpoint, gone []netip.Prefix) error {
-	parent, ok, err := d.parent(n)
-	if err != nil || !ok {
-		return fault.New(fault.Unavailable, n.Subject(), "parent interface "+n.Parent().Link+" does not exist",
-			fault.WithCause(err))
-	}
-
-	want := driver.ContainerInterface(e)
-	want.Addresses = append(want.Addresses, e.Former...)
-	if want.Neighbours, err = d.hostNeighbours(n, parent); err != nil {
-		return fault.Wrap(err, fault.Internal, n.Subject(), "cannot renumber "+e.Interface)
-	}
-
-	mac := e.MAC
-	if sharesMAC(n) {
-		mac = nil
-	}
-
-	addRoute := func() error { return d.addHostRoute(n, parent, e) }
-	if err = ns.Readdress(want, mac, addRoute); err == nil {
-		d.announcer.Stop(e.ID)
-		d.announcer.Announce(ns, n, e)
-		err = addRoute()
-	}
-
-	past := e
-	past.IPv4, past.IPv6, past.Former = netip.Prefix{}, netip.Prefix{}, gone
-	return fault.Wrap(errors.Join(err, d.removeHostRoute(n, past)), fault.Internal, n.Subject(),
-		"cannot renumber "+e.Interface)
 }
 
 // Detach removes the host route to an endpoint and its interface. It does not wait for the

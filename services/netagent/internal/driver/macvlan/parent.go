@@ -147,10 +147,10 @@ func (d *Driver) vlanOf(n network.Network) (base kernel.Link, vlan int, ok bool,
 // was left by an interrupted creation.
 func unmarked(base kernel.Link, vlan int) string { return fmt.Sprintf("fl%d.%d", base.Index, vlan) }
 
-// Ensure creates a parent that the driver manages and sets it up. created reports that the
-// endpoints must be checked: the parent is another link than last time, is up after it was down, or
+// EnsureNetwork creates a parent that the driver manages and sets it up. created reports that the
+// endpoints must be applied: the parent is another link than last time, is up after it was down, or
 // has other addresses. A missing parent of the user is not an error.
-func (d *Driver) Ensure(n network.Network, _ bool) (changes []string, created bool, err error) {
+func (d *Driver) EnsureNetwork(n network.Network, _ bool) (changes []string, created bool, err error) {
 	link, ok, err := d.parent(n)
 	if ok && n.ParentIsOwn() && link.Alias != parentAlias {
 		err, ok = d.host.DeleteLink(link.Index), false // left by an interrupted creation
@@ -230,9 +230,9 @@ func (d *Driver) createParent(n network.Network) error {
 	return err
 }
 
-// Delete deletes the shim and the parent of a network. The parent stays if the user created it or
+// DeleteNetwork deletes the shim and the parent of a network. The parent stays if the user created it or
 // another network uses it.
-func (d *Driver) Delete(n network.Network) error {
+func (d *Driver) DeleteNetwork(n network.Network) error {
 	err := d.deleteLink(shimName(n))
 	for _, o := range d.networks() {
 		if o.ID != n.ID && o.HasParent() && o.Parent().Link == n.Parent().Link {

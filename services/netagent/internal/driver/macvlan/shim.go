@@ -87,25 +87,27 @@ func (d *Driver) hostNeighbours(n network.Network, parent kernel.Link) ([]kernel
 	return out, err
 }
 
-// addHostRoute adds the host route to an endpoint through the shim. Its source is the parent's
-// address in the same subnet, otherwise any address of the parent.
-func (d *Driver) addHostRoute(n network.Network, parent kernel.Link, e network.Endpoint) error {
-	if !wantsShim(n) {
-		return nil
-	}
+// hostEntry is the host route and the neighbour entry of an endpoint's address on the shim.
+type hostEntry struct {
+	kernel.Neighbour
+	source kernel.Source
+}
 
-	shim, ok, err := d.host.Link(shimName(n))
-	if err != nil || !ok {
-		return err
+// hostEntries returns the entries of an endpoint on the shim. The source of a route is the parent's
+// address in the same subnet, otherwise any address of the parent.
+func (d *Driver) hostEntries(n network.Network, parent kernel.Link, e network.Endpoint) (out []hostEntry, err error) {
+	if !wantsShim(n) {
+		return nil, nil
 	}
 
 	addrs, err := d.host.UsableAddresses(parent.Index)
 	if err != nil {
-		return err
+		return nil, err
 	}
 
+	mac := e.MAC
 	if sharesMAC(n) {
-		e.MAC = parent.MAC // which may have changed since the endpoint was created
+		mac = parent.MAC // which may have changed since the endpoint was created
 	}
 
 	for _, to := range e.AllAddresses() {
@@ -118,13 +120,29 @@ func (d *Driver) addHostRoute(n network.Network, parent kernel.Link, e network.E
 				source.Addr = a.Addr()
 			}
 		}
-		if !source.Addr.IsValid() {
-			continue // the host has no usable source address of this family
+		if source.Addr.IsValid() { // otherwise the host has no usable source address of this family
+			out = append(out, hostEntry{kernel.Neighbour{Addr: to.Addr(), MAC: mac}, source})
 		}
-		err = errors.Join(err, d.host.PutNeighbour(shim.Index, kernel.Neighbour{Addr: to.Addr(), MAC: e.MAC}),
-			d.host.PutHostRoute(shim.Index, to.Addr(), source))
+	}
+	return out, nil
+}
+
+// addHostRoute adds the host route to an endpoint through the shim.
+func (d *Driver) addHostRoute(n network.Network, parent kernel.Link, e network.Endpoint) error {
+	entries, err := d.hostEntries(n, parent, e)
+	if err != nil || len(entries) == 0 {
+		return err
 	}
 
+	shim, ok, err := d.host.Link(shimName(n))
+	if err != nil || !ok {
+		return err
+	}
+
+	for _, w := range entries {
+		err = errors.Join(err, d.host.PutNeighbour(shim.Index, w.Neighbour),
+			d.host.PutHostRoute(shim.Index, w.Addr, w.source))
+	}
 	return err
 }
 

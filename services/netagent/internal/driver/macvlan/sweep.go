@@ -6,13 +6,15 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-// sweep removes what an agent left that was killed during an attach or detach. These are interfaces
-// in running containers, and host routes to other ones.
-func (d *Driver) sweep(n network.Network, sandboxes []network.Sandbox) (changes []string, err error) {
+// Sweep implements driver.Driver. It removes what an agent left that was killed during an attach or
+// detach: interfaces in running containers, and host routes to other ones. It needs no list of links.
+func (d *Driver) Sweep(n network.Network, sandboxes []network.Sandbox, _ func() ([]kernel.Link, error)) (
+	changes []string, err error) {
 	for _, sb := range d.sandboxes() {
 		if !kernel.Pinned(sb.NetnsPath) {
 			continue
@@ -20,8 +22,38 @@ func (d *Driver) sweep(n network.Network, sandboxes []network.Sandbox) (changes 
 		gone, serr := sweepChildren(n, sb)
 		changes, err = append(changes, gone...), errors.Join(err, serr)
 	}
+
 	gone, serr := d.sweepHostRoutes(n, sandboxes)
-	return append(changes, gone...), errors.Join(err, serr)
+	changes = append(changes, gone...)
+	if err = errors.Join(err, serr); err != nil {
+		return changes, fault.Wrap(err, fault.Internal, n.Subject(), "cannot remove stale interfaces")
+	}
+
+	applied, err := d.applyAll(n, sandboxes)
+	return append(changes, applied...), err
+}
+
+// applyAll applies the endpoints of all sandboxes, unless the parent is missing or down.
+func (d *Driver) applyAll(n network.Network, sandboxes []network.Sandbox) (changes []string, err error) {
+	parent, ok, err := d.findParent(n, sandboxes)
+	if err != nil || !ok || !parent.Up {
+		return nil, err
+	}
+
+	for _, sb := range sandboxes {
+		e, on := sb.EndpointOn(n.ID)
+		if !on || !kernel.Pinned(sb.NetnsPath) {
+			continue
+		}
+		err = errors.Join(err, kernel.WithPinned(sb.NetnsPath, func(ns *kernel.Namespace) error {
+			done, err := d.Apply(ns, n, sb.Owner, e, nil)
+			for _, change := range done {
+				changes = append(changes, change+" of "+sb.OwnerName)
+			}
+			return err
+		}))
+	}
+	return changes, fault.Wrap(err, fault.Internal, n.Subject(), "cannot attach containers again")
 }
 
 // sweepChildren deletes the network's interfaces without an endpoint in a container. It also
