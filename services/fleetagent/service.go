@@ -10,6 +10,8 @@ import (
 
 	"github.com/fairlead/fairlead/services/fleetagent/internal/api"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/fleet"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/ledger"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/usage"
 )
 
 // Default TCP ports on the host's fleet address.
@@ -55,12 +57,14 @@ func New(_ context.Context, c Config) (*Service, error) {
 	}
 	f := fleet.New(fleet.Config{
 		Dir: filepath.Join(c.DataRoot, "fleet"), StoreDir: filepath.Join(c.DataRoot, "fleet-store"),
+		ReplicaDir:   filepath.Join(c.DataRoot, "fleet-replica"),
 		StoreProgram: c.StoreProgram, Log: c.Log, Lease: lease, Now: time.Now, Accept: c.Accept,
+		Quarantine: ledger.DefaultQuarantine, Idle: usage.IdleTime,
 		Ports: fleet.Ports{Agent: orDefault(c.AgentPort, DefaultAgentPort),
 			StoreClient: orDefault(c.StoreClientPort, DefaultStoreClientPort),
 			StorePeer:   orDefault(c.StorePeerPort, DefaultStorePeerPort)},
 	})
-	return &Service{api.New(f), f}, nil
+	return &Service{api.New(f, f), f}, nil
 }
 
 // Run runs until ctx ends.

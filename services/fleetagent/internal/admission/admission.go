@@ -154,7 +154,7 @@ func (a Admission) token(ctx context.Context, secret [token.SecretLen]byte) (*fl
 // taken meanwhile.
 func (a Admission) admit(ctx context.Context, host *fleetv1.Host, t *fleetv1.JoinToken, stored etcd.Value) (bool,
 	error) {
-	if err := a.Store.Admit(ctx, host.GetId(), a.Keys.All(), a.Keys.Presence(host.GetId())); err != nil {
+	if err := a.Store.Admit(ctx, host.GetId(), a.Keys.All(), a.Keys.Own(host.GetId())...); err != nil {
 		return false, err
 	}
 	data, err := record.Encode(host)
@@ -231,7 +231,9 @@ func (a Admission) Remove(ctx context.Context, id string) (*fleetv1.Host, error)
 	if err := a.Store.Expel(ctx, id); err != nil {
 		return nil, err
 	}
-	_, err = a.Store.Commit(ctx, nil, etcd.Delete(a.Keys.Presence(id)), etcd.Delete(a.Keys.Name(host.GetName())),
+	// Without its epoch, what the host asked for before has no effect any more.
+	_, err = a.Store.Commit(ctx, nil, etcd.Delete(a.Keys.Presence(id)), etcd.Delete(a.Keys.Epoch(id)),
+		etcd.Delete(a.Keys.Name(host.GetName())),
 		etcd.Delete(a.Keys.Host(id)))
 	return host, err
 }

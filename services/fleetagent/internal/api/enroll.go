@@ -31,12 +31,13 @@ const (
 // Accept handles a call of an authorized client, as service.Deps has it.
 type Accept = func(in grpc.ServerStream, certificate string) error
 
-// Gatekeeper admits hosts. It is implemented by fleet.Fleet.
+// Gatekeeper admits hosts and gives them addresses. It is implemented by fleet.Fleet.
 type Gatekeeper interface {
 	Enroll(ctx context.Context, secret [token.SecretLen]byte, request []byte, host *fleetv1.Host, clock time.Time) (
 		*fleetv1.Host, *x509.Certificate, []string, error)
 	Renew(ctx context.Context, who pki.Identity, request []byte) (*x509.Certificate, []string, error)
 	Dismiss(ctx context.Context, who pki.Identity) error
+	Claims
 	// Command returns an error if the holder of a certificate may not command this host, or not
 	// through it the given one.
 	Command(cert *x509.Certificate, who pki.Identity, node string) error
@@ -61,6 +62,7 @@ func (h Hosts) Serve(ctx context.Context, l net.Listener) error {
 			PermitWithoutStream: true}),
 		grpc.UnknownServiceHandler(func(_ any, in grpc.ServerStream) error { return h.command(enroll, in) }))
 	fleetv1.RegisterEnrollServiceServer(s, enroll)
+	fleetv1.RegisterClaimServiceServer(s, &claimServer{claims: h.Gate, enroll: enroll})
 	stop := context.AfterFunc(ctx, s.Stop)
 	defer stop()
 	if err := s.Serve(l); err != nil && !errors.Is(err, grpc.ErrServerStopped) && ctx.Err() == nil {
@@ -88,7 +90,12 @@ func statuses(log *slog.Logger) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 		resp, err := handle(ctx, req)
 		if err != nil {
-			log.Warn("fleet request refused", "method", info.FullMethod, "from", remoteAddress(ctx), "error", err)
+			level := slog.LevelWarn
+			if _, claim := info.Server.(*claimServer); claim && fault.KindOf(err) != fault.Denied {
+				level = slog.LevelDebug // an exhausted network is reported to its user
+			}
+			log.Log(ctx, level, "fleet request refused", "method", info.FullMethod, "from", remoteAddress(ctx),
+				"error", err)
 		}
 		return resp, faultrpc.ToStatus(err)
 	}

@@ -1,5 +1,6 @@
-// Package api serves fleetagent's gRPC services: FleetService to administrators of this host and,
-// on a listener of its own, EnrollService to other hosts. It also has the client of EnrollService.
+// Package api serves fleetagent's gRPC services: FleetService to administrators of this host,
+// OverlayService to its other services and, on a listener of its own, EnrollService and ClaimService
+// to other hosts. It also has the client of the last two.
 // It decides nothing.
 package api
 
@@ -25,8 +26,11 @@ type Fleet interface {
 	Node(ctx context.Context, name string) (Conn, error)
 }
 
-// Server serves FleetService.
-type Server struct{ fleet *fleetServer }
+// Server serves FleetService and OverlayService.
+type Server struct {
+	fleet   *fleetServer
+	overlay *overlayServer
+}
 
 // Node returns a connection to the agent of another host, and nil for this host.
 func (s *Server) Node(ctx context.Context, name string) (Conn, error) {
@@ -34,10 +38,15 @@ func (s *Server) Node(ctx context.Context, name string) (Conn, error) {
 }
 
 // New returns the server of a host's part in a fleet.
-func New(f Fleet) *Server { return &Server{&fleetServer{fleet: f}} }
+func New(f Fleet, o Overlay) *Server {
+	return &Server{&fleetServer{fleet: f}, &overlayServer{overlay: o}}
+}
 
-// Register adds FleetService to a gRPC server.
-func (s *Server) Register(r grpc.ServiceRegistrar) { fleetv1.RegisterFleetServiceServer(r, s.fleet) }
+// Register adds both services to a gRPC server.
+func (s *Server) Register(r grpc.ServiceRegistrar) {
+	fleetv1.RegisterFleetServiceServer(r, s.fleet)
+	fleetv1.RegisterOverlayServiceServer(r, s.overlay)
+}
 
 type fleetServer struct {
 	fleetv1.UnimplementedFleetServiceServer

@@ -27,6 +27,7 @@ type Manager struct {
 	address netip.AddrPort
 	conn    *grpc.ClientConn
 	client  fleetv1.EnrollServiceClient
+	claims  fleetv1.ClaimServiceClient
 
 	mu    sync.Mutex
 	local netip.Addr // of the last connection
@@ -42,7 +43,7 @@ func DialManager(address netip.AddrPort, config *tls.Config) (*Manager, error) {
 	if err != nil {
 		return nil, fault.New(fault.Internal, "manager "+address.String(), "cannot be called", fault.WithCause(err))
 	}
-	m.conn, m.client = conn, fleetv1.NewEnrollServiceClient(conn)
+	m.conn, m.client, m.claims = conn, fleetv1.NewEnrollServiceClient(conn), fleetv1.NewClaimServiceClient(conn)
 	return m, nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
@@ -84,23 +85,23 @@ func (c *Client) Get(ctx context.Context, key string) (Value, bool, error) {
 
 // List returns the values below a prefix, sorted by key, all of one revision.
 func (c *Client) List(ctx context.Context, prefix string) ([]Value, error) {
-	all, _, err := c.list(ctx, prefix)
+	all, _, err := c.list(ctx, prefix, CallTimeout)
 	return all, err
 }
 
-func (c *Client) list(ctx context.Context, prefix string) ([]Value, int64, error) {
-	ctx, cancel := context.WithTimeout(ctx, CallTimeout)
+func (c *Client) list(ctx context.Context, prefix string, limit time.Duration) ([]Value, Position, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	r, err := c.c.Get(ctx, prefix, clientv3.WithPrefix(), clientv3.WithSort(clientv3.SortByKey, clientv3.SortAscend))
 	if err != nil {
-		return nil, 0, failed(err)
+		return nil, Position{}, failed(err)
 	}
 
 	all := make([]Value, 0, len(r.Kvs))
 	for _, kv := range r.Kvs {
 		all = append(all, Value{string(kv.Key), kv.Value, kv.ModRevision})
 	}
-	return all, r.Header.Revision, nil
+	return all, Position{r.Header.ClusterId, r.Header.Revision}, nil
 }
 
 // Condition must hold for a transaction to have an effect.
@@ -119,6 +120,14 @@ func NoneBelow(prefix string) Condition {
 	return clientv3.Compare(clientv3.CreateRevision(prefix), "=", 0).WithPrefix()
 }
 
+// NoneBetween is the condition that no key from first up to, and without, end exists.
+func NoneBetween(first, end string) Condition {
+	return clientv3.Compare(clientv3.CreateRevision(first), "=", 0).WithRange(end)
+}
+
+// Present is the condition that a key exists.
+func Present(key string) Condition { return clientv3.Compare(clientv3.CreateRevision(key), ">", 0) }
+
 // Op is a change.
 type Op = clientv3.Op
 
@@ -127,6 +136,28 @@ func Put(key string, data []byte) Op { return clientv3.OpPut(key, string(data)) 
 
 // Delete deletes a key.
 func Delete(key string) Op { return clientv3.OpDelete(key) }
+
+// DeleteBelow deletes all keys below a prefix.
+func DeleteBelow(prefix string) Op { return clientv3.OpDelete(prefix, clientv3.WithPrefix()) }
+
+// Lease is the life of values: they are deleted when it ends.
+type Lease = clientv3.LeaseID
+
+// Grant returns a new lease that ends after a time. It is not renewed.
+func (c *Client) Grant(ctx context.Context, life time.Duration) (Lease, error) {
+	ctx, cancel := context.WithTimeout(ctx, CallTimeout)
+	defer cancel()
+	r, err := c.c.Grant(ctx, int64(max(1, life/time.Second)))
+	if err != nil {
+		return 0, failed(err)
+	}
+	return r.ID, nil
+}
+
+// PutLeased sets a value that lives as long as a lease.
+func PutLeased(key string, data []byte, lease Lease) Op {
+	return clientv3.OpPut(key, string(data), clientv3.WithLease(lease))
+}
 
 // Commit makes all changes, or none if a condition does not hold, which it reports as false. An
 // error may mean that the changes were made: the caller repeats the call with conditions that
@@ -144,18 +175,11 @@ func (c *Client) Commit(ctx context.Context, conditions []Condition, changes ...
 // PutFor sets a value that is deleted after a time, unless the key exists, which it reports as
 // false.
 func (c *Client) PutFor(ctx context.Context, key string, data []byte, life time.Duration) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, CallTimeout)
-	defer cancel()
-	lease, err := c.c.Grant(ctx, int64(max(1, life/time.Second)))
+	lease, err := c.Grant(ctx, life)
 	if err != nil {
-		return false, failed(err)
+		return false, err
 	}
-	r, err := c.c.Txn(ctx).If(Absent(key)).Then(clientv3.OpPut(key, string(data),
-		clientv3.WithLease(lease.ID))).Commit()
-	if err != nil {
-		return false, failed(err)
-	}
-	return r.Succeeded, nil
+	return c.Commit(ctx, []Condition{Absent(key)}, PutLeased(key, data, lease))
 }
 
 // ReplaceOp returns the condition that a value is unchanged and the change that replaces it and
@@ -166,6 +190,12 @@ func (c *Client) ReplaceOp(old Value, data []byte) (Condition, Op) {
 
 // failed returns the fault of a failed call.
 func failed(err error) error {
+	for _, denied := range []error{rpctypes.ErrPermissionDenied, rpctypes.ErrUserNotFound, rpctypes.ErrAuthFailed} {
+		if errors.Is(err, denied) {
+			return fault.New(fault.Denied, "store", "does not allow this to this host", fault.WithCause(err),
+				fault.WithHint("the host may have been removed from the fleet; see fairlead fleet ls on a manager"))
+		}
+	}
 	return fault.New(fault.Unavailable, "store", "cannot be reached",
 		fault.WithHint("traffic and running containers are not affected; see fairlead fleet inspect"),
 		fault.WithCause(err))

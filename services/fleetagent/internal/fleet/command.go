@@ -9,6 +9,7 @@ import (
 	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/api"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/pki"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/view"
 )
 
 // Node returns a connection to the agent of another host, and nil for this host. Managers only.
@@ -72,12 +73,12 @@ func (p *part) Command(_ *x509.Certificate, who pki.Identity, node string) error
 // checkManager returns an error if a host is not a manager any more. Its certificate can be valid for
 // a day.
 func (p *part) checkManager(who pki.Identity) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	host := p.hosts[who.Host]
+	var host *fleetv1.Host
+	known := 0
+	p.mirror.Read(func(v *view.View) { host, known = v.Hosts()[who.Host], len(v.Hosts()) })
 	switch {
-	case len(p.hosts) == 0:
-		return fault.New(fault.Unavailable, "host "+p.m.Name, "does not know the hosts of its fleet yet",
+	case known == 0:
+		return fault.New(fault.Unavailable, "host "+p.membership().Name, "does not know the hosts of its fleet yet",
 			fault.WithHint("try again"))
 	case host == nil:
 		return fault.New(fault.Denied, "host "+who.Host, "was removed from the fleet")

@@ -15,7 +15,10 @@ import (
 	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
 	"github.com/fairlead/fairlead/proto/noderpc"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/api"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/etcd"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/pki"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/record"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/view"
 )
 
 // acceptAll sends an empty response to each call of an authorized client.
@@ -109,19 +112,27 @@ func TestARemovedManagerCommandsNoHost(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	p.mu.Lock()
-	stored := p.hosts[m.m.Host]
-	demoted := cloneHost(stored)
-	demoted.Role = fleetv1.HostRole_HOST_ROLE_MEMBER
-	p.hosts[m.m.Host] = demoted
-	p.mu.Unlock()
-	if err := one.commanded(two, ""); err == nil || !strings.Contains(err.Error(), "is not a manager any more") {
-		t.Errorf("demoted manager: got error %v", err)
+	ctx, id, key := context.Background(), m.membership().Host, p.keys.Host(m.membership().Host)
+	demoted, err := record.Encode(&fleetv1.Host{Id: id, Name: "host1", Address: one.address,
+		Role: fleetv1.HostRole_HOST_ROLE_MEMBER})
+	if err != nil {
+		t.Fatal(err)
 	}
-	p.mu.Lock()
-	delete(p.hosts, m.m.Host)
-	p.mu.Unlock()
-	if err := one.commanded(two, ""); err == nil || !strings.Contains(err.Error(), "was removed from the fleet") {
-		t.Errorf("removed manager: got error %v", err)
+	for _, c := range []struct {
+		change etcd.Op
+		seen   func(*fleetv1.Host) bool
+		want   string
+	}{
+		{etcd.Put(key, demoted), func(h *fleetv1.Host) bool { return h.GetRole() == fleetv1.HostRole_HOST_ROLE_MEMBER },
+			"is not a manager any more"},
+		{etcd.Delete(key), func(h *fleetv1.Host) bool { return h == nil }, "was removed from the fleet"},
+	} {
+		if _, err := m.client.Commit(ctx, nil, c.change); err != nil {
+			t.Fatal(err)
+		}
+		p.mirror.Await(ctx, func(v *view.View) bool { return c.seen(v.Hosts()[id]) })
+		if err := one.commanded(two, ""); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("got error %v, want %q", err, c.want)
+		}
 	}
 }

@@ -33,9 +33,12 @@ import (
 type Config struct {
 	Dir          string // of the membership
 	StoreDir     string // of the store's database
+	ReplicaDir   string // of the copy of the store
 	StoreProgram string // path of fairlead-store
 	Ports        Ports
 	Lease        time.Duration // how long the host counts as alive after its last renewal
+	Quarantine   time.Duration // until released addresses are used again
+	Idle         time.Duration // until empty blocks are returned
 	Log          *slog.Logger
 	Now          func() time.Time
 	Accept       api.Accept // handles the calls of managers
@@ -50,13 +53,14 @@ type Fleet struct {
 
 	change sync.Mutex // held by Init, Join and Leave, and by Run at its start
 
-	mu   sync.Mutex
-	part *part           // nil: the host has no fleet
-	base context.Context // of Run; parts run below it
+	mu      sync.Mutex
+	part    *part           // nil: the host has no fleet
+	base    context.Context // of Run; parts run below it
+	changed chan struct{}   // closed when part changes
 }
 
 // New returns the part of this host as it is stored. Run starts it.
-func New(cfg Config) *Fleet { return &Fleet{cfg: cfg} }
+func New(cfg Config) *Fleet { return &Fleet{cfg: cfg, changed: make(chan struct{})} }
 
 // Run runs the part until ctx ends. ready is called when a stored membership has been read; it does
 // not wait for other hosts.
@@ -94,19 +98,24 @@ func (f *Fleet) begin(m *membership.Membership, fresh bool) error {
 	if err := p.start(base, fresh); err != nil {
 		return err
 	}
-	f.mu.Lock()
-	f.part = p
-	f.mu.Unlock()
+	f.set(p)
 	return nil
+}
+
+// set sets the part and returns the former one.
+func (f *Fleet) set(p *part) *part {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	former := f.part
+	f.part = p
+	close(f.changed)
+	f.changed = make(chan struct{})
+	return former
 }
 
 // end stops the part, which stays stored.
 func (f *Fleet) end() {
-	f.mu.Lock()
-	p := f.part
-	f.part = nil
-	f.mu.Unlock()
-	if p != nil {
+	if p := f.set(nil); p != nil {
 		p.stop()
 	}
 }

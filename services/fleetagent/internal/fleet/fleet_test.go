@@ -51,6 +51,7 @@ func newHost(t *testing.T, n int) *host {
 	dir := t.TempDir()
 	h := &host{t: t, name: fmt.Sprintf("host%d", n), address: fmt.Sprintf("10.7.0.%d", n), log: &lines{}}
 	h.Fleet = New(Config{Dir: filepath.Join(dir, "fleet"), StoreDir: filepath.Join(dir, "store"),
+		ReplicaDir: filepath.Join(dir, "replica"), Quarantine: time.Second, Idle: time.Second,
 		StoreProgram: os.Getenv(inNamespace), Ports: Ports{Agent: 7450, StoreClient: 7451, StorePeer: 7452},
 		Lease: 3 * time.Second, Now: time.Now, Accept: acceptAll, Log: slog.New(slog.NewTextHandler(h.log, nil))})
 	h.start()

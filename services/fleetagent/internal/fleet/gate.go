@@ -41,11 +41,11 @@ func (p *part) Dismiss(ctx context.Context, who pki.Identity) error {
 	if err != nil {
 		return err
 	}
-	host, err := a.Remove(ctx, who.Host)
-	if err == nil && host != nil {
-		p.cfg.Log.Info("host left the fleet", "host", host.GetName())
+	if err := p.remove(ctx, a, who.Host); err != nil {
+		return err
 	}
-	return err
+	p.cfg.Log.Info("host left the fleet", "host", who.Host)
+	return nil
 }
 
 // storeURLs returns the client URLs of the store, from the managers' records.

@@ -153,6 +153,7 @@ func (f *Fleet) undo(ctx context.Context) {
 	if err := f.store().Remove(ctx); err != nil {
 		f.cfg.Log.Error("store not removed", "error", err)
 	}
+	removeReplica(f.cfg)
 	if err := membership.Remove(f.cfg.Dir); err != nil {
 		f.cfg.Log.Error("membership not removed", "error", err)
 	}

@@ -132,6 +132,7 @@ func (f *Fleet) complete(ctx context.Context, m *membership.Membership) error {
 		err = errors.Join(err, p.dismissSelf(undo))
 	}
 	f.end()
+	removeReplica(f.cfg)
 	return errors.Join(err, membership.Remove(f.cfg.Dir))
 }
 

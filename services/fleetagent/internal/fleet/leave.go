@@ -8,9 +8,11 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
 	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/admission"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/api"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/membership"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/pki"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/view"
 )
 
 // Leave takes this host out of its fleet. Without force, it fails if no manager can be reached, or if
@@ -33,6 +35,7 @@ func (f *Fleet) Leave(ctx context.Context, force bool) error {
 	}
 
 	f.end()
+	p.dropReplica()
 	if p.m.IsManager() {
 		if err := f.store().Remove(context.WithoutCancel(ctx)); err != nil {
 			return errors.Join(err, f.begin(p.m, false))
@@ -43,12 +46,14 @@ func (f *Fleet) Leave(ctx context.Context, force bool) error {
 
 // others returns the number of other hosts.
 func (p *part) others() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	n := len(p.hosts)
-	if p.hosts[p.m.Host] != nil {
-		n--
-	}
+	n := 0
+	p.mirror.Read(func(v *view.View) {
+		for id := range v.Hosts() {
+			if id != p.m.Host {
+				n++
+			}
+		}
+	})
 	return n
 }
 
@@ -94,8 +99,18 @@ func (f *Fleet) RemoveHost(ctx context.Context, reference string, force bool) (*
 		return nil, fault.New(fault.Conflict, "host "+host.GetName(), "is alive",
 			fault.WithHint("on that host: fairlead fleet leave; or use --force"))
 	}
-	_, err = a.Remove(ctx, host.GetId())
-	return host, err
+	return host, p.remove(ctx, a, host.GetId())
+}
+
+// remove removes a host and puts its addresses in quarantine.
+func (p *part) remove(ctx context.Context, a admission.Admission, host string) error {
+	if _, err := a.Remove(ctx, host); err != nil {
+		return err
+	}
+	if err := p.ledger().Forget(ctx, host); err != nil {
+		p.cfg.Log.Warn("blocks of a removed host not released yet", "host", host, "error", err)
+	}
+	return nil
 }
 
 // find returns the host with a name, an ID or a unique start of an ID.

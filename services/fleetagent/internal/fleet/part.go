@@ -6,19 +6,25 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/fairlead/fairlead/agent/keylock"
 	"github.com/fairlead/fairlead/proto/fault"
 	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/admission"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/api"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/etcd"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/membership"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/mirror"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/pki"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/publish"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/record"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/storeproc"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/usage"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/view"
 )
 
 // How often a manager looks after its store's process, and a host tries to open its listener.
@@ -29,49 +35,59 @@ const (
 
 // part holds the tasks of a host that is part of a fleet.
 type part struct {
-	cfg    Config
-	keys   record.Keys
-	client *etcd.Client
-	nodes  *api.Nodes // connections to other agents
-	cancel context.CancelFunc
-	tasks  sync.WaitGroup
+	cfg       Config
+	keys      record.Keys
+	client    *etcd.Client
+	mirror    *mirror.Mirror
+	publisher *publish.Publisher
+	nodes     *api.Nodes      // connections to other agents
+	ctx       context.Context // of the tasks
+	cancel    context.CancelFunc
+	tasks     sync.WaitGroup
+	claiming  keylock.Mutex[string]           // by network
+	calls     map[netip.AddrPort]*api.Manager // to managers; under mu
 
 	mu       sync.Mutex
 	m        *membership.Membership
-	hosts    map[string]*fleetv1.Host // by ID; the last good records
-	alive    map[string]bool          // by ID
-	storeErr error                    // why the store cannot be reached
-	present  chan struct{}            // closed when the host sees itself alive for the first time
+	storeErr error         // why the store cannot be reached
+	present  chan struct{} // closed when the host sees itself alive for the first time
+	usage    usage.Tracker
 }
 
 func newPart(cfg Config, m *membership.Membership) (*part, error) {
-	p := &part{cfg: cfg, keys: record.ForFleet("", m.Fleet), m: m, hosts: map[string]*fleetv1.Host{},
-		alive: map[string]bool{}, nodes: api.NewNodes(), present: make(chan struct{})}
+	p := &part{cfg: cfg, keys: record.ForFleet("", m.Fleet), m: m, nodes: api.NewNodes(),
+		present: make(chan struct{}),
+		calls:   map[netip.AddrPort]*api.Manager{}}
+	p.mirror = mirror.New(mirror.Config{Keys: p.keys, Fleet: m.Fleet, Host: m.Host, Name: m.Name, Address: m.Address,
+		Path: filepath.Join(cfg.ReplicaDir, "replica"), Log: cfg.Log, Now: cfg.Now, Alarm: p.alarm, Reached: p.reached})
 	var err error
-	p.client, err = etcd.Dial(m.Store, pki.ClientConfig(m.CA, p.certificate, "", cfg.Now))
-	return p, err
+	if p.client, err = etcd.Dial(m.Store, pki.ClientConfig(m.CA, p.certificate, "", cfg.Now)); err != nil {
+		return nil, err
+	}
+	p.publisher = publish.New(p.client, p.mirror, p.keys.Epoch(m.Host))
+	return p, nil
 }
 
 // start opens the listener and starts all tasks. If the listener must be open, it fails otherwise.
 func (p *part) start(base context.Context, mustListen bool) error {
-	ctx, cancel := context.WithCancel(base)
-	p.cancel = cancel
-	l, err := p.listen(ctx)
+	p.ctx, p.cancel = context.WithCancel(base)
+	l, err := p.listen(p.ctx)
 	if err != nil && mustListen {
-		cancel()
+		p.cancel()
 		return errors.Join(err, p.client.Close())
 	}
-	p.tasks.Go(func() { p.serve(ctx, l, err) })
+	p.tasks.Go(func() { p.serve(p.ctx, l, err) })
 	if p.m.IsManager() {
-		p.tasks.Go(func() { p.keepStore(ctx) })
+		p.tasks.Go(func() { p.keepStore(p.ctx) })
+		p.tasks.Go(func() { p.sweep(p.ctx) })
 	}
-	p.tasks.Go(func() {
-		p.client.Keep(ctx, etcd.Presence{Key: p.keys.Presence(p.m.Host), Data: []byte(p.m.Host), Life: p.cfg.Lease},
-			p.reached)
-	})
-	p.tasks.Go(func() { p.client.Follow(ctx, p.keys.Hosts(), p.setHosts, p.reached) })
-	p.tasks.Go(func() { p.client.Follow(ctx, p.keys.Presences(), p.setAlive, p.reached) })
-	p.tasks.Go(func() { p.renewCertificates(ctx) })
+	p.tasks.Go(func() { p.keepPresence(p.ctx) })
+	p.tasks.Go(func() { p.client.Sync(p.ctx, p.keys.All(), sink{p}) })
+	p.tasks.Go(func() { p.mirror.Save(p.ctx) })
+	p.tasks.Go(func() { p.publisher.Run(p.ctx, func(err error) { p.cfg.Log.Warn("not published yet", "error", err) }) })
+	p.tasks.Go(func() { p.follow(p.ctx) })
+	p.tasks.Go(func() { p.returnIdle(p.ctx) })
+	p.tasks.Go(func() { p.renewCertificates(p.ctx) })
 	return nil
 }
 
@@ -79,6 +95,11 @@ func (p *part) start(base context.Context, mustListen bool) error {
 func (p *part) stop() {
 	p.cancel()
 	p.tasks.Wait()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, m := range p.calls {
+		_ = m.Close() // all calls have ended
+	}
 	if err := errors.Join(p.client.Close(), p.nodes.Close()); err != nil {
 		p.cfg.Log.Warn("connections not closed", "error", err)
 	}
@@ -178,65 +199,22 @@ func (p *part) reached(err error) {
 	p.storeErr = err
 }
 
-// notePresence closes present when the host sees itself alive. The lock must be held.
-func (p *part) notePresence() {
-	if p.hosts[p.m.Host] == nil || !p.alive[p.m.Host] {
-		return
-	}
-	select {
-	case <-p.present:
-	default:
-		close(p.present)
-	}
-}
-
-// setHosts takes over the host records. A damaged record is reported and the last good one is kept.
-func (p *part) setHosts(values []etcd.Value) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	next := map[string]*fleetv1.Host{}
-	for _, v := range values {
-		id, host := record.Last(v.Key), &fleetv1.Host{}
-		err := record.Decode(v.Key, v.Data, host)
-		if err == nil && host.GetId() != id {
-			err = fault.New(fault.Internal, "record "+v.Key, "is of host "+host.GetId())
-		}
-		if err != nil {
-			p.cfg.Log.Error("record ignored", "error", err)
-			if host = p.hosts[id]; host == nil {
-				continue
-			}
-		}
-		next[id] = host
-	}
-	p.hosts = next
-	p.notePresence()
-}
-
-func (p *part) setAlive(values []etcd.Value) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.alive = map[string]bool{}
-	for _, v := range values {
-		p.alive[record.Last(v.Key)] = true
-	}
-	p.notePresence()
-}
-
 // list returns the hosts with their states, sorted by name.
 func (p *part) list() ([]*fleetv1.Host, error) {
+	var all []*fleetv1.Host
+	p.mirror.Read(func(v *view.View) {
+		for id, stored := range v.Hosts() {
+			host := cloneHost(stored)
+			host.State = fleetv1.HostState_HOST_STATE_SUSPECT
+			if v.Alive(id) {
+				host.State = fleetv1.HostState_HOST_STATE_ALIVE
+			}
+			all = append(all, host)
+		}
+	})
+	slices.SortFunc(all, func(a, b *fleetv1.Host) int { return compareNames(a, b) })
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var all []*fleetv1.Host
-	for id, stored := range p.hosts {
-		host := cloneHost(stored)
-		host.State = fleetv1.HostState_HOST_STATE_SUSPECT
-		if p.alive[id] {
-			host.State = fleetv1.HostState_HOST_STATE_ALIVE
-		}
-		all = append(all, host)
-	}
-	slices.SortFunc(all, func(a, b *fleetv1.Host) int { return compareNames(a, b) })
 	return all, p.storeErr
 }
 

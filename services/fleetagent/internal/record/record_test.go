@@ -1,6 +1,7 @@
 package record
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -90,5 +91,46 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var host fleetv1.Host
 		_ = Decode("k", data, &host) // must not panic
+	})
+}
+
+func TestPrefixNamesAreOrderedAsAddresses(t *testing.T) {
+	k := ForFleet("", "f1")
+	for text, want := range map[string]string{
+		"10.128.0.0/28": "0a800000-28", "10.128.0.77/32": "0a80004d-32",
+		"fd00::40/122": "fd000000000000000000000000000040-122",
+	} {
+		p := netip.MustParsePrefix(text)
+		if got := Last(k.Block("n", p)); got != want {
+			t.Errorf("%s: got %s, want %s", text, got, want)
+		}
+		if got, ok := ParsePrefixName(want); !ok || got != p {
+			t.Errorf("%s: got %v, %v", want, got, ok)
+		}
+	}
+	for _, name := range []string{"", "0a80004d", "0a80004d-33", "0a80004d-8", "0A80004D-32", "0a80-8", "0a80004d-032",
+		"zz800000-28", "0a80004d--1"} {
+		if p, ok := ParsePrefixName(name); ok {
+			t.Errorf("%s: got %s", name, p)
+		}
+	}
+}
+
+func TestKeysAreSplit(t *testing.T) {
+	k := ForFleet("", "f1")
+	if got := k.Split(k.Endpoint("h", "n", "o")); strings.Join(got, " ") != "e h n o" {
+		t.Errorf("got %v", got)
+	}
+	if got := k.Split(ForFleet("", "f2").Pool()); got != nil {
+		t.Errorf("got %v for the key of another fleet", got)
+	}
+}
+
+func FuzzPrefixName(f *testing.F) {
+	f.Add("0a80004d-32")
+	f.Fuzz(func(t *testing.T, name string) {
+		if p, ok := ParsePrefixName(name); ok && PrefixName(p) != name {
+			t.Errorf("got %s for %q", p, name)
+		}
 	})
 }

@@ -1,0 +1,138 @@
+package fleet
+
+import (
+	"context"
+	"os"
+	"strings"
+	"time"
+
+	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/etcd"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/record"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/view"
+)
+
+// Times of repeated tasks.
+const (
+	sweepEvery = time.Minute
+	sweepDelay = time.Second
+)
+
+// sink passes the records of the store on: to the mirror, and a new full state to the publisher.
+type sink struct{ *part }
+
+// Reset replaces all records.
+func (s sink) Reset(all []etcd.Value, at etcd.Position) {
+	s.mirror.Reset(all, at)
+	s.publisher.Compare()
+}
+
+// Apply changes records.
+func (s sink) Apply(changes []etcd.Change, at etcd.Position) { s.mirror.Apply(changes, at) }
+
+// Unreachable notes why the store cannot be reached.
+func (s sink) Unreachable(err error) { s.mirror.Unreachable(err) }
+
+// keepPresence renews this host's lease.
+func (p *part) keepPresence(ctx context.Context) {
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		p.cfg.Log.Warn("boot ID cannot be read", "error", err)
+	}
+	m := p.membership()
+	p.client.Keep(ctx, etcd.Presence{Key: p.keys.Presence(m.Host), Epoch: p.keys.Epoch(m.Host), Life: p.cfg.Lease,
+		Data: []byte(m.Address + " since boot " + strings.TrimSpace(string(boot)))},
+		func(epoch int64, err error) {
+			p.reached(err)
+			if err == nil {
+				p.publisher.Registered(epoch)
+			}
+		})
+}
+
+// follow does what follows from changes of the view, until ctx ends: it notes that this host is
+// alive, and that it has seen a change of the networks.
+func (p *part) follow(ctx context.Context) {
+	seen := int64(0)
+	for ctx.Err() == nil {
+		changed := p.mirror.Changed()
+		present, pool := false, int64(0)
+		p.mirror.Read(func(v *view.View) {
+			present = v.Hosts()[p.membership().Host] != nil && v.Alive(p.membership().Host)
+			pool = v.Pool()
+		})
+		if present && p.mirror.Synced() {
+			p.notePresence()
+		}
+		if pool > 0 && pool != seen {
+			seen = pool
+			p.publisher.Set(map[string][]byte{p.keys.Seen(p.membership().Host): record.EncodeRevision(pool)})
+		}
+		select {
+		case <-ctx.Done():
+		case <-changed:
+		}
+	}
+}
+
+// notePresence closes present.
+func (p *part) notePresence() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	select {
+	case <-p.present:
+	default:
+		close(p.present)
+	}
+}
+
+// alarm reports that many hosts were lost together, or with nil that they returned.
+func (p *part) alarm([]string) {}
+
+// sweep removes from time to time what is left in the store: deleted networks that no host has any
+// more, and what removed hosts had.
+func (p *part) sweep(ctx context.Context) {
+	for ctx.Err() == nil {
+		if err := p.ledger().Sweep(ctx); err != nil && ctx.Err() == nil {
+			p.cfg.Log.Debug("store not swept", "error", err)
+		}
+		delay := sweepEvery
+		p.mirror.Read(func(v *view.View) {
+			if v.Deleted() {
+				delay = sweepDelay
+			}
+		})
+		select {
+		case <-ctx.Done():
+		case <-time.After(delay):
+		}
+	}
+}
+
+// returnIdle asks netagent from time to time for blocks that are not needed.
+func (p *part) returnIdle(ctx context.Context) {
+	tick := time.NewTicker(max(p.cfg.Idle/10, 50*time.Millisecond))
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		p.mu.Lock()
+		idle := p.usage.Idle(p.cfg.Now(), p.cfg.Idle)
+		p.mu.Unlock()
+		for _, b := range idle {
+			p.mirror.Request(&fleetv1.BlockRequest{NetworkId: b.GetNetworkId(), Prefix: b.GetPrefix()})
+		}
+	}
+}
+
+// dropReplica removes the copy of the store: this host is not part of the fleet any more.
+func (p *part) dropReplica() { removeReplica(p.cfg) }
+
+func removeReplica(cfg Config) {
+	if err := os.RemoveAll(cfg.ReplicaDir); err != nil {
+		cfg.Log.Error("copy of the store not removed", "error", err)
+	}
+}
