@@ -140,6 +140,7 @@ func (h *Handlers) Push(w http.ResponseWriter, r *httpapi.Request) error {
 	}
 
 	out, progress := &lines{w: w}, &imagedoc.Push{Repository: named.Name()}
+	out.write(progress.Open()...)
 	for {
 		m, err := stream.Recv()
 		if errors.Is(err, io.EOF) {

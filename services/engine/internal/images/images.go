@@ -36,6 +36,7 @@ func (h *Handlers) Operations() []httpapi.Operation {
 		{Method: http.MethodGet, Path: "/images/{name...}/get", Handle: h.Save},
 		{Method: http.MethodPost, Path: "/images/{name...}/push", Handle: h.Push},
 		{Method: http.MethodPost, Path: "/images/{name...}/tag", Handle: h.Tag},
+		{Method: http.MethodPost, Path: "/commit", Handle: h.Commit},
 		{Method: http.MethodDelete, Path: "/images/{name...}", Handle: h.Remove},
 		{Method: http.MethodGet, Path: "/distribution/{name...}/json", Handle: h.Distribution, Since: apiversion.V(30)},
 	}

@@ -13,7 +13,8 @@ import (
 )
 
 // Load stores the images of an archive of `docker save` or of an OCI layout: all of them or none.
-// With a platform it stores only the images for that platform.
+// With a platform it stores only the images for that platform. The returned images have the tags of the
+// archive, not those that they had before.
 func (m *Images) Load(ctx context.Context, in io.Reader, want string) ([]*store.Image, error) {
 	a, err := archive.Read(ctx, m.root, in)
 	if err != nil {
@@ -48,8 +49,11 @@ func (m *Images) Load(ctx context.Context, in io.Reader, want string) ([]*store.
 	}
 
 	stored, err := m.add(add...)
-	for _, img := range stored {
+	for i, img := range stored {
 		m.emit("load", img.ID, img.ID, img)
+		n := *img
+		n.Tags = add[i].Tags
+		stored[i] = &n
 	}
 
 	return stored, err

@@ -296,7 +296,7 @@ func (x *LoadImageRequest) GetPlatform() string {
 // LoadImageResponse holds the stored images.
 type LoadImageResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The images in the order of the archive.
+	// The images in the order of the archive, with the tags of the archive only.
 	Images        []*Image `protobuf:"bytes,1,rep,name=images,proto3" json:"images,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/network"
+
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	"github.com/fairlead/fairlead/services/engine/internal/apitest"
 	"github.com/fairlead/fairlead/services/engine/internal/apiversion"
@@ -51,6 +54,17 @@ func TestInspectOfVersions(t *testing.T) {
 		t.Fatal(err)
 	}
 	apitest.Golden(t, "inspect-empty-43", out)
+}
+
+func TestInstructionsOfConfiguration(t *testing.T) {
+	apitest.Golden(t, "instructions", imagedoc.Instructions(&container.Config{
+		Cmd: []string{"echo", "a b"}, Entrypoint: []string{"sh"}, Env: []string{"A=1", `B=x "y" \z`},
+		Labels: map[string]string{"k": "v", "a b": "c=d"}, WorkingDir: "/tmp", Volumes: map[string]struct{}{"/v": {}},
+		ExposedPorts: network.PortSet{network.MustParsePort("80/tcp"): {}},
+	}))
+	if out := imagedoc.Instructions(&container.Config{}); len(out) > 0 {
+		t.Errorf("got %q for an empty configuration", out)
+	}
 }
 
 func TestListsOfImages(t *testing.T) {

@@ -68,8 +68,8 @@ func sizeText(n int64) string {
 
 // pullStatus maps phases of a pull to Docker's words.
 var pullStatus = map[string]string{
-	"pulling": "Pulling fs layer", "waiting": "Waiting", "downloading": "Downloading", "unpacking": "Extracting",
-	"done": "Pull complete", "exists": "Already exists",
+	"waiting": "Waiting", "downloading": "Downloading", "unpacking": "Extracting", "done": "Pull complete",
+	"exists": "Already exists",
 }
 
 // Pull turns the progress of one pull into lines.
@@ -77,20 +77,26 @@ type Pull struct {
 	Image    string // the reference that is pulled
 	opened   bool
 	pulled   bool              // a layer was not stored yet
+	stored   []Message         // about stored layers, until another one is pulled
 	previous map[string]string // the last phase of each layer
 }
 
 // Add returns the lines for a progress message.
 func (p *Pull) Add(m *containerv1.Progress) (out []Message) {
-	if m.GetStep() == "pulling" || pullStatus[m.GetStep()] == "" {
+	if pullStatus[m.GetStep()] == "" {
 		return nil // of the whole image
 	}
 
-	out = p.Open()
 	layer, step := m.GetSubject(), m.GetStep()
+	if line := layerMessage(layer, pullStatus[step], 0, 0); step == "exists" && !p.pulled {
+		p.stored = append(p.stored, line)
+		return nil
+	}
+
+	out = append(p.Open(), p.stored...)
+	p.stored, p.pulled = nil, true
 	before, known := p.previous[layer]
 	if !known && step != "exists" {
-		p.pulled = true
 		out = append(out, layerMessage(layer, "Pulling fs layer", 0, 0))
 	}
 	if step == "unpacking" && before != step {
@@ -101,6 +107,9 @@ func (p *Pull) Add(m *containerv1.Progress) (out []Message) {
 	}
 
 	p.previous[layer] = step
+	if step == "waiting" {
+		return out
+	}
 	return append(out, layerMessage(layer, pullStatus[step], m.GetDone(), m.GetTotal()))
 }
 
@@ -122,6 +131,9 @@ func (p *Pull) Open() []Message {
 // End returns the last lines. before is the ID that the reference had before the pull.
 func (p *Pull) End(i *containerv1.Image, before string) []Message {
 	out := p.Open()
+	if before != i.GetId() {
+		out = append(out, p.stored...)
+	}
 	if d := digestOf(i, p.Image); d != "" {
 		out = append(out, Status("Digest: %s", d))
 	}
