@@ -190,7 +190,7 @@ func TestLogsPrintStreams(t *testing.T) {
 		logLine(stderrOf("bad\n")), logLine(stdoutOf("o\nthree\n")))}}
 	const stamp = "2026-09-21T14:13:20.000005000Z "
 	requests := func(change func(*containerv1.ReadLogsRequest)) []proto.Message {
-		r := &containerv1.ReadLogsRequest{Reference: "web"}
+		r := &containerv1.ReadLogsRequest{Reference: "web", Joined: true}
 		change(r)
 		return []proto.Message{r}
 	}

@@ -104,7 +104,7 @@ func TestLogsAreFilteredByAgent(t *testing.T) {
 	checkAll(t, []row{
 		{args: "logs --until 5m --since 9m --stream stderr a", script: script, stdout: "a\nb\n",
 			requests: []proto.Message{&containerv1.ReadLogsRequest{Reference: "a", Since: ago(9 * time.Minute),
-				Until: ago(5 * time.Minute), Stream: containerv1.StreamKind_STREAM_KIND_STDERR}}},
+				Until: ago(5 * time.Minute), Stream: containerv1.StreamKind_STREAM_KIND_STDERR, Joined: true}}},
 		{args: "logs -f --details a", script: script, stdout: "k=v a\nk=v b\n",
 			requests: []proto.Message{&containerv1.ReadLogsRequest{Reference: "a", Follow: true, Details: true}}},
 		{args: "logs --until never a", code: 1,

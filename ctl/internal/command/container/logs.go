@@ -46,7 +46,8 @@ func newLogs(c *cli.CLI) *cobra.Command {
 }
 
 func (o *logsOptions) request(now time.Time, reference string) (*containerv1.ReadLogsRequest, error) {
-	req := &containerv1.ReadLogsRequest{Reference: reference, Follow: o.follow, Details: o.details}
+	req := &containerv1.ReadLogsRequest{Reference: reference, Follow: o.follow, Details: o.details,
+		Joined: !o.timestamps && !o.details}
 	switch o.stream {
 	case "":
 	case "stdout":

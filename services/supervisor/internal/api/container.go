@@ -273,7 +273,7 @@ func (s *containerServer) message(c *container.Container) *containerv1.Container
 // ReadLogs implements ContainerServiceServer.
 func (s *containerServer) ReadLogs(req *containerv1.ReadLogsRequest,
 	stream grpc.ServerStreamingServer[containerv1.ReadLogsResponse]) error {
-	opts := session.LogOptions{Follow: req.GetFollow(), Tail: -1}
+	opts := session.LogOptions{Follow: req.GetFollow(), Tail: -1, Joined: req.GetJoined()}
 	if req.Tail != nil {
 		opts.Tail = int(req.GetTail())
 	}

@@ -36,6 +36,7 @@ type Entry struct {
 // Parse parses one record, with or without its line feed. It returns false if the record is not
 // valid.
 func Parse(record []byte) (Entry, bool) {
+	whole := record
 	record = bytes.TrimSuffix(record, []byte{'\n'})
 	when, rest, _ := bytes.Cut(record, []byte{' '})
 	stream, rest, _ := bytes.Cut(rest, []byte{' '})
@@ -57,6 +58,10 @@ func Parse(record []byte) (Entry, bool) {
 
 	switch string(tag) {
 	case "F":
+		if len(whole) > len(record) {
+			e.Data = whole[len(whole)-len(data)-1:] // with the line feed of the record
+			break
+		}
 		e.Data = append(data[:len(data):len(data)], '\n')
 	case "P":
 		e.Partial, e.Data = true, data

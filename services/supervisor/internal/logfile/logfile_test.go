@@ -131,6 +131,61 @@ func TestUntilAndOnlySelectRecords(t *testing.T) {
 	}
 }
 
+func TestJoinKeepsOrderOfStreams(t *testing.T) {
+	long := strings.Repeat("x", joinSize/2)
+	path := write(t, record(0, "stdout", "F", "one"), record(1, "stdout", "P", "two"),
+		record(2, "stderr", "F", "three"), record(3, "stdout", "F", long),
+		record(4, "stdout", "F", long), record(5, "stdout", "F", "last"))
+	want := []Entry{
+		{noon.Add(time.Second), Stdout, true, []byte("one\ntwo")},
+		{noon.Add(2 * time.Second), Stderr, false, []byte("three\n")},
+		{noon.Add(3 * time.Second), Stdout, false, []byte(long + "\n")},
+		{noon.Add(5 * time.Second), Stdout, false, []byte(long + "\nlast\n")},
+	}
+	var got []Entry
+	err := Read(t.Context(), path, Options{Tail: -1, Join: true}, func(e Entry) error {
+		e.Data = bytes.Clone(e.Data)
+		got = append(got, e)
+		return nil
+	})
+	if err != nil || len(got) != len(want) {
+		t.Fatalf("got %d entries, %v; want %d", len(got), err, len(want))
+	}
+	for i, e := range got {
+		w := want[i]
+		if !e.Time.Equal(w.Time) || e.Stream != w.Stream || e.Partial != w.Partial || !bytes.Equal(e.Data, w.Data) {
+			t.Errorf("entry %d: got %d bytes of stream %d at %s, want %d of %d at %s", i, len(e.Data), e.Stream,
+				e.Time, len(w.Data), w.Stream, w.Time)
+		}
+	}
+}
+
+func TestLongRecordsAreWhole(t *testing.T) {
+	long := strings.Repeat("0123456789", 3*blockSize/10)
+	path := write(t, record(0, "stdout", "F", long), record(1, "stdout", "F", "x"))
+	for _, join := range []bool{false, true} {
+		if got := read(t, path, Options{Tail: -1, Join: join}); got != long+"\nx\n" {
+			t.Errorf("join %v: got %d bytes, want %d", join, len(got), len(long)+3)
+		}
+	}
+}
+
+// BenchmarkRead reads 10 MB of lines.
+func BenchmarkRead(b *testing.B) {
+	path := write(b, strings.Repeat(record(0, "stdout", "F", strings.Repeat("x", 99)), 100_000))
+	for name, join := range map[string]bool{"records": false, "joined": true} {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(10_000_000)
+			for b.Loop() {
+				err := Read(b.Context(), path, Options{Tail: -1, Join: join}, func(Entry) error { return nil })
+				if err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 func TestMissingLogIsEmpty(t *testing.T) {
 	if got := read(t, filepath.Join(t.TempDir(), "none"), Options{Tail: -1}); got != "" {
 		t.Errorf("got %q", got)

@@ -23,6 +23,9 @@ type Options struct {
 	Until time.Time
 	// Only is the stream to read; 0 means both. Tail counts the lines of both.
 	Only Stream
+	// Join joins adjacent records of one stream. An entry then has several lines and the time of its
+	// last record.
+	Join bool
 	// Ended makes Read follow the log until the channel is closed, when the container has ended.
 	// Read then reads the remaining records and returns. Nil means not to follow.
 	Ended <-chan struct{}
@@ -37,7 +40,8 @@ func Read(ctx context.Context, path string, o Options, emit func(Entry) error) e
 		return unreadable(path, err)
 	}
 
-	r := &reader{path: path, files: files, options: o, emit: emit}
+	r := &reader{path: path, files: files}
+	r.choose(o, emit)
 	return r.run(ctx)
 }
 
@@ -61,6 +65,15 @@ func (r *reader) run(ctx context.Context) error {
 	return nil
 }
 
+// choose sets what to read.
+func (r *reader) choose(o Options, emit func(Entry) error) {
+	r.options, r.emit, r.flush = o, emit, func() error { return nil }
+	if o.Join {
+		j := &joiner{emit: emit}
+		r.emit, r.flush = j.add, j.flush
+	}
+}
+
 // errLater ends a read at a record that is later than Options.Until.
 var errLater = errors.New("the record is too late")
 
@@ -78,7 +91,7 @@ func Open(path string) (*Snapshot, error) {
 
 // Read calls emit with each entry and closes the snapshot.
 func (s *Snapshot) Read(ctx context.Context, emit func(Entry) error) error {
-	s.r.options, s.r.emit = Options{Tail: -1}, emit
+	s.r.choose(Options{Tail: -1, Join: true}, emit)
 	return s.r.run(ctx)
 }
 
@@ -93,6 +106,7 @@ type reader struct {
 	files   *chain // the first one is being read
 	options Options
 	emit    func(Entry) error
+	flush   func() error  // emits joined records
 	buf     *bufio.Reader // of the first file
 	partial []byte        // start of a record that conmon has not completed
 	frozen  bool          // read the files only up to their size when they were opened
@@ -164,11 +178,20 @@ func (r *reader) rest(ctx context.Context) error {
 		r.buf = bufio.NewReaderSize(in, blockSize)
 	}
 
+	err := r.records(ctx)
+	return errors.Join(err, r.flush())
+}
+
+// records reads records to the current end of the file.
+func (r *reader) records(ctx context.Context) error {
 	for ctx.Err() == nil {
-		record, err := r.buf.ReadBytes('\n')
+		record, err := r.buf.ReadSlice('\n')
 		if err != nil {
 			r.partial = append(r.partial, record...)
-			if errors.Is(err, io.EOF) {
+			switch {
+			case errors.Is(err, bufio.ErrBufferFull):
+				continue
+			case errors.Is(err, io.EOF):
 				return nil
 			}
 			return unreadable(r.path, err)
@@ -177,23 +200,26 @@ func (r *reader) rest(ctx context.Context) error {
 			record = append(r.partial, record...)
 			r.partial = nil
 		}
-		e, ok := Parse(record)
-		if !ok || e.Time.Before(r.options.Since) {
-			continue
-		}
-		if !r.options.Until.IsZero() && e.Time.After(r.options.Until) {
-			return errLater
-		}
-		if r.options.Only != 0 && e.Stream != r.options.Only {
-			continue
-		}
-
-		if err := r.emit(e); err != nil {
+		if err := r.record(record); err != nil {
 			return err
 		}
 	}
 
 	return ctx.Err()
+}
+
+// record emits a record if it is selected.
+func (r *reader) record(record []byte) error {
+	e, ok := Parse(record)
+	switch {
+	case !ok || e.Time.Before(r.options.Since):
+		return nil
+	case !r.options.Until.IsZero() && e.Time.After(r.options.Until):
+		return errLater
+	case r.options.Only != 0 && e.Stream != r.options.Only:
+		return nil
+	}
+	return r.emit(e)
 }
 
 // follow continues to read when the log grows or is replaced.

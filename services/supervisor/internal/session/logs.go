@@ -17,6 +17,7 @@ type LogOptions struct {
 	Since  time.Time      // zero means from the start
 	Until  time.Time      // zero means no end
 	Only   logfile.Stream // 0 means both
+	Joined bool           // adjacent lines of one stream are one entry
 }
 
 // Logs calls emit for each log entry of a container. Follow has no effect if the container is not
@@ -31,7 +32,8 @@ func (s *Sessions) Logs(ctx context.Context, ref string, opts LogOptions,
 		return err
 	}
 
-	o := logfile.Options{Tail: opts.Tail, Since: opts.Since, Until: opts.Until, Only: opts.Only}
+	o := logfile.Options{Tail: opts.Tail, Since: opts.Since, Until: opts.Until, Only: opts.Only,
+		Join: opts.Joined}
 	if l := s.Lives.Of(c.ID); opts.Follow && l != nil {
 		o.Ended = l.Exited
 		if !o.Until.IsZero() {

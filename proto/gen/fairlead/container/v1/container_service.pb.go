@@ -4141,7 +4141,10 @@ type ReadLogsRequest struct {
 	// Only this stream. Absent means both. `tail` counts the lines of both.
 	Stream StreamKind `protobuf:"varint,6,opt,name=stream,proto3,enum=fairlead.container.v1.StreamKind" json:"stream,omitempty"`
 	// Send the attributes that the log options labels, env and tag select.
-	Details       bool `protobuf:"varint,7,opt,name=details,proto3" json:"details,omitempty"`
+	Details bool `protobuf:"varint,7,opt,name=details,proto3" json:"details,omitempty"`
+	// Join adjacent lines of one stream in one response, which is many times faster. Its time is that of
+	// its last line.
+	Joined        bool `protobuf:"varint,8,opt,name=joined,proto3" json:"joined,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4221,6 +4224,13 @@ func (x *ReadLogsRequest) GetStream() StreamKind {
 func (x *ReadLogsRequest) GetDetails() bool {
 	if x != nil {
 		return x.Details
+	}
+	return false
+}
+
+func (x *ReadLogsRequest) GetJoined() bool {
+	if x != nil {
+		return x.Joined
 	}
 	return false
 }
@@ -4551,7 +4561,7 @@ const file_fairlead_container_v1_container_service_proto_rawDesc = "" +
 	"tx_packets\x18\a \x01(\x04R\ttxPackets\x12\x1b\n" +
 	"\ttx_errors\x18\b \x01(\x04R\btxErrors\x12\x1d\n" +
 	"\n" +
-	"tx_dropped\x18\t \x01(\x04R\ttxDropped\"\xa2\x02\n" +
+	"tx_dropped\x18\t \x01(\x04R\ttxDropped\"\xba\x02\n" +
 	"\x0fReadLogsRequest\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\x12\x16\n" +
 	"\x06follow\x18\x02 \x01(\bR\x06follow\x12\x17\n" +
@@ -4559,7 +4569,8 @@ const file_fairlead_container_v1_container_service_proto_rawDesc = "" +
 	"\x05since\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x120\n" +
 	"\x05until\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x129\n" +
 	"\x06stream\x18\x06 \x01(\x0e2!.fairlead.container.v1.StreamKindR\x06stream\x12\x18\n" +
-	"\adetails\x18\a \x01(\bR\adetailsB\a\n" +
+	"\adetails\x18\a \x01(\bR\adetails\x12\x16\n" +
+	"\x06joined\x18\b \x01(\bR\x06joinedB\a\n" +
 	"\x05_tail\"\x93\x01\n" +
 	"\x10ReadLogsResponse\x125\n" +
 	"\x06output\x18\x01 \x01(\v2\x1d.fairlead.container.v1.OutputR\x06output\x12.\n" +
