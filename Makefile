@@ -120,7 +120,7 @@ crashtest: setup ## Inject a fault at each crash point; hours (CRASH_FOR, CRASH_
 killtest: setup ## Kill the agent at random moments under load; half an hour (KILLS, CRASH_SEED, CRASH_BACKEND)
 	@CRASH_KILLS=$(KILLS) $(GO) test -count=1 -v -timeout 24h -run '^TestKillsLoseNoConnection$$' ./deploy/crash
 
-bench: setup build ## Run the benchmarks (BENCH: launches, many, busy, names, services)
+bench: setup build ## Run the benchmarks (BENCH: steps, see deploy/bench/main.go)
 	@CGO_ENABLED=0 $(GO) build -o .cache/bench ./deploy/bench
 	@exec .cache/bench $(BENCH)
 

@@ -9,11 +9,12 @@ import (
 func TestTableShowsRatios(t *testing.T) {
 	var out strings.Builder
 	tab := table{rows: []row{
-		{"run", 30 * time.Millisecond, "bare", 20 * time.Millisecond, "at most 2"},
+		{what: "run", took: 30 * time.Millisecond, against: "bare", other: 20 * time.Millisecond, wanted: "at most 2"},
 		{what: "alone", took: 1500 * time.Millisecond},
+		{what: "memory", size: 2_500_000, wanted: "under 3 MB"},
 	}}
 	tab.print(&out)
-	for _, want := range []string{"30.0 ms", "20.0 ms", "   1.50   at most 2\n", "1.50 s"} {
+	for _, want := range []string{"30.0 ms", "20.0 ms", "   1.50   at most 2\n", "1.50 s", " 2.5 MB "} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("table lacks %q:\n%s", want, out.String())
 		}

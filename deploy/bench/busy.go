@@ -192,7 +192,8 @@ func report(t *table, hosts []*busyHost) {
 	for _, c := range commands() {
 		for _, h := range hosts[1:] {
 			what := fmt.Sprintf("%s, %d running", c.what, h.running)
-			t.add(row{what, median(h.took[c.what]), "none running", median(none.took[c.what]), c.wanted})
+			t.add(row{what: what, took: median(h.took[c.what]), against: "none running",
+				other: median(none.took[c.what]), wanted: c.wanted})
 		}
 	}
 

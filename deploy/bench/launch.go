@@ -11,6 +11,12 @@ import (
 // rounds is the number of measurements of each launch.
 const rounds = 25
 
+// baseline is a measured command.
+type baseline struct {
+	name string
+	run  func(ctx context.Context) error
+}
+
 // launches measures run --rm against bare runs and the peers, and a detached run with a published
 // port.
 func (b *bench) launches(ctx context.Context, t *table) error {
@@ -19,11 +25,10 @@ func (b *bench) launches(ctx context.Context, t *table) error {
 		return err
 	}
 
-	fairlead := baseline{name: "fairlead", run: func(ctx context.Context) error {
-		_, err := b.agent.CLI(ctx, "run", "--rm", "busybox", "true")
-		return err
-	}}
-	all := slices.Concat([]baseline{fairlead}, bare, b.peers)
+	all := append([]baseline{b.fairlead.runTrue()}, bare...)
+	for _, p := range b.peers {
+		all = append(all, p.runTrue())
+	}
 	took, err := interleaved(ctx, all)
 	if err != nil {
 		return err
@@ -31,7 +36,8 @@ func (b *bench) launches(ctx context.Context, t *table) error {
 
 	wanted := map[string]string{sameBundle: "at most 2", "docker run --rm busybox true": "at most 0.1"}
 	for _, p := range all[1:] {
-		t.add(row{"run --rm busybox true, on bridge", took[fairlead.name], p.name, took[p.name], wanted[p.name]})
+		t.add(row{what: "run --rm busybox true, on bridge", took: took[all[0].name], against: p.name,
+			other: took[p.name], wanted: wanted[p.name]})
 	}
 
 	if _, err := b.agent.CLI(ctx, "rm", "-f", model); err != nil {
@@ -40,6 +46,40 @@ func (b *bench) launches(ctx context.Context, t *table) error {
 
 	published, err := b.published(ctx)
 	t.add(row{what: "run -d -p 8080:80 nginx, until the id is there", took: published})
+	return err
+}
+
+// runTrue returns the launch of a container whose process exits immediately. Options precede the image.
+func (e *engine) runTrue(options ...string) baseline {
+	args := slices.Concat([]string{"run", "--rm"}, options, []string{e.image, "true"})
+	return baseline{name: e.name + " run --rm busybox true", run: func(ctx context.Context) error {
+		_, err := e.run(ctx, args...)
+		return err
+	}}
+}
+
+// options measures what volumes, a limit and a health check add to a launch.
+func (b *bench) options(ctx context.Context, t *table) error {
+	options := []string{"-v", "data1:/data1", "-v", "data2:/data2", "--memory", "64m",
+		"--health-cmd", "true", "--health-interval", "1m"}
+	for _, e := range append([]*engine{b.fairlead}, b.peers...) {
+		plain, full := e.runTrue(), e.runTrue(options...)
+		full.name = "with options"
+		took, err := interleaved(ctx, []baseline{plain, full})
+		if err != nil {
+			return err
+		}
+		wanted := ""
+		if e == b.fairlead {
+			wanted = "at most 2 ms more"
+			t.add(row{what: "run --rm, the options alone", took: took[full.name] - took[plain.name],
+				wanted: "at most 2 ms"})
+		}
+		t.add(row{what: e.name + " run --rm, 2 volumes, memory, health", took: took[full.name], against: "plain",
+			other: took[plain.name], wanted: wanted})
+	}
+
+	_, err := b.fairlead.run(ctx, "volume", "rm", "data1", "data2")
 	return err
 }
 

@@ -28,7 +28,7 @@ const registryAddress = "127.0.0.1:5000"
 
 func main() {
 	lab.Init()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 40*time.Minute)
 	defer cancel()
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
@@ -46,7 +46,9 @@ type step struct {
 
 func (b *bench) steps() []step {
 	return []step{
-		{"launches", b.launches}, {"many", b.many}, {"busy", b.busy}, {"names", b.names}, {"services", services},
+		{"launches", b.launches}, {"options", b.options}, {"many", b.many}, {"busy", b.busy},
+		{"containers", b.containers}, {"restarts", b.restarts}, {"streams", b.streams}, {"files", b.files},
+		{"contents", b.contents}, {"names", b.names}, {"services", services},
 	}
 }
 
@@ -82,8 +84,10 @@ type bench struct {
 	images *registry.Registry
 	lab    *lab.Lab
 	agent  *lab.Agent
-	peers  []baseline
 	undo   []func() error
+
+	fairlead *engine // the agent
+	peers    []*engine
 }
 
 func newBench(ctx context.Context) (*bench, error) {

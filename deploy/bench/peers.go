@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -16,14 +17,30 @@ import (
 	"github.com/fairlead/fairlead/deploy/internal/lab"
 )
 
-// baseline is a command that runs a container until it exits.
-type baseline struct {
-	name string
-	run  func(ctx context.Context) error
+// engine is a container engine on a host of its own.
+type engine struct {
+	name    string
+	host    *lab.Lab
+	program string
+	global  []string // options before the command
+	image   string   // its name of busybox
+	helpers []string // its processes besides its client, as in /proc/PID/comm
+}
+
+// command returns a command of its client. Host.Run runs it.
+func (e *engine) command(ctx context.Context, args ...string) *exec.Cmd {
+	return exec.CommandContext(ctx, e.program, append(slices.Clone(e.global), args...)...)
+}
+
+// run runs a command of its client and returns the output.
+func (e *engine) run(ctx context.Context, args ...string) (string, error) {
+	return e.host.Host.Output(ctx, e.program, append(slices.Clone(e.global), args...)...)
 }
 
 // findPeers adds the installed container engines, each on a separate host.
 func (b *bench) findPeers(ctx context.Context, busybox v1.Image) error {
+	b.fairlead = &engine{name: "fairlead", host: b.lab, program: b.agent.Program(),
+		global: []string{"-H", b.agent.Socket()}, image: "busybox", helpers: []string{"fairlead-agent", "conmon"}}
 	if installed("dockerd", "docker", "containerd") {
 		if err := b.addDocker(ctx, busybox); err != nil {
 			return fmt.Errorf("docker: %w", err)
@@ -83,12 +100,10 @@ func (b *bench) addDocker(ctx context.Context, busybox v1.Image) error {
 	}
 
 	go func() { _ = daemon.Wait() }()
-	docker := func(ctx context.Context, args ...string) error {
-		_, err := l.Host.Output(ctx, "docker", append([]string{"-H", host}, args...)...)
-		return err
-	}
+	docker := &engine{name: "docker", host: l, program: "docker", global: []string{"-H", host}, image: "busybox",
+		helpers: []string{"dockerd", "containerd", "containerd-shim"}}
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
-		if err = docker(ctx, "info"); err == nil {
+		if _, err = docker.run(ctx, "info"); err == nil {
 			break
 		}
 		if time.Now().After(deadline) {
@@ -96,13 +111,11 @@ func (b *bench) addDocker(ctx context.Context, busybox v1.Image) error {
 		}
 	}
 
-	if err := docker(ctx, "import", file, "busybox"); err != nil {
+	if _, err := docker.run(ctx, "import", file, docker.image); err != nil {
 		return err
 	}
 
-	b.peers = append(b.peers, baseline{"docker run --rm busybox true", func(ctx context.Context) error {
-		return docker(ctx, "run", "--rm", "busybox", "true")
-	}})
+	b.peers = append(b.peers, docker)
 	return nil
 }
 
@@ -112,18 +125,14 @@ func (b *bench) addPodman(ctx context.Context, busybox v1.Image) error {
 		return err
 	}
 
-	podman := func(ctx context.Context, args ...string) error {
-		global := []string{"--root", l.Dir + "/data", "--runroot", l.Dir + "/exec", "--tmpdir", l.Dir + "/tmp",
-			"--cgroup-manager", "cgroupfs", "--events-backend", "none"}
-		_, err := l.Host.Output(ctx, "podman", append(global, args...)...)
-		return err
-	}
-	if err := podman(ctx, "import", file, "localhost/busybox"); err != nil {
+	podman := &engine{name: "podman", host: l, program: "podman", image: "localhost/busybox",
+		helpers: []string{"conmon"},
+		global: []string{"--root", l.Dir + "/data", "--runroot", l.Dir + "/exec", "--tmpdir", l.Dir + "/tmp",
+			"--cgroup-manager", "cgroupfs", "--events-backend", "none"}}
+	if _, err := podman.run(ctx, "import", file, podman.image); err != nil {
 		return err
 	}
 
-	b.peers = append(b.peers, baseline{"podman run --rm busybox true", func(ctx context.Context) error {
-		return podman(ctx, "run", "--rm", "localhost/busybox", "true")
-	}})
+	b.peers = append(b.peers, podman)
 	return nil
 }

@@ -16,8 +16,8 @@ func services(ctx context.Context, t *table) error {
 	if err != nil {
 		return err
 	}
-	t.add(row{"attach to bridge", attach["CreateSandbox"], "the same objects by raw netlink",
-		attach["RawNetlinkSequence"], "at most 2"})
+	t.add(row{what: "attach to bridge", took: attach["CreateSandbox"],
+		against: "the same objects by raw netlink", other: attach["RawNetlinkSequence"], wanted: "at most 2"})
 	return firewalls(ctx, t)
 }
 
@@ -41,21 +41,23 @@ func firewalls(ctx context.Context, t *table) error {
 
 	for _, backend := range []string{"nftables", "iptables"} {
 		wanted := map[string]string{"nftables": "about 1; under 1 ms"}[backend]
-		t.add(row{"publish a port, 10,000 published, " + backend, got["Publish/"+backend+"/10000"],
-			"10 published", got["Publish/"+backend+"/10"], wanted})
-		t.add(row{"withdraw a port, 10,000 published, " + backend, few["Unpublish/"+backend+"/10000"],
-			"10 published", few["Unpublish/"+backend+"/10"], ""})
+		t.add(row{what: "publish a port, 10,000 published, " + backend, took: got["Publish/"+backend+"/10000"],
+			against: "10 published", other: got["Publish/"+backend+"/10"], wanted: wanted})
+		t.add(row{what: "withdraw a port, 10,000 published, " + backend, took: few["Unpublish/"+backend+"/10000"],
+			against: "10 published", other: few["Unpublish/"+backend+"/10"]})
 		wanted = map[string]string{"nftables": "at most 1.15"}[backend]
-		t.add(row{"new connection, last of 10,000 ports, " + backend, connect["NewConnection/"+backend+"/10000"],
-			"of 10 ports", connect["NewConnection/"+backend+"/10"], wanted})
-		t.add(row{"new connection, last of 1,000 ports, " + backend, connect["NewConnection/"+backend+"/1000"],
-			"of 10 ports", connect["NewConnection/"+backend+"/10"], wanted})
+		t.add(row{what: "new connection, last of 10,000 ports, " + backend,
+			took:    connect["NewConnection/"+backend+"/10000"],
+			against: "of 10 ports", other: connect["NewConnection/"+backend+"/10"], wanted: wanted})
+		t.add(row{what: "new connection, last of 1,000 ports, " + backend,
+			took:    connect["NewConnection/"+backend+"/1000"],
+			against: "of 10 ports", other: connect["NewConnection/"+backend+"/10"], wanted: wanted})
 	}
 
-	t.add(row{"start with 10,000 ports and no rules, nftables", few["Rebuild/nftables/10000"],
-		"iptables", few["Rebuild/iptables/10000"], ""})
-	t.add(row{"publish 50,001 ports as a range", got["PublishRange"],
-		"one port", got["Publish/nftables/10"], "under 10 ms"})
+	t.add(row{what: "start with 10,000 ports and no rules, nftables", took: few["Rebuild/nftables/10000"],
+		against: "iptables", other: few["Rebuild/iptables/10000"]})
+	t.add(row{what: "publish 50,001 ports as a range", took: got["PublishRange"],
+		against: "one port", other: got["Publish/nftables/10"], wanted: "under 10 ms"})
 	return nil
 }
 

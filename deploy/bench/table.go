@@ -17,6 +17,7 @@ type row struct {
 	against string
 	other   time.Duration
 	wanted  string
+	size    int64 // bytes, printed instead of took
 }
 
 func (t *table) add(r row) { t.rows = append(t.rows, r) }
@@ -29,7 +30,11 @@ func (t *table) print(out io.Writer) {
 		if r.other > 0 {
 			ratio, other = fmt.Sprintf("%.2f", float64(r.took)/float64(r.other)), short(r.other)
 		}
-		fmt.Fprintf(out, "%-48s %10s   %-44s %10s %7s   %s\n", r.what, short(r.took), r.against, other, ratio, r.wanted)
+		took := short(r.took)
+		if r.size > 0 {
+			took = fmt.Sprintf("%.1f MB", float64(r.size)/1e6)
+		}
+		fmt.Fprintf(out, "%-48s %10s   %-44s %10s %7s   %s\n", r.what, took, r.against, other, ratio, r.wanted)
 	}
 }
 

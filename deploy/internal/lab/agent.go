@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -215,9 +214,12 @@ func (a *Agent) Refused(ctx context.Context, extra ...string) (string, error) {
 	}
 }
 
+// Program returns the path of the fairlead command.
+func (a *Agent) Program() string { return filepath.Join(a.bin, "fairlead") }
+
 // CLI runs the fairlead command on the host and returns its output.
 func (a *Agent) CLI(ctx context.Context, args ...string) (string, error) {
-	return a.lab.Host.Output(ctx, filepath.Join(a.bin, "fairlead"), append([]string{"-H", a.Socket()}, args...)...)
+	return a.lab.Host.Output(ctx, a.Program(), append([]string{"-H", a.Socket()}, args...)...)
 }
 
 // Stop sends a signal to the given processes of the agent, or to all, and waits until they exit.
@@ -262,25 +264,13 @@ func (a *Agent) Log() string {
 
 // CPU returns the processor time of the running processes.
 func (a *Agent) CPU() (time.Duration, error) {
-	const ticks = 100 // ticks per second: USER_HZ is 100 on every Linux
 	var all time.Duration
 	for _, p := range a.processes {
-		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+		took, err := cpuOf(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
 		if err != nil {
 			return 0, err
 		}
-		_, rest, _ := strings.Cut(string(stat), ") ") // after the name, which can contain spaces
-		f := strings.Fields(rest)
-		if len(f) < 13 {
-			return 0, fmt.Errorf("/proc/%d/stat: %q", p.cmd.Process.Pid, stat)
-		}
-		for _, field := range f[11:13] { // utime and stime
-			n, err := strconv.ParseInt(field, 10, 64)
-			if err != nil {
-				return 0, err
-			}
-			all += time.Duration(n) * time.Second / ticks
-		}
+		all += took
 	}
 
 	return all, nil
