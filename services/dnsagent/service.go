@@ -6,7 +6,8 @@
 //
 // Its packages: api implements gRPC; names executes requests, resolvers runs a resolver for each
 // container; registration is the domain, hostsfile and resolvconf are the formats, files and store
-// persist; zone holds the names, resolver implements DNS, upstream connects to name servers.
+// persist; zone holds the names, fleetnames exchanges them with other hosts; resolver implements DNS,
+// upstream connects to name servers.
 package dnsagent
 
 import (
@@ -19,8 +20,10 @@ import (
 
 	"github.com/fairlead/fairlead/agent/state"
 	"github.com/fairlead/fairlead/proto/fault"
+	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
 	"github.com/fairlead/fairlead/services/dnsagent/internal/api"
 	"github.com/fairlead/fairlead/services/dnsagent/internal/files"
+	"github.com/fairlead/fairlead/services/dnsagent/internal/fleetnames"
 	"github.com/fairlead/fairlead/services/dnsagent/internal/names"
 	"github.com/fairlead/fairlead/services/dnsagent/internal/registration"
 	"github.com/fairlead/fairlead/services/dnsagent/internal/resolvconf"
@@ -44,6 +47,8 @@ type Config struct {
 	Options []string     // "dns-opts"
 	NoCache bool         // "dns-cache" is false
 
+	Fleet fleetv1.OverlayServiceClient // exchanges names with other hosts; nil without
+
 	Store FDStore // keeps sockets for the next process, in addition to netagent; may be nil
 
 	HostRoot string                 // root of the host's etc and run; empty means "/"
@@ -56,6 +61,7 @@ type Service struct {
 	store     *store.Store
 	names     *names.Names
 	resolvers *resolvers.Resolvers
+	exchange  *fleetnames.Exchange // nil without fleetagent
 }
 
 // New validates the configuration and opens the state. It changes no file of a container.
@@ -88,6 +94,10 @@ func New(_ context.Context, cfg Config) (*Service, error) {
 	s.resolvers.SetCaching(!cfg.NoCache)
 	s.names = names.New(names.Config{Store: st, Files: files.NewPublisher(filepath.Join(root, "dns")),
 		Resolvers: s.resolvers, Defaults: configured, HostRoot: cfg.HostRoot, Hostname: cfg.Hostname, Log: cfg.Log})
+	if cfg.Fleet != nil {
+		s.exchange = fleetnames.New(fleetnames.Config{Client: cfg.Fleet, Store: st, Zone: s.resolvers.Zone(),
+			Log: cfg.Log})
+	}
 	s.Server = api.New(api.Config{Names: s.names})
 	return s, nil
 }
@@ -107,17 +117,20 @@ func (c Config) forContainers() (resolvconf.Conf, error) {
 }
 
 // Run reconciles files with the state and then waits: only requests change them. Resolvers start
-// concurrently, as they need netagent.
+// concurrently, as they need netagent. Names of other hosts arrive later.
 func (s *Service) Run(ctx context.Context, ready func()) error {
 	if err := s.names.Reconcile(ctx); err != nil {
 		return err
 	}
 	s.resolvers.ResumeStored(ctx)
-	var resuming sync.WaitGroup
-	resuming.Go(func() { s.resolvers.Resume(ctx, s.names.Resolved()) })
+	var tasks sync.WaitGroup
+	tasks.Go(func() { s.resolvers.Resume(ctx, s.names.Resolved()) })
+	if s.exchange != nil {
+		tasks.Go(func() { s.exchange.Run(ctx) })
+	}
 	ready()
 	<-ctx.Done()
-	resuming.Wait()
+	tasks.Wait()
 	return nil
 }
 

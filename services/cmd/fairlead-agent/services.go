@@ -9,6 +9,7 @@ import (
 	"github.com/fairlead/fairlead/agent/service"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
+	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
 	hostv1 "github.com/fairlead/fairlead/proto/gen/fairlead/host/v1"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
@@ -108,7 +109,7 @@ func dnsConfig(h service.Deps) dnsagent.Config {
 	return dnsagent.Config{
 		DataRoot: h.Config.DataRoot, ExecRoot: h.Config.ExecRoot, Log: h.Log, State: h.State,
 		Servers: h.Config.DNS, Search: h.Config.DNSSearch, Options: h.Config.DNSOptions, NoCache: !h.Config.DNSCache,
-		Store: h.FDStore,
+		Store: h.FDStore, Fleet: fleetv1.NewOverlayServiceClient(h.Peer("fleet")),
 	}
 }
 

@@ -89,6 +89,9 @@ type running struct {
 	socket uint64 // inode of the UDP socket, to detect that netagent has new ones
 }
 
+// Zone returns the names of all containers.
+func (s *Resolvers) Zone() *zone.Zone { return s.zone }
+
 // Serves reports whether the resolver of a container runs.
 func (s *Resolvers) Serves(owner string) bool {
 	s.mu.Lock()

@@ -30,12 +30,16 @@ type Container struct {
 	Aliases map[string][]string // link aliases of this container to their targets; the first existing one is used
 
 	Addresses []netip.Addr // all addresses, including networks without names
+
+	host string // ID of the host of a remote container; empty for one of this host
 }
 
 // Zone resolves names of containers. The zero value is empty.
 type Zone struct {
 	now   atomic.Pointer[snapshot]
 	write sync.Mutex // serializes changes
+
+	remote map[string]bool // owners of remote containers; under write
 }
 
 // snapshot is the state at one moment. It never changes.
@@ -45,6 +49,9 @@ type snapshot struct {
 	addresses  table[addressKey, []ptrEntry]
 	labels     table[string, int]     // number of registrations of a name without dots, on any network
 	assigned   table[netip.Addr, int] // number of containers with an address, on any network
+
+	hosts map[string]Host // other hosts of the fleet by ID; replaced, never modified
+	node  string          // name of this host in the fleet
 }
 
 type nameKey struct{ network, name string }
@@ -52,6 +59,7 @@ type nameKey struct{ network, name string }
 // nameEntry is a container with a name.
 type nameEntry struct {
 	owner     string
+	host      string // empty for this host
 	addresses []netip.Addr
 }
 
@@ -88,8 +96,7 @@ func (z *Zone) replace(owner string, c *Container) {
 		return
 	}
 
-	e := edits{next.containers.edit(), next.names.edit(), next.addresses.edit(), next.labels.edit(),
-		next.assigned.edit()}
+	e := next.edit()
 	if exists {
 		e.remove(before)
 	}
@@ -98,7 +105,19 @@ func (z *Zone) replace(owner string, c *Container) {
 		e.add(c)
 	}
 
-	z.now.Store(&snapshot{e.containers.done(), e.names.done(), e.addresses.done(), e.labels.done(), e.assigned.done()})
+	z.now.Store(e.done(next))
+}
+
+// edit starts a changed copy.
+func (s *snapshot) edit() edits {
+	return edits{s.containers.edit(), s.names.edit(), s.addresses.edit(), s.labels.edit(), s.assigned.edit()}
+}
+
+// done returns the changed copy of a snapshot.
+func (e edits) done(s snapshot) *snapshot {
+	s.containers, s.names, s.addresses = e.containers.done(), e.names.done(), e.addresses.done()
+	s.labels, s.assigned = e.labels.done(), e.assigned.done()
+	return &s
 }
 
 // edits holds the tables of a snapshot that is being built.
@@ -115,7 +134,7 @@ func (e edits) add(c *Container) {
 	e.count(c, 1)
 	for _, m := range c.Members {
 		for _, n := range m.Names {
-			add(e.names, nameKey{m.Network, n}, nameEntry{c.Owner, m.Addresses})
+			add(e.names, nameKey{m.Network, n}, nameEntry{c.Owner, c.host, m.Addresses})
 		}
 		if len(m.Names) == 0 {
 			continue
@@ -178,8 +197,8 @@ func drop[K comparable, T any](e *edit[K, []T], key K, gone func(T) bool) {
 	e.delete(key)
 }
 
-// Lookup returns the addresses of a name as seen by a client container, in random order. want
-// selects the family.
+// Lookup returns the addresses of a name as seen by a client container, in random order: those of
+// this host first, those of lost hosts last. want selects the family.
 //
 // ok is true if the name exists, even without such an address. If several networks of the client
 // have the name, the first with such an address is used.
@@ -205,47 +224,63 @@ func (z *Zone) Lookup(client, name string, want func(netip.Addr) bool) (found []
 	return nil, false
 }
 
-// lookup finds a name, alone or qualified with the name of one of the container's networks.
+// lookup finds a name, alone or qualified with the name of one of the container's networks or of a
+// host.
 func (s *snapshot) lookup(c *Container, name string, want func(netip.Addr) bool) (found []netip.Addr, ok bool) {
-	if found, ok = s.find(c, name, "", want); ok {
+	if found, ok = s.find(c, name, "", want, anyHost); ok {
 		return found, true
 	}
 	for _, m := range c.Members {
 		if bare, fits := strings.CutSuffix(name, "."+lowerASCII(m.NetworkName)); fits {
-			if found, ok = s.find(c, bare, m.Network, want); ok {
+			if found, ok = s.find(c, bare, m.Network, want, anyHost); ok {
 				return found, true
 			}
 		}
 	}
+	if bare, on := s.splitHost(name); on != nil {
+		return s.find(c, bare, "", want, on)
+	}
 	return nil, false
 }
 
-// find finds a name on the networks of a container, or on one of them.
-func (s *snapshot) find(c *Container, name, only string, want func(netip.Addr) bool) (found []netip.Addr, ok bool) {
+// find finds a name on the networks of a container, or on one of them, on some hosts.
+func (s *snapshot) find(c *Container, name, only string, want func(netip.Addr) bool,
+	on func(host string) bool) (found []netip.Addr, ok bool) {
 	for _, m := range c.Members {
 		if only != "" && m.Network != only {
 			continue
 		}
 		all, _ := s.names.get(nameKey{m.Network, name})
-		ok = ok || len(all) > 0
-		if found = filterShuffle(all, want); len(found) > 0 {
+		for _, e := range all {
+			ok = ok || on(e.host)
+		}
+		if found = s.filterShuffle(all, want, on); len(found) > 0 {
 			break
 		}
 	}
 	return found, ok
 }
 
-func filterShuffle(all []nameEntry, want func(netip.Addr) bool) []netip.Addr {
-	var out []netip.Addr
+// filterShuffle returns the wanted addresses in random order, but those of this host first and those
+// of lost hosts last.
+func (s *snapshot) filterShuffle(all []nameEntry, want func(netip.Addr) bool,
+	on func(host string) bool) []netip.Addr {
+	var ranked [lastRank + 1][]netip.Addr
 	for _, k := range all {
+		if !on(k.host) {
+			continue
+		}
+		rank := s.rank(k.host)
 		for _, a := range k.addresses {
 			if want(a) {
-				out = append(out, a)
+				ranked[rank] = append(ranked[rank], a)
 			}
 		}
 	}
-	rand.Shuffle(len(out), func(i, j int) { out[i], out[j] = out[j], out[i] })
-	return out
+	for _, same := range ranked {
+		rand.Shuffle(len(same), func(i, j int) { same[i], same[j] = same[j], same[i] })
+	}
+	return slices.Concat(ranked[:]...)
 }
 
 // Reverse returns the name for an address as seen by a client container, for example "web.backend".
@@ -279,7 +314,7 @@ func (z *Zone) Assigned(address netip.Addr) bool {
 
 // folded returns a copy with all names in lower case and without duplicates.
 func folded(c Container) *Container {
-	out := Container{Owner: c.Owner, Aliases: map[string][]string{}}
+	out := Container{Owner: c.Owner, host: c.host, Aliases: map[string][]string{}}
 	all := c.Addresses
 	for _, alias := range slices.Sorted(maps.Keys(c.Aliases)) { // they may differ only in case
 		for _, name := range c.Aliases[alias] {

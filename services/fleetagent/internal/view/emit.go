@@ -36,8 +36,10 @@ func (v *View) emit(d *Delta) {
 	for id := range v.overlay.networks {
 		if n, change := update(v.out.networks, id, v.networks[id]); change && n != nil {
 			o.Networks = append(o.Networks, n)
+			e.Networks = append(e.Networks, id)
 		} else if change {
 			o.RemovedNetworks = append(o.RemovedNetworks, id)
+			e.RemovedNetworks = append(e.RemovedNetworks, id)
 		}
 	}
 	for p := range v.overlay.blocks {
@@ -158,8 +160,9 @@ func (v *View) Full(size int) (overlay []*fleetv1.WatchOverlayResponse, endpoint
 			e.Hosts = append(e.Hosts, h)
 		}
 	}
-	for _, n := range v.out.networks {
+	for id, n := range v.out.networks {
 		o.Networks = append(o.Networks, n)
+		e.Networks = append(e.Networks, id)
 	}
 	for _, b := range v.out.blocks {
 		if len(o.Blocks) == size {

@@ -1441,9 +1441,13 @@ type WatchEndpointsResponse struct {
 	// Endpoints that are gone. In one message, they are removed before `endpoints` is applied.
 	Removed []*EndpointKey `protobuf:"bytes,6,rep,name=removed,proto3" json:"removed,omitempty"`
 	// This host's name in the fleet, if it changed. Empty in a full state of a host without a fleet.
-	Node          string `protobuf:"bytes,7,opt,name=node,proto3" json:"node,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Node string `protobuf:"bytes,7,opt,name=node,proto3" json:"node,omitempty"`
+	// The IDs of networks of the fleet that were added: those on which endpoints are published.
+	Networks []string `protobuf:"bytes,8,rep,name=networks,proto3" json:"networks,omitempty"`
+	// The IDs of networks that were deleted.
+	RemovedNetworks []string `protobuf:"bytes,9,rep,name=removed_networks,json=removedNetworks,proto3" json:"removed_networks,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *WatchEndpointsResponse) Reset() {
@@ -1523,6 +1527,20 @@ func (x *WatchEndpointsResponse) GetNode() string {
 		return x.Node
 	}
 	return ""
+}
+
+func (x *WatchEndpointsResponse) GetNetworks() []string {
+	if x != nil {
+		return x.Networks
+	}
+	return nil
+}
+
+func (x *WatchEndpointsResponse) GetRemovedNetworks() []string {
+	if x != nil {
+		return x.RemovedNetworks
+	}
+	return nil
 }
 
 var File_fairlead_fleet_v1_overlay_service_proto protoreflect.FileDescriptor
@@ -1621,7 +1639,7 @@ const file_fairlead_fleet_v1_overlay_service_proto_rawDesc = "" +
 	"network_id\x18\x02 \x01(\tR\tnetworkId\x12\x14\n" +
 	"\x05owner\x18\x03 \x01(\tR\x05owner\"\x1a\n" +
 	"\x18PublishEndpointsResponse\"\x17\n" +
-	"\x15WatchEndpointsRequest\"\xb1\x02\n" +
+	"\x15WatchEndpointsRequest\"\xf8\x02\n" +
 	"\x16WatchEndpointsResponse\x12\x14\n" +
 	"\x05reset\x18\x01 \x01(\bR\x05reset\x12\x16\n" +
 	"\x06synced\x18\x02 \x01(\bR\x06synced\x124\n" +
@@ -1629,7 +1647,9 @@ const file_fairlead_fleet_v1_overlay_service_proto_rawDesc = "" +
 	"\rremoved_hosts\x18\x04 \x03(\tR\fremovedHosts\x12@\n" +
 	"\tendpoints\x18\x05 \x03(\v2\".fairlead.fleet.v1.OverlayEndpointR\tendpoints\x128\n" +
 	"\aremoved\x18\x06 \x03(\v2\x1e.fairlead.fleet.v1.EndpointKeyR\aremoved\x12\x12\n" +
-	"\x04node\x18\a \x01(\tR\x04node2\x96\n" +
+	"\x04node\x18\a \x01(\tR\x04node\x12\x1a\n" +
+	"\bnetworks\x18\b \x03(\tR\bnetworks\x12)\n" +
+	"\x10removed_networks\x18\t \x03(\tR\x0fremovedNetworks2\x96\n" +
 	"\n" +
 	"\x0eOverlayService\x12g\n" +
 	"\fWatchOverlay\x12&.fairlead.fleet.v1.WatchOverlayRequest\x1a'.fairlead.fleet.v1.WatchOverlayResponse\"\x04\xa8\xd4\x18\x010\x01\x12b\n" +
