@@ -5,6 +5,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"path"
 	"slices"
@@ -59,7 +60,7 @@ type Containers interface {
 		addresses []port.Address) (now []port.Binding, warnings []string, err error)
 	UnpublishPorts(ctx context.Context, ref string, selections []port.Mapping, addresses []netip.Addr,
 		all bool) error
-	Wait(ctx context.Context, ref string, until run.Condition) (container.Exit, error)
+	Wait(ctx context.Context, ref string, until run.Condition, waiting func()) (container.Exit, error)
 	ExitOf(ctx context.Context, launched *launch.Launched) (container.Exit, error)
 	Logs(ctx context.Context, ref string, opts session.LogOptions,
 		emit func(e logfile.Entry, details string) error) error
@@ -121,7 +122,7 @@ func (s *containerServer) StartContainer(ctx context.Context,
 	if err != nil {
 		return nil, err
 	}
-	return &containerv1.StartContainerResponse{Warnings: started.Warnings(ctx)}, nil
+	return &containerv1.StartContainerResponse{Warnings: started.Warnings(ctx), WasRunning: started.WasRunning}, nil
 }
 
 // StopContainer implements ContainerServiceServer.
@@ -225,8 +226,20 @@ var conditions = map[containerv1.WaitCondition]run.Condition{
 // WaitContainer implements ContainerServiceServer.
 func (s *containerServer) WaitContainer(ctx context.Context,
 	req *containerv1.WaitContainerRequest) (*containerv1.WaitContainerResponse, error) {
-	exit, err := s.containers.Wait(ctx, req.GetReference(), conditions[req.GetCondition()])
+	exit, err := s.containers.Wait(ctx, req.GetReference(), conditions[req.GetCondition()], nil)
 	return &containerv1.WaitContainerResponse{ExitCode: uint32(exit.Code)}, err
+}
+
+// WatchExit implements ContainerServiceServer.
+func (s *containerServer) WatchExit(req *containerv1.WatchExitRequest,
+	stream grpc.ServerStreamingServer[containerv1.WatchExitResponse]) error {
+	var sent error
+	exit, err := s.containers.Wait(stream.Context(), req.GetReference(), conditions[req.GetCondition()],
+		func() { sent = stream.Send(&containerv1.WatchExitResponse{}) })
+	if err := errors.Join(sent, err); err != nil {
+		return err
+	}
+	return stream.Send(&containerv1.WatchExitResponse{Exited: &containerv1.Exited{ExitCode: uint32(exit.Code)}})
 }
 
 // ListContainers implements ContainerServiceServer.

@@ -30,6 +30,8 @@ type Request struct {
 type Launched struct {
 	Container *container.Container
 	Output    Output // with Request.Attach
+	// WasRunning reports that the container was started before.
+	WasRunning bool
 
 	Run              *lives.Run // nil if the process exited between lookup and attach
 	warnings         []string

@@ -50,7 +50,7 @@ func TestEventsHaveDockersOrder(t *testing.T) {
 	}
 
 	h.exit(c.ID, 3)
-	if _, err := h.runner.Wait(t.Context(), "web", run.NotRunning); err != nil {
+	if _, err := h.runner.Wait(t.Context(), "web", run.NotRunning, nil); err != nil {
 		t.Fatal(err)
 	}
 

@@ -59,11 +59,11 @@ func hammer(ctx context.Context, r *run.Runner, name string, way int) error {
 		if err = r.Kill(ctx, name, ""); fault.Is(err, fault.Busy) {
 			err = nil // not running, as in Docker
 		}
-		if _, werr := r.Wait(ctx, name, run.NotRunning); werr != nil {
+		if _, werr := r.Wait(ctx, name, run.NotRunning, nil); werr != nil {
 			return werr
 		}
 	case 3:
-		_, err = r.Wait(ctx, name, run.NotRunning)
+		_, err = r.Wait(ctx, name, run.NotRunning, nil)
 	case 4:
 		if _, err = r.Restart(ctx, name, &soon, ""); err == nil {
 			_, err = r.ExitOf(ctx, launched)

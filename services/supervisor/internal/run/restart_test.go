@@ -250,13 +250,13 @@ func TestWaitConditions(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	if exit, err := h.runner.Wait(bounded(t), "web", run.NotRunning); err != nil || exit.Code != 0 {
+	if exit, err := h.runner.Wait(bounded(t), "web", run.NotRunning, nil); err != nil || exit.Code != 0 {
 		t.Errorf("created: got %+v, %v", exit, err)
 	}
 
-	next, removed := make(chan int, 1), make(chan int, 1)
+	next, removed, waiting := make(chan int, 1), make(chan int, 1), make(chan bool)
 	wait := func(until run.Condition, to chan int) {
-		exit, err := h.runner.Wait(bounded(t), "web", until)
+		exit, err := h.runner.Wait(bounded(t), "web", until, func() { waiting <- true })
 		if err != nil {
 			exit.Code = -1
 		}
@@ -264,7 +264,7 @@ func TestWaitConditions(t *testing.T) {
 	}
 	go wait(run.NextExit, next)
 	go wait(run.Removed, removed)
-	time.Sleep(20 * time.Millisecond) // until both wait
+	_, _ = <-waiting, <-waiting
 	launched, err := h.runner.Start(t.Context(), "web", false, 0, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -272,7 +272,7 @@ func TestWaitConditions(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := h.runner.Wait(ctx, "web", run.NextExit); !errors.Is(err, context.Canceled) {
+	if _, err := h.runner.Wait(ctx, "web", run.NextExit, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("canceled: got %v", err)
 	}
 

@@ -240,7 +240,7 @@ func TestRestoreAdoptsAndCleansUp(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), testLimit)
 	defer cancel()
 
-	if exit, err := h.runner.Wait(ctx, "alive", run.NotRunning); err != nil || exit.Code != 9 {
+	if exit, err := h.runner.Wait(ctx, "alive", run.NotRunning, nil); err != nil || exit.Code != 9 {
 		t.Errorf("adopted container: got %+v, %v", exit, err)
 	}
 }

@@ -48,12 +48,12 @@ func (r *Runner) Start(ctx context.Context, ref string, attach bool, rows, cols 
 		if attach {
 			return nil, checkRunning(c)
 		}
-		return &launch.Launched{Container: c}, nil
+		return &launch.Launched{Container: c, WasRunning: true}, nil
 	}
 
 	if c.IsRunning() {
 		if !attach {
-			return &launch.Launched{Container: c}, nil
+			return &launch.Launched{Container: c, WasRunning: true}, nil
 		}
 		if launched, err := r.attachUnlessEnding(ctx, c, rows, cols); launched != nil || err != nil {
 			return launched, err

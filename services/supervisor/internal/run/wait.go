@@ -21,8 +21,8 @@ const (
 )
 
 // Wait waits for a condition and returns the exit status of the last run. It returns after the exit
-// is stored.
-func (r *Runner) Wait(ctx context.Context, ref string, until Condition) (container.Exit, error) {
+// is stored. waiting is called when no later exit can be missed; it can be nil.
+func (r *Runner) Wait(ctx context.Context, ref string, until Condition, waiting func()) (container.Exit, error) {
 	c, err := r.Store.FindContainer(ref)
 	if err != nil {
 		return container.Exit{}, err
@@ -31,11 +31,16 @@ func (r *Runner) Wait(ctx context.Context, ref string, until Condition) (contain
 	w := r.lives.Watch(c.ID)
 	defer w.Close()
 
+	current := r.lives.Of(c.ID) // before waiting, so that it is not a later run
+	if waiting != nil {
+		waiting()
+	}
+
 	if until == Removed {
 		return r.waitRemoved(ctx, c, w)
 	}
 
-	if l := r.lives.Of(c.ID); l != nil {
+	if l := current; l != nil {
 		exit, err := waitExit(ctx, l, c)
 		if err == nil || until == NotRunning || ctx.Err() != nil {
 			return exit, err
@@ -136,7 +141,7 @@ func waitCleaned(ctx context.Context, l *lives.Run, limit time.Duration) (over b
 // since.
 func (r *Runner) ExitOf(ctx context.Context, launched *launch.Launched) (container.Exit, error) {
 	if launched.Run == nil { // it exited between lookup and attach
-		return r.Wait(ctx, launched.Container.ID, NotRunning)
+		return r.Wait(ctx, launched.Container.ID, NotRunning, nil)
 	}
 	return waitExit(ctx, launched.Run, launched.Container)
 }

@@ -1005,7 +1005,9 @@ func (x *StartContainerRequest) GetReference() string {
 type StartContainerResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Warnings for the user, one line each.
-	Warnings      []string `protobuf:"bytes,1,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	Warnings []string `protobuf:"bytes,1,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	// True if the container was running already.
+	WasRunning    bool `protobuf:"varint,2,opt,name=was_running,json=wasRunning,proto3" json:"was_running,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1045,6 +1047,13 @@ func (x *StartContainerResponse) GetWarnings() []string {
 		return x.Warnings
 	}
 	return nil
+}
+
+func (x *StartContainerResponse) GetWasRunning() bool {
+	if x != nil {
+		return x.WasRunning
+	}
+	return false
 }
 
 // AttachContainerRequest holds options, or input.
@@ -3367,6 +3376,107 @@ func (x *WaitContainerResponse) GetExitCode() uint32 {
 	return 0
 }
 
+// WatchExitRequest names a container.
+type WatchExitRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The container.
+	Reference string `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
+	// The condition. Absent means NOT_RUNNING.
+	Condition     WaitCondition `protobuf:"varint,2,opt,name=condition,proto3,enum=fairlead.container.v1.WaitCondition" json:"condition,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchExitRequest) Reset() {
+	*x = WatchExitRequest{}
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchExitRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchExitRequest) ProtoMessage() {}
+
+func (x *WatchExitRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchExitRequest.ProtoReflect.Descriptor instead.
+func (*WatchExitRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *WatchExitRequest) GetReference() string {
+	if x != nil {
+		return x.Reference
+	}
+	return ""
+}
+
+func (x *WatchExitRequest) GetCondition() WaitCondition {
+	if x != nil {
+		return x.Condition
+	}
+	return WaitCondition_WAIT_CONDITION_UNSPECIFIED
+}
+
+// WatchExitResponse is the first message, without an exit, or the last one.
+type WatchExitResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The exit. Absent in the first message.
+	Exited        *Exited `protobuf:"bytes,1,opt,name=exited,proto3" json:"exited,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchExitResponse) Reset() {
+	*x = WatchExitResponse{}
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchExitResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchExitResponse) ProtoMessage() {}
+
+func (x *WatchExitResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchExitResponse.ProtoReflect.Descriptor instead.
+func (*WatchExitResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{56}
+}
+
+func (x *WatchExitResponse) GetExited() *Exited {
+	if x != nil {
+		return x.Exited
+	}
+	return nil
+}
+
 // ListContainersRequest selects containers.
 type ListContainersRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -3380,7 +3490,7 @@ type ListContainersRequest struct {
 
 func (x *ListContainersRequest) Reset() {
 	*x = ListContainersRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[55]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3392,7 +3502,7 @@ func (x *ListContainersRequest) String() string {
 func (*ListContainersRequest) ProtoMessage() {}
 
 func (x *ListContainersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[55]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3405,7 +3515,7 @@ func (x *ListContainersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListContainersRequest.ProtoReflect.Descriptor instead.
 func (*ListContainersRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{55}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *ListContainersRequest) GetAll() bool {
@@ -3435,7 +3545,7 @@ type ListContainersResponse struct {
 
 func (x *ListContainersResponse) Reset() {
 	*x = ListContainersResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[56]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3447,7 +3557,7 @@ func (x *ListContainersResponse) String() string {
 func (*ListContainersResponse) ProtoMessage() {}
 
 func (x *ListContainersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[56]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3460,7 +3570,7 @@ func (x *ListContainersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListContainersResponse.ProtoReflect.Descriptor instead.
 func (*ListContainersResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{56}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *ListContainersResponse) GetContainers() []*Container {
@@ -3488,7 +3598,7 @@ type GetContainerRequest struct {
 
 func (x *GetContainerRequest) Reset() {
 	*x = GetContainerRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[57]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3500,7 +3610,7 @@ func (x *GetContainerRequest) String() string {
 func (*GetContainerRequest) ProtoMessage() {}
 
 func (x *GetContainerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[57]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3513,7 +3623,7 @@ func (x *GetContainerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetContainerRequest.ProtoReflect.Descriptor instead.
 func (*GetContainerRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{57}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *GetContainerRequest) GetReference() string {
@@ -3534,7 +3644,7 @@ type GetContainerResponse struct {
 
 func (x *GetContainerResponse) Reset() {
 	*x = GetContainerResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[58]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3546,7 +3656,7 @@ func (x *GetContainerResponse) String() string {
 func (*GetContainerResponse) ProtoMessage() {}
 
 func (x *GetContainerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[58]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3559,7 +3669,7 @@ func (x *GetContainerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetContainerResponse.ProtoReflect.Descriptor instead.
 func (*GetContainerResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{58}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *GetContainerResponse) GetContainer() *Container {
@@ -3582,7 +3692,7 @@ type ListProcessesRequest struct {
 
 func (x *ListProcessesRequest) Reset() {
 	*x = ListProcessesRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[59]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3594,7 +3704,7 @@ func (x *ListProcessesRequest) String() string {
 func (*ListProcessesRequest) ProtoMessage() {}
 
 func (x *ListProcessesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[59]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3607,7 +3717,7 @@ func (x *ListProcessesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListProcessesRequest.ProtoReflect.Descriptor instead.
 func (*ListProcessesRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{59}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *ListProcessesRequest) GetReference() string {
@@ -3637,7 +3747,7 @@ type ListProcessesResponse struct {
 
 func (x *ListProcessesResponse) Reset() {
 	*x = ListProcessesResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[60]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3649,7 +3759,7 @@ func (x *ListProcessesResponse) String() string {
 func (*ListProcessesResponse) ProtoMessage() {}
 
 func (x *ListProcessesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[60]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3662,7 +3772,7 @@ func (x *ListProcessesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListProcessesResponse.ProtoReflect.Descriptor instead.
 func (*ListProcessesResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{60}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *ListProcessesResponse) GetTitles() []string {
@@ -3690,7 +3800,7 @@ type ProcessRow struct {
 
 func (x *ProcessRow) Reset() {
 	*x = ProcessRow{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[61]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3702,7 +3812,7 @@ func (x *ProcessRow) String() string {
 func (*ProcessRow) ProtoMessage() {}
 
 func (x *ProcessRow) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[61]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3715,7 +3825,7 @@ func (x *ProcessRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProcessRow.ProtoReflect.Descriptor instead.
 func (*ProcessRow) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{61}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *ProcessRow) GetValues() []string {
@@ -3740,7 +3850,7 @@ type StreamStatsRequest struct {
 
 func (x *StreamStatsRequest) Reset() {
 	*x = StreamStatsRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[62]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[64]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3752,7 +3862,7 @@ func (x *StreamStatsRequest) String() string {
 func (*StreamStatsRequest) ProtoMessage() {}
 
 func (x *StreamStatsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[62]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[64]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3765,7 +3875,7 @@ func (x *StreamStatsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamStatsRequest.ProtoReflect.Descriptor instead.
 func (*StreamStatsRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{62}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{64}
 }
 
 func (x *StreamStatsRequest) GetReferences() []string {
@@ -3800,7 +3910,7 @@ type StreamStatsResponse struct {
 
 func (x *StreamStatsResponse) Reset() {
 	*x = StreamStatsResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[63]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[65]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3812,7 +3922,7 @@ func (x *StreamStatsResponse) String() string {
 func (*StreamStatsResponse) ProtoMessage() {}
 
 func (x *StreamStatsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[63]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[65]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3825,7 +3935,7 @@ func (x *StreamStatsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamStatsResponse.ProtoReflect.Descriptor instead.
 func (*StreamStatsResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{63}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{65}
 }
 
 func (x *StreamStatsResponse) GetContainers() []*ContainerStats {
@@ -3874,7 +3984,7 @@ type ContainerStats struct {
 
 func (x *ContainerStats) Reset() {
 	*x = ContainerStats{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[64]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[66]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3886,7 +3996,7 @@ func (x *ContainerStats) String() string {
 func (*ContainerStats) ProtoMessage() {}
 
 func (x *ContainerStats) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[64]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[66]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3899,7 +4009,7 @@ func (x *ContainerStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainerStats.ProtoReflect.Descriptor instead.
 func (*ContainerStats) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{64}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{66}
 }
 
 func (x *ContainerStats) GetId() string {
@@ -4034,7 +4144,7 @@ type NetworkStats struct {
 
 func (x *NetworkStats) Reset() {
 	*x = NetworkStats{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[65]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[67]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4046,7 +4156,7 @@ func (x *NetworkStats) String() string {
 func (*NetworkStats) ProtoMessage() {}
 
 func (x *NetworkStats) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[65]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[67]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4059,7 +4169,7 @@ func (x *NetworkStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NetworkStats.ProtoReflect.Descriptor instead.
 func (*NetworkStats) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{65}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{67}
 }
 
 func (x *NetworkStats) GetInterfaceName() string {
@@ -4151,7 +4261,7 @@ type ReadLogsRequest struct {
 
 func (x *ReadLogsRequest) Reset() {
 	*x = ReadLogsRequest{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[66]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[68]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4163,7 +4273,7 @@ func (x *ReadLogsRequest) String() string {
 func (*ReadLogsRequest) ProtoMessage() {}
 
 func (x *ReadLogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[66]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[68]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4176,7 +4286,7 @@ func (x *ReadLogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogsRequest.ProtoReflect.Descriptor instead.
 func (*ReadLogsRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{66}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{68}
 }
 
 func (x *ReadLogsRequest) GetReference() string {
@@ -4250,7 +4360,7 @@ type ReadLogsResponse struct {
 
 func (x *ReadLogsResponse) Reset() {
 	*x = ReadLogsResponse{}
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[67]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[69]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4262,7 +4372,7 @@ func (x *ReadLogsResponse) String() string {
 func (*ReadLogsResponse) ProtoMessage() {}
 
 func (x *ReadLogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[67]
+	mi := &file_fairlead_container_v1_container_service_proto_msgTypes[69]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4275,7 +4385,7 @@ func (x *ReadLogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadLogsResponse.ProtoReflect.Descriptor instead.
 func (*ReadLogsResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{67}
+	return file_fairlead_container_v1_container_service_proto_rawDescGZIP(), []int{69}
 }
 
 func (x *ReadLogsResponse) GetOutput() *Output {
@@ -4350,9 +4460,11 @@ const file_fairlead_container_v1_container_service_proto_rawDesc = "" +
 	"\x04name\x18\x02 \x01(\tR\x04name\"\x19\n" +
 	"\x17RenameContainerResponse\"5\n" +
 	"\x15StartContainerRequest\x12\x1c\n" +
-	"\treference\x18\x01 \x01(\tR\treference\"4\n" +
+	"\treference\x18\x01 \x01(\tR\treference\"U\n" +
 	"\x16StartContainerResponse\x12\x1a\n" +
-	"\bwarnings\x18\x01 \x03(\tR\bwarnings\"\x99\x01\n" +
+	"\bwarnings\x18\x01 \x03(\tR\bwarnings\x12\x1f\n" +
+	"\vwas_running\x18\x02 \x01(\bR\n" +
+	"wasRunning\"\x99\x01\n" +
 	"\x16AttachContainerRequest\x12>\n" +
 	"\x06attach\x18\x01 \x01(\v2$.fairlead.container.v1.AttachOptionsH\x00R\x06attach\x124\n" +
 	"\x05input\x18\x02 \x01(\v2\x1c.fairlead.container.v1.InputH\x00R\x05inputB\t\n" +
@@ -4496,7 +4608,12 @@ const file_fairlead_container_v1_container_service_proto_rawDesc = "" +
 	"\treference\x18\x01 \x01(\tR\treference\x12B\n" +
 	"\tcondition\x18\x02 \x01(\x0e2$.fairlead.container.v1.WaitConditionR\tcondition\"4\n" +
 	"\x15WaitContainerResponse\x12\x1b\n" +
-	"\texit_code\x18\x01 \x01(\rR\bexitCode\"H\n" +
+	"\texit_code\x18\x01 \x01(\rR\bexitCode\"t\n" +
+	"\x10WatchExitRequest\x12\x1c\n" +
+	"\treference\x18\x01 \x01(\tR\treference\x12B\n" +
+	"\tcondition\x18\x02 \x01(\x0e2$.fairlead.container.v1.WaitConditionR\tcondition\"J\n" +
+	"\x11WatchExitResponse\x125\n" +
+	"\x06exited\x18\x01 \x01(\v2\x1d.fairlead.container.v1.ExitedR\x06exited\"H\n" +
 	"\x15ListContainersRequest\x12\x10\n" +
 	"\x03all\x18\x01 \x01(\bR\x03all\x12\x1d\n" +
 	"\n" +
@@ -4580,7 +4697,7 @@ const file_fairlead_container_v1_container_service_proto_rawDesc = "" +
 	"\x1aWAIT_CONDITION_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aWAIT_CONDITION_NOT_RUNNING\x10\x01\x12\x1c\n" +
 	"\x18WAIT_CONDITION_NEXT_EXIT\x10\x02\x12\x1a\n" +
-	"\x16WAIT_CONDITION_REMOVED\x10\x032\x8e\x1b\n" +
+	"\x16WAIT_CONDITION_REMOVED\x10\x032\xf6\x1b\n" +
 	"\x10ContainerService\x12q\n" +
 	"\fRunContainer\x12*.fairlead.container.v1.RunContainerRequest\x1a+.fairlead.container.v1.RunContainerResponse\"\x04\xa8\xd4\x18\x02(\x010\x01\x12x\n" +
 	"\x0fCreateContainer\x12-.fairlead.container.v1.CreateContainerRequest\x1a..fairlead.container.v1.CreateContainerResponse\"\x04\xa8\xd4\x18\x020\x01\x12s\n" +
@@ -4607,7 +4724,8 @@ const file_fairlead_container_v1_container_service_proto_rawDesc = "" +
 	"\fPublishPorts\x12*.fairlead.container.v1.PublishPortsRequest\x1a+.fairlead.container.v1.PublishPortsResponse\"\x04\xa8\xd4\x18\x02\x12s\n" +
 	"\x0eUnpublishPorts\x12,.fairlead.container.v1.UnpublishPortsRequest\x1a-.fairlead.container.v1.UnpublishPortsResponse\"\x04\xa8\xd4\x18\x02\x12v\n" +
 	"\x0fRenameContainer\x12-.fairlead.container.v1.RenameContainerRequest\x1a..fairlead.container.v1.RenameContainerResponse\"\x04\xa8\xd4\x18\x02\x12p\n" +
-	"\rWaitContainer\x12+.fairlead.container.v1.WaitContainerRequest\x1a,.fairlead.container.v1.WaitContainerResponse\"\x04\xa8\xd4\x18\x02\x12s\n" +
+	"\rWaitContainer\x12+.fairlead.container.v1.WaitContainerRequest\x1a,.fairlead.container.v1.WaitContainerResponse\"\x04\xa8\xd4\x18\x02\x12f\n" +
+	"\tWatchExit\x12'.fairlead.container.v1.WatchExitRequest\x1a(.fairlead.container.v1.WatchExitResponse\"\x04\xa8\xd4\x18\x020\x01\x12s\n" +
 	"\x0eListContainers\x12,.fairlead.container.v1.ListContainersRequest\x1a-.fairlead.container.v1.ListContainersResponse\"\x04\xa8\xd4\x18\x02\x12m\n" +
 	"\fGetContainer\x12*.fairlead.container.v1.GetContainerRequest\x1a+.fairlead.container.v1.GetContainerResponse\"\x04\xa8\xd4\x18\x02\x12p\n" +
 	"\rListProcesses\x12+.fairlead.container.v1.ListProcessesRequest\x1a,.fairlead.container.v1.ListProcessesResponse\"\x04\xa8\xd4\x18\x02\x12l\n" +
@@ -4628,7 +4746,7 @@ func file_fairlead_container_v1_container_service_proto_rawDescGZIP() []byte {
 }
 
 var file_fairlead_container_v1_container_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_fairlead_container_v1_container_service_proto_msgTypes = make([]protoimpl.MessageInfo, 71)
+var file_fairlead_container_v1_container_service_proto_msgTypes = make([]protoimpl.MessageInfo, 73)
 var file_fairlead_container_v1_container_service_proto_goTypes = []any{
 	(WaitCondition)(0),                // 0: fairlead.container.v1.WaitCondition
 	(*WatchEventsRequest)(nil),        // 1: fairlead.container.v1.WatchEventsRequest
@@ -4686,164 +4804,170 @@ var file_fairlead_container_v1_container_service_proto_goTypes = []any{
 	(*UnpublishPortsResponse)(nil),    // 53: fairlead.container.v1.UnpublishPortsResponse
 	(*WaitContainerRequest)(nil),      // 54: fairlead.container.v1.WaitContainerRequest
 	(*WaitContainerResponse)(nil),     // 55: fairlead.container.v1.WaitContainerResponse
-	(*ListContainersRequest)(nil),     // 56: fairlead.container.v1.ListContainersRequest
-	(*ListContainersResponse)(nil),    // 57: fairlead.container.v1.ListContainersResponse
-	(*GetContainerRequest)(nil),       // 58: fairlead.container.v1.GetContainerRequest
-	(*GetContainerResponse)(nil),      // 59: fairlead.container.v1.GetContainerResponse
-	(*ListProcessesRequest)(nil),      // 60: fairlead.container.v1.ListProcessesRequest
-	(*ListProcessesResponse)(nil),     // 61: fairlead.container.v1.ListProcessesResponse
-	(*ProcessRow)(nil),                // 62: fairlead.container.v1.ProcessRow
-	(*StreamStatsRequest)(nil),        // 63: fairlead.container.v1.StreamStatsRequest
-	(*StreamStatsResponse)(nil),       // 64: fairlead.container.v1.StreamStatsResponse
-	(*ContainerStats)(nil),            // 65: fairlead.container.v1.ContainerStats
-	(*NetworkStats)(nil),              // 66: fairlead.container.v1.NetworkStats
-	(*ReadLogsRequest)(nil),           // 67: fairlead.container.v1.ReadLogsRequest
-	(*ReadLogsResponse)(nil),          // 68: fairlead.container.v1.ReadLogsResponse
-	nil,                               // 69: fairlead.container.v1.GetDiskUsageResponse.SharedLayersEntry
-	nil,                               // 70: fairlead.container.v1.GetDiskUsageResponse.ContainersEntry
-	nil,                               // 71: fairlead.container.v1.GetDiskUsageResponse.VolumesEntry
-	(*timestamppb.Timestamp)(nil),     // 72: google.protobuf.Timestamp
-	(*v1.Event)(nil),                  // 73: fairlead.event.v1.Event
-	(*Input)(nil),                     // 74: fairlead.container.v1.Input
-	(*ContainerConfig)(nil),           // 75: fairlead.container.v1.ContainerConfig
-	(*TerminalSize)(nil),              // 76: fairlead.container.v1.TerminalSize
-	(*Credentials)(nil),               // 77: fairlead.container.v1.Credentials
-	(*Progress)(nil),                  // 78: fairlead.container.v1.Progress
-	(*Started)(nil),                   // 79: fairlead.container.v1.Started
-	(*Output)(nil),                    // 80: fairlead.container.v1.Output
-	(*Exited)(nil),                    // 81: fairlead.container.v1.Exited
-	(*NetworkAttachment)(nil),         // 82: fairlead.container.v1.NetworkAttachment
-	(StreamKind)(0),                   // 83: fairlead.container.v1.StreamKind
-	(*RestartPolicy)(nil),             // 84: fairlead.container.v1.RestartPolicy
-	(*Resources)(nil),                 // 85: fairlead.container.v1.Resources
-	(*v11.PortMapping)(nil),           // 86: fairlead.nat.v1.PortMapping
-	(*v11.AddressMapping)(nil),        // 87: fairlead.nat.v1.AddressMapping
-	(*v11.PortBinding)(nil),           // 88: fairlead.nat.v1.PortBinding
-	(*Container)(nil),                 // 89: fairlead.container.v1.Container
+	(*WatchExitRequest)(nil),          // 56: fairlead.container.v1.WatchExitRequest
+	(*WatchExitResponse)(nil),         // 57: fairlead.container.v1.WatchExitResponse
+	(*ListContainersRequest)(nil),     // 58: fairlead.container.v1.ListContainersRequest
+	(*ListContainersResponse)(nil),    // 59: fairlead.container.v1.ListContainersResponse
+	(*GetContainerRequest)(nil),       // 60: fairlead.container.v1.GetContainerRequest
+	(*GetContainerResponse)(nil),      // 61: fairlead.container.v1.GetContainerResponse
+	(*ListProcessesRequest)(nil),      // 62: fairlead.container.v1.ListProcessesRequest
+	(*ListProcessesResponse)(nil),     // 63: fairlead.container.v1.ListProcessesResponse
+	(*ProcessRow)(nil),                // 64: fairlead.container.v1.ProcessRow
+	(*StreamStatsRequest)(nil),        // 65: fairlead.container.v1.StreamStatsRequest
+	(*StreamStatsResponse)(nil),       // 66: fairlead.container.v1.StreamStatsResponse
+	(*ContainerStats)(nil),            // 67: fairlead.container.v1.ContainerStats
+	(*NetworkStats)(nil),              // 68: fairlead.container.v1.NetworkStats
+	(*ReadLogsRequest)(nil),           // 69: fairlead.container.v1.ReadLogsRequest
+	(*ReadLogsResponse)(nil),          // 70: fairlead.container.v1.ReadLogsResponse
+	nil,                               // 71: fairlead.container.v1.GetDiskUsageResponse.SharedLayersEntry
+	nil,                               // 72: fairlead.container.v1.GetDiskUsageResponse.ContainersEntry
+	nil,                               // 73: fairlead.container.v1.GetDiskUsageResponse.VolumesEntry
+	(*timestamppb.Timestamp)(nil),     // 74: google.protobuf.Timestamp
+	(*v1.Event)(nil),                  // 75: fairlead.event.v1.Event
+	(*Input)(nil),                     // 76: fairlead.container.v1.Input
+	(*ContainerConfig)(nil),           // 77: fairlead.container.v1.ContainerConfig
+	(*TerminalSize)(nil),              // 78: fairlead.container.v1.TerminalSize
+	(*Credentials)(nil),               // 79: fairlead.container.v1.Credentials
+	(*Progress)(nil),                  // 80: fairlead.container.v1.Progress
+	(*Started)(nil),                   // 81: fairlead.container.v1.Started
+	(*Output)(nil),                    // 82: fairlead.container.v1.Output
+	(*Exited)(nil),                    // 83: fairlead.container.v1.Exited
+	(*NetworkAttachment)(nil),         // 84: fairlead.container.v1.NetworkAttachment
+	(StreamKind)(0),                   // 85: fairlead.container.v1.StreamKind
+	(*RestartPolicy)(nil),             // 86: fairlead.container.v1.RestartPolicy
+	(*Resources)(nil),                 // 87: fairlead.container.v1.Resources
+	(*v11.PortMapping)(nil),           // 88: fairlead.nat.v1.PortMapping
+	(*v11.AddressMapping)(nil),        // 89: fairlead.nat.v1.AddressMapping
+	(*v11.PortBinding)(nil),           // 90: fairlead.nat.v1.PortBinding
+	(*Container)(nil),                 // 91: fairlead.container.v1.Container
 }
 var file_fairlead_container_v1_container_service_proto_depIdxs = []int32{
-	72, // 0: fairlead.container.v1.WatchEventsRequest.since:type_name -> google.protobuf.Timestamp
-	72, // 1: fairlead.container.v1.WatchEventsRequest.until:type_name -> google.protobuf.Timestamp
-	73, // 2: fairlead.container.v1.WatchEventsResponse.event:type_name -> fairlead.event.v1.Event
+	74, // 0: fairlead.container.v1.WatchEventsRequest.since:type_name -> google.protobuf.Timestamp
+	74, // 1: fairlead.container.v1.WatchEventsRequest.until:type_name -> google.protobuf.Timestamp
+	75, // 2: fairlead.container.v1.WatchEventsResponse.event:type_name -> fairlead.event.v1.Event
 	4,  // 3: fairlead.container.v1.RunContainerRequest.run:type_name -> fairlead.container.v1.RunOptions
-	74, // 4: fairlead.container.v1.RunContainerRequest.input:type_name -> fairlead.container.v1.Input
-	75, // 5: fairlead.container.v1.RunOptions.config:type_name -> fairlead.container.v1.ContainerConfig
-	76, // 6: fairlead.container.v1.RunOptions.size:type_name -> fairlead.container.v1.TerminalSize
-	77, // 7: fairlead.container.v1.RunOptions.credentials:type_name -> fairlead.container.v1.Credentials
-	78, // 8: fairlead.container.v1.RunContainerResponse.progress:type_name -> fairlead.container.v1.Progress
-	79, // 9: fairlead.container.v1.RunContainerResponse.started:type_name -> fairlead.container.v1.Started
-	80, // 10: fairlead.container.v1.RunContainerResponse.output:type_name -> fairlead.container.v1.Output
-	81, // 11: fairlead.container.v1.RunContainerResponse.exited:type_name -> fairlead.container.v1.Exited
-	75, // 12: fairlead.container.v1.CreateContainerRequest.config:type_name -> fairlead.container.v1.ContainerConfig
-	77, // 13: fairlead.container.v1.CreateContainerRequest.credentials:type_name -> fairlead.container.v1.Credentials
-	78, // 14: fairlead.container.v1.CreateContainerResponse.progress:type_name -> fairlead.container.v1.Progress
+	76, // 4: fairlead.container.v1.RunContainerRequest.input:type_name -> fairlead.container.v1.Input
+	77, // 5: fairlead.container.v1.RunOptions.config:type_name -> fairlead.container.v1.ContainerConfig
+	78, // 6: fairlead.container.v1.RunOptions.size:type_name -> fairlead.container.v1.TerminalSize
+	79, // 7: fairlead.container.v1.RunOptions.credentials:type_name -> fairlead.container.v1.Credentials
+	80, // 8: fairlead.container.v1.RunContainerResponse.progress:type_name -> fairlead.container.v1.Progress
+	81, // 9: fairlead.container.v1.RunContainerResponse.started:type_name -> fairlead.container.v1.Started
+	82, // 10: fairlead.container.v1.RunContainerResponse.output:type_name -> fairlead.container.v1.Output
+	83, // 11: fairlead.container.v1.RunContainerResponse.exited:type_name -> fairlead.container.v1.Exited
+	77, // 12: fairlead.container.v1.CreateContainerRequest.config:type_name -> fairlead.container.v1.ContainerConfig
+	79, // 13: fairlead.container.v1.CreateContainerRequest.credentials:type_name -> fairlead.container.v1.Credentials
+	80, // 14: fairlead.container.v1.CreateContainerResponse.progress:type_name -> fairlead.container.v1.Progress
 	8,  // 15: fairlead.container.v1.CreateContainerResponse.created:type_name -> fairlead.container.v1.Created
-	82, // 16: fairlead.container.v1.ConnectNetworkRequest.network:type_name -> fairlead.container.v1.NetworkAttachment
+	84, // 16: fairlead.container.v1.ConnectNetworkRequest.network:type_name -> fairlead.container.v1.NetworkAttachment
 	18, // 17: fairlead.container.v1.AttachContainerRequest.attach:type_name -> fairlead.container.v1.AttachOptions
-	74, // 18: fairlead.container.v1.AttachContainerRequest.input:type_name -> fairlead.container.v1.Input
-	76, // 19: fairlead.container.v1.AttachOptions.size:type_name -> fairlead.container.v1.TerminalSize
-	83, // 20: fairlead.container.v1.AttachOptions.stream:type_name -> fairlead.container.v1.StreamKind
-	79, // 21: fairlead.container.v1.AttachContainerResponse.started:type_name -> fairlead.container.v1.Started
-	80, // 22: fairlead.container.v1.AttachContainerResponse.output:type_name -> fairlead.container.v1.Output
-	81, // 23: fairlead.container.v1.AttachContainerResponse.exited:type_name -> fairlead.container.v1.Exited
+	76, // 18: fairlead.container.v1.AttachContainerRequest.input:type_name -> fairlead.container.v1.Input
+	78, // 19: fairlead.container.v1.AttachOptions.size:type_name -> fairlead.container.v1.TerminalSize
+	85, // 20: fairlead.container.v1.AttachOptions.stream:type_name -> fairlead.container.v1.StreamKind
+	81, // 21: fairlead.container.v1.AttachContainerResponse.started:type_name -> fairlead.container.v1.Started
+	82, // 22: fairlead.container.v1.AttachContainerResponse.output:type_name -> fairlead.container.v1.Output
+	83, // 23: fairlead.container.v1.AttachContainerResponse.exited:type_name -> fairlead.container.v1.Exited
 	21, // 24: fairlead.container.v1.ExecContainerRequest.exec:type_name -> fairlead.container.v1.ExecOptions
-	74, // 25: fairlead.container.v1.ExecContainerRequest.input:type_name -> fairlead.container.v1.Input
-	76, // 26: fairlead.container.v1.ExecOptions.size:type_name -> fairlead.container.v1.TerminalSize
+	76, // 25: fairlead.container.v1.ExecContainerRequest.input:type_name -> fairlead.container.v1.Input
+	78, // 26: fairlead.container.v1.ExecOptions.size:type_name -> fairlead.container.v1.TerminalSize
 	21, // 27: fairlead.container.v1.CreateExecRequest.exec:type_name -> fairlead.container.v1.ExecOptions
 	26, // 28: fairlead.container.v1.GetExecResponse.exec:type_name -> fairlead.container.v1.Exec
 	21, // 29: fairlead.container.v1.Exec.options:type_name -> fairlead.container.v1.ExecOptions
-	76, // 30: fairlead.container.v1.ResizeExecRequest.size:type_name -> fairlead.container.v1.TerminalSize
-	76, // 31: fairlead.container.v1.ResizeContainerRequest.size:type_name -> fairlead.container.v1.TerminalSize
-	79, // 32: fairlead.container.v1.ExecContainerResponse.started:type_name -> fairlead.container.v1.Started
-	80, // 33: fairlead.container.v1.ExecContainerResponse.output:type_name -> fairlead.container.v1.Output
-	81, // 34: fairlead.container.v1.ExecContainerResponse.exited:type_name -> fairlead.container.v1.Exited
-	84, // 35: fairlead.container.v1.UpdateContainerRequest.restart:type_name -> fairlead.container.v1.RestartPolicy
-	85, // 36: fairlead.container.v1.UpdateContainerRequest.resources:type_name -> fairlead.container.v1.Resources
-	72, // 37: fairlead.container.v1.PruneContainersRequest.until:type_name -> google.protobuf.Timestamp
-	69, // 38: fairlead.container.v1.GetDiskUsageResponse.shared_layers:type_name -> fairlead.container.v1.GetDiskUsageResponse.SharedLayersEntry
-	70, // 39: fairlead.container.v1.GetDiskUsageResponse.containers:type_name -> fairlead.container.v1.GetDiskUsageResponse.ContainersEntry
-	71, // 40: fairlead.container.v1.GetDiskUsageResponse.volumes:type_name -> fairlead.container.v1.GetDiskUsageResponse.VolumesEntry
-	86, // 41: fairlead.container.v1.PublishPortsRequest.ports:type_name -> fairlead.nat.v1.PortMapping
-	87, // 42: fairlead.container.v1.PublishPortsRequest.addresses:type_name -> fairlead.nat.v1.AddressMapping
-	88, // 43: fairlead.container.v1.PublishPortsResponse.bindings:type_name -> fairlead.nat.v1.PortBinding
-	86, // 44: fairlead.container.v1.UnpublishPortsRequest.ports:type_name -> fairlead.nat.v1.PortMapping
+	78, // 30: fairlead.container.v1.ResizeExecRequest.size:type_name -> fairlead.container.v1.TerminalSize
+	78, // 31: fairlead.container.v1.ResizeContainerRequest.size:type_name -> fairlead.container.v1.TerminalSize
+	81, // 32: fairlead.container.v1.ExecContainerResponse.started:type_name -> fairlead.container.v1.Started
+	82, // 33: fairlead.container.v1.ExecContainerResponse.output:type_name -> fairlead.container.v1.Output
+	83, // 34: fairlead.container.v1.ExecContainerResponse.exited:type_name -> fairlead.container.v1.Exited
+	86, // 35: fairlead.container.v1.UpdateContainerRequest.restart:type_name -> fairlead.container.v1.RestartPolicy
+	87, // 36: fairlead.container.v1.UpdateContainerRequest.resources:type_name -> fairlead.container.v1.Resources
+	74, // 37: fairlead.container.v1.PruneContainersRequest.until:type_name -> google.protobuf.Timestamp
+	71, // 38: fairlead.container.v1.GetDiskUsageResponse.shared_layers:type_name -> fairlead.container.v1.GetDiskUsageResponse.SharedLayersEntry
+	72, // 39: fairlead.container.v1.GetDiskUsageResponse.containers:type_name -> fairlead.container.v1.GetDiskUsageResponse.ContainersEntry
+	73, // 40: fairlead.container.v1.GetDiskUsageResponse.volumes:type_name -> fairlead.container.v1.GetDiskUsageResponse.VolumesEntry
+	88, // 41: fairlead.container.v1.PublishPortsRequest.ports:type_name -> fairlead.nat.v1.PortMapping
+	89, // 42: fairlead.container.v1.PublishPortsRequest.addresses:type_name -> fairlead.nat.v1.AddressMapping
+	90, // 43: fairlead.container.v1.PublishPortsResponse.bindings:type_name -> fairlead.nat.v1.PortBinding
+	88, // 44: fairlead.container.v1.UnpublishPortsRequest.ports:type_name -> fairlead.nat.v1.PortMapping
 	0,  // 45: fairlead.container.v1.WaitContainerRequest.condition:type_name -> fairlead.container.v1.WaitCondition
-	89, // 46: fairlead.container.v1.ListContainersResponse.containers:type_name -> fairlead.container.v1.Container
-	89, // 47: fairlead.container.v1.GetContainerResponse.container:type_name -> fairlead.container.v1.Container
-	62, // 48: fairlead.container.v1.ListProcessesResponse.processes:type_name -> fairlead.container.v1.ProcessRow
-	65, // 49: fairlead.container.v1.StreamStatsResponse.containers:type_name -> fairlead.container.v1.ContainerStats
-	72, // 50: fairlead.container.v1.ContainerStats.time:type_name -> google.protobuf.Timestamp
-	66, // 51: fairlead.container.v1.ContainerStats.networks:type_name -> fairlead.container.v1.NetworkStats
-	72, // 52: fairlead.container.v1.ReadLogsRequest.since:type_name -> google.protobuf.Timestamp
-	72, // 53: fairlead.container.v1.ReadLogsRequest.until:type_name -> google.protobuf.Timestamp
-	83, // 54: fairlead.container.v1.ReadLogsRequest.stream:type_name -> fairlead.container.v1.StreamKind
-	80, // 55: fairlead.container.v1.ReadLogsResponse.output:type_name -> fairlead.container.v1.Output
-	72, // 56: fairlead.container.v1.ReadLogsResponse.time:type_name -> google.protobuf.Timestamp
-	3,  // 57: fairlead.container.v1.ContainerService.RunContainer:input_type -> fairlead.container.v1.RunContainerRequest
-	6,  // 58: fairlead.container.v1.ContainerService.CreateContainer:input_type -> fairlead.container.v1.CreateContainerRequest
-	15, // 59: fairlead.container.v1.ContainerService.StartContainer:input_type -> fairlead.container.v1.StartContainerRequest
-	17, // 60: fairlead.container.v1.ContainerService.AttachContainer:input_type -> fairlead.container.v1.AttachContainerRequest
-	20, // 61: fairlead.container.v1.ContainerService.ExecContainer:input_type -> fairlead.container.v1.ExecContainerRequest
-	22, // 62: fairlead.container.v1.ContainerService.CreateExec:input_type -> fairlead.container.v1.CreateExecRequest
-	24, // 63: fairlead.container.v1.ContainerService.GetExec:input_type -> fairlead.container.v1.GetExecRequest
-	27, // 64: fairlead.container.v1.ContainerService.ResizeExec:input_type -> fairlead.container.v1.ResizeExecRequest
-	29, // 65: fairlead.container.v1.ContainerService.ResizeContainer:input_type -> fairlead.container.v1.ResizeContainerRequest
-	32, // 66: fairlead.container.v1.ContainerService.StopContainer:input_type -> fairlead.container.v1.StopContainerRequest
-	34, // 67: fairlead.container.v1.ContainerService.RestartContainer:input_type -> fairlead.container.v1.RestartContainerRequest
-	36, // 68: fairlead.container.v1.ContainerService.PauseContainer:input_type -> fairlead.container.v1.PauseContainerRequest
-	38, // 69: fairlead.container.v1.ContainerService.UnpauseContainer:input_type -> fairlead.container.v1.UnpauseContainerRequest
-	40, // 70: fairlead.container.v1.ContainerService.UpdateContainer:input_type -> fairlead.container.v1.UpdateContainerRequest
-	42, // 71: fairlead.container.v1.ContainerService.KillContainer:input_type -> fairlead.container.v1.KillContainerRequest
-	44, // 72: fairlead.container.v1.ContainerService.RemoveContainer:input_type -> fairlead.container.v1.RemoveContainerRequest
-	46, // 73: fairlead.container.v1.ContainerService.PruneContainers:input_type -> fairlead.container.v1.PruneContainersRequest
-	48, // 74: fairlead.container.v1.ContainerService.GetDiskUsage:input_type -> fairlead.container.v1.GetDiskUsageRequest
-	9,  // 75: fairlead.container.v1.ContainerService.ConnectNetwork:input_type -> fairlead.container.v1.ConnectNetworkRequest
-	11, // 76: fairlead.container.v1.ContainerService.DisconnectNetwork:input_type -> fairlead.container.v1.DisconnectNetworkRequest
-	50, // 77: fairlead.container.v1.ContainerService.PublishPorts:input_type -> fairlead.container.v1.PublishPortsRequest
-	52, // 78: fairlead.container.v1.ContainerService.UnpublishPorts:input_type -> fairlead.container.v1.UnpublishPortsRequest
-	13, // 79: fairlead.container.v1.ContainerService.RenameContainer:input_type -> fairlead.container.v1.RenameContainerRequest
-	54, // 80: fairlead.container.v1.ContainerService.WaitContainer:input_type -> fairlead.container.v1.WaitContainerRequest
-	56, // 81: fairlead.container.v1.ContainerService.ListContainers:input_type -> fairlead.container.v1.ListContainersRequest
-	58, // 82: fairlead.container.v1.ContainerService.GetContainer:input_type -> fairlead.container.v1.GetContainerRequest
-	60, // 83: fairlead.container.v1.ContainerService.ListProcesses:input_type -> fairlead.container.v1.ListProcessesRequest
-	63, // 84: fairlead.container.v1.ContainerService.StreamStats:input_type -> fairlead.container.v1.StreamStatsRequest
-	67, // 85: fairlead.container.v1.ContainerService.ReadLogs:input_type -> fairlead.container.v1.ReadLogsRequest
-	1,  // 86: fairlead.container.v1.ContainerService.WatchEvents:input_type -> fairlead.container.v1.WatchEventsRequest
-	5,  // 87: fairlead.container.v1.ContainerService.RunContainer:output_type -> fairlead.container.v1.RunContainerResponse
-	7,  // 88: fairlead.container.v1.ContainerService.CreateContainer:output_type -> fairlead.container.v1.CreateContainerResponse
-	16, // 89: fairlead.container.v1.ContainerService.StartContainer:output_type -> fairlead.container.v1.StartContainerResponse
-	19, // 90: fairlead.container.v1.ContainerService.AttachContainer:output_type -> fairlead.container.v1.AttachContainerResponse
-	31, // 91: fairlead.container.v1.ContainerService.ExecContainer:output_type -> fairlead.container.v1.ExecContainerResponse
-	23, // 92: fairlead.container.v1.ContainerService.CreateExec:output_type -> fairlead.container.v1.CreateExecResponse
-	25, // 93: fairlead.container.v1.ContainerService.GetExec:output_type -> fairlead.container.v1.GetExecResponse
-	28, // 94: fairlead.container.v1.ContainerService.ResizeExec:output_type -> fairlead.container.v1.ResizeExecResponse
-	30, // 95: fairlead.container.v1.ContainerService.ResizeContainer:output_type -> fairlead.container.v1.ResizeContainerResponse
-	33, // 96: fairlead.container.v1.ContainerService.StopContainer:output_type -> fairlead.container.v1.StopContainerResponse
-	35, // 97: fairlead.container.v1.ContainerService.RestartContainer:output_type -> fairlead.container.v1.RestartContainerResponse
-	37, // 98: fairlead.container.v1.ContainerService.PauseContainer:output_type -> fairlead.container.v1.PauseContainerResponse
-	39, // 99: fairlead.container.v1.ContainerService.UnpauseContainer:output_type -> fairlead.container.v1.UnpauseContainerResponse
-	41, // 100: fairlead.container.v1.ContainerService.UpdateContainer:output_type -> fairlead.container.v1.UpdateContainerResponse
-	43, // 101: fairlead.container.v1.ContainerService.KillContainer:output_type -> fairlead.container.v1.KillContainerResponse
-	45, // 102: fairlead.container.v1.ContainerService.RemoveContainer:output_type -> fairlead.container.v1.RemoveContainerResponse
-	47, // 103: fairlead.container.v1.ContainerService.PruneContainers:output_type -> fairlead.container.v1.PruneContainersResponse
-	49, // 104: fairlead.container.v1.ContainerService.GetDiskUsage:output_type -> fairlead.container.v1.GetDiskUsageResponse
-	10, // 105: fairlead.container.v1.ContainerService.ConnectNetwork:output_type -> fairlead.container.v1.ConnectNetworkResponse
-	12, // 106: fairlead.container.v1.ContainerService.DisconnectNetwork:output_type -> fairlead.container.v1.DisconnectNetworkResponse
-	51, // 107: fairlead.container.v1.ContainerService.PublishPorts:output_type -> fairlead.container.v1.PublishPortsResponse
-	53, // 108: fairlead.container.v1.ContainerService.UnpublishPorts:output_type -> fairlead.container.v1.UnpublishPortsResponse
-	14, // 109: fairlead.container.v1.ContainerService.RenameContainer:output_type -> fairlead.container.v1.RenameContainerResponse
-	55, // 110: fairlead.container.v1.ContainerService.WaitContainer:output_type -> fairlead.container.v1.WaitContainerResponse
-	57, // 111: fairlead.container.v1.ContainerService.ListContainers:output_type -> fairlead.container.v1.ListContainersResponse
-	59, // 112: fairlead.container.v1.ContainerService.GetContainer:output_type -> fairlead.container.v1.GetContainerResponse
-	61, // 113: fairlead.container.v1.ContainerService.ListProcesses:output_type -> fairlead.container.v1.ListProcessesResponse
-	64, // 114: fairlead.container.v1.ContainerService.StreamStats:output_type -> fairlead.container.v1.StreamStatsResponse
-	68, // 115: fairlead.container.v1.ContainerService.ReadLogs:output_type -> fairlead.container.v1.ReadLogsResponse
-	2,  // 116: fairlead.container.v1.ContainerService.WatchEvents:output_type -> fairlead.container.v1.WatchEventsResponse
-	87, // [87:117] is the sub-list for method output_type
-	57, // [57:87] is the sub-list for method input_type
-	57, // [57:57] is the sub-list for extension type_name
-	57, // [57:57] is the sub-list for extension extendee
-	0,  // [0:57] is the sub-list for field type_name
+	0,  // 46: fairlead.container.v1.WatchExitRequest.condition:type_name -> fairlead.container.v1.WaitCondition
+	83, // 47: fairlead.container.v1.WatchExitResponse.exited:type_name -> fairlead.container.v1.Exited
+	91, // 48: fairlead.container.v1.ListContainersResponse.containers:type_name -> fairlead.container.v1.Container
+	91, // 49: fairlead.container.v1.GetContainerResponse.container:type_name -> fairlead.container.v1.Container
+	64, // 50: fairlead.container.v1.ListProcessesResponse.processes:type_name -> fairlead.container.v1.ProcessRow
+	67, // 51: fairlead.container.v1.StreamStatsResponse.containers:type_name -> fairlead.container.v1.ContainerStats
+	74, // 52: fairlead.container.v1.ContainerStats.time:type_name -> google.protobuf.Timestamp
+	68, // 53: fairlead.container.v1.ContainerStats.networks:type_name -> fairlead.container.v1.NetworkStats
+	74, // 54: fairlead.container.v1.ReadLogsRequest.since:type_name -> google.protobuf.Timestamp
+	74, // 55: fairlead.container.v1.ReadLogsRequest.until:type_name -> google.protobuf.Timestamp
+	85, // 56: fairlead.container.v1.ReadLogsRequest.stream:type_name -> fairlead.container.v1.StreamKind
+	82, // 57: fairlead.container.v1.ReadLogsResponse.output:type_name -> fairlead.container.v1.Output
+	74, // 58: fairlead.container.v1.ReadLogsResponse.time:type_name -> google.protobuf.Timestamp
+	3,  // 59: fairlead.container.v1.ContainerService.RunContainer:input_type -> fairlead.container.v1.RunContainerRequest
+	6,  // 60: fairlead.container.v1.ContainerService.CreateContainer:input_type -> fairlead.container.v1.CreateContainerRequest
+	15, // 61: fairlead.container.v1.ContainerService.StartContainer:input_type -> fairlead.container.v1.StartContainerRequest
+	17, // 62: fairlead.container.v1.ContainerService.AttachContainer:input_type -> fairlead.container.v1.AttachContainerRequest
+	20, // 63: fairlead.container.v1.ContainerService.ExecContainer:input_type -> fairlead.container.v1.ExecContainerRequest
+	22, // 64: fairlead.container.v1.ContainerService.CreateExec:input_type -> fairlead.container.v1.CreateExecRequest
+	24, // 65: fairlead.container.v1.ContainerService.GetExec:input_type -> fairlead.container.v1.GetExecRequest
+	27, // 66: fairlead.container.v1.ContainerService.ResizeExec:input_type -> fairlead.container.v1.ResizeExecRequest
+	29, // 67: fairlead.container.v1.ContainerService.ResizeContainer:input_type -> fairlead.container.v1.ResizeContainerRequest
+	32, // 68: fairlead.container.v1.ContainerService.StopContainer:input_type -> fairlead.container.v1.StopContainerRequest
+	34, // 69: fairlead.container.v1.ContainerService.RestartContainer:input_type -> fairlead.container.v1.RestartContainerRequest
+	36, // 70: fairlead.container.v1.ContainerService.PauseContainer:input_type -> fairlead.container.v1.PauseContainerRequest
+	38, // 71: fairlead.container.v1.ContainerService.UnpauseContainer:input_type -> fairlead.container.v1.UnpauseContainerRequest
+	40, // 72: fairlead.container.v1.ContainerService.UpdateContainer:input_type -> fairlead.container.v1.UpdateContainerRequest
+	42, // 73: fairlead.container.v1.ContainerService.KillContainer:input_type -> fairlead.container.v1.KillContainerRequest
+	44, // 74: fairlead.container.v1.ContainerService.RemoveContainer:input_type -> fairlead.container.v1.RemoveContainerRequest
+	46, // 75: fairlead.container.v1.ContainerService.PruneContainers:input_type -> fairlead.container.v1.PruneContainersRequest
+	48, // 76: fairlead.container.v1.ContainerService.GetDiskUsage:input_type -> fairlead.container.v1.GetDiskUsageRequest
+	9,  // 77: fairlead.container.v1.ContainerService.ConnectNetwork:input_type -> fairlead.container.v1.ConnectNetworkRequest
+	11, // 78: fairlead.container.v1.ContainerService.DisconnectNetwork:input_type -> fairlead.container.v1.DisconnectNetworkRequest
+	50, // 79: fairlead.container.v1.ContainerService.PublishPorts:input_type -> fairlead.container.v1.PublishPortsRequest
+	52, // 80: fairlead.container.v1.ContainerService.UnpublishPorts:input_type -> fairlead.container.v1.UnpublishPortsRequest
+	13, // 81: fairlead.container.v1.ContainerService.RenameContainer:input_type -> fairlead.container.v1.RenameContainerRequest
+	54, // 82: fairlead.container.v1.ContainerService.WaitContainer:input_type -> fairlead.container.v1.WaitContainerRequest
+	56, // 83: fairlead.container.v1.ContainerService.WatchExit:input_type -> fairlead.container.v1.WatchExitRequest
+	58, // 84: fairlead.container.v1.ContainerService.ListContainers:input_type -> fairlead.container.v1.ListContainersRequest
+	60, // 85: fairlead.container.v1.ContainerService.GetContainer:input_type -> fairlead.container.v1.GetContainerRequest
+	62, // 86: fairlead.container.v1.ContainerService.ListProcesses:input_type -> fairlead.container.v1.ListProcessesRequest
+	65, // 87: fairlead.container.v1.ContainerService.StreamStats:input_type -> fairlead.container.v1.StreamStatsRequest
+	69, // 88: fairlead.container.v1.ContainerService.ReadLogs:input_type -> fairlead.container.v1.ReadLogsRequest
+	1,  // 89: fairlead.container.v1.ContainerService.WatchEvents:input_type -> fairlead.container.v1.WatchEventsRequest
+	5,  // 90: fairlead.container.v1.ContainerService.RunContainer:output_type -> fairlead.container.v1.RunContainerResponse
+	7,  // 91: fairlead.container.v1.ContainerService.CreateContainer:output_type -> fairlead.container.v1.CreateContainerResponse
+	16, // 92: fairlead.container.v1.ContainerService.StartContainer:output_type -> fairlead.container.v1.StartContainerResponse
+	19, // 93: fairlead.container.v1.ContainerService.AttachContainer:output_type -> fairlead.container.v1.AttachContainerResponse
+	31, // 94: fairlead.container.v1.ContainerService.ExecContainer:output_type -> fairlead.container.v1.ExecContainerResponse
+	23, // 95: fairlead.container.v1.ContainerService.CreateExec:output_type -> fairlead.container.v1.CreateExecResponse
+	25, // 96: fairlead.container.v1.ContainerService.GetExec:output_type -> fairlead.container.v1.GetExecResponse
+	28, // 97: fairlead.container.v1.ContainerService.ResizeExec:output_type -> fairlead.container.v1.ResizeExecResponse
+	30, // 98: fairlead.container.v1.ContainerService.ResizeContainer:output_type -> fairlead.container.v1.ResizeContainerResponse
+	33, // 99: fairlead.container.v1.ContainerService.StopContainer:output_type -> fairlead.container.v1.StopContainerResponse
+	35, // 100: fairlead.container.v1.ContainerService.RestartContainer:output_type -> fairlead.container.v1.RestartContainerResponse
+	37, // 101: fairlead.container.v1.ContainerService.PauseContainer:output_type -> fairlead.container.v1.PauseContainerResponse
+	39, // 102: fairlead.container.v1.ContainerService.UnpauseContainer:output_type -> fairlead.container.v1.UnpauseContainerResponse
+	41, // 103: fairlead.container.v1.ContainerService.UpdateContainer:output_type -> fairlead.container.v1.UpdateContainerResponse
+	43, // 104: fairlead.container.v1.ContainerService.KillContainer:output_type -> fairlead.container.v1.KillContainerResponse
+	45, // 105: fairlead.container.v1.ContainerService.RemoveContainer:output_type -> fairlead.container.v1.RemoveContainerResponse
+	47, // 106: fairlead.container.v1.ContainerService.PruneContainers:output_type -> fairlead.container.v1.PruneContainersResponse
+	49, // 107: fairlead.container.v1.ContainerService.GetDiskUsage:output_type -> fairlead.container.v1.GetDiskUsageResponse
+	10, // 108: fairlead.container.v1.ContainerService.ConnectNetwork:output_type -> fairlead.container.v1.ConnectNetworkResponse
+	12, // 109: fairlead.container.v1.ContainerService.DisconnectNetwork:output_type -> fairlead.container.v1.DisconnectNetworkResponse
+	51, // 110: fairlead.container.v1.ContainerService.PublishPorts:output_type -> fairlead.container.v1.PublishPortsResponse
+	53, // 111: fairlead.container.v1.ContainerService.UnpublishPorts:output_type -> fairlead.container.v1.UnpublishPortsResponse
+	14, // 112: fairlead.container.v1.ContainerService.RenameContainer:output_type -> fairlead.container.v1.RenameContainerResponse
+	55, // 113: fairlead.container.v1.ContainerService.WaitContainer:output_type -> fairlead.container.v1.WaitContainerResponse
+	57, // 114: fairlead.container.v1.ContainerService.WatchExit:output_type -> fairlead.container.v1.WatchExitResponse
+	59, // 115: fairlead.container.v1.ContainerService.ListContainers:output_type -> fairlead.container.v1.ListContainersResponse
+	61, // 116: fairlead.container.v1.ContainerService.GetContainer:output_type -> fairlead.container.v1.GetContainerResponse
+	63, // 117: fairlead.container.v1.ContainerService.ListProcesses:output_type -> fairlead.container.v1.ListProcessesResponse
+	66, // 118: fairlead.container.v1.ContainerService.StreamStats:output_type -> fairlead.container.v1.StreamStatsResponse
+	70, // 119: fairlead.container.v1.ContainerService.ReadLogs:output_type -> fairlead.container.v1.ReadLogsResponse
+	2,  // 120: fairlead.container.v1.ContainerService.WatchEvents:output_type -> fairlead.container.v1.WatchEventsResponse
+	90, // [90:121] is the sub-list for method output_type
+	59, // [59:90] is the sub-list for method input_type
+	59, // [59:59] is the sub-list for extension type_name
+	59, // [59:59] is the sub-list for extension extendee
+	0,  // [0:59] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_container_v1_container_service_proto_init() }
@@ -4890,14 +5014,14 @@ func file_fairlead_container_v1_container_service_proto_init() {
 	}
 	file_fairlead_container_v1_container_service_proto_msgTypes[31].OneofWrappers = []any{}
 	file_fairlead_container_v1_container_service_proto_msgTypes[33].OneofWrappers = []any{}
-	file_fairlead_container_v1_container_service_proto_msgTypes[66].OneofWrappers = []any{}
+	file_fairlead_container_v1_container_service_proto_msgTypes[68].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_container_v1_container_service_proto_rawDesc), len(file_fairlead_container_v1_container_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   71,
+			NumMessages:   73,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

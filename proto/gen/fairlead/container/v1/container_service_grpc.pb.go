@@ -43,6 +43,7 @@ const (
 	ContainerService_UnpublishPorts_FullMethodName    = "/fairlead.container.v1.ContainerService/UnpublishPorts"
 	ContainerService_RenameContainer_FullMethodName   = "/fairlead.container.v1.ContainerService/RenameContainer"
 	ContainerService_WaitContainer_FullMethodName     = "/fairlead.container.v1.ContainerService/WaitContainer"
+	ContainerService_WatchExit_FullMethodName         = "/fairlead.container.v1.ContainerService/WatchExit"
 	ContainerService_ListContainers_FullMethodName    = "/fairlead.container.v1.ContainerService/ListContainers"
 	ContainerService_GetContainer_FullMethodName      = "/fairlead.container.v1.ContainerService/GetContainer"
 	ContainerService_ListProcesses_FullMethodName     = "/fairlead.container.v1.ContainerService/ListProcesses"
@@ -131,6 +132,9 @@ type ContainerServiceClient interface {
 	RenameContainer(ctx context.Context, in *RenameContainerRequest, opts ...grpc.CallOption) (*RenameContainerResponse, error)
 	// WaitContainer waits for a condition and returns the exit code of the last run.
 	WaitContainer(ctx context.Context, in *WaitContainerRequest, opts ...grpc.CallOption) (*WaitContainerResponse, error)
+	// WatchExit waits as WaitContainer does. It sends a message as soon as it waits, so that the client can
+	// start the container without missing its exit.
+	WatchExit(ctx context.Context, in *WatchExitRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchExitResponse], error)
 	// ListContainers returns containers, newest first.
 	ListContainers(ctx context.Context, in *ListContainersRequest, opts ...grpc.CallOption) (*ListContainersResponse, error)
 	// GetContainer returns a container.
@@ -413,6 +417,25 @@ func (c *containerServiceClient) WaitContainer(ctx context.Context, in *WaitCont
 	return out, nil
 }
 
+func (c *containerServiceClient) WatchExit(ctx context.Context, in *WatchExitRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchExitResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &ContainerService_ServiceDesc.Streams[4], ContainerService_WatchExit_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchExitRequest, WatchExitResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ContainerService_WatchExitClient = grpc.ServerStreamingClient[WatchExitResponse]
+
 func (c *containerServiceClient) ListContainers(ctx context.Context, in *ListContainersRequest, opts ...grpc.CallOption) (*ListContainersResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListContainersResponse)
@@ -445,7 +468,7 @@ func (c *containerServiceClient) ListProcesses(ctx context.Context, in *ListProc
 
 func (c *containerServiceClient) StreamStats(ctx context.Context, in *StreamStatsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamStatsResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &ContainerService_ServiceDesc.Streams[4], ContainerService_StreamStats_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &ContainerService_ServiceDesc.Streams[5], ContainerService_StreamStats_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -464,7 +487,7 @@ type ContainerService_StreamStatsClient = grpc.ServerStreamingClient[StreamStats
 
 func (c *containerServiceClient) ReadLogs(ctx context.Context, in *ReadLogsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadLogsResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &ContainerService_ServiceDesc.Streams[5], ContainerService_ReadLogs_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &ContainerService_ServiceDesc.Streams[6], ContainerService_ReadLogs_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -483,7 +506,7 @@ type ContainerService_ReadLogsClient = grpc.ServerStreamingClient[ReadLogsRespon
 
 func (c *containerServiceClient) WatchEvents(ctx context.Context, in *WatchEventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchEventsResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &ContainerService_ServiceDesc.Streams[6], ContainerService_WatchEvents_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &ContainerService_ServiceDesc.Streams[7], ContainerService_WatchEvents_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -580,6 +603,9 @@ type ContainerServiceServer interface {
 	RenameContainer(context.Context, *RenameContainerRequest) (*RenameContainerResponse, error)
 	// WaitContainer waits for a condition and returns the exit code of the last run.
 	WaitContainer(context.Context, *WaitContainerRequest) (*WaitContainerResponse, error)
+	// WatchExit waits as WaitContainer does. It sends a message as soon as it waits, so that the client can
+	// start the container without missing its exit.
+	WatchExit(*WatchExitRequest, grpc.ServerStreamingServer[WatchExitResponse]) error
 	// ListContainers returns containers, newest first.
 	ListContainers(context.Context, *ListContainersRequest) (*ListContainersResponse, error)
 	// GetContainer returns a container.
@@ -675,6 +701,9 @@ func (UnimplementedContainerServiceServer) RenameContainer(context.Context, *Ren
 }
 func (UnimplementedContainerServiceServer) WaitContainer(context.Context, *WaitContainerRequest) (*WaitContainerResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method WaitContainer not implemented")
+}
+func (UnimplementedContainerServiceServer) WatchExit(*WatchExitRequest, grpc.ServerStreamingServer[WatchExitResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchExit not implemented")
 }
 func (UnimplementedContainerServiceServer) ListContainers(context.Context, *ListContainersRequest) (*ListContainersResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListContainers not implemented")
@@ -1107,6 +1136,17 @@ func _ContainerService_WaitContainer_Handler(srv interface{}, ctx context.Contex
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ContainerService_WatchExit_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchExitRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ContainerServiceServer).WatchExit(m, &grpc.GenericServerStream[WatchExitRequest, WatchExitResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ContainerService_WatchExitServer = grpc.ServerStreamingServer[WatchExitResponse]
+
 func _ContainerService_ListContainers_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListContainersRequest)
 	if err := dec(in); err != nil {
@@ -1317,6 +1357,11 @@ var ContainerService_ServiceDesc = grpc.ServiceDesc{
 			Handler:       _ContainerService_ExecContainer_Handler,
 			ServerStreams: true,
 			ClientStreams: true,
+		},
+		{
+			StreamName:    "WatchExit",
+			Handler:       _ContainerService_WatchExit_Handler,
+			ServerStreams: true,
 		},
 		{
 			StreamName:    "StreamStats",
