@@ -23,10 +23,13 @@ import (
 	"net/http"
 
 	"github.com/fairlead/fairlead/services/engine/internal/api"
+	"github.com/fairlead/fairlead/services/engine/internal/containers"
+	"github.com/fairlead/fairlead/services/engine/internal/execs"
 	"github.com/fairlead/fairlead/services/engine/internal/httpapi"
 	"github.com/fairlead/fairlead/services/engine/internal/images"
 	"github.com/fairlead/fairlead/services/engine/internal/networks"
 	"github.com/fairlead/fairlead/services/engine/internal/peers"
+	"github.com/fairlead/fairlead/services/engine/internal/swarm"
 	"github.com/fairlead/fairlead/services/engine/internal/system"
 	"github.com/fairlead/fairlead/services/engine/internal/volumes"
 )
@@ -56,9 +59,12 @@ func New(_ context.Context, c Config) (*Service, error) {
 	presence := peers.NewPresence(c.Services, c.Watch)
 	return &Service{presence: presence, router: httpapi.NewRouter(c.Log, presence.Ready,
 		system.New(c.Clients).Operations(),
+		containers.New(c.Clients).Operations(),
+		execs.New(c.Clients).Operations(),
 		images.New(c.Clients).Operations(),
 		networks.New(c.Clients).Operations(),
 		volumes.New(c.Clients).Operations(),
+		swarm.Operations(),
 	)}, nil
 }
 

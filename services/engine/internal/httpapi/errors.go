@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"unicode"
 
 	"github.com/fairlead/fairlead/proto/fault"
 )
@@ -37,7 +38,13 @@ func fromFault(err error) *Error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return &Error{http.StatusGatewayTimeout, err.Error()}
 	}
-	return &Error{statuses[fault.KindOf(err)], err.Error()}
+	status := statuses[fault.KindOf(err)]
+	// Messages that begin with a capital letter are Docker's and name their subject themselves.
+	if f, ok := errors.AsType[*fault.Fault](err); ok && f.Step == "" && f.Cause == nil && f.Message != "" &&
+		unicode.IsUpper(rune(f.Message[0])) {
+		return &Error{status, f.Message}
+	}
+	return &Error{status, err.Error()}
 }
 
 // writeError writes an error as Docker does.

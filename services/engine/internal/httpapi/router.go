@@ -94,10 +94,9 @@ func (rt *Router) find(method string, path []string) (*compiled, map[string]stri
 // call calls an operation. A panic is an error of the request, not of the process.
 func (rt *Router) call(op *compiled, w *response, r *Request) (err error) {
 	defer func() {
-		if v := recover(); v != nil {
-			if v == http.ErrAbortHandler {
-				panic(v) // the connection is closed, so that the client does not take a part for the whole
-			}
+		if v := recover(); v == http.ErrAbortHandler {
+			panic(v) // the connection is closed, so that the client does not take a part for the whole
+		} else if v != nil {
 			rt.log.Error("operation panicked", "operation", op.Method+" "+op.Path, "panic", v, "stack",
 				string(debug.Stack()))
 			err = Errorf(http.StatusInternalServerError, "internal error; see the agent's log")

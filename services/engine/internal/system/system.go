@@ -3,16 +3,20 @@ package system
 
 import (
 	"net/http"
+	"time"
 
 	"github.com/fairlead/fairlead/services/engine/internal/httpapi"
 	"github.com/fairlead/fairlead/services/engine/internal/peers"
 )
 
 // Handlers are the handlers.
-type Handlers struct{ clients peers.Clients }
+type Handlers struct {
+	clients peers.Clients
+	now     func() time.Time
+}
 
 // New returns the handlers.
-func New(clients peers.Clients) *Handlers { return &Handlers{clients} }
+func New(clients peers.Clients) *Handlers { return &Handlers{clients, time.Now} }
 
 // Operations returns the operations.
 func (h *Handlers) Operations() []httpapi.Operation {
@@ -20,5 +24,6 @@ func (h *Handlers) Operations() []httpapi.Operation {
 		{Method: http.MethodGet, Path: "/_ping", Handle: h.Ping, Early: true},
 		{Method: http.MethodHead, Path: "/_ping", Handle: h.Ping, Early: true},
 		{Method: http.MethodGet, Path: "/version", Handle: h.Version},
+		{Method: http.MethodGet, Path: "/events", Handle: h.Events},
 	}
 }

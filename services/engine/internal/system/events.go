@@ -1,0 +1,212 @@
+package system
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
+	eventv1 "github.com/fairlead/fairlead/proto/gen/fairlead/event/v1"
+	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
+	"github.com/fairlead/fairlead/services/engine/internal/httpapi"
+	"github.com/fairlead/fairlead/services/engine/internal/translate/event"
+)
+
+// sortTime is the time for which events of the past are collected and sorted, because two services send
+// them.
+const sortTime = 50 * time.Millisecond
+
+// Events serves GET /events.
+func (h *Handlers) Events(w http.ResponseWriter, r *httpapi.Request) error {
+	filters, err := r.Filters(event.Keys()...)
+	if err != nil {
+		return err
+	}
+	since, err := h.timeOf(r, "since")
+	if err != nil {
+		return err
+	}
+	until, err := h.timeOf(r, "until")
+	if err != nil {
+		return err
+	}
+	if since != nil && until != nil && until.AsTime().Before(since.AsTime()) {
+		return httpapi.Errorf(http.StatusBadRequest, "`since` time (%s) cannot be after `until` time (%s)",
+			r.Query("since"),
+			r.Query("until"))
+	}
+
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	merged, err := h.watch(ctx, since, until)
+	if err != nil {
+		return err
+	}
+	out := newEventWriter(w, r, filters)
+	out.start()
+	if since != nil {
+		for _, e := range merged.past() {
+			if out.write(e) != nil {
+				return nil // the client is gone
+			}
+		}
+	}
+	for e, ok := merged.next(); ok; e, ok = merged.next() {
+		if out.write(e) != nil {
+			return nil
+		}
+	}
+	return nil
+}
+
+// timeOf returns a time of the query, or nil if it is absent.
+func (h *Handlers) timeOf(r *httpapi.Request, key string) (*timestamppb.Timestamp, error) {
+	text := r.Query(key)
+	if text == "" {
+		return nil, nil
+	}
+	t, err := httpapi.ParseTime(text, h.now())
+	return timestamppb.New(t), err
+}
+
+// mergedEvents are the events of several services.
+type mergedEvents struct {
+	events chan *eventv1.Event
+	ended  chan struct{} // one message for each service
+	open   int
+}
+
+// watch subscribes to the events of all services that emit some.
+func (h *Handlers) watch(ctx context.Context, since, until *timestamppb.Timestamp) (*mergedEvents, error) {
+	containers, err := h.clients.Containers.WatchEvents(ctx,
+		&containerv1.WatchEventsRequest{Since: since, Until: until})
+	networks, err2 := h.clients.Networks.WatchEvents(ctx, &networkv1.WatchEventsRequest{Since: since, Until: until})
+	if err := errors.Join(err, err2); err != nil {
+		return nil, err
+	}
+	m := &mergedEvents{events: make(chan *eventv1.Event), ended: make(chan struct{}), open: 2}
+	go m.forward(ctx, func() (*eventv1.Event, error) {
+		response, err := containers.Recv()
+		return response.GetEvent(), err
+	})
+	go m.forward(ctx, func() (*eventv1.Event, error) {
+		response, err := networks.Recv()
+		return response.GetEvent(), err
+	})
+	return m, nil
+}
+
+// forward forwards the events of one service until its stream ends.
+func (m *mergedEvents) forward(ctx context.Context, receive func() (*eventv1.Event, error)) {
+	for {
+		e, err := receive()
+		if err != nil {
+			break
+		}
+		select {
+		case m.events <- e:
+		case <-ctx.Done():
+			return
+		}
+	}
+	select {
+	case m.ended <- struct{}{}:
+	case <-ctx.Done():
+	}
+}
+
+// past returns the events that arrive within sortTime, sorted by time.
+func (m *mergedEvents) past() (all []*eventv1.Event) {
+	limit := time.After(sortTime)
+	for m.open > 0 {
+		select {
+		case e := <-m.events:
+			all = append(all, e)
+			continue
+		case <-m.ended:
+			m.open--
+			continue
+		case <-limit:
+		}
+		break
+	}
+	slices.SortStableFunc(all, func(a, b *eventv1.Event) int {
+		return a.GetTime().AsTime().Compare(b.GetTime().AsTime())
+	})
+	return all
+}
+
+// next returns the next event. ok is false when a service that is still needed has ended its stream, or
+// both have reached their end.
+func (m *mergedEvents) next() (e *eventv1.Event, ok bool) {
+	for m.open > 0 {
+		select {
+		case e := <-m.events:
+			return e, true
+		case <-m.ended:
+			m.open--
+		}
+	}
+	return nil, false
+}
+
+// eventWriter writes events, each flushed.
+type eventWriter struct {
+	w       http.ResponseWriter
+	r       *httpapi.Request
+	filters httpapi.Filters
+	kind    string
+	mark    string // before each event
+}
+
+// newEventWriter returns a writer in the encoding that the client accepts. Before version 1.52 there was
+// one.
+func newEventWriter(w http.ResponseWriter, r *httpapi.Request, filters httpapi.Filters) *eventWriter {
+	out := &eventWriter{w: w, r: r, filters: filters, kind: "application/json"}
+	if r.Version.Before(52) {
+		return out
+	}
+	accepted := r.Header.Get("Accept")
+	switch {
+	case strings.Contains(accepted, "application/json-seq"):
+		out.kind, out.mark = "application/json-seq", "\x1e"
+	case strings.Contains(accepted, "application/jsonl") && r.Version.AtLeast(53):
+		out.kind = "application/jsonl"
+	case strings.Contains(accepted, "application/x-ndjson"):
+		out.kind = "application/x-ndjson"
+	}
+	return out
+}
+
+// start sends the headers.
+func (o *eventWriter) start() {
+	o.w.Header().Set("Content-Type", o.kind)
+	o.w.WriteHeader(http.StatusOK)
+	_ = http.NewResponseController(o.w).Flush()
+}
+
+// eventTimeout bounds a write to a client that does not read.
+const eventTimeout = time.Minute
+
+// write writes an event that matches the filters.
+func (o *eventWriter) write(e *eventv1.Event) error {
+	if !event.Matches(o.filters, e) {
+		return nil
+	}
+	control := http.NewResponseController(o.w)
+	_ = control.SetWriteDeadline(time.Now().Add(eventTimeout))
+	if _, err := io.WriteString(o.w, o.mark); err != nil {
+		return err
+	}
+	if err := json.NewEncoder(o.w).Encode(event.FromProto(e, o.r.Version)); err != nil {
+		return err
+	}
+	return control.Flush()
+}
