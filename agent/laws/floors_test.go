@@ -14,9 +14,9 @@ import (
 // netagentFloors lists the packages of netagent by floor. A package imports only packages of lower
 // floors, so a change of one is visible only above it, and no two need each other.
 var netagentFloors = [][]string{
-	{"bridgenf", "dnssockets/redirect", "ipam", "kernel", "lease", "lock", "portguard"},
+	{"bridgenf", "cause", "dnssockets/redirect", "ipam", "kernel", "lease", "lock", "portguard"},
 	{"bootclock", "diagnose", "frame", "namespace", "network"},
-	{"dhcp", "dnssockets", "driver", "heal", "store"},
+	{"damage", "dhcp", "dnssockets", "driver", "store"},
 	{"driver/bridge", "driver/macvlan", "natclient"},
 	{"address", "attach", "defaultnet", "hostnet"},
 	{"bringup", "leases"},

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/fairlead/fairlead/agent/events"
 	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
+	"github.com/fairlead/fairlead/services/netagent/internal/networks"
 )
 
 func TestPruneDeletesUnusedNetworks(t *testing.T) {
@@ -68,9 +70,15 @@ func TestResumedDeletionEmitsOneEvent(t *testing.T) {
 	defer l.Close()
 	a.guard.Deleting = func() {
 		a.guard.Deleting = nil
-		ended, cancel := context.WithCancel(context.Background())
+		ctx, cancel := context.WithCancel(context.Background())
+		var ended sync.WaitGroup
+		ended.Go(func() { networks.Finisher{Manager: a.networks}.Run(ctx) })
+		a.eventually("the controller has deleted the network", func() bool {
+			_, err := a.store.FindAnyNetwork("n1")
+			return err != nil
+		})
 		cancel()
-		a.networks.RunDeletions(ended) // one round
+		ended.Wait()
 	}
 	if _, err := a.networks.Delete(context.Background(), "n1"); err != nil {
 		t.Fatal(err)

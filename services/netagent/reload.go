@@ -19,7 +19,6 @@ func (s *Service) Reload(ctx context.Context, cfg Config) error {
 	}
 	s.settings = settings
 	s.networks.SetAddressPools(addressSpace(cfg.AddressPools), cfg.NetworkOptions)
-	s.changed.Notify()
 	return nil
 }
 

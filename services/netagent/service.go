@@ -18,7 +18,6 @@ import (
 	"github.com/fairlead/fairlead/agent/diagnosis"
 	"github.com/fairlead/fairlead/agent/events"
 	"github.com/fairlead/fairlead/agent/fdpass"
-	"github.com/fairlead/fairlead/agent/notify"
 	"github.com/fairlead/fairlead/agent/state"
 	"github.com/fairlead/fairlead/proto/fault"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
@@ -27,13 +26,13 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/attach"
 	"github.com/fairlead/fairlead/services/netagent/internal/bringup"
 	"github.com/fairlead/fairlead/services/netagent/internal/check"
+	"github.com/fairlead/fairlead/services/netagent/internal/damage"
 	"github.com/fairlead/fairlead/services/netagent/internal/defaultnet"
 	"github.com/fairlead/fairlead/services/netagent/internal/diagnose"
 	"github.com/fairlead/fairlead/services/netagent/internal/dnssockets"
 	"github.com/fairlead/fairlead/services/netagent/internal/driver"
 	"github.com/fairlead/fairlead/services/netagent/internal/driver/bridge"
 	"github.com/fairlead/fairlead/services/netagent/internal/driver/macvlan"
-	"github.com/fairlead/fairlead/services/netagent/internal/heal"
 	"github.com/fairlead/fairlead/services/netagent/internal/hostnet"
 	"github.com/fairlead/fairlead/services/netagent/internal/ipam"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
@@ -128,7 +127,7 @@ type Service struct {
 	predefined *defaultnet.Predefined
 	attach     *attach.Syncer
 	leases     *leases.Leases
-	changed    notify.Notifier // of sandboxes that may need a renumbering
+	damage     *damage.Watcher
 	log        *slog.Logger
 	events     events.Broker
 	cleaned    map[string]bool // networks that Clean has removed from the host
@@ -269,9 +268,9 @@ func assemble(
 		Hostnet: hostnet.New(hostnet.Config{Store: db, Kernel: host, NoForwarding: cfg.NoForwarding, Root: cfg.root,
 			Log: cfg.Log})})
 	s.leases = leases.New(leases.Config{Store: db, LAN: children, Attach: s.attach, Locks: s.locks,
-		Namespaces: namespace.Host{}, Changed: &s.changed, Log: cfg.Log})
+		Namespaces: namespace.Host{}, Log: cfg.Log})
 	s.networks = networks.New(networks.Config{Store: db, Locks: s.locks, Allocator: allocator, Addresses: addresses,
-		Endpoints: s.attach, Leases: s.leases, Host: host, Bringup: s.bringup, Changed: &s.changed, Parents: children,
+		Endpoints: s.attach, Leases: s.leases, Host: host, Bringup: s.bringup, Parents: children,
 		Isolates: cfg.checkIsolation, AddressPools: addressSpace(cfg.AddressPools), Options: cfg.NetworkOptions,
 		Nameservers: hostnet.Nameservers, Events: &s.events, Log: cfg.Log})
 	s.sandboxes = sandbox.New(sandbox.Config{Store: db, Drivers: drivers, Bringup: s.bringup, Addresses: addresses,
@@ -279,11 +278,13 @@ func assemble(
 		Dir: filepath.Join(cfg.ExecRoot, "netns"), Log: cfg.Log})
 
 	s.renumberer = renumber.New(renumber.Config{Store: db, Drivers: drivers, Addresses: addresses, Source: s.networks,
-		Attach: s.attach, Locks: s.locks, Namespaces: namespace.Host{}, Changed: &s.changed, Ready: s.sandboxes.Ready,
+		Attach: s.attach, Locks: s.locks, Namespaces: namespace.Host{}, Ready: s.sandboxes.Ready,
 		Log: cfg.Log})
 
 	checker := check.New(check.Config{Store: db, Host: host, Bringup: s.bringup, Attach: s.attach, Locks: s.locks})
 	s.dnsSockets = dnssockets.New(s.sandboxes, cfg.Log)
+	s.damage = damage.New(damage.Config{Host: host, Sandboxes: db, Endpoints: s.attach, Bridges: s.bringup,
+		Resolvers: s.dnsSockets, Log: cfg.Log})
 	s.Server = api.New(api.Config{Networks: s.networks, Sandboxes: sandboxes{s.sandboxes, s.renumberer, s.dnsSockets},
 		Events: &s.events, Check: checker.Run,
 		Diagnose: func() []diagnosis.Finding { return diagnose.Run(host, ports.Missing()) }})
@@ -338,11 +339,9 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 
 	all.Go(func() { s.dnsSockets.Serve(ctx, listener) })
 	all.Go(func() { s.attach.Run(ctx) })
-	all.Go(func() { s.bringup.Watch(ctx) })
-	healer := &heal.Healer{Host: s.host, Sandboxes: s.store, Endpoints: s.attach, Bridges: s.bringup,
-		Resolvers: s.dnsSockets, Log: s.log}
-	all.Go(func() { healer.Run(ctx) })
-	all.Go(func() { s.networks.RunDeletions(ctx) })
+	all.Go(func() { s.bringup.Run(ctx) })
+	all.Go(func() { s.damage.Run(ctx) })
+	all.Go(func() { networks.Finisher{Manager: s.networks}.Run(ctx) })
 	all.Go(func() { s.networks.WatchOverlaps(ctx) })
 	all.Go(func() { s.leases.Run(ctx) })
 	if err := s.bringup.WaitForNatagent(ctx, all.Go); err != nil {

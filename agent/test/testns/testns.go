@@ -122,8 +122,11 @@ func (n *NS) Try(name string, args ...string) (string, error) {
 	cmd := n.Command(ctx, name, args...)
 	cmd.Stdout, cmd.Stderr = &out, &out
 	err := cmd.Run()
-	return strings.TrimRight(out.String(), "\n"), err
+	return strings.TrimRight(strings.ReplaceAll(out.String(), peerGone, ""), "\n"), err
 }
+
+// peerGone is printed by ip while the namespace of the other end of a veth pair is being deleted.
+const peerGone = "Error: Peer netns reference is invalid.\n"
 
 // Run is like Try, and fails the test if the command fails.
 func (n *NS) Run(name string, args ...string) string {

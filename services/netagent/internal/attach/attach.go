@@ -2,17 +2,17 @@
 // them after changes of networks, and its controller repairs external changes.
 //
 // It decides on no addresses and changes no spec. Packages networks, leases and sandbox call it;
-// packages heal and bringup touch the owners whose namespaces may differ. It locks the owner in its
+// packages damage and bringup touch the owners whose namespaces may differ. It locks the owner in its
 // exported methods that take one.
 package attach
 
 import (
 	"errors"
 	"log/slog"
-	"sync"
 
 	"github.com/fairlead/fairlead/agent/control"
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/netagent/internal/cause"
 	"github.com/fairlead/fairlead/services/netagent/internal/driver"
 	"github.com/fairlead/fairlead/services/netagent/internal/lock"
 	"github.com/fairlead/fairlead/services/netagent/internal/namespace"
@@ -37,7 +37,7 @@ type Syncer struct {
 	namespaces namespace.Keeper
 	log        *slog.Logger
 	controller *control.Controller[string] // by owner
-	programs   sync.Map                    // owner to the program that caused the pending repair
+	programs   cause.Programs[string]      // by owner
 }
 
 // New returns a syncer.

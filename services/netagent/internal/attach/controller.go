@@ -6,13 +6,12 @@ import (
 
 	"github.com/fairlead/fairlead/agent/control"
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/netagent/internal/cause"
 )
 
 const (
 	// workers is the number of sandboxes that are applied concurrently.
 	workers = 4
-	// debounce joins bursts of events.
-	debounce = 30 * time.Millisecond
 	// busyRetry is the delay before a sandbox that is being changed is applied.
 	busyRetry = 50 * time.Millisecond
 	// maxBackoff is the longest delay before a failed sandbox is applied again.
@@ -20,11 +19,11 @@ const (
 )
 
 // newController returns the controller that applies the sandboxes of owners. Its keys come from
-// Touch: package heal adds the owners that a kernel event concerns, package bringup those that differ
-// on the host, and those on a new link.
+// Touch: package damage adds the owners that a kernel event concerns, package bringup those that
+// differ on the host, and those on a new link. Both join bursts of events themselves.
 func newController(m *Syncer) *control.Controller[string] {
-	return control.New(m.sync, control.Config[string]{Workers: workers, Delay: debounce,
-		MinBackoff: time.Second, MaxBackoff: maxBackoff,
+	return control.New(m.sync, control.Config[string]{Workers: workers, MinBackoff: time.Second,
+		MaxBackoff: maxBackoff,
 		OnError: func(owner string, err error, _ time.Duration) {
 			m.log.Error("container network cannot be repaired", "owner", owner, "error", err)
 		}})
@@ -36,10 +35,8 @@ func (m *Syncer) Run(ctx context.Context) { m.controller.Run(ctx) }
 // Touch requests that the sandboxes of owners are applied soon. program caused the need; empty: it is
 // unknown.
 func (m *Syncer) Touch(program string, owners ...string) {
-	if program != "" {
-		for _, owner := range owners {
-			m.programs.Store(owner, program)
-		}
+	for _, owner := range owners {
+		m.programs.Note(program, owner)
 	}
 	m.controller.Add(owners...)
 }
@@ -53,11 +50,7 @@ func (m *Syncer) sync(_ context.Context, owner string) (again time.Duration, err
 	}
 	defer unlock()
 
-	program, known := m.programs.LoadAndDelete(owner)
-	if !known {
-		program = "unknown"
-	}
-
+	program := cause.OrUnknown(m.programs.Take(owner))
 	changes, err := m.apply(owner)
 	if len(changes) > 0 {
 		m.log.Warn("container network repaired after an external change", "owner", owner, "program", program,

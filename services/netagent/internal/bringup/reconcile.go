@@ -15,10 +15,9 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
-	"sync/atomic"
 
-	"github.com/fairlead/fairlead/agent/notify"
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/netagent/internal/cause"
 	"github.com/fairlead/fairlead/services/netagent/internal/driver"
 	"github.com/fairlead/fairlead/services/netagent/internal/hostnet"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
@@ -62,21 +61,23 @@ type Controller struct {
 	store     *store.Store
 	host      *kernel.Host
 	drivers   driver.Set
-	endpoints Endpoints
+	sandboxes Endpoints
 	natClient NatClient
 	hostnet   *hostnet.Host
 	locks     *lock.Set
 	log       *slog.Logger
 
-	changes *changeBuffer
-	program atomic.Value // the program whose changes are being repaired, a string
+	controllers
+	programs cause.Programs[string] // by network
+	failures sync.Map               // the last errors of controllers
 }
 
 // New returns a controller.
 func New(cfg Config) *Controller {
-	return &Controller{store: cfg.Store, host: cfg.Kernel, drivers: cfg.Drivers, endpoints: cfg.Endpoints,
-		natClient: cfg.NatClient, hostnet: cfg.Hostnet, locks: cfg.Locks, log: cfg.Log,
-		changes: &changeBuffer{wake: notify.NewSignal()}}
+	r := &Controller{store: cfg.Store, host: cfg.Kernel, drivers: cfg.Drivers, sandboxes: cfg.Endpoints,
+		natClient: cfg.NatClient, hostnet: cfg.Hostnet, locks: cfg.Locks, log: cfg.Log}
+	r.controllers = r.newControllers()
+	return r
 }
 
 // Start reconciles everything. With sweep it removes stale links, which running containers without a
@@ -84,18 +85,15 @@ func New(cfg Config) *Controller {
 func (r *Controller) Start(sweep bool) error {
 	var errs []error
 	links := sync.OnceValues(r.host.Links)
-	for _, n := range r.store.Networks() {
-		d, ok := r.drivers[n.Driver]
-		if !ok || !natclient.IsActive(n) {
-			continue
-		}
-		_, err := r.ensure(d, n)
+	for _, networkID := range r.activeIDs() {
+		n, _ := r.active(networkID)
+		_, err := r.ensure(n, "")
 		if sweep {
-			changes, serr := d.Sweep(n.Network, r.store.SandboxesOn(n.ID), links)
-			r.logChanges(n.Network, changes)
+			changes, serr := r.drivers[n.Driver].Sweep(n.Network, r.store.SandboxesOn(n.ID), links)
+			r.logChanges(n.Network, changes, "")
 			err = errors.Join(err, serr)
 		} else {
-			r.touch(n)
+			r.touch(n, "")
 		}
 		errs = append(errs, err)
 	}
@@ -105,66 +103,46 @@ func (r *Controller) Start(sweep bool) error {
 
 // Reconcile reconciles all networks with their endpoints, and returns after all are applied.
 func (r *Controller) Reconcile(ctx context.Context) error {
-	return r.reconcileAll(ctx, func(n store.Network, differences map[string][]string) error {
-		var errs []error
-		for _, owner := range slices.Sorted(maps.Keys(differences)) {
-			changes, err := r.endpoints.Apply(owner)
-			r.logChanges(n.Network, changes)
-			errs = append(errs, err)
-		}
-		return errors.Join(errs...)
-	})
-}
-
-// resync reconciles all networks. Endpoints that differ on the host are applied soon.
-func (r *Controller) resync(ctx context.Context) error {
-	return r.reconcileAll(ctx, func(_ store.Network, differences map[string][]string) error {
-		r.endpoints.Touch(r.cause(), slices.Sorted(maps.Keys(differences))...)
-		return nil
-	})
-}
-
-// reconcileAll reconciles all networks until ctx ends. It calls apply with the owners of the endpoints
-// that differ on the host.
-func (r *Controller) reconcileAll(ctx context.Context, apply func(store.Network, map[string][]string) error) error {
 	var errs []error
-	for _, n := range r.store.Networks() {
-		if ctx.Err() != nil {
-			return nil
-		}
-		d, ok := r.drivers[n.Driver]
-		if !ok || !natclient.IsActive(n) {
+	for _, networkID := range r.activeIDs() {
+		n, ok := r.active(networkID)
+		if ctx.Err() != nil || !ok {
 			continue
 		}
-		err := r.network(d, n)
-		differences, cerr := d.Compare(n.Network, r.store.SandboxesOn(n.ID))
-		errs = append(errs, err, cerr, apply(n, differences))
+		errs = append(errs, r.network(n, ""))
+		differences, err := r.drivers[n.Driver].Compare(n.Network, r.store.SandboxesOn(n.ID))
+		errs = append(errs, err)
+		for _, owner := range slices.Sorted(maps.Keys(differences)) {
+			changes, err := r.sandboxes.Apply(owner)
+			r.logChanges(n.Network, changes, "")
+			errs = append(errs, err)
+		}
 	}
 	return errors.Join(append(errs, r.hostnet.EnableForwarding())...)
 }
 
 // network reconciles the bridge or parent interface of one network. The endpoints on a new one are
 // applied soon.
-func (r *Controller) network(d driver.Driver, n store.Network) error {
-	created, err := r.ensure(d, n)
+func (r *Controller) network(n store.Network, program string) error {
+	created, err := r.ensure(n, program)
 	if err == nil && created {
-		r.touch(n)
+		r.touch(n, program)
 	}
 	return err
 }
 
 // touch requests that all endpoints of a network are applied.
-func (r *Controller) touch(n store.Network) {
+func (r *Controller) touch(n store.Network, program string) {
 	var owners []string
 	for _, sb := range r.store.SandboxesOn(n.ID) {
 		owners = append(owners, sb.Owner)
 	}
-	r.endpoints.Touch(r.cause(), owners...)
+	r.sandboxes.Touch(program, owners...)
 }
 
 // ensure reconciles the bridge or parent interface of one network. created reports that the endpoints
 // must be applied.
-func (r *Controller) ensure(d driver.Driver, n store.Network) (created bool, err error) {
+func (r *Controller) ensure(n store.Network, program string) (created bool, err error) {
 	defer r.locks.Device()()
 
 	n, ok := r.store.Network(n.ID) // may have changed
@@ -172,8 +150,8 @@ func (r *Controller) ensure(d driver.Driver, n store.Network) (created bool, err
 		return false, nil // deletion takes the same lock
 	}
 
-	changes, created, err := d.EnsureNetwork(n.Network, natclient.IsApplied(n))
-	r.logChanges(n.Network, changes)
+	changes, created, err := r.drivers[n.Driver].EnsureNetwork(n.Network, natclient.IsApplied(n))
+	r.logChanges(n.Network, changes, program)
 	if err == nil && created && n.Bridge().Device != "" {
 		err = r.hostnet.DisableBridgeNetfilter(n.Network)
 	}
@@ -199,16 +177,10 @@ func (r *Controller) RemoveAddresses(n network.Network, addresses []netip.Prefix
 		"cannot remove former addresses from its bridge")
 }
 
-// cause returns the program whose changes are being reconciled; empty: unknown.
-func (r *Controller) cause() string {
-	program, _ := r.program.Load().(string)
-	return program
-}
-
-func (r *Controller) logChanges(n network.Network, changes []string) {
+func (r *Controller) logChanges(n network.Network, changes []string, program string) {
 	if len(changes) > 0 {
 		attrs := []any{"network", n.Name, "bridge", n.Bridge().Device, "changes", changes}
-		if program := r.cause(); program != "" {
+		if program != "" {
 			attrs = append(attrs, "program", program)
 		}
 		r.log.Info("network reconciled", attrs...)

@@ -39,11 +39,10 @@ func (r *Controller) Remove(ctx context.Context, n network.Network) error {
 // loopback access.
 func (r *Controller) applyToHost(networkID string) error {
 	n, ok := r.store.Network(networkID)
-	d, known := r.drivers[n.Driver]
-	if !ok || !known {
+	if _, known := r.drivers[n.Driver]; !ok || !known {
 		return nil
 	}
-	if err := r.network(d, n); err != nil || n.IsPredefined() {
+	if err := r.network(n, ""); err != nil || n.IsPredefined() {
 		return err
 	}
 	return r.hostnet.EnableForwardingOf(n)

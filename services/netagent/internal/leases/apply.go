@@ -52,8 +52,6 @@ func (m *Leases) storeAndApplyLease(owner string, key leaseKey, terms *lease.Ter
 		return err
 	}
 
-	defer m.changed.Notify() // DNS and ports are updated
-
 	logLease(log.With("network", n.Name, "container", sb.DisplayName(), "interface", e.Interface), had, terms)
 	if !e.LeaseUnapplied {
 		return nil

@@ -8,7 +8,6 @@ package leases
 import (
 	"log/slog"
 
-	"github.com/fairlead/fairlead/agent/notify"
 	"github.com/fairlead/fairlead/services/netagent/internal/attach"
 	"github.com/fairlead/fairlead/services/netagent/internal/driver"
 	"github.com/fairlead/fairlead/services/netagent/internal/lock"
@@ -23,8 +22,7 @@ type Config struct {
 	Attach     *attach.Syncer
 	Locks      *lock.Set
 	Namespaces namespace.Keeper
-	Changed    *notify.Notifier // is notified of changed addresses, routes and name servers
-	Log        *slog.Logger     // nil discards
+	Log        *slog.Logger // nil discards
 }
 
 // Leases acquires and renews DHCP leases. It is safe for concurrent use.
@@ -34,7 +32,6 @@ type Leases struct {
 	attach     *attach.Syncer
 	locks      *lock.Set
 	namespaces namespace.Keeper
-	changed    *notify.Notifier
 	log        *slog.Logger
 }
 
@@ -44,5 +41,5 @@ func New(cfg Config) *Leases {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Leases{store: cfg.Store, lan: cfg.LAN, attach: cfg.Attach, locks: cfg.Locks, namespaces: cfg.Namespaces,
-		changed: cfg.Changed, log: cfg.Log}
+		log: cfg.Log}
 }

@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fairlead/fairlead/agent/notify"
 	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/netagent/internal/attach"
 	"github.com/fairlead/fairlead/services/netagent/internal/driver"
@@ -88,8 +87,7 @@ func newWorld(t *testing.T) *world {
 	pins.Pin(w.sb.NetnsPath, &namespacetest.Namespace{})
 	drivers, locks := driver.Set{network.DriverMacvlan: w.driver}, lock.NewChecked()
 	w.Leases = leases.New(leases.Config{Store: s, LAN: w.lan, Locks: locks, Namespaces: pins,
-		Attach:  attach.New(attach.Config{Store: s, Drivers: drivers, Locks: locks, Namespaces: pins}),
-		Changed: &notify.Notifier{}})
+		Attach: attach.New(attach.Config{Store: s, Drivers: drivers, Locks: locks, Namespaces: pins})})
 	return w
 }
 

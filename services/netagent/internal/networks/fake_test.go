@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/agent/events"
-	"github.com/fairlead/fairlead/agent/notify"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/netagent/internal/address"
@@ -82,22 +81,21 @@ func newWorld(t *testing.T) *world {
 // restart creates the parts again from the store, as a process does after a crash.
 func (w *world) restart() {
 	w.Helper()
-	drivers, locks, changed := driver.Set{network.DriverBridge: w.driver}, lock.NewChecked(), &notify.Notifier{}
+	drivers, locks := driver.Set{network.DriverBridge: w.driver}, lock.NewChecked()
 	w.allocator = ipam.NewAllocator(time.Now)
 	addresses := address.New(w.store, w.allocator, nil)
 	syncer := attach.New(attach.Config{Store: w.store, Drivers: drivers, Locks: locks, Namespaces: w.pins})
-	held := leases.New(leases.Config{Store: w.store, Attach: syncer, Locks: locks, Namespaces: w.pins,
-		Changed: changed})
+	held := leases.New(leases.Config{Store: w.store, Attach: syncer, Locks: locks, Namespaces: w.pins})
 	w.networks = networks.New(networks.Config{Store: w.store, Locks: locks, Allocator: w.allocator,
 		Addresses: addresses,
-		Endpoints: syncer, Leases: held, Host: w.host, Bringup: w.host, Changed: changed,
+		Endpoints: syncer, Leases: held, Host: w.host, Bringup: w.host,
 		Isolates: func() error { return nil }, Nameservers: func() []netip.Addr { return nil },
 		Events: &events.Broker{}, Log: slog.New(slog.DiscardHandler)})
 	w.sandboxes = sandbox.New(sandbox.Config{Store: w.store, Drivers: drivers, Bringup: w.host, Addresses: addresses,
 		Source: w.networks, Attach: syncer, Leases: held, Locks: locks, Namespaces: w.pins, Dir: w.TempDir()})
 	w.renumber = renumber.New(renumber.Config{Store: w.store, Drivers: drivers, Addresses: addresses,
 		Source: w.networks,
-		Attach: syncer, Locks: locks, Namespaces: w.pins, Changed: changed, Ready: w.sandboxes.Ready})
+		Attach: syncer, Locks: locks, Namespaces: w.pins, Ready: w.sandboxes.Ready})
 	for _, sb := range w.store.Sandboxes() { // their namespaces are elsewhere than a new directory
 		w.pins.Pin(sb.NetnsPath, &namespacetest.Namespace{})
 	}

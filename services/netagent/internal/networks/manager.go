@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/agent/events"
-	"github.com/fairlead/fairlead/agent/notify"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/netagent/internal/ipam"
@@ -73,8 +72,6 @@ type Config struct {
 	Leases    Leases
 	Host      Host
 	Bringup   Bringup
-	// Changed is notified of changes that may require a renumbering of sandboxes.
-	Changed *notify.Notifier
 	// Isolates returns the reason why bridge ports cannot be isolated; nil if they can.
 	Isolates func() error
 	// Parents checks the parent interfaces.
@@ -100,7 +97,6 @@ type Manager struct {
 	leases      Leases
 	host        Host
 	bringup     Bringup
-	changed     *notify.Notifier
 	isolates    func() error
 	parents     Parents
 	pools       network.AddressPools         // the edit lock must be held, as for options
@@ -113,7 +109,7 @@ type Manager struct {
 // New creates a manager.
 func New(cfg Config) *Manager {
 	return &Manager{store: cfg.Store, locks: cfg.Locks, allocator: cfg.Allocator, addresses: cfg.Addresses,
-		endpoints: cfg.Endpoints, leases: cfg.Leases, host: cfg.Host, bringup: cfg.Bringup, changed: cfg.Changed,
+		endpoints: cfg.Endpoints, leases: cfg.Leases, host: cfg.Host, bringup: cfg.Bringup,
 		isolates: cfg.Isolates, parents: cfg.Parents, pools: cfg.AddressPools, options: cfg.Options,
 		nameservers: cfg.Nameservers, events: cfg.Events, log: cfg.Log}
 }
@@ -223,7 +219,7 @@ func (m *Manager) undo(n network.Network) error {
 		return err
 	}
 	n.Name = ""
-	_ = m.tearDown(context.Background(), n) // RunDeletions retries
+	_ = m.tearDown(context.Background(), n) // the controller retries
 	return nil
 }
 
@@ -318,30 +314,6 @@ func (m *Manager) tearDown(ctx context.Context, n network.Network) error {
 	}
 
 	return nil
-}
-
-// finishEvery is the interval for retrying deletions.
-const finishEvery = 5 * time.Second
-
-// RunDeletions retries incomplete deletions until ctx is canceled. It also removes unused former
-// pools.
-func (m *Manager) RunDeletions(ctx context.Context) {
-	tick := time.NewTicker(finishEvery)
-	defer tick.Stop()
-
-	for {
-		for _, n := range m.store.Networks() {
-			if n.Status.Deleting {
-				_ = m.tearDown(ctx, n.Network) // retried with the next tick
-			}
-		}
-		_ = m.RemoveFormerPools(ctx) // retried with the next tick
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-	}
 }
 
 // inUse returns the fault for a network with endpoints. It names the first few containers, as in

@@ -54,7 +54,6 @@ func (m *Manager) edit(ctx context.Context, have store.Network, edit network.Upd
 	}
 
 	m.emit(next, "update")
-	m.changed.Notify()
 	return next, nil
 }
 
@@ -210,31 +209,35 @@ func (m *Manager) ReapplyPredefined(ctx context.Context) error {
 // RemoveFormerPools removes the former pools in which no container has an address.
 func (m *Manager) RemoveFormerPools(ctx context.Context) error {
 	defer m.locks.Edit()()
-
 	var errs []error
-
 	for _, n := range m.store.Networks() {
-		if len(n.Status.Former) == 0 || n.Status.Deleting {
-			continue
-		}
-		if n.Status.AdoptedBridge { // addresses of an adopted bridge are not reconciled
-			used := n.WithoutUnusedFormer(m.store.SandboxesOn(n.ID)).HostAddresses()
-			if err := m.bringup.RemoveAddresses(n.Network, difference(n.HostAddresses(), used)); err != nil {
-				errs = append(errs, err)
-				continue
-			}
-		}
-		next, changed, err := m.store.ChangeNetwork(n.ID, func(n store.Network, on []network.Sandbox) store.Network {
-			n.Network = n.WithoutUnusedFormer(on)
-			return n
-		})
-		if changed {
-			err = errors.Join(err, m.activate(ctx, next.Network))
-		}
-		errs = append(errs, err)
+		errs = append(errs, m.removeFormerPools(ctx, n.ID))
+	}
+	return errors.Join(errs...)
+}
+
+// removeFormerPools is RemoveFormerPools for one network. The edit lock must be held.
+func (m *Manager) removeFormerPools(ctx context.Context, networkID string) error {
+	n, ok := m.store.Network(networkID)
+	if !ok || len(n.Status.Former) == 0 || n.Status.Deleting {
+		return nil
 	}
 
-	return errors.Join(errs...)
+	if n.Status.AdoptedBridge { // addresses of an adopted bridge are not reconciled
+		used := n.WithoutUnusedFormer(m.store.SandboxesOn(n.ID)).HostAddresses()
+		if err := m.bringup.RemoveAddresses(n.Network, difference(n.HostAddresses(), used)); err != nil {
+			return err
+		}
+	}
+
+	next, changed, err := m.store.ChangeNetwork(n.ID, func(n store.Network, on []network.Sandbox) store.Network {
+		n.Network = n.WithoutUnusedFormer(on)
+		return n
+	})
+	if changed {
+		err = errors.Join(err, m.activate(ctx, next.Network))
+	}
+	return err
 }
 
 // difference returns the prefixes in a that are not in b.

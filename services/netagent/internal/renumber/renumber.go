@@ -13,7 +13,6 @@ import (
 	"net/netip"
 	"slices"
 
-	"github.com/fairlead/fairlead/agent/notify"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/netagent/internal/address"
 	"github.com/fairlead/fairlead/services/netagent/internal/attach"
@@ -33,9 +32,8 @@ type Config struct {
 	Attach     *attach.Syncer
 	Locks      *lock.Set
 	Namespaces namespace.Keeper
-	Changed    *notify.Notifier // of sandboxes that may need a renumbering
-	Ready      func() error     // returns an error while the agent starts
-	Log        *slog.Logger     // nil discards
+	Ready      func() error // returns an error while the agent starts
+	Log        *slog.Logger // nil discards
 }
 
 // Renumberer replaces the addresses of sandboxes. It is safe for concurrent use.
@@ -47,7 +45,6 @@ type Renumberer struct {
 	attach     *attach.Syncer
 	locks      *lock.Set
 	namespaces namespace.Keeper
-	changed    *notify.Notifier
 	ready      func() error
 	log        *slog.Logger
 }
@@ -58,14 +55,8 @@ func New(cfg Config) *Renumberer {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Renumberer{store: cfg.Store, drivers: cfg.Drivers, addresses: cfg.Addresses, source: cfg.Source,
-		attach: cfg.Attach, locks: cfg.Locks, namespaces: cfg.Namespaces, changed: cfg.Changed, ready: cfg.Ready,
+		attach: cfg.Attach, locks: cfg.Locks, namespaces: cfg.Namespaces, ready: cfg.Ready,
 		log: cfg.Log}
-}
-
-// Watch returns a channel that receives a value initially and whenever sandboxes may need
-// renumbering, until stop is called.
-func (m *Renumberer) Watch() (changed <-chan struct{}, stop func()) {
-	return m.changed.Subscribe()
 }
 
 // NeedsRenumbering reports whether a sandbox lacks addresses of its networks, or has not completed

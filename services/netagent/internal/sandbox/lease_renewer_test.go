@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fairlead/fairlead/agent/notify"
 	"github.com/fairlead/fairlead/agent/test/testns"
 	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/netagent/internal/address"
@@ -105,11 +104,9 @@ func TestLeaseRenewerWaitsForPendingLease(t *testing.T) {
 
 // leasingManager returns a manager on a LAN with DHCP, with real namespaces.
 func leasingManager(s *store.Store, lan driver.Leaser, pins string) (*sandbox.Manager, *leases.Leases) {
-	drivers, locks, changed := driver.Set{network.DriverMacvlan: &drivertest.Fake{}}, lock.NewChecked(),
-		&notify.Notifier{}
+	drivers, locks := driver.Set{network.DriverMacvlan: &drivertest.Fake{}}, lock.NewChecked()
 	syncer := attach.New(attach.Config{Store: s, Drivers: drivers, Locks: locks, Namespaces: namespace.Host{}})
-	renewer := leases.New(leases.Config{Store: s, LAN: lan, Attach: syncer, Locks: locks, Namespaces: namespace.Host{},
-		Changed: changed})
+	renewer := leases.New(leases.Config{Store: s, LAN: lan, Attach: syncer, Locks: locks, Namespaces: namespace.Host{}})
 	return sandbox.New(sandbox.Config{Store: s, Drivers: drivers, Bringup: &steps{}, Locks: locks, Attach: syncer,
 		Addresses: address.New(s, ipam.NewAllocator(time.Now), nil), Leases: renewer, Namespaces: namespace.Host{},
 		Dir: pins}), renewer

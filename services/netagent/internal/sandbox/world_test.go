@@ -14,7 +14,6 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/fairlead/fairlead/agent/notify"
 	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/netagent/internal/address"
 	"github.com/fairlead/fairlead/services/netagent/internal/attach"
@@ -275,11 +274,10 @@ func newManager(
 	s *store.Store, allocator *ipam.Allocator, drivers driver.Set, lan driver.Leaser, keeper namespace.Keeper,
 	cfg sandbox.Config,
 ) (*sandbox.Manager, *attach.Syncer) {
-	locks, changed := lock.NewChecked(), &notify.Notifier{}
+	locks := lock.NewChecked()
 	cfg.Store, cfg.Drivers, cfg.Locks, cfg.Namespaces = s, drivers, locks, keeper
 	cfg.Addresses = address.New(s, allocator, nil)
 	cfg.Attach = attach.New(attach.Config{Store: s, Drivers: drivers, Locks: locks, Namespaces: keeper})
-	cfg.Leases = leases.New(leases.Config{Store: s, LAN: lan, Attach: cfg.Attach, Locks: locks, Namespaces: keeper,
-		Changed: changed})
+	cfg.Leases = leases.New(leases.Config{Store: s, LAN: lan, Attach: cfg.Attach, Locks: locks, Namespaces: keeper})
 	return sandbox.New(cfg), cfg.Attach
 }
