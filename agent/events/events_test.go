@@ -131,24 +131,25 @@ func TestWatchStopsAtEndTime(t *testing.T) {
 	var got []string
 	keep := func(e *eventv1.Event) error { got = append(got, e.GetId()); return nil }
 	past := timestamppb.New(time.Unix(0, 0))
-	if err := b.Watch(t.Context(), past, timestamppb.Now(), keep); err != nil ||
+	if err := b.Watch(t.Context(), past, timestamppb.Now(), nil, keep); err != nil ||
 		!slices.Equal(got, []string{"0", "1", "2"}) {
 		t.Errorf("until now: got events %v, error %v", got, err)
 	}
 
 	late := func(*eventv1.Event) error { return errors.New("event after the end time") }
-	if err := b.Watch(t.Context(), past, past, late); err != nil {
+	if err := b.Watch(t.Context(), past, past, nil, late); err != nil {
 		t.Errorf("until 1970: got error %v", err)
 	}
 
 	ctx, cancel := context.WithCancel(t.Context())
-	err := b.Watch(ctx, past, nil, func(*eventv1.Event) error { cancel(); return nil })
+	err := b.Watch(ctx, past, nil, nil, func(*eventv1.Event) error { cancel(); return nil })
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("canceled context: got error %v", err)
 	}
 
 	broken := errors.New("broken")
-	if err := b.Watch(t.Context(), past, nil, func(*eventv1.Event) error { return broken }); !errors.Is(err, broken) {
+	if err := b.Watch(t.Context(), past, nil, nil, func(*eventv1.Event) error { return broken }); !errors.Is(err,
+		broken) {
 		t.Errorf("failed send: got error %v", err)
 	}
 }

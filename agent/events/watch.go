@@ -10,9 +10,9 @@ import (
 	eventv1 "github.com/fairlead/fairlead/proto/gen/fairlead/event/v1"
 )
 
-// Watch sends the events of a time range, whose ends can be absent, until the range ends, ctx ends
-// or send fails.
-func (b *Broker) Watch(ctx context.Context, since, until *timestamppb.Timestamp,
+// Watch sends the events of a time range, whose ends can be absent, that a filter selects, until the
+// range ends, ctx ends or send fails.
+func (b *Broker) Watch(ctx context.Context, since, until *timestamppb.Timestamp, f *Filter,
 	send func(*eventv1.Event) error) error {
 	l, err := b.Subscribe(moment(since))
 	if err != nil {
@@ -36,6 +36,8 @@ func (b *Broker) Watch(ctx context.Context, since, until *timestamppb.Timestamp,
 			return err
 		case until != nil && e.Time.After(until.AsTime()):
 			continue // a past event after the end of the range
+		case !f.Fits(e):
+			continue
 		}
 		if err := send(&eventv1.Event{Time: timestamppb.New(e.Time), Type: e.Type, Action: e.Action, Id: e.ID,
 			Attributes: e.Attributes}); err != nil {

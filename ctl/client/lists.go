@@ -8,8 +8,25 @@ import (
 
 // ListContainers returns containers, newest first. With all it includes stopped containers.
 func (c *Client) ListContainers(ctx context.Context, all bool) ([]*containerv1.Container, error) {
+	return c.SelectContainers(ctx, &containerv1.ListContainersRequest{All: all})
+}
+
+// ListImages returns all images, newest first.
+func (c *Client) ListImages(ctx context.Context) ([]*containerv1.Image, error) {
+	return c.SelectImages(ctx, &containerv1.ListImagesRequest{})
+}
+
+// ListVolumes returns all volumes, sorted by name. With size it measures each one.
+func (c *Client) ListVolumes(ctx context.Context, size bool) ([]*containerv1.Volume, error) {
+	return c.SelectVolumes(ctx, &containerv1.ListVolumesRequest{Size: size})
+}
+
+// SelectContainers returns the containers that a request selects, newest first. It changes the page token
+// of the request.
+func (c *Client) SelectContainers(ctx context.Context,
+	req *containerv1.ListContainersRequest) ([]*containerv1.Container, error) {
 	var out []*containerv1.Container
-	for req := (&containerv1.ListContainersRequest{All: all}); ; {
+	for {
 		res, err := c.Containers.ListContainers(ctx, req)
 		if err != nil {
 			return nil, err
@@ -21,10 +38,11 @@ func (c *Client) ListContainers(ctx context.Context, all bool) ([]*containerv1.C
 	}
 }
 
-// ListImages returns all images, newest first.
-func (c *Client) ListImages(ctx context.Context) ([]*containerv1.Image, error) {
+// SelectImages returns the images that a request selects, newest first. It changes the page token of the
+// request.
+func (c *Client) SelectImages(ctx context.Context, req *containerv1.ListImagesRequest) ([]*containerv1.Image, error) {
 	var out []*containerv1.Image
-	for req := (&containerv1.ListImagesRequest{}); ; {
+	for {
 		res, err := c.Images.ListImages(ctx, req)
 		if err != nil {
 			return nil, err
@@ -36,10 +54,12 @@ func (c *Client) ListImages(ctx context.Context) ([]*containerv1.Image, error) {
 	}
 }
 
-// ListVolumes returns all volumes, sorted by name. With size it measures each one.
-func (c *Client) ListVolumes(ctx context.Context, size bool) ([]*containerv1.Volume, error) {
+// SelectVolumes returns the volumes that a request selects, sorted by name. It changes the page token of
+// the request.
+func (c *Client) SelectVolumes(ctx context.Context, req *containerv1.ListVolumesRequest) ([]*containerv1.Volume,
+	error) {
 	var out []*containerv1.Volume
-	for req := (&containerv1.ListVolumesRequest{Size: size}); ; {
+	for {
 		res, err := c.Volumes.ListVolumes(ctx, req)
 		if err != nil {
 			return nil, err

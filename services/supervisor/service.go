@@ -161,7 +161,8 @@ func (s *Service) serve(cfg Config, groups cgroup.Layout) error {
 		return err
 	}
 
-	s.Server = api.New(api.Config{Containers: s.runner, Events: &s.events, Images: s.images, Volumes: s.volumes,
+	s.Server = api.New(api.Config{Containers: s.runner, Events: &s.events, Networks: cfg.Networks,
+		Images: s.images, Volumes: s.volumes,
 		Files: s.runner.Files, Commits: s.runner.Commits,
 		Disk: disk.New(disk.Config{Containers: s.runner, Images: s.images, Volumes: s.volumes,
 			Upper: s.runner.RootFS.Upper, Events: &s.events, Log: cfg.Log}),

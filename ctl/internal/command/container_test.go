@@ -74,14 +74,17 @@ func TestPsMatchesDocker(t *testing.T) {
 		{args: "ps --format '{{.Nothing}}'", script: some, code: 1,
 			stderr: "fairlead: --format: invalid template: template: format:1:2: executing \"format\" at " +
 				"<.Nothing>: can't evaluate field Nothing in type container.row\n"},
-		{args: "ps -q --filter name=^we --filter label=tier=front", script: some, stdout: "a1a1a1a1a1a1\n"},
-		{args: "ps -q --filter name=web --filter name=/old", script: some, stdout: "a1a1a1a1a1a1\nb2b2b2b2b2b2\n"},
-		{args: "ps -q --filter status=exited", script: some, requests: all, stdout: "b2b2b2b2b2b2\n"},
-		{args: "ps -q --filter id=b2b --filter label=tier", script: some},
-		{args: "ps --filter status=asleep", code: 1,
-			stderr: "fairlead: --filter status=asleep: invalid filter; use name, id, label, ancestor, network, " +
-				"publish, expose, volume, before, since, exited, health or " +
-				"status=created|running|paused|restarting|exited|removing|dead; see 'fairlead ps --help'\n"},
+		{args: "ps -q --filter name=^we --filter label=tier=front", script: some,
+			stdout: "a1a1a1a1a1a1\nb2b2b2b2b2b2\n",
+			requests: []proto.Message{&containerv1.ListContainersRequest{Filters: []string{"name=^we",
+				"label=tier=front"}}}},
+		{args: "ps --filter status=asleep", code: 1, script: clienttest.Script{"ListContainers": {clienttest.Fails(
+			fault.Invalidf("filter status=asleep", "filters", "invalid filter"))}},
+			stderr: "fairlead: --filter status=asleep: invalid filter; see 'fairlead ps --help'\n"},
+		{args: "ps -s --format {{.Size}}", script: clienttest.Script{"ListContainers": {clienttest.Answers(
+			&containerv1.ListContainersResponse{Containers: []*containerv1.Container{{SizeRw: proto.Int64(2000),
+				SizeRootFs: proto.Int64(3_000_000)}}})}}, stdout: "2kB (virtual 3MB)\n",
+			requests: []proto.Message{&containerv1.ListContainersRequest{Size: true}}},
 		{args: "ps x", code: 1, stderr: "fairlead: 'fairlead ps' requires no arguments; see 'fairlead ps --help'\n"},
 	})
 	got := execute(t, row{args: "ps --format json", script: some})

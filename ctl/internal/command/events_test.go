@@ -11,10 +11,9 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	eventv1 "github.com/fairlead/fairlead/proto/gen/fairlead/event/v1"
-	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 )
 
-// someEvents returns events of two services that alternate in time.
+// someEvents returns events of two services.
 func someEvents() clienttest.Script {
 	event := func(kind, action, id string, second time.Duration, attributes map[string]string) *eventv1.Event {
 		return &eventv1.Event{Time: ago(10*time.Second - second), Type: kind, Action: action, Id: id,
@@ -22,14 +21,10 @@ func someEvents() clienttest.Script {
 	}
 	return clienttest.Script{
 		"WatchEvents": {{Serve: func(first proto.Message, s clienttest.Stream) error {
-			if _, networks := first.(*networkv1.WatchEventsRequest); networks {
-				return s.Send(&networkv1.WatchEventsResponse{Event: event("network", "create", "n1n1", 1,
-					map[string]string{"name": "back", "type": "bridge"})})
-			}
-
 			for _, e := range []*eventv1.Event{
 				event("container", "create", "c1c1", 0,
 					map[string]string{"name": "web", "image": "nginx", "tier": "front"}),
+				event("network", "create", "n1n1", 1, map[string]string{"name": "back", "type": "bridge"}),
 				event("container", "start", "c1c1", 2,
 					map[string]string{"name": "web", "image": "nginx", "tier": "front"}),
 				event("container", "exec_start: sh -c true", "c2c2", 3,
@@ -46,7 +41,7 @@ func someEvents() clienttest.Script {
 	}
 }
 
-func TestEventsOfServicesAreMergedInOrder(t *testing.T) {
+func TestEventsAreFilteredByAgent(t *testing.T) {
 	const short = " --format '{{.Action}}:{{.Actor.Attributes.name}}'"
 	stamp := func(second time.Duration) string {
 		return now.Add(second - 10*time.Second).Local().Format("2006-01-02T15:04:05.000000000Z07:00")
@@ -54,27 +49,15 @@ func TestEventsOfServicesAreMergedInOrder(t *testing.T) {
 	checkAll(t, []row{
 		{args: "events" + short, script: someEvents(),
 			stdout: "create:web\ncreate:back\nstart:web\nexec_start: sh -c true:db\nstart:db\n"},
-		{args: "events -f type=network", script: someEvents(), stdout: stamp(1) +
-			" network create n1n1 (name=back, type=bridge)\n"},
-		{args: "events -f container=c1 -f event=start", script: someEvents(), stdout: stamp(2) +
-			" container start c1c1 (image=nginx, name=web, tier=front)\n"},
-		{args: "events -f container=web -f container=db -f event=start" + short, script: someEvents(),
-			stdout: "start:web\nstart:db\n"},
-		{args: "events -f network=back" + short, script: someEvents(), stdout: "create:back\n"},
-		{args: "events -f event=exec_start" + short, script: someEvents(), stdout: "exec_start: sh -c true:db\n"},
-		{args: "events -f 'event=exec_start: sh -c true'" + short, script: someEvents(),
-			stdout: "exec_start: sh -c true:db\n"},
-		{args: "events -f event=exec_start:", script: someEvents()},
-		{args: "events -f image=pg" + short, script: someEvents(), stdout: "start:db\n"},
-		{args: "events -f label=tier -f event=create" + short, script: someEvents(), stdout: "create:web\n"},
-		{args: "events -f label=tier=back", script: someEvents()},
-		{args: "events -f label=tier=front -f label=nosuch", script: someEvents()},
-		{args: "events -f nosuch=1", code: 1, requests: []proto.Message{},
-			stderr: "fairlead: --filter nosuch=1: invalid filter 'nosuch'; use type, event, container, network, " +
-				"image or label; see 'fairlead events --help'\n"},
-		{args: "events -f type", code: 1, requests: []proto.Message{},
-			stderr: "fairlead: --filter type: bad format of filter (expected name=value); see 'fairlead events " +
-				"--help'\n"},
+		{args: "events -f type=network -f label=a", script: clienttest.Script{"WatchEvents": {clienttest.Answers(
+			&containerv1.WatchEventsResponse{Event: &eventv1.Event{Time: ago(10*time.Second - 1), Type: "network",
+				Action: "create", Id: "n1n1", Attributes: map[string]string{"name": "back", "type": "bridge"}}})}},
+			stdout: stamp(1) + " network create n1n1 (name=back, type=bridge)\n",
+			requests: []proto.Message{&containerv1.WatchEventsRequest{All: true,
+				Filters: []string{"type=network", "label=a"}}}},
+		{args: "events -f nosuch=1", code: 1, script: clienttest.Script{"WatchEvents": {clienttest.Fails(
+			fault.Invalidf("filter nosuch=1", "filters", "invalid filter 'nosuch'"))}},
+			stderr: "fairlead: --filter nosuch=1: invalid filter 'nosuch'; see 'fairlead events --help'\n"},
 		{args: "events --until never", code: 1, requests: []proto.Message{},
 			stderr: "fairlead: --until never: not a time\n"},
 		{args: "events", code: 1,
@@ -87,7 +70,7 @@ func TestEventsOfServicesAreMergedInOrder(t *testing.T) {
 func TestEventsSinceAndUntil(t *testing.T) {
 	got := execute(t, row{args: "events --since 10m --until 1790000000", script: someEvents()})
 	since, until := ago(10*time.Minute), timestamppb.New(now)
-	if len(got.requests) != 2 {
+	if len(got.requests) != 1 {
 		t.Fatalf("asked %v", got.requests)
 	}
 

@@ -156,6 +156,8 @@ func FromContainer(c *containerv1.Container, image *containerv1.Image) *Containe
 		Mounts:          mountsOf(cfg),
 		Config:          configOf(c, imageConfig(image)),
 		NetworkSettings: networkSettingsOf(c),
+		SizeRw:          c.SizeRw,
+		SizeRootFs:      c.SizeRootFs,
 	}
 	if args := c.GetArgs(); len(args) > 0 {
 		doc.Path, doc.Args = args[0], args[1:]

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/fairlead/fairlead/ctl/client"
 	"github.com/fairlead/fairlead/proto/fault"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
@@ -96,12 +98,13 @@ func HostName(ctx context.Context, cl *client.Client) (string, error) {
 
 // Containers returns the containers of this host or, with fleet, of all hosts, newest first. named also
 // returns the name of this host.
-func (c *CLI) Containers(ctx context.Context, all, fleet, named bool) ([]*containerv1.Container,
+func (c *CLI) Containers(ctx context.Context, req *containerv1.ListContainersRequest, fleet,
+	named bool) ([]*containerv1.Container,
 	map[*containerv1.Container]string, error) {
 	var mu sync.Mutex
 	nodes := map[*containerv1.Container]string{}
 	list := func(ctx context.Context, cl *client.Client, host string) ([]*containerv1.Container, error) {
-		list, err := cl.ListContainers(ctx, all)
+		list, err := cl.SelectContainers(ctx, proto.CloneOf(req))
 		mu.Lock()
 		defer mu.Unlock()
 		for _, ctr := range list {

@@ -36,7 +36,17 @@ func Group(c *cli.CLI) *cobra.Command {
 		usage.Top(c), usage.Stats(c),
 		newLogs(c), newExec(c), newAttach(c), newPort(c), newExplain(c), newPublish(c), newUnpublish(c), newWait(c),
 		files.Diff(c), files.Export(c), files.Copy(c), image.NewCommit(c),
-		prune.Containers(c), c.InspectCommand("container", Document))
+		prune.Containers(c), newInspect(c))
+}
+
+// newInspect returns the command inspect of the group.
+func newInspect(c *cli.CLI) *cobra.Command {
+	var size bool
+	cmd := c.InspectCommand("container", func(ctx context.Context, cl *client.Client, reference string) (any, error) {
+		return document(ctx, cl, &containerv1.GetContainerRequest{Reference: reference, Size: size})
+	})
+	cmd.Flags().BoolVarP(&size, "size", "s", false, "Show the sizes of the writable layer and of all files")
+	return cmd
 }
 
 // get requests one container from the agent.
@@ -48,10 +58,20 @@ func get(ctx context.Context, cl *client.Client, reference string) (*containerv1
 // Document returns the inspect document of a container. Without its image, the fields of the image
 // are empty.
 func Document(ctx context.Context, cl *client.Client, reference string) (any, error) {
-	c, err := get(ctx, cl, reference)
+	return document(ctx, cl, &containerv1.GetContainerRequest{Reference: reference})
+}
+
+// SizedDocument is like Document, with the sizes of the container.
+func SizedDocument(ctx context.Context, cl *client.Client, reference string) (any, error) {
+	return document(ctx, cl, &containerv1.GetContainerRequest{Reference: reference, Size: true})
+}
+
+func document(ctx context.Context, cl *client.Client, req *containerv1.GetContainerRequest) (any, error) {
+	res, err := cl.Containers.GetContainer(ctx, req)
 	if err != nil {
 		return nil, err
 	}
+	c := res.GetContainer()
 	img, err := cl.Images.GetImage(ctx, &containerv1.GetImageRequest{Reference: c.GetImageId()})
 	if err != nil && ctx.Err() != nil {
 		return nil, ctx.Err()

@@ -20,7 +20,7 @@ import (
 
 type listOptions struct {
 	all, quiet, noTrunc bool
-	fleet               bool
+	fleet, size         bool
 	last                int // -1: all
 	latest              bool
 	format              string
@@ -38,17 +38,14 @@ func newList(c *cli.CLI, name string, aliases ...string) *cobra.Command {
 Filters with the same key are alternatives (labels must all match); different keys must all match.
 Keys: name=REGEXP, id=PREFIX, ancestor=IMAGE, network=NETWORK, publish=PORT[-END][/PROTO],
 expose=PORT[-END][/PROTO], volume=NAME or PATH, before=CONTAINER, since=CONTAINER, exited=CODE,
+health=none|starting|healthy|unhealthy, is-task=false, isolation=default,
 status=created|running|paused|restarting|exited|removing|dead, label=KEY[=VALUE].
 
 Template fields: .ID .Image .Command .CreatedAt .RunningFor .Ports .State .Status .Names .Labels
-.Networks .Mounts .Label "KEY" .Node. "table TEMPLATE" prints a table.`,
+.Networks .Mounts .Size .Label "KEY" .Node. "table TEMPLATE" prints a table.`,
 		Args: cli.ExactArgs(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			f, err := parseFilter(o.filters)
-			if err != nil {
-				return &cli.UsageError{Command: cmd.CommandPath(), Code: cli.ExitFailure, Err: err}
-			}
-			return o.run(cmd.Context(), c, f)
+			return cli.FilterError(cmd, o.run(cmd.Context(), c))
 		},
 	}
 	f := cmd.Flags()
@@ -56,6 +53,7 @@ Template fields: .ID .Image .Command .CreatedAt .RunningFor .Ports .State .Statu
 	f.IntVarP(&o.last, "last", "n", -1, "Show the last containers created, in any state (-1: all)")
 	f.BoolVarP(&o.latest, "latest", "l", false, "Show the last container created, in any state")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "Print only IDs")
+	f.BoolVarP(&o.size, "size", "s", false, "Show the sizes of the writable layer and of all files")
 	f.BoolVar(&o.noTrunc, "no-trunc", false, "Do not truncate output")
 	f.StringVar(&o.format, "format", format.Table, "Output format: table, json or a Go template")
 	f.StringArrayVarP(&o.filters, "filter", "f", nil, "Filter: KEY=VALUE")
@@ -77,7 +75,7 @@ type row struct {
 	Node         string `json:",omitempty"` // with --fleet, or in a template
 	Ports        string
 	RunningFor   string
-	Size         string // not measured
+	Size         string // N/A unless measured
 	State        string
 	Status       string
 
@@ -98,30 +96,29 @@ func header() row {
 		Networks: "NETWORKS", Node: "NODE", Ports: "PORTS", RunningFor: "CREATED", State: "STATE", Status: "STATUS"}
 }
 
-func (o *listOptions) run(ctx context.Context, c *cli.CLI, f filter) error {
+func (o *listOptions) run(ctx context.Context, c *cli.CLI) error {
 	if o.latest {
 		o.last = 1
 	}
 
-	// A filter by status and --last also apply to stopped containers.
-	stopped := o.all || f.aboutStopped() || o.last > 0
-	list, nodes, err := c.Containers(ctx, stopped || f.needsAll(), o.fleet, strings.Contains(o.format, ".Node"))
-	if err == nil {
-		err = f.unknown(list)
-	}
+	req := &containerv1.ListContainersRequest{All: o.all, Filters: o.filters, Limit: uint32(max(o.last, 0)),
+		Size: o.size || strings.Contains(o.format, ".Size")}
+	list, nodes, err := c.Containers(ctx, req, o.fleet, strings.Contains(o.format, ".Node"))
 	if err != nil {
 		return err
 	}
 
 	rows := []row{}
 	for _, ctr := range list { // newest first
-		shown := stopped || !f.needsAll() || inspect.IsRunning(ctr)
-		if shown && f.fits(ctr, list) && (o.last <= 0 || len(rows) < o.last) {
+		if o.last <= 0 || len(rows) < o.last {
 			rows = append(rows, o.row(ctr, nodes[ctr], c.Now()))
 		}
 	}
 
 	text, table := o.format, columns
+	if o.size {
+		table += "\t{{.Size}}"
+	}
 	if o.quiet {
 		text = "{{.ID}}"
 	}
@@ -142,7 +139,7 @@ func (o *listOptions) row(c *containerv1.Container, node string, now time.Time) 
 		RunningFor:   format.Duration(now.Sub(created)) + " ago",
 		Labels:       labelList(cfg.GetLabels()),
 		LocalVolumes: strconv.Itoa(volumeCount(cfg.GetMounts())),
-		Size:         "N/A",
+		Size:         sizeOf(c),
 		Mounts:       mountList(cfg.GetMounts()),
 		Names:        cfg.GetName(),
 		Networks:     networkList(c),
@@ -160,6 +157,14 @@ func (o *listOptions) row(c *containerv1.Container, node string, now time.Time) 
 
 	r.Command = strconv.Quote(r.Command)
 	return r
+}
+
+// sizeOf returns the column SIZE of a container.
+func sizeOf(c *containerv1.Container) string {
+	if c.SizeRw == nil {
+		return "N/A"
+	}
+	return format.Size(c.GetSizeRw()) + " (virtual " + format.Size(c.GetSizeRootFs()) + ")"
 }
 
 // Cells returns the columns COMMAND and STATUS of a container, for other lists.

@@ -33,14 +33,7 @@ Template fields: .Repository .Tag .Digest .ID .CreatedAt .CreatedSince .Size.
 "table TEMPLATE" prints a table.`,
 		Args: cli.RangeArgs(0, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			f, err := parseFilter(o.filters, c.Now())
-			if err != nil {
-				return &cli.UsageError{Command: cmd.CommandPath(), Code: cli.ExitFailure, Err: err}
-			}
-			if len(args) == 1 {
-				f.name = args[0]
-			}
-			return o.run(cmd.Context(), c, f)
+			return cli.FilterError(cmd, o.run(cmd.Context(), c, strings.Join(args, "")))
 		},
 	}
 	f := cmd.Flags()
@@ -80,26 +73,22 @@ const columns = "{{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}
 
 const columnsWithDigests = "{{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t{{.CreatedSince}}\t{{.Size}}"
 
-func (o *listOptions) run(ctx context.Context, c *cli.CLI, f filter) error {
+// run prints the images with a name or pattern; empty means all.
+func (o *listOptions) run(ctx context.Context, c *cli.CLI, name string) error {
 	cl, err := c.Client()
 	if err != nil {
 		return err
 	}
 
-	list, err := cl.ListImages(ctx)
+	list, err := cl.SelectImages(ctx, &containerv1.ListImagesRequest{Filters: o.filters})
 	if err != nil {
 		return err
 	}
-
-	if err := f.find(list); err != nil {
-		return err
-	}
-
 	rows, seen := []row{}, map[string]bool{}
 	for _, i := range list {
 		for _, r := range o.rows(i, c.Now()) {
 			// With --quiet, each ID is printed once.
-			if !f.fits(r) || (o.quiet && seen[r.ID]) {
+			if name != "" && !r.is(name) || (o.quiet && seen[r.ID]) {
 				continue
 			}
 			seen[r.ID] = true

@@ -62,11 +62,7 @@ Template fields: .ID .Name .Driver .Scope .IPv4 .IPv6 .Internal .Labels .Created
 "table TEMPLATE" prints a table.`,
 		Args: cli.ExactArgs(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			wanted, err := parseFilter(o.filters)
-			if err != nil {
-				return &cli.UsageError{Command: cmd.CommandPath(), Code: cli.ExitFailure, Err: err}
-			}
-			return o.run(cmd.Context(), c, wanted)
+			return cli.FilterError(cmd, o.run(cmd.Context(), c))
 		},
 	}
 	f := cmd.Flags()
@@ -77,18 +73,13 @@ Template fields: .ID .Name .Driver .Scope .IPv4 .IPv6 .Internal .Labels .Created
 	return cmd
 }
 
-func (o *listOptions) run(ctx context.Context, c *cli.CLI, wanted filter) error {
+func (o *listOptions) run(ctx context.Context, c *cli.CLI) error {
 	cl, err := c.Client()
 	if err != nil {
 		return err
 	}
 
-	res, err := cl.Networks.ListNetworks(ctx, &networkv1.ListNetworksRequest{})
-	if err != nil {
-		return err
-	}
-
-	used, err := wanted.used(ctx, cl)
+	res, err := cl.Networks.ListNetworks(ctx, &networkv1.ListNetworksRequest{Filters: o.filters})
 	if err != nil {
 		return err
 	}
@@ -97,9 +88,6 @@ func (o *listOptions) run(ctx context.Context, c *cli.CLI, wanted filter) error 
 	slices.SortStableFunc(res.GetNetworks(),
 		func(a, b *networkv1.Network) int { return format.NaturalCompare(a.GetName(), b.GetName()) })
 	for _, n := range res.GetNetworks() {
-		if !wanted.fits(listed{n, used[n.GetId()]}) {
-			continue
-		}
 		c.Warn(n.GetWarnings()...)
 		r := rowOf(n)
 		if !o.noTrunc {

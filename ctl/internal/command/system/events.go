@@ -2,6 +2,7 @@ package system
 
 import (
 	"context"
+	"errors"
 	"io"
 	"slices"
 	"strings"
@@ -16,7 +17,6 @@ import (
 	"github.com/fairlead/fairlead/ctl/internal/format"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	eventv1 "github.com/fairlead/fairlead/proto/gen/fairlead/event/v1"
-	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 )
 
 type eventsOptions struct {
@@ -39,19 +39,15 @@ delete, prune. Each service keeps its last 256 events until it restarts.
 The exit code of a detached exec is known on Linux 6.15 or later.
 
 Filters with the same key are alternatives (labels must all match); different keys must all match.
-Keys: type=container|network|image, event=ACTION, container=NAME|ID, network=NAME|ID, image=NAME|ID,
-label=KEY[=VALUE].
+Keys: type=container|network|image|volume, event=ACTION, container=NAME|ID, network=NAME|ID,
+image=NAME|ID, volume=NAME, label=KEY[=VALUE], scope=local.
 
 Template fields: .Time .TimeNano .Type .Action .Actor.ID .Actor.Attributes .Scope .Node.`,
 		Example: `  $ fairlead events --since 10m --filter type=network
   2026-11-26T17:00:00.000000000Z network create 3f2a… (name=backend, type=bridge)`,
 		Args: cli.ExactArgs(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			fits, err := parseEventFilter(o.filters)
-			if err != nil {
-				return &cli.UsageError{Command: cmd.CommandPath(), Code: cli.ExitFailure, Err: err}
-			}
-			return o.run(cmd.Context(), c, fits)
+			return cli.FilterError(cmd, o.run(cmd.Context(), c))
 		},
 	}
 	f := cmd.Flags()
@@ -76,19 +72,14 @@ func (o *eventsOptions) span(now time.Time) (since, until *timestamppb.Timestamp
 	return read("--since", o.since), read("--until", o.until), err
 }
 
-func (o *eventsOptions) run(ctx context.Context, c *cli.CLI, fits func(*eventv1.Event) bool) error {
+func (o *eventsOptions) run(ctx context.Context, c *cli.CLI) error {
 	since, until, err := o.span(c.Now())
 	if err != nil {
 		return err
 	}
-
+	req := &containerv1.WatchEventsRequest{Since: since, Until: until, Filters: o.filters, All: true}
 	if o.fleet {
-		return watchFleet(ctx, c, since, until, func(e *eventv1.Event, node string) error {
-			if !fits(e) {
-				return nil
-			}
-			return o.print(c, e, node)
-		})
+		return watchFleet(ctx, c, req, func(e *eventv1.Event, node string) error { return o.print(c, e, node) })
 	}
 	cl, err := c.Client()
 	if err != nil {
@@ -102,101 +93,33 @@ func (o *eventsOptions) run(ctx context.Context, c *cli.CLI, fits func(*eventv1.
 	}
 
 	began := c.Now()
-	err = watch(ctx, cl, since, until, func(e *eventv1.Event) error {
-		if !fits(e) {
-			return nil
-		}
-		return o.print(c, e, node)
-	})
+	err = watch(ctx, cl, req, func(e *eventv1.Event) error { return o.print(c, e, node) })
 
 	return cli.Lost(err, "events are not recorded while the agent is stopped; continue with: fairlead events "+
 		"--since %s", began.UTC().Format(time.RFC3339))
 }
 
-// mergeWindow is the time that an event waits for simultaneous events of other services, so that
-// they are printed in order.
-const mergeWindow = 30 * time.Millisecond
-
-// streamItem is an event, or the end of a stream.
-type streamItem struct {
-	event *eventv1.Event
-	err   error
-}
-
-// watch calls show for the events of all services in order of time.
-func watch(ctx context.Context, cl *client.Client, since, until *timestamppb.Timestamp,
+// watch calls show for the events of all services that the filters select, in order of time.
+func watch(ctx context.Context, cl *client.Client, req *containerv1.WatchEventsRequest,
 	show func(*eventv1.Event) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	all := make(chan streamItem)
-	receive := func(next func() (*eventv1.Event, error)) {
-		for {
-			e, err := next()
-			select {
-			case all <- streamItem{e, err}:
-			case <-ctx.Done():
-				return
-			}
-			if err != nil {
-				return
-			}
-		}
-	}
-	containers, err := cl.Containers.WatchEvents(ctx, &containerv1.WatchEventsRequest{Since: since, Until: until})
+	stream, err := cl.Containers.WatchEvents(ctx, req)
 	if err != nil {
 		return err
 	}
-
-	networks, err := cl.Networks.WatchEvents(ctx, &networkv1.WatchEventsRequest{Since: since, Until: until})
-	if err != nil {
-		return err
-	}
-
-	go receive(func() (*eventv1.Event, error) { m, err := containers.Recv(); return m.GetEvent(), err })
-	go receive(func() (*eventv1.Event, error) { m, err := networks.Recv(); return m.GetEvent(), err })
-	return merge(all, 2, show)
-}
-
-// merge calls show for the events of several streams. It sorts events within mergeWindow by time
-// and returns when all streams have ended or one fails.
-func merge(all <-chan streamItem, streams int, show func(*eventv1.Event) error) error {
-	var batch []*eventv1.Event
-	var due <-chan time.Time
-	flush := func() error {
-		slices.SortStableFunc(batch,
-			func(a, b *eventv1.Event) int { return a.GetTime().AsTime().Compare(b.GetTime().AsTime()) })
-		for _, e := range batch {
-			if err := show(e); err != nil {
-				return err
-			}
+	for {
+		m, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return nil
 		}
-		batch, due = nil, nil
-		return nil
-	}
-	for streams > 0 {
-		select {
-		case h := <-all:
-			switch {
-			case h.err == io.EOF:
-				streams--
-			case h.err != nil:
-				if err := flush(); err != nil {
-					return err
-				}
-				return h.err
-			default:
-				if batch = append(batch, h.event); due == nil {
-					due = time.After(mergeWindow)
-				}
-			}
-		case <-due:
-			if err := flush(); err != nil {
-				return err
-			}
+		if err == nil {
+			err = show(m.GetEvent())
+		}
+		if err != nil {
+			return err
 		}
 	}
-
-	return flush()
 }
 
 // event is an event in templates and JSON, with Docker's fields in Docker's order.

@@ -9,6 +9,8 @@ import (
 
 	"github.com/fairlead/fairlead/ctl/client"
 	"github.com/fairlead/fairlead/ctl/internal/command/cli"
+	"github.com/fairlead/fairlead/proto/fault"
+	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	eventv1 "github.com/fairlead/fairlead/proto/gen/fairlead/event/v1"
 	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
 )
@@ -22,10 +24,10 @@ const (
 
 // fleetWatch prints the events of all hosts of a fleet.
 type fleetWatch struct {
-	cli          *cli.CLI
-	client       *client.Client
-	since, until *timestamppb.Timestamp
-	show         func(e *eventv1.Event, node string) error
+	cli    *cli.CLI
+	client *client.Client
+	req    *containerv1.WatchEventsRequest
+	show   func(e *eventv1.Event, node string) error
 
 	mu      sync.Mutex // held by show
 	failed  context.CancelCauseFunc
@@ -36,7 +38,7 @@ type fleetWatch struct {
 // watchFleet calls show for the events of all hosts, in order of time for each host. A warning names a
 // host that does not answer; it is watched again when it does. Without an end time it returns when
 // ctx ends.
-func watchFleet(ctx context.Context, c *cli.CLI, since, until *timestamppb.Timestamp,
+func watchFleet(ctx context.Context, c *cli.CLI, req *containerv1.WatchEventsRequest,
 	show func(e *eventv1.Event, node string) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -45,10 +47,10 @@ func watchFleet(ctx context.Context, c *cli.CLI, since, until *timestamppb.Times
 		return err
 	}
 
-	w := &fleetWatch{cli: c, client: cl, since: since, until: until, show: show, failed: cancel,
+	w := &fleetWatch{cli: c, client: cl, req: req, show: show, failed: cancel,
 		watched: map[string]bool{}}
 	w.add(ctx, hosts)
-	if until != nil {
+	if req.GetUntil() != nil {
 		w.hosts.Wait()
 		return context.Cause(ctx)
 	}
@@ -83,12 +85,13 @@ func (w *fleetWatch) add(ctx context.Context, hosts []*fleetv1.Host) {
 
 // watch watches one host until ctx or the time of the watch ends.
 func (w *fleetWatch) watch(ctx context.Context, name string) {
-	since, warned := w.since, false
+	since, warned := w.req.GetSince(), false
 	for {
 		if since == nil {
 			since = timestamppb.New(w.cli.Now())
 		}
-		err := watch(ctx, w.client, since, w.until, func(e *eventv1.Event) error {
+		err := watch(ctx, w.client, &containerv1.WatchEventsRequest{Since: since, Until: w.req.GetUntil(),
+			Filters: w.req.GetFilters(), All: true}, func(e *eventv1.Event) error {
 			since, warned = timestamppb.New(e.GetTime().AsTime().Add(1)), false
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -99,6 +102,10 @@ func (w *fleetWatch) watch(ctx context.Context, name string) {
 			return nil
 		})
 		if err == nil || ctx.Err() != nil || w.ended() {
+			return
+		}
+		if fault.Is(err, fault.Invalid) { // a filter
+			w.failed(err)
 			return
 		}
 		if !warned {
@@ -114,4 +121,6 @@ func (w *fleetWatch) watch(ctx context.Context, name string) {
 }
 
 // ended reports whether the end time has passed.
-func (w *fleetWatch) ended() bool { return w.until != nil && w.cli.Now().After(w.until.AsTime()) }
+func (w *fleetWatch) ended() bool {
+	return w.req.GetUntil() != nil && w.cli.Now().After(w.req.GetUntil().AsTime())
+}

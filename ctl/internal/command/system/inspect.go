@@ -29,6 +29,7 @@ func kinds() []kind {
 
 func newInspect(c *cli.CLI) *cobra.Command {
 	var only, text string
+	var size bool
 	cmd := &cobra.Command{
 		Use:   "inspect [OPTIONS] NAME|ID [NAME|ID...]",
 		Short: "Show details of containers, images, networks or volumes",
@@ -37,6 +38,9 @@ func newInspect(c *cli.CLI) *cobra.Command {
 			wanted, err := wantedKinds(only)
 			if err != nil {
 				return &cli.UsageError{Command: cmd.CommandPath(), Code: cli.ExitFailure, Err: err}
+			}
+			if size && wanted[0].name == "container" {
+				wanted[0].get = container.SizedDocument
 			}
 			cl, err := c.Client()
 			if err != nil {
@@ -48,6 +52,7 @@ func newInspect(c *cli.CLI) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&only, "type", "", "Only one kind: container, image, network or volume")
+	cmd.Flags().BoolVarP(&size, "size", "s", false, "Show the sizes of containers")
 	cmd.Flags().StringVarP(&text, "format", "f", "", "Output format: json or a Go template")
 	return cmd
 }

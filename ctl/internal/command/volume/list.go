@@ -4,13 +4,11 @@ import (
 	"context"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/fairlead/fairlead/ctl/internal/command/cli"
 	"github.com/fairlead/fairlead/ctl/internal/format"
-	"github.com/fairlead/fairlead/proto/fault"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 )
 
@@ -64,11 +62,7 @@ Template fields: .Name .Driver .Scope .Mountpoint .Labels .Label "KEY" .Links .S
 "table TEMPLATE" prints a table.`,
 		Args: cli.ExactArgs(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			wanted, err := parseFilter(o.filters)
-			if err != nil {
-				return &cli.UsageError{Command: cmd.CommandPath(), Code: cli.ExitFailure, Err: err}
-			}
-			return o.run(cmd.Context(), c, wanted)
+			return cli.FilterError(cmd, o.run(cmd.Context(), c))
 		},
 	}
 	f := cmd.Flags()
@@ -78,12 +72,12 @@ Template fields: .Name .Driver .Scope .Mountpoint .Labels .Label "KEY" .Links .S
 	return cmd
 }
 
-func (o *listOptions) run(ctx context.Context, c *cli.CLI, wanted filter) error {
+func (o *listOptions) run(ctx context.Context, c *cli.CLI) error {
 	cl, err := c.Client()
 	if err != nil {
 		return err
 	}
-	list, err := cl.ListVolumes(ctx, false)
+	list, err := cl.SelectVolumes(ctx, &containerv1.ListVolumesRequest{Filters: o.filters})
 	if err != nil {
 		return err
 	}
@@ -92,9 +86,7 @@ func (o *listOptions) run(ctx context.Context, c *cli.CLI, wanted filter) error 
 	slices.SortStableFunc(list,
 		func(a, b *containerv1.Volume) int { return format.NaturalCompare(a.GetName(), b.GetName()) })
 	for _, v := range list {
-		if wanted.fits(v) {
-			rows = append(rows, rowOf(v))
-		}
+		rows = append(rows, rowOf(v))
 	}
 
 	text := o.format
@@ -112,53 +104,4 @@ func rowOf(v *containerv1.Volume) row {
 		r.Size, r.Links = format.Size(v.GetSize()), strconv.Itoa(len(v.GetContainers()))
 	}
 	return r
-}
-
-// filter holds the values for each key.
-type filter map[string][]string
-
-// filterKinds maps each key to a function that reports whether a volume matches a value.
-var filterKinds = map[string]func(v *containerv1.Volume, value string) bool{
-	"name":   func(v *containerv1.Volume, value string) bool { return strings.Contains(v.GetName(), value) },
-	"driver": func(v *containerv1.Volume, value string) bool { return v.GetDriver() == value },
-	"label": func(v *containerv1.Volume, value string) bool {
-		key, want, valued := strings.Cut(value, "=")
-		got, ok := v.GetLabels()[key]
-		return ok && (!valued || got == want)
-	},
-	"dangling": func(v *containerv1.Volume, value string) bool {
-		return (len(v.GetContainers()) == 0) == (value == "true" || value == "1")
-	},
-}
-
-func parseFilter(specs []string) (filter, error) {
-	wanted := filter{}
-	for _, spec := range specs {
-		kind, value, ok := strings.Cut(spec, "=")
-		refuse := func(format string, args ...any) error {
-			return fault.Invalidf("--filter "+spec, "filter", format, args...)
-		}
-		switch _, known := filterKinds[kind]; {
-		case !ok:
-			return nil, refuse("bad format of filter (expected name=value)")
-		case !known:
-			return nil, refuse("invalid filter '%s'; use name, driver, label or dangling", kind)
-		case kind == "dangling" && !slices.Contains([]string{"true", "1", "false", "0"}, value):
-			return nil, refuse("invalid filter 'dangling=%s'; use true or false", value)
-		}
-		wanted[kind] = append(wanted[kind], value)
-	}
-	return wanted, nil
-}
-
-// fits reports whether a volume matches.
-func (f filter) fits(v *containerv1.Volume) bool {
-	for kind, values := range f {
-		fits := func(value string) bool { return filterKinds[kind](v, value) }
-		if kind == "label" && slices.ContainsFunc(values, func(s string) bool { return !fits(s) }) ||
-			!slices.ContainsFunc(values, fits) {
-			return false
-		}
-	}
-	return true
 }

@@ -17,16 +17,21 @@ import (
 
 type networkHandler struct {
 	networkv1.UnimplementedNetworkServiceServer
-	networks Networks
-	events   *events.Broker
-	diagnose func() []diagnosis.Finding
-	check    func(ctx context.Context, repair bool) []diagnosis.Finding
+	networks  Networks
+	sandboxes Sandboxes
+	events    *events.Broker
+	diagnose  func() []diagnosis.Finding
+	check     func(ctx context.Context, repair bool) []diagnosis.Finding
 }
 
 // WatchEvents streams network events.
 func (h *networkHandler) WatchEvents(req *networkv1.WatchEventsRequest,
 	stream grpc.ServerStreamingServer[networkv1.WatchEventsResponse]) error {
-	return h.events.Watch(stream.Context(), req.GetSince(), req.GetUntil(), func(e *eventv1.Event) error {
+	f, err := events.ParseFilter(req.GetFilters())
+	if err != nil {
+		return err
+	}
+	return h.events.Watch(stream.Context(), req.GetSince(), req.GetUntil(), f, func(e *eventv1.Event) error {
 		return stream.Send(&networkv1.WatchEventsResponse{Event: e})
 	})
 }
@@ -44,12 +49,20 @@ func (h *networkHandler) Diagnose(context.Context, *networkv1.DiagnoseRequest) (
 	return &networkv1.DiagnoseResponse{Findings: diagnosis.Proto(h.diagnose())}, nil
 }
 
-// ListNetworks returns all networks, sorted by name.
-func (h *networkHandler) ListNetworks(context.Context,
-	*networkv1.ListNetworksRequest) (*networkv1.ListNetworksResponse, error) {
+// ListNetworks returns the networks that match filters, sorted by name.
+func (h *networkHandler) ListNetworks(_ context.Context,
+	req *networkv1.ListNetworksRequest) (*networkv1.ListNetworksResponse, error) {
+	selected, err := parseFilter(req.GetFilters())
+	if err != nil {
+		return nil, err
+	}
 	out := &networkv1.ListNetworksResponse{}
+	used := h.used(selected)
 	warnings := h.networks.Warnings()
 	for _, n := range h.networks.List() {
+		if !fits(selected, n, used) {
+			continue
+		}
 		one := h.out(n)
 		one.Warnings = warnings(n)
 		out.Networks = append(out.Networks, one)

@@ -69,7 +69,8 @@ func New(cfg Config) *Server { return &Server{cfg} }
 
 // Register adds the services to a gRPC server.
 func (s *Server) Register(r grpc.ServiceRegistrar) {
-	networkv1.RegisterNetworkServiceServer(r, &networkHandler{networks: s.cfg.Networks, events: s.cfg.Events,
+	networkv1.RegisterNetworkServiceServer(r, &networkHandler{networks: s.cfg.Networks, sandboxes: s.cfg.Sandboxes,
+		events:   s.cfg.Events,
 		diagnose: s.cfg.Diagnose, check: s.cfg.Check})
 	networkv1.RegisterSandboxServiceServer(r, &sandboxHandler{sandboxes: s.cfg.Sandboxes})
 }

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"net/netip"
 	"path"
-	"slices"
 	"syscall"
 	"time"
 
@@ -24,6 +23,7 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/processlist"
 	"github.com/fairlead/fairlead/services/supervisor/internal/protoconv"
 	"github.com/fairlead/fairlead/services/supervisor/internal/run"
+	"github.com/fairlead/fairlead/services/supervisor/internal/selection"
 	"github.com/fairlead/fairlead/services/supervisor/internal/session"
 	"github.com/fairlead/fairlead/services/supervisor/internal/stats"
 )
@@ -75,7 +75,9 @@ type containerServer struct {
 	containers Containers
 	volumes    Volumes
 	disk       Disk
+	images     selection.Images
 	events     *events.Broker
+	networks   NetworkEvents
 }
 
 // CreateContainer implements ContainerServiceServer.
@@ -242,34 +244,14 @@ func (s *containerServer) WatchExit(req *containerv1.WatchExitRequest,
 	return stream.Send(&containerv1.WatchExitResponse{Exited: &containerv1.Exited{ExitCode: uint32(exit.Code)}})
 }
 
-// ListContainers implements ContainerServiceServer.
-func (s *containerServer) ListContainers(_ context.Context,
-	req *containerv1.ListContainersRequest) (*containerv1.ListContainersResponse, error) {
-	list := s.containers.List()
-	if !req.GetAll() {
-		list = slices.DeleteFunc(list, func(c *container.Container) bool { return !c.IsActive() })
-	}
-
-	out, next, err := page(list, req.GetPageToken(),
-		func(c *container.Container) position { return positionOf(c.CreatedAt, c.ID) },
-		func(c *container.Container) *containerv1.Container {
-			return s.message(c)
-		})
-	if err != nil {
-		return nil, err
-	}
-
-	return &containerv1.ListContainersResponse{Containers: out, NextPageToken: next}, nil
-}
-
 // GetContainer implements ContainerServiceServer.
-func (s *containerServer) GetContainer(_ context.Context,
+func (s *containerServer) GetContainer(ctx context.Context,
 	req *containerv1.GetContainerRequest) (*containerv1.GetContainerResponse, error) {
 	c, err := s.containers.Find(req.GetReference())
 	if err != nil {
 		return nil, err
 	}
-	return &containerv1.GetContainerResponse{Container: s.message(c)}, nil
+	return &containerv1.GetContainerResponse{Container: s.measured(ctx, c, req.GetSize())}, nil
 }
 
 // message converts a container, with the directories of its volumes.

@@ -10,6 +10,7 @@ import (
 // Disk is the part of package disk that the handlers use.
 type Disk interface {
 	Prune(ctx context.Context, s disk.Selection) (deleted []string, reclaimed int64, err error)
+	Size(ctx context.Context, uid string) (int64, error)
 	Measure(ctx context.Context) (*disk.Usage, error)
 }
 

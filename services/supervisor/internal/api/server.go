@@ -12,6 +12,7 @@ import (
 type Config struct {
 	Containers Containers
 	Events     *events.Broker
+	Networks   NetworkEvents
 	Images     Images
 	Volumes    Volumes
 	Files      Files
@@ -29,7 +30,7 @@ func New(cfg Config) *Server { return &Server{cfg} }
 // Register registers the services.
 func (s *Server) Register(r grpc.ServiceRegistrar) {
 	containerv1.RegisterContainerServiceServer(r, &containerServer{containers: s.cfg.Containers, volumes: s.cfg.Volumes,
-		disk: s.cfg.Disk, events: s.cfg.Events})
+		disk: s.cfg.Disk, images: s.cfg.Images, events: s.cfg.Events, networks: s.cfg.Networks})
 	containerv1.RegisterImageServiceServer(r, &imageServer{images: s.cfg.Images, commits: s.cfg.Commits})
 	containerv1.RegisterVolumeServiceServer(r, &volumeServer{volumes: s.cfg.Volumes})
 	containerv1.RegisterFileServiceServer(r, &fileServer{files: s.cfg.Files})

@@ -2,12 +2,14 @@ package api
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/supervisor/internal/selection"
 	"github.com/fairlead/fairlead/services/supervisor/internal/volume"
 )
 
@@ -54,8 +56,16 @@ func (s *volumeServer) CreateVolume(ctx context.Context,
 // ListVolumes implements VolumeServiceServer.
 func (s *volumeServer) ListVolumes(ctx context.Context,
 	req *containerv1.ListVolumesRequest) (*containerv1.ListVolumesResponse, error) {
+	selected, err := selection.ParseVolumes(req.GetFilters())
+	if err != nil {
+		return nil, err
+	}
+	list := slices.DeleteFunc(s.volumes.List(), func(v *volume.Volume) bool {
+		return !selected.Fits(v,
+			s.volumes.Users)
+	})
 	at := func(v *volume.Volume) position { return positionOf(time.Time{}, v.Name) }
-	out, next, err := page(s.volumes.List(), req.GetPageToken(), at, s.toProto)
+	out, next, err := page(list, req.GetPageToken(), at, s.toProto)
 	if err != nil {
 		return nil, err
 	}

@@ -1708,8 +1708,12 @@ type Container struct {
 	ExecIds []string `protobuf:"bytes,42,rep,name=exec_ids,json=execIds,proto3" json:"exec_ids,omitempty"`
 	// The health check in effect. Absent without one.
 	EffectiveHealthCheck *HealthCheck `protobuf:"bytes,43,opt,name=effective_health_check,json=effectiveHealthCheck,proto3" json:"effective_health_check,omitempty"`
-	unknownFields        protoimpl.UnknownFields
-	sizeCache            protoimpl.SizeCache
+	// The bytes of its writable layer. Absent unless requested.
+	SizeRw *int64 `protobuf:"varint,60,opt,name=size_rw,json=sizeRw,proto3,oneof" json:"size_rw,omitempty"`
+	// size_rw and the bytes of the image. Absent unless requested.
+	SizeRootFs    *int64 `protobuf:"varint,61,opt,name=size_root_fs,json=sizeRootFs,proto3,oneof" json:"size_root_fs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Container) Reset() {
@@ -1924,6 +1928,20 @@ func (x *Container) GetEffectiveHealthCheck() *HealthCheck {
 	return nil
 }
 
+func (x *Container) GetSizeRw() int64 {
+	if x != nil && x.SizeRw != nil {
+		return *x.SizeRw
+	}
+	return 0
+}
+
+func (x *Container) GetSizeRootFs() int64 {
+	if x != nil && x.SizeRootFs != nil {
+		return *x.SizeRootFs
+	}
+	return 0
+}
+
 var File_fairlead_container_v1_container_proto protoreflect.FileDescriptor
 
 const file_fairlead_container_v1_container_proto_rawDesc = "" +
@@ -2080,7 +2098,7 @@ const file_fairlead_container_v1_container_proto_rawDesc = "" +
 	"\x06search\x18\x04 \x03(\tR\x06search\x12\x18\n" +
 	"\aoptions\x18\x05 \x03(\tR\aoptions\x12\x1f\n" +
 	"\vextra_hosts\x18\x06 \x03(\tR\n" +
-	"extraHosts\"\xcd\b\n" +
+	"extraHosts\"\xaf\t\n" +
 	"\tContainer\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12>\n" +
 	"\x06config\x18\x02 \x01(\v2&.fairlead.container.v1.ContainerConfigR\x06config\x12\x19\n" +
@@ -2113,7 +2131,13 @@ const file_fairlead_container_v1_container_proto_rawDesc = "" +
 	"\rrestart_count\x18( \x01(\rR\frestartCount\x125\n" +
 	"\x06health\x18) \x01(\v2\x1d.fairlead.container.v1.HealthR\x06health\x12\x19\n" +
 	"\bexec_ids\x18* \x03(\tR\aexecIds\x12X\n" +
-	"\x16effective_health_check\x18+ \x01(\v2\".fairlead.container.v1.HealthCheckR\x14effectiveHealthCheck*\x81\x01\n" +
+	"\x16effective_health_check\x18+ \x01(\v2\".fairlead.container.v1.HealthCheckR\x14effectiveHealthCheck\x12\x1c\n" +
+	"\asize_rw\x18< \x01(\x03H\x00R\x06sizeRw\x88\x01\x01\x12%\n" +
+	"\fsize_root_fs\x18= \x01(\x03H\x01R\n" +
+	"sizeRootFs\x88\x01\x01B\n" +
+	"\n" +
+	"\b_size_rwB\x0f\n" +
+	"\r_size_root_fs*\x81\x01\n" +
 	"\fHealthStatus\x12\x1d\n" +
 	"\x19HEALTH_STATUS_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16HEALTH_STATUS_STARTING\x10\x01\x12\x19\n" +
@@ -2252,6 +2276,7 @@ func file_fairlead_container_v1_container_proto_init() {
 	file_fairlead_container_v1_container_proto_msgTypes[0].OneofWrappers = []any{}
 	file_fairlead_container_v1_container_proto_msgTypes[6].OneofWrappers = []any{}
 	file_fairlead_container_v1_container_proto_msgTypes[8].OneofWrappers = []any{}
+	file_fairlead_container_v1_container_proto_msgTypes[13].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

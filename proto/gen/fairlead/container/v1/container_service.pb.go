@@ -88,7 +88,12 @@ type WatchEventsRequest struct {
 	// The start. Past events are kept up to the last 256 of each service. Absent means now.
 	Since *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=since,proto3" json:"since,omitempty"`
 	// The end: the stream is closed then. Absent means until the client cancels the call.
-	Until         *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=until,proto3" json:"until,omitempty"`
+	Until *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=until,proto3" json:"until,omitempty"`
+	// KEY=VALUE: type=TYPE, event=ACTION, container, network, volume or image=NAME or ID, label=KEY[=VALUE],
+	// scope=local. Values of one key are alternatives, but labels must all match.
+	Filters []string `protobuf:"bytes,3,rep,name=filters,proto3" json:"filters,omitempty"`
+	// True for the events of networks too. Simultaneous events are in order of time.
+	All           bool `protobuf:"varint,4,opt,name=all,proto3" json:"all,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -135,6 +140,20 @@ func (x *WatchEventsRequest) GetUntil() *timestamppb.Timestamp {
 		return x.Until
 	}
 	return nil
+}
+
+func (x *WatchEventsRequest) GetFilters() []string {
+	if x != nil {
+		return x.Filters
+	}
+	return nil
+}
+
+func (x *WatchEventsRequest) GetAll() bool {
+	if x != nil {
+		return x.All
+	}
+	return false
 }
 
 // WatchEventsResponse is one event.
@@ -3483,7 +3502,16 @@ type ListContainersRequest struct {
 	// Include stopped containers.
 	All bool `protobuf:"varint,1,opt,name=all,proto3" json:"all,omitempty"`
 	// The next_page_token of the previous page. Empty means the first page.
-	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// KEY=VALUE: name=REGEXP, id=PREFIX, label=KEY[=VALUE], ancestor=IMAGE, network=NETWORK, volume=NAME or
+	// path, publish or expose=PORT[-END][/PROTO], before or since=CONTAINER, exited=CODE, health=HEALTH,
+	// status=STATUS, is-task=false, isolation=default. Values of one key are alternatives, but labels must
+	// all match. status and exited include stopped containers. The same for all pages.
+	Filters []string `protobuf:"bytes,3,rep,name=filters,proto3" json:"filters,omitempty"`
+	// The newest containers that match, in any state. 0 means no limit. The same for all pages.
+	Limit uint32 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`
+	// True to measure the files of each container.
+	Size          bool `protobuf:"varint,5,opt,name=size,proto3" json:"size,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3530,6 +3558,27 @@ func (x *ListContainersRequest) GetPageToken() string {
 		return x.PageToken
 	}
 	return ""
+}
+
+func (x *ListContainersRequest) GetFilters() []string {
+	if x != nil {
+		return x.Filters
+	}
+	return nil
+}
+
+func (x *ListContainersRequest) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *ListContainersRequest) GetSize() bool {
+	if x != nil {
+		return x.Size
+	}
+	return false
 }
 
 // ListContainersResponse holds one page of containers.
@@ -3591,7 +3640,9 @@ func (x *ListContainersResponse) GetNextPageToken() string {
 type GetContainerRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The container.
-	Reference     string `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
+	Reference string `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
+	// True to measure its files.
+	Size          bool `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3631,6 +3682,13 @@ func (x *GetContainerRequest) GetReference() string {
 		return x.Reference
 	}
 	return ""
+}
+
+func (x *GetContainerRequest) GetSize() bool {
+	if x != nil {
+		return x.Size
+	}
+	return false
 }
 
 // GetContainerResponse holds the container.
@@ -4413,10 +4471,12 @@ var File_fairlead_container_v1_container_service_proto protoreflect.FileDescript
 
 const file_fairlead_container_v1_container_service_proto_rawDesc = "" +
 	"\n" +
-	"-fairlead/container/v1/container_service.proto\x12\x15fairlead.container.v1\x1a\x1bfairlead/auth/v1/role.proto\x1a%fairlead/container/v1/container.proto\x1a)fairlead/container/v1/image_service.proto\x1a%fairlead/container/v1/resources.proto\x1a\"fairlead/container/v1/stream.proto\x1a\x1dfairlead/event/v1/event.proto\x1a!fairlead/nat/v1/publication.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"x\n" +
+	"-fairlead/container/v1/container_service.proto\x12\x15fairlead.container.v1\x1a\x1bfairlead/auth/v1/role.proto\x1a%fairlead/container/v1/container.proto\x1a)fairlead/container/v1/image_service.proto\x1a%fairlead/container/v1/resources.proto\x1a\"fairlead/container/v1/stream.proto\x1a\x1dfairlead/event/v1/event.proto\x1a!fairlead/nat/v1/publication.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa4\x01\n" +
 	"\x12WatchEventsRequest\x120\n" +
 	"\x05since\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x120\n" +
-	"\x05until\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"E\n" +
+	"\x05until\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x18\n" +
+	"\afilters\x18\x03 \x03(\tR\afilters\x12\x10\n" +
+	"\x03all\x18\x04 \x01(\bR\x03all\"E\n" +
 	"\x13WatchEventsResponse\x12.\n" +
 	"\x05event\x18\x01 \x01(\v2\x18.fairlead.event.v1.EventR\x05event\"\x8d\x01\n" +
 	"\x13RunContainerRequest\x125\n" +
@@ -4613,18 +4673,22 @@ const file_fairlead_container_v1_container_service_proto_rawDesc = "" +
 	"\treference\x18\x01 \x01(\tR\treference\x12B\n" +
 	"\tcondition\x18\x02 \x01(\x0e2$.fairlead.container.v1.WaitConditionR\tcondition\"J\n" +
 	"\x11WatchExitResponse\x125\n" +
-	"\x06exited\x18\x01 \x01(\v2\x1d.fairlead.container.v1.ExitedR\x06exited\"H\n" +
+	"\x06exited\x18\x01 \x01(\v2\x1d.fairlead.container.v1.ExitedR\x06exited\"\x8c\x01\n" +
 	"\x15ListContainersRequest\x12\x10\n" +
 	"\x03all\x18\x01 \x01(\bR\x03all\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\x02 \x01(\tR\tpageToken\"\x82\x01\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x18\n" +
+	"\afilters\x18\x03 \x03(\tR\afilters\x12\x14\n" +
+	"\x05limit\x18\x04 \x01(\rR\x05limit\x12\x12\n" +
+	"\x04size\x18\x05 \x01(\bR\x04size\"\x82\x01\n" +
 	"\x16ListContainersResponse\x12@\n" +
 	"\n" +
 	"containers\x18\x01 \x03(\v2 .fairlead.container.v1.ContainerR\n" +
 	"containers\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"3\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"G\n" +
 	"\x13GetContainerRequest\x12\x1c\n" +
-	"\treference\x18\x01 \x01(\tR\treference\"V\n" +
+	"\treference\x18\x01 \x01(\tR\treference\x12\x12\n" +
+	"\x04size\x18\x02 \x01(\bR\x04size\"V\n" +
 	"\x14GetContainerResponse\x12>\n" +
 	"\tcontainer\x18\x01 \x01(\v2 .fairlead.container.v1.ContainerR\tcontainer\"M\n" +
 	"\x14ListProcessesRequest\x12\x1c\n" +

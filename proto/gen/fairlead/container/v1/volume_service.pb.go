@@ -266,7 +266,10 @@ type ListVolumesRequest struct {
 	// The next_page_token of the previous page. Empty means the first page.
 	PageToken string `protobuf:"bytes,1,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// True to measure the size of each volume, which reads all of its directories.
-	Size          bool `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`
+	Size bool `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`
+	// KEY=VALUE: name=TEXT, driver=DRIVER, label=KEY[=VALUE], dangling=true|false (no container uses it).
+	// Values of one key are alternatives, but labels must all match. The same for all pages.
+	Filters       []string `protobuf:"bytes,3,rep,name=filters,proto3" json:"filters,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -313,6 +316,13 @@ func (x *ListVolumesRequest) GetSize() bool {
 		return x.Size
 	}
 	return false
+}
+
+func (x *ListVolumesRequest) GetFilters() []string {
+	if x != nil {
+		return x.Filters
+	}
+	return nil
 }
 
 // ListVolumesResponse holds one page of volumes.
@@ -703,11 +713,12 @@ const file_fairlead_container_v1_volume_service_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"M\n" +
 	"\x14CreateVolumeResponse\x125\n" +
-	"\x06volume\x18\x01 \x01(\v2\x1d.fairlead.container.v1.VolumeR\x06volume\"G\n" +
+	"\x06volume\x18\x01 \x01(\v2\x1d.fairlead.container.v1.VolumeR\x06volume\"a\n" +
 	"\x12ListVolumesRequest\x12\x1d\n" +
 	"\n" +
 	"page_token\x18\x01 \x01(\tR\tpageToken\x12\x12\n" +
-	"\x04size\x18\x02 \x01(\bR\x04size\"v\n" +
+	"\x04size\x18\x02 \x01(\bR\x04size\x12\x18\n" +
+	"\afilters\x18\x03 \x03(\tR\afilters\"v\n" +
 	"\x13ListVolumesResponse\x127\n" +
 	"\avolumes\x18\x01 \x03(\v2\x1d.fairlead.container.v1.VolumeR\avolumes\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"&\n" +

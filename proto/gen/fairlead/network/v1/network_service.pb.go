@@ -31,7 +31,9 @@ type WatchEventsRequest struct {
 	// The start. Past events are kept up to the last 256 of each service. Absent means now.
 	Since *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=since,proto3" json:"since,omitempty"`
 	// The end: the stream is closed then. Absent means until the client cancels the call.
-	Until         *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=until,proto3" json:"until,omitempty"`
+	Until *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=until,proto3" json:"until,omitempty"`
+	// As in fairlead.container.v1.WatchEventsRequest.
+	Filters       []string `protobuf:"bytes,3,rep,name=filters,proto3" json:"filters,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -76,6 +78,13 @@ func (x *WatchEventsRequest) GetSince() *timestamppb.Timestamp {
 func (x *WatchEventsRequest) GetUntil() *timestamppb.Timestamp {
 	if x != nil {
 		return x.Until
+	}
+	return nil
+}
+
+func (x *WatchEventsRequest) GetFilters() []string {
+	if x != nil {
+		return x.Filters
 	}
 	return nil
 }
@@ -895,9 +904,13 @@ func (x *PruneNetworksResponse) GetDeleted() []string {
 	return nil
 }
 
-// ListNetworksRequest is empty.
+// ListNetworksRequest selects networks.
 type ListNetworksRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// KEY=VALUE: name=REGEXP, id=PREFIX, driver=DRIVER, scope=SCOPE, type=builtin|custom,
+	// label=KEY[=VALUE], dangling=true|false (no running container is connected). Values of one key are
+	// alternatives, but labels must all match.
+	Filters       []string `protobuf:"bytes,1,rep,name=filters,proto3" json:"filters,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -930,6 +943,13 @@ func (x *ListNetworksRequest) ProtoReflect() protoreflect.Message {
 // Deprecated: Use ListNetworksRequest.ProtoReflect.Descriptor instead.
 func (*ListNetworksRequest) Descriptor() ([]byte, []int) {
 	return file_fairlead_network_v1_network_service_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ListNetworksRequest) GetFilters() []string {
+	if x != nil {
+		return x.Filters
+	}
+	return nil
 }
 
 // ListNetworksResponse holds the networks.
@@ -1249,10 +1269,11 @@ var File_fairlead_network_v1_network_service_proto protoreflect.FileDescriptor
 
 const file_fairlead_network_v1_network_service_proto_rawDesc = "" +
 	"\n" +
-	")fairlead/network/v1/network_service.proto\x12\x13fairlead.network.v1\x1a\x1bfairlead/auth/v1/role.proto\x1a\x1dfairlead/event/v1/event.proto\x1a\x1efairlead/host/v1/finding.proto\x1a!fairlead/network/v1/network.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"x\n" +
+	")fairlead/network/v1/network_service.proto\x12\x13fairlead.network.v1\x1a\x1bfairlead/auth/v1/role.proto\x1a\x1dfairlead/event/v1/event.proto\x1a\x1efairlead/host/v1/finding.proto\x1a!fairlead/network/v1/network.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x92\x01\n" +
 	"\x12WatchEventsRequest\x120\n" +
 	"\x05since\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x120\n" +
-	"\x05until\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\"E\n" +
+	"\x05until\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x18\n" +
+	"\afilters\x18\x03 \x03(\tR\afilters\"E\n" +
 	"\x13WatchEventsResponse\x12.\n" +
 	"\x05event\x18\x01 \x01(\v2\x18.fairlead.event.v1.EventR\x05event\"\xf4\x04\n" +
 	"\x14CreateNetworkRequest\x12\x0e\n" +
@@ -1320,8 +1341,9 @@ const file_fairlead_network_v1_network_service_proto_rawDesc = "" +
 	"\x06labels\x18\x02 \x03(\tR\x06labels\x12%\n" +
 	"\x0eexclude_labels\x18\x03 \x03(\tR\rexcludeLabels\"1\n" +
 	"\x15PruneNetworksResponse\x12\x18\n" +
-	"\adeleted\x18\x01 \x03(\tR\adeleted\"\x15\n" +
-	"\x13ListNetworksRequest\"P\n" +
+	"\adeleted\x18\x01 \x03(\tR\adeleted\"/\n" +
+	"\x13ListNetworksRequest\x12\x18\n" +
+	"\afilters\x18\x01 \x03(\tR\afilters\"P\n" +
 	"\x14ListNetworksResponse\x128\n" +
 	"\bnetworks\x18\x01 \x03(\v2\x1c.fairlead.network.v1.NetworkR\bnetworks\"1\n" +
 	"\x11GetNetworkRequest\x12\x1c\n" +
