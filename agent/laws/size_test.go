@@ -37,7 +37,6 @@ func sizeExceptions() []sizeException {
 		{"services/netagent/internal/network", 2800, "specification and status of networks are to be divided"},
 		{"services/supervisor/internal/container", 2680, "all options of a container, which are validated together"},
 		{"services/supervisor/internal/runtime", 3100, "OCI runtime, monitor and console share their state"},
-		{"ctl/internal/command/container", 2760, "one file a command"},
 		{"services/netagent/internal/kernel.Host", 80, "one method a netlink request"},
 		{"services/supervisor/internal/run.Runner", 79, "the verbs of a container"},
 		{"services/supervisor/internal/launch.launch", 53, "one method a step of a launch"},

@@ -10,10 +10,10 @@ import (
 	"github.com/fairlead/fairlead/ctl/internal/command/cli"
 	"github.com/fairlead/fairlead/ctl/internal/command/complete"
 	"github.com/fairlead/fairlead/ctl/internal/command/config"
-	"github.com/fairlead/fairlead/ctl/internal/command/container"
 	"github.com/fairlead/fairlead/ctl/internal/command/fleet"
 	"github.com/fairlead/fairlead/ctl/internal/command/image"
 	"github.com/fairlead/fairlead/ctl/internal/command/network"
+	"github.com/fairlead/fairlead/ctl/internal/command/ps"
 	"github.com/fairlead/fairlead/ctl/internal/command/system"
 	"github.com/fairlead/fairlead/ctl/internal/command/volume"
 	"github.com/fairlead/fairlead/ctl/internal/inspect"
@@ -127,7 +127,7 @@ func flagCompletions(c *cli.CLI) map[string]complete.Func {
 			"dhcp"), "--scope": complete.Words("local"),
 		"--config-from": complete.Networks(c, complete.UserNetwork),
 
-		"ps --format": complete.Format(listed, container.Row()), "images --format": complete.Format(listed,
+		"ps --format": complete.Format(listed, ps.Row()), "images --format": complete.Format(listed,
 			image.Row()),
 		"history --format": complete.Format(listed, image.Step()),
 		"search --format":  complete.Format(listed, image.Found()), "--output": complete.Files,

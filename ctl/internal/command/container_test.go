@@ -73,7 +73,7 @@ func TestPsMatchesDocker(t *testing.T) {
 			stdout: "CONTAINER ID   NAMES\na1a1a1a1a1a1   web\nb2b2b2b2b2b2   old\n"},
 		{args: "ps --format '{{.Nothing}}'", script: some, code: 1,
 			stderr: "fairlead: --format: invalid template: template: format:1:2: executing \"format\" at " +
-				"<.Nothing>: can't evaluate field Nothing in type container.row\n"},
+				"<.Nothing>: can't evaluate field Nothing in type ps.row\n"},
 		{args: "ps -q --filter name=^we --filter label=tier=front", script: some,
 			stdout: "a1a1a1a1a1a1\nb2b2b2b2b2b2\n",
 			requests: []proto.Message{&containerv1.ListContainersRequest{Filters: []string{"name=^we",

@@ -12,6 +12,7 @@ import (
 	"github.com/fairlead/fairlead/ctl/internal/command/files"
 	"github.com/fairlead/fairlead/ctl/internal/command/image"
 	"github.com/fairlead/fairlead/ctl/internal/command/prune"
+	"github.com/fairlead/fairlead/ctl/internal/command/ps"
 	"github.com/fairlead/fairlead/ctl/internal/command/usage"
 	"github.com/fairlead/fairlead/ctl/internal/inspect"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
@@ -21,7 +22,7 @@ import (
 func Commands(c *cli.CLI) []*cobra.Command {
 	return []*cobra.Command{
 		newRun(c), newCreate(c), newStart(c), newStop(c), newRestart(c), newPause(c), newUnpause(c), newUpdate(c),
-		newKill(c), newRename(c), newRemove(c, "rm"), newList(c, "ps"), newLogs(c), newExec(c), newAttach(c),
+		newKill(c), newRename(c), newRemove(c, "rm"), ps.New(c, "ps"), newLogs(c), newExec(c), newAttach(c),
 		usage.Top(c), usage.Stats(c),
 		newPort(c), newExplain(c), newPublish(c), newUnpublish(c), newWait(c),
 		files.Diff(c), files.Export(c), files.Copy(c), image.NewCommit(c),
@@ -32,7 +33,7 @@ func Commands(c *cli.CLI) []*cobra.Command {
 func Group(c *cli.CLI) *cobra.Command {
 	return cli.Group("container", "Manage containers",
 		newRun(c), newCreate(c), newStart(c), newStop(c), newRestart(c), newPause(c), newUnpause(c), newUpdate(c),
-		newKill(c), newRename(c), newRemove(c, "rm", "remove"), newList(c, "ls", "ps", "list"),
+		newKill(c), newRename(c), newRemove(c, "rm", "remove"), ps.New(c, "ls", "ps", "list"),
 		usage.Top(c), usage.Stats(c),
 		newLogs(c), newExec(c), newAttach(c), newPort(c), newExplain(c), newPublish(c), newUnpublish(c), newWait(c),
 		files.Diff(c), files.Export(c), files.Copy(c), image.NewCommit(c),

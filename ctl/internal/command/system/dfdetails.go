@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/ctl/internal/command/cli"
-	"github.com/fairlead/fairlead/ctl/internal/command/container"
+	"github.com/fairlead/fairlead/ctl/internal/command/ps"
 	"github.com/fairlead/fairlead/ctl/internal/format"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	"github.com/fairlead/fairlead/proto/id"
@@ -93,7 +93,7 @@ func (d *disk) containerRow(c *containerv1.Container, now time.Time) diskContain
 			volumes++
 		}
 	}
-	command, status := container.Cells(c, now)
+	command, status := ps.Cells(c, now)
 	return diskContainer{Command: command, ID: id.Short(c.GetId()), Image: c.GetConfig().GetImage(),
 		LocalVolumes: strconv.Itoa(volumes), Names: c.GetConfig().GetName(),
 		RunningFor: format.Duration(now.Sub(c.GetCreatedAt().AsTime())) + " ago",

@@ -1,4 +1,6 @@
-package container
+// Package ps has the command that lists containers. The agent filters them. Packages container and
+// system call it.
+package ps
 
 import (
 	"context"
@@ -27,7 +29,8 @@ type listOptions struct {
 	filters             []string
 }
 
-func newList(c *cli.CLI, name string, aliases ...string) *cobra.Command {
+// New returns the command that lists containers, with its name and aliases.
+func New(c *cli.CLI, name string, aliases ...string) *cobra.Command {
 	var o listOptions
 	cmd := &cobra.Command{
 		Use:     name + " [OPTIONS]",
