@@ -20,10 +20,12 @@ import (
 
 // Settings of the server.
 const (
-	quota      = 4 << 30         // bytes of the database
-	compaction = "1h"            // history that is kept for watches
-	startLimit = time.Minute     // until the member takes part in the store
-	lockFile   = "fairlead.lock" // held by the process that uses the directory
+	quota      = 4 << 30     // bytes of the database
+	compaction = "1h"        // history that is kept for watches
+	startLimit = time.Minute // until the member takes part in the store
+	// The second and the third manager can follow at the same time.
+	maxLearners = 8
+	lockFile    = "fairlead.lock" // held by the process that uses the directory
 )
 
 // Config configures a member.
@@ -92,6 +94,8 @@ func Run(ctx context.Context, c Config) error {
 		return nil
 	case err := <-server.Err():
 		return err
+	case <-server.Server.StopNotify():
+		return fault.New(fault.Unavailable, "store in "+c.Dir, "was removed from the store, or has failed")
 	}
 }
 
@@ -106,11 +110,13 @@ func (c Config) etcd() *embed.Config {
 		cfg.ClusterState = embed.ClusterStateFlagExisting
 	}
 	cfg.ClientTLSInfo = transport.TLSInfo{CertFile: c.Cert, KeyFile: c.Key, TrustedCAFile: c.CA, ClientCertAuth: true}
+	// A member can connect from another address than that of its certificate. Its authority is enough.
 	cfg.PeerTLSInfo = transport.TLSInfo{CertFile: c.PeerCert, KeyFile: c.PeerKey, TrustedCAFile: c.PeerCA,
-		ClientCertAuth: true}
+		SkipClientSANVerify: true,
+		ClientCertAuth:      true}
 	cfg.AutoCompactionMode, cfg.AutoCompactionRetention = embed.CompactorModePeriodic, compaction
 	cfg.QuotaBackendBytes = quota
-	cfg.StrictReconfigCheck = true
+	cfg.StrictReconfigCheck, cfg.MaxLearners = true, maxLearners
 	cfg.LogLevel, cfg.LogOutputs = c.LogLevel, []string{"stderr"}
 	return cfg
 }

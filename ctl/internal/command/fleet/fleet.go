@@ -15,8 +15,8 @@ import (
 
 // Group returns the command `fairlead fleet`.
 func Group(c *cli.CLI) *cobra.Command {
-	return cli.Group("fleet", "Manage the hosts of a fleet", newInit(c), newInspect(c), newJoin(c), newLeave(c),
-		newList(c), newRemove(c), newToken(c))
+	return cli.Group("fleet", "Manage the hosts of a fleet", newDemote(c), newInit(c), newInspect(c), newJoin(c),
+		newLeave(c), newList(c), newPromote(c), newRemove(c), newToken(c))
 }
 
 func newInit(c *cli.CLI) *cobra.Command {
@@ -80,7 +80,7 @@ The host's address in the fleet is the one from which it reaches the manager.`,
 func newToken(c *cli.CLI) *cobra.Command {
 	var valid time.Duration
 	var uses uint32
-	var quiet bool
+	var quiet, manager bool
 	cmd := &cobra.Command{
 		Use:   "token [OPTIONS]",
 		Short: "Create a join token on a manager",
@@ -90,8 +90,12 @@ func newToken(c *cli.CLI) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			role := fleetv1.HostRole_HOST_ROLE_MEMBER
+			if manager {
+				role = fleetv1.HostRole_HOST_ROLE_MANAGER
+			}
 			res, err := cl.Fleet.CreateToken(cmd.Context(),
-				&fleetv1.CreateTokenRequest{Valid: durationpb.New(valid), Uses: uses})
+				&fleetv1.CreateTokenRequest{Valid: durationpb.New(valid), Uses: uses, Role: role})
 			if err != nil {
 				return err
 			}
@@ -99,9 +103,10 @@ func newToken(c *cli.CLI) *cobra.Command {
 				fmt.Fprintln(c.Out, res.GetToken())
 				return nil
 			}
-			hosts := "one more host"
+			kind := map[bool]string{false: "host", true: "manager"}[manager]
+			hosts := "one more " + kind
 			if uses > 1 {
-				hosts = fmt.Sprintf("%d more hosts", uses)
+				hosts = fmt.Sprintf("%d more %ss", uses, kind)
 			}
 			printJoin(c.Out, res.GetToken(), hosts+", until "+res.GetExpires().AsTime().Local().Format(time.DateTime))
 			return nil
@@ -109,6 +114,7 @@ func newToken(c *cli.CLI) *cobra.Command {
 	}
 	cmd.Flags().DurationVar(&valid, "valid", time.Hour, "How long the token is valid, at most 168h")
 	cmd.Flags().Uint32Var(&uses, "uses", 1, "How many hosts may use it")
+	cmd.Flags().BoolVar(&manager, "manager", false, "The hosts become managers")
 	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "Print only the token")
 	return cmd
 }

@@ -43,6 +43,8 @@ type Store interface {
 	ReplaceOp(old etcd.Value, data []byte) (etcd.Condition, etcd.Op)
 	Admit(ctx context.Context, host, read string, write ...string) error
 	Expel(ctx context.Context, host string) error
+	Empower(ctx context.Context, host string) error
+	Disempower(ctx context.Context, host string) error
 }
 
 // Admission decides for one fleet.
@@ -54,7 +56,8 @@ type Admission struct {
 }
 
 // IssueToken stores a token and returns its secret.
-func (a Admission) IssueToken(ctx context.Context, valid time.Duration, uses uint32) ([token.SecretLen]byte, error) {
+func (a Admission) IssueToken(ctx context.Context, valid time.Duration, uses uint32, role token.Role) (
+	[token.SecretLen]byte, error) {
 	secret := token.NewSecret()
 	switch {
 	case valid < time.Minute || valid > maxValid:
@@ -63,7 +66,11 @@ func (a Admission) IssueToken(ctx context.Context, valid time.Duration, uses uin
 		return secret, fault.Invalidf("join token", "uses", "cannot be for %d hosts; use 1 to %d", uses, maxUses)
 	}
 
-	data, err := record.Encode(&fleetv1.JoinToken{Role: fleetv1.HostRole_HOST_ROLE_MEMBER, Uses: uses})
+	becomes := fleetv1.HostRole_HOST_ROLE_MEMBER
+	if role == token.Manager {
+		becomes = fleetv1.HostRole_HOST_ROLE_MANAGER
+	}
+	data, err := record.Encode(&fleetv1.JoinToken{Role: becomes, Uses: uses})
 	if err != nil {
 		return secret, err
 	}
@@ -150,12 +157,22 @@ func (a Admission) token(ctx context.Context, secret [token.SecretLen]byte) (*fl
 	return t, stored, err
 }
 
+// grant lets a host write its own keys.
+func (a Admission) grant(ctx context.Context, id string) error {
+	return a.Store.Admit(ctx, id, a.Keys.All(), a.Keys.Own(id)...)
+}
+
 // admit stores a host and uses the token up. It reports false if the token, the name or the ID was
 // taken meanwhile.
 func (a Admission) admit(ctx context.Context, host *fleetv1.Host, t *fleetv1.JoinToken, stored etcd.Value) (bool,
 	error) {
-	if err := a.Store.Admit(ctx, host.GetId(), a.Keys.All(), a.Keys.Own(host.GetId())...); err != nil {
+	if err := a.grant(ctx, host.GetId()); err != nil {
 		return false, err
+	}
+	if host.GetRole() == fleetv1.HostRole_HOST_ROLE_MANAGER {
+		if err := a.Store.Empower(ctx, host.GetId()); err != nil {
+			return false, err
+		}
 	}
 	data, err := record.Encode(host)
 	if err != nil {
@@ -240,16 +257,8 @@ func (a Admission) Remove(ctx context.Context, id string) (*fleetv1.Host, error)
 
 // host returns the record of a host. A host without one was removed, so it is denied.
 func (a Admission) host(ctx context.Context, id string) (*fleetv1.Host, error) {
-	value, ok, err := a.Store.Get(ctx, a.Keys.Host(id))
-	if err != nil {
-		return nil, err
-	}
-	if !ok {
-		return nil, fault.New(fault.Denied, "host "+id, "is not part of the fleet",
-			fault.WithHint("it was removed; on that host: fairlead fleet leave, then join again"))
-	}
-	host := &fleetv1.Host{}
-	return host, record.Decode(value.Key, value.Data, host)
+	_, host, err := a.stored(ctx, id)
+	return host, err
 }
 
 // certify issues a certificate for a host's record.

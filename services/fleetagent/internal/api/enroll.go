@@ -38,6 +38,7 @@ type Gatekeeper interface {
 	Renew(ctx context.Context, who pki.Identity, request []byte) (*x509.Certificate, []string, error)
 	Dismiss(ctx context.Context, who pki.Identity) error
 	Claims
+	Appoint(ctx context.Context, who pki.Identity, keys Keys) error
 	// Command returns an error if the holder of a certificate may not command this host, or not
 	// through it the given one.
 	Command(cert *x509.Certificate, who pki.Identity, node string) error

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/token"
 )
 
 // Fleet serves the calls of FleetService. It is implemented by fleet.Fleet.
@@ -21,7 +22,10 @@ type Fleet interface {
 	Leave(ctx context.Context, force bool) error
 	Get(ctx context.Context) (*fleetv1.GetFleetResponse, error)
 	Hosts(ctx context.Context) (hosts []*fleetv1.Host, outdated string, err error)
-	IssueToken(ctx context.Context, valid time.Duration, uses uint32) (token string, expires time.Time, err error)
+	IssueToken(ctx context.Context, valid time.Duration, uses uint32, role token.Role) (word string,
+		expires time.Time, err error)
+	PromoteHost(ctx context.Context, reference string) (*fleetv1.Host, error)
+	DemoteHost(ctx context.Context, reference string) (*fleetv1.Host, error)
 	RemoveHost(ctx context.Context, reference string, force bool) (*fleetv1.Host, error)
 	Node(ctx context.Context, name string) (Conn, error)
 }
@@ -100,11 +104,35 @@ func (s *fleetServer) CreateToken(ctx context.Context, req *fleetv1.CreateTokenR
 	if req.GetValid() != nil {
 		valid = req.GetValid().AsDuration()
 	}
-	token, expires, err := s.fleet.IssueToken(ctx, valid, max(1, req.GetUses()))
+	role := token.Member
+	if req.GetRole() == fleetv1.HostRole_HOST_ROLE_MANAGER {
+		role = token.Manager
+	}
+	word, expires, err := s.fleet.IssueToken(ctx, valid, max(1, req.GetUses()), role)
 	if err != nil {
 		return nil, err
 	}
-	return &fleetv1.CreateTokenResponse{Token: token, Expires: timestamppb.New(expires)}, nil
+	return &fleetv1.CreateTokenResponse{Token: word, Expires: timestamppb.New(expires)}, nil
+}
+
+// PromoteHost makes a member a manager.
+func (s *fleetServer) PromoteHost(ctx context.Context,
+	req *fleetv1.PromoteHostRequest) (*fleetv1.PromoteHostResponse, error) {
+	host, err := s.fleet.PromoteHost(ctx, req.GetReference())
+	if err != nil {
+		return nil, err
+	}
+	return &fleetv1.PromoteHostResponse{Host: host}, nil
+}
+
+// DemoteHost makes a manager a member.
+func (s *fleetServer) DemoteHost(ctx context.Context,
+	req *fleetv1.DemoteHostRequest) (*fleetv1.DemoteHostResponse, error) {
+	host, err := s.fleet.DemoteHost(ctx, req.GetReference())
+	if err != nil {
+		return nil, err
+	}
+	return &fleetv1.DemoteHostResponse{Host: host}, nil
 }
 
 // RemoveHost removes a host.

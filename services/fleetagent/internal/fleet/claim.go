@@ -69,12 +69,13 @@ func (p *part) asManager(ctx context.Context, call func(context.Context, claims)
 
 // dial returns a connection to a manager, which is kept.
 func (p *part) dial(address netip.AddrPort) (*api.Manager, error) {
+	config := p.clientTLS("", pki.Manager)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if m := p.calls[address]; m != nil {
 		return m, nil
 	}
-	m, err := api.DialManager(address, pki.ClientConfig(p.m.CA, p.certificate, "", p.cfg.Now))
+	m, err := api.DialManager(address, config)
 	if err == nil {
 		p.calls[address] = m
 	}

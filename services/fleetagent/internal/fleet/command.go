@@ -3,7 +3,6 @@ package fleet
 import (
 	"context"
 	"crypto/x509"
-	"net/netip"
 
 	"github.com/fairlead/fairlead/proto/fault"
 	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
@@ -35,13 +34,8 @@ func (p *part) node(name string) (api.Conn, error) {
 	case !m.IsManager():
 		return nil, notManager(m.Name)
 	}
-	address, err := netip.ParseAddr(host.GetAddress())
-	if err != nil {
-		return nil, fault.New(fault.Internal, "host "+host.GetName(), "has no address", fault.WithCause(err))
-	}
-	return p.nodes.Conn(api.Target{ID: host.GetId(), Name: host.GetName(),
-		Address: netip.AddrPortFrom(address, uint16(host.GetPort())), //nolint:gosec // a stored port
-		TLS:     pki.ClientConfig(m.CA, p.certificate, host.GetId(), p.cfg.Now)})
+	return p.nodes.Conn(api.Target{ID: host.GetId(), Name: host.GetName(), Address: agentAddress(host),
+		TLS: p.clientTLS(host.GetId(), "")})
 }
 
 func notManager(name string) error {

@@ -40,7 +40,7 @@ func (h *host) commanded(on *host, node string) error {
 	defer nodes.Close()
 	conn, err := nodes.Conn(api.Target{ID: on.name, Name: on.name,
 		Address: netip.AddrPortFrom(netip.MustParseAddr(on.address), on.cfg.Ports.Agent),
-		TLS:     pki.ClientConfig(p.m.CA, p.certificate, "", time.Now)})
+		TLS:     pki.ClientConfig(p.m.CA, p.certificate, pki.Expected{}, time.Now)})
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -136,7 +136,7 @@ func (f *Fleet) refuseSecond() error {
 	if err != nil {
 		return nil //nolint:nilerr // no fleet is what is wanted
 	}
-	return fault.New(fault.Exists, "host", "is already part of fleet "+short(p.m.Fleet),
+	return fault.New(fault.Exists, "host", "is already part of fleet "+short(p.membership().Fleet),
 		fault.WithHint("leave it first: fairlead fleet leave"))
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/token"
 )
 
 // host is a host of a test.
@@ -57,7 +58,7 @@ func newHost(t *testing.T, n int) *host {
 	h.start()
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("log of %s:\n%s", h.name, h.log)
+			t.Logf("log of %s:\n%s\nof its store: %s", h.name, h.log, h.store().Log())
 		}
 		h.stop()
 		if err := h.store().Remove(context.Background()); err != nil {
@@ -117,7 +118,7 @@ func (h *host) join(token string) {
 // token returns a new token of a manager.
 func (h *host) token(uses uint32) string {
 	h.t.Helper()
-	text, _, err := h.IssueToken(context.Background(), time.Hour, uses)
+	text, _, err := h.IssueToken(context.Background(), time.Hour, uses, token.Member)
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -302,9 +303,9 @@ func TestFleetSurvivesRestarts(t *testing.T) {
 	}
 	two.await("host1 alive, host2 alive") // known while the store is away
 	one.await("host1 alive, host2 alive")
-	if _, _, err := one.IssueToken(context.Background(), time.Hour, 1); err != nil {
+	if _, _, err := one.IssueToken(context.Background(), time.Hour, 1, token.Member); err != nil {
 		for range 100 { // the store is started again
-			if _, _, err = one.IssueToken(context.Background(), time.Hour, 1); err == nil {
+			if _, _, err = one.IssueToken(context.Background(), time.Hour, 1, token.Member); err == nil {
 				break
 			}
 			time.Sleep(50 * time.Millisecond)

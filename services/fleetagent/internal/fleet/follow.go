@@ -89,12 +89,14 @@ func (p *part) notePresence() {
 // alarm reports that many hosts were lost together, or with nil that they returned.
 func (p *part) alarm([]string) {}
 
-// sweep removes from time to time what is left in the store: deleted networks that no host has any
+// sweep removes from time to time, on managers, what is left in the store: deleted networks that no host has any
 // more, and what removed hosts had.
 func (p *part) sweep(ctx context.Context) {
 	for ctx.Err() == nil {
-		if err := p.ledger().Sweep(ctx); err != nil && ctx.Err() == nil {
-			p.cfg.Log.Debug("store not swept", "error", err)
+		if p.membership().IsManager() {
+			if err := p.ledger().Sweep(ctx); err != nil && ctx.Err() == nil {
+				p.cfg.Log.Debug("store not swept", "error", err)
+			}
 		}
 		delay := sweepEvery
 		p.mirror.Read(func(v *view.View) {

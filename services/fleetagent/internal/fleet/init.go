@@ -14,6 +14,7 @@ import (
 	"github.com/fairlead/fairlead/services/fleetagent/internal/membership"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/pki"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/record"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/token"
 )
 
 // How long a new store may take until it answers.
@@ -48,7 +49,7 @@ func (f *Fleet) Init(ctx context.Context, given, name string) (fleet string, hos
 		err = f.awaitPresence(ctx)
 	}
 	if err == nil {
-		text, _, err = f.IssueToken(ctx, admission.DefaultValid, 1)
+		text, _, err = f.IssueToken(ctx, admission.DefaultValid, 1, token.Member)
 	}
 	if err != nil {
 		f.undo(context.WithoutCancel(ctx))
@@ -106,10 +107,10 @@ func (f *Fleet) found(address netip.Addr, name string) (*membership.Membership, 
 
 // bootstrap starts the store, stores the first host and switches authorization on.
 func (f *Fleet) bootstrap(ctx context.Context, m *membership.Membership, host *fleetv1.Host) error {
-	if err := startStore(f.cfg, m, false); err != nil {
+	if err := startStore(f.cfg, m); err != nil {
 		return err
 	}
-	client, err := etcd.Dial(m.Store, pki.ClientConfig(m.CA, m.TLS, m.Host, f.cfg.Now))
+	client, err := etcd.Dial(m.Store, pki.ClientConfig(m.CA, m.TLS, pki.Expected{Host: m.Host}, f.cfg.Now))
 	if err != nil {
 		return err
 	}

@@ -55,7 +55,7 @@ func (f *Fleet) Join(ctx context.Context, text, given, name string) (fleet strin
 	if err != nil {
 		return "", nil, err
 	}
-	if err := f.complete(ctx, m); err != nil {
+	if err := f.complete(ctx, m, host.GetRole()); err != nil {
 		return "", nil, err
 	}
 	return m.Fleet, host, nil
@@ -114,14 +114,18 @@ func (f *Fleet) enroll(ctx context.Context, manager *api.Manager, t token.Token,
 	return m, host, err
 }
 
-// complete stores the membership and waits until the host is present in the fleet.
-func (f *Fleet) complete(ctx context.Context, m *membership.Membership) error {
+// complete stores the membership and waits until the host is present in the fleet, as a manager if that
+// is its role.
+func (f *Fleet) complete(ctx context.Context, m *membership.Membership, role fleetv1.HostRole) error {
 	err := membership.Save(f.cfg.Dir, m)
 	if err == nil {
 		err = f.begin(m, true)
 	}
 	if err == nil {
 		err = f.awaitPresence(ctx)
+	}
+	if err == nil && role == fleetv1.HostRole_HOST_ROLE_MANAGER {
+		err = f.awaitAppointment(ctx)
 	}
 	if err == nil {
 		return nil
@@ -134,6 +138,26 @@ func (f *Fleet) complete(ctx context.Context, m *membership.Membership) error {
 	f.end()
 	removeReplica(f.cfg)
 	return errors.Join(err, membership.Remove(f.cfg.Dir))
+}
+
+// awaitAppointment waits until a manager has made this host one.
+func (f *Fleet) awaitAppointment(ctx context.Context) error {
+	p, err := f.current()
+	if err != nil {
+		return err
+	}
+	for deadline := time.Now().Add(storeStart); !p.membership().IsManager(); time.Sleep(20 * time.Millisecond) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return fault.New(fault.Unavailable, "host "+p.membership().Name,
+				"is to be a manager, but no manager has reached it",
+				fault.WithHint("open TCP ports %d and %d of this host for the managers", f.cfg.Ports.Agent,
+					f.cfg.Ports.StorePeer))
+		}
+	}
+	return nil
 }
 
 // awaitPresence waits until this host sees itself alive in the fleet.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/fairlead/fairlead/proto/fault"
 	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
@@ -15,6 +16,9 @@ import (
 	"github.com/fairlead/fairlead/services/fleetagent/internal/view"
 )
 
+// forcedLeave is the time that a forced leave waits for the managers.
+const forcedLeave = 5 * time.Second
+
 // Leave takes this host out of its fleet. Without force, it fails if no manager can be reached, or if
 // other hosts depend on this manager.
 func (f *Fleet) Leave(ctx context.Context, force bool) error {
@@ -24,24 +28,60 @@ func (f *Fleet) Leave(ctx context.Context, force bool) error {
 	if err != nil {
 		return err
 	}
-	if p.m.IsManager() {
-		if others := p.others(); others > 0 && !force {
-			return fault.New(fault.Conflict, "host "+p.m.Name,
-				fmt.Sprintf("is the only manager, and %d more hosts are part of the fleet", others),
-				fault.WithHint("let them leave first, or end the fleet: fairlead fleet leave --force"))
-		}
-	} else if err := p.dismissSelf(ctx); err != nil && !force {
+	limited, cancel := context.WithCancel(ctx)
+	if force {
+		limited, cancel = context.WithTimeout(ctx, forcedLeave)
+	}
+	defer cancel()
+	if err := p.depart(limited); err != nil && !force {
 		return err
 	}
 
 	f.end()
 	p.dropReplica()
-	if p.m.IsManager() {
-		if err := f.store().Remove(context.WithoutCancel(ctx)); err != nil {
-			return errors.Join(err, f.begin(p.m, false))
-		}
+	if err := f.store().Remove(context.WithoutCancel(ctx)); err != nil {
+		return errors.Join(err, f.begin(p.membership(), false))
 	}
 	return membership.Remove(f.cfg.Dir)
+}
+
+// depart takes the host out of the fleet's records. A manager becomes a member first. The only manager
+// ends the fleet, which has no other hosts.
+func (p *part) depart(ctx context.Context) error {
+	m, others := p.membership(), p.others()
+	if m.IsManager() && len(p.managerHosts()) < 2 {
+		if others == 0 {
+			return nil
+		}
+		return fault.New(fault.Conflict, "host "+m.Name,
+			fmt.Sprintf("is the only manager, and %d more hosts are part of the fleet", others),
+			fault.WithHint("make one of them a manager: fairlead fleet promote HOST; or end the fleet: "+
+				"fairlead fleet leave --force"))
+	}
+	if m.IsManager() {
+		if err := p.resign(ctx, m); err != nil {
+			return err
+		}
+	}
+	return p.dismissSelf(ctx)
+}
+
+// resign makes this manager a member, and waits until it has no keys of a manager.
+func (p *part) resign(ctx context.Context, m *membership.Membership) error {
+	a, err := p.admission()
+	if err != nil {
+		return err
+	}
+	if _, err := p.demote(ctx, a, &fleetv1.Host{Id: m.Host, Name: m.Name, Address: m.Address}); err != nil {
+		return err
+	}
+	for deadline := time.Now().Add(storeStart); p.membership().IsManager(); time.Sleep(50 * time.Millisecond) {
+		p.noteChange()
+		if ctx.Err() != nil || time.Now().After(deadline) {
+			return fault.New(fault.Unavailable, "host "+m.Name, "is still a manager: no other manager has answered")
+		}
+	}
+	return nil
 }
 
 // others returns the number of other hosts.
@@ -49,7 +89,7 @@ func (p *part) others() int {
 	n := 0
 	p.mirror.Read(func(v *view.View) {
 		for id := range v.Hosts() {
-			if id != p.m.Host {
+			if id != p.membership().Host {
 				n++
 			}
 		}
@@ -61,7 +101,7 @@ func (p *part) others() int {
 func (p *part) dismissSelf(ctx context.Context) error {
 	var all error
 	for _, address := range p.managers() {
-		manager, err := api.DialManager(address, pki.ClientConfig(p.m.CA, p.certificate, "", p.cfg.Now))
+		manager, err := api.DialManager(address, p.clientTLS("", pki.Manager))
 		if err == nil {
 			err = errors.Join(manager.Leave(ctx), manager.Close())
 		}
@@ -75,7 +115,8 @@ func (p *part) dismissSelf(ctx context.Context) error {
 	}
 	return fault.New(fault.Unavailable, "fleet", "does not know that this host leaves: no manager answered",
 		fault.WithCause(all),
-		fault.WithHint("leave anyway with --force, and remove the host on a manager: fairlead fleet rm %s", p.m.Name))
+		fault.WithHint("leave anyway with --force, and remove the host on a manager: fairlead fleet rm %s",
+			p.membership().Name))
 }
 
 // RemoveHost removes another host. A host that is alive is removed with force only.
@@ -92,7 +133,7 @@ func (f *Fleet) RemoveHost(ctx context.Context, reference string, force bool) (*
 	switch {
 	case err != nil:
 		return nil, err
-	case host.GetId() == p.m.Host:
+	case host.GetId() == p.membership().Host:
 		return nil, fault.New(fault.Invalid, "host "+host.GetName(), "is this host",
 			fault.WithHint("use fairlead fleet leave"))
 	case host.GetState() == fleetv1.HostState_HOST_STATE_ALIVE && !force:

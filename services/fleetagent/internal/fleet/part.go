@@ -22,7 +22,6 @@ import (
 	"github.com/fairlead/fairlead/services/fleetagent/internal/pki"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/publish"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/record"
-	"github.com/fairlead/fairlead/services/fleetagent/internal/storeproc"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/usage"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/view"
 )
@@ -52,16 +51,19 @@ type part struct {
 	storeErr error         // why the store cannot be reached
 	present  chan struct{} // closed when the host sees itself alive for the first time
 	usage    usage.Tracker
+
+	changed chan struct{} // see noteChange
+	store   sync.Mutex    // held to start, stop and remove the store's process
 }
 
 func newPart(cfg Config, m *membership.Membership) (*part, error) {
 	p := &part{cfg: cfg, keys: record.ForFleet("", m.Fleet), m: m, nodes: api.NewNodes(),
 		present: make(chan struct{}),
-		calls:   map[netip.AddrPort]*api.Manager{}}
+		calls:   map[netip.AddrPort]*api.Manager{}, changed: make(chan struct{}, 1)}
 	p.mirror = mirror.New(mirror.Config{Keys: p.keys, Fleet: m.Fleet, Host: m.Host, Name: m.Name, Address: m.Address,
 		Path: filepath.Join(cfg.ReplicaDir, "replica"), Log: cfg.Log, Now: cfg.Now, Alarm: p.alarm, Reached: p.reached})
 	var err error
-	if p.client, err = etcd.Dial(m.Store, pki.ClientConfig(m.CA, p.certificate, "", cfg.Now)); err != nil {
+	if p.client, err = etcd.Dial(m.Store, p.clientTLS("", pki.Manager)); err != nil {
 		return nil, err
 	}
 	p.publisher = publish.New(p.client, p.mirror, p.keys.Epoch(m.Host))
@@ -77,10 +79,9 @@ func (p *part) start(base context.Context, mustListen bool) error {
 		return errors.Join(err, p.client.Close())
 	}
 	p.tasks.Go(func() { p.serve(p.ctx, l, err) })
-	if p.m.IsManager() {
-		p.tasks.Go(func() { p.keepStore(p.ctx) })
-		p.tasks.Go(func() { p.sweep(p.ctx) })
-	}
+	p.tasks.Go(func() { roles{p}.keepStore(p.ctx) })
+	p.tasks.Go(func() { roles{p}.keep(p.ctx) })
+	p.tasks.Go(func() { p.sweep(p.ctx) })
 	p.tasks.Go(func() { p.keepPresence(p.ctx) })
 	p.tasks.Go(func() { p.client.Sync(p.ctx, p.keys.All(), sink{p}) })
 	p.tasks.Go(func() { p.mirror.Save(p.ctx) })
@@ -107,13 +108,14 @@ func (p *part) stop() {
 
 // listen opens the listener for other hosts.
 func (p *part) listen(ctx context.Context) (net.Listener, error) {
-	address, err := netip.ParseAddr(p.m.Address)
+	m := p.membership()
+	address, err := netip.ParseAddr(m.Address)
 	if err != nil {
 		return nil, fault.New(fault.Internal, "fleet membership", "has no address", fault.WithCause(err))
 	}
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", joinPort(address, p.m.Port))
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", joinPort(address, m.Port))
 	if err != nil {
-		return nil, fault.New(fault.Busy, "port "+joinPort(address, p.m.Port)+"/tcp", "cannot be opened for the fleet",
+		return nil, fault.New(fault.Busy, "port "+joinPort(address, m.Port)+"/tcp", "cannot be opened for the fleet",
 			fault.WithCause(err))
 	}
 	return l, nil
@@ -122,8 +124,8 @@ func (p *part) listen(ctx context.Context) (net.Listener, error) {
 // serve serves other hosts until ctx ends. Without a listener it tries to open one: the address of the
 // host can appear after the start of the agent.
 func (p *part) serve(ctx context.Context, l net.Listener, err error) {
-	hosts := api.Hosts{TLS: pki.ServerConfig(p.m.CA, p.certificate, false, p.cfg.Now), Log: p.cfg.Log, Gate: p,
-		Identify: p.identify, Accept: p.cfg.Accept}
+	hosts := api.Hosts{TLS: pki.ServerConfig(p.membership().CA, p.certificate, false, p.cfg.Now), Log: p.cfg.Log,
+		Gate: p, Identify: p.identify, Accept: p.cfg.Accept}
 	for {
 		if err == nil {
 			err = hosts.Serve(ctx, l)
@@ -141,33 +143,6 @@ func (p *part) serve(ctx context.Context, l net.Listener, err error) {
 	}
 }
 
-// keepStore starts the store's process, also again after it has exited.
-func (p *part) keepStore(ctx context.Context) {
-	for {
-		if err := startStore(p.cfg, p.m, false); err != nil {
-			p.cfg.Log.Error("store is not running", "error", err)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(watchStore):
-		}
-	}
-}
-
-// startStore starts the store's process with the options of a membership.
-func startStore(cfg Config, m *membership.Membership, existing bool) error {
-	address, err := netip.ParseAddr(m.Address)
-	if err != nil {
-		return err
-	}
-	process := storeproc.Process{Program: cfg.StoreProgram, Dir: cfg.StoreDir, Certs: cfg.Dir}
-	peerURL := "https://" + joinPort(address, cfg.Ports.StorePeer)
-	return process.Start(storeproc.Member{Name: m.Host, ClientURL: "https://" + joinPort(address,
-		cfg.Ports.StoreClient),
-		PeerURL: peerURL, Cluster: m.Host + "=" + peerURL, Existing: existing})
-}
-
 // membership returns the current membership, which is not changed.
 func (p *part) membership() *membership.Membership {
 	p.mu.Lock()
@@ -183,7 +158,7 @@ func (p *part) certificate() *tls.Certificate {
 }
 
 func (p *part) identify(state tls.ConnectionState) (pki.Identity, error) {
-	return pki.PeerIdentity(state, p.m.CA, p.cfg.Now())
+	return pki.PeerIdentity(state, p.membership().CA, p.cfg.Now())
 }
 
 // reached notes whether the store can be reached.
@@ -220,11 +195,12 @@ func (p *part) list() ([]*fleetv1.Host, error) {
 
 // admission returns the decisions of a manager.
 func (p *part) admission() (admission.Admission, error) {
-	if !p.m.IsManager() {
-		return admission.Admission{}, fault.New(fault.Denied, "host "+p.m.Name, "is not a manager",
+	m := p.membership()
+	if !m.IsManager() {
+		return admission.Admission{}, fault.New(fault.Denied, "host "+m.Name, "is not a manager",
 			fault.WithHint("run the command on a manager; see fairlead fleet ls"))
 	}
-	return admission.Admission{Keys: p.keys, Store: p.client, Authority: *p.m.Authority, Now: p.cfg.Now}, nil
+	return admission.Admission{Keys: p.keys, Store: p.client, Authority: *m.Authority, Now: p.cfg.Now}, nil
 }
 
 // managers returns the addresses of the managers for agents, those that are alive first.
@@ -246,13 +222,15 @@ func (p *part) managers() []netip.AddrPort {
 	return append(alive, others...)
 }
 
-// setCertificate stores a renewed certificate with its key.
-func (p *part) setCertificate(m *membership.Membership) error {
-	if err := membership.Save(p.cfg.Dir, m); err != nil {
-		return err
-	}
+// edit changes the membership and stores it.
+func (p *part) edit(change func(*membership.Membership)) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.m = m
+	next := *p.m
+	change(&next)
+	if err := membership.Save(p.cfg.Dir, &next); err != nil {
+		return err
+	}
+	p.m = &next
 	return nil
 }

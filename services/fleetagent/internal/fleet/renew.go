@@ -2,12 +2,14 @@ package fleet
 
 import (
 	"context"
+	"crypto/ecdsa"
 	"crypto/x509"
 	"errors"
 	"time"
 
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/api"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/membership"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/pki"
 )
 
@@ -39,11 +41,7 @@ func (p *part) renewCertificates(ctx context.Context) {
 
 // renewCertificate gets a certificate for a new key: a manager signs its own, a member asks one.
 func (p *part) renewCertificate(ctx context.Context) error {
-	key, err := pki.NewKey()
-	if err != nil {
-		return err
-	}
-	request, err := pki.NewRequest(key)
+	key, request, err := newRequest()
 	if err != nil {
 		return err
 	}
@@ -52,11 +50,7 @@ func (p *part) renewCertificate(ctx context.Context) error {
 		return err
 	}
 
-	p.mu.Lock()
-	renewed := *p.m
-	p.mu.Unlock()
-	renewed.Cert, renewed.Key, renewed.Store = cert, key, store
-	if err := p.setCertificate(&renewed); err != nil {
+	if err := p.edit(func(m *membership.Membership) { m.Cert, m.Key, m.Store = cert, key, store }); err != nil {
 		return err
 	}
 	p.client.SetURLs(store)
@@ -65,17 +59,31 @@ func (p *part) renewCertificate(ctx context.Context) error {
 }
 
 func (p *part) requestCertificate(ctx context.Context, request []byte) (*x509.Certificate, []string, error) {
-	if p.m.IsManager() {
-		who, err := p.m.Identity()
+	if m := p.membership(); m.IsManager() {
+		who, err := m.Identity()
 		if err != nil {
 			return nil, nil, err
 		}
 		return p.Renew(ctx, who, request)
 	}
+	return p.askCertificate(ctx, request)
+}
 
+// newRequest returns a new key with a certificate request for it.
+func newRequest() (*ecdsa.PrivateKey, []byte, error) {
+	key, err := pki.NewKey()
+	if err != nil {
+		return nil, nil, err
+	}
+	request, err := pki.NewRequest(key)
+	return key, request, err
+}
+
+// askCertificate asks the managers for a certificate.
+func (p *part) askCertificate(ctx context.Context, request []byte) (*x509.Certificate, []string, error) {
 	var all error
 	for _, address := range p.managers() {
-		manager, err := api.DialManager(address, pki.ClientConfig(p.m.CA, p.certificate, "", p.cfg.Now))
+		manager, err := api.DialManager(address, p.clientTLS("", pki.Manager))
 		if err != nil {
 			return nil, nil, err
 		}

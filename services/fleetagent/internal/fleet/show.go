@@ -49,7 +49,8 @@ func (f *Fleet) Hosts(context.Context) (hosts []*fleetv1.Host, outdated string, 
 }
 
 // IssueToken returns a new join token with the addresses of all managers.
-func (f *Fleet) IssueToken(ctx context.Context, valid time.Duration, uses uint32) (string, time.Time, error) {
+func (f *Fleet) IssueToken(ctx context.Context, valid time.Duration, uses uint32, role token.Role) (string,
+	time.Time, error) {
 	p, err := f.current()
 	if err != nil {
 		return "", time.Time{}, err
@@ -59,18 +60,19 @@ func (f *Fleet) IssueToken(ctx context.Context, valid time.Duration, uses uint32
 		return "", time.Time{}, err
 	}
 	expires := f.cfg.Now().Add(valid)
-	secret, err := a.IssueToken(ctx, valid, uses)
+	secret, err := a.IssueToken(ctx, valid, uses, role)
 	if err != nil {
 		return "", time.Time{}, err
 	}
 
-	t := token.Token{Managers: p.managers(), CA: pki.Digest(p.m.CA), Secret: secret, Role: token.Member}
+	m := p.membership()
+	t := token.Token{Managers: p.managers(), CA: pki.Digest(m.CA), Secret: secret, Role: role}
 	if len(t.Managers) == 0 { // the list of hosts has not arrived yet
-		address, err := netip.ParseAddr(p.m.Address)
+		address, err := netip.ParseAddr(m.Address)
 		if err != nil {
 			return "", expires, fault.New(fault.Internal, "fleet membership", "has no address", fault.WithCause(err))
 		}
-		t.Managers = []netip.AddrPort{netip.AddrPortFrom(address, p.m.Port)}
+		t.Managers = []netip.AddrPort{netip.AddrPortFrom(address, m.Port)}
 	}
 	return t.String(), expires, nil
 }

@@ -45,6 +45,17 @@ type Record struct {
 	Port    uint16    `json:"port"`    // of agents, on the same address everywhere
 	Store   []string  `json:"store"`   // client URLs
 	Joined  time.Time `json:"joined"`
+	// Managers only: how their member of the store was started first.
+	Member *StoreMember `json:"member,omitempty"`
+}
+
+// StoreMember is this host's member of the store. It is nil for the first manager, whose member was
+// started when the fleet was created.
+type StoreMember struct {
+	ID      uint64 `json:"id"`      // given by the store
+	Cluster string `json:"cluster"` // NAME=PEER-URL,... of all members
+	// Fresh is true until the database exists. A database that is missing later is not made again.
+	Fresh bool `json:"fresh,omitempty"`
 }
 
 // Membership is the membership of this host.

@@ -165,7 +165,8 @@ func TestHostsConnectByTLS(t *testing.T) {
 		failed <- tls.Server(one, ServerConfig(a.Cert, func() *tls.Certificate { return &server }, true,
 			clock)).Handshake()
 	}()
-	conn := tls.Client(two, ClientConfig(a.Cert, func() *tls.Certificate { return &client }, "h1", clock))
+	own := func() *tls.Certificate { return &client }
+	conn := tls.Client(two, ClientConfig(a.Cert, own, Expected{Host: "h1"}, clock))
 	if err := conn.Handshake(); err != nil {
 		t.Fatal(err)
 	}
@@ -184,7 +185,7 @@ func TestClientRefusesAnotherHost(t *testing.T) {
 		_ = one.Close()
 	}()
 	defer two.Close()
-	err := tls.Client(two, ClientConfig(a.Cert, func() *tls.Certificate { return nil }, "h3",
+	err := tls.Client(two, ClientConfig(a.Cert, func() *tls.Certificate { return nil }, Expected{Host: "h3"},
 		func() time.Time { return now })).Handshake()
 	if err == nil || !strings.Contains(err.Error(), "is host h1, not h3") {
 		t.Errorf("got error %v", err)

@@ -31,9 +31,15 @@ func ServerConfig(authority *x509.Certificate, own func() *tls.Certificate, requ
 	}
 }
 
-// ClientConfig returns the TLS configuration of a connection to a host. An empty host accepts every
-// host of the fleet. The client's certificate is optional.
-func ClientConfig(authority *x509.Certificate, own func() *tls.Certificate, host string,
+// Expected describes the other side of a connection. An empty field accepts each host of the fleet.
+type Expected struct {
+	Host string
+	Role Role
+}
+
+// ClientConfig returns the TLS configuration of a connection to a host. The client's certificate is
+// optional.
+func ClientConfig(authority *x509.Certificate, own func() *tls.Certificate, other Expected,
 	now func() time.Time) *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13, NextProtos: []string{"h2"}, Time: now,
@@ -51,8 +57,11 @@ func ClientConfig(authority *x509.Certificate, own func() *tls.Certificate, host
 				return err
 			case who.Role == Operator:
 				return fault.New(fault.Denied, "server "+who.String(), "has the certificate of a person")
-			case host != "" && who.Host != host:
-				return fault.New(fault.Denied, "server", fmt.Sprintf("is host %s, not %s", who.Host, host))
+			case other.Host != "" && who.Host != other.Host:
+				return fault.New(fault.Denied, "server", fmt.Sprintf("is host %s, not %s", who.Host, other.Host))
+			case other.Role != "" && who.Role != other.Role:
+				return fault.New(fault.Denied, "server", fmt.Sprintf("host %s is a %s, not a %s", who.Host, who.Role,
+					other.Role))
 			}
 			return nil
 		},

@@ -37,6 +37,9 @@ func (k Keys) Presence(id string) string { return k.Presences() + id }
 // Token returns the key of a join token by the hash of its secret.
 func (k Keys) Token(hash string) string { return k.prefix + "join/" + hash }
 
+// Members returns the key of the lock for changes of the members of the store.
+func (k Keys) Members() string { return k.prefix + "lock/members" }
+
 // Epoch returns the key whose last change is the epoch of a host: its latest registration. A host
 // writes only while it is unchanged.
 func (k Keys) Epoch(id string) string { return k.prefix + "ep/" + id }

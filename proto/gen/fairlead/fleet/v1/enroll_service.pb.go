@@ -261,6 +261,134 @@ func (x *RenewResponse) GetStore() []string {
 	return nil
 }
 
+// AppointRequest has what a manager needs.
+type AppointRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The key of the fleet's authority, in PEM.
+	AuthorityKey []byte `protobuf:"bytes,1,opt,name=authority_key,json=authorityKey,proto3" json:"authority_key,omitempty"`
+	// The certificate of the store's authority, in PEM.
+	StoreAuthority []byte `protobuf:"bytes,2,opt,name=store_authority,json=storeAuthority,proto3" json:"store_authority,omitempty"`
+	// Its key, in PEM.
+	StoreAuthorityKey []byte `protobuf:"bytes,3,opt,name=store_authority_key,json=storeAuthorityKey,proto3" json:"store_authority_key,omitempty"`
+	// The ID of the host's member of the store.
+	MemberId uint64 `protobuf:"varint,4,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
+	// The members: NAME=PEER-URL, separated by commas.
+	Cluster string `protobuf:"bytes,5,opt,name=cluster,proto3" json:"cluster,omitempty"`
+	// The client URLs of the store.
+	Store         []string `protobuf:"bytes,6,rep,name=store,proto3" json:"store,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AppointRequest) Reset() {
+	*x = AppointRequest{}
+	mi := &file_fairlead_fleet_v1_enroll_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AppointRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AppointRequest) ProtoMessage() {}
+
+func (x *AppointRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_fleet_v1_enroll_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AppointRequest.ProtoReflect.Descriptor instead.
+func (*AppointRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_fleet_v1_enroll_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *AppointRequest) GetAuthorityKey() []byte {
+	if x != nil {
+		return x.AuthorityKey
+	}
+	return nil
+}
+
+func (x *AppointRequest) GetStoreAuthority() []byte {
+	if x != nil {
+		return x.StoreAuthority
+	}
+	return nil
+}
+
+func (x *AppointRequest) GetStoreAuthorityKey() []byte {
+	if x != nil {
+		return x.StoreAuthorityKey
+	}
+	return nil
+}
+
+func (x *AppointRequest) GetMemberId() uint64 {
+	if x != nil {
+		return x.MemberId
+	}
+	return 0
+}
+
+func (x *AppointRequest) GetCluster() string {
+	if x != nil {
+		return x.Cluster
+	}
+	return ""
+}
+
+func (x *AppointRequest) GetStore() []string {
+	if x != nil {
+		return x.Store
+	}
+	return nil
+}
+
+// AppointResponse is empty.
+type AppointResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AppointResponse) Reset() {
+	*x = AppointResponse{}
+	mi := &file_fairlead_fleet_v1_enroll_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AppointResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AppointResponse) ProtoMessage() {}
+
+func (x *AppointResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_fleet_v1_enroll_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AppointResponse.ProtoReflect.Descriptor instead.
+func (*AppointResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_fleet_v1_enroll_service_proto_rawDescGZIP(), []int{5}
+}
+
 // LeaveRequest is empty: the certificate says who leaves.
 type LeaveRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -270,7 +398,7 @@ type LeaveRequest struct {
 
 func (x *LeaveRequest) Reset() {
 	*x = LeaveRequest{}
-	mi := &file_fairlead_fleet_v1_enroll_service_proto_msgTypes[4]
+	mi := &file_fairlead_fleet_v1_enroll_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -282,7 +410,7 @@ func (x *LeaveRequest) String() string {
 func (*LeaveRequest) ProtoMessage() {}
 
 func (x *LeaveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_enroll_service_proto_msgTypes[4]
+	mi := &file_fairlead_fleet_v1_enroll_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -295,7 +423,7 @@ func (x *LeaveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveRequest.ProtoReflect.Descriptor instead.
 func (*LeaveRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_enroll_service_proto_rawDescGZIP(), []int{4}
+	return file_fairlead_fleet_v1_enroll_service_proto_rawDescGZIP(), []int{6}
 }
 
 // LeaveResponse is empty.
@@ -307,7 +435,7 @@ type LeaveResponse struct {
 
 func (x *LeaveResponse) Reset() {
 	*x = LeaveResponse{}
-	mi := &file_fairlead_fleet_v1_enroll_service_proto_msgTypes[5]
+	mi := &file_fairlead_fleet_v1_enroll_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -319,7 +447,7 @@ func (x *LeaveResponse) String() string {
 func (*LeaveResponse) ProtoMessage() {}
 
 func (x *LeaveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_enroll_service_proto_msgTypes[5]
+	mi := &file_fairlead_fleet_v1_enroll_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -332,7 +460,7 @@ func (x *LeaveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveResponse.ProtoReflect.Descriptor instead.
 func (*LeaveResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_enroll_service_proto_rawDescGZIP(), []int{5}
+	return file_fairlead_fleet_v1_enroll_service_proto_rawDescGZIP(), []int{7}
 }
 
 // JoinToken is the stored record of a join token. It expires with a lease of the store, so no clock
@@ -349,7 +477,7 @@ type JoinToken struct {
 
 func (x *JoinToken) Reset() {
 	*x = JoinToken{}
-	mi := &file_fairlead_fleet_v1_enroll_service_proto_msgTypes[6]
+	mi := &file_fairlead_fleet_v1_enroll_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -361,7 +489,7 @@ func (x *JoinToken) String() string {
 func (*JoinToken) ProtoMessage() {}
 
 func (x *JoinToken) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_enroll_service_proto_msgTypes[6]
+	mi := &file_fairlead_fleet_v1_enroll_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -374,7 +502,7 @@ func (x *JoinToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinToken.ProtoReflect.Descriptor instead.
 func (*JoinToken) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_enroll_service_proto_rawDescGZIP(), []int{6}
+	return file_fairlead_fleet_v1_enroll_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *JoinToken) GetRole() HostRole {
@@ -409,15 +537,24 @@ const file_fairlead_fleet_v1_enroll_service_proto_rawDesc = "" +
 	"\x13certificate_request\x18\x01 \x01(\fR\x12certificateRequest\"G\n" +
 	"\rRenewResponse\x12 \n" +
 	"\vcertificate\x18\x01 \x01(\fR\vcertificate\x12\x14\n" +
-	"\x05store\x18\x02 \x03(\tR\x05store\"\x0e\n" +
+	"\x05store\x18\x02 \x03(\tR\x05store\"\xdb\x01\n" +
+	"\x0eAppointRequest\x12#\n" +
+	"\rauthority_key\x18\x01 \x01(\fR\fauthorityKey\x12'\n" +
+	"\x0fstore_authority\x18\x02 \x01(\fR\x0estoreAuthority\x12.\n" +
+	"\x13store_authority_key\x18\x03 \x01(\fR\x11storeAuthorityKey\x12\x1b\n" +
+	"\tmember_id\x18\x04 \x01(\x04R\bmemberId\x12\x18\n" +
+	"\acluster\x18\x05 \x01(\tR\acluster\x12\x14\n" +
+	"\x05store\x18\x06 \x03(\tR\x05store\"\x11\n" +
+	"\x0fAppointResponse\"\x0e\n" +
 	"\fLeaveRequest\"\x0f\n" +
 	"\rLeaveResponse\"P\n" +
 	"\tJoinToken\x12/\n" +
 	"\x04role\x18\x01 \x01(\x0e2\x1b.fairlead.fleet.v1.HostRoleR\x04role\x12\x12\n" +
-	"\x04uses\x18\x02 \x01(\rR\x04uses2\x88\x02\n" +
+	"\x04uses\x18\x02 \x01(\rR\x04uses2\xe0\x02\n" +
 	"\rEnrollService\x12S\n" +
 	"\x06Enroll\x12 .fairlead.fleet.v1.EnrollRequest\x1a!.fairlead.fleet.v1.EnrollResponse\"\x04\xa8\xd4\x18\x01\x12P\n" +
-	"\x05Renew\x12\x1f.fairlead.fleet.v1.RenewRequest\x1a .fairlead.fleet.v1.RenewResponse\"\x04\xa8\xd4\x18\x01\x12P\n" +
+	"\x05Renew\x12\x1f.fairlead.fleet.v1.RenewRequest\x1a .fairlead.fleet.v1.RenewResponse\"\x04\xa8\xd4\x18\x01\x12V\n" +
+	"\aAppoint\x12!.fairlead.fleet.v1.AppointRequest\x1a\".fairlead.fleet.v1.AppointResponse\"\x04\xa8\xd4\x18\x01\x12P\n" +
 	"\x05Leave\x12\x1f.fairlead.fleet.v1.LeaveRequest\x1a .fairlead.fleet.v1.LeaveResponse\"\x04\xa8\xd4\x18\x01BBZ@github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1;fleetv1b\x06proto3"
 
 var (
@@ -432,35 +569,39 @@ func file_fairlead_fleet_v1_enroll_service_proto_rawDescGZIP() []byte {
 	return file_fairlead_fleet_v1_enroll_service_proto_rawDescData
 }
 
-var file_fairlead_fleet_v1_enroll_service_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_fairlead_fleet_v1_enroll_service_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_fairlead_fleet_v1_enroll_service_proto_goTypes = []any{
 	(*EnrollRequest)(nil),         // 0: fairlead.fleet.v1.EnrollRequest
 	(*EnrollResponse)(nil),        // 1: fairlead.fleet.v1.EnrollResponse
 	(*RenewRequest)(nil),          // 2: fairlead.fleet.v1.RenewRequest
 	(*RenewResponse)(nil),         // 3: fairlead.fleet.v1.RenewResponse
-	(*LeaveRequest)(nil),          // 4: fairlead.fleet.v1.LeaveRequest
-	(*LeaveResponse)(nil),         // 5: fairlead.fleet.v1.LeaveResponse
-	(*JoinToken)(nil),             // 6: fairlead.fleet.v1.JoinToken
-	(*Host)(nil),                  // 7: fairlead.fleet.v1.Host
-	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
-	(HostRole)(0),                 // 9: fairlead.fleet.v1.HostRole
+	(*AppointRequest)(nil),        // 4: fairlead.fleet.v1.AppointRequest
+	(*AppointResponse)(nil),       // 5: fairlead.fleet.v1.AppointResponse
+	(*LeaveRequest)(nil),          // 6: fairlead.fleet.v1.LeaveRequest
+	(*LeaveResponse)(nil),         // 7: fairlead.fleet.v1.LeaveResponse
+	(*JoinToken)(nil),             // 8: fairlead.fleet.v1.JoinToken
+	(*Host)(nil),                  // 9: fairlead.fleet.v1.Host
+	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
+	(HostRole)(0),                 // 11: fairlead.fleet.v1.HostRole
 }
 var file_fairlead_fleet_v1_enroll_service_proto_depIdxs = []int32{
-	7, // 0: fairlead.fleet.v1.EnrollRequest.host:type_name -> fairlead.fleet.v1.Host
-	8, // 1: fairlead.fleet.v1.EnrollRequest.now:type_name -> google.protobuf.Timestamp
-	7, // 2: fairlead.fleet.v1.EnrollResponse.host:type_name -> fairlead.fleet.v1.Host
-	9, // 3: fairlead.fleet.v1.JoinToken.role:type_name -> fairlead.fleet.v1.HostRole
-	0, // 4: fairlead.fleet.v1.EnrollService.Enroll:input_type -> fairlead.fleet.v1.EnrollRequest
-	2, // 5: fairlead.fleet.v1.EnrollService.Renew:input_type -> fairlead.fleet.v1.RenewRequest
-	4, // 6: fairlead.fleet.v1.EnrollService.Leave:input_type -> fairlead.fleet.v1.LeaveRequest
-	1, // 7: fairlead.fleet.v1.EnrollService.Enroll:output_type -> fairlead.fleet.v1.EnrollResponse
-	3, // 8: fairlead.fleet.v1.EnrollService.Renew:output_type -> fairlead.fleet.v1.RenewResponse
-	5, // 9: fairlead.fleet.v1.EnrollService.Leave:output_type -> fairlead.fleet.v1.LeaveResponse
-	7, // [7:10] is the sub-list for method output_type
-	4, // [4:7] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	9,  // 0: fairlead.fleet.v1.EnrollRequest.host:type_name -> fairlead.fleet.v1.Host
+	10, // 1: fairlead.fleet.v1.EnrollRequest.now:type_name -> google.protobuf.Timestamp
+	9,  // 2: fairlead.fleet.v1.EnrollResponse.host:type_name -> fairlead.fleet.v1.Host
+	11, // 3: fairlead.fleet.v1.JoinToken.role:type_name -> fairlead.fleet.v1.HostRole
+	0,  // 4: fairlead.fleet.v1.EnrollService.Enroll:input_type -> fairlead.fleet.v1.EnrollRequest
+	2,  // 5: fairlead.fleet.v1.EnrollService.Renew:input_type -> fairlead.fleet.v1.RenewRequest
+	4,  // 6: fairlead.fleet.v1.EnrollService.Appoint:input_type -> fairlead.fleet.v1.AppointRequest
+	6,  // 7: fairlead.fleet.v1.EnrollService.Leave:input_type -> fairlead.fleet.v1.LeaveRequest
+	1,  // 8: fairlead.fleet.v1.EnrollService.Enroll:output_type -> fairlead.fleet.v1.EnrollResponse
+	3,  // 9: fairlead.fleet.v1.EnrollService.Renew:output_type -> fairlead.fleet.v1.RenewResponse
+	5,  // 10: fairlead.fleet.v1.EnrollService.Appoint:output_type -> fairlead.fleet.v1.AppointResponse
+	7,  // 11: fairlead.fleet.v1.EnrollService.Leave:output_type -> fairlead.fleet.v1.LeaveResponse
+	8,  // [8:12] is the sub-list for method output_type
+	4,  // [4:8] is the sub-list for method input_type
+	4,  // [4:4] is the sub-list for extension type_name
+	4,  // [4:4] is the sub-list for extension extendee
+	0,  // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_fleet_v1_enroll_service_proto_init() }
@@ -475,7 +616,7 @@ func file_fairlead_fleet_v1_enroll_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_fleet_v1_enroll_service_proto_rawDesc), len(file_fairlead_fleet_v1_enroll_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   7,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

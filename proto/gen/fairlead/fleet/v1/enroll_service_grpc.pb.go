@@ -19,9 +19,10 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	EnrollService_Enroll_FullMethodName = "/fairlead.fleet.v1.EnrollService/Enroll"
-	EnrollService_Renew_FullMethodName  = "/fairlead.fleet.v1.EnrollService/Renew"
-	EnrollService_Leave_FullMethodName  = "/fairlead.fleet.v1.EnrollService/Leave"
+	EnrollService_Enroll_FullMethodName  = "/fairlead.fleet.v1.EnrollService/Enroll"
+	EnrollService_Renew_FullMethodName   = "/fairlead.fleet.v1.EnrollService/Renew"
+	EnrollService_Appoint_FullMethodName = "/fairlead.fleet.v1.EnrollService/Appoint"
+	EnrollService_Leave_FullMethodName   = "/fairlead.fleet.v1.EnrollService/Leave"
 )
 
 // EnrollServiceClient is the client API for EnrollService service.
@@ -36,6 +37,9 @@ type EnrollServiceClient interface {
 	Enroll(ctx context.Context, in *EnrollRequest, opts ...grpc.CallOption) (*EnrollResponse, error)
 	// Renew issues a new certificate to the calling host.
 	Renew(ctx context.Context, in *RenewRequest, opts ...grpc.CallOption) (*RenewResponse, error)
+	// Appoint makes the called host a manager, and starts its member of the store. The caller is a
+	// manager. Idempotent for the same member.
+	Appoint(ctx context.Context, in *AppointRequest, opts ...grpc.CallOption) (*AppointResponse, error)
 	// Leave removes the calling host from the fleet.
 	Leave(ctx context.Context, in *LeaveRequest, opts ...grpc.CallOption) (*LeaveResponse, error)
 }
@@ -68,6 +72,16 @@ func (c *enrollServiceClient) Renew(ctx context.Context, in *RenewRequest, opts 
 	return out, nil
 }
 
+func (c *enrollServiceClient) Appoint(ctx context.Context, in *AppointRequest, opts ...grpc.CallOption) (*AppointResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AppointResponse)
+	err := c.cc.Invoke(ctx, EnrollService_Appoint_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *enrollServiceClient) Leave(ctx context.Context, in *LeaveRequest, opts ...grpc.CallOption) (*LeaveResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(LeaveResponse)
@@ -90,6 +104,9 @@ type EnrollServiceServer interface {
 	Enroll(context.Context, *EnrollRequest) (*EnrollResponse, error)
 	// Renew issues a new certificate to the calling host.
 	Renew(context.Context, *RenewRequest) (*RenewResponse, error)
+	// Appoint makes the called host a manager, and starts its member of the store. The caller is a
+	// manager. Idempotent for the same member.
+	Appoint(context.Context, *AppointRequest) (*AppointResponse, error)
 	// Leave removes the calling host from the fleet.
 	Leave(context.Context, *LeaveRequest) (*LeaveResponse, error)
 	mustEmbedUnimplementedEnrollServiceServer()
@@ -107,6 +124,9 @@ func (UnimplementedEnrollServiceServer) Enroll(context.Context, *EnrollRequest) 
 }
 func (UnimplementedEnrollServiceServer) Renew(context.Context, *RenewRequest) (*RenewResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Renew not implemented")
+}
+func (UnimplementedEnrollServiceServer) Appoint(context.Context, *AppointRequest) (*AppointResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Appoint not implemented")
 }
 func (UnimplementedEnrollServiceServer) Leave(context.Context, *LeaveRequest) (*LeaveResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Leave not implemented")
@@ -168,6 +188,24 @@ func _EnrollService_Renew_Handler(srv interface{}, ctx context.Context, dec func
 	return interceptor(ctx, in, info, handler)
 }
 
+func _EnrollService_Appoint_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AppointRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EnrollServiceServer).Appoint(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: EnrollService_Appoint_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EnrollServiceServer).Appoint(ctx, req.(*AppointRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _EnrollService_Leave_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(LeaveRequest)
 	if err := dec(in); err != nil {
@@ -200,6 +238,10 @@ var EnrollService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Renew",
 			Handler:    _EnrollService_Renew_Handler,
+		},
+		{
+			MethodName: "Appoint",
+			Handler:    _EnrollService_Appoint_Handler,
 		},
 		{
 			MethodName: "Leave",

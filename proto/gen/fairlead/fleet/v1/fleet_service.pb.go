@@ -584,7 +584,9 @@ type CreateTokenRequest struct {
 	// How long the token is valid. Unset: one hour. At most one week.
 	Valid *durationpb.Duration `protobuf:"bytes,1,opt,name=valid,proto3" json:"valid,omitempty"`
 	// How many hosts may use it. 0: one. At most 1000.
-	Uses          uint32 `protobuf:"varint,2,opt,name=uses,proto3" json:"uses,omitempty"`
+	Uses uint32 `protobuf:"varint,2,opt,name=uses,proto3" json:"uses,omitempty"`
+	// What the hosts become. Unspecified: members.
+	Role          HostRole `protobuf:"varint,3,opt,name=role,proto3,enum=fairlead.fleet.v1.HostRole" json:"role,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -631,6 +633,13 @@ func (x *CreateTokenRequest) GetUses() uint32 {
 		return x.Uses
 	}
 	return 0
+}
+
+func (x *CreateTokenRequest) GetRole() HostRole {
+	if x != nil {
+		return x.Role
+	}
+	return HostRole_HOST_ROLE_UNSPECIFIED
 }
 
 // CreateTokenResponse returns the token.
@@ -688,6 +697,190 @@ func (x *CreateTokenResponse) GetExpires() *timestamppb.Timestamp {
 	return nil
 }
 
+// PromoteHostRequest names a host.
+type PromoteHostRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name, ID or a unique start of the ID.
+	Reference     string `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PromoteHostRequest) Reset() {
+	*x = PromoteHostRequest{}
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PromoteHostRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PromoteHostRequest) ProtoMessage() {}
+
+func (x *PromoteHostRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PromoteHostRequest.ProtoReflect.Descriptor instead.
+func (*PromoteHostRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *PromoteHostRequest) GetReference() string {
+	if x != nil {
+		return x.Reference
+	}
+	return ""
+}
+
+// PromoteHostResponse returns the host.
+type PromoteHostResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The new manager.
+	Host          *Host `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PromoteHostResponse) Reset() {
+	*x = PromoteHostResponse{}
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PromoteHostResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PromoteHostResponse) ProtoMessage() {}
+
+func (x *PromoteHostResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PromoteHostResponse.ProtoReflect.Descriptor instead.
+func (*PromoteHostResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *PromoteHostResponse) GetHost() *Host {
+	if x != nil {
+		return x.Host
+	}
+	return nil
+}
+
+// DemoteHostRequest names a host.
+type DemoteHostRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name, ID or a unique start of the ID.
+	Reference     string `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DemoteHostRequest) Reset() {
+	*x = DemoteHostRequest{}
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DemoteHostRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DemoteHostRequest) ProtoMessage() {}
+
+func (x *DemoteHostRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DemoteHostRequest.ProtoReflect.Descriptor instead.
+func (*DemoteHostRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *DemoteHostRequest) GetReference() string {
+	if x != nil {
+		return x.Reference
+	}
+	return ""
+}
+
+// DemoteHostResponse returns the host.
+type DemoteHostResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The new member.
+	Host          *Host `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DemoteHostResponse) Reset() {
+	*x = DemoteHostResponse{}
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DemoteHostResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DemoteHostResponse) ProtoMessage() {}
+
+func (x *DemoteHostResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DemoteHostResponse.ProtoReflect.Descriptor instead.
+func (*DemoteHostResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *DemoteHostResponse) GetHost() *Host {
+	if x != nil {
+		return x.Host
+	}
+	return nil
+}
+
 // RemoveHostRequest names a host.
 type RemoveHostRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -701,7 +894,7 @@ type RemoveHostRequest struct {
 
 func (x *RemoveHostRequest) Reset() {
 	*x = RemoveHostRequest{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[12]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -713,7 +906,7 @@ func (x *RemoveHostRequest) String() string {
 func (*RemoveHostRequest) ProtoMessage() {}
 
 func (x *RemoveHostRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[12]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -726,7 +919,7 @@ func (x *RemoveHostRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveHostRequest.ProtoReflect.Descriptor instead.
 func (*RemoveHostRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{12}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *RemoveHostRequest) GetReference() string {
@@ -754,7 +947,7 @@ type RemoveHostResponse struct {
 
 func (x *RemoveHostResponse) Reset() {
 	*x = RemoveHostResponse{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[13]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -766,7 +959,7 @@ func (x *RemoveHostResponse) String() string {
 func (*RemoveHostResponse) ProtoMessage() {}
 
 func (x *RemoveHostResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[13]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -779,7 +972,7 @@ func (x *RemoveHostResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveHostResponse.ProtoReflect.Descriptor instead.
 func (*RemoveHostResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{13}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RemoveHostResponse) GetHost() *Host {
@@ -824,18 +1017,27 @@ const file_fairlead_fleet_v1_fleet_service_proto_rawDesc = "" +
 	"\x10ListHostsRequest\"^\n" +
 	"\x11ListHostsResponse\x12-\n" +
 	"\x05hosts\x18\x01 \x03(\v2\x17.fairlead.fleet.v1.HostR\x05hosts\x12\x1a\n" +
-	"\boutdated\x18\x02 \x01(\tR\boutdated\"Y\n" +
+	"\boutdated\x18\x02 \x01(\tR\boutdated\"\x8a\x01\n" +
 	"\x12CreateTokenRequest\x12/\n" +
 	"\x05valid\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x05valid\x12\x12\n" +
-	"\x04uses\x18\x02 \x01(\rR\x04uses\"a\n" +
+	"\x04uses\x18\x02 \x01(\rR\x04uses\x12/\n" +
+	"\x04role\x18\x03 \x01(\x0e2\x1b.fairlead.fleet.v1.HostRoleR\x04role\"a\n" +
 	"\x13CreateTokenResponse\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x124\n" +
-	"\aexpires\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\aexpires\"G\n" +
+	"\aexpires\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\aexpires\"2\n" +
+	"\x12PromoteHostRequest\x12\x1c\n" +
+	"\treference\x18\x01 \x01(\tR\treference\"B\n" +
+	"\x13PromoteHostResponse\x12+\n" +
+	"\x04host\x18\x01 \x01(\v2\x17.fairlead.fleet.v1.HostR\x04host\"1\n" +
+	"\x11DemoteHostRequest\x12\x1c\n" +
+	"\treference\x18\x01 \x01(\tR\treference\"A\n" +
+	"\x12DemoteHostResponse\x12+\n" +
+	"\x04host\x18\x01 \x01(\v2\x17.fairlead.fleet.v1.HostR\x04host\"G\n" +
 	"\x11RemoveHostRequest\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\x12\x14\n" +
 	"\x05force\x18\x02 \x01(\bR\x05force\"A\n" +
 	"\x12RemoveHostResponse\x12+\n" +
-	"\x04host\x18\x01 \x01(\v2\x17.fairlead.fleet.v1.HostR\x04host2\xa9\x05\n" +
+	"\x04host\x18\x01 \x01(\v2\x17.fairlead.fleet.v1.HostR\x04host2\xee\x06\n" +
 	"\fFleetService\x12\\\n" +
 	"\tInitFleet\x12#.fairlead.fleet.v1.InitFleetRequest\x1a$.fairlead.fleet.v1.InitFleetResponse\"\x04\xa8\xd4\x18\x02\x12\\\n" +
 	"\tJoinFleet\x12#.fairlead.fleet.v1.JoinFleetRequest\x1a$.fairlead.fleet.v1.JoinFleetResponse\"\x04\xa8\xd4\x18\x02\x12_\n" +
@@ -843,7 +1045,10 @@ const file_fairlead_fleet_v1_fleet_service_proto_rawDesc = "" +
 	"LeaveFleet\x12$.fairlead.fleet.v1.LeaveFleetRequest\x1a%.fairlead.fleet.v1.LeaveFleetResponse\"\x04\xa8\xd4\x18\x02\x12Y\n" +
 	"\bGetFleet\x12\".fairlead.fleet.v1.GetFleetRequest\x1a#.fairlead.fleet.v1.GetFleetResponse\"\x04\xa8\xd4\x18\x02\x12\\\n" +
 	"\tListHosts\x12#.fairlead.fleet.v1.ListHostsRequest\x1a$.fairlead.fleet.v1.ListHostsResponse\"\x04\xa8\xd4\x18\x02\x12b\n" +
-	"\vCreateToken\x12%.fairlead.fleet.v1.CreateTokenRequest\x1a&.fairlead.fleet.v1.CreateTokenResponse\"\x04\xa8\xd4\x18\x02\x12_\n" +
+	"\vCreateToken\x12%.fairlead.fleet.v1.CreateTokenRequest\x1a&.fairlead.fleet.v1.CreateTokenResponse\"\x04\xa8\xd4\x18\x02\x12b\n" +
+	"\vPromoteHost\x12%.fairlead.fleet.v1.PromoteHostRequest\x1a&.fairlead.fleet.v1.PromoteHostResponse\"\x04\xa8\xd4\x18\x02\x12_\n" +
+	"\n" +
+	"DemoteHost\x12$.fairlead.fleet.v1.DemoteHostRequest\x1a%.fairlead.fleet.v1.DemoteHostResponse\"\x04\xa8\xd4\x18\x02\x12_\n" +
 	"\n" +
 	"RemoveHost\x12$.fairlead.fleet.v1.RemoveHostRequest\x1a%.fairlead.fleet.v1.RemoveHostResponse\"\x04\xa8\xd4\x18\x02BBZ@github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1;fleetv1b\x06proto3"
 
@@ -859,7 +1064,7 @@ func file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP() []byte {
 	return file_fairlead_fleet_v1_fleet_service_proto_rawDescData
 }
 
-var file_fairlead_fleet_v1_fleet_service_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_fairlead_fleet_v1_fleet_service_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_fairlead_fleet_v1_fleet_service_proto_goTypes = []any{
 	(*InitFleetRequest)(nil),      // 0: fairlead.fleet.v1.InitFleetRequest
 	(*InitFleetResponse)(nil),     // 1: fairlead.fleet.v1.InitFleetResponse
@@ -873,41 +1078,52 @@ var file_fairlead_fleet_v1_fleet_service_proto_goTypes = []any{
 	(*ListHostsResponse)(nil),     // 9: fairlead.fleet.v1.ListHostsResponse
 	(*CreateTokenRequest)(nil),    // 10: fairlead.fleet.v1.CreateTokenRequest
 	(*CreateTokenResponse)(nil),   // 11: fairlead.fleet.v1.CreateTokenResponse
-	(*RemoveHostRequest)(nil),     // 12: fairlead.fleet.v1.RemoveHostRequest
-	(*RemoveHostResponse)(nil),    // 13: fairlead.fleet.v1.RemoveHostResponse
-	(*Host)(nil),                  // 14: fairlead.fleet.v1.Host
-	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
-	(HostRole)(0),                 // 16: fairlead.fleet.v1.HostRole
-	(*durationpb.Duration)(nil),   // 17: google.protobuf.Duration
+	(*PromoteHostRequest)(nil),    // 12: fairlead.fleet.v1.PromoteHostRequest
+	(*PromoteHostResponse)(nil),   // 13: fairlead.fleet.v1.PromoteHostResponse
+	(*DemoteHostRequest)(nil),     // 14: fairlead.fleet.v1.DemoteHostRequest
+	(*DemoteHostResponse)(nil),    // 15: fairlead.fleet.v1.DemoteHostResponse
+	(*RemoveHostRequest)(nil),     // 16: fairlead.fleet.v1.RemoveHostRequest
+	(*RemoveHostResponse)(nil),    // 17: fairlead.fleet.v1.RemoveHostResponse
+	(*Host)(nil),                  // 18: fairlead.fleet.v1.Host
+	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
+	(HostRole)(0),                 // 20: fairlead.fleet.v1.HostRole
+	(*durationpb.Duration)(nil),   // 21: google.protobuf.Duration
 }
 var file_fairlead_fleet_v1_fleet_service_proto_depIdxs = []int32{
-	14, // 0: fairlead.fleet.v1.InitFleetResponse.host:type_name -> fairlead.fleet.v1.Host
-	14, // 1: fairlead.fleet.v1.JoinFleetResponse.host:type_name -> fairlead.fleet.v1.Host
-	15, // 2: fairlead.fleet.v1.GetFleetResponse.certificate_expires:type_name -> google.protobuf.Timestamp
-	16, // 3: fairlead.fleet.v1.GetFleetResponse.role:type_name -> fairlead.fleet.v1.HostRole
-	14, // 4: fairlead.fleet.v1.ListHostsResponse.hosts:type_name -> fairlead.fleet.v1.Host
-	17, // 5: fairlead.fleet.v1.CreateTokenRequest.valid:type_name -> google.protobuf.Duration
-	15, // 6: fairlead.fleet.v1.CreateTokenResponse.expires:type_name -> google.protobuf.Timestamp
-	14, // 7: fairlead.fleet.v1.RemoveHostResponse.host:type_name -> fairlead.fleet.v1.Host
-	0,  // 8: fairlead.fleet.v1.FleetService.InitFleet:input_type -> fairlead.fleet.v1.InitFleetRequest
-	2,  // 9: fairlead.fleet.v1.FleetService.JoinFleet:input_type -> fairlead.fleet.v1.JoinFleetRequest
-	4,  // 10: fairlead.fleet.v1.FleetService.LeaveFleet:input_type -> fairlead.fleet.v1.LeaveFleetRequest
-	6,  // 11: fairlead.fleet.v1.FleetService.GetFleet:input_type -> fairlead.fleet.v1.GetFleetRequest
-	8,  // 12: fairlead.fleet.v1.FleetService.ListHosts:input_type -> fairlead.fleet.v1.ListHostsRequest
-	10, // 13: fairlead.fleet.v1.FleetService.CreateToken:input_type -> fairlead.fleet.v1.CreateTokenRequest
-	12, // 14: fairlead.fleet.v1.FleetService.RemoveHost:input_type -> fairlead.fleet.v1.RemoveHostRequest
-	1,  // 15: fairlead.fleet.v1.FleetService.InitFleet:output_type -> fairlead.fleet.v1.InitFleetResponse
-	3,  // 16: fairlead.fleet.v1.FleetService.JoinFleet:output_type -> fairlead.fleet.v1.JoinFleetResponse
-	5,  // 17: fairlead.fleet.v1.FleetService.LeaveFleet:output_type -> fairlead.fleet.v1.LeaveFleetResponse
-	7,  // 18: fairlead.fleet.v1.FleetService.GetFleet:output_type -> fairlead.fleet.v1.GetFleetResponse
-	9,  // 19: fairlead.fleet.v1.FleetService.ListHosts:output_type -> fairlead.fleet.v1.ListHostsResponse
-	11, // 20: fairlead.fleet.v1.FleetService.CreateToken:output_type -> fairlead.fleet.v1.CreateTokenResponse
-	13, // 21: fairlead.fleet.v1.FleetService.RemoveHost:output_type -> fairlead.fleet.v1.RemoveHostResponse
-	15, // [15:22] is the sub-list for method output_type
-	8,  // [8:15] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	18, // 0: fairlead.fleet.v1.InitFleetResponse.host:type_name -> fairlead.fleet.v1.Host
+	18, // 1: fairlead.fleet.v1.JoinFleetResponse.host:type_name -> fairlead.fleet.v1.Host
+	19, // 2: fairlead.fleet.v1.GetFleetResponse.certificate_expires:type_name -> google.protobuf.Timestamp
+	20, // 3: fairlead.fleet.v1.GetFleetResponse.role:type_name -> fairlead.fleet.v1.HostRole
+	18, // 4: fairlead.fleet.v1.ListHostsResponse.hosts:type_name -> fairlead.fleet.v1.Host
+	21, // 5: fairlead.fleet.v1.CreateTokenRequest.valid:type_name -> google.protobuf.Duration
+	20, // 6: fairlead.fleet.v1.CreateTokenRequest.role:type_name -> fairlead.fleet.v1.HostRole
+	19, // 7: fairlead.fleet.v1.CreateTokenResponse.expires:type_name -> google.protobuf.Timestamp
+	18, // 8: fairlead.fleet.v1.PromoteHostResponse.host:type_name -> fairlead.fleet.v1.Host
+	18, // 9: fairlead.fleet.v1.DemoteHostResponse.host:type_name -> fairlead.fleet.v1.Host
+	18, // 10: fairlead.fleet.v1.RemoveHostResponse.host:type_name -> fairlead.fleet.v1.Host
+	0,  // 11: fairlead.fleet.v1.FleetService.InitFleet:input_type -> fairlead.fleet.v1.InitFleetRequest
+	2,  // 12: fairlead.fleet.v1.FleetService.JoinFleet:input_type -> fairlead.fleet.v1.JoinFleetRequest
+	4,  // 13: fairlead.fleet.v1.FleetService.LeaveFleet:input_type -> fairlead.fleet.v1.LeaveFleetRequest
+	6,  // 14: fairlead.fleet.v1.FleetService.GetFleet:input_type -> fairlead.fleet.v1.GetFleetRequest
+	8,  // 15: fairlead.fleet.v1.FleetService.ListHosts:input_type -> fairlead.fleet.v1.ListHostsRequest
+	10, // 16: fairlead.fleet.v1.FleetService.CreateToken:input_type -> fairlead.fleet.v1.CreateTokenRequest
+	12, // 17: fairlead.fleet.v1.FleetService.PromoteHost:input_type -> fairlead.fleet.v1.PromoteHostRequest
+	14, // 18: fairlead.fleet.v1.FleetService.DemoteHost:input_type -> fairlead.fleet.v1.DemoteHostRequest
+	16, // 19: fairlead.fleet.v1.FleetService.RemoveHost:input_type -> fairlead.fleet.v1.RemoveHostRequest
+	1,  // 20: fairlead.fleet.v1.FleetService.InitFleet:output_type -> fairlead.fleet.v1.InitFleetResponse
+	3,  // 21: fairlead.fleet.v1.FleetService.JoinFleet:output_type -> fairlead.fleet.v1.JoinFleetResponse
+	5,  // 22: fairlead.fleet.v1.FleetService.LeaveFleet:output_type -> fairlead.fleet.v1.LeaveFleetResponse
+	7,  // 23: fairlead.fleet.v1.FleetService.GetFleet:output_type -> fairlead.fleet.v1.GetFleetResponse
+	9,  // 24: fairlead.fleet.v1.FleetService.ListHosts:output_type -> fairlead.fleet.v1.ListHostsResponse
+	11, // 25: fairlead.fleet.v1.FleetService.CreateToken:output_type -> fairlead.fleet.v1.CreateTokenResponse
+	13, // 26: fairlead.fleet.v1.FleetService.PromoteHost:output_type -> fairlead.fleet.v1.PromoteHostResponse
+	15, // 27: fairlead.fleet.v1.FleetService.DemoteHost:output_type -> fairlead.fleet.v1.DemoteHostResponse
+	17, // 28: fairlead.fleet.v1.FleetService.RemoveHost:output_type -> fairlead.fleet.v1.RemoveHostResponse
+	20, // [20:29] is the sub-list for method output_type
+	11, // [11:20] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_fleet_v1_fleet_service_proto_init() }
@@ -922,7 +1138,7 @@ func file_fairlead_fleet_v1_fleet_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_fleet_v1_fleet_service_proto_rawDesc), len(file_fairlead_fleet_v1_fleet_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   14,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -27,6 +27,8 @@ const (
 	FleetService_GetFleet_FullMethodName    = "/fairlead.fleet.v1.FleetService/GetFleet"
 	FleetService_ListHosts_FullMethodName   = "/fairlead.fleet.v1.FleetService/ListHosts"
 	FleetService_CreateToken_FullMethodName = "/fairlead.fleet.v1.FleetService/CreateToken"
+	FleetService_PromoteHost_FullMethodName = "/fairlead.fleet.v1.FleetService/PromoteHost"
+	FleetService_DemoteHost_FullMethodName  = "/fairlead.fleet.v1.FleetService/DemoteHost"
 	FleetService_RemoveHost_FullMethodName  = "/fairlead.fleet.v1.FleetService/RemoveHost"
 )
 
@@ -48,6 +50,12 @@ type FleetServiceClient interface {
 	ListHosts(ctx context.Context, in *ListHostsRequest, opts ...grpc.CallOption) (*ListHostsResponse, error)
 	// CreateToken returns a new join token. Managers only.
 	CreateToken(ctx context.Context, in *CreateTokenRequest, opts ...grpc.CallOption) (*CreateTokenResponse, error)
+	// PromoteHost makes a member a manager. It returns when the host's member of the store has
+	// started. Idempotent. Managers only.
+	PromoteHost(ctx context.Context, in *PromoteHostRequest, opts ...grpc.CallOption) (*PromoteHostResponse, error)
+	// DemoteHost makes a manager a member. It returns when the host's member of the store was removed.
+	// Idempotent. Managers only.
+	DemoteHost(ctx context.Context, in *DemoteHostRequest, opts ...grpc.CallOption) (*DemoteHostResponse, error)
 	// RemoveHost removes a lost host. Managers only.
 	RemoveHost(ctx context.Context, in *RemoveHostRequest, opts ...grpc.CallOption) (*RemoveHostResponse, error)
 }
@@ -120,6 +128,26 @@ func (c *fleetServiceClient) CreateToken(ctx context.Context, in *CreateTokenReq
 	return out, nil
 }
 
+func (c *fleetServiceClient) PromoteHost(ctx context.Context, in *PromoteHostRequest, opts ...grpc.CallOption) (*PromoteHostResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PromoteHostResponse)
+	err := c.cc.Invoke(ctx, FleetService_PromoteHost_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *fleetServiceClient) DemoteHost(ctx context.Context, in *DemoteHostRequest, opts ...grpc.CallOption) (*DemoteHostResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DemoteHostResponse)
+	err := c.cc.Invoke(ctx, FleetService_DemoteHost_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *fleetServiceClient) RemoveHost(ctx context.Context, in *RemoveHostRequest, opts ...grpc.CallOption) (*RemoveHostResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(RemoveHostResponse)
@@ -148,6 +176,12 @@ type FleetServiceServer interface {
 	ListHosts(context.Context, *ListHostsRequest) (*ListHostsResponse, error)
 	// CreateToken returns a new join token. Managers only.
 	CreateToken(context.Context, *CreateTokenRequest) (*CreateTokenResponse, error)
+	// PromoteHost makes a member a manager. It returns when the host's member of the store has
+	// started. Idempotent. Managers only.
+	PromoteHost(context.Context, *PromoteHostRequest) (*PromoteHostResponse, error)
+	// DemoteHost makes a manager a member. It returns when the host's member of the store was removed.
+	// Idempotent. Managers only.
+	DemoteHost(context.Context, *DemoteHostRequest) (*DemoteHostResponse, error)
 	// RemoveHost removes a lost host. Managers only.
 	RemoveHost(context.Context, *RemoveHostRequest) (*RemoveHostResponse, error)
 	mustEmbedUnimplementedFleetServiceServer()
@@ -177,6 +211,12 @@ func (UnimplementedFleetServiceServer) ListHosts(context.Context, *ListHostsRequ
 }
 func (UnimplementedFleetServiceServer) CreateToken(context.Context, *CreateTokenRequest) (*CreateTokenResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateToken not implemented")
+}
+func (UnimplementedFleetServiceServer) PromoteHost(context.Context, *PromoteHostRequest) (*PromoteHostResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PromoteHost not implemented")
+}
+func (UnimplementedFleetServiceServer) DemoteHost(context.Context, *DemoteHostRequest) (*DemoteHostResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DemoteHost not implemented")
 }
 func (UnimplementedFleetServiceServer) RemoveHost(context.Context, *RemoveHostRequest) (*RemoveHostResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RemoveHost not implemented")
@@ -310,6 +350,42 @@ func _FleetService_CreateToken_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _FleetService_PromoteHost_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PromoteHostRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(FleetServiceServer).PromoteHost(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: FleetService_PromoteHost_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(FleetServiceServer).PromoteHost(ctx, req.(*PromoteHostRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _FleetService_DemoteHost_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DemoteHostRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(FleetServiceServer).DemoteHost(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: FleetService_DemoteHost_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(FleetServiceServer).DemoteHost(ctx, req.(*DemoteHostRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _FleetService_RemoveHost_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(RemoveHostRequest)
 	if err := dec(in); err != nil {
@@ -358,6 +434,14 @@ var FleetService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CreateToken",
 			Handler:    _FleetService_CreateToken_Handler,
+		},
+		{
+			MethodName: "PromoteHost",
+			Handler:    _FleetService_PromoteHost_Handler,
+		},
+		{
+			MethodName: "DemoteHost",
+			Handler:    _FleetService_DemoteHost_Handler,
 		},
 		{
 			MethodName: "RemoveHost",

@@ -1,0 +1,99 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/fairlead/fairlead/proto/fault"
+	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/api"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/membership"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/pki"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/quorum"
+)
+
+// Appoint implements api.Gatekeeper: it makes this host a manager and starts its member of the store. A
+// database of an earlier member is removed.
+func (p *part) Appoint(ctx context.Context, who pki.Identity, keys api.Keys) error {
+	if err := p.checkManager(who); err != nil {
+		return err
+	}
+	p.store.Lock()
+	defer p.store.Unlock()
+	m := p.membership()
+	if m.IsManager() && m.Member != nil && m.Member.ID == keys.Member {
+		return nil // keepStore starts it
+	}
+	if !keys.Authority.Key.PublicKey.Equal(m.CA.PublicKey) ||
+		!keys.Store.Key.PublicKey.Equal(keys.Store.Cert.PublicKey) {
+		return fault.New(fault.Invalid, "keys of the fleet", "do not match its certificates")
+	}
+	if err := (roles{p}).process().Remove(ctx); err != nil {
+		return err
+	}
+
+	next, err := appointed(m, keys, p.cfg.Now())
+	if err != nil {
+		return err
+	}
+	if err := p.edit(func(m *membership.Membership) { *m = *next }); err != nil {
+		return err
+	}
+	p.cfg.Log.Info("this host is a manager now")
+	return startStore(p.cfg, next)
+}
+
+// appointed returns the membership of a manager.
+func appointed(m *membership.Membership, keys api.Keys, now time.Time) (*membership.Membership, error) {
+	address, err := netip.ParseAddr(m.Address)
+	if err != nil {
+		return nil, fault.New(fault.Internal, "fleet membership", "has no address", fault.WithCause(err))
+	}
+	next := *m
+	who := pki.Identity{Fleet: m.Fleet, Role: pki.Manager, Host: m.Host}
+	next.Authority = &pki.Authority{Cert: m.CA, Key: keys.Authority.Key}
+	next.Peers = &membership.PeerKeys{Authority: keys.Store}
+	var first, second error
+	next.Key, next.Cert, first = next.Authority.Issue(who, address, pki.HostLife, now)
+	next.Peers.Key, next.Peers.Cert, second = keys.Store.Issue(who, address, pki.PeerLife, now)
+	next.Member = &membership.StoreMember{ID: keys.Member, Cluster: keys.Cluster, Fresh: true}
+	next.Store = keys.URLs
+	return &next, errors.Join(first, second)
+}
+
+// drop removes the keys of a manager after its record says that it is a member and its store has
+// left. The database is removed by keepStore.
+func (r roles) drop(ctx context.Context) error {
+	m := r.membership()
+	if !m.IsManager() || r.role() != fleetv1.HostRole_HOST_ROLE_MEMBER {
+		return nil
+	}
+	members, err := r.client.Members(ctx)
+	if err != nil {
+		return err
+	}
+	own := storeURL(&fleetv1.Host{Address: m.Address}, r.cfg.Ports.StorePeer)
+	if slices.ContainsFunc(members, func(x quorum.Member) bool { return x.PeerURL == own }) {
+		return nil // the other managers remove it
+	}
+
+	key, request, err := newRequest()
+	if err != nil {
+		return err
+	}
+	cert, urls, err := r.askCertificate(ctx, request)
+	if err != nil {
+		return err
+	}
+	if err := r.edit(func(m *membership.Membership) {
+		m.Authority, m.Peers, m.Member = nil, nil, nil
+		m.Cert, m.Key, m.Store = cert, key, urls
+	}); err != nil {
+		return err
+	}
+	r.cfg.Log.Info("this host is a member now")
+	return nil
+}

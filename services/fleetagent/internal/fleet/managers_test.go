@@ -1,0 +1,197 @@
+package fleet
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/quorum"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/token"
+)
+
+// members returns the members of the store, such as "1 voter, 2 learner", by the number of the host.
+func (h *host) members() ([]quorum.Member, string) {
+	h.t.Helper()
+	p, err := h.current()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	list, err := p.client.Members(context.Background())
+	if err != nil {
+		return nil, err.Error()
+	}
+	var all []string
+	for _, m := range list {
+		kind := "voter"
+		if m.Learner {
+			kind = "learner"
+		}
+		if !m.Started {
+			kind += " not started"
+		}
+		host := strings.TrimSuffix(strings.TrimPrefix(m.PeerURL, "https://10.7.0."), ":7452")
+		all = append(all, host+" "+kind)
+	}
+	slices.Sort(all)
+	return list, strings.Join(all, ", ")
+}
+
+// awaitMembers waits until the store has the members.
+func (h *host) awaitMembers(want string) {
+	h.t.Helper()
+	got := ""
+	for range 600 {
+		if _, got = h.members(); got == want {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	h.t.Fatalf("%s: got members %q, want %q", h.name, got, want)
+}
+
+// writes waits until a write is accepted and returns how long that took.
+func (h *host) writes() time.Duration {
+	h.t.Helper()
+	began := time.Now()
+	for {
+		_, _, err := h.IssueToken(context.Background(), time.Hour, 1, token.Member)
+		if err == nil {
+			return time.Since(began)
+		}
+		if time.Since(began) > 20*time.Second {
+			h.t.Fatalf("%s: no write is accepted: %v", h.name, err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// crash kills the agent and the store of a host.
+func (h *host) crash() {
+	h.t.Helper()
+	h.stop()
+	pid := 0
+	data, err := os.ReadFile(h.cfg.StoreDir + "/fairlead.lock")
+	if err == nil {
+		_, err = fmt.Sscan(string(data), &pid)
+	}
+	if err == nil {
+		err = syscall.Kill(pid, syscall.SIGKILL)
+	}
+	if err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+func (h *host) is(role fleetv1.HostRole) bool {
+	r, err := h.Get(context.Background())
+	return err == nil && r.GetRole() == role
+}
+
+func TestManagersComeAndGo(t *testing.T) {
+	one, two, three := newHost(t, 1), newHost(t, 2), newHost(t, 3)
+	two.join(one.found())
+	if _, err := two.PromoteHost(context.Background(), "host2"); err == nil ||
+		!strings.Contains(err.Error(), "is not a manager") {
+		t.Errorf("a member promotes itself: got error %v", err)
+	}
+	if _, err := one.DemoteHost(context.Background(), "host1"); err == nil ||
+		!strings.Contains(err.Error(), "is the only manager") {
+		t.Errorf("the only manager is demoted: got error %v", err)
+	}
+	one.await("host1 alive, host2 alive")
+	if _, err := one.PromoteHost(context.Background(), "host2"); err != nil {
+		t.Fatal(err)
+	}
+	one.awaitMembers("1 voter, 2 learner")
+	if !two.is(fleetv1.HostRole_HOST_ROLE_MANAGER) {
+		t.Error("host2 is not a manager")
+	}
+
+	word, _, err := two.IssueToken(context.Background(), time.Hour, 1, token.Manager)
+	if err != nil {
+		t.Fatal(err)
+	}
+	three.join(word)
+	one.awaitMembers("1 voter, 2 voter, 3 voter")
+	if !three.is(fleetv1.HostRole_HOST_ROLE_MANAGER) {
+		t.Error("host3 is not a manager")
+	}
+	loseLeader(t, one, two, three)
+	for _, h := range []*host{one, two, three} {
+		h.await("host1 alive, host2 alive, host3 alive")
+	}
+
+	if _, err := three.DemoteHost(context.Background(), "host1"); err != nil {
+		t.Fatal(err)
+	}
+	three.awaitOneVoter()
+	for one.is(fleetv1.HostRole_HOST_ROLE_MANAGER) || one.store().Exists() {
+		time.Sleep(20 * time.Millisecond) // the deadline of the test limits it
+	}
+	one.await("host1 alive, host2 alive, host3 alive")
+
+	if err := two.Leave(context.Background(), false); err != nil {
+		t.Fatal(err)
+	}
+	three.awaitMembers("3 voter")
+	three.await("host1 alive, host3 alive")
+	if two.store().Exists() || two.store().Running() {
+		t.Error("a manager that has left has a store")
+	}
+}
+
+// awaitOneVoter waits until the hosts 2 and 3 have a voter and a learner.
+func (h *host) awaitOneVoter() {
+	h.t.Helper()
+	got := ""
+	for range 600 {
+		if _, got = h.members(); got == "2 voter, 3 learner" || got == "2 learner, 3 voter" {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	h.t.Fatalf("got members %q, want one voter of the hosts 2 and 3", got)
+}
+
+// loseLeader kills the leader of the store, whose hosts are all voters, and waits for writes.
+func loseLeader(t *testing.T, hosts ...*host) {
+	t.Helper()
+	for _, h := range hosts { // each knows all addresses of the store
+		for got := 0; got != 3; time.Sleep(20 * time.Millisecond) {
+			r, err := h.Get(context.Background())
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = len(r.GetStore())
+		}
+		h.writes()
+	}
+
+	list, _ := hosts[0].members()
+	leader := slices.IndexFunc(hosts, func(h *host) bool {
+		return slices.ContainsFunc(list, func(m quorum.Member) bool {
+			return m.Leader && strings.Contains(m.PeerURL, h.address+":")
+		})
+	})
+	if leader < 0 {
+		t.Fatalf("got no leader in %v", list)
+	}
+	hosts[leader].crash()
+	var slowest time.Duration
+	for i, h := range hosts {
+		if i != leader {
+			slowest = max(slowest, h.writes())
+		}
+	}
+	t.Logf("writes were accepted %s after the leader was killed", slowest)
+	if slowest > 10*time.Second { // 3 seconds on a machine without load
+		t.Errorf("writes were accepted only after %s", slowest)
+	}
+	hosts[leader].start()
+}
