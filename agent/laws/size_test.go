@@ -36,14 +36,12 @@ func sizeExceptions() []sizeException {
 		{"services/netagent/internal/kernel", 3950, "all netlink requests, so that one package retries dumps"},
 		{"services/netagent/internal/network", 2800, "specification and status of networks are to be divided"},
 		{"services/supervisor/internal/container", 2680, "all options of a container, which are validated together"},
-		{"services/supervisor/internal/runtime", 3100, "OCI runtime, monitor and console share their state"},
 		{"services/fleetagent/internal/fleet", 3000, "membership, roles and overlay of a host share its part"},
 		{"services/fleetagent/internal/fleet.Fleet", 60, "one method a command or a request of another service"},
 		{"services/fleetagent/internal/fleet.part", 60, "the tasks of a host in a fleet; roles has its own type"},
 		{"services/netagent/internal/kernel.Host", 80, "one method a netlink request"},
 		{"services/supervisor/internal/run.Runner", 79, "the verbs of a container"},
 		{"services/supervisor/internal/launch.launch", 53, "one method a step of a launch"},
-		{"services/supervisor/internal/runtime.Driver", 53, "one method a request to the OCI runtime"},
 		{"services/netagent/internal/driver/macvlan.Driver", 48, "the driver interface, for macvlan and ipvlan"},
 	}
 }

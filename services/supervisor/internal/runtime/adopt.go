@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/supervisor/internal/runtime/oci"
 )
 
 // State is the state of a container that Adopt found.
@@ -47,9 +48,9 @@ func (d *Driver) Adopt(ctx context.Context, uid string) (AdoptResult, error) {
 		return AdoptResult{State: Gone}, nil
 	}
 
-	var rt *ociRuntime
+	var rt *oci.Program
 	if err == nil {
-		rt, err = d.byPath(r.Runtime)
+		rt, err = d.programs.ByPath(r.Runtime)
 	}
 	if err != nil {
 		return AdoptResult{}, fault.New(fault.Internal, subject(uid), "cannot read the process record",

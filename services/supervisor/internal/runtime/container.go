@@ -6,13 +6,15 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+
+	"github.com/fairlead/fairlead/services/supervisor/internal/runtime/oci"
 )
 
 // container is a container with a process, from Create or Adopt until Delete.
 type container struct {
 	id      string
 	record  record
-	runtime *ociRuntime
+	runtime *oci.Program
 	init    *process
 	monitor *process // nil if it had already exited when the container was adopted
 
@@ -38,7 +40,7 @@ type record struct {
 
 const recordFile = "launch.json"
 
-func newContainer(uid string, r record, rt *ociRuntime) *container {
+func newContainer(uid string, r record, rt *oci.Program) *container {
 	return &container{id: uid, record: r, runtime: rt, exitSeen: make(chan struct{}, 1), done: make(chan struct{}),
 		attachments: map[*Attachment]bool{}}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/supervisor/internal/runtime/oci"
 )
 
 // Create creates the container: namespaces, cgroup, mounts and init process. It returns the process
@@ -37,7 +38,7 @@ func (p *Prepared) Create(ctx context.Context, spec *specs.Spec) (int, error) {
 
 func (p *Prepared) create(ctx context.Context, spec *specs.Spec) (*container, error) {
 	defer p.close()
-	config, err := json.Marshal(p.d.filters.apply(p.runtime, spec))
+	config, err := json.Marshal(p.d.filters.Apply(p.runtime, spec))
 	if err != nil {
 		return nil, p.failed("cannot write its OCI specification", err)
 	}
@@ -57,7 +58,7 @@ func (p *Prepared) create(ctx context.Context, spec *specs.Spec) (*container, er
 	pid, err := p.created(ctx, spec)
 	early := connected()
 	if err == nil {
-		p.d.filters.store(p.runtime, spec, p.d.runtimeState(p.launch.ID))
+		p.d.filters.Store(p.runtime, spec, p.d.runtimeState(p.launch.ID))
 		var c *container
 		if c, err = p.hold(pid, early); err == nil {
 			return c, nil
@@ -128,16 +129,16 @@ func (p *Prepared) created(ctx context.Context, spec *specs.Spec) (int, error) {
 		return report.PID, nil
 	}
 
-	why := runtimeMessage(readRuntimeLog(filepath.Join(p.d.bundle(p.launch.ID), runtimeLog)), report.Message,
+	why := oci.Message(oci.ReadLog(filepath.Join(p.d.bundle(p.launch.ID), runtimeLog)), report.Message,
 		p.stderrText())
-	return 0, startFault(subject(p.launch.ID), spec.Process, why)
+	return 0, oci.StartFault(subject(p.launch.ID), spec.Process, why)
 }
 
 // hold opens the container's processes and stores their record for Adopt.
 func (p *Prepared) hold(pid int, early *Attachment) (*container, error) {
 	<-p.exited // the monitor's PID file is complete now
 	bundle := p.d.bundle(p.launch.ID)
-	r := record{Runtime: p.runtime.path, PID: pid, TTY: p.launch.TTY, OpenStdin: p.launch.OpenStdin}
+	r := record{Runtime: p.runtime.Path, PID: pid, TTY: p.launch.TTY, OpenStdin: p.launch.OpenStdin}
 	var errs [4]error
 	r.Monitor, errs[0] = readPid(filepath.Join(bundle, monitorPidFile))
 	r.Started, errs[1] = startTime(r.PID)

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/supervisor/internal/runtime/oci"
 )
 
 // Delete kills a container's processes and removes everything that belongs to it. It is idempotent
@@ -49,12 +50,12 @@ func (d *Driver) exitKnown(uid string) bool {
 }
 
 // runtimeOf returns a container's runtime, nil if it is not known.
-func (d *Driver) runtimeOf(uid string, c *container) *ociRuntime {
+func (d *Driver) runtimeOf(uid string, c *container) *oci.Program {
 	if c != nil {
 		return c.runtime
 	}
 	if r, err := readRecord(d.bundle(uid)); err == nil {
-		if rt, err := d.byPath(r.Runtime); err == nil {
+		if rt, err := d.programs.ByPath(r.Runtime); err == nil {
 			return rt
 		}
 	}
@@ -63,9 +64,9 @@ func (d *Driver) runtimeOf(uid string, c *container) *ociRuntime {
 
 // forget removes the runtime's state of a container. That of crun and runc is a directory, besides
 // the cgroup; other runtimes are called.
-func (d *Driver) forget(ctx context.Context, uid string, rt *ociRuntime) error {
-	if rt != nil && rt.flavor == other {
-		out, err := exec.CommandContext(ctx, rt.path, "--root", d.ociRoot(), "delete", "--force", uid).CombinedOutput()
+func (d *Driver) forget(ctx context.Context, uid string, rt *oci.Program) error {
+	if rt != nil && rt.Flavor == oci.Other {
+		out, err := exec.CommandContext(ctx, rt.Path, "--root", d.ociRoot(), "delete", "--force", uid).CombinedOutput()
 		if err != nil {
 			d.cfg.Log.Warn("the runtime cannot delete a container", "container", uid, "error", err, "output",
 				string(out))

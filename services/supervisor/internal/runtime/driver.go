@@ -17,7 +17,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -25,6 +24,7 @@ import (
 	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/supervisor/internal/cgroup"
 	"github.com/fairlead/fairlead/services/supervisor/internal/runtime/inotify"
+	"github.com/fairlead/fairlead/services/supervisor/internal/runtime/oci"
 )
 
 // Config configures a Driver.
@@ -54,17 +54,16 @@ const unknownCode = 137
 
 // Driver runs the containers of one agent.
 type Driver struct {
+	layout
 	cfg      Config
 	conmon   string
-	known    map[string]*ociRuntime // by name
-	standard *ociRuntime
+	programs *oci.Set
 	exits    *inotify.Watcher
 	closed   chan struct{}
 	stall    time.Duration // see stallTime
-	filters  seccompCache
+	filters  oci.SeccompCache
 
 	mu         sync.Mutex
-	others     map[string]*ociRuntime // by path, as given by users
 	prepared   map[string]*Prepared
 	containers map[string]*container
 }
@@ -75,11 +74,16 @@ func New(ctx context.Context, cfg Config) (*Driver, error) {
 		cfg.OnExit = func(Exit) {}
 	}
 
-	d := &Driver{cfg: cfg, known: map[string]*ociRuntime{}, closed: make(chan struct{}), stall: stallTime,
-		others: map[string]*ociRuntime{}, prepared: map[string]*Prepared{}, containers: map[string]*container{}}
-	if err := errors.Join(d.findConmon(ctx), d.findRuntimes(ctx)); err != nil {
+	conmon, err := findConmon(ctx, cfg.Conmon)
+	programs, perr := oci.Find(ctx, oci.Config{Programs: cfg.Runtimes, Default: cfg.Default, Cgroup: cfg.Cgroup,
+		Log: cfg.Log})
+	if err = errors.Join(err, perr); err != nil {
 		return nil, err
 	}
+
+	d := &Driver{layout: layout{cfg.ExecRoot}, cfg: cfg, conmon: conmon, programs: programs,
+		closed: make(chan struct{}), stall: stallTime, prepared: map[string]*Prepared{},
+		containers: map[string]*container{}}
 
 	for _, dir := range []string{d.containersDir(), d.exitsDir(), d.ociRoot()} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -87,7 +91,6 @@ func New(ctx context.Context, cfg Config) (*Driver, error) {
 		}
 	}
 
-	var err error
 	if d.exits, err = inotify.Watch(d.exitsDir(), exitEvents); err != nil {
 		return nil, fault.New(fault.Unavailable, "directory "+d.exitsDir(), "cannot be watched", fault.WithCause(err),
 			fault.WithHint("raise fs.inotify.max_user_instances"))
@@ -95,6 +98,28 @@ func New(ctx context.Context, cfg Config) (*Driver, error) {
 
 	go d.watchExits()
 	return d, nil
+}
+
+// findConmon finds and probes conmon.
+func findConmon(ctx context.Context, path string) (string, error) {
+	path, err := oci.LookPath(path, "conmon")
+	if err == nil {
+		_, err = oci.Probe(ctx, path)
+	}
+	if err != nil {
+		return "", fault.New(fault.Unavailable, "conmon", "is not usable", fault.WithCause(err),
+			fault.WithHint("install the package conmon"))
+	}
+	return path, nil
+}
+
+// Runtime returns the path of a runtime by name or path. Empty means the default.
+func (d *Driver) Runtime(nameOrPath string) (string, error) {
+	r, err := d.programs.ByName(nameOrPath)
+	if err != nil {
+		return "", err
+	}
+	return r.Path, nil
 }
 
 // Close releases all descriptors without affecting containers. It must be called only once.
@@ -105,14 +130,7 @@ func (d *Driver) Close() error {
 		c.release()
 	}
 
-	for _, r := range d.known {
-		r.close()
-	}
-
-	for _, r := range d.others {
-		r.close()
-	}
-
+	d.programs.Close()
 	d.cfg.Cgroup.RemoveAgentCgroup(d.cfg.ExecRoot)
 	return err
 }
@@ -139,13 +157,6 @@ func (d *Driver) IDs() ([]string, error) {
 
 	return out, nil
 }
-
-func (d *Driver) containersDir() string          { return filepath.Join(d.cfg.ExecRoot, "containers") }
-func (d *Driver) exitsDir() string               { return filepath.Join(d.cfg.ExecRoot, "exits") }
-func (d *Driver) ociRoot() string                { return filepath.Join(d.cfg.ExecRoot, "oci") }
-func (d *Driver) bundle(uid string) string       { return filepath.Join(d.containersDir(), uid) }
-func (d *Driver) runtimeState(uid string) string { return filepath.Join(d.ociRoot(), uid) }
-func (d *Driver) exitFile(uid string) string     { return filepath.Join(d.exitsDir(), uid) }
 
 // subject names a container in a fault.
 func subject(uid string) string { return "container " + id.Short(uid) }

@@ -14,6 +14,8 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/supervisor/internal/runtime/oci"
+	"github.com/fairlead/fairlead/services/supervisor/internal/runtime/terminal"
 )
 
 // ExecRequest describes an exec process.
@@ -64,8 +66,8 @@ type execution struct {
 	dir     string // of the files needed until the process runs
 	cmd     *exec.Cmd
 	session *ExecSession
-	theirs  []*os.File // the process's ends of the pipes
-	console *console   // nil without a terminal
+	theirs  []*os.File        // the process's ends of the pipes
+	console *terminal.Console // nil without a terminal
 }
 
 // run starts the runtime and waits until the process runs.
@@ -115,16 +117,16 @@ func (e *execution) connect() error {
 		args = append(args, "--detach")
 	}
 
-	handsOver := e.spec.Terminal && e.c.runtime.flavor == crun
+	handsOver := e.spec.Terminal && e.c.runtime.Flavor == oci.Crun
 	if handsOver {
 		var err error
-		if e.console, err = listenConsole(e.dir); err != nil {
+		if e.console, err = terminal.Listen(e.dir); err != nil {
 			return err
 		}
-		args = append(args, "--console-socket", e.console.path())
+		args = append(args, "--console-socket", e.console.Path())
 	}
 
-	e.cmd = exec.Command(e.c.runtime.program(), append(args, e.c.id)...) // no context: the session outlives the call
+	e.cmd = exec.Command(e.c.runtime.Executable(), append(args, e.c.id)...) // no context: the session outlives the call
 	e.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	switch {
 	case e.req.Detach || handsOver:
@@ -144,7 +146,7 @@ func (e *execution) pty() error {
 		size = *e.spec.ConsoleSize
 	}
 
-	host, container, err := openPty(uint16(size.Height), uint16(size.Width))
+	host, container, err := terminal.OpenPty(uint16(size.Height), uint16(size.Width))
 	if err != nil {
 		return err
 	}
@@ -187,7 +189,7 @@ func (e *execution) pipes() error {
 // ID when only the execution of the program remains.
 func (e *execution) started(ctx context.Context) error {
 	if e.console != nil {
-		terminal, err := e.console.accept(ctx, e.session.exited)
+		terminal, err := e.console.Accept(ctx, e.session.exited)
 		if err == nil {
 			e.session.setTerminal(terminal, e.req.OpenStdin)
 		} else if ctx.Err() != nil {
@@ -222,8 +224,8 @@ func (e *execution) afterEnd() error {
 		return nil
 	}
 	output := fmt.Sprintf("exit status %d", e.session.code)
-	log := readRuntimeLog(filepath.Join(e.dir, runtimeLog))
-	return startFault(subject(e.c.id), &e.spec, runtimeMessage(log, output))
+	log := oci.ReadLog(filepath.Join(e.dir, runtimeLog))
+	return oci.StartFault(subject(e.c.id), &e.spec, oci.Message(log, output))
 }
 
 // detach returns a session that only reports the end of a detached process.
@@ -239,7 +241,7 @@ func (e *execution) detach() *ExecSession {
 // close releases the resources of an exec whose output no session reads.
 func (e *execution) close() {
 	if e.console != nil {
-		e.console.close()
+		e.console.Close()
 	}
 	for _, f := range e.theirs {
 		_ = f.Close()

@@ -15,6 +15,7 @@ import (
 
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/supervisor/internal/runtime/oci"
 )
 
 // Launch describes a container whose monitor is started.
@@ -41,7 +42,7 @@ type Launch struct {
 type Prepared struct {
 	d       *Driver
 	launch  Launch
-	runtime *ociRuntime
+	runtime *oci.Program
 
 	cmd       *exec.Cmd
 	exited    chan struct{} // closed when conmon has moved to the background or failed
@@ -57,7 +58,7 @@ func (d *Driver) Prepare(ctx context.Context, l Launch) (*Prepared, error) {
 		return nil, fault.Invalidf("container "+l.ID, "id", "is not an ID of %d hexadecimal digits", id.Len)
 	}
 
-	rt, err := d.find(l.Runtime)
+	rt, err := d.programs.ByName(l.Runtime)
 	if err != nil {
 		return nil, err
 	}
@@ -173,7 +174,7 @@ const (
 func (p *Prepared) arguments() []string {
 	l, bundle := p.launch, p.d.bundle(p.launch.ID)
 	args := []string{"--api-version", "--cid", l.ID, "--cuuid", l.ID, "--name", l.ID, "--bundle", bundle,
-		"--runtime", p.runtime.program(),
+		"--runtime", p.runtime.Executable(),
 		"--runtime-arg=--root=" + p.d.ociRoot(),
 		"--runtime-arg=--log=" + filepath.Join(bundle, runtimeLog), "--runtime-arg=--log-format=json",
 		"--container-pidfile", filepath.Join(bundle, pidFile),

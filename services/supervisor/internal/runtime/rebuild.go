@@ -25,7 +25,7 @@ func (d *Driver) rebuildRecord(uid string, unread error) (record, error) {
 		return record{}, unread
 	}
 
-	r := record{Runtime: d.standard.path, PID: p.PID, Started: p.Started}
+	r := record{Runtime: d.programs.Default().Path, PID: p.PID, Started: p.Started}
 	if monitor, started, ok := monitorOf(p.PID, uid); ok {
 		r.Monitor, r.MonitorStarted = monitor, started
 	}

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/supervisor/internal/runtime/oci"
 )
 
 // Start executes the program of a created container. OnExit reports its end.
@@ -37,10 +38,10 @@ func (d *Driver) Start(ctx context.Context, uid string) error {
 func (d *Driver) start(ctx context.Context, c *container) error {
 	fifo := d.fifo(c.id)
 	var err error
-	switch c.runtime.flavor {
-	case crun:
+	switch c.runtime.Flavor {
+	case oci.Crun:
 		err = startCrun(fifo)
-	case runc:
+	case oci.Runc:
 		err = startRunc(ctx, fifo, c.init)
 	default:
 		err = errors.ErrUnsupported
@@ -50,7 +51,7 @@ func (d *Driver) start(ctx context.Context, c *container) error {
 		return nil
 	}
 
-	out, rerr := exec.CommandContext(ctx, c.runtime.path, "--root", d.ociRoot(), "start", c.id).CombinedOutput()
+	out, rerr := exec.CommandContext(ctx, c.runtime.Path, "--root", d.ociRoot(), "start", c.id).CombinedOutput()
 	if rerr != nil {
 		return errors.Join(err, rerr, errors.New(string(out)))
 	}

@@ -31,7 +31,7 @@ func (d *Driver) Update(ctx context.Context, uid string, limits *specs.LinuxReso
 		return fault.Wrap(err, fault.Unavailable, subject(uid), "cannot be updated")
 	}
 
-	out, err := exec.CommandContext(ctx, c.runtime.path, "--root", d.ociRoot(), "update", "--resources", file,
+	out, err := exec.CommandContext(ctx, c.runtime.Path, "--root", d.ociRoot(), "update", "--resources", file,
 		uid).CombinedOutput()
 	if err != nil {
 		return fault.New(fault.Invalid, subject(uid), "the kernel rejects the limits",

@@ -1,4 +1,4 @@
-package runtime
+package oci
 
 import (
 	"bytes"
@@ -13,15 +13,15 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// readRuntimeLog returns the content of a runtime's log file, empty if it does not exist.
-func readRuntimeLog(path string) string {
+// ReadLog returns the content of a runtime's log file, empty if it does not exist.
+func ReadLog(path string) string {
 	b, _ := os.ReadFile(path)
 	return string(b)
 }
 
-// runtimeMessage returns why a runtime failed. That is the last error of its log, which has one
+// Message returns why a runtime failed. That is the last error of its log, which has one
 // JSON object a line, or the first non-empty output.
-func runtimeMessage(log string, output ...string) string {
+func Message(log string, output ...string) string {
 	message := ""
 	for line := range bytes.Lines([]byte(log)) {
 		var entry struct{ Level, Msg string }
@@ -32,9 +32,9 @@ func runtimeMessage(log string, output ...string) string {
 	return strings.TrimSpace(cmp.Or(message, cmp.Or(output...), "the runtime printed no error"))
 }
 
-// startFault returns the fault of a process that could not be started. If the user's command is the
+// StartFault returns the fault of a process that could not be started. If the user's command is the
 // cause, it has Docker's wording and a reason.
-func startFault(subject string, p *specs.Process, message string) error {
+func StartFault(subject string, p *specs.Process, message string) error {
 	command := ""
 	if p != nil && len(p.Args) > 0 {
 		command = p.Args[0]

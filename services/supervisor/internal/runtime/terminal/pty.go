@@ -1,4 +1,4 @@
-package runtime
+package terminal
 
 import (
 	"errors"
@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openPty creates a pseudo-terminal and returns the agent's end and the process's end.
-func openPty(rows, cols uint16) (host, container *os.File, err error) {
+// OpenPty creates a pseudo-terminal and returns the agent's end and the process's end.
+func OpenPty(rows, cols uint16) (host, container *os.File, err error) {
 	host, err = os.OpenFile("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, nil, err

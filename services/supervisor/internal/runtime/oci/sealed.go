@@ -1,4 +1,4 @@
-package runtime
+package oci
 
 import (
 	"fmt"
@@ -8,22 +8,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// program returns the path to execute a runtime by.
+// Executable returns the path to execute a runtime by.
 //
 // crun protects its file against a container that overwrites it (CVE-2019-5736) by executing a copy
 // of itself. It skips the copy if it already runs from a sealed file in memory. Keeping one sealed
 // copy saves one execution in each launch and exec. If the copy cannot be created, crun's own path
 // is returned.
-func (r *ociRuntime) program() string {
-	if r.flavor != crun {
-		return r.path
+func (r *Program) Executable() string {
+	if r.Flavor != Crun {
+		return r.Path
 	}
 
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var now unix.Stat_t
-	if unix.Stat(r.path, &now) != nil {
-		return r.path
+	if unix.Stat(r.Path, &now) != nil {
+		return r.Path
 	}
 
 	if r.sealed == nil || now.Ino != r.source.Ino || now.Dev != r.source.Dev || now.Mtim != r.source.Mtim ||
@@ -31,17 +31,17 @@ func (r *ociRuntime) program() string {
 		if r.sealed != nil {
 			_ = r.sealed.Close()
 		}
-		r.sealed, r.source = seal(r.path), now
+		r.sealed, r.source = seal(r.Path), now
 	}
 
 	if r.sealed == nil {
-		return r.path
+		return r.Path
 	}
 
 	return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), r.sealed.Fd())
 }
 
-func (r *ociRuntime) close() {
+func (r *Program) close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.sealed != nil {

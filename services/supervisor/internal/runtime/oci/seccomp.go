@@ -1,4 +1,4 @@
-package runtime
+package oci
 
 import (
 	"crypto/sha256"
@@ -13,13 +13,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// seccompCache caches seccomp profiles compiled by crun.
+// SeccompCache caches seccomp profiles compiled by crun.
 //
 // Compiling Docker's default profile takes crun far longer than the rest of a launch. crun writes
 // the compiled filter to its state directory and accepts one in an annotation. So each profile is
 // compiled once and passed to crun in later launches. Builds of crun without this annotation
 // compile the profile in the specification.
-type seccompCache struct {
+type SeccompCache struct {
 	mu    sync.Mutex
 	known map[[sha256.Size]byte]string // base64
 }
@@ -32,8 +32,8 @@ const (
 
 // filterKey returns the cache key: a hash of the profile and of crun's file. ok is false if the
 // profile cannot be cached.
-func filterKey(r *ociRuntime, spec *specs.Spec) (key [sha256.Size]byte, ok bool) {
-	if r.flavor != crun || spec.Linux == nil || spec.Linux.Seccomp == nil || spec.Linux.Seccomp.ListenerPath != "" {
+func filterKey(r *Program, spec *specs.Spec) (key [sha256.Size]byte, ok bool) {
+	if r.Flavor != Crun || spec.Linux == nil || spec.Linux.Seccomp == nil || spec.Linux.Seccomp.ListenerPath != "" {
 		return key, false
 	}
 	profile, err := json.Marshal(spec.Linux.Seccomp)
@@ -42,13 +42,13 @@ func filterKey(r *ociRuntime, spec *specs.Spec) (key [sha256.Size]byte, ok bool)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	program, err := json.Marshal([]any{r.path, r.source.Dev, r.source.Ino, r.source.Size, r.source.Mtim.Sec,
+	file, err := json.Marshal([]any{r.Path, r.source.Dev, r.source.Ino, r.source.Size, r.source.Mtim.Sec,
 		r.source.Mtim.Nsec})
-	return sha256.Sum256(append(profile, program...)), err == nil
+	return sha256.Sum256(append(profile, file...)), err == nil
 }
 
-// apply returns the specification with the compiled filter added, or spec itself if none is cached.
-func (f *seccompCache) apply(r *ociRuntime, spec *specs.Spec) *specs.Spec {
+// Apply returns the specification with the compiled filter added, or spec itself if none is cached.
+func (f *SeccompCache) Apply(r *Program, spec *specs.Spec) *specs.Spec {
 	key, ok := filterKey(r, spec)
 	if !ok {
 		return spec
@@ -71,8 +71,8 @@ func (f *seccompCache) apply(r *ociRuntime, spec *specs.Spec) *specs.Spec {
 	return &with
 }
 
-// store caches the filter that crun compiled for a container.
-func (f *seccompCache) store(r *ociRuntime, spec *specs.Spec, state string) {
+// Store caches the filter that crun compiled for a container.
+func (f *SeccompCache) Store(r *Program, spec *specs.Spec, state string) {
 	key, ok := filterKey(r, spec)
 	if !ok {
 		return

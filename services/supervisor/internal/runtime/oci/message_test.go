@@ -1,4 +1,4 @@
-package runtime
+package oci
 
 import (
 	"strings"
@@ -30,14 +30,14 @@ func TestRuntimeErrorsMapToDocker(t *testing.T) {
 		{"true", "open `/srv`: No such file or directory", "", "the runtime failed"},
 		{"", "", "", "the runtime failed"},
 	} {
-		err := startFault("container c1", &specs.Process{Args: []string{c.command}}, c.output)
+		err := StartFault("container c1", &specs.Process{Args: []string{c.command}}, c.output)
 		if fault.ReasonOf(err) != c.reason || !strings.Contains(err.Error(), c.want) ||
 			!strings.HasPrefix(err.Error(), "container c1: ") {
 			t.Errorf("%q: got %v (%s); want %s (%s)", c.output, err, fault.ReasonOf(err), c.want, c.reason)
 		}
 	}
 
-	if err := startFault("container c1", nil, "no process"); fault.ReasonOf(err) != "" {
+	if err := StartFault("container c1", nil, "no process"); fault.ReasonOf(err) != "" {
 		t.Errorf("without a process: %v", err)
 	}
 }
@@ -57,7 +57,7 @@ not JSON
 		"monitor":                      {"garbage", []string{"", "monitor\n"}},
 		"the runtime printed no error": {"", nil},
 	} {
-		if got := runtimeMessage(c.log, c.output...); got != want {
+		if got := Message(c.log, c.output...); got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	}
@@ -66,27 +66,9 @@ not JSON
 func FuzzStartFault(f *testing.F) {
 	f.Add("foo", "executable file `foo` not found", "{}")
 	f.Fuzz(func(t *testing.T, command, output, log string) {
-		err := startFault("container c1", &specs.Process{Args: []string{command}}, runtimeMessage(log, output))
+		err := StartFault("container c1", &specs.Process{Args: []string{command}}, Message(log, output))
 		if err == nil || !strings.HasPrefix(err.Error(), "container c1: ") {
 			t.Errorf("%v", err)
 		}
 	})
-}
-
-func TestParseStartTime(t *testing.T) {
-	const stat = "4211 (a) b (c)) S 1 4211 4211 0 -1 4194560 100 0 0 0 0 0 0 0 20 " +
-		"0 1 0 7654321 1000 10 18446744073709551615 1"
-	if n, err := parseStartTime(stat); err != nil || n != 7654321 {
-		t.Errorf("parseStartTime: got %d, %v", n, err)
-	}
-	for _, bad := range []string{"", "1 (x) S 1", strings.Replace(stat, "7654321", "x", 1)} {
-		if n, err := parseStartTime(bad); err == nil {
-			t.Errorf("parseStartTime(%q): got %d, want an error", bad, n)
-		}
-	}
-}
-
-func FuzzParseStartTime(f *testing.F) {
-	f.Add("1 (x) S 1 1 1 0 -1 4194560 100 0 0 0 0 0 0 0 20 0 1 0 5")
-	f.Fuzz(func(_ *testing.T, stat string) { _, _ = parseStartTime(stat) })
 }

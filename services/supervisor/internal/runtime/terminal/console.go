@@ -1,4 +1,6 @@
-package runtime
+// Package terminal creates pseudo-terminals, and receives those that OCI runtimes create. Package
+// runtime calls it.
+package terminal
 
 import (
 	"context"
@@ -12,23 +14,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// console is the socket on which an OCI runtime passes a new terminal.
-type console struct {
+// Console is the socket on which an OCI runtime passes a new terminal.
+type Console struct {
 	dir *os.File
 	l   *net.UnixListener
 }
 
 const consoleSocket = "console"
 
-// listenConsole creates the socket in a directory. It uses the path of the directory's descriptor,
+// Listen creates the socket in a directory. It uses the path of the directory's descriptor,
 // because a socket path is limited to 107 bytes.
-func listenConsole(path string) (*console, error) {
+func Listen(path string) (*Console, error) {
 	dir, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	c := &console{dir: dir}
-	if c.l, err = net.ListenUnix("unix", &net.UnixAddr{Name: c.path(), Net: "unix"}); err != nil {
+	c := &Console{dir: dir}
+	if c.l, err = net.ListenUnix("unix", &net.UnixAddr{Name: c.Path(), Net: "unix"}); err != nil {
 		_ = dir.Close()
 		return nil, err
 	}
@@ -36,19 +38,20 @@ func listenConsole(path string) (*console, error) {
 	return c, nil
 }
 
-// path returns a path that is valid in other processes too.
-func (c *console) path() string {
+// Path returns a path that is valid in other processes too.
+func (c *Console) Path() string {
 	return filepath.Join(fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), c.dir.Fd()), consoleSocket)
 }
 
-func (c *console) close() {
+// Close closes the socket.
+func (c *Console) Close() {
 	_ = c.l.Close()
 	_ = c.dir.Close()
 }
 
-// accept waits for the terminal until the runtime exits or ctx is done.
-func (c *console) accept(ctx context.Context, ended <-chan struct{}) (*os.File, error) {
-	defer c.close()
+// Accept waits for the terminal until the runtime exits or ctx is done.
+func (c *Console) Accept(ctx context.Context, ended <-chan struct{}) (*os.File, error) {
+	defer c.Close()
 	accepted := make(chan struct{})
 	defer close(accepted)
 	go func() {
