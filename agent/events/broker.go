@@ -27,6 +27,7 @@ const (
 	Network   = "network"
 	Image     = "image"
 	Volume    = "volume"
+	Fleet     = "fleet"
 )
 
 const (

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/fairlead/fairlead/agent/events"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/api"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/fleet"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/ledger"
@@ -55,7 +56,8 @@ func New(_ context.Context, c Config) (*Service, error) {
 	if lease == 0 {
 		lease = DefaultLease
 	}
-	f := fleet.New(fleet.Config{
+	broker := &events.Broker{}
+	f := fleet.New(fleet.Config{Events: broker,
 		Dir: filepath.Join(c.DataRoot, "fleet"), StoreDir: filepath.Join(c.DataRoot, "fleet-store"),
 		ReplicaDir:   filepath.Join(c.DataRoot, "fleet-replica"),
 		StoreProgram: c.StoreProgram, Log: c.Log, Lease: lease, Now: time.Now, Accept: c.Accept,
@@ -64,7 +66,7 @@ func New(_ context.Context, c Config) (*Service, error) {
 			StoreClient: orDefault(c.StoreClientPort, DefaultStoreClientPort),
 			StorePeer:   orDefault(c.StorePeerPort, DefaultStorePeerPort)},
 	})
-	return &Service{api.New(f, f), f}, nil
+	return &Service{api.New(f, f, broker), f}, nil
 }
 
 // Run runs until ctx ends.

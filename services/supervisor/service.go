@@ -43,6 +43,9 @@ type Options = defaults.Options
 // Ulimit is a default limit of processes.
 type Ulimit = container.Ulimit
 
+// FleetEvents is the part of fleetagent's client that the service uses.
+type FleetEvents = api.FleetEvents
+
 // Config configures a Service.
 type Config struct {
 	DataRoot string // images, container files and supervisor.db
@@ -60,6 +63,7 @@ type Config struct {
 	HostGateways       []string          // addresses of host-gateway; empty means the gateways of the default bridge
 
 	Networks     networkv1.NetworkServiceClient
+	Fleet        FleetEvents // nil without fleetagent
 	Sandboxes    networkv1.SandboxServiceClient
 	Publications natv1.PublicationServiceClient
 	Names        dnsv1.NameServiceClient
@@ -161,7 +165,7 @@ func (s *Service) serve(cfg Config, groups cgroup.Layout) error {
 		return err
 	}
 
-	s.Server = api.New(api.Config{Containers: s.runner, Events: &s.events, Networks: cfg.Networks,
+	s.Server = api.New(api.Config{Containers: s.runner, Events: &s.events, Networks: cfg.Networks, Fleet: cfg.Fleet,
 		Images: s.images, Volumes: s.volumes,
 		Files: s.runner.Files, Commits: s.runner.Commits,
 		Disk: disk.New(disk.Config{Containers: s.runner, Images: s.images, Volumes: s.volumes,

@@ -122,6 +122,7 @@ func supervisorConfig(h service.Deps) supervisor.Config {
 		HostGateways:       texts(h.Config.HostGateways),
 		Runtimes:           runtimes(h.Config.Runtimes), Options: containerOptions(h.Config),
 		LogMaxSize: h.Config.LogMaxSize, LogMaxFiles: h.Config.LogMaxFile,
+		Fleet:    fleetv1.NewFleetServiceClient(h.Peer("fleet")),
 		Networks: networkv1.NewNetworkServiceClient(net), Sandboxes: networkv1.NewSandboxServiceClient(net),
 		Publications: natv1.NewPublicationServiceClient(h.Peer("nat")),
 		Names:        dnsv1.NewNameServiceClient(h.Peer("dns")),

@@ -21,6 +21,7 @@ func Group(c *cli.CLI) *cobra.Command {
 
 func newInit(c *cli.CLI) *cobra.Command {
 	var address, name string
+	var addressSpace []string
 	cmd := &cobra.Command{
 		Use:   "init [OPTIONS]",
 		Short: "Create a fleet with this host as its manager",
@@ -33,7 +34,8 @@ The manager keeps the store of the fleet. Other hosts must reach its TCP ports 7
 			if err != nil {
 				return err
 			}
-			res, err := cl.Fleet.InitFleet(cmd.Context(), &fleetv1.InitFleetRequest{Address: address, Name: name})
+			res, err := cl.Fleet.InitFleet(cmd.Context(), &fleetv1.InitFleetRequest{Address: address, Name: name,
+				AddressSpace: addressSpace})
 			if err != nil {
 				return err
 			}
@@ -45,6 +47,8 @@ The manager keeps the store of the fleet. Other hosts must reach its TCP ports 7
 	}
 	cmd.Flags().StringVar(&address, "address", "", "Address for other hosts (default: that of the default route)")
 	cmd.Flags().StringVar(&name, "name", "", "Name of this host in the fleet (default: its host name)")
+	cmd.Flags().StringSliceVar(&addressSpace, "address-space", nil,
+		"Ranges for subnets of networks (default: 10.128.0.0/9)")
 	return cmd
 }
 

@@ -11,13 +11,16 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/fairlead/fairlead/agent/events"
+	eventv1 "github.com/fairlead/fairlead/proto/gen/fairlead/event/v1"
 	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/token"
 )
 
 // Fleet serves the calls of FleetService. It is implemented by fleet.Fleet.
 type Fleet interface {
-	Init(ctx context.Context, address, name string) (fleet string, host *fleetv1.Host, token string, err error)
+	Init(ctx context.Context, address, name string, addressSpace []string) (fleet string, host *fleetv1.Host,
+		token string, err error)
 	Join(ctx context.Context, token, address, name string) (fleet string, host *fleetv1.Host, err error)
 	Leave(ctx context.Context, force bool) error
 	Get(ctx context.Context) (*fleetv1.GetFleetResponse, error)
@@ -42,8 +45,8 @@ func (s *Server) Node(ctx context.Context, name string) (Conn, error) {
 }
 
 // New returns the server of a host's part in a fleet.
-func New(f Fleet, o Overlay) *Server {
-	return &Server{&fleetServer{fleet: f}, &overlayServer{overlay: o}}
+func New(f Fleet, o Overlay, e *events.Broker) *Server {
+	return &Server{&fleetServer{fleet: f, events: e}, &overlayServer{overlay: o}}
 }
 
 // Register adds both services to a gRPC server.
@@ -54,13 +57,26 @@ func (s *Server) Register(r grpc.ServiceRegistrar) {
 
 type fleetServer struct {
 	fleetv1.UnimplementedFleetServiceServer
-	fleet Fleet
+	fleet  Fleet
+	events *events.Broker
+}
+
+// WatchFleetEvents streams the events of the fleet.
+func (s *fleetServer) WatchFleetEvents(req *fleetv1.WatchFleetEventsRequest,
+	stream grpc.ServerStreamingServer[fleetv1.WatchFleetEventsResponse]) error {
+	f, err := events.ParseFilter(req.GetFilters())
+	if err != nil {
+		return err
+	}
+	return s.events.Watch(stream.Context(), req.GetSince(), req.GetUntil(), f, func(e *eventv1.Event) error {
+		return stream.Send(&fleetv1.WatchFleetEventsResponse{Event: e})
+	})
 }
 
 // InitFleet creates a fleet.
 func (s *fleetServer) InitFleet(ctx context.Context, req *fleetv1.InitFleetRequest) (*fleetv1.InitFleetResponse,
 	error) {
-	fleet, host, token, err := s.fleet.Init(ctx, req.GetAddress(), req.GetName())
+	fleet, host, token, err := s.fleet.Init(ctx, req.GetAddress(), req.GetName(), req.GetAddressSpace())
 	if err != nil {
 		return nil, err
 	}

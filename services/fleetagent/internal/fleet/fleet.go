@@ -20,6 +20,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fairlead/fairlead/agent/events"
 	"github.com/fairlead/fairlead/proto/fault"
 	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
 	"github.com/fairlead/fairlead/proto/version"
@@ -41,6 +42,7 @@ type Config struct {
 	Idle         time.Duration // until empty blocks are returned
 	Log          *slog.Logger
 	Now          func() time.Time
+	Events       *events.Broker
 	Accept       api.Accept // handles the calls of managers
 }
 

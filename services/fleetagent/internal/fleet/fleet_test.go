@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fairlead/fairlead/agent/events"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/token"
 )
@@ -52,7 +53,7 @@ func newHost(t *testing.T, n int) *host {
 	dir := t.TempDir()
 	h := &host{t: t, name: fmt.Sprintf("host%d", n), address: fmt.Sprintf("10.7.0.%d", n), log: &lines{}}
 	h.Fleet = New(Config{Dir: filepath.Join(dir, "fleet"), StoreDir: filepath.Join(dir, "store"),
-		ReplicaDir: filepath.Join(dir, "replica"), Quarantine: time.Second, Idle: time.Second,
+		ReplicaDir: filepath.Join(dir, "replica"), Quarantine: time.Second, Events: &events.Broker{}, Idle: time.Second,
 		StoreProgram: os.Getenv(inNamespace), Ports: Ports{Agent: 7450, StoreClient: 7451, StorePeer: 7452},
 		Lease: 3 * time.Second, Now: time.Now, Accept: acceptAll, Log: slog.New(slog.NewTextHandler(h.log, nil))})
 	h.start()
@@ -101,7 +102,7 @@ func (h *host) stop() {
 // found creates a fleet on the host and returns the token for the next one.
 func (h *host) found() string {
 	h.t.Helper()
-	_, _, token, err := h.Init(context.Background(), h.address, h.name)
+	_, _, token, err := h.Init(context.Background(), h.address, h.name, nil)
 	if err != nil {
 		h.t.Fatal(err)
 	}

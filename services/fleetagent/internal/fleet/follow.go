@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fairlead/fairlead/agent/events"
+	"github.com/fairlead/fairlead/proto/fault"
 	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/etcd"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/record"
@@ -44,8 +46,12 @@ func (p *part) keepPresence(ctx context.Context) {
 		Data: []byte(m.Address + " since boot " + strings.TrimSpace(string(boot)))},
 		func(epoch int64, err error) {
 			p.reached(err)
-			if err == nil {
+			switch {
+			case err == nil:
+				p.mirror.SetRemoved(false)
 				p.publisher.Registered(epoch)
+			case fault.KindOf(err) == fault.Denied: // the store has no such user any more
+				p.mirror.SetRemoved(true)
 			}
 		})
 }
@@ -86,8 +92,10 @@ func (p *part) notePresence() {
 	}
 }
 
-// alarm reports that many hosts were lost together, or with nil that they returned.
-func (p *part) alarm([]string) {}
+// emit emits an event of the fleet.
+func (p *part) emit(action string, attributes map[string]string) {
+	p.cfg.Events.Emit(events.Fleet, action, p.membership().Fleet, attributes)
+}
 
 // sweep removes from time to time, on managers, what is left in the store: deleted networks that no host has any
 // more, and what removed hosts had.

@@ -14,6 +14,7 @@ import (
 	"github.com/fairlead/fairlead/services/fleetagent/internal/membership"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/pki"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/record"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/space"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/token"
 )
 
@@ -22,11 +23,16 @@ const storeStart = 30 * time.Second
 
 // Init creates a fleet with this host as its first manager, and a token for a second host. If it
 // fails, the host is left without a fleet.
-func (f *Fleet) Init(ctx context.Context, given, name string) (fleet string, host *fleetv1.Host, text string,
-	err error) {
+func (f *Fleet) Init(ctx context.Context, given, name string, addressSpace []string) (fleet string,
+	host *fleetv1.Host, text string, err error) {
 	f.change.Lock()
 	defer f.change.Unlock()
 	address, name, err := f.checkInit(given, name)
+	if err != nil {
+		return "", nil, "", err
+	}
+
+	ranges, err := space.Parse(addressSpace)
 	if err != nil {
 		return "", nil, "", err
 	}
@@ -40,7 +46,7 @@ func (f *Fleet) Init(ctx context.Context, given, name string) (fleet string, hos
 	host.StoreUrl = m.Store[0]
 
 	if err = membership.Save(f.cfg.Dir, m); err == nil {
-		err = f.bootstrap(ctx, m, host)
+		err = f.bootstrap(ctx, m, host, space.Complete(ranges, m.Fleet))
 	}
 	if err == nil {
 		err = f.begin(m, true)
@@ -106,7 +112,8 @@ func (f *Fleet) found(address netip.Addr, name string) (*membership.Membership, 
 }
 
 // bootstrap starts the store, stores the first host and switches authorization on.
-func (f *Fleet) bootstrap(ctx context.Context, m *membership.Membership, host *fleetv1.Host) error {
+func (f *Fleet) bootstrap(ctx context.Context, m *membership.Membership, host *fleetv1.Host,
+	addressSpace []string) error {
 	if err := startStore(f.cfg, m); err != nil {
 		return err
 	}
@@ -124,7 +131,11 @@ func (f *Fleet) bootstrap(ctx context.Context, m *membership.Membership, host *f
 	if err != nil {
 		return err
 	}
-	if _, err := client.Commit(ctx, []etcd.Condition{etcd.NoneBelow(keys.All())},
+	settings, err := record.Encode(&fleetv1.FleetSettings{AddressSpace: addressSpace})
+	if err != nil {
+		return err
+	}
+	if _, err := client.Commit(ctx, []etcd.Condition{etcd.NoneBelow(keys.All())}, etcd.Put(keys.Settings(), settings),
 		etcd.Put(keys.Name(host.GetName()), []byte(host.GetId())), etcd.Put(keys.Host(host.GetId()),
 			data)); err != nil {
 		return err

@@ -525,6 +525,8 @@ func TestRemovedHostIsFenced(t *testing.T) {
 	wantError(t, "quarantine", err, fault.Busy, "was released with block "+block)
 
 	two.start() // it returns without knowing
+	returned := two.watch()
+	returned.until("that the host was removed", func() bool { return returned.self.GetRemoved() })
 	_, err = two.claim(1, "10.5.0.0/25", "")
 	if err == nil {
 		t.Error("a removed host claimed a block")

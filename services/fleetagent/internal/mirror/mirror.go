@@ -34,8 +34,8 @@ type Config struct {
 	Path                       string // of the file; empty: none
 	Log                        *slog.Logger
 	Now                        func() time.Time
-	// Alarm is called when many hosts are lost together, with their names, and with nil afterwards.
-	Alarm func(lost []string)
+	// Emit emits an event of the fleet.
+	Emit func(action string, attributes map[string]string)
 	// Reached is called with nil when the store answers, and with an error when it does not.
 	Reached func(error)
 }
@@ -76,13 +76,18 @@ func New(cfg Config) *Mirror {
 // Reset replaces all records.
 func (m *Mirror) Reset(all []etcd.Value, at etcd.Position) {
 	m.mu.Lock()
+	restored := false
 	if m.at.Cluster != 0 && (m.at.Cluster != at.Cluster || at.Revision < m.at.Revision) {
 		m.cfg.Log.Warn("store was replaced or restored from a backup", "revision", at.Revision,
 			"last_revision", m.at.Revision)
+		restored = true
 	}
 	m.synced = true
 	d := m.replace(all, at)
 	m.mu.Unlock()
+	if restored {
+		m.cfg.Emit("store_restored", nil)
+	}
 	m.report(d)
 	m.cfg.Reached(nil)
 }
@@ -150,14 +155,15 @@ func (m *Mirror) add(d view.Delta) {
 func (m *Mirror) report(d view.Delta) {
 	for _, key := range slices.Sorted(maps.Keys(d.Damaged)) {
 		m.cfg.Log.Error("record set aside, the last good one stays in use", "key", key, "error", d.Damaged[key])
+		m.cfg.Emit("record_damaged", map[string]string{"key": key, "error": d.Damaged[key]})
 	}
 	if d.AlarmStarted {
 		m.cfg.Log.Error("many hosts lost, nothing changes", "hosts", strings.Join(d.Lost, ","))
-		m.cfg.Alarm(d.Lost)
+		m.cfg.Emit("hosts_lost", map[string]string{"hosts": strings.Join(d.Lost, ",")})
 	}
 	if d.AlarmEnded {
 		m.cfg.Log.Info("lost hosts returned")
-		m.cfg.Alarm(nil)
+		m.cfg.Emit("hosts_returned", nil)
 	}
 }
 
@@ -166,6 +172,20 @@ func (m *Mirror) Read(f func(*view.View)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	f(m.view)
+}
+
+// SetRemoved notes whether this host was removed from the fleet.
+func (m *Mirror) SetRemoved(removed bool) {
+	m.mu.Lock()
+	d, changed := m.view.SetRemoved(removed)
+	if changed {
+		m.add(d)
+	}
+	m.mu.Unlock()
+	if changed && removed {
+		m.cfg.Log.Error("this host was removed from its fleet, its containers lose the networks of the fleet")
+		m.cfg.Emit("removed", nil)
+	}
 }
 
 // SetMark notes that this host has a network, or has it no more.

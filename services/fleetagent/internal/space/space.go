@@ -35,6 +35,21 @@ func Default(fleet string) []netip.Prefix {
 	return []netip.Prefix{netip.MustParsePrefix(usual4), netip.PrefixFrom(netip.AddrFrom16(b), ulaLen)}
 }
 
+// Complete returns an address space, with the default of each address family that it does not have,
+// as texts.
+func Complete(given []netip.Prefix, fleet string) []string {
+	var all []string
+	for _, p := range given {
+		all = append(all, p.String())
+	}
+	for _, usual := range Default(fleet) {
+		if !slices.ContainsFunc(given, func(p netip.Prefix) bool { return p.Addr().Is4() == usual.Addr().Is4() }) {
+			all = append(all, usual.String())
+		}
+	}
+	return all
+}
+
 // Parse reads an address space: at most one prefix of each address family.
 func Parse(texts []string) ([]netip.Prefix, error) {
 	var all []netip.Prefix

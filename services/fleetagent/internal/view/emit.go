@@ -107,7 +107,7 @@ func update[K comparable, T any, P interface {
 
 func (v *View) self() *fleetv1.OverlaySelf {
 	self := &fleetv1.OverlaySelf{FleetId: v.fleet, HostId: v.host, Name: v.name, Address: v.address,
-		Vni: space.VNI(v.fleet), UnderlayMtu: v.UnderlayMTU()}
+		Vni: space.VNI(v.fleet), UnderlayMtu: v.UnderlayMTU(), Removed: v.removed}
 	for _, p := range v.space {
 		self.AddressSpace = append(self.AddressSpace, p.String())
 	}

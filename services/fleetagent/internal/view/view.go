@@ -29,28 +29,28 @@ type EndpointID struct{ Host, Network, Owner string }
 
 // View is the view of one host.
 type View struct {
-	keys          record.Keys
-	fleet, host   string
-	name, address string
-	hosts         map[string]*fleetv1.Host
-	infos         map[string]*fleetv1.HostInfo
-	usages        map[string]*fleetv1.HostUsage
-	alive         map[string]bool
-	seen          map[string]int64
-	pool          int64           // revision of the last change of the set of networks
-	marks         map[string]bool // networks that this host has
-	networks      map[string]*fleetv1.OverlayNetwork
-	blocks        map[netip.Prefix]*fleetv1.OverlayBlock
-	endpoints     map[EndpointID]*fleetv1.OverlayEndpoint
-	wishes        map[Wish]bool // for blocks of this host
-	wishKeys      map[string]Wish
-	space         []netip.Prefix
-	losses        losses
-	damaged       map[string]string // by key: why
-	out           emitted
-	overlay       touched
-	alarmed       bool
-	requests      []*fleetv1.BlockRequest // not emitted yet
+	keys             record.Keys
+	fleet, host      string
+	name, address    string
+	hosts            map[string]*fleetv1.Host
+	infos            map[string]*fleetv1.HostInfo
+	usages           map[string]*fleetv1.HostUsage
+	alive            map[string]bool
+	seen             map[string]int64
+	pool             int64           // revision of the last change of the set of networks
+	marks            map[string]bool // networks that this host has
+	networks         map[string]*fleetv1.OverlayNetwork
+	blocks           map[netip.Prefix]*fleetv1.OverlayBlock
+	endpoints        map[EndpointID]*fleetv1.OverlayEndpoint
+	wishes           map[Wish]bool // for blocks of this host
+	wishKeys         map[string]Wish
+	space            []netip.Prefix
+	losses           losses
+	damaged          map[string]string // by key: why
+	out              emitted
+	overlay          touched
+	alarmed, removed bool
+	requests         []*fleetv1.BlockRequest // not emitted yet
 }
 
 // Wish is a wish of a host for addresses of a block of this host.
@@ -117,6 +117,17 @@ func (v *View) noteAlarm(d *Delta, now time.Time) {
 		}
 	}
 	slices.Sort(d.Lost)
+}
+
+// SetRemoved notes whether this host was removed from the fleet. It reports whether that is a change.
+func (v *View) SetRemoved(removed bool) (Delta, bool) {
+	var d Delta
+	if v.removed == removed {
+		return d, false
+	}
+	v.removed = removed
+	v.emit(&d)
+	return d, true
 }
 
 // SetMark notes that this host has a network, or has it no more, before the store knows it.

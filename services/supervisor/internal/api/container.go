@@ -78,6 +78,7 @@ type containerServer struct {
 	images     selection.Images
 	events     *events.Broker
 	networks   NetworkEvents
+	fleet      FleetEvents // nil without fleetagent
 }
 
 // CreateContainer implements ContainerServiceServer.

@@ -13,6 +13,7 @@ type Config struct {
 	Containers Containers
 	Events     *events.Broker
 	Networks   NetworkEvents
+	Fleet      FleetEvents // nil without fleetagent
 	Images     Images
 	Volumes    Volumes
 	Files      Files
@@ -30,7 +31,7 @@ func New(cfg Config) *Server { return &Server{cfg} }
 // Register registers the services.
 func (s *Server) Register(r grpc.ServiceRegistrar) {
 	containerv1.RegisterContainerServiceServer(r, &containerServer{containers: s.cfg.Containers, volumes: s.cfg.Volumes,
-		disk: s.cfg.Disk, images: s.cfg.Images, events: s.cfg.Events, networks: s.cfg.Networks})
+		disk: s.cfg.Disk, images: s.cfg.Images, events: s.cfg.Events, networks: s.cfg.Networks, fleet: s.cfg.Fleet})
 	containerv1.RegisterImageServiceServer(r, &imageServer{images: s.cfg.Images, commits: s.cfg.Commits})
 	containerv1.RegisterVolumeServiceServer(r, &volumeServer{volumes: s.cfg.Volumes})
 	containerv1.RegisterFileServiceServer(r, &fileServer{files: s.cfg.Files})

@@ -10,6 +10,7 @@ package fleetv1
 
 import (
 	_ "github.com/fairlead/fairlead/proto/gen/fairlead/auth/v1"
+	v1 "github.com/fairlead/fairlead/proto/gen/fairlead/event/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
@@ -26,6 +27,116 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// WatchFleetEventsRequest selects the events of a time range.
+type WatchFleetEventsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The start. Past events are kept up to the last 256. Absent means now.
+	Since *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=since,proto3" json:"since,omitempty"`
+	// The end: the stream is closed then. Absent means until the client cancels the call.
+	Until *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=until,proto3" json:"until,omitempty"`
+	// As in fairlead.network.v1.WatchEventsRequest.
+	Filters       []string `protobuf:"bytes,3,rep,name=filters,proto3" json:"filters,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchFleetEventsRequest) Reset() {
+	*x = WatchFleetEventsRequest{}
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchFleetEventsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchFleetEventsRequest) ProtoMessage() {}
+
+func (x *WatchFleetEventsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchFleetEventsRequest.ProtoReflect.Descriptor instead.
+func (*WatchFleetEventsRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *WatchFleetEventsRequest) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *WatchFleetEventsRequest) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *WatchFleetEventsRequest) GetFilters() []string {
+	if x != nil {
+		return x.Filters
+	}
+	return nil
+}
+
+// WatchFleetEventsResponse is one event.
+type WatchFleetEventsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The event.
+	Event         *v1.Event `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchFleetEventsResponse) Reset() {
+	*x = WatchFleetEventsResponse{}
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchFleetEventsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchFleetEventsResponse) ProtoMessage() {}
+
+func (x *WatchFleetEventsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchFleetEventsResponse.ProtoReflect.Descriptor instead.
+func (*WatchFleetEventsResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *WatchFleetEventsResponse) GetEvent() *v1.Event {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
+
 // InitFleetRequest has the options of `fleet init`.
 type InitFleetRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -33,14 +144,18 @@ type InitFleetRequest struct {
 	// route.
 	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
 	// The name of this host in the fleet. Empty: its host name.
-	Name          string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// The address space in CIDR form, from which networks get subnets, at most one range of each
+	// address family. A family without a range gets the default: 10.128.0.0/9, or a unique local
+	// prefix of the fleet.
+	AddressSpace  []string `protobuf:"bytes,20,rep,name=address_space,json=addressSpace,proto3" json:"address_space,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *InitFleetRequest) Reset() {
 	*x = InitFleetRequest{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[0]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -52,7 +167,7 @@ func (x *InitFleetRequest) String() string {
 func (*InitFleetRequest) ProtoMessage() {}
 
 func (x *InitFleetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[0]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -65,7 +180,7 @@ func (x *InitFleetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InitFleetRequest.ProtoReflect.Descriptor instead.
 func (*InitFleetRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{0}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *InitFleetRequest) GetAddress() string {
@@ -80,6 +195,13 @@ func (x *InitFleetRequest) GetName() string {
 		return x.Name
 	}
 	return ""
+}
+
+func (x *InitFleetRequest) GetAddressSpace() []string {
+	if x != nil {
+		return x.AddressSpace
+	}
+	return nil
 }
 
 // InitFleetResponse returns the new fleet.
@@ -97,7 +219,7 @@ type InitFleetResponse struct {
 
 func (x *InitFleetResponse) Reset() {
 	*x = InitFleetResponse{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[1]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -109,7 +231,7 @@ func (x *InitFleetResponse) String() string {
 func (*InitFleetResponse) ProtoMessage() {}
 
 func (x *InitFleetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[1]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -122,7 +244,7 @@ func (x *InitFleetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InitFleetResponse.ProtoReflect.Descriptor instead.
 func (*InitFleetResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{1}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *InitFleetResponse) GetFleetId() string {
@@ -162,7 +284,7 @@ type JoinFleetRequest struct {
 
 func (x *JoinFleetRequest) Reset() {
 	*x = JoinFleetRequest{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[2]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -174,7 +296,7 @@ func (x *JoinFleetRequest) String() string {
 func (*JoinFleetRequest) ProtoMessage() {}
 
 func (x *JoinFleetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[2]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -187,7 +309,7 @@ func (x *JoinFleetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinFleetRequest.ProtoReflect.Descriptor instead.
 func (*JoinFleetRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{2}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *JoinFleetRequest) GetToken() string {
@@ -224,7 +346,7 @@ type JoinFleetResponse struct {
 
 func (x *JoinFleetResponse) Reset() {
 	*x = JoinFleetResponse{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[3]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -236,7 +358,7 @@ func (x *JoinFleetResponse) String() string {
 func (*JoinFleetResponse) ProtoMessage() {}
 
 func (x *JoinFleetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[3]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -249,7 +371,7 @@ func (x *JoinFleetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinFleetResponse.ProtoReflect.Descriptor instead.
 func (*JoinFleetResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{3}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *JoinFleetResponse) GetFleetId() string {
@@ -277,7 +399,7 @@ type LeaveFleetRequest struct {
 
 func (x *LeaveFleetRequest) Reset() {
 	*x = LeaveFleetRequest{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[4]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -289,7 +411,7 @@ func (x *LeaveFleetRequest) String() string {
 func (*LeaveFleetRequest) ProtoMessage() {}
 
 func (x *LeaveFleetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[4]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -302,7 +424,7 @@ func (x *LeaveFleetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveFleetRequest.ProtoReflect.Descriptor instead.
 func (*LeaveFleetRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{4}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *LeaveFleetRequest) GetForce() bool {
@@ -321,7 +443,7 @@ type LeaveFleetResponse struct {
 
 func (x *LeaveFleetResponse) Reset() {
 	*x = LeaveFleetResponse{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[5]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -333,7 +455,7 @@ func (x *LeaveFleetResponse) String() string {
 func (*LeaveFleetResponse) ProtoMessage() {}
 
 func (x *LeaveFleetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[5]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -346,7 +468,7 @@ func (x *LeaveFleetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveFleetResponse.ProtoReflect.Descriptor instead.
 func (*LeaveFleetResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{5}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{7}
 }
 
 // GetFleetRequest is empty.
@@ -358,7 +480,7 @@ type GetFleetRequest struct {
 
 func (x *GetFleetRequest) Reset() {
 	*x = GetFleetRequest{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[6]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -370,7 +492,7 @@ func (x *GetFleetRequest) String() string {
 func (*GetFleetRequest) ProtoMessage() {}
 
 func (x *GetFleetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[6]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -383,7 +505,7 @@ func (x *GetFleetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetFleetRequest.ProtoReflect.Descriptor instead.
 func (*GetFleetRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{6}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{8}
 }
 
 // GetFleetResponse describes the fleet of this host.
@@ -409,7 +531,7 @@ type GetFleetResponse struct {
 
 func (x *GetFleetResponse) Reset() {
 	*x = GetFleetResponse{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[7]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -421,7 +543,7 @@ func (x *GetFleetResponse) String() string {
 func (*GetFleetResponse) ProtoMessage() {}
 
 func (x *GetFleetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[7]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -434,7 +556,7 @@ func (x *GetFleetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetFleetResponse.ProtoReflect.Descriptor instead.
 func (*GetFleetResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{7}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetFleetResponse) GetFleetId() string {
@@ -495,7 +617,7 @@ type ListHostsRequest struct {
 
 func (x *ListHostsRequest) Reset() {
 	*x = ListHostsRequest{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[8]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -507,7 +629,7 @@ func (x *ListHostsRequest) String() string {
 func (*ListHostsRequest) ProtoMessage() {}
 
 func (x *ListHostsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[8]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -520,7 +642,7 @@ func (x *ListHostsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListHostsRequest.ProtoReflect.Descriptor instead.
 func (*ListHostsRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{8}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{10}
 }
 
 // ListHostsResponse returns hosts.
@@ -536,7 +658,7 @@ type ListHostsResponse struct {
 
 func (x *ListHostsResponse) Reset() {
 	*x = ListHostsResponse{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[9]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -548,7 +670,7 @@ func (x *ListHostsResponse) String() string {
 func (*ListHostsResponse) ProtoMessage() {}
 
 func (x *ListHostsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[9]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -561,7 +683,7 @@ func (x *ListHostsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListHostsResponse.ProtoReflect.Descriptor instead.
 func (*ListHostsResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{9}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListHostsResponse) GetHosts() []*Host {
@@ -593,7 +715,7 @@ type CreateTokenRequest struct {
 
 func (x *CreateTokenRequest) Reset() {
 	*x = CreateTokenRequest{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[10]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -605,7 +727,7 @@ func (x *CreateTokenRequest) String() string {
 func (*CreateTokenRequest) ProtoMessage() {}
 
 func (x *CreateTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[10]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -618,7 +740,7 @@ func (x *CreateTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTokenRequest.ProtoReflect.Descriptor instead.
 func (*CreateTokenRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{10}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *CreateTokenRequest) GetValid() *durationpb.Duration {
@@ -655,7 +777,7 @@ type CreateTokenResponse struct {
 
 func (x *CreateTokenResponse) Reset() {
 	*x = CreateTokenResponse{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[11]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -667,7 +789,7 @@ func (x *CreateTokenResponse) String() string {
 func (*CreateTokenResponse) ProtoMessage() {}
 
 func (x *CreateTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[11]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -680,7 +802,7 @@ func (x *CreateTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTokenResponse.ProtoReflect.Descriptor instead.
 func (*CreateTokenResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{11}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *CreateTokenResponse) GetToken() string {
@@ -708,7 +830,7 @@ type PromoteHostRequest struct {
 
 func (x *PromoteHostRequest) Reset() {
 	*x = PromoteHostRequest{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[12]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -720,7 +842,7 @@ func (x *PromoteHostRequest) String() string {
 func (*PromoteHostRequest) ProtoMessage() {}
 
 func (x *PromoteHostRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[12]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -733,7 +855,7 @@ func (x *PromoteHostRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PromoteHostRequest.ProtoReflect.Descriptor instead.
 func (*PromoteHostRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{12}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *PromoteHostRequest) GetReference() string {
@@ -754,7 +876,7 @@ type PromoteHostResponse struct {
 
 func (x *PromoteHostResponse) Reset() {
 	*x = PromoteHostResponse{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[13]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -766,7 +888,7 @@ func (x *PromoteHostResponse) String() string {
 func (*PromoteHostResponse) ProtoMessage() {}
 
 func (x *PromoteHostResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[13]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -779,7 +901,7 @@ func (x *PromoteHostResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PromoteHostResponse.ProtoReflect.Descriptor instead.
 func (*PromoteHostResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{13}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *PromoteHostResponse) GetHost() *Host {
@@ -800,7 +922,7 @@ type DemoteHostRequest struct {
 
 func (x *DemoteHostRequest) Reset() {
 	*x = DemoteHostRequest{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[14]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -812,7 +934,7 @@ func (x *DemoteHostRequest) String() string {
 func (*DemoteHostRequest) ProtoMessage() {}
 
 func (x *DemoteHostRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[14]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -825,7 +947,7 @@ func (x *DemoteHostRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DemoteHostRequest.ProtoReflect.Descriptor instead.
 func (*DemoteHostRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{14}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *DemoteHostRequest) GetReference() string {
@@ -846,7 +968,7 @@ type DemoteHostResponse struct {
 
 func (x *DemoteHostResponse) Reset() {
 	*x = DemoteHostResponse{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[15]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -858,7 +980,7 @@ func (x *DemoteHostResponse) String() string {
 func (*DemoteHostResponse) ProtoMessage() {}
 
 func (x *DemoteHostResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[15]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -871,7 +993,7 @@ func (x *DemoteHostResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DemoteHostResponse.ProtoReflect.Descriptor instead.
 func (*DemoteHostResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{15}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DemoteHostResponse) GetHost() *Host {
@@ -894,7 +1016,7 @@ type RemoveHostRequest struct {
 
 func (x *RemoveHostRequest) Reset() {
 	*x = RemoveHostRequest{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[16]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -906,7 +1028,7 @@ func (x *RemoveHostRequest) String() string {
 func (*RemoveHostRequest) ProtoMessage() {}
 
 func (x *RemoveHostRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[16]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -919,7 +1041,7 @@ func (x *RemoveHostRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveHostRequest.ProtoReflect.Descriptor instead.
 func (*RemoveHostRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{16}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RemoveHostRequest) GetReference() string {
@@ -947,7 +1069,7 @@ type RemoveHostResponse struct {
 
 func (x *RemoveHostResponse) Reset() {
 	*x = RemoveHostResponse{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[17]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -959,7 +1081,7 @@ func (x *RemoveHostResponse) String() string {
 func (*RemoveHostResponse) ProtoMessage() {}
 
 func (x *RemoveHostResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[17]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -972,7 +1094,7 @@ func (x *RemoveHostResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveHostResponse.ProtoReflect.Descriptor instead.
 func (*RemoveHostResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{17}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RemoveHostResponse) GetHost() *Host {
@@ -986,10 +1108,17 @@ var File_fairlead_fleet_v1_fleet_service_proto protoreflect.FileDescriptor
 
 const file_fairlead_fleet_v1_fleet_service_proto_rawDesc = "" +
 	"\n" +
-	"%fairlead/fleet/v1/fleet_service.proto\x12\x11fairlead.fleet.v1\x1a\x1bfairlead/auth/v1/role.proto\x1a\x1cfairlead/fleet/v1/host.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"@\n" +
+	"%fairlead/fleet/v1/fleet_service.proto\x12\x11fairlead.fleet.v1\x1a\x1bfairlead/auth/v1/role.proto\x1a\x1dfairlead/event/v1/event.proto\x1a\x1cfairlead/fleet/v1/host.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x97\x01\n" +
+	"\x17WatchFleetEventsRequest\x120\n" +
+	"\x05since\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x120\n" +
+	"\x05until\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x18\n" +
+	"\afilters\x18\x03 \x03(\tR\afilters\"J\n" +
+	"\x18WatchFleetEventsResponse\x12.\n" +
+	"\x05event\x18\x01 \x01(\v2\x18.fairlead.event.v1.EventR\x05event\"e\n" +
 	"\x10InitFleetRequest\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x12\n" +
-	"\x04name\x18\x02 \x01(\tR\x04name\"q\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12#\n" +
+	"\raddress_space\x18\x14 \x03(\tR\faddressSpace\"q\n" +
 	"\x11InitFleetResponse\x12\x19\n" +
 	"\bfleet_id\x18\x01 \x01(\tR\afleetId\x12+\n" +
 	"\x04host\x18\x02 \x01(\v2\x17.fairlead.fleet.v1.HostR\x04host\x12\x14\n" +
@@ -1037,8 +1166,9 @@ const file_fairlead_fleet_v1_fleet_service_proto_rawDesc = "" +
 	"\treference\x18\x01 \x01(\tR\treference\x12\x14\n" +
 	"\x05force\x18\x02 \x01(\bR\x05force\"A\n" +
 	"\x12RemoveHostResponse\x12+\n" +
-	"\x04host\x18\x01 \x01(\v2\x17.fairlead.fleet.v1.HostR\x04host2\xee\x06\n" +
-	"\fFleetService\x12\\\n" +
+	"\x04host\x18\x01 \x01(\v2\x17.fairlead.fleet.v1.HostR\x04host2\xe3\a\n" +
+	"\fFleetService\x12s\n" +
+	"\x10WatchFleetEvents\x12*.fairlead.fleet.v1.WatchFleetEventsRequest\x1a+.fairlead.fleet.v1.WatchFleetEventsResponse\"\x04\xa8\xd4\x18\x020\x01\x12\\\n" +
 	"\tInitFleet\x12#.fairlead.fleet.v1.InitFleetRequest\x1a$.fairlead.fleet.v1.InitFleetResponse\"\x04\xa8\xd4\x18\x02\x12\\\n" +
 	"\tJoinFleet\x12#.fairlead.fleet.v1.JoinFleetRequest\x1a$.fairlead.fleet.v1.JoinFleetResponse\"\x04\xa8\xd4\x18\x02\x12_\n" +
 	"\n" +
@@ -1064,66 +1194,74 @@ func file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP() []byte {
 	return file_fairlead_fleet_v1_fleet_service_proto_rawDescData
 }
 
-var file_fairlead_fleet_v1_fleet_service_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_fairlead_fleet_v1_fleet_service_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_fairlead_fleet_v1_fleet_service_proto_goTypes = []any{
-	(*InitFleetRequest)(nil),      // 0: fairlead.fleet.v1.InitFleetRequest
-	(*InitFleetResponse)(nil),     // 1: fairlead.fleet.v1.InitFleetResponse
-	(*JoinFleetRequest)(nil),      // 2: fairlead.fleet.v1.JoinFleetRequest
-	(*JoinFleetResponse)(nil),     // 3: fairlead.fleet.v1.JoinFleetResponse
-	(*LeaveFleetRequest)(nil),     // 4: fairlead.fleet.v1.LeaveFleetRequest
-	(*LeaveFleetResponse)(nil),    // 5: fairlead.fleet.v1.LeaveFleetResponse
-	(*GetFleetRequest)(nil),       // 6: fairlead.fleet.v1.GetFleetRequest
-	(*GetFleetResponse)(nil),      // 7: fairlead.fleet.v1.GetFleetResponse
-	(*ListHostsRequest)(nil),      // 8: fairlead.fleet.v1.ListHostsRequest
-	(*ListHostsResponse)(nil),     // 9: fairlead.fleet.v1.ListHostsResponse
-	(*CreateTokenRequest)(nil),    // 10: fairlead.fleet.v1.CreateTokenRequest
-	(*CreateTokenResponse)(nil),   // 11: fairlead.fleet.v1.CreateTokenResponse
-	(*PromoteHostRequest)(nil),    // 12: fairlead.fleet.v1.PromoteHostRequest
-	(*PromoteHostResponse)(nil),   // 13: fairlead.fleet.v1.PromoteHostResponse
-	(*DemoteHostRequest)(nil),     // 14: fairlead.fleet.v1.DemoteHostRequest
-	(*DemoteHostResponse)(nil),    // 15: fairlead.fleet.v1.DemoteHostResponse
-	(*RemoveHostRequest)(nil),     // 16: fairlead.fleet.v1.RemoveHostRequest
-	(*RemoveHostResponse)(nil),    // 17: fairlead.fleet.v1.RemoveHostResponse
-	(*Host)(nil),                  // 18: fairlead.fleet.v1.Host
-	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
-	(HostRole)(0),                 // 20: fairlead.fleet.v1.HostRole
-	(*durationpb.Duration)(nil),   // 21: google.protobuf.Duration
+	(*WatchFleetEventsRequest)(nil),  // 0: fairlead.fleet.v1.WatchFleetEventsRequest
+	(*WatchFleetEventsResponse)(nil), // 1: fairlead.fleet.v1.WatchFleetEventsResponse
+	(*InitFleetRequest)(nil),         // 2: fairlead.fleet.v1.InitFleetRequest
+	(*InitFleetResponse)(nil),        // 3: fairlead.fleet.v1.InitFleetResponse
+	(*JoinFleetRequest)(nil),         // 4: fairlead.fleet.v1.JoinFleetRequest
+	(*JoinFleetResponse)(nil),        // 5: fairlead.fleet.v1.JoinFleetResponse
+	(*LeaveFleetRequest)(nil),        // 6: fairlead.fleet.v1.LeaveFleetRequest
+	(*LeaveFleetResponse)(nil),       // 7: fairlead.fleet.v1.LeaveFleetResponse
+	(*GetFleetRequest)(nil),          // 8: fairlead.fleet.v1.GetFleetRequest
+	(*GetFleetResponse)(nil),         // 9: fairlead.fleet.v1.GetFleetResponse
+	(*ListHostsRequest)(nil),         // 10: fairlead.fleet.v1.ListHostsRequest
+	(*ListHostsResponse)(nil),        // 11: fairlead.fleet.v1.ListHostsResponse
+	(*CreateTokenRequest)(nil),       // 12: fairlead.fleet.v1.CreateTokenRequest
+	(*CreateTokenResponse)(nil),      // 13: fairlead.fleet.v1.CreateTokenResponse
+	(*PromoteHostRequest)(nil),       // 14: fairlead.fleet.v1.PromoteHostRequest
+	(*PromoteHostResponse)(nil),      // 15: fairlead.fleet.v1.PromoteHostResponse
+	(*DemoteHostRequest)(nil),        // 16: fairlead.fleet.v1.DemoteHostRequest
+	(*DemoteHostResponse)(nil),       // 17: fairlead.fleet.v1.DemoteHostResponse
+	(*RemoveHostRequest)(nil),        // 18: fairlead.fleet.v1.RemoveHostRequest
+	(*RemoveHostResponse)(nil),       // 19: fairlead.fleet.v1.RemoveHostResponse
+	(*timestamppb.Timestamp)(nil),    // 20: google.protobuf.Timestamp
+	(*v1.Event)(nil),                 // 21: fairlead.event.v1.Event
+	(*Host)(nil),                     // 22: fairlead.fleet.v1.Host
+	(HostRole)(0),                    // 23: fairlead.fleet.v1.HostRole
+	(*durationpb.Duration)(nil),      // 24: google.protobuf.Duration
 }
 var file_fairlead_fleet_v1_fleet_service_proto_depIdxs = []int32{
-	18, // 0: fairlead.fleet.v1.InitFleetResponse.host:type_name -> fairlead.fleet.v1.Host
-	18, // 1: fairlead.fleet.v1.JoinFleetResponse.host:type_name -> fairlead.fleet.v1.Host
-	19, // 2: fairlead.fleet.v1.GetFleetResponse.certificate_expires:type_name -> google.protobuf.Timestamp
-	20, // 3: fairlead.fleet.v1.GetFleetResponse.role:type_name -> fairlead.fleet.v1.HostRole
-	18, // 4: fairlead.fleet.v1.ListHostsResponse.hosts:type_name -> fairlead.fleet.v1.Host
-	21, // 5: fairlead.fleet.v1.CreateTokenRequest.valid:type_name -> google.protobuf.Duration
-	20, // 6: fairlead.fleet.v1.CreateTokenRequest.role:type_name -> fairlead.fleet.v1.HostRole
-	19, // 7: fairlead.fleet.v1.CreateTokenResponse.expires:type_name -> google.protobuf.Timestamp
-	18, // 8: fairlead.fleet.v1.PromoteHostResponse.host:type_name -> fairlead.fleet.v1.Host
-	18, // 9: fairlead.fleet.v1.DemoteHostResponse.host:type_name -> fairlead.fleet.v1.Host
-	18, // 10: fairlead.fleet.v1.RemoveHostResponse.host:type_name -> fairlead.fleet.v1.Host
-	0,  // 11: fairlead.fleet.v1.FleetService.InitFleet:input_type -> fairlead.fleet.v1.InitFleetRequest
-	2,  // 12: fairlead.fleet.v1.FleetService.JoinFleet:input_type -> fairlead.fleet.v1.JoinFleetRequest
-	4,  // 13: fairlead.fleet.v1.FleetService.LeaveFleet:input_type -> fairlead.fleet.v1.LeaveFleetRequest
-	6,  // 14: fairlead.fleet.v1.FleetService.GetFleet:input_type -> fairlead.fleet.v1.GetFleetRequest
-	8,  // 15: fairlead.fleet.v1.FleetService.ListHosts:input_type -> fairlead.fleet.v1.ListHostsRequest
-	10, // 16: fairlead.fleet.v1.FleetService.CreateToken:input_type -> fairlead.fleet.v1.CreateTokenRequest
-	12, // 17: fairlead.fleet.v1.FleetService.PromoteHost:input_type -> fairlead.fleet.v1.PromoteHostRequest
-	14, // 18: fairlead.fleet.v1.FleetService.DemoteHost:input_type -> fairlead.fleet.v1.DemoteHostRequest
-	16, // 19: fairlead.fleet.v1.FleetService.RemoveHost:input_type -> fairlead.fleet.v1.RemoveHostRequest
-	1,  // 20: fairlead.fleet.v1.FleetService.InitFleet:output_type -> fairlead.fleet.v1.InitFleetResponse
-	3,  // 21: fairlead.fleet.v1.FleetService.JoinFleet:output_type -> fairlead.fleet.v1.JoinFleetResponse
-	5,  // 22: fairlead.fleet.v1.FleetService.LeaveFleet:output_type -> fairlead.fleet.v1.LeaveFleetResponse
-	7,  // 23: fairlead.fleet.v1.FleetService.GetFleet:output_type -> fairlead.fleet.v1.GetFleetResponse
-	9,  // 24: fairlead.fleet.v1.FleetService.ListHosts:output_type -> fairlead.fleet.v1.ListHostsResponse
-	11, // 25: fairlead.fleet.v1.FleetService.CreateToken:output_type -> fairlead.fleet.v1.CreateTokenResponse
-	13, // 26: fairlead.fleet.v1.FleetService.PromoteHost:output_type -> fairlead.fleet.v1.PromoteHostResponse
-	15, // 27: fairlead.fleet.v1.FleetService.DemoteHost:output_type -> fairlead.fleet.v1.DemoteHostResponse
-	17, // 28: fairlead.fleet.v1.FleetService.RemoveHost:output_type -> fairlead.fleet.v1.RemoveHostResponse
-	20, // [20:29] is the sub-list for method output_type
-	11, // [11:20] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	20, // 0: fairlead.fleet.v1.WatchFleetEventsRequest.since:type_name -> google.protobuf.Timestamp
+	20, // 1: fairlead.fleet.v1.WatchFleetEventsRequest.until:type_name -> google.protobuf.Timestamp
+	21, // 2: fairlead.fleet.v1.WatchFleetEventsResponse.event:type_name -> fairlead.event.v1.Event
+	22, // 3: fairlead.fleet.v1.InitFleetResponse.host:type_name -> fairlead.fleet.v1.Host
+	22, // 4: fairlead.fleet.v1.JoinFleetResponse.host:type_name -> fairlead.fleet.v1.Host
+	20, // 5: fairlead.fleet.v1.GetFleetResponse.certificate_expires:type_name -> google.protobuf.Timestamp
+	23, // 6: fairlead.fleet.v1.GetFleetResponse.role:type_name -> fairlead.fleet.v1.HostRole
+	22, // 7: fairlead.fleet.v1.ListHostsResponse.hosts:type_name -> fairlead.fleet.v1.Host
+	24, // 8: fairlead.fleet.v1.CreateTokenRequest.valid:type_name -> google.protobuf.Duration
+	23, // 9: fairlead.fleet.v1.CreateTokenRequest.role:type_name -> fairlead.fleet.v1.HostRole
+	20, // 10: fairlead.fleet.v1.CreateTokenResponse.expires:type_name -> google.protobuf.Timestamp
+	22, // 11: fairlead.fleet.v1.PromoteHostResponse.host:type_name -> fairlead.fleet.v1.Host
+	22, // 12: fairlead.fleet.v1.DemoteHostResponse.host:type_name -> fairlead.fleet.v1.Host
+	22, // 13: fairlead.fleet.v1.RemoveHostResponse.host:type_name -> fairlead.fleet.v1.Host
+	0,  // 14: fairlead.fleet.v1.FleetService.WatchFleetEvents:input_type -> fairlead.fleet.v1.WatchFleetEventsRequest
+	2,  // 15: fairlead.fleet.v1.FleetService.InitFleet:input_type -> fairlead.fleet.v1.InitFleetRequest
+	4,  // 16: fairlead.fleet.v1.FleetService.JoinFleet:input_type -> fairlead.fleet.v1.JoinFleetRequest
+	6,  // 17: fairlead.fleet.v1.FleetService.LeaveFleet:input_type -> fairlead.fleet.v1.LeaveFleetRequest
+	8,  // 18: fairlead.fleet.v1.FleetService.GetFleet:input_type -> fairlead.fleet.v1.GetFleetRequest
+	10, // 19: fairlead.fleet.v1.FleetService.ListHosts:input_type -> fairlead.fleet.v1.ListHostsRequest
+	12, // 20: fairlead.fleet.v1.FleetService.CreateToken:input_type -> fairlead.fleet.v1.CreateTokenRequest
+	14, // 21: fairlead.fleet.v1.FleetService.PromoteHost:input_type -> fairlead.fleet.v1.PromoteHostRequest
+	16, // 22: fairlead.fleet.v1.FleetService.DemoteHost:input_type -> fairlead.fleet.v1.DemoteHostRequest
+	18, // 23: fairlead.fleet.v1.FleetService.RemoveHost:input_type -> fairlead.fleet.v1.RemoveHostRequest
+	1,  // 24: fairlead.fleet.v1.FleetService.WatchFleetEvents:output_type -> fairlead.fleet.v1.WatchFleetEventsResponse
+	3,  // 25: fairlead.fleet.v1.FleetService.InitFleet:output_type -> fairlead.fleet.v1.InitFleetResponse
+	5,  // 26: fairlead.fleet.v1.FleetService.JoinFleet:output_type -> fairlead.fleet.v1.JoinFleetResponse
+	7,  // 27: fairlead.fleet.v1.FleetService.LeaveFleet:output_type -> fairlead.fleet.v1.LeaveFleetResponse
+	9,  // 28: fairlead.fleet.v1.FleetService.GetFleet:output_type -> fairlead.fleet.v1.GetFleetResponse
+	11, // 29: fairlead.fleet.v1.FleetService.ListHosts:output_type -> fairlead.fleet.v1.ListHostsResponse
+	13, // 30: fairlead.fleet.v1.FleetService.CreateToken:output_type -> fairlead.fleet.v1.CreateTokenResponse
+	15, // 31: fairlead.fleet.v1.FleetService.PromoteHost:output_type -> fairlead.fleet.v1.PromoteHostResponse
+	17, // 32: fairlead.fleet.v1.FleetService.DemoteHost:output_type -> fairlead.fleet.v1.DemoteHostResponse
+	19, // 33: fairlead.fleet.v1.FleetService.RemoveHost:output_type -> fairlead.fleet.v1.RemoveHostResponse
+	24, // [24:34] is the sub-list for method output_type
+	14, // [14:24] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_fleet_v1_fleet_service_proto_init() }
@@ -1138,7 +1276,7 @@ func file_fairlead_fleet_v1_fleet_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_fleet_v1_fleet_service_proto_rawDesc), len(file_fairlead_fleet_v1_fleet_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   18,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -21,15 +21,16 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	FleetService_InitFleet_FullMethodName   = "/fairlead.fleet.v1.FleetService/InitFleet"
-	FleetService_JoinFleet_FullMethodName   = "/fairlead.fleet.v1.FleetService/JoinFleet"
-	FleetService_LeaveFleet_FullMethodName  = "/fairlead.fleet.v1.FleetService/LeaveFleet"
-	FleetService_GetFleet_FullMethodName    = "/fairlead.fleet.v1.FleetService/GetFleet"
-	FleetService_ListHosts_FullMethodName   = "/fairlead.fleet.v1.FleetService/ListHosts"
-	FleetService_CreateToken_FullMethodName = "/fairlead.fleet.v1.FleetService/CreateToken"
-	FleetService_PromoteHost_FullMethodName = "/fairlead.fleet.v1.FleetService/PromoteHost"
-	FleetService_DemoteHost_FullMethodName  = "/fairlead.fleet.v1.FleetService/DemoteHost"
-	FleetService_RemoveHost_FullMethodName  = "/fairlead.fleet.v1.FleetService/RemoveHost"
+	FleetService_WatchFleetEvents_FullMethodName = "/fairlead.fleet.v1.FleetService/WatchFleetEvents"
+	FleetService_InitFleet_FullMethodName        = "/fairlead.fleet.v1.FleetService/InitFleet"
+	FleetService_JoinFleet_FullMethodName        = "/fairlead.fleet.v1.FleetService/JoinFleet"
+	FleetService_LeaveFleet_FullMethodName       = "/fairlead.fleet.v1.FleetService/LeaveFleet"
+	FleetService_GetFleet_FullMethodName         = "/fairlead.fleet.v1.FleetService/GetFleet"
+	FleetService_ListHosts_FullMethodName        = "/fairlead.fleet.v1.FleetService/ListHosts"
+	FleetService_CreateToken_FullMethodName      = "/fairlead.fleet.v1.FleetService/CreateToken"
+	FleetService_PromoteHost_FullMethodName      = "/fairlead.fleet.v1.FleetService/PromoteHost"
+	FleetService_DemoteHost_FullMethodName       = "/fairlead.fleet.v1.FleetService/DemoteHost"
+	FleetService_RemoveHost_FullMethodName       = "/fairlead.fleet.v1.FleetService/RemoveHost"
 )
 
 // FleetServiceClient is the client API for FleetService service.
@@ -38,6 +39,9 @@ const (
 //
 // FleetService serves `fairlead fleet`. It answers on each host, also on one without a fleet.
 type FleetServiceClient interface {
+	// WatchFleetEvents streams the events of the fleet as this host sees them, in order. Errors:
+	// RESOURCE_EXHAUSTED if the client is too slow.
+	WatchFleetEvents(ctx context.Context, in *WatchFleetEventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchFleetEventsResponse], error)
 	// InitFleet creates a fleet with this host as its first manager.
 	InitFleet(ctx context.Context, in *InitFleetRequest, opts ...grpc.CallOption) (*InitFleetResponse, error)
 	// JoinFleet makes this host part of a fleet.
@@ -67,6 +71,25 @@ type fleetServiceClient struct {
 func NewFleetServiceClient(cc grpc.ClientConnInterface) FleetServiceClient {
 	return &fleetServiceClient{cc}
 }
+
+func (c *fleetServiceClient) WatchFleetEvents(ctx context.Context, in *WatchFleetEventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchFleetEventsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &FleetService_ServiceDesc.Streams[0], FleetService_WatchFleetEvents_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchFleetEventsRequest, WatchFleetEventsResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type FleetService_WatchFleetEventsClient = grpc.ServerStreamingClient[WatchFleetEventsResponse]
 
 func (c *fleetServiceClient) InitFleet(ctx context.Context, in *InitFleetRequest, opts ...grpc.CallOption) (*InitFleetResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
@@ -164,6 +187,9 @@ func (c *fleetServiceClient) RemoveHost(ctx context.Context, in *RemoveHostReque
 //
 // FleetService serves `fairlead fleet`. It answers on each host, also on one without a fleet.
 type FleetServiceServer interface {
+	// WatchFleetEvents streams the events of the fleet as this host sees them, in order. Errors:
+	// RESOURCE_EXHAUSTED if the client is too slow.
+	WatchFleetEvents(*WatchFleetEventsRequest, grpc.ServerStreamingServer[WatchFleetEventsResponse]) error
 	// InitFleet creates a fleet with this host as its first manager.
 	InitFleet(context.Context, *InitFleetRequest) (*InitFleetResponse, error)
 	// JoinFleet makes this host part of a fleet.
@@ -194,6 +220,9 @@ type FleetServiceServer interface {
 // pointer dereference when methods are called.
 type UnimplementedFleetServiceServer struct{}
 
+func (UnimplementedFleetServiceServer) WatchFleetEvents(*WatchFleetEventsRequest, grpc.ServerStreamingServer[WatchFleetEventsResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchFleetEvents not implemented")
+}
 func (UnimplementedFleetServiceServer) InitFleet(context.Context, *InitFleetRequest) (*InitFleetResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method InitFleet not implemented")
 }
@@ -241,6 +270,17 @@ func RegisterFleetServiceServer(s grpc.ServiceRegistrar, srv FleetServiceServer)
 	}
 	s.RegisterService(&FleetService_ServiceDesc, srv)
 }
+
+func _FleetService_WatchFleetEvents_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchFleetEventsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(FleetServiceServer).WatchFleetEvents(m, &grpc.GenericServerStream[WatchFleetEventsRequest, WatchFleetEventsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type FleetService_WatchFleetEventsServer = grpc.ServerStreamingServer[WatchFleetEventsResponse]
 
 func _FleetService_InitFleet_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(InitFleetRequest)
@@ -448,6 +488,12 @@ var FleetService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _FleetService_RemoveHost_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "WatchFleetEvents",
+			Handler:       _FleetService_WatchFleetEvents_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "fairlead/fleet/v1/fleet_service.proto",
 }

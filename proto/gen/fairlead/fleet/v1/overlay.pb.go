@@ -38,7 +38,10 @@ type OverlaySelf struct {
 	// The smallest underlay MTU of all hosts of the fleet. 0 until a host has published one.
 	UnderlayMtu uint32 `protobuf:"varint,6,opt,name=underlay_mtu,json=underlayMtu,proto3" json:"underlay_mtu,omitempty"`
 	// The address space of the fleet in CIDR form, from which networks get subnets.
-	AddressSpace  []string `protobuf:"bytes,7,rep,name=address_space,json=addressSpace,proto3" json:"address_space,omitempty"`
+	AddressSpace []string `protobuf:"bytes,7,rep,name=address_space,json=addressSpace,proto3" json:"address_space,omitempty"`
+	// True if this host was removed from the fleet: its addresses can be given to other hosts, so its
+	// containers must lose the networks of the fleet.
+	Removed       bool `protobuf:"varint,8,opt,name=removed,proto3" json:"removed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -120,6 +123,13 @@ func (x *OverlaySelf) GetAddressSpace() []string {
 		return x.AddressSpace
 	}
 	return nil
+}
+
+func (x *OverlaySelf) GetRemoved() bool {
+	if x != nil {
+		return x.Removed
+	}
+	return false
 }
 
 // OverlayHost is a host of the fleet as the data path needs it, this host included.
@@ -585,7 +595,7 @@ var File_fairlead_fleet_v1_overlay_proto protoreflect.FileDescriptor
 
 const file_fairlead_fleet_v1_overlay_proto_rawDesc = "" +
 	"\n" +
-	"\x1ffairlead/fleet/v1/overlay.proto\x12\x11fairlead.fleet.v1\x1a\x1cfairlead/fleet/v1/host.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc9\x01\n" +
+	"\x1ffairlead/fleet/v1/overlay.proto\x12\x11fairlead.fleet.v1\x1a\x1cfairlead/fleet/v1/host.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe3\x01\n" +
 	"\vOverlaySelf\x12\x19\n" +
 	"\bfleet_id\x18\x01 \x01(\tR\afleetId\x12\x17\n" +
 	"\ahost_id\x18\x02 \x01(\tR\x06hostId\x12\x12\n" +
@@ -593,7 +603,8 @@ const file_fairlead_fleet_v1_overlay_proto_rawDesc = "" +
 	"\aaddress\x18\x04 \x01(\tR\aaddress\x12\x10\n" +
 	"\x03vni\x18\x05 \x01(\rR\x03vni\x12!\n" +
 	"\funderlay_mtu\x18\x06 \x01(\rR\vunderlayMtu\x12#\n" +
-	"\raddress_space\x18\a \x03(\tR\faddressSpace\"\xc1\x01\n" +
+	"\raddress_space\x18\a \x03(\tR\faddressSpace\x12\x18\n" +
+	"\aremoved\x18\b \x01(\bR\aremoved\"\xc1\x01\n" +
 	"\vOverlayHost\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
