@@ -54,7 +54,6 @@ func flags() []flagEntry {
 		{"run create pull", "disable-content-trust", "omit it; pull the image by its digest: NAME@sha256:…"},
 		{"run create", "use-api-socket",
 			"bind mount the agent's socket: -v /run/fairlead/fairlead.sock:/run/fairlead/fairlead.sock"},
-		{"pull", "a all-tags", "pull each tag separately"},
 		{"rm", "l link", "links are removed with their container; use fairlead network disconnect for networks"},
 		{"start", "checkpoint checkpoint-dir", "Fairlead has no checkpoints; stop and start the container"},
 		{"images", "tree", "fairlead inspect IMAGE shows its platform"},

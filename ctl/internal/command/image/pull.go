@@ -12,21 +12,23 @@ import (
 
 func newPull(c *cli.CLI) *cobra.Command {
 	var platform string
-	var quiet bool
+	var quiet, all bool
 	cmd := &cobra.Command{
 		Use:   "pull [OPTIONS] NAME[:TAG|@DIGEST]",
-		Short: "Pull an image from a registry",
+		Short: "Pull an image, or all tags of a repository, from a registry",
 		Args:  cli.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return pull(cmd.Context(), c, args[0], platform, quiet)
+			return pull(cmd.Context(), c, &containerv1.PullImageRequest{Reference: args[0], Platform: platform,
+				AllTags: all}, quiet)
 		},
 	}
 	cmd.Flags().StringVar(&platform, "platform", "", "Image platform: OS/ARCH[/VARIANT] (default: the host's)")
+	cmd.Flags().BoolVarP(&all, "all-tags", "a", false, "Pull all tags of the repository")
 	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "Suppress progress output")
 	return cmd
 }
 
-func pull(ctx context.Context, c *cli.CLI, name, platform string, quiet bool) error {
+func pull(ctx context.Context, c *cli.CLI, req *containerv1.PullImageRequest, quiet bool) error {
 	cl, err := c.Client()
 	if err != nil {
 		return err
@@ -34,13 +36,17 @@ func pull(ctx context.Context, c *cli.CLI, name, platform string, quiet bool) er
 
 	progress := c.Progress(quiet)
 	defer progress.Finish()
-	credentials := c.Credentials(ctx, name, func() bool { return true })
-	req := &containerv1.PullImageRequest{Reference: name, Platform: platform, Credentials: credentials}
+	req.Credentials = c.Credentials(ctx, req.GetReference(), func() bool { return true })
 	if _, err := cl.Pull(ctx, req, progress.Show); err != nil {
 		return err
 	}
 
 	progress.Finish()
-	c.Println(imageref.Parse(name).String())
+	name := imageref.Parse(req.GetReference())
+	if req.GetAllTags() {
+		c.Println(name.Name())
+		return nil
+	}
+	c.Println(name.String())
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 // Images is the part of package image that the handlers use.
 type Images interface {
 	Pull(ctx context.Context, req image.PullRequest) (*store.Image, error)
+	PullAll(ctx context.Context, req image.PullRequest, each func(*store.Image) error) error
 	Load(ctx context.Context, in io.Reader, platform string) ([]*store.Image, error)
 	Import(ctx context.Context, req image.ImportRequest, in io.Reader) (*store.Image, error)
 	Select(filters []string) ([]*store.Image, error)
@@ -43,7 +44,11 @@ type imageServer struct {
 // PullImage implements ImageServiceServer.
 func (s *imageServer) PullImage(req *containerv1.PullImageRequest,
 	stream grpc.ServerStreamingServer[containerv1.PullImageResponse]) error {
-	img, err := s.images.Pull(stream.Context(), image.PullRequest{
+	pulled := func(img *store.Image) error {
+		return stream.Send(
+			&containerv1.PullImageResponse{Event: &containerv1.PullImageResponse_Image{Image: imageToProto(img)}})
+	}
+	pull := image.PullRequest{
 		Reference: req.GetReference(), Platform: req.GetPlatform(),
 		Username: req.GetCredentials().GetUsername(), Password: req.GetCredentials().GetPassword(),
 		IdentityToken: req.GetCredentials().GetIdentityToken(),
@@ -52,14 +57,16 @@ func (s *imageServer) PullImage(req *containerv1.PullImageRequest,
 			_ = stream.Send(&containerv1.PullImageResponse{Event: &containerv1.PullImageResponse_Progress{
 				Progress: &containerv1.Progress{Step: p.Step, Subject: p.Subject, Done: p.Done, Total: p.Total}}})
 		},
-	})
+	}
+	if req.GetAllTags() {
+		return s.images.PullAll(stream.Context(), pull, pulled)
+	}
 
+	img, err := s.images.Pull(stream.Context(), pull)
 	if err != nil {
 		return err
 	}
-
-	return stream.Send(
-		&containerv1.PullImageResponse{Event: &containerv1.PullImageResponse_Image{Image: imageToProto(img)}})
+	return pulled(img)
 }
 
 // LoadImage implements ImageServiceServer.

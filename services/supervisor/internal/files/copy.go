@@ -37,8 +37,8 @@ type Target struct {
 
 // Stat returns the attributes of a path in a container.
 func (f *Files) Stat(ctx context.Context, ref, name string) (out Stat, err error) {
-	err = f.within(ctx, ref, func(c *container.Container, root *beneath.Root, running bool) error {
-		out, _, err = stat(c, root, name, running)
+	err = f.within(ctx, ref, func(c *container.Container, v view) error {
+		out, _, err = stat(c, v, name)
 		return err
 	})
 	return out, err
@@ -47,8 +47,8 @@ func (f *Files) Stat(ctx context.Context, ref, name string) (out Stat, err error
 // CopyFrom calls begin with the attributes of a path and writes it to w as a tar archive. A slash or
 // /. after a symlink follows it.
 func (f *Files) CopyFrom(ctx context.Context, ref, name string, begin func(Stat) error, w io.Writer) error {
-	return f.within(ctx, ref, func(c *container.Container, root *beneath.Root, running bool) error {
-		st, at, err := stat(c, root, name, running)
+	return f.within(ctx, ref, func(c *container.Container, v view) error {
+		st, at, err := stat(c, v, name)
 		if err != nil {
 			return err
 		}
@@ -56,11 +56,11 @@ func (f *Files) CopyFrom(ctx context.Context, ref, name string, begin func(Stat)
 			return err
 		}
 
-		if !running {
+		if !v.running {
 			w = idleLimit{w: w, limit: idleTimeout}
 		}
 		out := tar.NewWriter(w)
-		if err := tree.Write(ctx, out, root, at, st.Name, tree.Options{}); err != nil {
+		if err := tree.Write(ctx, out, v.root, at, st.Name, tree.Options{}); err != nil {
 			return readFault(c, err)
 		}
 		return out.Close()
@@ -69,21 +69,21 @@ func (f *Files) CopyFrom(ctx context.Context, ref, name string, begin func(Stat)
 
 // CopyTo unpacks a tar archive into a directory of a container.
 func (f *Files) CopyTo(ctx context.Context, to Target, in io.Reader) error {
-	return f.within(ctx, to.Ref, func(c *container.Container, root *beneath.Root, running bool) error {
-		at, err := locate(c, root, to.Path, running)
+	return f.within(ctx, to.Ref, func(c *container.Container, v view) error {
+		at, err := locate(c, v, to.Path)
 		if err != nil {
 			return err
 		}
-		dir, err := root.OpenDir(at)
+		dir, err := v.root.OpenDir(at)
 		if err != nil {
 			return pathFault(c, to.Path, err)
 		}
 		defer func() { _ = dir.Close() }()
-		if err := writable(c, root, dir, running); err != nil {
+		if err := writable(c, v, dir); err != nil {
 			return err
 		}
 
-		if !running {
+		if !v.running {
 			in = idleLimit{r: in, limit: idleTimeout}
 		}
 		into := tree.Into{Strict: true, Change: keepTop}
@@ -103,7 +103,7 @@ func keepTop(h *tar.Header) {
 
 // within calls do with the root file system of a container. That of a running one has its mounts.
 func (f *Files) within(ctx context.Context, ref string,
-	do func(c *container.Container, root *beneath.Root, running bool) error) error {
+	do func(c *container.Container, v view) error) error {
 	c, err := f.Store.FindContainer(ref)
 	if err != nil {
 		return err
@@ -112,7 +112,9 @@ func (f *Files) within(ctx context.Context, ref string,
 	for {
 		run := f.Lives.Of(c.ID)
 		if run == nil {
-			done, err := f.withMount(ctx, c, func(root *beneath.Root) error { return do(c, root, false) })
+			done, err := f.withMount(ctx, c, func(*beneath.Root) error {
+				return f.withMounts(ctx, c, f.RootFS.Path(c.ID), func(v view) error { return do(c, v) })
+			})
 			if done || err != nil {
 				return err
 			}
@@ -124,7 +126,7 @@ func (f *Files) within(ctx context.Context, ref string,
 			return readFault(c, err)
 		}
 		if root != nil {
-			return errors.Join(do(c, root, true), root.Close())
+			return errors.Join(do(c, view{root: root, running: true}), root.Close())
 		}
 	}
 }
@@ -141,35 +143,35 @@ func (f *Files) openProcess(id string) (*beneath.Root, error) {
 }
 
 // stat returns the attributes of a path and where it is, without symlinks before the last component.
-func stat(c *container.Container, root *beneath.Root, name string, running bool) (Stat, string, error) {
+func stat(c *container.Container, v view, name string) (Stat, string, error) {
 	dir, base := path.Split(name)
-	at, err := locate(c, root, dir, running)
+	at, err := locate(c, v, dir)
 	if err != nil {
 		return Stat{}, "", err
 	}
 	switch base {
 	case "", ".":
-		if a, ok := root.Lookup(at); ok && !a.IsDir() {
+		if a, ok := v.root.Lookup(at); ok && !a.IsDir() {
 			return Stat{}, "", pathFault(c, name, unix.ENOTDIR)
 		}
 	case "..":
-		at, err = locate(c, root, name, running)
+		at, err = locate(c, v, name)
 	default:
 		at = path.Join(at, base)
-		err = unmounted(c, at, running)
+		err = unmounted(c, v, at)
 	}
 	if err != nil {
 		return Stat{}, "", err
 	}
 
-	a, err := root.Stat(at, false)
+	a, err := v.root.Stat(at, false)
 	if err != nil {
 		return Stat{}, "", pathFault(c, name, err)
 	}
 	raw := a.Raw()
 	out := Stat{Name: nameOf(name), Size: raw.Size, Mode: raw.Mode, Modified: time.Unix(raw.Mtim.Unix())}
 	if raw.Mode&unix.S_IFMT == unix.S_IFLNK {
-		if out.Link, err = root.Resolve(at); err != nil {
+		if out.Link, err = v.root.Resolve(at); err != nil {
 			return Stat{}, "", pathFault(c, name, err)
 		}
 	}
@@ -186,24 +188,17 @@ func nameOf(name string) string {
 }
 
 // locate resolves a path.
-func locate(c *container.Container, root *beneath.Root, name string, running bool) (string, error) {
-	at, err := root.Resolve(name)
+func locate(c *container.Container, v view, name string) (string, error) {
+	at, err := v.root.Resolve(name)
 	if err != nil {
 		return "", pathFault(c, name, err)
 	}
-	return at, unmounted(c, at, running)
+	return at, unmounted(c, v, at)
 }
 
-// unmounted refuses a path in a mount of a container that does not run: it is not mounted now.
-func unmounted(c *container.Container, at string, running bool) error {
-	if running {
-		return nil
-	}
-	targets := []string{"/etc/hosts", "/etc/hostname", "/etc/resolv.conf"}
-	for _, m := range c.Config.Mounts {
-		targets = append(targets, path.Clean(m.Target))
-	}
-	for _, target := range targets {
+// unmounted refuses a path in a mount that exists only while the container runs.
+func unmounted(c *container.Container, v view, at string) error {
+	for _, target := range v.absent {
 		if at == target || strings.HasPrefix(at, strings.TrimSuffix(target, "/")+"/") {
 			return fault.New(fault.Busy, c.Subject(),
 				fmt.Sprintf("path %s is in the mount %s, which exists only while the container runs", at, target),
@@ -214,8 +209,8 @@ func unmounted(c *container.Container, at string, running bool) error {
 }
 
 // writable refuses a directory that the container could not write to either.
-func writable(c *container.Container, root, dir *beneath.Root, running bool) error {
-	if c.Config.Security.ReadOnly && (!running || dir.IsReadOnly() && root.SameMount(dir)) {
+func writable(c *container.Container, v view, dir *beneath.Root) error {
+	if c.Config.Security.ReadOnly && (!v.running || dir.IsReadOnly()) && v.root.SameMount(dir) {
 		return fault.New(fault.Busy, c.Subject(), "container rootfs is marked read-only")
 	}
 	if dir.IsReadOnly() {

@@ -36,6 +36,7 @@ type Config struct {
 	Store   *store.Store
 	Images  Images
 	RootFS  RootFS
+	Volumes Volumes
 	Lives   *lives.Lives
 	Notices *notices.Notices
 }

@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/supervisor/internal/image"
+	"github.com/fairlead/fairlead/services/supervisor/internal/store"
 )
 
 func TestPulledImageResolvesByAllNames(t *testing.T) {
@@ -174,4 +176,23 @@ func TestCanceledPullKeepsSharedDownload(t *testing.T) {
 	}
 
 	h.mustHaveLayers(1)
+}
+
+func TestPullAllTags(t *testing.T) {
+	r, h := newReg(t), newHost(t)
+	ref := r.push("app:1", imageOf(t, manyFiles(t, "a", 1)))
+	r.push("app:2", imageOf(t, manyFiles(t, "b", 1)))
+	repo := strings.TrimSuffix(ref, ":1")
+	var got []string
+	each := func(img *store.Image) error { got = append(got, img.Tags...); return nil }
+	if err := h.PullAll(t.Context(), image.PullRequest{Reference: repo}, each); err != nil || len(got) != 2 ||
+		!strings.HasSuffix(got[0], "app:1") || !strings.HasSuffix(got[1], "app:2") {
+		t.Errorf("got %v, %v", got, err)
+	}
+	for bad, kind := range map[string]fault.Kind{ref: fault.Invalid, "UPPER": fault.Invalid,
+		repo + "/none": fault.NotFound} {
+		if err := h.PullAll(t.Context(), image.PullRequest{Reference: bad}, each); !fault.Is(err, kind) {
+			t.Errorf("%s: got %v", bad, err)
+		}
+	}
 }

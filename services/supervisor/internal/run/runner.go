@@ -123,8 +123,8 @@ func New(cfg Config) *Runner {
 		LogPath: r.launcher.LogPath, Root: cfg.RootFS.Path})
 	r.Usage = &Usage{store: cfg.Store, cgroup: cfg.Cgroup, notices: r.notices}
 	r.checks = health.New(health.Config{Log: cfg.Log, Store: cfg.Store, Notices: r.notices, Prober: r.Sessions})
-	r.Files = files.New(files.Config{Store: cfg.Store, Images: cfg.Images, RootFS: cfg.RootFS, Lives: r.lives,
-		Notices: r.notices})
+	r.Files = files.New(files.Config{Store: cfg.Store, Images: cfg.Images, RootFS: cfg.RootFS,
+		Volumes: cfg.Volumes, Lives: r.lives, Notices: r.notices})
 	r.Commits = commit.New(commit.Config{Store: cfg.Store, Images: cfg.Committed, Files: r.Files,
 		Processes: cfg.Processes, Lives: r.lives, Notices: r.notices, Log: cfg.Log})
 	r.running, r.cancel = context.WithCancel(context.Background())

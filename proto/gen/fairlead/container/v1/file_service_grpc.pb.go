@@ -39,7 +39,7 @@ type FileServiceClient interface {
 	ExportContainer(ctx context.Context, in *ExportContainerRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ExportContainerResponse], error)
 	// StatPath returns what a path in a container is. The last component is followed only with a slash
 	// after it. Errors: NOT_FOUND with the field path if it does not exist; FAILED_PRECONDITION if it is
-	// in a volume or other mount of a container that does not run.
+	// in a tmpfs or another mount that exists only while the container runs.
 	StatPath(ctx context.Context, in *StatPathRequest, opts ...grpc.CallOption) (*StatPathResponse, error)
 	// CopyFromContainer streams a file or directory as a tar archive. Its entries start with the last
 	// component of the path. Errors: as StatPath.
@@ -145,7 +145,7 @@ type FileServiceServer interface {
 	ExportContainer(*ExportContainerRequest, grpc.ServerStreamingServer[ExportContainerResponse]) error
 	// StatPath returns what a path in a container is. The last component is followed only with a slash
 	// after it. Errors: NOT_FOUND with the field path if it does not exist; FAILED_PRECONDITION if it is
-	// in a volume or other mount of a container that does not run.
+	// in a tmpfs or another mount that exists only while the container runs.
 	StatPath(context.Context, *StatPathRequest) (*StatPathResponse, error)
 	// CopyFromContainer streams a file or directory as a tar archive. Its entries start with the last
 	// component of the path. Errors: as StatPath.

@@ -95,7 +95,9 @@ type PullImageRequest struct {
 	// os/arch[/variant]. Empty means the host's platform.
 	Platform string `protobuf:"bytes,2,opt,name=platform,proto3" json:"platform,omitempty"`
 	// Credentials for the registry of the reference. Absent means none.
-	Credentials   *Credentials `protobuf:"bytes,3,opt,name=credentials,proto3" json:"credentials,omitempty"`
+	Credentials *Credentials `protobuf:"bytes,3,opt,name=credentials,proto3" json:"credentials,omitempty"`
+	// True to pull all tags of the repository. The reference has no tag then.
+	AllTags       bool `protobuf:"varint,4,opt,name=all_tags,json=allTags,proto3" json:"all_tags,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -149,6 +151,13 @@ func (x *PullImageRequest) GetCredentials() *Credentials {
 		return x.Credentials
 	}
 	return nil
+}
+
+func (x *PullImageRequest) GetAllTags() bool {
+	if x != nil {
+		return x.AllTags
+	}
+	return false
 }
 
 // PullImageResponse is progress or the result.
@@ -230,7 +239,7 @@ type PullImageResponse_Progress struct {
 }
 
 type PullImageResponse_Image struct {
-	// The stored image. This is the last message.
+	// The stored image. This is the last message, or with all_tags that of one tag.
 	Image *Image `protobuf:"bytes,2,opt,name=image,proto3,oneof"`
 }
 
@@ -2167,11 +2176,12 @@ const file_fairlead_container_v1_image_service_proto_rawDesc = "" +
 	"\vCredentials\x12\x1a\n" +
 	"\busername\x18\x01 \x01(\tR\busername\x12\x1a\n" +
 	"\bpassword\x18\x02 \x01(\tR\bpassword\x12%\n" +
-	"\x0eidentity_token\x18\x03 \x01(\tR\ridentityToken\"\x92\x01\n" +
+	"\x0eidentity_token\x18\x03 \x01(\tR\ridentityToken\"\xad\x01\n" +
 	"\x10PullImageRequest\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\x12\x1a\n" +
 	"\bplatform\x18\x02 \x01(\tR\bplatform\x12D\n" +
-	"\vcredentials\x18\x03 \x01(\v2\".fairlead.container.v1.CredentialsR\vcredentials\"\x91\x01\n" +
+	"\vcredentials\x18\x03 \x01(\v2\".fairlead.container.v1.CredentialsR\vcredentials\x12\x19\n" +
+	"\ball_tags\x18\x04 \x01(\bR\aallTags\"\x91\x01\n" +
 	"\x11PullImageResponse\x12=\n" +
 	"\bprogress\x18\x01 \x01(\v2\x1f.fairlead.container.v1.ProgressH\x00R\bprogress\x124\n" +
 	"\x05image\x18\x02 \x01(\v2\x1c.fairlead.container.v1.ImageH\x00R\x05imageB\a\n" +

@@ -35,9 +35,13 @@ type Into struct {
 // Extract unpacks an archive into a directory. It reads the archive to its end. Entries and hard links
 // that point outside are an error. Symlinks are created, and never followed.
 func Extract(ctx context.Context, in io.Reader, dir *beneath.Root, o Into) error {
-	x := extractor{ctx: ctx, dir: dir, o: o, in: tar.NewReader(reader{ctx, in})}
+	raw := &rest{in: reader{ctx, in}}
+	x := extractor{ctx: ctx, dir: dir, o: o, in: tar.NewReader(raw)}
 	for n := 0; ; n++ {
 		h, err := x.in.Next()
+		if errors.Is(err, io.EOF) && raw.isCut() {
+			err = io.ErrUnexpectedEOF
+		}
 		if errors.Is(err, io.EOF) {
 			break
 		}
@@ -55,6 +59,10 @@ func Extract(ctx context.Context, in io.Reader, dir *beneath.Root, o Into) error
 		if err := x.entry(h); err != nil {
 			return &os.PathError{Op: "unpack", Path: h.Name, Err: err}
 		}
+		if _, err := io.Copy(io.Discard, x.in); err != nil {
+			return fmt.Errorf("archive: %w", err)
+		}
+		raw.header = false
 	}
 
 	if _, err := io.Copy(io.Discard, reader{ctx, in}); err != nil { // padding
@@ -62,6 +70,27 @@ func Extract(ctx context.Context, in io.Reader, dir *beneath.Root, o Into) error
 	}
 	return x.finish()
 }
+
+// rest notes what follows the content of an entry. The tar package takes the end within a header or its
+// padding for the end of the archive.
+type rest struct {
+	in     io.Reader
+	n      int64
+	header bool // something but zeros has followed
+}
+
+const blockSize = 512
+
+// Read reads from the archive.
+func (r *rest) Read(p []byte) (int, error) {
+	n, err := r.in.Read(p)
+	r.n += int64(n)
+	r.header = r.header || len(bytes.Trim(p[:n], "\x00")) > 0
+	return n, err
+}
+
+// isCut reports whether an archive that has ended ends within a header or a block.
+func (r *rest) isCut() bool { return r.header || r.n%blockSize != 0 }
 
 // The free space is checked after this many entries, and after this many bytes of a file.
 const (

@@ -193,3 +193,28 @@ func FuzzExtract(f *testing.F) {
 		}
 	})
 }
+
+// An archive that ends in a header or its padding is damaged, wherever that is. Without its end marker it is
+// complete.
+func TestCutArchiveIsRefused(t *testing.T) {
+	var buf bytes.Buffer
+	w := tar.NewWriter(&buf)
+	for _, h := range []*tar.Header{{Name: "first", Size: 3, Mode: 0o600},
+		{Name: strings.Repeat("long/", 60) + "f", Size: 3, Mode: 0o600, Format: tar.FormatPAX}} {
+		must(t, w.WriteHeader(h))
+		_, err := w.Write([]byte("abc"))
+		must(t, err)
+	}
+	must(t, w.Flush())
+	whole := buf.Bytes()
+	for n := 0; n < len(whole); n += 64 { // each block is cut at its start and within
+		complete := n == 0 || n == 1024 // nothing, or the first file
+		err := tree.Extract(t.Context(), bytes.NewReader(whole[:n]), open(t, t.TempDir()), tree.Into{})
+		if (err == nil) != complete {
+			t.Errorf("%d of %d bytes: got %v", n, len(whole), err)
+		}
+	}
+	must(t, tree.Extract(t.Context(), bytes.NewReader(whole), open(t, t.TempDir()), tree.Into{}),
+		w.Close(), tree.Extract(t.Context(), bytes.NewReader(append(buf.Bytes(), make([]byte, 9000)...)),
+			open(t, t.TempDir()), tree.Into{}))
+}
