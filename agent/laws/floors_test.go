@@ -20,7 +20,7 @@ var netagentFloors = [][]string{
 	{"driver/bridge", "driver/macvlan", "natclient"},
 	{"address", "attach", "defaultnet", "hostnet"},
 	{"bringup", "leases"},
-	{"networks", "renumber", "sandbox"},
+	{"networks", "overlay", "renumber", "sandbox"},
 	{"api", "check"},
 	{""}, // the root package
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/fairlead/fairlead/agent/fdpass"
 	"github.com/fairlead/fairlead/agent/state"
 	"github.com/fairlead/fairlead/proto/fault"
+	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	"github.com/fairlead/fairlead/services/netagent/internal/address"
 	"github.com/fairlead/fairlead/services/netagent/internal/api"
@@ -42,6 +43,7 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/natclient"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 	"github.com/fairlead/fairlead/services/netagent/internal/networks"
+	"github.com/fairlead/fairlead/services/netagent/internal/overlay"
 	"github.com/fairlead/fairlead/services/netagent/internal/portguard"
 	"github.com/fairlead/fairlead/services/netagent/internal/renumber"
 	"github.com/fairlead/fairlead/services/netagent/internal/sandbox"
@@ -84,8 +86,9 @@ type Config struct {
 	// IPv6 addresses.
 	AddressPools []AddressPool
 
-	Firewall  natv1.FirewallServiceClient // natagent
-	Namespace string                      // path of the host's network namespace; default: that of the process
+	Firewall  natv1.FirewallServiceClient  // natagent
+	Fleet     fleetv1.OverlayServiceClient // fleetagent; nil: no networks that span hosts
+	Namespace string                       // path of the host's network namespace; default: that of the process
 
 	root      string // root of the host's /etc, for tests
 	unguarded bool   // no port guard, for tests
@@ -127,6 +130,7 @@ type Service struct {
 	predefined *defaultnet.Predefined
 	attach     *attach.Syncer
 	leases     *leases.Leases
+	overlay    *overlay.Controller
 	damage     *damage.Watcher
 	log        *slog.Logger
 	events     events.Broker
@@ -220,7 +224,6 @@ func New(_ context.Context, cfg Config) (*Service, error) {
 	if cfg.checkIsolation == nil {
 		cfg.checkIsolation = kernel.TryIsolated
 	}
-
 	if settings.Isolated && !settings.NoBridge && err == nil {
 		err = networks.IsolationFault("network "+network.NameBridge, "icc", cfg.checkIsolation())
 	}
@@ -255,8 +258,8 @@ func assemble(
 	}
 
 	children := macvlan.New(host, s.activeNetworks, db.Sandboxes)
-	drivers := driver.Set{network.DriverBridge: s.bridges, network.DriverMacvlan: children,
-		network.DriverIPvlan: children}
+	drivers := driver.Set{network.DriverBridge: s.bridges, network.DriverOverlay: s.bridges,
+		network.DriverMacvlan: children, network.DriverIPvlan: children}
 	allocator := ipam.NewAllocator(time.Now)
 	addresses := address.New(db, allocator, children)
 
@@ -269,25 +272,25 @@ func assemble(
 			Log: cfg.Log})})
 	s.leases = leases.New(leases.Config{Store: db, LAN: children, Attach: s.attach, Locks: s.locks,
 		Namespaces: namespace.Host{}, Log: cfg.Log})
+	s.overlay = overlay.New(overlay.Config{Fleet: cfg.Fleet, Firewall: cfg.Firewall, Store: db, Kernel: host,
+		Bringup: s.bringup, Locks: s.locks, Allocator: allocator, Events: &s.events, Log: cfg.Log})
 	s.networks = networks.New(networks.Config{Store: db, Locks: s.locks, Allocator: allocator, Addresses: addresses,
-		Endpoints: s.attach, Leases: s.leases, Host: host, Bringup: s.bringup, Parents: children,
+		Endpoints: s.attach, Leases: s.leases, Host: host, Bringup: s.bringup, Parents: children, Fleet: s.overlay,
 		Isolates: cfg.checkIsolation, AddressPools: addressSpace(cfg.AddressPools), Options: cfg.NetworkOptions,
 		Nameservers: hostnet.Nameservers, Events: &s.events, Log: cfg.Log})
-	s.sandboxes = sandbox.New(sandbox.Config{Store: db, Drivers: drivers, Bringup: s.bringup, Addresses: addresses,
+	s.sandboxes = sandbox.New(sandbox.Config{Store: db, Drivers: drivers, Bringup: s.overlay, Addresses: addresses,
 		Source: s.networks, Attach: s.attach, Leases: s.leases, Locks: s.locks, Namespaces: namespace.Host{},
 		Dir: filepath.Join(cfg.ExecRoot, "netns"), Log: cfg.Log})
-
 	s.renumberer = renumber.New(renumber.Config{Store: db, Drivers: drivers, Addresses: addresses, Source: s.networks,
 		Attach: s.attach, Locks: s.locks, Namespaces: namespace.Host{}, Ready: s.sandboxes.Ready,
 		Log: cfg.Log})
-
 	checker := check.New(check.Config{Store: db, Host: host, Bringup: s.bringup, Attach: s.attach, Locks: s.locks})
 	s.dnsSockets = dnssockets.New(s.sandboxes, cfg.Log)
 	s.damage = damage.New(damage.Config{Host: host, Sandboxes: db, Endpoints: s.attach, Bridges: s.bringup,
 		Resolvers: s.dnsSockets, Log: cfg.Log})
-	s.Server = api.New(api.Config{Networks: s.networks, Sandboxes: sandboxes{s.sandboxes, s.renumberer, s.dnsSockets},
-		Events: &s.events, Check: checker.Run,
-		Diagnose: func() []diagnosis.Finding { return diagnose.Run(host, ports.Missing()) }})
+	s.Server = api.New(api.Config{Networks: s.networks, Events: &s.events, Check: checker.Run,
+		Sandboxes: sandboxes{s.sandboxes, s.renumberer, s.dnsSockets, s.overlay},
+		Diagnose:  func() []diagnosis.Finding { return diagnose.Run(host, ports.Missing()) }})
 	return s
 }
 
@@ -344,6 +347,9 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 	all.Go(func() { networks.Finisher{Manager: s.networks}.Run(ctx) })
 	all.Go(func() { s.networks.WatchOverlaps(ctx) })
 	all.Go(func() { s.leases.Run(ctx) })
+	all.Go(func() {
+		s.overlay.Run(ctx, overlay.Containers{Follow: networks.Follow(s.networks), Disconnect: s.sandboxes.Disconnect})
+	})
 	if err := s.bringup.WaitForNatagent(ctx, all.Go); err != nil {
 		return nil // fails only if ctx ends
 	}
@@ -358,7 +364,7 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 func (s *Service) guardPorts() error {
 	var networks []network.Network
 	for _, n := range s.store.Networks() {
-		if !n.Status.Deleting {
+		if !n.Status.Deleting && n.IsOnHost() {
 			networks = append(networks, n.Network)
 		}
 	}
@@ -377,6 +383,7 @@ type sandboxes struct {
 	*sandbox.Manager
 	*renumber.Renumberer
 	names *dnssockets.Keeper
+	fleet *overlay.Controller
 }
 
 func (s sandboxes) Release(ctx context.Context, owner string, keep network.ReleaseKeep) error {
@@ -384,5 +391,6 @@ func (s sandboxes) Release(ctx context.Context, owner string, keep network.Relea
 	if err == nil && !keep.Namespace {
 		s.names.Forget(owner)
 	}
+	s.fleet.Changed()
 	return err
 }

@@ -72,9 +72,10 @@ func TestNetworkCreateRequests(t *testing.T) {
 		{args: "network create --subnet 10.1.0.0/16 --gateway 10.2.0.1 n1", code: 1, requests: []proto.Message{},
 			stderr: "fairlead: --gateway 10.2.0.1: no matching subnet for gateway 10.2.0.1\n"},
 		{args: "network create --scope swarm n1", code: 1, requests: []proto.Message{},
-			stderr: "fairlead: --scope swarm: only the scope local is supported; omit --scope\n"},
+			stderr: "fairlead: --scope swarm: only the scope local is supported, and global with -d overlay; " +
+				"omit --scope\n"},
 		{args: "network create --attachable n1", code: 1, requests: []proto.Message{},
-			stderr: "fairlead: --attachable: not supported (Swarm only); omit it: any container can be connected " +
+			stderr: "fairlead: --attachable: only for overlay networks; omit it: any container can be connected " +
 				"to the network\n"},
 		{args: "network create --ingress n1", code: 1, requests: []proto.Message{},
 			stderr: "fairlead: --ingress: not supported (Swarm only); omit it and publish ports with -p\n"},

@@ -64,6 +64,7 @@ func netConfig(h service.Deps) netagent.Config {
 		NoBridge:    h.Config.Bridge == config.NoBridge, AddressPools: addressPools(h.Config.Pools),
 		NoForwarding: !h.Config.IPForward, NetworkOptions: h.Config.NetworkOptions,
 		Firewall: natv1.NewFirewallServiceClient(h.Peer("nat")),
+		Fleet:    fleetv1.NewOverlayServiceClient(h.Peer("fleet")),
 	}
 }
 

@@ -52,6 +52,7 @@ Macvlan and ipvlan options:
   ipvlan_mode, ipvlan_flag           l2, l3, l3s; bridge, private, vepa
   host_access                        let the host reach the containers (true)
   conflict_detection                 probe for duplicate addresses (true)
+Overlay networks span the hosts of a fleet. They are created on a manager.
 All, prefix com.docker.network:
   .driver.mtu, .container_iface_prefix
   .advertise_addr_nmsgs, _ms         gratuitous ARP: number (0-3), interval (100-2000)`,
@@ -75,7 +76,7 @@ All, prefix com.docker.network:
 		},
 	}
 	f := cmd.Flags()
-	f.StringVarP(&o.driver, "driver", "d", "bridge", "Network driver: bridge, macvlan or ipvlan")
+	f.StringVarP(&o.driver, "driver", "d", "bridge", "Network driver: bridge, overlay, macvlan or ipvlan")
 	f.StringArrayVar(&o.subnets, "subnet", nil, "Subnet (0.0.0.0/LENGTH: any of that size)")
 	f.StringArrayVar(&o.ranges, "ip-range", nil, "Allocate container addresses from this range")
 	f.StringArrayVar(&o.gateways, "gateway", nil, "Gateway address of a subnet")
@@ -88,8 +89,8 @@ All, prefix com.docker.network:
 	f.StringSliceVar(&o.dns, "dns", nil, "Upstream DNS server")
 	f.BoolVar(&o.configOnly, "config-only", false, "Create a configuration-only network")
 	f.StringVar(&o.configFrom, "config-from", "", "Copy the configuration of another network")
-	f.StringVar(&o.scope, "scope", "local", "Network scope (local)")
-	f.BoolVar(&o.attachable, "attachable", false, "Not supported (Swarm only)")
+	f.StringVar(&o.scope, "scope", "local", "Network scope (local, or global for overlay)")
+	f.BoolVar(&o.attachable, "attachable", false, "Accept containers (overlay networks always do)")
 	f.BoolVar(&o.ingress, "ingress", false, "Not supported (Swarm only)")
 	f.StringArrayVar(&o.ipamOptions, "ipam-opt", nil, "Not supported (no IPAM driver has options)")
 	f.StringArrayVar(&o.labels, "label", nil, "Set a label: KEY[=VALUE]")
@@ -128,12 +129,13 @@ func (o *createOptions) request(name string) (*networkv1.CreateNetworkRequest, e
 // rejectSwarmFlags returns an error for flags of Docker Swarm and of other IPAM drivers.
 func (o *createOptions) rejectSwarmFlags() error {
 	switch {
-	case o.scope != "local" && o.scope != "":
-		return fault.New(fault.Invalid, "--scope "+o.scope, "only the scope local is supported",
+	case o.scope != "local" && o.scope != "" && !(o.scope == "global" && o.driver == "overlay"):
+		return fault.New(fault.Invalid, "--scope "+o.scope,
+			"only the scope local is supported, and global with -d overlay",
 			fault.WithField("scope"),
 			fault.WithHint("omit --scope"))
-	case o.attachable:
-		return fault.New(fault.Invalid, "--attachable", "not supported (Swarm only)",
+	case o.attachable && o.driver != "overlay":
+		return fault.New(fault.Invalid, "--attachable", "only for overlay networks",
 			fault.WithField("attachable"), fault.WithHint("omit it: any container can be connected to the network"))
 	case o.ingress:
 		return fault.New(fault.Invalid, "--ingress", "not supported (Swarm only)", fault.WithField("ingress"),

@@ -136,6 +136,9 @@ func (m *Addresses) allocateAddress(
 	if !want.IsValid() {
 		return m.allocateProbed(owner, n, p)
 	}
+	if err := claimable(n, p, want); err != nil {
+		return want, err
+	}
 
 	reserved := m.store.Reservation(owner).Has(n.ID, want)
 	if !reserved && (!pool.Usable(want) || !m.foreign.drop(n.ID, want) && !m.allocator.Claim(n.ID, want, owner)) {
@@ -149,6 +152,17 @@ func (m *Addresses) allocateAddress(
 	}
 
 	return want, nil
+}
+
+// claimable returns an error that makes Retry claim a static address if another host of the fleet may
+// have it.
+func claimable(n network.Network, p network.Pool, want netip.Addr) error {
+	if n.Owns(want) || !n.Addresses(p).Usable(want) {
+		return nil
+	}
+	return &poolExhausted{network.PoolShortage{NetworkID: n.ID, Subnet: p.Subnet, Want: want},
+		fault.New(fault.Exhausted, n.Subject(), want.String()+" belongs to no block of this host",
+			fault.WithField("ip"))}
 }
 
 func inUse(n network.Network, addr netip.Addr) error {

@@ -53,6 +53,9 @@ func (m *Addresses) reserve(
 		if m.isOwnAddress(owner, r) {
 			continue
 		}
+		if err := claimable(n, p, addr); err != nil {
+			return wanted, fresh, err
+		}
 		if !n.Addresses(p).Usable(addr) || !m.allocator.Claim(n.ID, addr, owner) {
 			return wanted, fresh, inUse(n, addr)
 		}

@@ -66,6 +66,12 @@ func exhausted(n network.Network, p network.Pool) error {
 		from = p.Range
 	}
 
+	if n.IsGlobal() {
+		return &poolExhausted{network.PoolShortage{NetworkID: n.ID, Subnet: p.Subnet}, fault.New(fault.Exhausted,
+			n.Subject(), fmt.Sprintf("no available %s addresses in the blocks of this host: all %d are taken", family,
+				n.Addresses(p).Size()))}
+	}
+
 	hint := "remove containers, or make its subnet larger: fairlead network update --subnet"
 	if n.IsPredefined() {
 		hint = "remove containers, or configure a larger bip or fixed-cidr"

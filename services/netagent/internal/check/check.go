@@ -84,7 +84,7 @@ func (s *Checker) Run(ctx context.Context, repair bool) []diagnosis.Finding {
 
 // checkNetwork compares a network with its bridge, the bridge's ports and the host's neighbour entries.
 func (s *Checker) checkNetwork(n store.Network) (out []diagnosis.Finding) {
-	if n.Bridge().Device == "" || n.Status.Deleting {
+	if n.Bridge().Device == "" || n.Status.Deleting || !n.IsOnHost() {
 		return nil
 	}
 

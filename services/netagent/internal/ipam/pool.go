@@ -13,7 +13,7 @@ import (
 type Pool struct {
 	Subnet netip.Prefix
 	// Ranges are the parts of Subnet for dynamic addresses, in order of preference. They must not
-	// overlap. None means all of Subnet.
+	// overlap. Nil means all of Subnet, empty means none of it.
 	Ranges   []netip.Prefix
 	Reserved []netip.Addr // never allocated: gateways and auxiliary addresses
 	// Cooldown is the time before another owner gets a released dynamic address, because other hosts
@@ -37,7 +37,7 @@ func (p Pool) LowestFree(used func(netip.Addr) bool) (netip.Addr, bool) {
 
 // ranges returns the prefixes of dynamic addresses.
 func (p Pool) ranges() []netip.Prefix {
-	if len(p.Ranges) == 0 {
+	if p.Ranges == nil {
 		return []netip.Prefix{p.Subnet.Masked()}
 	}
 	out := make([]netip.Prefix, len(p.Ranges))
@@ -49,7 +49,7 @@ func (p Pool) ranges() []netip.Prefix {
 
 // inRanges reports whether an address is in a range of dynamic addresses.
 func (p Pool) inRanges(a netip.Addr) bool {
-	if len(p.Ranges) == 0 {
+	if p.Ranges == nil {
 		return p.Subnet.Contains(a)
 	}
 	return slices.ContainsFunc(p.Ranges, func(r netip.Prefix) bool { return r.Contains(a) })

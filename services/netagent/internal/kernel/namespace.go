@@ -103,6 +103,8 @@ type Interface struct {
 	Gateways   []netip.Addr // next hops of default routes, at most one for each family
 	Routes     []DHCPRoute  // additional routes through the interface
 	Neighbours []Neighbour
+	// Subnets are reached through a gateway, not on-link.
+	Subnets []GatewayRoute
 	// IPv6 keeps IPv6 enabled without an IPv6 address.
 	IPv6 bool
 	// Sysctls are set before the interface comes up.
@@ -149,6 +151,10 @@ func (n *Namespace) connect(index int, i Interface) error {
 		if err := n.addRoute(index, r, false); err != nil {
 			return err
 		}
+	}
+
+	if _, err := n.addGatewayRoutes(index, i.Subnets); err != nil {
+		return err
 	}
 
 	for _, gw := range i.Gateways {

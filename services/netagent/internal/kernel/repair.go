@@ -65,8 +65,9 @@ func (n *Namespace) Repair(want Desired) (changes []string, err error) {
 		}
 	}
 
+	subnets, serr := n.addGatewayRoutes(index, want.Subnets)
 	routes, err := repairRoutes(n.handle, index, want.Name, want.Addresses, want.Gateways)
-	changes = append(changes, routes...)
+	changes, err = slices.Concat(changes, subnets, routes), errors.Join(serr, err)
 	for _, neighbour := range want.Neighbours {
 		err = errors.Join(err, putNeighbour(n.handle, index, neighbour))
 	}

@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -41,6 +42,49 @@ func (h *Host) WatchRoutes(ctx context.Context, report func()) error {
 			report()
 		}
 	}, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE)
+}
+
+// WatchTunnel calls changed after each change of a tunnel, its entries and its routes, until ctx ends.
+// It returns like Watch.
+func (h *Host) WatchTunnel(ctx context.Context, name string, changed func()) error {
+	link, _, err := h.Link(name)
+	if err != nil {
+		return err
+	}
+	index := link.Index
+	return h.listen(ctx, changed, func(m syscall.NetlinkMessage) {
+		at := 0
+		switch m.Header.Type {
+		case unix.RTM_NEWLINK, unix.RTM_DELLINK:
+			if linkName(m.Data) != name {
+				return
+			}
+			index = int(nl.DeserializeIfInfomsg(m.Data).Index)
+			at = index
+		case unix.RTM_NEWNEIGH, unix.RTM_DELNEIGH:
+			if len(m.Data) >= unix.SizeofIfInfomsg/2 {
+				at = int(binary.NativeEndian.Uint32(m.Data[4:]))
+			}
+		default:
+			at = outputOf(m.Data)
+		}
+		if at == index && at != 0 {
+			changed()
+		}
+	}, unix.RTNLGRP_LINK, unix.RTNLGRP_NEIGH, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE)
+}
+
+// outputOf returns the output link in a route message; 0 if it has none.
+func outputOf(data []byte) (index int) {
+	if len(data) < unix.SizeofRtMsg {
+		return 0
+	}
+	attributes(data, unix.SizeofRtMsg, func(kind uint16, value []byte) {
+		if kind == unix.RTA_OIF && len(value) == 4 {
+			index = int(binary.NativeEndian.Uint32(value))
+		}
+	})
+	return index
 }
 
 // listen passes the events of the given groups to receive until ctx ends. It calls missed when

@@ -45,9 +45,9 @@ func IsApplied(n store.Network) bool {
 }
 
 // IsActive reports whether a network belongs on the host. It does not while it is being deleted or,
-// unless predefined, before natagent has acknowledged it.
+// unless predefined, before natagent has acknowledged it, nor does a global one without containers.
 func IsActive(n store.Network) bool {
-	return !n.Status.Deleting && (n.IsPredefined() || IsApplied(n))
+	return !n.Status.Deleting && n.IsOnHost() && (n.IsPredefined() || IsApplied(n))
 }
 
 // fingerprint returns the firewall content of a network in a comparable form.
@@ -57,6 +57,10 @@ func fingerprint(n network.Network) string {
 		w.GetIcc())
 	if w.GetInternal() {
 		text += " internal"
+	}
+
+	if w.GetTunnel() {
+		text += " tunnel"
 	}
 
 	if w.GetRoutedSubnets() != nil {
@@ -76,7 +80,7 @@ func fingerprint(n network.Network) string {
 func wanted(n network.Network) *natv1.FirewallNetwork {
 	g := &natv1.FirewallNetwork{Id: n.ID, Bridge: n.Bridge().Device, Masquerade: n.Bridge().Masquerade,
 		Icc:      n.InterContainer(),
-		Internal: n.Spec.Internal}
+		Internal: n.Spec.Internal, Tunnel: n.IsGlobal()}
 	for _, p := range n.AllPools() {
 		g.Subnets = append(g.Subnets, p.Subnet.String())
 	}

@@ -100,6 +100,11 @@ func (w Draft) Build() (Network, error) {
 		if n.Spec.MTU == DefaultMTU && w.Options[OptMTU] == "" {
 			n.Spec.MTU = 0 // use the parent's MTU
 		}
+	case n.Driver == DriverOverlay:
+		n.Scope = Global
+		if w.Options[OptMTU] == "" {
+			n.Spec.MTU = 0 // the fleet chooses it
+		}
 	case n.Spec.MTU == 0:
 		n.Spec.MTU = DefaultMTU
 	}
@@ -109,7 +114,7 @@ func (w Draft) Build() (Network, error) {
 			n.Spec.MTU, lowest))
 	}
 
-	if n.Driver == DriverBridge && n.Bridge().Device == "" && n.ID != "" {
+	if n.Spec.Bridge != nil && n.Bridge().Device == "" && n.ID != "" {
 		n.Spec.Bridge.Device = DefaultBridge(n.ID)
 	}
 
@@ -153,18 +158,14 @@ func (w Draft) identity(n Network) error {
 // checkDriver rejects drivers that cannot create networks.
 func (n Network) checkDriver() error {
 	switch n.Driver {
-	case DriverBridge, DriverMacvlan, DriverIPvlan:
+	case DriverBridge, DriverMacvlan, DriverIPvlan, DriverOverlay:
 		return nil
 	case DriverHost, DriverNull:
 		return fault.New(fault.Denied, n.Subject(), `only one instance of "`+n.Driver+`" network is allowed`,
 			fault.WithField("driver"))
-	case DriverOverlay:
-		return fault.New(fault.Unavailable, n.Subject(),
-			"overlay networks span the hosts of a fleet, and this host is in none", fault.WithField("driver"),
-			fault.WithHint("use bridge for containers of this host, macvlan or ipvlan for containers on its LAN"))
 	}
 
-	hint := "use bridge, macvlan or ipvlan"
+	hint := "use bridge, overlay, macvlan or ipvlan"
 	if near, ok := config.Suggest(n.Driver, []string{DriverBridge, DriverMacvlan, DriverIPvlan, DriverOverlay,
 		DriverHost, DriverNull}); ok {
 		hint = "did you mean " + near + "? " + hint

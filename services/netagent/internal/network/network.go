@@ -4,6 +4,7 @@
 package network
 
 import (
+	"cmp"
 	"net"
 	"net/netip"
 	"slices"
@@ -22,6 +23,13 @@ const (
 	// DriverOverlay connects the hosts of a fleet. It is not available on a host outside a fleet.
 	DriverOverlay = "overlay"
 )
+
+// TunnelDevice is the link to the other hosts of the fleet.
+const TunnelDevice = "fairlead-fleet"
+
+// blockCooldown is the time before another container gets a released address of an overlay network.
+// Other hosts may still send traffic for the former one.
+const blockCooldown = 30 * time.Second
 
 // Network is a network that containers can connect to. Spec is what was requested, Status what
 // follows from it.
@@ -125,7 +133,33 @@ func (n Network) inMode(mode string) (out []netip.Prefix) {
 }
 
 // NeedsFirewall reports whether natagent must acknowledge the network before containers connect.
-func (n Network) NeedsFirewall() bool { return n.Driver == DriverBridge }
+func (n Network) NeedsFirewall() bool { return n.Driver == DriverBridge || n.IsGlobal() && n.Status.Up }
+
+// IsGlobal reports whether the network spans the hosts of a fleet.
+func (n Network) IsGlobal() bool { return n.Scope == Global }
+
+// IsOnHost reports whether the host needs the network: a global one only while it has containers.
+func (n Network) IsOnHost() bool { return !n.IsGlobal() || n.Status.Up }
+
+// Owns reports whether this host may allocate an address: on a global network those of its blocks.
+func (n Network) Owns(addr netip.Addr) bool {
+	return !n.IsGlobal() || slices.ContainsFunc(n.Status.Blocks, func(b netip.Prefix) bool { return b.Contains(addr) })
+}
+
+// blocksIn returns the blocks of this host in a pool, without those outside of its range. Blocks of
+// one address come last: they were claimed for static addresses.
+func blocksIn(n Network, p Pool) []netip.Prefix {
+	all := []netip.Prefix{}
+	for _, b := range n.Status.Blocks {
+		if p.Subnet.Overlaps(b) && (!p.Range.IsValid() || p.Range.Overlaps(b)) {
+			all = append(all, b)
+		}
+	}
+	slices.SortStableFunc(all, func(a, b netip.Prefix) int {
+		return cmp.Or(cmp.Compare(a.Bits()/a.Addr().BitLen(), b.Bits()/b.Addr().BitLen()), a.Addr().Compare(b.Addr()))
+	})
+	return all
+}
 
 // String returns the name with the short id, such as bridge (1c0ffee12345).
 func (n Network) String() string { return n.Name + " (" + id.Short(n.ID) + ")" }
@@ -143,7 +177,9 @@ func (n Network) Addresses(p Pool) ipam.Pool {
 		reserved = append(reserved, a)
 	}
 	out := ipam.Pool{Subnet: p.Subnet, Reserved: reserved}
-	if p.Range.IsValid() {
+	if n.IsGlobal() {
+		out.Ranges, out.Cooldown = blocksIn(n, p), blockCooldown
+	} else if p.Range.IsValid() {
 		out.Ranges = []netip.Prefix{p.Range}
 	}
 	return out

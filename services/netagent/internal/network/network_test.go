@@ -168,7 +168,7 @@ func TestLinkLocalAddresses(t *testing.T) {
 }
 
 func TestUnavailableDriversRejected(t *testing.T) {
-	for driver, want := range map[string]string{"overlay": "this host is in none", "host": `only one instance of "host"`, "mackvlan": "did you mean macvlan?", "x": `plugin "x" not found`} {
+	for driver, want := range map[string]string{"host": `only one instance of "host"`, "mackvlan": "did you mean macvlan?", "x": `plugin "x" not found`} {
 		_, err := (network.Draft{Name: "n1", Driver: driver}).Build()
 		if f := (*fault.Fault)(nil); !errors.As(err, &f) || !strings.Contains(f.Message+f.Hint, want) {
 			t.Errorf("%s: got %v, want %q", driver, err, want)

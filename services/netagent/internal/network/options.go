@@ -86,6 +86,23 @@ func setters() map[string]func(*Network, string) error {
 	return out
 }
 
+// optEncrypted is Docker's option for networks whose traffic between hosts is encrypted.
+const optEncrypted = "encrypted"
+
+// overlaySetters returns the setters of the options of overlay networks.
+func overlaySetters() map[string]func(*Network, string) error {
+	all := setters()
+	return map[string]func(*Network, string) error{
+		OptMTU: all[OptMTU],
+		optEncrypted: func(_ *Network, v string) error {
+			if on, err := strconv.ParseBool(v); err == nil && !on {
+				return nil
+			}
+			return badOption(optEncrypted, v, "encryption between hosts is not supported by this version")
+		},
+	}
+}
+
 // The gateway modes of a bridge, as in Docker. They define the ingress to its containers.
 const (
 	ModeNAT         = "nat"             // by published ports; the default
@@ -159,6 +176,9 @@ func (n *Network) applyOptions(options map[string]string) []error {
 	known := setters()
 	if n.HasParent() {
 		known = parentSetters(n.Driver)
+	}
+	if n.Driver == DriverOverlay {
+		known = overlaySetters()
 	}
 
 	for _, key := range slices.Sorted(maps.Keys(options)) {

@@ -95,6 +95,11 @@ type Status struct {
 	MAC           net.HardwareAddr `json:",omitempty"` // of the bridge, kept since renumbering; nil: derived
 	AdoptedBridge bool             `json:",omitempty"` // the bridge existed before and is kept
 	Deleting      bool             `json:",omitempty"` // deletion has started; endpoints cannot be attached
+
+	// Of global networks:
+	Marked bool           `json:",omitempty"` // the fleet knows that this host has the network
+	Up     bool           `json:",omitempty"` // it is set up on this host
+	Blocks []netip.Prefix `json:",omitempty"` // address blocks of this host
 }
 
 // EndpointsOutdated reports whether a change of the network is not applied to all endpoints.
@@ -170,7 +175,7 @@ func (n Network) InterContainer() bool { return n.Bridge().InterContainer || n.H
 // withDriver returns the spec with zero options of a driver.
 func (s Spec) withDriver(driver string) Spec {
 	switch driver {
-	case DriverBridge:
+	case DriverBridge, DriverOverlay:
 		s.Bridge = &Bridge{Masquerade: true, InterContainer: true}
 	case DriverMacvlan:
 		s.Macvlan = &Macvlan{}

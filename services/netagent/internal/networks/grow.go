@@ -15,6 +15,10 @@ import (
 // does nothing if the subnet has changed or the network is being deleted. The error is the reason
 // why the subnet cannot grow.
 func (m *Manager) More(ctx context.Context, short network.PoolShortage) error {
+	if n, ok := m.store.Network(short.NetworkID); ok && n.IsGlobal() {
+		return m.fleet.More(ctx, short)
+	}
+
 	defer m.locks.Edit()()
 
 	have, ok := m.store.Network(short.NetworkID)

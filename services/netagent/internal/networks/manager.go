@@ -62,6 +62,18 @@ type Parents interface {
 	Check(network.Network) error
 }
 
+// Fleet manages the networks that span the hosts of a fleet.
+type Fleet interface {
+	// Check returns an error on a host without a fleet.
+	Check(context.Context, network.Network) error
+	Create(ctx context.Context, n network.Network, pools []network.PoolSpec) (network.Network, error)
+	Update(ctx context.Context, n network.Network, edit network.Update,
+		follow func(context.Context, network.Network) error) (network.Network, error)
+	Delete(context.Context, network.Network) error
+	// More claims addresses for an exhausted pool.
+	More(context.Context, network.PoolShortage) error
+}
+
 // Config holds the dependencies and settings of a Manager.
 type Config struct {
 	Store     *store.Store
@@ -76,6 +88,8 @@ type Config struct {
 	Isolates func() error
 	// Parents checks the parent interfaces.
 	Parents Parents
+	// Fleet manages the networks of the fleet.
+	Fleet Fleet
 	// AddressPools are the source of subnets. Nil: Docker's ranges and the host's unique local prefix.
 	AddressPools network.AddressPools
 	// Options holds the default network options by driver.
@@ -99,6 +113,7 @@ type Manager struct {
 	bringup     Bringup
 	isolates    func() error
 	parents     Parents
+	fleet       Fleet
 	pools       network.AddressPools         // the edit lock must be held, as for options
 	options     map[string]map[string]string // by driver
 	nameservers func() []netip.Addr
@@ -110,7 +125,7 @@ type Manager struct {
 func New(cfg Config) *Manager {
 	return &Manager{store: cfg.Store, locks: cfg.Locks, allocator: cfg.Allocator, addresses: cfg.Addresses,
 		endpoints: cfg.Endpoints, leases: cfg.Leases, host: cfg.Host, bringup: cfg.Bringup,
-		isolates: cfg.Isolates, parents: cfg.Parents, pools: cfg.AddressPools, options: cfg.Options,
+		isolates: cfg.Isolates, parents: cfg.Parents, fleet: cfg.Fleet, pools: cfg.AddressPools, options: cfg.Options,
 		nameservers: cfg.Nameservers, events: cfg.Events, log: cfg.Log}
 }
 
@@ -129,6 +144,10 @@ func (m *Manager) Create(ctx context.Context, want network.Draft) (network.Netwo
 
 	if want.ID == "" {
 		want.ID = id.New()
+	}
+
+	if want.Driver == network.DriverOverlay {
+		return createGlobal(ctx, m, want)
 	}
 
 	if want.ConfigFrom != "" {
@@ -282,6 +301,10 @@ func (m *Manager) Delete(ctx context.Context, ref string) (networkID string, err
 			return "", fault.New(fault.Busy, n.Subject(), `configuration network "`+n.Name+`" is in use`,
 				fault.WithHint("delete network %s first", o.Name))
 		}
+	}
+
+	if n.IsGlobal() {
+		return n.ID, deleteGlobal(ctx, m, n.Network)
 	}
 
 	on, err := m.store.MarkDeleting(n.ID, false)

@@ -10,10 +10,10 @@ import (
 )
 
 // Prune deletes the matching networks without sandboxes and returns their names. It keeps
-// predefined networks.
+// predefined networks, and those of the fleet, which other hosts may use.
 func (m *Manager) Prune(ctx context.Context, s network.Filter) (deleted []string, err error) {
 	for _, n := range m.List() {
-		if n.IsPredefined() || !s.Matches(n) {
+		if n.IsPredefined() || n.IsGlobal() || !s.Matches(n) {
 			continue
 		}
 		switch _, derr := m.Delete(ctx, n.ID); {

@@ -144,7 +144,9 @@ func checkOverlap(n network.Network, subnet netip.Prefix, own map[netip.Prefix]s
 // overlap its subnets, and containers with former addresses. The routes are read once.
 func (m *Manager) Warnings() func(network.Network) []string {
 	overlapped := m.overlapped()
-	return func(n network.Network) []string { return append(overlapped(n), m.formerAddressWarnings(n)...) }
+	return func(n network.Network) []string {
+		return slices.Concat(overlapped(n), m.formerAddressWarnings(n), shadowed(m, n))
+	}
 }
 
 // overlapped returns a function that returns the overlap warnings of a network. A network with a
@@ -196,7 +198,8 @@ func (m *Manager) foreignRoutes() (out []kernel.Route, err error) {
 // overlaps returns the routes that overlap a pool, except those over the network's own bridge.
 func overlaps(n network.Network, p network.Pool, routes []kernel.Route) []kernel.Route {
 	return slices.DeleteFunc(slices.Clone(routes), func(r kernel.Route) bool {
-		return n.HasParent() || r.Link == n.Bridge().Device || !r.To.Overlaps(p.Subnet)
+		return n.HasParent() || r.Link == n.Bridge().Device || r.Link == network.TunnelDevice ||
+			!r.To.Overlaps(p.Subnet)
 	})
 }
 

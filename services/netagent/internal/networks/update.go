@@ -21,6 +21,10 @@ type Addresses interface {
 
 // Update changes a network that can be in use. It rolls back on failure.
 func (m *Manager) Update(ctx context.Context, ref string, edit network.Update) (network.Network, error) {
+	if n, err := m.store.FindNetwork(ref); err == nil && n.IsGlobal() {
+		return m.fleet.Update(ctx, n.Network, edit, Follow(m))
+	}
+
 	defer m.locks.Edit()()
 	have, err := m.store.FindNetwork(ref)
 	if err != nil {

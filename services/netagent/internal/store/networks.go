@@ -104,7 +104,8 @@ func (s *Store) FindAnyNetwork(ref string) (Network, error) {
 		return Network{}, fault.Invalidf("network", "network", "its name or id is empty; name a network")
 	}
 
-	n, found := id.Find(s.Networks(), ref, func(n Network) (string, string) { return n.ID, n.Name })
+	all := withoutShadowed(s.Networks(), ref)
+	n, found := id.Find(all, ref, func(n Network) (string, string) { return n.ID, n.Name })
 	switch found {
 	case 1:
 		return n, nil
@@ -115,6 +116,15 @@ func (s *Store) FindAnyNetwork(ref string) (Network, error) {
 
 	return Network{}, fault.Invalidf("network "+ref, "network",
 		"is ambiguous (%d matches found based on ID prefix); use a longer prefix or the name", found)
+}
+
+// withoutShadowed returns the networks without those of the fleet that have the name ref, if a local
+// network has it too.
+func withoutShadowed(all []Network, ref string) []Network {
+	if !slices.ContainsFunc(all, func(n Network) bool { return n.Name == ref && !n.IsGlobal() }) {
+		return all
+	}
+	return slices.DeleteFunc(all, func(n Network) bool { return n.Name == ref && n.IsGlobal() })
 }
 
 // PutNetworks stores networks in one transaction.

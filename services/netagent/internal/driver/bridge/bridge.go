@@ -69,6 +69,12 @@ func (d *Driver) EnsureNetwork(n network.Network, guarded bool) (changes []strin
 		changes = append(changes, done...)
 	}
 
+	if err == nil && n.IsGlobal() {
+		var done []string
+		done, err = d.answerForOthers(n.Bridge().Device)
+		changes = append(changes, done...)
+	}
+
 	return changes, created, fault.Wrap(err, fault.Internal, n.Subject(), "cannot create bridge")
 }
 
@@ -186,6 +192,9 @@ func inside(n network.Network, e network.Endpoint) kernel.Interface {
 			continue
 		}
 		i.Neighbours = append(i.Neighbours, kernel.Neighbour{Addr: p.Gateway, MAC: n.BridgeMAC()})
+	}
+	if n.IsGlobal() {
+		return throughGateway(n, i)
 	}
 	return i
 }
