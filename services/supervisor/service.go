@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"github.com/fairlead/fairlead/agent/diagnosis"
 	"github.com/fairlead/fairlead/agent/events"
@@ -80,6 +81,8 @@ type Service struct {
 	volumes *volumes.Volumes
 	events  events.Broker
 	logs    *logfile.Rotator
+
+	registries atomic.Pointer[Config] // whose registries are in effect
 }
 
 // New opens the stores and probes conmon, the OCI runtime and the cgroups. It does not change
@@ -101,6 +104,7 @@ func New(ctx context.Context, cfg Config) (_ *Service, err error) {
 	}
 
 	s := &Service{}
+	s.registries.Store(&cfg)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())
@@ -172,6 +176,9 @@ func (s *Service) serve(cfg Config, groups cgroup.Layout) error {
 			Upper: s.runner.RootFS.Upper, Events: &s.events, Log: cfg.Log}),
 		Host: api.HostConfig{
 			DataRoot: cfg.DataRoot, ExecRoot: cfg.ExecRoot, Runtime: runtimePath, CgroupVersion: groups.Mode.String(),
+			LogDriver: cfg.Options.LogDriver, Runtimes: cfg.Runtimes,
+			Mirrors:    func() []string { return s.registries.Load().RegistryMirrors },
+			Insecure:   func() []string { return s.registries.Load().InsecureRegistries },
 			Containers: s.runner.List, Images: func() int { return len(s.images.List()) }, Compare: s.runner.Check,
 			Diagnose: func(ctx context.Context) []diagnosis.Finding {
 				return diagnose.Run(ctx,
@@ -183,7 +190,11 @@ func (s *Service) serve(cfg Config, groups cgroup.Layout) error {
 
 // Reload applies changed registry mirrors and insecure registries.
 func (s *Service) Reload(_ context.Context, cfg Config) error {
-	return s.images.UseRegistries(cfg.RegistryMirrors, cfg.InsecureRegistries)
+	if err := s.images.UseRegistries(cfg.RegistryMirrors, cfg.InsecureRegistries); err != nil {
+		return err
+	}
+	s.registries.Store(&cfg)
+	return nil
 }
 
 // Run restores containers, calls ready, and runs the network sync and the sweeper until ctx is

@@ -177,6 +177,7 @@ func engineConfig(h service.Deps) engine.Config {
 			Volumes:    containerv1.NewVolumeServiceClient(supervise),
 			Host:       hostv1.NewHostServiceClient(supervise), Networks: networkv1.NewNetworkServiceClient(net),
 			Sandboxes: networkv1.NewSandboxServiceClient(net), Publications: natv1.NewPublicationServiceClient(nat),
+			Firewall: natv1.NewFirewallServiceClient(nat),
 		}}
 }
 

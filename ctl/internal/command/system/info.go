@@ -39,6 +39,7 @@ type info struct {
 	DefaultNetworkDriver string
 	FirewallBackend      string
 	DefaultAddressPools  []string
+	DockerHosts          []string // addresses for DOCKER_HOST
 	DockerRootDir        string // Docker's name for DataRoot
 	Driver               string
 	CgroupDriver         string
@@ -133,9 +134,14 @@ func more(ctx context.Context, cl *client.Client, i *info) {
 	}
 
 	for _, s := range config.GetSettings() {
-		if s.GetKey() == "default-address-pools" {
-			for _, v := range s.GetValues() {
+		for _, v := range s.GetValues() {
+			switch s.GetKey() {
+			case "default-address-pools":
 				i.DefaultAddressPools = append(i.DefaultAddressPools, v.GetText())
+			case "docker-hosts":
+				if strings.Contains(v.GetText(), ":///") || strings.HasPrefix(v.GetText(), "tcp:") {
+					i.DockerHosts = append(i.DockerHosts, v.GetText())
+				}
 			}
 		}
 	}
@@ -166,5 +172,8 @@ func (i info) String() string {
 	line("OS/Arch", i.OSType+"/"+i.Architecture)
 	line("Data Root", i.DataRoot)
 	line("Exec Root", i.ExecRoot)
+	for _, host := range i.DockerHosts {
+		line("Docker's Clients", "export DOCKER_HOST="+host)
+	}
 	return out.String()
 }

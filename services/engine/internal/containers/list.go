@@ -95,13 +95,17 @@ func (h *Handlers) sizes(ctx context.Context) (func(*containerv1.Container) *ins
 	if err != nil {
 		return nil, err
 	}
-	images, err := h.clients.Images.ListImages(ctx, &containerv1.ListImagesRequest{})
-	if err != nil {
-		return nil, err
-	}
 	byID := map[string]int64{}
-	for _, image := range images.GetImages() {
-		byID[image.GetId()] = image.GetSize()
+	request := &containerv1.ListImagesRequest{}
+	for more := true; more; more = request.GetPageToken() != "" {
+		images, err := h.clients.Images.ListImages(ctx, request)
+		if err != nil {
+			return nil, err
+		}
+		for _, image := range images.GetImages() {
+			byID[image.GetId()] = image.GetSize()
+		}
+		request.PageToken = images.GetNextPageToken()
 	}
 	return func(c *containerv1.Container) *inspect.Sizes {
 		writable := max(usage.GetContainers()[c.GetId()], 0)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"unicode"
 
 	"github.com/fairlead/fairlead/proto/fault"
@@ -42,6 +43,9 @@ func fromFault(err error) *Error {
 	// Messages that begin with a capital letter are Docker's and name their subject themselves.
 	if f, ok := errors.AsType[*fault.Fault](err); ok && f.Step == "" && f.Cause == nil && f.Message != "" &&
 		unicode.IsUpper(rune(f.Message[0])) {
+		if _, name, ok := strings.Cut(f.Subject, `"`); ok && !strings.Contains(f.Message, strings.Trim(name, `"`)) {
+			return &Error{status, f.Message + ": " + strings.Trim(name, `"`)}
+		}
 		return &Error{status, f.Message}
 	}
 	return &Error{status, err.Error()}

@@ -28,6 +28,7 @@ type Clients struct {
 	Networks     networkv1.NetworkServiceClient
 	Sandboxes    networkv1.SandboxServiceClient
 	Publications natv1.PublicationServiceClient
+	Firewall     natv1.FirewallServiceClient
 }
 
 // grace is the time that a request waits for a service that restarts.

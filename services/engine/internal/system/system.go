@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/fairlead/fairlead/services/engine/internal/apiversion"
 	"github.com/fairlead/fairlead/services/engine/internal/httpapi"
 	"github.com/fairlead/fairlead/services/engine/internal/peers"
 )
@@ -24,6 +25,9 @@ func (h *Handlers) Operations() []httpapi.Operation {
 		{Method: http.MethodGet, Path: "/_ping", Handle: h.Ping, Early: true},
 		{Method: http.MethodHead, Path: "/_ping", Handle: h.Ping, Early: true},
 		{Method: http.MethodGet, Path: "/version", Handle: h.Version},
+		{Method: http.MethodGet, Path: "/info", Handle: h.Info},
 		{Method: http.MethodGet, Path: "/events", Handle: h.Events},
+		{Method: http.MethodGet, Path: "/system/df", Handle: h.DiskUsage, Since: apiversion.V(25)},
+		{Method: http.MethodPost, Path: "/auth", Handle: h.Auth},
 	}
 }

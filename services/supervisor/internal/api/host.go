@@ -2,6 +2,8 @@ package api
 
 import (
 	"context"
+	"maps"
+	"path/filepath"
 	"runtime"
 
 	"golang.org/x/sys/unix"
@@ -18,6 +20,10 @@ type HostConfig struct {
 	DataRoot, ExecRoot string
 	Runtime            string // path of the default runtime
 	CgroupVersion      string // "1", "hybrid" or "2"
+	LogDriver          string
+	Runtimes           map[string]string // paths by name, without the default one
+
+	Mirrors, Insecure func() []string // registries, which a reload changes
 
 	Containers func() []*container.Container
 	Images     func() int // number of images
@@ -63,7 +69,17 @@ func (s *hostServer) GetInfo(context.Context, *hostv1.GetInfoRequest) (*hostv1.G
 		ExecRoot:       s.cfg.ExecRoot,
 		NetworkDrivers: drivers[:], DefaultNetworkDriver: drivers[0], Containers: counts,
 		Images: uint32(s.cfg.Images()),
+		Id:     engineID(s.cfg.DataRoot), HostName: hostName(), OperatingSystem: operatingSystem(),
+		Cpus: uint32(runtime.NumCPU()), Memory: memory(), LogDriver: s.cfg.LogDriver, Runtimes: s.runtimes(),
+		RegistryMirrors: s.cfg.Mirrors(), InsecureRegistries: s.cfg.Insecure(),
 	}, nil
+}
+
+// runtimes returns the paths of the OCI runtimes by name, the default one included.
+func (s *hostServer) runtimes() map[string]string {
+	all := map[string]string{filepath.Base(s.cfg.Runtime): s.cfg.Runtime}
+	maps.Copy(all, s.cfg.Runtimes)
+	return all
 }
 
 // kernelRelease returns the kernel release, as `uname -r`.

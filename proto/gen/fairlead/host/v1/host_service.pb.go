@@ -92,9 +92,27 @@ type GetInfoResponse struct {
 	Warnings []string `protobuf:"bytes,13,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	// The version of the gRPC services, MAJOR.MINOR, for example "1.1". Clients compare it to find
 	// out whether the agent has the features they need.
-	ApiVersion    string `protobuf:"bytes,14,opt,name=api_version,json=apiVersion,proto3" json:"api_version,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	ApiVersion string `protobuf:"bytes,14,opt,name=api_version,json=apiVersion,proto3" json:"api_version,omitempty"`
+	// A UUID of this agent, derived from the ID of the machine and data_root.
+	Id string `protobuf:"bytes,20,opt,name=id,proto3" json:"id,omitempty"`
+	// The name of the host.
+	HostName string `protobuf:"bytes,21,opt,name=host_name,json=hostName,proto3" json:"host_name,omitempty"`
+	// The name of the distribution, for example "Debian GNU/Linux 12 (bookworm)".
+	OperatingSystem string `protobuf:"bytes,22,opt,name=operating_system,json=operatingSystem,proto3" json:"operating_system,omitempty"`
+	// The number of CPUs.
+	Cpus uint32 `protobuf:"varint,23,opt,name=cpus,proto3" json:"cpus,omitempty"`
+	// The memory in bytes.
+	Memory int64 `protobuf:"varint,24,opt,name=memory,proto3" json:"memory,omitempty"`
+	// The default log driver.
+	LogDriver string `protobuf:"bytes,25,opt,name=log_driver,json=logDriver,proto3" json:"log_driver,omitempty"`
+	// The paths of the OCI runtimes by name.
+	Runtimes map[string]string `protobuf:"bytes,26,rep,name=runtimes,proto3" json:"runtimes,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// The URLs of mirrors of Docker Hub.
+	RegistryMirrors []string `protobuf:"bytes,27,rep,name=registry_mirrors,json=registryMirrors,proto3" json:"registry_mirrors,omitempty"`
+	// Registries that are accessed over plain HTTP.
+	InsecureRegistries []string `protobuf:"bytes,28,rep,name=insecure_registries,json=insecureRegistries,proto3" json:"insecure_registries,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *GetInfoResponse) Reset() {
@@ -223,6 +241,69 @@ func (x *GetInfoResponse) GetApiVersion() string {
 		return x.ApiVersion
 	}
 	return ""
+}
+
+func (x *GetInfoResponse) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *GetInfoResponse) GetHostName() string {
+	if x != nil {
+		return x.HostName
+	}
+	return ""
+}
+
+func (x *GetInfoResponse) GetOperatingSystem() string {
+	if x != nil {
+		return x.OperatingSystem
+	}
+	return ""
+}
+
+func (x *GetInfoResponse) GetCpus() uint32 {
+	if x != nil {
+		return x.Cpus
+	}
+	return 0
+}
+
+func (x *GetInfoResponse) GetMemory() int64 {
+	if x != nil {
+		return x.Memory
+	}
+	return 0
+}
+
+func (x *GetInfoResponse) GetLogDriver() string {
+	if x != nil {
+		return x.LogDriver
+	}
+	return ""
+}
+
+func (x *GetInfoResponse) GetRuntimes() map[string]string {
+	if x != nil {
+		return x.Runtimes
+	}
+	return nil
+}
+
+func (x *GetInfoResponse) GetRegistryMirrors() []string {
+	if x != nil {
+		return x.RegistryMirrors
+	}
+	return nil
+}
+
+func (x *GetInfoResponse) GetInsecureRegistries() []string {
+	if x != nil {
+		return x.InsecureRegistries
+	}
+	return nil
 }
 
 // DiagnoseRequest is empty.
@@ -405,7 +486,7 @@ var File_fairlead_host_v1_host_service_proto protoreflect.FileDescriptor
 const file_fairlead_host_v1_host_service_proto_rawDesc = "" +
 	"\n" +
 	"#fairlead/host/v1/host_service.proto\x12\x10fairlead.host.v1\x1a\x1bfairlead/auth/v1/role.proto\x1a\x1efairlead/host/v1/finding.proto\"\x10\n" +
-	"\x0eGetInfoRequest\"\xc7\x04\n" +
+	"\x0eGetInfoRequest\"\xd0\a\n" +
 	"\x0fGetInfoResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12%\n" +
 	"\x0ekernel_version\x18\x02 \x01(\tR\rkernelVersion\x12\x0e\n" +
@@ -424,10 +505,23 @@ const file_fairlead_host_v1_host_service_proto_rawDesc = "" +
 	"\x06images\x18\f \x01(\rR\x06images\x12\x1a\n" +
 	"\bwarnings\x18\r \x03(\tR\bwarnings\x12\x1f\n" +
 	"\vapi_version\x18\x0e \x01(\tR\n" +
-	"apiVersion\x1a=\n" +
+	"apiVersion\x12\x0e\n" +
+	"\x02id\x18\x14 \x01(\tR\x02id\x12\x1b\n" +
+	"\thost_name\x18\x15 \x01(\tR\bhostName\x12)\n" +
+	"\x10operating_system\x18\x16 \x01(\tR\x0foperatingSystem\x12\x12\n" +
+	"\x04cpus\x18\x17 \x01(\rR\x04cpus\x12\x16\n" +
+	"\x06memory\x18\x18 \x01(\x03R\x06memory\x12\x1d\n" +
+	"\n" +
+	"log_driver\x18\x19 \x01(\tR\tlogDriver\x12K\n" +
+	"\bruntimes\x18\x1a \x03(\v2/.fairlead.host.v1.GetInfoResponse.RuntimesEntryR\bruntimes\x12)\n" +
+	"\x10registry_mirrors\x18\x1b \x03(\tR\x0fregistryMirrors\x12/\n" +
+	"\x13insecure_registries\x18\x1c \x03(\tR\x12insecureRegistries\x1a=\n" +
 	"\x0fContainersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01\"\x11\n" +
+	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01\x1a;\n" +
+	"\rRuntimesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x11\n" +
 	"\x0fDiagnoseRequest\"I\n" +
 	"\x10DiagnoseResponse\x125\n" +
 	"\bfindings\x18\x01 \x03(\v2\x19.fairlead.host.v1.FindingR\bfindings\"&\n" +
@@ -452,7 +546,7 @@ func file_fairlead_host_v1_host_service_proto_rawDescGZIP() []byte {
 	return file_fairlead_host_v1_host_service_proto_rawDescData
 }
 
-var file_fairlead_host_v1_host_service_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_fairlead_host_v1_host_service_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_fairlead_host_v1_host_service_proto_goTypes = []any{
 	(*GetInfoRequest)(nil),   // 0: fairlead.host.v1.GetInfoRequest
 	(*GetInfoResponse)(nil),  // 1: fairlead.host.v1.GetInfoResponse
@@ -461,23 +555,25 @@ var file_fairlead_host_v1_host_service_proto_goTypes = []any{
 	(*CheckRequest)(nil),     // 4: fairlead.host.v1.CheckRequest
 	(*CheckResponse)(nil),    // 5: fairlead.host.v1.CheckResponse
 	nil,                      // 6: fairlead.host.v1.GetInfoResponse.ContainersEntry
-	(*Finding)(nil),          // 7: fairlead.host.v1.Finding
+	nil,                      // 7: fairlead.host.v1.GetInfoResponse.RuntimesEntry
+	(*Finding)(nil),          // 8: fairlead.host.v1.Finding
 }
 var file_fairlead_host_v1_host_service_proto_depIdxs = []int32{
 	6, // 0: fairlead.host.v1.GetInfoResponse.containers:type_name -> fairlead.host.v1.GetInfoResponse.ContainersEntry
-	7, // 1: fairlead.host.v1.DiagnoseResponse.findings:type_name -> fairlead.host.v1.Finding
-	7, // 2: fairlead.host.v1.CheckResponse.findings:type_name -> fairlead.host.v1.Finding
-	2, // 3: fairlead.host.v1.HostService.Diagnose:input_type -> fairlead.host.v1.DiagnoseRequest
-	4, // 4: fairlead.host.v1.HostService.Check:input_type -> fairlead.host.v1.CheckRequest
-	0, // 5: fairlead.host.v1.HostService.GetInfo:input_type -> fairlead.host.v1.GetInfoRequest
-	3, // 6: fairlead.host.v1.HostService.Diagnose:output_type -> fairlead.host.v1.DiagnoseResponse
-	5, // 7: fairlead.host.v1.HostService.Check:output_type -> fairlead.host.v1.CheckResponse
-	1, // 8: fairlead.host.v1.HostService.GetInfo:output_type -> fairlead.host.v1.GetInfoResponse
-	6, // [6:9] is the sub-list for method output_type
-	3, // [3:6] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	7, // 1: fairlead.host.v1.GetInfoResponse.runtimes:type_name -> fairlead.host.v1.GetInfoResponse.RuntimesEntry
+	8, // 2: fairlead.host.v1.DiagnoseResponse.findings:type_name -> fairlead.host.v1.Finding
+	8, // 3: fairlead.host.v1.CheckResponse.findings:type_name -> fairlead.host.v1.Finding
+	2, // 4: fairlead.host.v1.HostService.Diagnose:input_type -> fairlead.host.v1.DiagnoseRequest
+	4, // 5: fairlead.host.v1.HostService.Check:input_type -> fairlead.host.v1.CheckRequest
+	0, // 6: fairlead.host.v1.HostService.GetInfo:input_type -> fairlead.host.v1.GetInfoRequest
+	3, // 7: fairlead.host.v1.HostService.Diagnose:output_type -> fairlead.host.v1.DiagnoseResponse
+	5, // 8: fairlead.host.v1.HostService.Check:output_type -> fairlead.host.v1.CheckResponse
+	1, // 9: fairlead.host.v1.HostService.GetInfo:output_type -> fairlead.host.v1.GetInfoResponse
+	7, // [7:10] is the sub-list for method output_type
+	4, // [4:7] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_host_v1_host_service_proto_init() }
@@ -492,7 +588,7 @@ func file_fairlead_host_v1_host_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_host_v1_host_service_proto_rawDesc), len(file_fairlead_host_v1_host_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   7,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
