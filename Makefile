@@ -73,6 +73,8 @@ install: man ## Install binaries, units, completion, man pages and configuration
 	for f in $(COMPLETIONS); do case $$f in *.fish) s=fish ;; zsh/*) s=zsh ;; *) s=bash ;; esac; \
 	  bin/fairlead completion $$s >$(DESTDIR)$(PREFIX)/share/$$f; done
 	for n in 1 5 8; do install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man$$n $(MAN)/*.$$n.gz; done
+	@command -v dockerd >/dev/null || test -n "$(DESTDIR)" || \
+	  echo 'For programs that use Docker'"'"'s socket, add to $(ETC)/daemon.json: "docker-hosts": ["unix:///run/fairlead/docker.sock", "unix:///var/run/docker.sock"]'
 	test -e $(DESTDIR)$(ETC)/daemon.json || install -D -m 0644 deploy/config/daemon.json $(DESTDIR)$(ETC)/daemon.json
 
 uninstall: ## Remove installed files, except the configuration, and all network state
