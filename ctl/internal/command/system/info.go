@@ -40,7 +40,7 @@ type info struct {
 	FirewallBackend      string
 	DefaultAddressPools  []string
 	DockerHosts          []string // addresses for DOCKER_HOST
-	DockerRootDir        string // Docker's name for DataRoot
+	DockerRootDir        string   // Docker's name for DataRoot
 	Driver               string
 	CgroupDriver         string
 	LoggingDriver        string
