@@ -227,6 +227,15 @@ func (a Admission) refuseTaken(ctx context.Context, host *fleetv1.Host) error {
 	return err
 }
 
+// Readmit grants a host its rights in the store again, which a restored store can lack.
+func (a Admission) Readmit(ctx context.Context, host *fleetv1.Host) error {
+	err := a.grant(ctx, host.GetId())
+	if err == nil && host.GetRole() == fleetv1.HostRole_HOST_ROLE_MANAGER {
+		err = a.Store.Empower(ctx, host.GetId())
+	}
+	return err
+}
+
 // Renew issues a certificate to a host that is still part of the fleet.
 func (a Admission) Renew(ctx context.Context, who pki.Identity, request []byte) (*x509.Certificate, error) {
 	host, err := a.host(ctx, who.Host)

@@ -42,15 +42,21 @@ func (p *part) keepPresence(ctx context.Context) {
 		p.cfg.Log.Warn("boot ID cannot be read", "error", err)
 	}
 	m := p.membership()
+	var denied time.Time // since when the store does not know this host
 	p.client.Keep(ctx, etcd.Presence{Key: p.keys.Presence(m.Host), Epoch: p.keys.Epoch(m.Host), Life: p.cfg.Lease,
 		Data: []byte(m.Address + " since boot " + strings.TrimSpace(string(boot)))},
 		func(epoch int64, err error) {
 			p.reached(err)
 			switch {
 			case err == nil:
+				denied = time.Time{}
 				p.mirror.SetRemoved(false)
 				p.publisher.Registered(epoch)
-			case fault.KindOf(err) == fault.Denied: // the store has no such user any more
+			case fault.KindOf(err) != fault.Denied:
+				denied = time.Time{}
+			case denied.IsZero():
+				denied = time.Now()
+			case time.Since(denied) >= p.cfg.Lease: // a restored store can lack the host for a moment
 				p.mirror.SetRemoved(true)
 			}
 		})
@@ -90,6 +96,18 @@ func (p *part) notePresence() {
 	default:
 		close(p.present)
 	}
+}
+
+// restored adds records to a store that was restored from a backup and lacks them. Managers only.
+func (p *part) restored(missing []etcd.Value) {
+	a, err := p.admission()
+	if err != nil || len(missing) == 0 {
+		return
+	}
+	p.tasks.Go(func() {
+		err := p.ledger().Restore(p.ctx, missing, a.Readmit)
+		p.cfg.Log.Warn("records added that the restored store lacked", "records", len(missing), "error", err)
+	})
 }
 
 // emit emits an event of the fleet.

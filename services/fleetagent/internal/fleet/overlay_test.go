@@ -575,35 +575,61 @@ func TestDamagedRecordIsSetAside(t *testing.T) {
 }
 
 func TestStoreRestoredFromBackup(t *testing.T) {
-	one, two, _ := three(t)
+	one, two, third := newHost(t, 1), newHost(t, 2), newHost(t, 3)
 	ctx := context.Background()
-	_, err := one.create(1, "early", "10.5.0.0/24")
+	two.join(one.found())
+	_, err := one.create(1, "early", "10.5.0.0/25")
 	must0(t, err)
 	c := two.watch()
+	one.stop()
 	must0(t, one.store().Stop(ctx))
 	saved := filepath.Join(t.TempDir(), "saved")
 	must0(t, os.CopyFS(saved, os.DirFS(one.cfg.StoreDir)))
-	one.await("host1 alive, host2 alive, host3 alive")
-	for n := range 8 {
-		_, err := one.create(n+2, fmt.Sprintf("late%d", n), "")
-		if fault.KindOf(err) == fault.Unavailable { // the store starts
-			time.Sleep(500 * time.Millisecond)
-			_, err = one.create(n+2, fmt.Sprintf("late%d", n), "")
-		}
-		must0(t, err)
+	one.start()
+	one.await("host1 alive, host2 alive")
+
+	third.join(one.token(1)) // none of this is in the backup
+	_, err = one.create(2, "late", "")
+	must0(t, err)
+	block, err := two.claim(1, "10.5.0.0/25", "")
+	must0(t, err)
+	foreign, err := third.claim(1, "10.5.0.0/25", "")
+	must0(t, err)
+	holds := func() bool {
+		return len(c.hosts) == 3 && len(c.networks) == 2 && c.blocks[block] != nil && c.blocks[foreign] != nil
 	}
-	c.until("all networks", func() bool { return len(c.networks) == 9 })
+	c.until("everything", holds)
+	time.Sleep(saveTime)
 
 	one.stop()
 	must0(t, one.store().Stop(ctx))
 	must0(t, os.RemoveAll(one.cfg.StoreDir))
 	must0(t, os.CopyFS(one.cfg.StoreDir, os.DirFS(saved)))
 	one.start()
-	c.until("the restored state", func() bool { return len(c.networks) == 1 })
-	_, err = one.create(20, "after", "")
+	p, err := one.current()
 	must0(t, err)
-	c.until("a network created after the restore", func() bool { return c.networks[netID(20)] != nil })
-	if !strings.Contains(two.log.String(), "restored from a backup") {
+	limited, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	for _, key := range []string{p.keys.Network(netID(2)), p.keys.NetworkName("late"), p.keys.Host(third.id()),
+		p.keys.Block(netID(1), netip.MustParsePrefix(block)), p.keys.Block(netID(1), netip.MustParsePrefix(foreign))} {
+		for found := false; !found; time.Sleep(50 * time.Millisecond) {
+			if _, found, _ = p.client.Get(limited, key); limited.Err() != nil {
+				t.Fatalf("%s was not added to the restored store; log:\n%s", key, one.log)
+			}
+		}
+	}
+	one.await("host1 alive, host2 alive, host3 alive") // all have their rights
+	if c.until("everything, all the time", holds); !strings.Contains(two.log.String(), "restored from a backup") {
 		t.Error("nothing was logged")
 	}
+	if got, err := one.claim(1, "10.5.0.0/25", ""); err != nil || got == block || got == foreign {
+		t.Errorf("got block %s, error %v", got, err)
+	}
+}
+
+// id returns the ID of a host.
+func (h *host) id() string {
+	p, err := h.current()
+	must0(h.t, err)
+	return p.membership().Host
 }

@@ -61,7 +61,8 @@ func newPart(cfg Config, m *membership.Membership) (*part, error) {
 		present: make(chan struct{}),
 		calls:   map[netip.AddrPort]*api.Manager{}, changed: make(chan struct{}, 1)}
 	p.mirror = mirror.New(mirror.Config{Keys: p.keys, Fleet: m.Fleet, Host: m.Host, Name: m.Name, Address: m.Address,
-		Path: filepath.Join(cfg.ReplicaDir, "replica"), Log: cfg.Log, Now: cfg.Now, Emit: p.emit, Reached: p.reached})
+		Path: filepath.Join(cfg.ReplicaDir, "replica"), Log: cfg.Log, Now: cfg.Now,
+		Emit: p.emit, Restored: p.restored, Reached: p.reached})
 	var err error
 	if p.client, err = etcd.Dial(m.Store, p.clientTLS("", pki.Manager)); err != nil {
 		return nil, err

@@ -36,6 +36,9 @@ type Config struct {
 	Now                        func() time.Time
 	// Emit emits an event of the fleet.
 	Emit func(action string, attributes map[string]string)
+	// Restored is called with the records that a store which was restored from a backup lacks. They
+	// stay in the view for a while.
+	Restored func(missing []etcd.Value)
 	// Reached is called with nil when the store answers, and with an error when it does not.
 	Reached func(error)
 }
@@ -48,16 +51,17 @@ type Mirror struct {
 	view    *view.View
 	raw     map[string]etcd.Value // what the view was made of
 	at      etcd.Position
-	deltas  []view.Delta  // the last ones
-	first   uint64        // the number of deltas[0]
-	changed chan struct{} // closed with the next change
-	dirty   bool          // the file is older than raw
-	synced  bool          // the store was read in this process
+	deltas  []view.Delta    // the last ones
+	first   uint64          // the number of deltas[0]
+	changed chan struct{}   // closed with the next change
+	dirty   bool            // the file is older than raw
+	synced  bool            // the store was read in this process
+	held    map[string]bool // keys that a restored store lacks, and that are kept for a while
 }
 
 // New returns a mirror with the records of the file.
 func New(cfg Config) *Mirror {
-	m := &Mirror{cfg: cfg, raw: map[string]etcd.Value{}, changed: make(chan struct{}),
+	m := &Mirror{cfg: cfg, raw: map[string]etcd.Value{}, held: map[string]bool{}, changed: make(chan struct{}),
 		view: view.New(cfg.Keys, cfg.Fleet, cfg.Host, cfg.Name, cfg.Address)}
 	var all []etcd.Value
 	if cfg.Path != "" {
@@ -76,17 +80,24 @@ func New(cfg Config) *Mirror {
 // Reset replaces all records.
 func (m *Mirror) Reset(all []etcd.Value, at etcd.Position) {
 	m.mu.Lock()
+	var missing []etcd.Value
 	restored := false
 	if m.at.Cluster != 0 && (m.at.Cluster != at.Cluster || at.Revision < m.at.Revision) {
 		m.cfg.Log.Warn("store was replaced or restored from a backup", "revision", at.Revision,
 			"last_revision", m.at.Revision)
 		restored = true
+		missing = m.hold(all)
+	}
+	for key := range m.held {
+		all = append(all, m.raw[key])
 	}
 	m.synced = true
 	d := m.replace(all, at)
 	m.mu.Unlock()
 	if restored {
 		m.cfg.Emit("store_restored", nil)
+		time.AfterFunc(holdTime, m.drop)
+		m.cfg.Restored(missing)
 	}
 	m.report(d)
 	m.cfg.Reached(nil)
@@ -125,6 +136,7 @@ func (m *Mirror) Unreachable(err error) { m.cfg.Reached(err) }
 func (m *Mirror) apply(changes []etcd.Change, at etcd.Position) view.Delta {
 	list := make([]view.Change, 0, len(changes))
 	for _, c := range changes {
+		delete(m.held, c.Key)
 		if c.Deleted {
 			delete(m.raw, c.Key)
 		} else {
