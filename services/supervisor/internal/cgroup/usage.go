@@ -2,10 +2,10 @@ package cgroup
 
 import (
 	"math"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/fairlead/fairlead/services/supervisor/internal/procfile"
 )
 
 // Usage is the resource usage of a container. Values that the host does not account are 0.
@@ -16,67 +16,101 @@ type Usage struct {
 	Pids, PidsLimit       uint64 // processes and threads; a limit of 0 means none
 }
 
-// Usage reads the resource usage of a container from its cgroups. ok is false if it has none.
-func (l Layout) Usage(uid string) (u Usage, ok bool) {
-	f := files(l.dirs(l.Path(uid)))
-	if _, ok = f.read("cgroup.procs"); !ok {
+// Meter reads the resource usage of many containers. It remembers which hierarchy has which file, so
+// that it opens few files that do not exist. It must not be used concurrently.
+type Meter struct {
+	layout Layout
+	where  map[string]int // index in layout.Mounts by file name
+	path   string         // of the container being read, below the mounts
+	buf    []byte
+}
+
+// NewMeter returns a Meter.
+func (l Layout) NewMeter() *Meter {
+	return &Meter{layout: l, where: map[string]int{}, buf: make([]byte, 16<<10)}
+}
+
+// Usage reads the resource usage of a container from its cgroups below parent; empty means the parent of
+// the layout. ok is false if it has none.
+func (m *Meter) Usage(parent, uid string) (u Usage, ok bool) {
+	if u.CPU, ok = m.CPU(parent, uid); !ok {
 		return u, false
 	}
 
-	if n, v1 := f.number("cpuacct.usage"); v1 {
-		u.CPU = n
-	} else {
-		u.CPU = f.entry("cpu.stat", "usage_usec") * 1000
-	}
-
-	if n, v1 := f.number("memory.usage_in_bytes"); v1 {
-		u.Memory = n - min(n, f.entry("memory.stat", "total_inactive_file"))
-		u.MemoryLimit, _ = f.number("memory.limit_in_bytes")
-	} else if n, v2 := f.number("memory.current"); v2 {
-		u.Memory = n - min(n, f.entry("memory.stat", "inactive_file"))
-		u.MemoryLimit, _ = f.number("memory.max")
+	if n, v1 := m.number("memory.usage_in_bytes"); v1 {
+		u.Memory = n - min(n, m.entry("memory.stat", "total_inactive_file"))
+		u.MemoryLimit, _ = m.number("memory.limit_in_bytes")
+	} else if n, v2 := m.number("memory.current"); v2 {
+		u.Memory = n - min(n, m.entry("memory.stat", "inactive_file"))
+		u.MemoryLimit, _ = m.number("memory.max")
 	}
 
 	if u.MemoryLimit > math.MaxInt64/2 { // v1 has the largest multiple of a page
 		u.MemoryLimit = 0
 	}
 
-	u.BlockRead, u.BlockWrite = f.block()
-	u.Pids, _ = f.number("pids.current")
-	u.PidsLimit, _ = f.number("pids.max")
+	u.BlockRead, u.BlockWrite = m.block()
+	u.Pids, _ = m.number("pids.current")
+	u.PidsLimit, _ = m.number("pids.max")
 	return u, true
 }
 
-// files are the directories of one cgroup, one for each hierarchy.
-type files []string
+// CPU reads the nanoseconds of CPU time of a container. Its parameters are those of Usage.
+func (m *Meter) CPU(parent, uid string) (uint64, bool) {
+	m.path = m.layout.Below(parent).Path(uid)
+	if n, v1 := m.number("cpuacct.usage"); v1 {
+		return n, true
+	}
+	if _, ok := m.read("cgroup.procs"); !ok {
+		return 0, false
+	}
+	return m.entry("cpu.stat", "usage_usec") * 1000, true
+}
 
-// read returns the content of the first file with a name.
-func (f files) read(name string) (string, bool) {
-	for _, dir := range f {
-		if text, err := os.ReadFile(filepath.Join(dir, name)); err == nil {
-			return string(text), true
+// read returns the content of the first file with a name. It is valid until the next call.
+func (m *Meter) read(name string) (string, bool) {
+	if i, ok := m.where[name]; ok {
+		if text, ok := m.readAt(i, name); ok {
+			return text, true
+		}
+	}
+	for i := range m.layout.Mounts {
+		if text, ok := m.readAt(i, name); ok {
+			m.where[name] = i
+			return text, true
 		}
 	}
 	return "", false
 }
 
+// readAt reads a file of one hierarchy.
+func (m *Meter) readAt(i int, name string) (string, bool) {
+	text, err := procfile.Read(m.layout.Mounts[i]+m.path+"/"+name, &m.buf)
+	return text, err == nil
+}
+
 // number reads a file with one number; "max" is 0.
-func (f files) number(name string) (uint64, bool) {
-	text, ok := f.read(name)
+func (m *Meter) number(name string) (uint64, bool) {
+	text, ok := m.read(name)
 	n, _ := strconv.ParseUint(strings.TrimSpace(text), 10, 64)
 	return n, ok
 }
 
 // entry reads one number of a file with lines of names and numbers. In a hybrid layout, several
 // hierarchies have a file cpu.stat; the first one with the entry counts.
-func (f files) entry(name, key string) uint64 {
-	for _, dir := range f {
-		text, err := os.ReadFile(filepath.Join(dir, name))
-		if err != nil {
+func (m *Meter) entry(name, key string) uint64 {
+	first, known := m.where[name+" "+key]
+	for i := range m.layout.Mounts {
+		if known {
+			i = (first + i) % len(m.layout.Mounts)
+		}
+		text, ok := m.readAt(i, name)
+		if !ok {
 			continue
 		}
-		for line := range strings.Lines(string(text)) {
+		for line := range strings.Lines(text) {
 			if k, v, ok := strings.Cut(strings.TrimSpace(line), " "); ok && k == key {
+				m.where[name+" "+key] = i
 				n, _ := strconv.ParseUint(v, 10, 64)
 				return n
 			}
@@ -86,13 +120,13 @@ func (f files) entry(name, key string) uint64 {
 }
 
 // block returns the bytes read from and written to block devices.
-func (f files) block() (read, written uint64) {
+func (m *Meter) block() (read, written uint64) {
 	for _, name := range []string{"blkio.throttle.io_service_bytes_recursive", "blkio.throttle.io_service_bytes"} {
-		if text, ok := f.read(name); ok { // lines such as "8:0 Read 4096"
+		if text, ok := m.read(name); ok { // lines such as "8:0 Read 4096"
 			return sum(text, "Read"), sum(text, "Write")
 		}
 	}
-	text, _ := f.read("io.stat") // lines such as "8:0 rbytes=4096 wbytes=0 rios=1"
+	text, _ := m.read("io.stat") // lines such as "8:0 rbytes=4096 wbytes=0 rios=1"
 	for line := range strings.Lines(text) {
 		for _, field := range strings.Fields(line) {
 			k, v, _ := strings.Cut(field, "=")

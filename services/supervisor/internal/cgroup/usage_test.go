@@ -38,11 +38,14 @@ func TestUsageOfEachLayout(t *testing.T) {
 			}
 			l.add(filepath.Dir(filepath.Dir(filepath.Dir(full))))
 		}
-		if got, ok := l.Usage("c"); !ok || got != c.want {
-			t.Errorf("%s: got %+v, %v, want %+v", name, got, ok, c.want)
-		}
-		if _, ok := l.Usage("none"); ok {
-			t.Errorf("%s: got usage without a cgroup", name)
+		m := l.NewMeter()
+		for range 2 { // the second time it knows the hierarchies
+			if got, ok := m.Usage("", "c"); !ok || got != c.want {
+				t.Errorf("%s: got %+v, %v, want %+v", name, got, ok, c.want)
+			}
+			if _, ok := m.Usage("", "none"); ok {
+				t.Errorf("%s: got usage without a cgroup", name)
+			}
 		}
 	}
 }

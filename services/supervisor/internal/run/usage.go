@@ -59,7 +59,7 @@ func (u *Usage) Stats(ctx context.Context, req StatsRequest, send func([]stats.S
 		return err
 	}
 
-	sampler.Sample(all)
+	sampler.Prime(all)
 	for wait := firstInterval; ; wait = statsInterval {
 		pause(ctx, wait)
 		if ctx.Err() != nil {

@@ -4,7 +4,6 @@ package stats
 
 import (
 	"fmt"
-	"os"
 	"runtime"
 	"strconv"
 	"strings"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/fairlead/fairlead/services/supervisor/internal/cgroup"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+	"github.com/fairlead/fairlead/services/supervisor/internal/procfile"
 )
 
 // Sample is the resource usage of a container at a time.
@@ -44,19 +44,33 @@ type Network struct {
 // Sampler samples containers. It keeps the last sample of each, so that the next one has the usage
 // in between. It must not be used concurrently.
 type Sampler struct {
-	layout cgroup.Layout
+	meter  *cgroup.Meter
 	memory uint64
+	buf    []byte
 	last   map[string]Sample
 }
 
 // New returns a Sampler.
 func New(layout cgroup.Layout) *Sampler {
-	s := &Sampler{layout: layout, last: map[string]Sample{}}
+	s := &Sampler{meter: layout.NewMeter(), last: map[string]Sample{}, buf: make([]byte, 4<<10)}
 	var info unix.Sysinfo_t
 	if unix.Sysinfo(&info) == nil {
 		s.memory = info.Totalram * uint64(info.Unit)
 	}
 	return s
+}
+
+// Prime reads only the CPU usage of containers, for the first sample.
+func (s *Sampler) Prime(all []*container.Container) {
+	for _, c := range all {
+		if !c.IsRunning() {
+			continue
+		}
+		at := time.Now()
+		if cpu, ok := s.meter.CPU(c.Config.Namespaces.CgroupParent, c.ID); ok {
+			s.last[c.ID] = Sample{Container: c, At: at, Usage: cgroup.Usage{CPU: cpu}}
+		}
+	}
 }
 
 // Sample samples containers. Containers that do not run have a sample without values.
@@ -66,9 +80,9 @@ func (s *Sampler) Sample(all []*container.Container) []Sample {
 	for _, c := range all {
 		n := Sample{Container: c, At: time.Now(), HostMemory: s.memory, CPUs: runtime.NumCPU()}
 		if c.IsRunning() && c.Live != nil {
-			n.Usage, n.Running = s.layout.Below(c.Config.Namespaces.CgroupParent).Usage(c.ID)
+			n.Usage, n.Running = s.meter.Usage(c.Config.Namespaces.CgroupParent, c.ID)
 			if n.Running && c.Config.Network.Mode != container.ModeHost {
-				n.Networks = readNetworks(c.Live.PID)
+				n.Networks = s.readNetworks(c.Live.PID)
 			}
 		}
 		if last, ok := s.last[c.ID]; ok && n.Running && last.Container.StartedAt.Equal(c.StartedAt) {
@@ -85,12 +99,12 @@ func (s *Sampler) Sample(all []*container.Container) []Sample {
 }
 
 // readNetworks reads the counters of the interfaces in the network namespace of a process.
-func readNetworks(pid int) []Network {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/dev", pid))
+func (s *Sampler) readNetworks(pid int) []Network {
+	text, err := procfile.Read(fmt.Sprintf("/proc/%d/net/dev", pid), &s.buf)
 	if err != nil {
 		return nil
 	}
-	return parseNetworks(string(text))
+	return parseNetworks(text)
 }
 
 // parseNetworks parses /proc/net/dev, without the loopback interface.

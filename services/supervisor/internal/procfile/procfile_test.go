@@ -1,0 +1,44 @@
+package procfile
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestReadReturnsWholeFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	var buf []byte
+	for _, want := range []string{"", "12\n", strings.Repeat("line of a file\n", 1000), "short"} {
+		if err := os.WriteFile(path, []byte(want), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := Read(path, &buf); err != nil || got != want {
+			t.Errorf("got %d bytes, %v; want %d", len(got), err, len(want))
+		}
+	}
+	if _, err := Read(path+".none", &buf); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("got %v, want that the file does not exist", err)
+	}
+}
+
+func BenchmarkRead(b *testing.B) {
+	buf := make([]byte, 16<<10)
+	b.Run("procfile", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := Read("/proc/self/statm", &buf); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("os", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := os.ReadFile("/proc/self/statm"); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
