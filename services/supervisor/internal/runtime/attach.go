@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/supervisor/internal/runtime/backlog"
 )
 
 // Stream identifies an output stream.
@@ -32,12 +33,17 @@ type Frame struct {
 
 // Attachment is a connection to a container's input and output. Its methods may be called
 // concurrently, but only one Read at a time.
+//
+// The container waits for the client that started it, as for a pipe. It does not wait for other clients:
+// those that are too far behind are disconnected.
 type Attachment struct {
 	conn  *net.UnixConn
 	ctl   string // named pipe for the terminal size
 	stdin bool
 	c     *container
 	buf   [packetSize]byte
+
+	backlog *backlog.Client // output that was not read; nil before join
 }
 
 // A conmon packet is one byte for the stream, then at most 8 KiB of output. conmon accepts less
@@ -51,6 +57,13 @@ const (
 	resizeMessage = 1
 )
 
+// Limits of output that was not read: by the client that started a container, and by all others of one
+// container.
+const (
+	pipeSize    = 1 << 20
+	backlogSize = 32 << 20
+)
+
 // Attach connects to a container's input and output. An attachment made before Start misses no
 // output.
 func (d *Driver) Attach(_ context.Context, uid string) (*Attachment, error) {
@@ -60,6 +73,7 @@ func (d *Driver) Attach(_ context.Context, uid string) (*Attachment, error) {
 	}
 
 	if a := c.takeEarly(); a != nil {
+		go a.fill()
 		return a, nil
 	}
 
@@ -68,7 +82,8 @@ func (d *Driver) Attach(_ context.Context, uid string) (*Attachment, error) {
 		return nil, fault.New(fault.Busy, subject(uid), "cannot connect to its output", fault.WithCause(err))
 	}
 
-	a.join(c)
+	a.join(c, c.backlogs.Join())
+	go a.fill()
 	return a, nil
 }
 
@@ -89,8 +104,8 @@ func (d *Driver) connect(uid string, stdin bool) (*Attachment, error) {
 }
 
 // join registers the attachment with its container, which can then close it.
-func (a *Attachment) join(c *container) {
-	a.c = c
+func (a *Attachment) join(c *container, b *backlog.Client) {
+	a.c, a.backlog = c, b
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.attachments[a] = true
@@ -98,6 +113,31 @@ func (a *Attachment) join(c *container) {
 
 // Read waits for output. It returns io.EOF when the process has ended and all output was read.
 func (a *Attachment) Read() (Frame, error) {
+	stream, data, err := a.backlog.Next()
+	if errors.Is(err, backlog.ErrSlow) {
+		err = fault.New(fault.Busy, "output", "the client reads too slowly, it was disconnected",
+			fault.WithHint("read the rest with logs"))
+	}
+	return Frame{Stream(stream), data}, err
+}
+
+// fill moves output to the backlog until the connection or the client ends.
+func (a *Attachment) fill() {
+	for {
+		f, err := a.receive()
+		if err != nil {
+			a.backlog.End(err)
+			return
+		}
+		if !a.backlog.Add(int(f.Stream), f.Data) {
+			_ = a.conn.Close()
+			return
+		}
+	}
+}
+
+// receive waits for a packet.
+func (a *Attachment) receive() (Frame, error) {
 	for {
 		n, err := a.conn.Read(a.buf[:])
 		switch {
@@ -159,6 +199,9 @@ func (a *Attachment) Close() error {
 		c.mu.Lock()
 		delete(c.attachments, a)
 		c.mu.Unlock()
+	}
+	if a.backlog != nil {
+		a.backlog.Leave(net.ErrClosed)
 	}
 	return a.conn.Close()
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/fairlead/fairlead/services/supervisor/internal/runtime/backlog"
 	"github.com/fairlead/fairlead/services/supervisor/internal/runtime/oci"
 )
 
@@ -25,6 +26,7 @@ type container struct {
 	mu          sync.Mutex
 	early       *Attachment // connected before the process existed; nil once returned by Attach
 	attachments map[*Attachment]bool
+	backlogs    *backlog.Pool
 }
 
 // record holds what a restarted agent needs to adopt a container.
@@ -42,7 +44,7 @@ const recordFile = "launch.json"
 
 func newContainer(uid string, r record, rt *oci.Program) *container {
 	return &container{id: uid, record: r, runtime: rt, exitSeen: make(chan struct{}, 1), done: make(chan struct{}),
-		attachments: map[*Attachment]bool{}}
+		attachments: map[*Attachment]bool{}, backlogs: backlog.NewPool(backlogSize)}
 }
 
 func (r *record) write(bundle string) error {

@@ -12,6 +12,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/supervisor/internal/runtime/backlog"
 	"github.com/fairlead/fairlead/services/supervisor/internal/runtime/oci"
 )
 
@@ -161,7 +162,7 @@ func (p *Prepared) hold(pid int, early *Attachment) (*container, error) {
 
 	if early != nil {
 		c.early = early
-		early.join(c)
+		early.join(c, backlog.NewPipe(pipeSize))
 	}
 
 	return c, nil
