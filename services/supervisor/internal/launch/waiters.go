@@ -1,6 +1,7 @@
 package launch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -21,6 +22,7 @@ type Waiters struct {
 type Waiter struct {
 	result chan waited
 	output Output // opened by the launch
+	err    error  // instead of the output
 }
 
 type waited struct {
@@ -81,17 +83,22 @@ func (n *Waiter) Wait(ctx context.Context, removed <-chan struct{}) (*Launched, 
 // errRemoved reports that a container was removed before its start.
 var errRemoved = errors.New("the container was removed before it was started")
 
-// attachWaiters connects the waiting clients to the process before it starts.
+// attachWaiters connects the waiting clients to the process before it starts. A client that cannot be
+// connected gets the error; it does not prevent the start.
 func (l *launch) attachWaiters() saga.Step {
+	after := []string{createProcess}
+	if l.req.Attach { // the client that starts the container is the first
+		after = append(after, attachOutput)
+	}
 	return saga.Step{
-		Name: attachWaiting, After: []string{createProcess},
-		Do: func(ctx context.Context) (err error) {
+		Name: attachWaiting, After: after,
+		Do: func(ctx context.Context) error {
 			for _, n := range l.waiters {
-				if n.output, err = l.r.Processes.Attach(ctx, l.id); err != nil {
-					return err
+				if n.output, n.err = l.r.Processes.Attach(ctx, l.id); n.err != nil {
+					n.output = nil
 				}
 			}
-			return nil
+			return ctx.Err()
 		},
 		Undo: func(context.Context) error {
 			var errs []error
@@ -108,8 +115,8 @@ func (l *launch) attachWaiters() saga.Step {
 // answerWaiters reports the result of the launch to the waiting clients.
 func (l *launch) answerWaiters(run *lives.Run, err error) {
 	for _, n := range l.waiters {
-		if err != nil {
-			n.result <- waited{err: err}
+		if failed := cmp.Or(err, n.err); failed != nil {
+			n.result <- waited{err: failed}
 			continue
 		}
 		n.result <- waited{launched: &Launched{Container: l.c, Output: n.output, Run: run}}

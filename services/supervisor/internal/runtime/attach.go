@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/supervisor/internal/runtime/attachsocket"
 	"github.com/fairlead/fairlead/services/supervisor/internal/runtime/backlog"
 )
 
@@ -66,7 +67,7 @@ const (
 
 // Attach connects to a container's input and output. An attachment made before Start misses no
 // output.
-func (d *Driver) Attach(_ context.Context, uid string) (*Attachment, error) {
+func (d *Driver) Attach(ctx context.Context, uid string) (*Attachment, error) {
 	c, err := d.running(uid)
 	if err != nil {
 		return nil, err
@@ -77,7 +78,7 @@ func (d *Driver) Attach(_ context.Context, uid string) (*Attachment, error) {
 		return a, nil
 	}
 
-	a, err := d.connect(uid, c.record.OpenStdin)
+	a, err := d.connect(ctx, uid, c.record.OpenStdin)
 	if err != nil {
 		return nil, fault.New(fault.Busy, subject(uid), "cannot connect to its output", fault.WithCause(err))
 	}
@@ -87,16 +88,9 @@ func (d *Driver) Attach(_ context.Context, uid string) (*Attachment, error) {
 	return a, nil
 }
 
-// connect connects to the monitor's socket. It opens the directory first and uses the path of its
-// descriptor, because a socket path is limited to 107 bytes.
-func (d *Driver) connect(uid string, stdin bool) (*Attachment, error) {
-	dir, err := unix.Open(d.bundle(uid), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = unix.Close(dir) }()
-	addr := &net.UnixAddr{Name: fmt.Sprintf("/proc/self/fd/%d/attach", dir), Net: "unixpacket"}
-	conn, err := net.DialUnix("unixpacket", nil, addr)
+// connect connects to the monitor's socket.
+func (d *Driver) connect(ctx context.Context, uid string, stdin bool) (*Attachment, error) {
+	conn, err := attachsocket.Dial(ctx, d.bundle(uid))
 	if err != nil {
 		return nil, err
 	}

@@ -3,10 +3,12 @@ package runtime_test
 import (
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/supervisor/internal/runtime"
 )
 
 func TestAttachInputEndsWithClient(t *testing.T) {
@@ -125,6 +127,56 @@ func TestSlowClientDoesNotHideExit(t *testing.T) {
 	c.kill()
 	c.wantExit(137)
 	_ = a.Close()
+}
+
+// The queue of the monitor's socket is full while it is stopped.
+func TestManyClientsAttachBeforeStart(t *testing.T) {
+	h := newHost(t)
+	c := h.container("seq", "3")
+	c.l.Attach = true
+	first := c.mustCreate().attach()
+	c.signalMonitor(syscall.SIGSTOP)
+	const count = 30
+	attached := make(chan *runtime.Attachment, count)
+	for range count {
+		go func() {
+			a, err := h.driver.Attach(h.ctx, c.id)
+			if err != nil {
+				t.Error(err)
+			}
+			attached <- a
+		}()
+	}
+	time.Sleep(50 * time.Millisecond)
+	c.signalMonitor(syscall.SIGCONT)
+	all := []*runtime.Attachment{first}
+	for range count {
+		all = append(all, <-attached)
+	}
+	c.start()
+	for _, a := range all {
+		if stdout, _ := readAll(t, a); stdout != "1\n2\n3\n" {
+			t.Errorf("got %q", stdout)
+		}
+	}
+	c.wantExit(0)
+}
+
+// Only the client that started the container makes it wait.
+func TestOtherClientsDoNotBlockContainer(t *testing.T) {
+	h := newHost(t)
+	c := h.container("sh", "-c", "seq 200000; echo done >&2")
+	c.l.Attach = true
+	first := c.mustCreate().attach()
+	idle := c.attach()
+	c.start()
+	if stdout, stderr := readAll(t, first); len(stdout) != 1288895 || stderr != "done\n" {
+		t.Errorf("got %d bytes and %q", len(stdout), stderr)
+	}
+	c.wantExit(0)
+	if stdout, _ := readAll(t, idle); len(stdout) != 1288895 {
+		t.Errorf("got %d bytes later", len(stdout))
+	}
 }
 
 func TestClientReadsOutputAfterDelete(t *testing.T) {

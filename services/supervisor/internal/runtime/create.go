@@ -55,7 +55,7 @@ func (p *Prepared) create(ctx context.Context, spec *specs.Spec) (*container, er
 		return nil, p.failed("the monitor has exited", errors.Join(err, errors.New(p.stderrText())))
 	}
 
-	connected := p.connect()
+	connected := p.connect(ctx)
 	pid, err := p.created(ctx, spec)
 	early := connected()
 	if err == nil {
@@ -80,7 +80,7 @@ func (p *Prepared) failed(message string, cause error) error {
 // connect attaches as soon as the monitor listens, before the monitor executes the runtime. A
 // client that connects later can miss the output of a short-lived process. The returned function
 // returns the attachment: nil if the launch does not ask for one or the monitor never listened.
-func (p *Prepared) connect() func() *Attachment {
+func (p *Prepared) connect(ctx context.Context) func() *Attachment {
 	if !p.launch.Attach {
 		return func() *Attachment { return nil }
 	}
@@ -90,7 +90,7 @@ func (p *Prepared) connect() func() *Attachment {
 		pause := time.NewTicker(time.Millisecond)
 		defer pause.Stop()
 		for last := false; ; {
-			a, err := p.d.connect(p.launch.ID, p.launch.OpenStdin)
+			a, err := p.d.connect(ctx, p.launch.ID, p.launch.OpenStdin)
 			if err == nil || last {
 				got <- a
 				return
