@@ -108,6 +108,25 @@ func TestStartErrorIsStored(t *testing.T) {
 	}
 }
 
+func TestFailedStartRemovesContainer(t *testing.T) {
+	h := newHost(t)
+	req := request("web")
+	req.Config.AutoRemove = true
+	if _, err := h.runner.Create(t.Context(), req); err != nil {
+		t.Fatal(err)
+	}
+
+	h.fail = "publish ports"
+	if _, err := h.runner.Start(t.Context(), "web", false, 0, 0); err == nil || fault.Is(err, fault.NotFound) {
+		t.Fatalf("got %v", err)
+	}
+
+	h.wantHeld(t, "")
+	if c, err := h.runner.Find("web"); !fault.Is(err, fault.NotFound) {
+		t.Errorf("got %+v, %v; want none", c, err)
+	}
+}
+
 func TestNameIsUnique(t *testing.T) {
 	h := newHost(t)
 	errs := make(chan error)

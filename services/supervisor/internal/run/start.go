@@ -3,6 +3,7 @@ package run
 import (
 	"context"
 
+	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 	"github.com/fairlead/fairlead/services/supervisor/internal/launch"
 )
@@ -25,6 +26,12 @@ func (r *Runner) Start(ctx context.Context, ref string, attach bool, rows, cols 
 		return nil, err
 	}
 
+	failed := false
+	defer func() {
+		if failed {
+			removeUnstarted(ctx, r, c)
+		}
+	}()
 	unlock, err := r.lockStopped(ctx, c.ID)
 	if err != nil {
 		return nil, err
@@ -60,7 +67,21 @@ func (r *Runner) Start(ctx context.Context, ref string, attach bool, rows, cols 
 		}
 	}
 
-	return r.launcher.Start(ctx, c.ID, launch.StartOptions{Attach: attach, Rows: rows, Cols: cols})
+	launched, err := r.launcher.Start(ctx, c.ID, launch.StartOptions{Attach: attach, Rows: rows, Cols: cols})
+	failed = err != nil
+	return launched, err
+}
+
+// removeUnstarted removes a container with --rm that could not be started, as in Docker: clients wait
+// for its removal. The container's lock must not be held.
+func removeUnstarted(ctx context.Context, r *Runner, c *container.Container) {
+	if !c.RemovesItself() {
+		return
+	}
+	err := r.Remove(context.WithoutCancel(ctx), c.ID, false, true)
+	if err != nil && !fault.Is(err, fault.NotFound) {
+		r.logFor(c.ID).Warn("container not removed after a failed start", "error", err)
+	}
 }
 
 // attachUnlessEnding connects to a running container. The container's lock must be held.
