@@ -40,7 +40,6 @@ func sizeExceptions() []sizeException {
 		{"services/fleetagent/internal/fleet.Fleet", 60, "one method a command or a request of another service"},
 		{"services/fleetagent/internal/fleet.part", 60, "the tasks of a host in a fleet; roles has its own type"},
 		{"services/netagent/internal/kernel.Host", 80, "one method a netlink request"},
-		{"services/supervisor/internal/run.Runner", 79, "the verbs of a container"},
 		{"services/supervisor/internal/launch.launch", 53, "one method a step of a launch"},
 		{"services/netagent/internal/driver/macvlan.Driver", 48, "the driver interface, for macvlan and ipvlan"},
 	}

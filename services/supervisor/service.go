@@ -179,7 +179,8 @@ func (s *Service) serve(cfg Config, groups cgroup.Layout) error {
 			LogDriver: cfg.Options.LogDriver, Runtimes: cfg.Runtimes,
 			Mirrors:    func() []string { return s.registries.Load().RegistryMirrors },
 			Insecure:   func() []string { return s.registries.Load().InsecureRegistries },
-			Containers: s.runner.List, Images: func() int { return len(s.images.List()) }, Compare: s.runner.Check,
+			Containers: s.runner.List, Images: func() int { return len(s.images.List()) },
+			Compare: run.NewChecker(s.runner).Check,
 			Diagnose: func(ctx context.Context) []diagnosis.Finding {
 				return diagnose.Run(ctx,
 					diagnose.Facts{Runtime: runtimePath, CgroupVersion: groups.Mode.String(),
@@ -207,7 +208,7 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 	s.runner.Resume()
 	var all sync.WaitGroup
 	all.Go(func() { s.runner.RunNetworkSync(ctx) })
-	s.runner.RunSweeper(ctx)
+	run.NewSweeper(s.runner).RunSweeper(ctx)
 	all.Wait()
 	return nil
 }

@@ -30,10 +30,16 @@ type actual struct {
 	files     []string
 }
 
+// Checker compares the stored containers with their processes, mounts and files.
+type Checker struct{ *Runner }
+
+// NewChecker returns the checker of a runner.
+func NewChecker(r *Runner) Checker { return Checker{r} }
+
 // Check compares the stored containers with processes, mounts, files and the other services.
 // With repair it first completes interrupted changes, synchronizes running containers with their
 // networks, and sweeps.
-func (r *Runner) Check(ctx context.Context, repair bool) []diagnosis.Finding {
+func (r Checker) Check(ctx context.Context, repair bool) []diagnosis.Finding {
 	var out []diagnosis.Finding
 	problem := func(name, format string, args ...any) {
 		out = append(out, diagnosis.Finding{Area: areaContainers, Name: name, Severity: diagnosis.Problem,
@@ -42,7 +48,7 @@ func (r *Runner) Check(ctx context.Context, repair bool) []diagnosis.Finding {
 
 	if repair {
 		for what, do := range map[string]func(context.Context) error{"networks": r.SyncAll, "names": r.UpdateAllNames,
-			"sweep": r.Sweep} {
+			"sweep": NewSweeper(r.Runner).Sweep} {
 			if err := do(ctx); err != nil {
 				problem("repair", "%s: %v", what, err)
 			}
@@ -75,7 +81,7 @@ func (r *Runner) Check(ctx context.Context, repair bool) []diagnosis.Finding {
 		Text: fmt.Sprintf("%d as stored", agree)})
 }
 
-func (r *Runner) actual(ctx context.Context) (*actual, error) {
+func (r Checker) actual(ctx context.Context) (*actual, error) {
 	ctx, cancel := agents.WithTimeout(ctx)
 	defer cancel()
 
@@ -93,8 +99,10 @@ func (r *Runner) actual(ctx context.Context) (*actual, error) {
 		return nil, err
 	}
 
+	sweeper := NewSweeper(r.Runner)
 	for list, to := range map[*[]string]func(context.Context) ([]string, error){
-		&h.named: r.Agents.NameOwners, &h.mounted: r.mounted, &h.bundles: r.bundles, &h.files: r.strayFiles,
+		&h.named: r.Agents.NameOwners, &h.mounted: sweeper.mounted, &h.bundles: sweeper.bundles,
+		&h.files: sweeper.strayFiles,
 	} {
 		if *list, err = to(ctx); err != nil {
 			return nil, err
@@ -106,7 +114,7 @@ func (r *Runner) actual(ctx context.Context) (*actual, error) {
 
 // differences returns the differences between a container and its record. It returns none during a
 // launch or an exit.
-func (r *Runner) differences(c *container.Container, h *actual) (out []string) {
+func (r Checker) differences(c *container.Container, h *actual) (out []string) {
 	add := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
 	if c.Change != nil {
 		add("a change of its networks or name is incomplete")

@@ -7,6 +7,7 @@ import (
 	"github.com/fairlead/fairlead/agent/diagnosis"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+	"github.com/fairlead/fairlead/services/supervisor/internal/run"
 )
 
 func problems(all []diagnosis.Finding) string {
@@ -23,7 +24,7 @@ func TestCheckFindsDifferences(t *testing.T) {
 	h := newHost(t)
 	c := h.mustRun(t, request("web"))
 	h.published = []*natv1.PortBinding{{Protocol: natv1.Protocol_PROTOCOL_TCP, HostPort: 8080, ContainerPort: 80}}
-	if got := problems(h.runner.Check(t.Context(), false)); got != "" {
+	if got := problems(run.NewChecker(h.runner).Check(t.Context(), false)); got != "" {
 		t.Fatalf("without a difference: %s", got)
 	}
 
@@ -49,7 +50,7 @@ func TestCheckFindsDifferences(t *testing.T) {
 	} {
 		was := h.published
 		c.spoil()
-		if got := problems(h.runner.Check(t.Context(), false)); got != c.want {
+		if got := problems(run.NewChecker(h.runner).Check(t.Context(), false)); got != c.want {
 			t.Errorf("%s: got %q, want %q", name, got, c.want)
 		}
 		c.repair()
@@ -62,7 +63,7 @@ func TestCheckRepairs(t *testing.T) {
 	c := h.mustRun(t, request("web"))
 	h.hold(strings.Repeat("ab", 32), "sandbox")
 	h.storeChange(t, c.ID, &container.Change{Network: "n1", Connect: &container.Attachment{Network: "n1"}})
-	if got := problems(h.runner.Check(t.Context(), true)); got != "" {
+	if got := problems(run.NewChecker(h.runner).Check(t.Context(), true)); got != "" {
 		t.Errorf("after the repair: %s", got)
 	}
 	h.wantHeld(t, c.ID, connectedHeld...)

@@ -40,7 +40,7 @@ func (r *Runner) OnExit(e runtime.Exit) {
 		return
 	}
 	if l.End(exitOf(e)) {
-		go r.concludeUntilDone(e.ID, l)
+		go newConclusion(r).concludeUntilDone(e.ID, l)
 	}
 }
 
@@ -48,9 +48,15 @@ func exitOf(e runtime.Exit) container.Exit {
 	return container.Exit{Code: e.Code, Unknown: e.Unknown, OOM: e.OOM, At: e.At}
 }
 
+// conclusion has the tasks after the end of a process: it stores the exit, releases resources, and
+// restarts or removes the container.
+type conclusion struct{ *Runner }
+
+func newConclusion(r *Runner) conclusion { return conclusion{r} }
+
 // concludeUntilDone concludes a run whose process has exited. It retries until it succeeds or the
 // Runner is closed.
-func (r *Runner) concludeUntilDone(uid string, l *lives.Run) {
+func (r conclusion) concludeUntilDone(uid string, l *lives.Run) {
 	<-l.Launched
 	if l.Failed {
 		return // the launch was undone
@@ -74,7 +80,7 @@ func (r *Runner) repeat(uid string, once func() error) {
 	}
 }
 
-func (r *Runner) tryConclude(ctx context.Context, uid string, l *lives.Run) error {
+func (r conclusion) tryConclude(ctx context.Context, uid string, l *lives.Run) error {
 	unlock, err := r.lives.Lock(ctx, uid)
 	if err != nil {
 		return nil // the Runner is closed
@@ -91,7 +97,7 @@ func (r *Runner) tryConclude(ctx context.Context, uid string, l *lives.Run) erro
 
 // removeRemains removes the resources that an earlier attempt could not. The container's lock must
 // be held.
-func (r *Runner) removeRemains(ctx context.Context, uid string) error {
+func (r conclusion) removeRemains(ctx context.Context, uid string) error {
 	if r.lives.Of(uid) != nil || r.joins.Any(uid) {
 		return nil // it runs again, or joined containers use its namespace
 	}
@@ -112,7 +118,7 @@ func (r *Runner) removeRemains(ctx context.Context, uid string) error {
 // conclude ends a run whose process has exited, as described above. The container's lock must be
 // held. It fails if the exit cannot be stored, and must then be called again. Other errors are in
 // life.left.
-func (r *Runner) conclude(ctx context.Context, uid string, l *lives.Run) error {
+func (r conclusion) conclude(ctx context.Context, uid string, l *lives.Run) error {
 	if lives.IsOver(l.Cleaned) {
 		return nil
 	}
@@ -153,7 +159,7 @@ func (r *Runner) conclude(ctx context.Context, uid string, l *lives.Run) error {
 }
 
 // reportExit emits the events of an exit and closes life.exited. It does nothing the second time.
-func (r *Runner) reportExit(c *container.Container, l *lives.Run) {
+func (r conclusion) reportExit(c *container.Container, l *lives.Run) {
 	if !l.Emitted {
 		l.Emitted = true
 		r.notices.Exited(c, l.Stopped.Load(), l.Exit)
@@ -163,7 +169,7 @@ func (r *Runner) reportExit(c *container.Container, l *lives.Run) {
 
 // reportUnstoredExit reports an exit that cannot be stored. The exit file keeps it across a
 // restart.
-func (r *Runner) reportUnstoredExit(c *container.Container, l *lives.Run) {
+func (r conclusion) reportUnstoredExit(c *container.Container, l *lives.Run) {
 	if err := r.Store.ShowContainer(c.ID,
 		func(c *container.Container) *container.Container { return r.policies.ended(c, l) }); err != nil {
 		r.logFor(c.ID).Warn("cannot report the exit", "error", err)
@@ -174,7 +180,7 @@ func (r *Runner) reportUnstoredExit(c *container.Container, l *lives.Run) {
 
 // storeExit stores the end of a run, or deletes the record of a container with --rm. It returns the
 // record.
-func (r *Runner) storeExit(c *container.Container, l *lives.Run) (*container.Container, error) {
+func (r conclusion) storeExit(c *container.Container, l *lives.Run) (*container.Container, error) {
 	if c.RemovesItself() {
 		if err := r.launcher.DisposeData(c.ID); err != nil {
 			r.logFor(c.ID).Warn("container directory not marked as disposable", "error", err)
@@ -192,7 +198,7 @@ func (r *Runner) storeExit(c *container.Container, l *lives.Run) (*container.Con
 // removeRest deletes the process and unmounts the rootfs, and deletes a container that is to be
 // removed. left is the error of the release before. A container is deleted only without errors,
 // except with --rm.
-func (r *Runner) removeRest(ctx context.Context, c *container.Container, l *lives.Run, left error) error {
+func (r conclusion) removeRest(ctx context.Context, c *container.Container, l *lives.Run, left error) error {
 	err := errors.Join(left, r.launcher.Delete(ctx, c))
 	if c.RemovesItself() { // storeExit deleted the record, so that the name is free when the exit is reported
 		err = errors.Join(err, r.launcher.RemoveFiles(c.ID))
@@ -227,7 +233,7 @@ func (r *Runner) lockStopped(ctx context.Context, uid string) (unlock func(), er
 		return nil, err
 	}
 	if l := r.lives.Of(uid); l != nil && lives.IsOver(l.Launched) && lives.IsOver(l.Ended) {
-		if err := r.conclude(ctx, uid, l); err != nil {
+		if err := newConclusion(r).conclude(ctx, uid, l); err != nil {
 			unlock()
 			return nil, err
 		}

@@ -70,7 +70,7 @@ func isRunning(c *container.Container) error {
 // killAndRemove kills the process. conclude removes the container, as the request is stored before.
 func (r *Runner) killAndRemove(ctx context.Context, c *container.Container, l *lives.Run) error {
 	l.Quit.Store(true)
-	if alive, err := r.awaitLaunch(ctx, l); err != nil || !alive {
+	if alive, err := awaitLaunch(ctx, l); err != nil || !alive {
 		return err
 	}
 	if err := r.storeRequest(c.ID, container.Ending{Goal: container.GoalRemoved}); err != nil &&
@@ -117,7 +117,7 @@ func (r *Runner) removeStopped(ctx context.Context, c *container.Container, ran,
 			dead.Dead = c.Status == container.Removing
 			return &dead
 		})
-		go r.repeat(c.ID, func() error { return r.tryConclude(r.running, c.ID, concluded()) })
+		go r.repeat(c.ID, func() error { return newConclusion(r).tryConclude(r.running, c.ID, concluded()) })
 	}
 
 	return err

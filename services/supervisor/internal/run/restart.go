@@ -37,7 +37,7 @@ func (r *Runner) Restart(ctx context.Context, ref string, timeout *time.Duration
 		return nil, err
 	}
 
-	if err := r.startable(c); err != nil {
+	if err := newRestarter(r).startable(c); err != nil {
 		return nil, err
 	}
 
@@ -46,9 +46,9 @@ func (r *Runner) Restart(ctx context.Context, ref string, timeout *time.Duration
 		if err := r.storeRequest(c.ID, e); err != nil {
 			return err
 		}
-		l, err := r.restart(ctx, c, e, grace)
+		l, err := newRestarter(r).restart(ctx, c, e, grace)
 		launched <- l
-		return r.completeLater(c, e, err)
+		return newRestarter(r).completeLater(c, e, err)
 	})
 
 	if err != nil {
@@ -58,9 +58,14 @@ func (r *Runner) Restart(ctx context.Context, ref string, timeout *time.Duration
 	return <-launched, nil
 }
 
+// restarter has the parts of a restart, which continues after a crash or a failure.
+type restarter struct{ *Runner }
+
+func newRestarter(r *Runner) restarter { return restarter{r} }
+
 // completeLater continues a restart in the background if it failed because of an unavailable
 // service, and drops the request after other errors. It returns err with what happens.
-func (r *Runner) completeLater(c *container.Container, e container.Ending, err error) error {
+func (r restarter) completeLater(c *container.Container, e container.Ending, err error) error {
 	if err == nil || !follow.IsTemporary(err) || !r.isRestarting(c.ID) || r.lives.Of(c.ID) != nil {
 		return r.dropFailedRequest(c.ID, err)
 	}
@@ -76,7 +81,7 @@ func (r *Runner) completeLater(c *container.Container, e container.Ending, err e
 }
 
 // retryRestart completes a restart, retrying while other services are unavailable.
-func (r *Runner) retryRestart(ctx context.Context, c *container.Container, e container.Ending,
+func (r restarter) retryRestart(ctx context.Context, c *container.Container, e container.Ending,
 	left time.Duration) error {
 	for deadline := time.Now().Add(restartRetryTime); r.isRestarting(c.ID); pause(ctx, time.Second) {
 		_, err := r.restart(ctx, c, e, left)
@@ -89,14 +94,14 @@ func (r *Runner) retryRestart(ctx context.Context, c *container.Container, e con
 }
 
 // startable checks what a start checks before its first step.
-func (r *Runner) startable(c *container.Container) error {
+func (r restarter) startable(c *container.Container) error {
 	if _, err := r.Images.Resolve(c.ImageID, ""); err != nil {
 		return err
 	}
 	return r.launcher.Check(c)
 }
 
-func (r *Runner) restart(ctx context.Context, c *container.Container, e container.Ending,
+func (r restarter) restart(ctx context.Context, c *container.Container, e container.Ending,
 	grace time.Duration) (*launch.Launched, error) {
 	var left error
 	l := r.lives.Of(c.ID)
@@ -121,7 +126,7 @@ func (r *Runner) restart(ctx context.Context, c *container.Container, e containe
 
 // startAgain starts a container and retries temporary failures. remains means that the end of the
 // last run left resources, which are released first.
-func (r *Runner) startAgain(ctx context.Context, uid string, remains bool) (*launch.Launched, error) {
+func (r restarter) startAgain(ctx context.Context, uid string, remains bool) (*launch.Launched, error) {
 	began := time.Now()
 	for attempt, wait := 1, startRetryMin; ; attempt, wait = attempt+1, 2*wait {
 		launched, err := r.startClean(ctx, uid, &remains)
@@ -142,15 +147,15 @@ func (r *Runner) startAgain(ctx context.Context, uid string, remains bool) (*lau
 
 // isRestarting reports whether the request to restart a container is stored, and neither completed
 // nor withdrawn by a stop.
-func (r *Runner) isRestarting(uid string) bool {
+func (r restarter) isRestarting(uid string) bool {
 	c, err := r.Store.GetContainer(uid)
 	return err == nil && c.Ending != nil && c.Ending.Goal == container.GoalRestarted
 }
 
 // startClean releases what the last run left, and starts the container.
-func (r *Runner) startClean(ctx context.Context, uid string, remains *bool) (*launch.Launched, error) {
+func (r restarter) startClean(ctx context.Context, uid string, remains *bool) (*launch.Launched, error) {
 	if *remains {
-		if err := r.tryConclude(ctx, uid, concluded()); err != nil {
+		if err := newConclusion(r.Runner).tryConclude(ctx, uid, concluded()); err != nil {
 			return nil, err
 		}
 		*remains = false

@@ -25,7 +25,7 @@ func (r *Runner) Restore(ctx context.Context) error {
 
 	var errs []error
 	for _, c := range r.Store.ListContainers() {
-		if err := r.restoreOne(ctx, c); err != nil {
+		if err := newRecovery(r).restoreOne(ctx, c); err != nil {
 			errs = append(errs, err)
 			r.logFor(c.ID).Error("cannot restore container", "name", c.Config.Name, "status", c.Status, "error", err)
 		}
@@ -35,7 +35,7 @@ func (r *Runner) Restore(ctx context.Context) error {
 		r.Log.Warn("volumes incompletely restored", "error", err)
 	}
 
-	if err := r.Sweep(ctx); err != nil {
+	if err := NewSweeper(r).Sweep(ctx); err != nil {
 		r.Log.Warn("first sweep incomplete", "error", err)
 	}
 
@@ -46,7 +46,12 @@ func (r *Runner) Restore(ctx context.Context) error {
 	return nil
 }
 
-func (r *Runner) restoreOne(ctx context.Context, c *container.Container) error {
+// recovery finds the processes of an earlier agent, and continues what it has begun.
+type recovery struct{ *Runner }
+
+func newRecovery(r *Runner) recovery { return recovery{r} }
+
+func (r recovery) restoreOne(ctx context.Context, c *container.Container) error {
 	switch c.Status {
 	case container.Running:
 		r.launcher.UnmarkStarting(c.ID)
@@ -74,7 +79,7 @@ func logLimit(r *Runner, c *container.Container) logfile.Limit {
 }
 
 // adopt resumes supervision of a container whose process may be running, exited, or lost.
-func (r *Runner) adopt(ctx context.Context, c *container.Container) error {
+func (r recovery) adopt(ctx context.Context, c *container.Container) error {
 	l := r.lives.Begin(c.ID)
 	close(l.Launched)
 	found, err := r.Processes.Adopt(ctx, c.ID)
@@ -84,7 +89,7 @@ func (r *Runner) adopt(ctx context.Context, c *container.Container) error {
 
 	switch found.State {
 	case runtime.Alive:
-		if err := r.LogFiles.Track(r.launcher.Dir(c.ID), logLimit(r, c)); err != nil {
+		if err := r.LogFiles.Track(r.launcher.Dir(c.ID), logLimit(r.Runner, c)); err != nil {
 			r.logFor(c.ID).Warn("cannot watch log, rotation loses output", "error", err)
 		}
 		r.logFor(c.ID).Info("adopted", "name", c.Config.Name, "pid", found.PID)
@@ -105,9 +110,9 @@ func (r *Runner) adopt(ctx context.Context, c *container.Container) error {
 	}
 
 	if lives.IsOver(l.Ended) {
-		if err := r.tryConclude(ctx, c.ID, l); err != nil {
+		if err := newConclusion(r.Runner).tryConclude(ctx, c.ID, l); err != nil {
 			r.logFor(c.ID).Warn("cleanup incomplete, retrying", "error", err)
-			go r.concludeUntilDone(c.ID, l)
+			go newConclusion(r.Runner).concludeUntilDone(c.ID, l)
 		}
 	}
 

@@ -17,7 +17,7 @@ func (r *Runner) Resume() {
 			continue
 		}
 		go func() {
-			if err := r.resume(r.running, c); err != nil && r.running.Err() == nil {
+			if err := newRecovery(r).resume(r.running, c); err != nil && r.running.Err() == nil {
 				r.logFor(c.ID).Warn("cannot complete request from before the restart", "name", c.Config.Name, "error",
 					err)
 			}
@@ -25,9 +25,9 @@ func (r *Runner) Resume() {
 	}
 }
 
-func (r *Runner) resume(ctx context.Context, c *container.Container) error {
+func (r recovery) resume(ctx context.Context, c *container.Container) error {
 	if c.Status == container.Removing {
-		r.repeat(c.ID, func() error { return r.tryConclude(ctx, c.ID, concluded()) })
+		r.repeat(c.ID, func() error { return newConclusion(r.Runner).tryConclude(ctx, c.ID, concluded()) })
 		return nil
 	}
 
@@ -37,7 +37,7 @@ func (r *Runner) resume(ctx context.Context, c *container.Container) error {
 	left := e.Left(time.Now(), c.StopTimeout())
 	switch {
 	case e.Goal == container.GoalRestarted:
-		return r.retryRestart(ctx, c, e, left)
+		return newRestarter(r.Runner).retryRestart(ctx, c, e, left)
 	case l == nil:
 		return r.dropFailedRequest(c.ID, nil)
 	case e.Goal == container.GoalRemoved:

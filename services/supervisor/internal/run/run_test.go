@@ -282,7 +282,7 @@ func TestExitDespiteUnavailableService(t *testing.T) {
 
 	h.eventuallyHeld(t, launched.Container.ID, "ports")
 	h.down("ports", false)
-	if err := h.runner.Sweep(t.Context()); err != nil {
+	if err := run.NewSweeper(h.runner).Sweep(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 

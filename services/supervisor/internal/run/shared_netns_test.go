@@ -9,6 +9,7 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 	"github.com/fairlead/fairlead/services/supervisor/internal/launch"
+	"github.com/fairlead/fairlead/services/supervisor/internal/run"
 )
 
 func joining(name, with string) launch.Request {
@@ -70,7 +71,7 @@ func TestNamespaceKeptUntilLastJoinedExits(t *testing.T) {
 			}
 			h.wantHeld(t, owner.ID, "names", "sandbox")
 		}
-		if err := h.runner.Sweep(t.Context()); err != nil {
+		if err := run.NewSweeper(h.runner).Sweep(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		h.end(t, one)

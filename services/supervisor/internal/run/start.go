@@ -92,5 +92,5 @@ func (r *Runner) attachUnlessEnding(ctx context.Context, c *container.Container,
 	if err == nil || !r.IsEnding(ctx, c.ID) {
 		return launched, err
 	}
-	return nil, r.conclude(ctx, c.ID, r.lives.Of(c.ID))
+	return nil, newConclusion(r).conclude(ctx, c.ID, r.lives.Of(c.ID))
 }

@@ -238,7 +238,7 @@ func (r *Runner) findLife(ref string) (*container.Container, *lives.Run, error) 
 // signal sends a signal once the run is launched. It succeeds if the process has exited.
 func (r *Runner) signal(ctx context.Context, uid string, l *lives.Run, sig syscall.Signal,
 	send func(context.Context, string, syscall.Signal) error) error {
-	alive, err := r.awaitLaunch(ctx, l)
+	alive, err := awaitLaunch(ctx, l)
 	if err != nil || !alive {
 		return err
 	}
@@ -251,7 +251,7 @@ func (r *Runner) signal(ctx context.Context, uid string, l *lives.Run, sig sysca
 
 // awaitLaunch waits until a run is launched. alive is false if the launch failed or the process has
 // exited.
-func (r *Runner) awaitLaunch(ctx context.Context, l *lives.Run) (alive bool, err error) {
+func awaitLaunch(ctx context.Context, l *lives.Run) (alive bool, err error) {
 	select {
 	case <-l.Launched:
 	case <-ctx.Done():
@@ -262,7 +262,7 @@ func (r *Runner) awaitLaunch(ctx context.Context, l *lives.Run) (alive bool, err
 
 // kill kills a run, even a frozen one, and waits for the cleanup.
 func (r *Runner) kill(ctx context.Context, c *container.Container, l *lives.Run) error {
-	alive, err := r.awaitLaunch(ctx, l)
+	alive, err := awaitLaunch(ctx, l)
 	if err != nil || l.Failed {
 		return err
 	}

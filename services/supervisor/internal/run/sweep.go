@@ -18,8 +18,14 @@ import (
 // sweepInterval is the interval of the sweep.
 const sweepInterval = 30 * time.Second
 
+// Sweeper releases what owners without a container have left in any service.
+type Sweeper struct{ *Runner }
+
+// NewSweeper returns the sweeper of a runner.
+func NewSweeper(r *Runner) Sweeper { return Sweeper{r} }
+
 // RunSweeper sweeps periodically until ctx is done.
-func (r *Runner) RunSweeper(ctx context.Context) {
+func (r Sweeper) RunSweeper(ctx context.Context) {
 	tick := time.NewTicker(sweepInterval)
 	defer tick.Stop()
 	for {
@@ -36,7 +42,7 @@ func (r *Runner) RunSweeper(ctx context.Context) {
 
 // Sweep releases resources of owners without a running container.
 // It also registers running containers that dnsagent has lost.
-func (r *Runner) Sweep(ctx context.Context) error {
+func (r Sweeper) Sweep(ctx context.Context) error {
 	owners, err := r.owners(ctx)
 	errs := []error{err}
 	for uid := range owners {
@@ -46,7 +52,7 @@ func (r *Runner) Sweep(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-func (r *Runner) sweepOne(ctx context.Context, uid string) error {
+func (r Sweeper) sweepOne(ctx context.Context, uid string) error {
 	if r.lives.Of(uid) != nil || r.joins.Any(uid) {
 		return nil
 	}
@@ -84,7 +90,7 @@ func (r *Runner) sweepOne(ctx context.Context, uid string) error {
 
 // runsUnknown reports whether a process runs for an owner that is not stored as running. Its
 // resources are kept.
-func (r *Runner) runsUnknown(ctx context.Context, uid string) (bool, error) {
+func (r Sweeper) runsUnknown(ctx context.Context, uid string) (bool, error) {
 	found, err := r.Processes.Adopt(ctx, uid)
 	if err != nil || found.State != runtime.Alive {
 		return false, err
@@ -97,7 +103,7 @@ func (r *Runner) runsUnknown(ctx context.Context, uid string) (bool, error) {
 
 // owners returns the owners of resources in all services and on this host.
 // The error names the sources that cannot be listed.
-func (r *Runner) owners(ctx context.Context) (map[string]bool, error) {
+func (r Sweeper) owners(ctx context.Context) (map[string]bool, error) {
 	ctx, cancel := agents.WithTimeout(ctx)
 	defer cancel()
 
@@ -122,14 +128,14 @@ func (r *Runner) owners(ctx context.Context) (map[string]bool, error) {
 	return all, errors.Join(errs...)
 }
 
-func (r *Runner) publicationOwners(ctx context.Context) ([]string, error) {
+func (r Sweeper) publicationOwners(ctx context.Context) ([]string, error) {
 	published, err := r.Agents.Published(ctx)
 	return slices.Collect(maps.Keys(published)), err
 }
 
 // strayReservations returns the owners of addresses without a stored container. A stopped container
 // keeps its addresses.
-func (r *Runner) strayReservations(ctx context.Context) ([]string, error) {
+func (r Sweeper) strayReservations(ctx context.Context) ([]string, error) {
 	owners, err := r.Agents.ReservationOwners(ctx)
 	return slices.DeleteFunc(owners, func(uid string) bool {
 		_, err := r.Store.GetContainer(uid)
@@ -137,14 +143,14 @@ func (r *Runner) strayReservations(ctx context.Context) ([]string, error) {
 	}), err
 }
 
-func (r *Runner) mounted(context.Context) ([]string, error) { return r.RootFS.Mounted() }
+func (r Sweeper) mounted(context.Context) ([]string, error) { return r.RootFS.Mounted() }
 
-func (r *Runner) nameMounts(context.Context) ([]string, error) { return r.NameFiles.Mounted() }
+func (r Sweeper) nameMounts(context.Context) ([]string, error) { return r.NameFiles.Mounted() }
 
-func (r *Runner) bundles(context.Context) ([]string, error) { return r.Processes.IDs() }
+func (r Sweeper) bundles(context.Context) ([]string, error) { return r.Processes.IDs() }
 
 // strayFiles returns the container directories without a stored container.
-func (r *Runner) strayFiles(context.Context) ([]string, error) {
+func (r Sweeper) strayFiles(context.Context) ([]string, error) {
 	entries, err := os.ReadDir(filepath.Join(r.DataRoot, "containers"))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil

@@ -10,6 +10,7 @@ import (
 
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 	"github.com/fairlead/fairlead/services/supervisor/internal/rootfs"
+	"github.com/fairlead/fairlead/services/supervisor/internal/run"
 )
 
 // unknownData creates the directory of a container that is not in the store.
@@ -33,7 +34,7 @@ func TestSweepQuarantinesUnknownData(t *testing.T) {
 	lost, begun := strings.Repeat("ab", 32), strings.Repeat("cd", 32)
 	unknownData(t, h, lost, rootfs.DirectoryMode)
 	unknownData(t, h, begun, rootfs.DirectoryMode|rootfs.Disposable)
-	if err := h.runner.Sweep(t.Context()); err != nil {
+	if err := run.NewSweeper(h.runner).Sweep(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 
@@ -56,7 +57,7 @@ func TestSweepKeepsUnknownProcess(t *testing.T) {
 		h.hold(uid, what)
 	}
 
-	if err := h.runner.Sweep(t.Context()); err != nil {
+	if err := run.NewSweeper(h.runner).Sweep(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 
@@ -78,7 +79,7 @@ func TestSweepReleasesStrayReservations(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	if err := h.runner.Sweep(t.Context()); err != nil {
+	if err := run.NewSweeper(h.runner).Sweep(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 
@@ -150,7 +151,7 @@ func TestSweepRegistersLostNamesAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	if err := h.runner.Sweep(t.Context()); err != nil {
+	if err := run.NewSweeper(h.runner).Sweep(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 

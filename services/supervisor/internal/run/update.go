@@ -33,7 +33,8 @@ func (r *Runner) Update(ctx context.Context, ref string, changes Changes) (warni
 		}
 	}
 
-	limits, err := r.updateLimits(ctx, c, changes.Resources)
+	u := updater{r}
+	limits, err := u.updateLimits(ctx, c, changes.Resources)
 	if err != nil {
 		return nil, err
 	}
@@ -50,16 +51,19 @@ func (r *Runner) Update(ctx context.Context, ref string, changes Changes) (warni
 		return &n
 	})
 	if err != nil {
-		return nil, errors.Join(err, r.applyLimits(ctx, c, c.Config.Resources))
+		return nil, errors.Join(err, u.applyLimits(ctx, c, c.Config.Resources))
 	}
 
 	r.notices.Emit(now, "update")
 	return nil, nil
 }
 
+// updater has the parts of an update.
+type updater struct{ *Runner }
+
 // updateLimits applies changed limits to a running container and returns all of its limits. On
 // failure it applies the former ones.
-func (r *Runner) updateLimits(ctx context.Context, c *container.Container,
+func (r updater) updateLimits(ctx context.Context, c *container.Container,
 	changes *container.Resources) (container.Resources, error) {
 	if changes == nil {
 		return c.Config.Resources, nil
@@ -83,7 +87,7 @@ func (r *Runner) updateLimits(ctx context.Context, c *container.Container,
 
 // applyLimits sets the cgroup limits of a container if it is running. Limits of devices cannot be
 // updated.
-func (r *Runner) applyLimits(ctx context.Context, c *container.Container, limits container.Resources) error {
+func (r updater) applyLimits(ctx context.Context, c *container.Container, limits container.Resources) error {
 	if !c.IsRunning() {
 		return nil
 	}
