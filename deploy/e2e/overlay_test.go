@@ -20,6 +20,7 @@ func TestOverlayNetworks(t *testing.T) {
 			f.found()
 			f.overlayStarts()
 			f.overlayMatrix()
+			f.overlayNames()
 		})
 	}
 }

@@ -633,3 +633,26 @@ func (h *host) id() string {
 	must0(h.t, err)
 	return p.membership().Host
 }
+
+func TestCopyOfAHostIsRefused(t *testing.T) {
+	one := newHost(t, 1)
+	one.found()
+	p, err := one.current()
+	must0(t, err)
+	epoch := p.publisher.Epoch()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	key := p.keys.Presence(one.id())
+	p.client.Keep(ctx, etcd.Presence{Key: key, Epoch: p.keys.Epoch(one.id()), Life: time.Minute,
+		Data: []byte("10.7.0.99 since boot of another machine")}, func(_ int64, err error) {
+		wantError(t, "copy", err, fault.Conflict, "is alive already, as 10.7.0.1 since boot ")
+		wantError(t, "copy", err, fault.Conflict, "this machine is 10.7.0.99 since boot of another machine")
+		cancel()
+	})
+	if got, err := p.caller(context.Background()); err != nil || got.Epoch != epoch {
+		t.Errorf("got epoch %d, error %v, want %d", got.Epoch, err, epoch)
+	}
+	if _, found, err := p.client.Get(context.Background(), key); err != nil || !found {
+		t.Errorf("the presence of the host is gone: %v", err)
+	}
+}
