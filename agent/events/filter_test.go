@@ -64,3 +64,21 @@ func TestFilterSelectsEvents(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func FuzzFilter(f *testing.F) {
+	f.Add("image=a:b", "a:b")
+	f.Add("container=", "")
+	f.Fuzz(func(t *testing.T, spec, name string) {
+		v, err := events.ParseFilter([]string{spec})
+		if err != nil {
+			if !fault.Is(err, fault.Invalid) {
+				t.Errorf("%q: got %v", spec, err)
+			}
+			return
+		}
+		for _, kind := range []string{events.Container, events.Image, "other"} {
+			v.Fits(events.Event{Type: kind, Action: name, ID: name, Attributes: map[string]string{"name": name,
+				"image": name}})
+		}
+	})
+}

@@ -159,7 +159,7 @@ func TestNetworkRemove(t *testing.T) {
 func TestNetworkPrune(t *testing.T) {
 	script := clienttest.Script{"PruneNetworks": {clienttest.Answers(
 		&networkv1.PruneNetworksResponse{Deleted: []string{"neta", "netb"}})}}
-	const question = "WARNING! This will remove all custom networks not used by at least one running " +
+	const question = "WARNING! This will remove all custom networks not used by at least one " +
 		"container.\nAre you sure you want to continue? [y/N] "
 	const gone = "Deleted Networks:\nneta\nnetb\n\n"
 	asked := func(req *networkv1.PruneNetworksRequest) []proto.Message { return []proto.Message{req} }

@@ -72,7 +72,7 @@ label=KEY[=VALUE], label!=KEY[=VALUE].`,
 
 // confirm asks the user for confirmation.
 func confirm(c *cli.CLI) bool {
-	c.Printf("WARNING! This will remove all custom networks not used by at least one running container.\nAre you " +
+	c.Printf("WARNING! This will remove all custom networks not used by at least one container.\nAre you " +
 		"sure you want to continue? [y/N] ")
 	answer, _ := bufio.NewReader(c.In).ReadString('\n') // an empty answer means no
 	return strings.EqualFold(strings.TrimSpace(answer), "y")

@@ -62,6 +62,9 @@ func Block(subject, option, path string) (Node, error) {
 // followed. A directory stands for all device nodes below it.
 func Find(subject, hostPath, containerPath string) ([]Node, error) {
 	refuse := func(err error) error {
+		if path, ok := errors.AsType[*fs.PathError](err); ok {
+			err = path.Err
+		}
 		return fault.New(fault.Invalid, subject,
 			"error gathering device information while adding custom device \""+hostPath+"\"",
 			fault.WithField("device"), fault.WithCause(err), fault.WithHint("name a device node of the host"))

@@ -6,6 +6,16 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/spec"
 )
 
+// checkDevices checks that the requested devices exist, before the first step.
+func checkDevices(cfg *container.Config) error {
+	for _, d := range cfg.Security.Devices {
+		if _, err := device.Find(container.Subject(cfg.Name), d.HostPath, d.ContainerPath); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // deviceNodes returns the device nodes that a container gets: those requested, and all of the host
 // if it is privileged. A requested path replaces that of the host.
 func deviceNodes(cfg *container.Config) ([]spec.DeviceNode, error) {

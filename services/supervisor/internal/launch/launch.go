@@ -192,6 +192,9 @@ func (l *launch) validate() error {
 	if err := l.checkNamespaces(); err != nil {
 		return err
 	}
+	if err := checkDevices(&l.req.Config); err != nil {
+		return err
+	}
 	return checkSources(&l.req.Config)
 }
 

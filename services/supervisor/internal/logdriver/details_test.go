@@ -1,6 +1,10 @@
 package logdriver
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/fairlead/fairlead/proto/fault"
+)
 
 func TestDetailsSelectAttributes(t *testing.T) {
 	s := Subject{ContainerID: "0123456789abcdef", ContainerName: "web", ContainerImageName: "busybox",
@@ -37,4 +41,18 @@ func TestAttributeOptionsAreValidated(t *testing.T) {
 			t.Errorf("%s %s=%s: got %v", tc.driver, tc.key, tc.value, err)
 		}
 	}
+}
+
+func FuzzOptions(f *testing.F) {
+	f.Add("tag", "{{.Name}} {{range .ContainerEnv}}{{.}}{{end}}")
+	f.Add("max-size", "9999999999999g")
+	f.Add("labels-regex", "(a|b")
+	f.Fuzz(func(t *testing.T, key, value string) {
+		c := Config{Options: map[string]string{key: value}}
+		if err := c.Validate("container x"); err != nil && !fault.Is(err, fault.Invalid) {
+			t.Errorf("%q=%q: got %v", key, value, err)
+		}
+		_ = Details(c, Subject{ContainerEnv: []string{"A=1"}, ContainerLabels: map[string]string{"a": "b"}})
+		_, _ = c.Size()
+	})
 }
