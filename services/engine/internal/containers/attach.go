@@ -85,7 +85,8 @@ func (h *Handlers) openAttach(r *httpapi.Request, c *containerv1.Container) (str
 		cancel()
 		return stream.Call{}, err
 	}
-	options := &containerv1.AttachOptions{Reference: c.GetId(), WaitForStart: !state.HasProcess(c)}
+	options := &containerv1.AttachOptions{Reference: c.GetId(), WaitForStart: !state.HasProcess(c),
+		Logs: r.Bool("logs"), Stream: streamOf(r.Bool("stdout"), r.Bool("stderr"))}
 	err = call.Send(&containerv1.AttachContainerRequest{
 		Message: &containerv1.AttachContainerRequest_Attach{Attach: options}})
 	if err == nil {

@@ -36,6 +36,9 @@ func (h *Handlers) Create(w http.ResponseWriter, r *httpapi.Request) error {
 	if fault.ReasonOf(err) == fault.ReasonNoSuchImage {
 		return httpapi.Errorf(http.StatusNotFound, "No such image: %s", familiar(cfg.GetImage()))
 	}
+	if fault.Is(err, fault.NotFound) { // clients pull the image after a 404
+		return httpapi.Errorf(http.StatusBadRequest, "%v", err)
+	}
 	if err != nil {
 		return err
 	}

@@ -35,7 +35,13 @@ func (h *Handlers) List(w http.ResponseWriter, r *httpapi.Request) error {
 	}
 
 	all := r.Bool("all") || limit > 0 || filter.AnyState()
-	list, err := h.all(r.Context(), all || filter.NeedsAll())
+	request := &containerv1.ListContainersRequest{All: all || filter.NeedsAll()}
+	if !filter.NeedsAll() { // labels select most: the rest is not even sent
+		for _, label := range values["label"] {
+			request.Filters = append(request.Filters, "label="+label)
+		}
+	}
+	list, err := h.all(r.Context(), request)
 	if err != nil {
 		return err
 	}
@@ -60,16 +66,16 @@ func (h *Handlers) List(w http.ResponseWriter, r *httpapi.Request) error {
 	return httpapi.WriteJSON(w, http.StatusOK, rows)
 }
 
-// all returns all containers, the newest first, or only active ones.
-func (h *Handlers) all(ctx context.Context, stopped bool) (list []*containerv1.Container, err error) {
-	for token := ""; ; {
-		page, err := h.clients.Containers.ListContainers(ctx,
-			&containerv1.ListContainersRequest{All: stopped, PageToken: token})
+// all returns all pages of a list, the newest container first.
+func (h *Handlers) all(ctx context.Context, request *containerv1.ListContainersRequest) (
+	list []*containerv1.Container, err error) {
+	for {
+		page, err := h.clients.Containers.ListContainers(ctx, request)
 		if err != nil {
 			return nil, err
 		}
 		list = append(list, page.GetContainers()...)
-		if token = page.GetNextPageToken(); token == "" {
+		if request.PageToken = page.GetNextPageToken(); request.GetPageToken() == "" {
 			return list, nil
 		}
 	}

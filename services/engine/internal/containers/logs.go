@@ -41,14 +41,16 @@ func (h *Handlers) Logs(w http.ResponseWriter, r *httpapi.Request) error {
 
 // logsRequest returns the selection of a request.
 func (h *Handlers) logsRequest(r *httpapi.Request) (*containerv1.ReadLogsRequest, error) {
-	out := &containerv1.ReadLogsRequest{Follow: r.Bool("follow")}
+	out := &containerv1.ReadLogsRequest{Follow: r.Bool("follow"), Details: r.Bool("details"),
+		Stream: streamOf(r.Bool("stdout"), r.Bool("stderr"))}
+	out.Joined = !out.GetDetails() && !r.Bool("timestamps")
 	if tail := r.Query("tail"); tail != "" && tail != "all" {
 		if n, err := strconv.ParseUint(tail, 10, 32); err == nil { // Docker shows all lines for other texts
 			lines := uint32(n)
 			out.Tail = &lines
 		}
 	}
-	for key, to := range map[string]**timestamppb.Timestamp{"since": &out.Since} {
+	for key, to := range map[string]**timestamppb.Timestamp{"since": &out.Since, "until": &out.Until} {
 		if text := r.Query(key); text != "" && text != "0" {
 			t, err := httpapi.ParseTime(text, h.now())
 			if err != nil {
@@ -58,6 +60,17 @@ func (h *Handlers) logsRequest(r *httpapi.Request) (*containerv1.ReadLogsRequest
 		}
 	}
 	return out, nil
+}
+
+// streamOf returns the only stream that is wanted.
+func streamOf(stdout, stderr bool) containerv1.StreamKind {
+	switch {
+	case stdout && !stderr:
+		return containerv1.StreamKind_STREAM_KIND_STDOUT
+	case stderr && !stdout:
+		return containerv1.StreamKind_STREAM_KIND_STDERR
+	}
+	return containerv1.StreamKind_STREAM_KIND_UNSPECIFIED
 }
 
 // logWriter writes entries of a log.
@@ -102,6 +115,9 @@ type result struct {
 	err   error
 }
 
+// stampFormat is Docker's format of times in logs: RFC 3339 with nine decimals.
+const stampFormat = "2006-01-02T15:04:05.000000000Z07:00"
+
 // headerDelay is the time after which the headers are sent before there is any output.
 const headerDelay = 100 * time.Millisecond
 
@@ -114,9 +130,15 @@ func (l *logWriter) write(entry *containerv1.ReadLogsResponse) error {
 		return nil
 	}
 	data := entry.GetOutput().GetData()
-	if l.timestamps && !l.partial[kind] {
-		stamp := entry.GetTime().AsTime().Format(time.RFC3339Nano) + " "
-		data = append([]byte(stamp), data...)
+	if (l.timestamps || l.details) && !l.partial[kind] {
+		var prefix []byte
+		if l.timestamps {
+			prefix = append(entry.GetTime().AsTime().AppendFormat(prefix, stampFormat), ' ')
+		}
+		if l.details {
+			prefix = append(append(prefix, entry.GetDetails()...), ' ')
+		}
+		data = append(prefix, data...)
 	}
 	l.partial[kind] = len(data) > 0 && data[len(data)-1] != '\n'
 	return l.to.Write(kind, data)

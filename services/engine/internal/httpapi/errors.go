@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"unicode"
 
@@ -40,6 +41,12 @@ func fromFault(err error) *Error {
 		return &Error{http.StatusGatewayTimeout, err.Error()}
 	}
 	status := statuses[fault.KindOf(err)]
+	switch fault.ReasonOf(err) {
+	case fault.ReasonPortAllocated, fault.ReasonAddressInUse:
+		status = http.StatusInternalServerError
+	case fault.ReasonCommandNotFound, fault.ReasonCommandNotExecutable:
+		status = http.StatusBadRequest
+	}
 	// Messages that begin with a capital letter are Docker's and name their subject themselves.
 	if f, ok := errors.AsType[*fault.Fault](err); ok && f.Step == "" && f.Cause == nil && f.Message != "" &&
 		unicode.IsUpper(rune(f.Message[0])) {
@@ -66,6 +73,7 @@ func WriteJSON(w http.ResponseWriter, status int, document any) error {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(text)+1))
 	w.WriteHeader(status)
 	_, _ = w.Write(append(text, '\n')) // the client is gone if it fails
 	return nil
