@@ -78,13 +78,16 @@ type input struct {
 	Options
 }
 
-// maxInput is the size of a message.
-const maxInput = 32 << 10
+// The size of a message. Most clients type, or send nothing.
+const (
+	minInput = 1 << 10
+	maxInput = 32 << 10
+)
 
 // forward forwards input. It returns true when the client detached or is gone.
 func (in input) forward() (over bool) {
 	keys := detachScanner{keys: in.DetachKeys}
-	buffer := make([]byte, maxInput)
+	buffer := make([]byte, minInput)
 	for {
 		n, err := in.client.Read(buffer)
 		if n > 0 && in.Stdin {
@@ -99,6 +102,9 @@ func (in input) forward() (over bool) {
 		}
 		if err != nil {
 			return in.ended(err)
+		}
+		if n == len(buffer) && n < maxInput {
+			buffer = make([]byte, maxInput)
 		}
 	}
 }
