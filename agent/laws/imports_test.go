@@ -33,7 +33,7 @@ var (
 
 	// purePackages lists the packages with domain logic. They perform no I/O.
 	purePackages = []string{
-		"agent/config", "proto/fault", "proto/id", "proto/port", "agent/portrecord",
+		"agent/config", "proto/fault", "proto/id", "proto/port", "proto/egress", "agent/portrecord",
 		"services/*/internal/ipam", "services/*/internal/network", "services/*/internal/frame",
 		"services/*/internal/lease", "services/*/internal/publication", "services/*/internal/ruleset",
 		"services/*/internal/hostport", "services/*/internal/registration", "services/*/internal/hostsfile",
@@ -42,7 +42,7 @@ var (
 		"services/*/internal/restart", "services/*/internal/healthcheck",
 		"services/*/internal/logdriver", "services/*/internal/cpulist",
 	}
-	identifiers = []string{"proto/fault", "proto/id", "proto/port"}
+	identifiers = []string{"proto/fault", "proto/id", "proto/port", "proto/egress"}
 
 	// testPackages lists the packages for tests only, such as suites and fakes.
 	testPackages = []string{
@@ -83,7 +83,8 @@ func importRules(services []string) []importRule {
 			caught: [2]string{"proto/gen/fairlead/dns/v1", "agent/state"},
 		}, {
 			name: "pure packages import only the standard library, identifiers and pure packages",
-			in:   purePackages, ban: []string{"..."}, allow: slices.Concat([]string{"std"}, identifiers, purePackages),
+			in:   purePackages, ban: []string{"..."}, allow: slices.Concat([]string{"std", "golang.org/x/net/idna"},
+				identifiers, purePackages),
 			reason: "they perform no I/O, so that table, golden file and property tests cover them on any system",
 			caught: [2]string{"services/netagent/internal/ipam", "agent/state"},
 		}, {
@@ -96,10 +97,11 @@ func importRules(services []string) []importRule {
 			but: []string{
 				"services/netagent/internal/kernel", "services/natagent/internal/conntrack",
 				"services/natagent/internal/firewall/nflink", "services/netagent/internal/dnssockets/redirect",
+				"services/natagent/internal/egress",
 			},
 			reason: "only the kernel packages retry interrupted dumps. Package redirect sends its own transactions " +
 				"in the namespaces of containers: it does not dump, and the socket of the firewall library fails for " +
-				"descriptors above 1023. Package nflink replaces that socket",
+				"descriptors above 1023. Package nflink replaces that socket. Package egress reads a log group",
 			caught: [2]string{"services/netagent/internal/driver/bridge", "github.com/vishvananda/netlink"},
 		}, {
 			name: "firewall libraries only in the firewall packages", in: []string{"..."}, ban: firewallLibraries,
@@ -107,11 +109,12 @@ func importRules(services []string) []importRule {
 				"services/natagent/internal/firewall/nflink", "services/natagent/internal/firewall/nftables",
 				"services/natagent/internal/firewall/iptables", "services/natagent/internal/forwardpolicy",
 				"services/natagent/internal/hostfirewall", "services/netagent/internal/dnssockets/redirect",
-				"services/netagent/internal/portguard",
+				"services/netagent/internal/portguard", "services/natagent/internal/egress",
 			},
 			reason: "backends can be replaced only if no other package depends on the format of rules. In netagent, " +
 				"package redirect adds rules in the namespaces of containers, where natagent has none, and package " +
-				"portguard adds the elements of bridge ports during a launch, independently of the backend",
+				"portguard adds the elements of bridge ports during a launch, independently of the backend. " +
+				"In natagent, package egress keeps tables of its own with either backend",
 			caught: [2]string{"services/natagent/internal/firewall", "github.com/google/nftables/expr"},
 		}, {
 			name: "D-Bus only in the firewalld package", in: []string{"..."},

@@ -58,6 +58,8 @@ type Client struct {
 	Firewall natv1.FirewallServiceClient
 	// Publications explains connections to published ports.
 	Publications natv1.PublicationServiceClient
+	// Policies lists egress policies and what they refused.
+	Policies natv1.PolicyServiceClient
 	// Names compares DNS registrations with the name files of containers.
 	Names dnsv1.NameServiceClient
 	// Host reports the features of the host and the agent.
@@ -133,6 +135,7 @@ func Dial(host string, options ...Option) (*Client, error) {
 		Networks:     networkv1.NewNetworkServiceClient(conn),
 		Firewall:     natv1.NewFirewallServiceClient(conn),
 		Publications: natv1.NewPublicationServiceClient(conn),
+		Policies:     natv1.NewPolicyServiceClient(conn),
 		Names:        dnsv1.NewNameServiceClient(conn),
 		Host:         hostv1.NewHostServiceClient(conn),
 		Fleet:        fleetv1.NewFleetServiceClient(conn),

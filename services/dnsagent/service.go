@@ -21,6 +21,7 @@ import (
 	"github.com/fairlead/fairlead/agent/state"
 	"github.com/fairlead/fairlead/proto/fault"
 	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
+	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	"github.com/fairlead/fairlead/services/dnsagent/internal/api"
 	"github.com/fairlead/fairlead/services/dnsagent/internal/files"
 	"github.com/fairlead/fairlead/services/dnsagent/internal/fleetnames"
@@ -50,6 +51,8 @@ type Config struct {
 	Fleet fleetv1.OverlayServiceClient // exchanges names with other hosts; nil without
 
 	Store FDStore // keeps sockets for the next process, in addition to netagent; may be nil
+
+	Policies natv1.PolicyServiceClient // natagent's; opens addresses for containers with an egress policy
 
 	HostRoot string                 // root of the host's etc and run; empty means "/"
 	Hostname func() (string, error) // returns the host name; nil means os.Hostname
@@ -90,7 +93,8 @@ func New(_ context.Context, cfg Config) (*Service, error) {
 	}
 
 	host := upstream.WatchFile(filepath.Join(cfg.HostRoot, "etc/resolv.conf"))
-	s := &Service{store: st, resolvers: resolvers.New(filepath.Join(root, "net-fd.sock"), host, cfg.Store, cfg.Log)}
+	s := &Service{store: st, resolvers: resolvers.New(filepath.Join(root, "net-fd.sock"), host, cfg.Store, cfg.Policies,
+		cfg.Log)}
 	s.resolvers.SetCaching(!cfg.NoCache)
 	s.names = names.New(names.Config{Store: st, Files: files.NewPublisher(filepath.Join(root, "dns")),
 		Resolvers: s.resolvers, Defaults: configured, HostRoot: cfg.HostRoot, Hostname: cfg.Hostname, Log: cfg.Log})

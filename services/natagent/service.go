@@ -5,7 +5,7 @@
 // It needs CAP_NET_ADMIN, CAP_NET_BIND_SERVICE, and CAP_NET_RAW to run iptables. It does not manage
 // links, container namespaces or processes.
 //
-// Packages: api implements gRPC; publish, guard and explain execute requests; publication and hostport
+// Packages: api implements gRPC; publish, guard, egress and explain execute requests; publication and hostport
 // hold the domain logic; backend chooses the firewall; firewall, conntrack, hold, forwarding and
 // hostfirewall access the host; store holds the state; reconcile applies it.
 package natagent
@@ -18,10 +18,12 @@ import (
 
 	"github.com/fairlead/fairlead/agent/notify"
 	"github.com/fairlead/fairlead/agent/state"
+	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/natagent/internal/api"
 	"github.com/fairlead/fairlead/services/natagent/internal/backend"
 	"github.com/fairlead/fairlead/services/natagent/internal/conntrack"
 	"github.com/fairlead/fairlead/services/natagent/internal/diagnose"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress"
 	"github.com/fairlead/fairlead/services/natagent/internal/explain"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall/nftables"
@@ -83,6 +85,7 @@ type Service struct {
 	input        *hostfirewall.Reader
 	hostFirewall *hostfirewall.Checker
 	relays       *relay.Relays
+	egress       *egress.Enforcer
 }
 
 // New opens the state and probes the kernel. It changes nothing.
@@ -102,17 +105,26 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 		return nil, errors.Join(err, fw.Close())
 	}
 
+	journal, err := egress.OpenJournal(cfg.DataRoot)
+	if err != nil {
+		return nil, errors.Join(fault.Wrap(err, fault.Unavailable, "records of refused connections",
+			"cannot be opened"),
+			fw.Close(), st.Close())
+	}
+
 	st.DirectRouting = cfg.DirectRouting
 	flows := conntrack.New(ns)
 	s := &Service{ns: ns, store: st, firewall: fw, relays: relay.New(ns, cfg.Log),
 		reconciler: reconcile.New(st, fw, flows, cfg.Log), input: hostfirewall.New(ns, nftables.TableName),
 		forwarding: forwarding.New(ns, fw, fw.Flavour(), cfg.Log)}
+	s.egress = egress.New(ns, st, flows, journal, cfg.Log)
 	s.hostFirewall = hostfirewall.NewChecker(s.input, cfg.Log)
 	s.guard = guard.New(st, fw, s.reconciler, s.forwarding, cfg.Log)
 	s.publisher = publish.New(st, fw, s.reconciler, flows, hold.New(ns, s.relays), cfg.Log)
 	s.publisher.Relay = s.relays.Set
 
 	served := api.Config{Publications: s.publisher, HostFirewall: hostfirewall.NoReview{}, Networks: s.guard,
+		Policies:  s.egress,
 		Explainer: explain.New(ns, st, fw, s.input), Checker: s.reconciler,
 		Doctor: diagnose.New(ns, fw, fw.Name(), s.reconciler, s.input)}
 	switch cfg.PublishBlocked {
@@ -136,13 +148,14 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 	defer stop()
 	watchers.Go(func() { s.forwarding.Watch(ctx, wake.Notify) })
 	watchers.Go(func() { s.hostFirewall.Run(ctx) })
+	watchers.Go(func() { s.egress.Run(ctx) })
 	also := reconcile.Hooks{Locked: s.publisher.RebindPorts, Unlocked: s.syncForwardPolicies, Trigger: wake}
 	return s.reconciler.Run(ctx, reconcile.DefaultPace(), also, ready)
 }
 
-// syncForwardPolicies updates other firewalls and removes other backends.
+// syncForwardPolicies updates other firewalls and egress policies, and removes other backends.
 func (s *Service) syncForwardPolicies(ctx context.Context) error {
-	err := s.guard.AllowAll(ctx)
+	err := errors.Join(s.guard.AllowAll(ctx), s.egress.Sync(ctx))
 	s.firewall.RemoveOthers(ctx)
 	return err
 }
@@ -150,5 +163,6 @@ func (s *Service) syncForwardPolicies(ctx context.Context) error {
 // Close closes sockets and state. Ports stay published.
 func (s *Service) Close() error {
 	return errors.Join(s.relays.Close(), s.publisher.Close(), s.forwarding.Close(), s.input.Close(), s.firewall.Close(),
+		s.egress.Close(),
 		s.store.Close())
 }

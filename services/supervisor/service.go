@@ -67,6 +67,7 @@ type Config struct {
 	Fleet        FleetEvents // nil without fleetagent
 	Sandboxes    networkv1.SandboxServiceClient
 	Publications natv1.PublicationServiceClient
+	Policies     natv1.PolicyServiceClient
 	Names        dnsv1.NameServiceClient
 }
 
@@ -147,7 +148,7 @@ func New(ctx context.Context, cfg Config) (_ *Service, err error) {
 		Cgroup: groups, LogFiles: s.logs, Defaults: standard, Events: &s.events,
 		Processes: processes{s.driver},
 		Agents: agents.New(agents.Config{Networks: cfg.Networks, Sandboxes: cfg.Sandboxes,
-			Publications: cfg.Publications, Names: cfg.Names, HostGateways: cfg.HostGateways})})
+			Publications: cfg.Publications, Policies: cfg.Policies, Names: cfg.Names, HostGateways: cfg.HostGateways})})
 	return s, s.serve(cfg, groups)
 }
 

@@ -94,8 +94,9 @@ func TestMethodWithoutRoleIsAnError(t *testing.T) {
 
 func TestServicesOfPackage(t *testing.T) {
 	got := ServicesOf("fairlead.network.v1", "fairlead.nat.v1", "fairlead.none.v1")
-	want := []string{"fairlead.nat.v1.FirewallService", "fairlead.nat.v1.PublicationService",
-		"fairlead.network.v1.NetworkService", "fairlead.network.v1.SandboxService"}
+	want := []string{"fairlead.nat.v1.FirewallService", "fairlead.nat.v1.PolicyService",
+		"fairlead.nat.v1.PublicationService", "fairlead.network.v1.NetworkService",
+		"fairlead.network.v1.SandboxService"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
 	}

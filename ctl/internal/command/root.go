@@ -17,6 +17,7 @@ import (
 	"github.com/fairlead/fairlead/ctl/internal/command/fleet"
 	"github.com/fairlead/fairlead/ctl/internal/command/image"
 	"github.com/fairlead/fairlead/ctl/internal/command/network"
+	"github.com/fairlead/fairlead/ctl/internal/command/policy"
 	"github.com/fairlead/fairlead/ctl/internal/command/registry"
 	"github.com/fairlead/fairlead/ctl/internal/command/system"
 	"github.com/fairlead/fairlead/ctl/internal/command/volume"
@@ -92,13 +93,13 @@ A manager of a fleet runs a command on the host at --node or ` + cli.EnvNode + `
 	root.AddGroup(&cobra.Group{ID: "manage", Title: "Management Commands:"},
 		&cobra.Group{ID: "common", Title: "Commands:"})
 	for _, group := range []*cobra.Command{container.Group(c), image.Group(c), network.Group(c), fleet.Group(c),
-		volume.Group(c), config.Group(c), system.Group(c)} {
+		volume.Group(c), policy.Group(c), config.Group(c), system.Group(c)} {
 		group.GroupID = "manage"
 		root.AddCommand(group)
 	}
 
 	for _, commands := range [][]*cobra.Command{container.Commands(c), image.Commands(c),
-		registry.Commands(c), system.Commands(c)} {
+		registry.Commands(c), policy.Commands(c), system.Commands(c)} {
 		for _, cmd := range commands {
 			cmd.GroupID = "common"
 			root.AddCommand(cmd)

@@ -32,6 +32,7 @@ type HostConfig struct {
 	NetworkMode     string
 	PortBindings    map[string][]PortBinding
 	PublishAllPorts bool
+	Egress          []string `json:",omitempty"` // Fairlead's: the rules of --egress
 	RestartPolicy   RestartPolicy
 	LogConfig       LogConfig
 	// PublishAddresses are the published addresses, as in --publish-address.
@@ -70,13 +71,14 @@ func hostConfigOf(cfg *containerv1.ContainerConfig) HostConfig {
 		PortBindings:    requestedPorts(net.GetPublish()),
 		RestartPolicy:   restartPolicyOf(cfg.GetRestart()),
 		LogConfig:       logConfigOf(cfg.GetLog()),
-		PublishAllPorts: net.GetPublishAll(), PublishAddresses: addresses(net.GetPublishAddresses()),
-		AutoRemove: cfg.GetAutoRemove(),
-		DNS:        list(dns.GetServers()),
-		DNSOptions: list(dns.GetOptions()),
-		DNSSearch:  list(dns.GetSearch()),
-		ExtraHosts: list(dns.GetExtraHosts()),
-		Links:      links(cfg), Sysctls: cfg.GetSysctls(), UTSMode: cfg.GetUts(), KeepNetns: net == nil ||
+		PublishAllPorts: net.GetPublishAll(), Egress: net.GetEgress(),
+		PublishAddresses: addresses(net.GetPublishAddresses()),
+		AutoRemove:       cfg.GetAutoRemove(),
+		DNS:              list(dns.GetServers()),
+		DNSOptions:       list(dns.GetOptions()),
+		DNSSearch:        list(dns.GetSearch()),
+		ExtraHosts:       list(dns.GetExtraHosts()),
+		Links:            links(cfg), Sysctls: cfg.GetSysctls(), UTSMode: cfg.GetUts(), KeepNetns: net == nil ||
 			net.KeepNetns == nil || net.GetKeepNetns(),
 		Runtime:   cfg.GetRuntime(),
 		Resources: resourcesOf(cfg.GetResources()), Security: securityOf(cfg),

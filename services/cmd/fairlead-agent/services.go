@@ -110,7 +110,8 @@ func dnsConfig(h service.Deps) dnsagent.Config {
 	return dnsagent.Config{
 		DataRoot: h.Config.DataRoot, ExecRoot: h.Config.ExecRoot, Log: h.Log, State: h.State,
 		Servers: h.Config.DNS, Search: h.Config.DNSSearch, Options: h.Config.DNSOptions, NoCache: !h.Config.DNSCache,
-		Store: h.FDStore, Fleet: fleetv1.NewOverlayServiceClient(h.Peer("fleet")),
+		Store: h.FDStore, Policies: natv1.NewPolicyServiceClient(h.Peer("nat")),
+		Fleet: fleetv1.NewOverlayServiceClient(h.Peer("fleet")),
 	}
 }
 
@@ -126,6 +127,7 @@ func supervisorConfig(h service.Deps) supervisor.Config {
 		Fleet:    fleetv1.NewFleetServiceClient(h.Peer("fleet")),
 		Networks: networkv1.NewNetworkServiceClient(net), Sandboxes: networkv1.NewSandboxServiceClient(net),
 		Publications: natv1.NewPublicationServiceClient(h.Peer("nat")),
+		Policies:     natv1.NewPolicyServiceClient(h.Peer("nat")),
 		Names:        dnsv1.NewNameServiceClient(h.Peer("dns")),
 	}
 }

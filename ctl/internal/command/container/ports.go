@@ -10,7 +10,7 @@ import (
 )
 
 func (o *options) addNetwork(c *cli.CLI, cfg *containerv1.ContainerConfig) error {
-	cfg.Network = &containerv1.NetworkConfig{PublishAll: o.publishAll}
+	cfg.Network = &containerv1.NetworkConfig{PublishAll: o.publishAll, Egress: o.egress}
 	if !o.keepNetns {
 		cfg.Network.KeepNetns = &o.keepNetns
 	}

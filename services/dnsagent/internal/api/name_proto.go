@@ -27,6 +27,7 @@ func registrationFromProto(req *dnsv1.RegisterRequest) (r registration.Registrat
 		Names:        resolvconf.Conf{Search: req.GetSearch(), Options: req.GetOptions()},
 		IPv6Disabled: req.GetIpv6Disabled(),
 		SharesWith:   req.GetSharesWith(),
+		Egress:       req.GetEgress(),
 	}
 
 	if r.Addresses, err = addressesFromProto(r.Owner, "addresses", req.GetAddresses()); err != nil {
@@ -70,7 +71,7 @@ func updateFromProto(req *dnsv1.UpdateRequest) (u names.Update, err error) {
 		return u, err
 	}
 	u.Networks, err = networksFromProto(req.GetOwner(), req.GetNetworks())
-	u.Aliases = aliasesFromProto(req.GetLinkAliases())
+	u.Aliases, u.Egress = aliasesFromProto(req.GetLinkAliases()), req.GetEgress()
 	return u, err
 }
 

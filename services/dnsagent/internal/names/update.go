@@ -20,6 +20,7 @@ type Update struct {
 	Aliases   []registration.Alias
 
 	HostGateways []netip.Addr // empty means unchanged
+	Egress       []string     // empty means unchanged
 }
 
 // Update changes the networks of a container. Edits by the container stay until the file changes.
@@ -61,7 +62,10 @@ func updated(known *store.Registration, u Update) (*store.Registration, error) {
 	if len(u.HostGateways) > 0 {
 		next.HostGateways = u.HostGateways
 	}
-	if next.Source == registration.Generated && len(u.Networks) > 0 {
+	if len(u.Egress) > 0 {
+		next.Egress = u.Egress
+	}
+	if next.Source == registration.Generated && len(u.Networks)+len(next.Egress) > 0 {
 		next.Source = registration.Resolver
 	}
 	return &next, next.Validate()

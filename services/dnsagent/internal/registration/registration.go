@@ -39,6 +39,7 @@ type Registration struct {
 	Networks     []Network       // its user networks, in lookup order
 	Aliases      []Alias         // link aliases
 	SharesWith   string          // ID of the container whose network it shares; only with source Shared
+	Egress       []string        `json:",omitempty"` // egress policy; only with source Resolver
 }
 
 // ExtraHost is one --add-host.

@@ -9,6 +9,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/fairlead/fairlead/proto/egress"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/dnsagent/internal/hostsfile"
@@ -17,6 +18,17 @@ import (
 
 // maxHostname is the kernel's limit for host and domain names.
 const maxHostname = 64
+
+// ValidateEgress checks the egress policy. It needs a resolver, which enforces it.
+func (r *Registration) ValidateEgress() error {
+	if len(r.Egress) > 0 && r.Source != Resolver {
+		return r.invalid("egress", "an egress policy needs the embedded resolver")
+	}
+	if _, err := egress.Parse(r.Egress); err != nil {
+		return r.invalid("egress", "egress policy is not valid: %s", err)
+	}
+	return nil
+}
 
 // maxDNSName is the maximum length of a DNS name.
 const maxDNSName = 253
@@ -54,6 +66,9 @@ func (r *Registration) Validate() error {
 		return err
 	}
 	if err := r.validateExtraHosts(); err != nil {
+		return err
+	}
+	if err := r.ValidateEgress(); err != nil {
 		return err
 	}
 

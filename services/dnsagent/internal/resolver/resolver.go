@@ -15,6 +15,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/miekg/dns"
+
 	"github.com/fairlead/fairlead/services/dnsagent/internal/resolver/cache"
 )
 
@@ -36,11 +38,20 @@ type Names interface {
 	Assigned(address netip.Addr) bool // to a container on any network
 }
 
+// Policy decides which names a container resolves. Package namepolicy implements it.
+type Policy interface {
+	// Allows reports whether a question about a name may be forwarded.
+	Allows(name string) bool
+	// Open opens the addresses of an answer, which is not given after an error.
+	Open(ctx context.Context, answer *dns.Msg, local bool) error
+}
+
 // Config configures a resolver.
 type Config struct {
 	Owner   string
 	Names   Names
 	Routes  func() []Upstream // upstreams in order; called for each query
+	Policy  func() Policy     // the container's policy for names; nil, or returns nil, without one
 	Budgets *Budgets          // shared by all resolvers of the process
 	Cache   *cache.Cache      // shared by all resolvers of the process
 	Log     *slog.Logger
@@ -148,6 +159,11 @@ func (r *Resolver) handle(message []byte, tcp bool, later *sync.WaitGroup, accep
 		if refusal != nil {
 			reply(refusal)
 		}
+		return
+	}
+
+	if policy := r.policy(); policy != nil {
+		r.handleRestricted(q, policy, later, accept, reply)
 		return
 	}
 

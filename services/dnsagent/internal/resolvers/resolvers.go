@@ -15,10 +15,13 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/agent/fdpass"
+	"github.com/fairlead/fairlead/proto/egress"
 	"github.com/fairlead/fairlead/proto/fault"
+	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	"github.com/fairlead/fairlead/services/dnsagent/internal/registration"
 	"github.com/fairlead/fairlead/services/dnsagent/internal/resolver"
 	"github.com/fairlead/fairlead/services/dnsagent/internal/resolver/cache"
+	"github.com/fairlead/fairlead/services/dnsagent/internal/resolver/namepolicy"
 	"github.com/fairlead/fairlead/services/dnsagent/internal/upstream"
 	"github.com/fairlead/fairlead/services/dnsagent/internal/zone"
 )
@@ -53,6 +56,7 @@ type Resolvers struct {
 	budgets      *resolver.Budgets
 	cache        *cache.Cache
 	store        FDStore
+	policies     natv1.PolicyServiceClient // opens addresses for containers with an egress policy
 	log          *slog.Logger
 
 	fdMu sync.Mutex // makes changes of running and of the fd store atomic; taken before mu
@@ -67,18 +71,21 @@ type Resolvers struct {
 // upstreamRule holds the upstreams of a container and where they are reached from.
 type upstreamRule struct {
 	registration.Upstream
-	network string // identifies the container's network since the last change, for the cache
+	policy  *namepolicy.Policy // nil without one
+	network string             // identifies the container's network since the last change, for the cache
 }
 
 // New returns resolvers without containers. socketServer is the path of netagent's fd socket. A nil
 // store keeps no sockets.
-func New(socketServer string, host *upstream.Host, store FDStore, log *slog.Logger) *Resolvers {
+func New(socketServer string, host *upstream.Host, store FDStore, policies natv1.PolicyServiceClient,
+	log *slog.Logger) *Resolvers {
 	if store == nil {
 		store = noStore{}
 	}
 	return &Resolvers{
 		zone: &zone.Zone{}, socketServer: socketServer, host: host,
-		budgets: resolver.NewBudgets(maxForwards, maxForwardsToOne), cache: cache.New(0), store: store, log: log,
+		budgets: resolver.NewBudgets(maxForwards, maxForwardsToOne), cache: cache.New(0), store: store,
+		policies: policies, log: log,
 		running: map[string]running{}, rules: map[string]upstreamRule{},
 	}
 }
@@ -110,7 +117,7 @@ func (s *Resolvers) wanted(owner string) bool {
 func (s *Resolvers) Register(r *registration.Registration, up registration.Upstream) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.setRule(r.Owner, up)
+	s.setRule(r.Owner, up, s.policyOf(r))
 	s.zone.Put(r.ZoneContainer())
 }
 
@@ -121,15 +128,37 @@ func (s *Resolvers) PutAddresses(r *registration.Registration) { s.zone.Put(r.Zo
 func (s *Resolvers) SetUpstream(owner string, up registration.Upstream) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, known := s.rules[owner]; known {
-		s.setRule(owner, up)
+	if rule, known := s.rules[owner]; known {
+		s.setRule(owner, up, rule.policy)
 	}
 }
 
 // setRule stores a rule. mu must be held.
-func (s *Resolvers) setRule(owner string, up registration.Upstream) {
+func (s *Resolvers) setRule(owner string, up registration.Upstream, policy *namepolicy.Policy) {
 	s.changes++
-	s.rules[owner] = upstreamRule{up, fmt.Sprintf("%s/%d", owner, s.changes)}
+	s.rules[owner] = upstreamRule{up, policy, fmt.Sprintf("%s/%d", owner, s.changes)}
+}
+
+// policyOf returns the policy of a container, or nil. Its rules were validated.
+func (s *Resolvers) policyOf(r *registration.Registration) *namepolicy.Policy {
+	rules, err := egress.Parse(r.Egress)
+	if err != nil {
+		rules = egress.Policy{} // answers nothing
+	}
+	if rules == nil {
+		return nil
+	}
+	return namepolicy.New(r.Owner, rules, s.policies, s.log)
+}
+
+// policy returns the policy of a container that is served, or nil.
+func (s *Resolvers) policy(owner string) resolver.Policy {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p := s.rules[owner].policy; p != nil {
+		return p
+	}
+	return nil
 }
 
 // SetCaching clears the cache and enables or disables it.
@@ -161,7 +190,8 @@ func (s *Resolvers) Serve(owner string, on *Sockets) {
 	}
 
 	r := resolver.New(resolver.Config{Owner: owner, Names: s.zone, Budgets: s.budgets, Cache: s.cache, Log: s.log,
-		Routes: func() []resolver.Upstream { return s.routes(owner) }})
+		Routes: func() []resolver.Upstream { return s.routes(owner) },
+		Policy: func() resolver.Policy { return s.policy(owner) }})
 	r.Serve(on.udp, on.tcp)
 	s.running[owner] = running{r, on.socket}
 	s.mu.Unlock()
@@ -178,6 +208,9 @@ func (s *Resolvers) routes(owner string) []resolver.Upstream {
 	s.mu.Unlock()
 	if rule.Host {
 		return routesTo(s.host.Servers(), "host", upstream.DialHost)
+	}
+	if rule.policy != nil { // the container itself may not reach name servers
+		return routesTo(upstream.WithPort(rule.Servers), "host", upstream.DialHost)
 	}
 	return routesTo(upstream.WithPort(rule.Servers), rule.network, upstream.DialContainer(s.socketServer, owner))
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/fairlead/fairlead/agent/diagnosis"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	"github.com/fairlead/fairlead/proto/port"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
 	"github.com/fairlead/fairlead/services/natagent/internal/packettrace"
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
@@ -47,6 +48,17 @@ type Networks interface {
 	PutTunnel(ctx context.Context, t *firewall.Tunnel) error
 }
 
+// Policies enforces egress policies and records what they refuse.
+type Policies interface {
+	Put(ctx context.Context, c *egress.Container) error
+	Release(ctx context.Context, owner string) error
+	List(ctx context.Context) ([]*egress.Container, error)
+	Refused(owner string) uint64
+	Learn(ctx context.Context, owner, name string, addresses []netip.Addr, ttl time.Duration) error
+	RecordName(ctx context.Context, owner, name string) error
+	Since(t time.Time) (found []egress.Refusal, lost uint64, more <-chan struct{})
+}
+
 // Doctor diagnoses the firewall backends.
 type Doctor interface {
 	Backend() string
@@ -64,6 +76,7 @@ type Config struct {
 	HostFirewall HostFirewall
 	Explainer    Explainer
 	Networks     Networks
+	Policies     Policies
 	Doctor       Doctor
 	Checker      Checker
 }
@@ -80,4 +93,5 @@ func (s *Server) Register(r grpc.ServiceRegistrar) {
 		hostFirewall: s.cfg.HostFirewall, explainer: s.cfg.Explainer})
 	natv1.RegisterFirewallServiceServer(r, &firewallServer{networks: s.cfg.Networks, doctor: s.cfg.Doctor,
 		checker: s.cfg.Checker})
+	natv1.RegisterPolicyServiceServer(r, &policyServer{policies: s.cfg.Policies})
 }

@@ -35,6 +35,10 @@ type Selector struct {
 	Inside []netip.Prefix
 	// AnyEndpoint selects all connections from and to Target's address. Other fields are ignored.
 	AnyEndpoint bool
+	// Source and Denied select connections from Source whose destination, after DNAT, Denied reports.
+	// local is true for addresses of the host. Other fields are ignored.
+	Source netip.Addr
+	Denied func(protocol uint8, to netip.AddrPort, local bool) bool
 }
 
 // ForAddresses returns the selectors for released addresses.
@@ -169,7 +173,7 @@ func (c *Deleter) cut(cuts []Selector) error {
 	byFamily := map[bool][]Selector{}
 	for _, one := range cuts {
 		v6 := one.Host.Addr().Is6() || one.AnyEndpoint && one.Target.Addr().Is6() || one.Leaves.IsValid() &&
-			one.Leaves.Addr().Is6()
+			one.Leaves.Addr().Is6() || one.Source.Is6()
 		byFamily[v6] = append(byFamily[v6], one)
 	}
 	var errs []error

@@ -27,18 +27,24 @@ type protoPort struct {
 // matcher decides which entries to delete.
 type matcher struct {
 	cuts  map[protoPort][]Selector
-	ends  map[netip.Addr]bool // connections from and to these addresses
-	wide  []Selector          // selectors of port ranges and published addresses
-	leave []Selector          // selectors with Leaves
+	ends  map[netip.Addr]bool     // connections from and to these addresses
+	wide  []Selector              // selectors of port ranges and published addresses
+	leave []Selector              // selectors with Leaves
+	from  map[netip.Addr]Selector // selectors with Source
 	local func() map[netip.Addr]bool
 	known map[netip.Addr]bool // result of local, on first use
 }
 
 func newMatcher(cuts []Selector, local func() map[netip.Addr]bool) *matcher {
-	m := &matcher{cuts: map[protoPort][]Selector{}, ends: map[netip.Addr]bool{}, local: local}
+	m := &matcher{cuts: map[protoPort][]Selector{}, ends: map[netip.Addr]bool{}, local: local,
+		from: map[netip.Addr]Selector{}}
 	for _, c := range cuts {
 		if c.AnyEndpoint {
 			m.ends[c.Target.Addr()] = true
+			continue
+		}
+		if c.Source.IsValid() {
+			m.from[c.Source] = c
 			continue
 		}
 		if c.Leaves.IsValid() {
@@ -58,7 +64,7 @@ func newMatcher(cuts []Selector, local func() map[netip.Addr]bool) *matcher {
 
 // only returns the protocol and port that all selectors share; ok is false if they differ.
 func (m *matcher) only() (proto port.Protocol, port uint16, ok bool) {
-	if len(m.cuts) != 1 || len(m.wide)+len(m.ends)+len(m.leave) > 0 {
+	if len(m.cuts) != 1 || len(m.wide)+len(m.ends)+len(m.leave)+len(m.from) > 0 {
 		return "", 0, false
 	}
 	for k, c := range m.cuts {
@@ -70,6 +76,9 @@ func (m *matcher) only() (proto port.Protocol, port uint16, ok bool) {
 func (m *matcher) match(f flow) bool {
 	if m.ends[f.from] || m.ends[f.replySrc.Addr()] {
 		return true
+	}
+	if c, ok := m.from[f.from]; ok {
+		return c.Denied(f.proto, f.replySrc, m.isLocal(f.replySrc.Addr()))
 	}
 
 	for _, c := range m.cuts[protoPort{f.proto, f.dst.Port()}] {

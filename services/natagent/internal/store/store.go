@@ -1,4 +1,4 @@
-// Package store holds natagent's state, publications and networks, in one database file.
+// Package store holds natagent's state, publications, networks and policies, in one database file.
 package store
 
 import (
@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/fairlead/fairlead/agent/state"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
@@ -19,6 +20,7 @@ type Store struct {
 	publications *state.Table[publication.Publication]
 	networks     *state.Table[firewall.Network]
 	tunnels      *state.Table[firewall.Tunnel]
+	policies     *state.Table[egress.Container]
 }
 
 // Open opens nat.db in a directory with the zero Config.
@@ -27,8 +29,9 @@ func Open(dir string) (*Store, error) { return OpenAs(dir, state.Config{}) }
 // OpenAs opens nat.db in a directory.
 func OpenAs(dir string, how state.Config) (*Store, error) {
 	how.Version, how.Upgrade = version, upgrade
-	s := &Store{publications: newPublications(), networks: newNetworks(), tunnels: newTunnels()}
-	db, err := how.Open(filepath.Join(dir, "nat.db"), s.publications, s.networks, s.tunnels)
+	s := &Store{publications: newPublications(), networks: newNetworks(), tunnels: newTunnels(),
+		policies: newPolicies()}
+	db, err := how.Open(filepath.Join(dir, "nat.db"), s.publications, s.networks, s.tunnels, s.policies)
 	if err != nil {
 		return nil, err
 	}

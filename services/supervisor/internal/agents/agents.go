@@ -18,6 +18,7 @@ type Config struct {
 	Networks     networkv1.NetworkServiceClient
 	Sandboxes    networkv1.SandboxServiceClient
 	Publications natv1.PublicationServiceClient
+	Policies     natv1.PolicyServiceClient
 	Names        dnsv1.NameServiceClient
 
 	HostGateways []string // addresses of host-gateway; empty means the gateways of the default bridge

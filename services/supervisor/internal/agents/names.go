@@ -70,7 +70,8 @@ func (a *Agents) UpdateNames(ctx context.Context, r Registration) error {
 	}
 	_, err = a.cfg.Names.Update(ctx,
 		&dnsv1.UpdateRequest{Owner: r.Owner, Networks: networks, HostGateways: r.HostGateways,
-			LinkAliases: linkAliases(&r.Config.Network), Addresses: allAddresses(r.Endpoints)})
+			LinkAliases: linkAliases(&r.Config.Network), Addresses: allAddresses(r.Endpoints),
+			Egress: r.Config.Network.Egress})
 	return err
 }
 
@@ -117,7 +118,8 @@ func (a *Agents) registerRequest(ctx context.Context, r Registration) (*dnsv1.Re
 		return nil, err
 	}
 
-	if len(req.Networks) > 0 {
+	req.Egress = r.Config.Network.Egress
+	if len(req.Networks) > 0 || len(req.Egress) > 0 {
 		req.FileSource = dnsv1.FileSource_FILE_SOURCE_RESOLVER
 	}
 

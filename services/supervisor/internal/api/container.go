@@ -186,6 +186,7 @@ func (s *containerServer) UpdateContainer(ctx context.Context,
 		}
 		changes.Resources = &limits
 	}
+	changes.Egress = req.GetEgress()
 	warnings, err := s.containers.Update(ctx, req.GetReference(), changes)
 	return &containerv1.UpdateContainerResponse{Warnings: warnings}, err
 }

@@ -37,6 +37,8 @@ type Network struct {
 	Addresses   []port.Address
 	Links       []Link
 	DropSharers bool // when the container exits, joined containers keep the namespace
+
+	Egress []string `json:",omitempty"` // what the container may reach, one rule per element; nil: everything
 }
 
 // Link is an additional name of another container, visible only to the container with the link.

@@ -12,7 +12,8 @@ import (
 // Validate checks the configuration without accessing the kernel, the image or other services.
 func (c *Config) Validate() error {
 	checks := []func() error{
-		c.validateSize, c.validateIdentity, c.validateProcess, c.validateMounts, c.validateNetwork, c.validatePorts,
+		c.validateSize, c.validateIdentity, c.validateProcess, c.validateMounts, c.validateNetwork, c.ValidateEgress,
+		c.validatePorts,
 		c.validateDNS, c.validateSysctls, c.validateResources,
 		c.validateSecurity, c.validateNamespaces, c.validateRestart, c.validateHealth,
 		func() error { return c.Log.Validate(c.subject()) },
@@ -32,7 +33,7 @@ const maxConfigSize = 512 << 10
 func (c *Config) validateSize() error {
 	size := 0
 	for _, list := range [][]string{c.Command, c.Entrypoint, c.Env, c.DNS.ExtraHosts, c.DNS.Servers, c.DNS.Search,
-		c.DNS.Options,
+		c.DNS.Options, c.Network.Egress,
 		c.Security.CapAdd, c.Security.CapDrop, c.Security.Options, c.Security.DeviceRules, c.Security.Groups,
 		{c.Name, c.Image, c.User, c.WorkingDir, c.Platform, c.Runtime, c.Namespaces.CgroupParent}} {
 		for _, s := range list {

@@ -114,7 +114,9 @@ func (r *Follower) updateServices(ctx context.Context, c, after *container.Conta
 	named, cancelNamed := agents.WithTimeout(ctx)
 	defer cancelNamed()
 
-	err := r.updateNames(named, after, live)
+	err := errors.Join(
+		r.Agents.PutPolicy(named, after.ID, after.Config.Name, after.Config.Network.Egress, live.Endpoints),
+		r.updateNames(named, after, live))
 	if err != nil && (later == nil || !IsTemporary(err)) {
 		return nil, err
 	}
@@ -152,7 +154,8 @@ func (r *Follower) undo(ctx context.Context, c *container.Container, left *conta
 	named, cancelNamed := agents.WithTimeout(ctx)
 	defer cancelNamed()
 
-	err = r.updateNames(named, c, &live)
+	err = errors.Join(r.Agents.PutPolicy(named, c.ID, c.Config.Name, c.Config.Network.Egress, live.Endpoints),
+		r.updateNames(named, c, &live))
 	published, cancelPublished := agents.WithTimeout(ctx)
 	defer cancelPublished()
 

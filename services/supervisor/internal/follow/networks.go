@@ -2,6 +2,7 @@ package follow
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/fairlead/fairlead/proto/fault"
@@ -23,7 +24,7 @@ func (r *Follower) ConnectNetwork(ctx context.Context, ref string, a container.A
 		return err
 	}
 
-	if err := a.Validate(c.Subject()); err != nil {
+	if err := errors.Join(a.Validate(c.Subject()), connectableWithEgress(c)); err != nil {
 		return err
 	}
 

@@ -48,6 +48,9 @@ func (l *launch) createProcess() saga.Step {
 	if l.isShareable() {
 		after = append(after, mountSharedMemory)
 	}
+	if len(l.req.Config.Network.Egress) > 0 {
+		after = append(after, applyPolicy)
+	}
 
 	return saga.Step{
 		Name: createProcess, After: after,

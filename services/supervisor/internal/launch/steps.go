@@ -17,6 +17,7 @@ const (
 	mountNames        = "mount name files"
 	joinNetwork       = "join network"
 	registerNames     = "register names"
+	applyPolicy       = "apply egress policy"
 	publishPorts      = "publish ports"
 	createProcess     = "create process"
 	attachOutput      = "attach output"
@@ -36,6 +37,9 @@ func (l *launch) acquireSteps(after string) []saga.Step {
 		return []saga.Step{l.mountNames(after), l.joinNamespace(after, with), l.shareNames()}
 	}
 	steps := []saga.Step{l.mountNames(after), l.joinNetwork(after), l.registerNames()}
+	if len(l.req.Config.Network.Egress) > 0 {
+		steps = append(steps, applyPolicyOf(l))
+	}
 	if l.publishes() {
 		steps = append(steps, l.publishPorts())
 	}

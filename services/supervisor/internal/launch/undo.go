@@ -6,6 +6,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/fairlead/fairlead/proto/egress"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 	"github.com/fairlead/fairlead/services/supervisor/internal/saga"
 )
@@ -44,8 +45,9 @@ func (r *Launcher) ReleaseAll(ctx context.Context, uid string) error {
 }
 
 // Placeholder returns a container for an owner of which only the ID is known. It may have published
-// ports and shared memory.
+// ports, an egress policy and shared memory.
 func Placeholder(uid string) *container.Container {
-	return &container.Container{ID: uid, Config: container.Config{Network: container.Network{PublishAll: true},
+	return &container.Container{ID: uid, Config: container.Config{Network: container.Network{PublishAll: true,
+		Egress: []string{egress.Empty}},
 		Namespaces: container.Namespaces{IPC: container.IPCShareable}}}
 }

@@ -234,3 +234,21 @@ func (f fakeNames) ListOwners(context.Context, *dnsv1.ListOwnersRequest, ...grpc
 	error) {
 	return &dnsv1.ListOwnersResponse{Owners: f.h.holders("names")}, nil
 }
+
+// fakePolicies is natagent's policies, without any.
+type fakePolicies struct{ natv1.PolicyServiceClient }
+
+func (fakePolicies) ListPolicies(context.Context, *natv1.ListPoliciesRequest,
+	...grpc.CallOption) (*natv1.ListPoliciesResponse, error) {
+	return &natv1.ListPoliciesResponse{}, nil
+}
+
+func (fakePolicies) PutPolicy(context.Context, *natv1.PutPolicyRequest,
+	...grpc.CallOption) (*natv1.PutPolicyResponse, error) {
+	return &natv1.PutPolicyResponse{}, nil
+}
+
+func (fakePolicies) DeletePolicy(context.Context, *natv1.DeletePolicyRequest,
+	...grpc.CallOption) (*natv1.DeletePolicyResponse, error) {
+	return &natv1.DeletePolicyResponse{}, nil
+}

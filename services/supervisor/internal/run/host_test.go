@@ -93,7 +93,8 @@ func (h *host) open(t *testing.T) {
 	h.runner = run.New(run.Config{DataRoot: h.dir, Log: slog.New(slog.DiscardHandler), Store: h.store,
 		Images: fakeImages{h}, RootFS: fakeRootFS{h},
 		Processes: fakeProcesses{h}, Agents: agents.New(agents.Config{Networks: fakeNetworks{},
-			Sandboxes: fakeSandboxes{h: h}, Publications: fakePublications{h: h}, Names: fakeNames{h: h}})})
+			Sandboxes: fakeSandboxes{h: h}, Publications: fakePublications{h: h},
+			Policies: fakePolicies{}, Names: fakeNames{h: h}})})
 }
 
 // crash replaces the runner by a new one on the same store, without a shutdown.

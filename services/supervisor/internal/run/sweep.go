@@ -110,7 +110,8 @@ func (r Sweeper) owners(ctx context.Context) (map[string]bool, error) {
 	all := map[string]bool{}
 	var errs []error
 	for source, list := range map[string]func(context.Context) ([]string, error){
-		"netagent": r.Agents.SandboxOwners, "natagent": r.publicationOwners, "dnsagent": r.Agents.NameOwners,
+		"netagent": r.Agents.SandboxOwners, "natagent": r.publicationOwners, "policies": r.Agents.PolicyOwners,
+		"dnsagent":     r.Agents.NameOwners,
 		"reservations": r.strayReservations,
 		"mounts":       r.mounted, "name files": r.nameMounts, "bundles": r.bundles, "files": r.strayFiles,
 	} {

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+	"github.com/fairlead/fairlead/services/supervisor/internal/follow"
 	"github.com/fairlead/fairlead/services/supervisor/internal/spec"
 )
 
@@ -12,6 +13,7 @@ import (
 type Changes struct {
 	Restart   *container.RestartPolicy
 	Resources *container.Resources // zero fields do not change
+	Egress    []string             // nil: unchanged
 }
 
 // Update changes the configuration of a container, running or not. On failure nothing changes.
@@ -38,10 +40,15 @@ func (r *Runner) Update(ctx context.Context, ref string, changes Changes) (warni
 	if err != nil {
 		return nil, err
 	}
+	policies := follow.Egress{Follower: r.Follower}
+	network, err := policies.Update(ctx, c, changes.Egress)
+	if err != nil {
+		return nil, errors.Join(err, u.applyLimits(ctx, c, c.Config.Resources))
+	}
 
 	now, err := r.Store.UpdateContainer(c.ID, func(c *container.Container) *container.Container {
 		n := *c
-		n.Config.Resources = limits
+		n.Config.Resources, n.Config.Network.Egress = limits, network
 		if changes.Restart != nil {
 			n.Config.Restart, n.Restarts.Count, n.Restarts.Delay = *changes.Restart, 0, 0
 		}
@@ -51,7 +58,8 @@ func (r *Runner) Update(ctx context.Context, ref string, changes Changes) (warni
 		return &n
 	})
 	if err != nil {
-		return nil, errors.Join(err, u.applyLimits(ctx, c, c.Config.Resources))
+		return nil, errors.Join(err, u.applyLimits(ctx, c, c.Config.Resources), policies.Restore(ctx, c,
+			changes.Egress))
 	}
 
 	r.notices.Emit(now, "update")

@@ -59,7 +59,11 @@ type RegisterRequest struct {
 	LinkAliases []*LinkAlias `protobuf:"bytes,13,rep,name=link_aliases,json=linkAliases,proto3" json:"link_aliases,omitempty"`
 	// The ID of the container whose network namespace is joined. Only with FILE_SOURCE_SHARED, where
 	// no other content is allowed. The files follow that container's.
-	SharesWith    string `protobuf:"bytes,14,opt,name=shares_with,json=sharesWith,proto3" json:"shares_with,omitempty"`
+	SharesWith string `protobuf:"bytes,14,opt,name=shares_with,json=sharesWith,proto3" json:"shares_with,omitempty"`
+	// The egress policy of the container, in the form of `--egress`. Only with FILE_SOURCE_RESOLVER.
+	// Other names than it allows are refused, and natagent receives the addresses of each answer
+	// before the container does. Empty means no policy.
+	Egress        []string `protobuf:"bytes,15,rep,name=egress,proto3" json:"egress,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -192,6 +196,13 @@ func (x *RegisterRequest) GetSharesWith() string {
 	return ""
 }
 
+func (x *RegisterRequest) GetEgress() []string {
+	if x != nil {
+		return x.Egress
+	}
+	return nil
+}
+
 // RegisterResponse holds the paths of the name files.
 type RegisterResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -251,7 +262,9 @@ type UpdateRequest struct {
 	// As in RegisterRequest.
 	LinkAliases []*LinkAlias `protobuf:"bytes,4,rep,name=link_aliases,json=linkAliases,proto3" json:"link_aliases,omitempty"`
 	// As in RegisterRequest. Empty means unchanged.
-	HostGateways  []string `protobuf:"bytes,5,rep,name=host_gateways,json=hostGateways,proto3" json:"host_gateways,omitempty"`
+	HostGateways []string `protobuf:"bytes,5,rep,name=host_gateways,json=hostGateways,proto3" json:"host_gateways,omitempty"`
+	// As in RegisterRequest. Empty means unchanged.
+	Egress        []string `protobuf:"bytes,6,rep,name=egress,proto3" json:"egress,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -317,6 +330,13 @@ func (x *UpdateRequest) GetLinkAliases() []*LinkAlias {
 func (x *UpdateRequest) GetHostGateways() []string {
 	if x != nil {
 		return x.HostGateways
+	}
+	return nil
+}
+
+func (x *UpdateRequest) GetEgress() []string {
+	if x != nil {
+		return x.Egress
 	}
 	return nil
 }
@@ -620,7 +640,7 @@ var File_fairlead_dns_v1_name_service_proto protoreflect.FileDescriptor
 
 const file_fairlead_dns_v1_name_service_proto_rawDesc = "" +
 	"\n" +
-	"\"fairlead/dns/v1/name_service.proto\x12\x0ffairlead.dns.v1\x1a\x1bfairlead/auth/v1/role.proto\x1a\x1afairlead/dns/v1/name.proto\x1a\x1efairlead/host/v1/finding.proto\"\xb4\x04\n" +
+	"\"fairlead/dns/v1/name_service.proto\x12\x0ffairlead.dns.v1\x1a\x1bfairlead/auth/v1/role.proto\x1a\x1afairlead/dns/v1/name.proto\x1a\x1efairlead/host/v1/finding.proto\"\xcc\x04\n" +
 	"\x0fRegisterRequest\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12<\n" +
 	"\vfile_source\x18\x02 \x01(\x0e2\x1b.fairlead.dns.v1.FileSourceR\n" +
@@ -641,15 +661,17 @@ const file_fairlead_dns_v1_name_service_proto_rawDesc = "" +
 	"\bnetworks\x18\f \x03(\v2$.fairlead.dns.v1.NetworkRegistrationR\bnetworks\x12=\n" +
 	"\flink_aliases\x18\r \x03(\v2\x1a.fairlead.dns.v1.LinkAliasR\vlinkAliases\x12\x1f\n" +
 	"\vshares_with\x18\x0e \x01(\tR\n" +
-	"sharesWith\"D\n" +
+	"sharesWith\x12\x16\n" +
+	"\x06egress\x18\x0f \x03(\tR\x06egress\"D\n" +
 	"\x10RegisterResponse\x120\n" +
-	"\x05files\x18\x01 \x01(\v2\x1a.fairlead.dns.v1.NameFilesR\x05files\"\xe9\x01\n" +
+	"\x05files\x18\x01 \x01(\v2\x1a.fairlead.dns.v1.NameFilesR\x05files\"\x81\x02\n" +
 	"\rUpdateRequest\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12\x1c\n" +
 	"\taddresses\x18\x02 \x03(\tR\taddresses\x12@\n" +
 	"\bnetworks\x18\x03 \x03(\v2$.fairlead.dns.v1.NetworkRegistrationR\bnetworks\x12=\n" +
 	"\flink_aliases\x18\x04 \x03(\v2\x1a.fairlead.dns.v1.LinkAliasR\vlinkAliases\x12#\n" +
-	"\rhost_gateways\x18\x05 \x03(\tR\fhostGateways\"\x10\n" +
+	"\rhost_gateways\x18\x05 \x03(\tR\fhostGateways\x12\x16\n" +
+	"\x06egress\x18\x06 \x03(\tR\x06egress\"\x10\n" +
 	"\x0eUpdateResponse\"\x13\n" +
 	"\x11ListOwnersRequest\",\n" +
 	"\x12ListOwnersResponse\x12\x16\n" +

@@ -1,0 +1,190 @@
+// Package egress holds the rules for outgoing traffic of a container: which domains, addresses and
+// ports it may reach. It parses `--egress` and decides for single names and addresses.
+//
+// It performs no I/O and knows no firewall. ctl and the supervisor validate with it, natagent derives
+// rules of the firewall from it, and dnsagent decides with it which names are answered.
+package egress
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// Kind selects the peers of a rule.
+type Kind int
+
+// The kinds.
+const (
+	Domain   Kind = iota + 1 // a name, or all names below a suffix
+	Prefix                   // an address or a range of addresses
+	Host                     // the host itself, on all of its addresses
+	Internet                 // all addresses outside private and special ranges
+	LAN                      // private and link-local ranges, except the metadata services
+	Metadata                 // metadata services of clouds
+	DNS                      // nothing but all names: the embedded name server answers every question
+	All                      // everything
+	Observe                  // everything, and new connections are recorded
+)
+
+// words are the rules that are one word.
+func words() map[string]Kind {
+	return map[string]Kind{"host": Host, "internet": Internet, "lan": LAN, "metadata": Metadata, "dns": DNS,
+		"all": All, "observe": Observe}
+}
+
+// Empty is the policy without any rule: nothing can be reached but the embedded name server.
+const Empty = "none"
+
+// Ports is a range of ports of one protocol, or a protocol without ports.
+type Ports struct {
+	Protocol    Protocol
+	First, Last uint16 // 0, 0: all
+}
+
+// Protocol is an IP protocol. The zero value stands for all, or with ports for TCP and UDP.
+type Protocol string
+
+// The protocols.
+const (
+	TCP  Protocol = "tcp"
+	UDP  Protocol = "udp"
+	SCTP Protocol = "sctp"
+	ICMP Protocol = "icmp" // and ICMPv6
+)
+
+// Rule allows or denies traffic to one peer.
+type Rule struct {
+	Deny   bool
+	Kind   Kind
+	Name   string       // of kind Domain, in lower case without the final dot: "a.test" or "*.a.test"
+	Prefix netip.Prefix // of kind Prefix, masked
+	Ports  Ports
+}
+
+// Policy is the list of rules of a container. Traffic passes if a rule allows it and none denies it.
+// A nil policy lets everything pass.
+type Policy []Rule
+
+// Restricts reports whether anything can be denied. It is false without a policy and for "all".
+func (p Policy) Restricts() bool {
+	if p == nil {
+		return false
+	}
+	return p.denies() || !slices.ContainsFunc(p, func(r Rule) bool { return r.isEverything() })
+}
+
+// Observes reports whether new connections are recorded.
+func (p Policy) Observes() bool {
+	return slices.ContainsFunc(p, func(r Rule) bool { return r.Kind == Observe })
+}
+
+func (r Rule) isEverything() bool { return (r.Kind == All || r.Kind == Observe) && r.Ports == Ports{} }
+
+func (p Policy) denies() bool { return slices.ContainsFunc(p, func(r Rule) bool { return r.Deny }) }
+
+// HasDomains reports whether a rule has a domain. The container may then use no other name server
+// than the embedded one, because a domain is enforced by what that one answered.
+func (p Policy) HasDomains() bool {
+	return slices.ContainsFunc(p, func(r Rule) bool { return r.Kind == Domain })
+}
+
+// AllowsName reports whether the embedded name server forwards questions about a name. Questions
+// can transport data, so that rules with addresses alone open no names.
+func (p Policy) AllowsName(name string) bool {
+	if p == nil {
+		return true
+	}
+	name = canonical(name)
+	open := false
+	for _, r := range p {
+		if r.Kind == Domain && r.Deny && r.Ports == (Ports{}) && r.matches(name) {
+			return false
+		}
+		open = open || !r.Deny && (r.Kind == Domain && r.matches(name) || r.opensNames())
+	}
+	return open
+}
+
+// opensNames reports whether the rule opens all names.
+func (r Rule) opensNames() bool {
+	switch r.Kind {
+	case DNS, Internet, LAN, All, Observe:
+		return true
+	}
+	return false
+}
+
+// RulesFor returns the domain rules that a name matches, in order. Only their ports are opened, or
+// closed, for the addresses of the name.
+func (p Policy) RulesFor(name string) (matching Policy) {
+	name = canonical(name)
+	for _, r := range p {
+		if r.Kind == Domain && r.matches(name) {
+			matching = append(matching, r)
+		}
+	}
+	return matching
+}
+
+// matches reports whether a canonical name is the rule's, or below its suffix.
+func (r Rule) matches(name string) bool {
+	if suffix, wildcard := strings.CutPrefix(r.Name, "*"); wildcard {
+		return len(name) > len(suffix) && strings.HasSuffix(name, suffix)
+	}
+	return name == r.Name
+}
+
+// canonical returns a name in lower case without the final dot.
+func canonical(name string) string { return strings.ToLower(strings.TrimSuffix(name, ".")) }
+
+// String returns the rule as it is written.
+func (r Rule) String() string {
+	text := r.peer() + r.Ports.suffix()
+	if r.Deny {
+		return "!" + text
+	}
+	return text
+}
+
+func (r Rule) peer() string {
+	switch r.Kind {
+	case Domain:
+		return r.Name
+	case Prefix:
+		return r.prefix()
+	}
+	for word, kind := range words() {
+		if kind == r.Kind {
+			return word
+		}
+	}
+	return ""
+}
+
+func (r Rule) prefix() string {
+	text := r.Prefix.String()
+	if r.Prefix.IsSingleIP() {
+		text = r.Prefix.Addr().String()
+	}
+	if r.Prefix.Addr().Is6() {
+		return "[" + text + "]"
+	}
+	return text
+}
+
+// Strings returns the rules as they are written: one element per rule, or Empty for none. It is nil
+// for a nil policy.
+func (p Policy) Strings() []string {
+	if p == nil {
+		return nil
+	}
+	if len(p) == 0 {
+		return []string{Empty}
+	}
+	var all []string
+	for _, r := range p {
+		all = append(all, r.String())
+	}
+	return all
+}

@@ -1,0 +1,129 @@
+package api
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/fairlead/fairlead/proto/fault"
+	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress"
+)
+
+// policyServer implements fairlead.nat.v1.PolicyService.
+type policyServer struct {
+	natv1.UnimplementedPolicyServiceServer
+	policies Policies
+}
+
+// PutPolicy implements PolicyServiceServer.
+func (s *policyServer) PutPolicy(ctx context.Context, req *natv1.PutPolicyRequest) (*natv1.PutPolicyResponse, error) {
+	c := &egress.Container{Owner: req.GetOwner(), Name: req.GetOwnerName(), Rules: req.GetRules()}
+	for _, e := range req.GetEndpoints() {
+		addresses, err := policyAddresses(e.GetAddresses())
+		if err != nil {
+			return nil, err
+		}
+		c.Endpoints = append(c.Endpoints, egress.Endpoint{NetworkID: e.GetNetworkId(), MAC: e.GetMacAddress(),
+			Addresses: addresses})
+	}
+	if len(c.Rules) == 0 {
+		return nil, fault.Invalidf("policy", "rules", "no rules, use none to allow nothing")
+	}
+	return &natv1.PutPolicyResponse{}, s.policies.Put(ctx, c)
+}
+
+func policyAddresses(texts []string) (all []netip.Addr, err error) {
+	for _, text := range texts {
+		a, err := netip.ParseAddr(text)
+		if err != nil {
+			return nil, fault.Invalidf("policy", "addresses", "%q is not an IP address", text)
+		}
+		all = append(all, a.Unmap())
+	}
+	return all, nil
+}
+
+// DeletePolicy implements PolicyServiceServer.
+func (s *policyServer) DeletePolicy(ctx context.Context,
+	req *natv1.DeletePolicyRequest) (*natv1.DeletePolicyResponse, error) {
+	return &natv1.DeletePolicyResponse{}, s.policies.Release(ctx, req.GetOwner())
+}
+
+// LearnAddresses implements PolicyServiceServer.
+func (s *policyServer) LearnAddresses(ctx context.Context,
+	req *natv1.LearnAddressesRequest) (*natv1.LearnAddressesResponse, error) {
+	addresses, err := policyAddresses(req.GetAddresses())
+	if err != nil {
+		return nil, err
+	}
+	return &natv1.LearnAddressesResponse{}, s.policies.Learn(ctx, req.GetOwner(), req.GetName(), addresses,
+		req.GetTtl().AsDuration())
+}
+
+// RecordRefusedName implements PolicyServiceServer.
+func (s *policyServer) RecordRefusedName(ctx context.Context,
+	req *natv1.RecordRefusedNameRequest) (*natv1.RecordRefusedNameResponse, error) {
+	return &natv1.RecordRefusedNameResponse{}, s.policies.RecordName(ctx, req.GetOwner(), req.GetName())
+}
+
+// ListPolicies implements PolicyServiceServer.
+func (s *policyServer) ListPolicies(ctx context.Context,
+	_ *natv1.ListPoliciesRequest) (*natv1.ListPoliciesResponse, error) {
+	all, err := s.policies.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	resp := &natv1.ListPoliciesResponse{}
+	for _, c := range all {
+		resp.Policies = append(resp.Policies, &natv1.Policy{Owner: c.Owner, OwnerName: c.Name, Rules: c.Rules,
+			Refused: s.policies.Refused(c.Owner)})
+	}
+	return resp, nil
+}
+
+// WatchRefusals implements PolicyServiceServer.
+func (s *policyServer) WatchRefusals(req *natv1.WatchRefusalsRequest,
+	stream grpc.ServerStreamingServer[natv1.WatchRefusalsResponse]) error {
+	var since time.Time
+	if req.GetSince() != nil {
+		since = req.GetSince().AsTime()
+	}
+
+	for {
+		found, lost, more := s.policies.Since(since)
+		resp := &natv1.WatchRefusalsResponse{Lost: lost}
+		for _, r := range found {
+			since = r.Time
+			if (req.GetOwner() == "" || req.GetOwner() == r.Owner) && req.GetObserved() == r.IsObserved() {
+				resp.Refusals = append(resp.Refusals, refusalToProto(r))
+			}
+		}
+		if len(resp.Refusals) > 0 || !req.GetFollow() {
+			if err := stream.Send(resp); err != nil {
+				return err
+			}
+		}
+		if !req.GetFollow() {
+			return nil
+		}
+
+		select {
+		case <-more:
+		case <-stream.Context().Done():
+			return stream.Context().Err()
+		}
+	}
+}
+
+func refusalToProto(r egress.Refusal) *natv1.Refusal {
+	p := &natv1.Refusal{Time: timestamppb.New(r.Time), Owner: r.Owner, OwnerName: r.Name, Reason: r.Reason,
+		Protocol: r.Protocol, Port: uint32(r.Port), Name: r.Domain}
+	if r.Address.IsValid() {
+		p.Address = r.Address.String()
+	}
+	return p
+}

@@ -1,0 +1,78 @@
+package egress
+
+import (
+	"encoding/binary"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+)
+
+// Offsets in an Ethernet header.
+const (
+	offsetTo   = 0
+	offsetFrom = macLength
+)
+
+// ethernet loads an address of the frame.
+func ethernet(offset uint32) expr.Any {
+	return &expr.Payload{DestRegister: reg1, Base: expr.PayloadBaseLLHeader, Offset: offset, Len: macLength}
+}
+
+// bridgeOf replaces the address in register 1 by that of the container's bridge, or does not match.
+func bridgeOf() expr.Any {
+	return &expr.Lookup{SourceRegister: reg1, SetName: mapVia, DestRegister: reg1, IsDestRegSet: true}
+}
+
+// hasProtocol matches an Ethernet protocol, or all others.
+func hasProtocol(number uint16, op expr.CmpOp) []expr.Any {
+	return []expr.Any{meta(expr.MetaKeyPROTOCOL, reg1),
+		&expr.Cmp{Op: op, Register: reg1, Data: binary.BigEndian.AppendUint16(nil, number)}}
+}
+
+// redirect sends a frame to the bridge itself, so that the host routes it: the frame gets the address
+// in register 1.
+func redirect() []expr.Any {
+	return []expr.Any{
+		&expr.Payload{OperationType: expr.PayloadWrite, SourceRegister: reg1, Base: expr.PayloadBaseLLHeader,
+			Offset: offsetTo, Len: macLength},
+		&expr.Immediate{Register: reg1, Data: []byte{unix.PACKET_HOST}},
+		&expr.Meta{Key: expr.MetaKeyPKTTYPE, SourceRegister: true, Register: reg1},
+		count(),
+	}
+}
+
+// bridgeRules returns the rules for frames. Containers of a bridge reach each other without the host's
+// IP layer; frames from and to a container with a policy are sent there. Both directions must pass,
+// as the connection would be unknown otherwise.
+func bridgeRules() []rule {
+	from := []expr.Any{ethernet(offsetFrom), bridgeOf()}
+	to := []expr.Any{ethernet(offsetTo), bridgeOf()}
+	group := []expr.Any{ethernet(offsetTo),
+		&expr.Bitwise{SourceRegister: reg1, DestRegister: reg1, Len: macLength, Mask: []byte{1, 0, 0, 0, 0, 0},
+			Xor: make([]byte, macLength)}, differ(make([]byte, macLength)...)}
+
+	rules := []rule{
+		{"ARP", join(hasProtocol(unix.ETH_P_ARP, expr.CmpOpEq), []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}})},
+		{"neighbour discovery", join(hasProtocol(unix.ETH_P_IPV6, expr.CmpOpEq), neighbours(),
+			[]expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}})},
+		{"multicast and broadcast of containers with a policy", join(from, group, drop())},
+	}
+	for _, number := range []uint16{unix.ETH_P_IP, unix.ETH_P_IPV6} {
+		rules = append(rules,
+			rule{"from containers with a policy, through the host", join(hasProtocol(number, expr.CmpOpEq), from,
+				redirect())},
+			rule{"to containers with a policy, through the host", join(hasProtocol(number, expr.CmpOpEq), to,
+				redirect())})
+	}
+
+	other := append(hasProtocol(unix.ETH_P_IP, expr.CmpOpNeq), hasProtocol(unix.ETH_P_IPV6, expr.CmpOpNeq)...)
+	return append(rules, rule{"other protocols of containers with a policy", join(other, from, drop())})
+}
+
+// bridgeChain returns the chain of the bridge table. It comes before the lookup of the port.
+func bridgeChain(t *nftables.Table) *nftables.Chain {
+	policy := nftables.ChainPolicyAccept
+	return &nftables.Chain{Name: "prerouting", Table: t, Type: nftables.ChainTypeFilter,
+		Hooknum: nftables.ChainHookPrerouting, Priority: nftables.ChainPriorityNATDest, Policy: &policy}
+}

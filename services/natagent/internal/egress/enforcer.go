@@ -1,0 +1,393 @@
+package egress
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/natagent/internal/conntrack"
+	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
+)
+
+// Limits of learned addresses.
+const (
+	// grace is added to the TTL of an answer: clients connect a moment after the answer.
+	grace = time.Minute
+	// maxTTL bounds the TTL of an answer.
+	maxTTL = 24 * time.Hour
+	// maxLearned bounds the addresses of one container. The first ones of an answer are learned.
+	maxLearned = 4096
+)
+
+// Store holds the containers with a policy.
+type Store interface {
+	Policies() []*Container
+	Policy(owner string) (*Container, bool)
+	PutPolicy(c *Container) error
+	DeletePolicy(owner string) error
+	// Bridge returns the bridge of a network.
+	Bridge(network string) (string, bool)
+}
+
+// Flows deletes conntrack entries.
+type Flows interface {
+	Delete(ctx context.Context, cuts []conntrack.Selector) error
+}
+
+// Enforcer keeps the policies of containers in the kernel. It is safe for concurrent use.
+type Enforcer struct {
+	store   Store
+	flows   Flows
+	journal *Journal
+	log     *slog.Logger
+	begun   chan struct{} // closed when the tables are written for the first time
+
+	mu         sync.Mutex
+	kernel     kernel
+	started    bool // the tables were written by this process
+	generation uint64
+	installed  map[string]*installed
+	expiry     map[string]map[answer]time.Time  // of learned addresses, by owner
+	names      map[string]map[netip.Addr]string // the last name that was answered with an address, by owner
+}
+
+// New returns an Enforcer. It changes nothing in the kernel before Sync.
+func New(ns hostns.NS, store Store, flows Flows, journal *Journal, log *slog.Logger) *Enforcer {
+	return &Enforcer{store: store, flows: flows, journal: journal, log: log, begun: make(chan struct{}),
+		kernel: kernel{ns: ns}, installed: map[string]*installed{}, expiry: map[string]map[answer]time.Time{},
+		names: map[string]map[netip.Addr]string{}}
+}
+
+// Close closes the sockets. The tables stay.
+func (e *Enforcer) Close() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return errors.Join(e.kernel.close(), e.journal.Close())
+}
+
+// Clean removes the tables. It does nothing if the kernel has no nf_tables.
+func (e *Enforcer) Clean(ctx context.Context) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.kernel.open(ctx) != nil {
+		return nil
+	}
+	return e.kernel.remove()
+}
+
+// List returns all containers with a policy.
+func (e *Enforcer) List(context.Context) ([]*Container, error) { return e.store.Policies(), nil }
+
+// Put sets the policy of a container, and deletes its connections that the policy does not allow.
+func (e *Enforcer) Put(ctx context.Context, c *Container) error {
+	if err := c.validate(); err != nil {
+		return err
+	}
+	if len(c.Rules) == 0 {
+		return e.Release(ctx, c.Owner)
+	}
+
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err := e.start(ctx); err != nil {
+		return err
+	}
+
+	before, had := e.store.Policy(c.Owner)
+	old := e.installed[c.Owner]
+	if had && before.equal(c) && old != nil {
+		return nil
+	}
+	now, err := e.install(c)
+	if err != nil {
+		return err
+	}
+	if err := e.store.PutPolicy(c); err != nil {
+		return err
+	}
+
+	learned := e.adopt(c, old)
+	if err := e.replace(old, now, learned); err != nil {
+		return errors.Join(err, e.restore(c.Owner, before))
+	}
+
+	e.cut(ctx, c)
+	return nil
+}
+
+// install returns the container with what the kernel needs.
+func (e *Enforcer) install(c *Container) (*installed, error) {
+	via, err := e.kernel.bridgeMACs(c, e.store.Bridge)
+	if err != nil {
+		return nil, err
+	}
+	e.generation++
+	return &installed{Container: c, generation: e.generation, via: via}, nil
+}
+
+// replace writes a change. If the kernel refuses it, everything is written again.
+func (e *Enforcer) replace(old, now *installed, learned map[answer]time.Duration) error {
+	owner := ""
+	for _, c := range []*installed{old, now} {
+		if c != nil {
+			owner = c.Owner
+		}
+	}
+
+	if now == nil {
+		delete(e.installed, owner)
+		delete(e.expiry, owner)
+		delete(e.names, owner)
+	} else {
+		e.installed[owner] = now
+	}
+
+	err := e.kernel.replace(old, now, learned)
+	if err == nil {
+		return nil
+	}
+	e.log.Warn("egress policies out of sync, writing them again", "error", err)
+	return e.rebuild()
+}
+
+// restore undoes a change in the store after the kernel refused it.
+func (e *Enforcer) restore(owner string, before *Container) error {
+	delete(e.installed, owner)
+	if before == nil {
+		return e.store.DeletePolicy(owner)
+	}
+	return e.store.PutPolicy(before)
+}
+
+// adopt returns the learned addresses that a new policy of a container keeps: those of the same
+// domains. Groups can have other numbers.
+func (e *Enforcer) adopt(c *Container, old *installed) map[answer]time.Duration {
+	kept, now := map[answer]time.Duration{}, time.Now()
+	expiry := map[answer]time.Time{}
+	if old != nil {
+		from, to := plan(old.Policy()), plan(c.Policy())
+		for a, until := range e.expiry[c.Owner] {
+			if a.group >= len(from) || !until.After(now) {
+				continue
+			}
+			for i, g := range to {
+				if g.domains && g.text == from[a.group].text && g.deny == from[a.group].deny {
+					kept[answer{i, a.addr}], expiry[answer{i, a.addr}] = until.Sub(now), until
+				}
+			}
+		}
+	}
+	e.expiry[c.Owner] = expiry
+	return kept
+}
+
+// Release removes the policy of a container. It does nothing without one.
+func (e *Enforcer) Release(ctx context.Context, owner string) error {
+	if _, ok := e.store.Policy(owner); !ok {
+		return nil
+	}
+
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err := e.start(ctx); err != nil {
+		return err
+	}
+	if err := e.store.DeletePolicy(owner); err != nil {
+		return err
+	}
+	if old := e.installed[owner]; old != nil {
+		return e.replace(old, nil, nil)
+	}
+	return nil
+}
+
+// Learn opens the addresses that the name server is about to answer for a name.
+func (e *Enforcer) Learn(ctx context.Context, owner, name string, addresses []netip.Addr, ttl time.Duration) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err := e.start(ctx); err != nil {
+		return err
+	}
+	c := e.installed[owner]
+	if c == nil {
+		return fault.New(fault.NotFound, "container "+id.Short(owner), "has no egress policy")
+	}
+
+	e.remember(owner, name, addresses)
+	ttl = min(max(ttl, 0), maxTTL) + grace
+	add, renew := e.sort(c, name, addresses, ttl)
+	if len(add)+len(renew) == 0 {
+		return nil
+	}
+
+	until := time.Now().Add(ttl)
+	for _, some := range []map[answer]time.Duration{add, renew} {
+		for a := range some {
+			e.expiry[owner][a] = until
+		}
+	}
+	if err := e.kernel.learn(c, add, renew); err != nil {
+		return e.rebuild()
+	}
+	return nil
+}
+
+// remember keeps the name of addresses for records.
+func (e *Enforcer) remember(owner, name string, addresses []netip.Addr) {
+	known := e.names[owner]
+	if known == nil || len(known) > maxLearned {
+		known = map[netip.Addr]string{}
+		e.names[owner] = known
+	}
+	for _, a := range addresses {
+		known[a.Unmap()] = strings.ToLower(strings.TrimSuffix(name, "."))
+	}
+}
+
+// sort returns the addresses that are new, and those that expire before half of ttl.
+func (e *Enforcer) sort(c *installed, name string, addresses []netip.Addr, ttl time.Duration) (add,
+	renew map[answer]time.Duration) {
+	known, now := e.expiry[c.Owner], time.Now()
+	if known == nil {
+		known = map[answer]time.Time{}
+		e.expiry[c.Owner] = known
+	}
+	for a, until := range known {
+		if !until.After(now) {
+			delete(known, a)
+		}
+	}
+
+	p := c.Policy()
+	groups := plan(p)
+	add, renew = map[answer]time.Duration{}, map[answer]time.Duration{}
+	for _, r := range p.RulesFor(name) {
+		i := groupOf(groups, r)
+		for _, addr := range addresses {
+			a := answer{i, addr.Unmap()}
+			until, present := known[a]
+			switch {
+			case present && until.Sub(now) < ttl/2:
+				renew[a] = ttl
+			case !present && len(known)+len(add) < maxLearned:
+				add[a] = ttl
+			}
+		}
+	}
+	return add, renew
+}
+
+// Sync writes what differs from the store. It does nothing as long as no container ever had a policy.
+func (e *Enforcer) Sync(ctx context.Context) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.started && len(e.store.Policies()) == 0 {
+		return nil
+	}
+	if !e.started {
+		return e.start(ctx)
+	}
+	e.installMissing()
+
+	present, err := e.kernel.read()
+	if err != nil {
+		return fault.Wrap(err, fault.Unavailable, "table "+TableName, "cannot be read")
+	}
+	if present == e.kernel.want(e.all()) {
+		return nil
+	}
+	e.log.Warn("egress policies changed externally, restored")
+	return e.rebuild()
+}
+
+// start writes the tables for the first time in this process. Learned addresses stay.
+func (e *Enforcer) start(ctx context.Context) error {
+	if e.started {
+		return nil
+	}
+	if err := e.kernel.open(ctx); err != nil {
+		return err
+	}
+	learned, err := e.kernel.learned()
+	if err != nil {
+		return fault.Wrap(err, fault.Unavailable, "table "+TableName, "cannot be read")
+	}
+
+	now := time.Now()
+	for _, c := range e.store.Policies() {
+		e.expiry[c.Owner] = map[answer]time.Time{}
+		for a, left := range learned[id.Short(c.Owner)] {
+			e.expiry[c.Owner][a] = now.Add(left)
+		}
+	}
+	e.installMissing()
+
+	if err := e.rebuild(); err != nil {
+		return err
+	}
+	e.started = true
+	close(e.begun)
+	return nil
+}
+
+// installMissing installs stored policies whose network did not exist before. After a boot netagent
+// creates the bridges later; containers do not run before either.
+func (e *Enforcer) installMissing() {
+	for _, c := range e.store.Policies() {
+		if e.installed[c.Owner] != nil {
+			continue
+		}
+		one, err := e.install(c)
+		if err != nil {
+			e.log.Info("egress policy waits for its network", "container", c.Name, "error", err)
+			continue
+		}
+		e.installed[c.Owner] = one
+	}
+}
+
+func (e *Enforcer) rebuild() error {
+	now := time.Now()
+	return e.kernel.rebuild(e.all(), func(owner string) map[answer]time.Duration {
+		left := map[answer]time.Duration{}
+		for a, until := range e.expiry[owner] {
+			if until.After(now) {
+				left[a] = until.Sub(now)
+			}
+		}
+		return left
+	})
+}
+
+func (e *Enforcer) all() (all []*installed) {
+	for _, c := range e.installed {
+		all = append(all, c)
+	}
+	return all
+}
+
+// cut deletes the connections of a container that its policy does not allow. Packets of known
+// connections are not looked at otherwise.
+func (e *Enforcer) cut(ctx context.Context, c *Container) {
+	p, known := c.Policy(), e.expiry[c.Owner]
+	learned := func(group int, a netip.Addr) bool {
+		_, ok := known[answer{group, a}]
+		return ok
+	}
+	denied := func(protocol uint8, to netip.AddrPort, local bool) bool {
+		return denies(p, destination{to.Addr(), protocol, to.Port(), local}, learned)
+	}
+	var cuts []conntrack.Selector
+	for _, a := range c.addresses() {
+		cuts = append(cuts, conntrack.Selector{Source: a, Denied: denied})
+	}
+	if err := e.flows.Delete(ctx, cuts); err != nil {
+		e.log.Warn("connections that the policy does not allow may continue", "container", c.Name, "error", err)
+	}
+}

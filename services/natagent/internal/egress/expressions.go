@@ -1,0 +1,157 @@
+package egress
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+
+	"github.com/fairlead/fairlead/proto/egress"
+)
+
+const reg1, reg2 = unix.NFT_REG_1, unix.NFT_REG_2
+
+// family is the header layout of IPv4 or IPv6.
+type family struct {
+	number       byte
+	v6           bool
+	saddr, daddr uint32 // offsets
+	length       uint32
+	address      nftables.SetDatatype
+}
+
+func families() []family {
+	return []family{
+		{unix.NFPROTO_IPV4, false, 12, 16, 4, nftables.TypeIPAddr},
+		{unix.NFPROTO_IPV6, true, 8, 24, 16, nftables.TypeIP6Addr},
+	}
+}
+
+func join(parts ...[]expr.Any) (all []expr.Any) {
+	for _, p := range parts {
+		all = append(all, p...)
+	}
+	return all
+}
+
+func meta(key expr.MetaKey, reg uint32) expr.Any { return &expr.Meta{Key: key, Register: reg} }
+
+func equal(data ...byte) expr.Any { return &expr.Cmp{Op: expr.CmpOpEq, Register: reg1, Data: data} }
+
+func differ(data ...byte) expr.Any { return &expr.Cmp{Op: expr.CmpOpNeq, Register: reg1, Data: data} }
+
+func between(from, to []byte) expr.Any {
+	return &expr.Range{Op: expr.CmpOpEq, Register: reg1, FromData: from, ToData: to}
+}
+
+func network(offset, length uint32) expr.Any {
+	return &expr.Payload{DestRegister: reg1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: length}
+}
+
+// only matches packets of the family.
+func (f family) only() []expr.Any {
+	return []expr.Any{meta(expr.MetaKeyNFPROTO, reg1), equal(f.number)}
+}
+
+// to matches destinations in a set.
+func (f family) to(set string, invert bool) []expr.Any {
+	return []expr.Any{network(f.daddr, f.length), &expr.Lookup{SourceRegister: reg1, SetName: set, Invert: invert}}
+}
+
+// local matches packets to the host itself, or with forwarded all other packets. Only the latter have
+// an output interface.
+func local(forwarded bool) []expr.Any {
+	none := make([]byte, unix.IFNAMSIZ)
+	if forwarded {
+		return []expr.Any{meta(expr.MetaKeyOIFNAME, reg1), differ(none...)}
+	}
+	return []expr.Any{meta(expr.MetaKeyOIFNAME, reg1), equal(none...)}
+}
+
+// hasPorts matches a protocol and a range of destination ports.
+func hasPorts(p protocol, ports egress.Ports) (out []expr.Any) {
+	if p.number != 0 {
+		out = []expr.Any{meta(expr.MetaKeyL4PROTO, reg1), equal(p.number)}
+	}
+	if ports.First == 0 {
+		return out
+	}
+	first, last := binary.BigEndian.AppendUint16(nil, ports.First), binary.BigEndian.AppendUint16(nil, ports.Last)
+	out = append(out, &expr.Payload{DestRegister: reg1, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2})
+	if ports.First == ports.Last {
+		return append(out, equal(first...))
+	}
+	return append(out, between(first, last))
+}
+
+func count() expr.Any { return &expr.Counter{} }
+
+func accept() []expr.Any { return []expr.Any{count(), &expr.Verdict{Kind: expr.VerdictAccept}} }
+
+func drop() []expr.Any { return []expr.Any{count(), &expr.Verdict{Kind: expr.VerdictDrop}} }
+
+// refuse counts packets and sends them to the chain that rejects them.
+func refuse() []expr.Any {
+	return []expr.Any{count(), &expr.Verdict{Kind: expr.VerdictGoto, Chain: chainRefused}}
+}
+
+// record sends packets with a prefix to the log group, at most recordRate in a second.
+func record(prefix string) []expr.Any {
+	return []expr.Any{
+		&expr.Limit{Type: expr.LimitTypePkts, Rate: recordRate, Unit: expr.LimitTimeSecond, Burst: recordRate},
+		&expr.Log{Key: 1<<unix.NFTA_LOG_PREFIX | 1<<unix.NFTA_LOG_GROUP | 1<<unix.NFTA_LOG_SNAPLEN, Group: Group,
+			Snaplen: snapLength, Data: []byte(prefix)},
+	}
+}
+
+// established matches packets of known connections.
+func established() []expr.Any {
+	mask := binary.NativeEndian.AppendUint32(nil, expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED)
+	return []expr.Any{
+		&expr.Ct{Key: expr.CtKeySTATE, Register: reg1},
+		&expr.Bitwise{SourceRegister: reg1, DestRegister: reg1, Len: 4, Mask: mask, Xor: make([]byte, 4)},
+		differ(0, 0, 0, 0),
+	}
+}
+
+// neighbours matches neighbour discovery, without which IPv6 does not work.
+func neighbours() []expr.Any {
+	const first, last = 133, 137 // router solicitation to redirect
+	return []expr.Any{
+		meta(expr.MetaKeyL4PROTO, reg1), equal(protoICMPv6),
+		&expr.Payload{DestRegister: reg1, Base: expr.PayloadBaseTransportHeader, Offset: 0, Len: 1},
+		between([]byte{first}, []byte{last}),
+	}
+}
+
+// intervals returns the elements of an interval set of prefixes.
+func intervals(prefixes []netip.Prefix) (out []nftables.SetElement) {
+	for _, p := range prefixes {
+		out = append(out, nftables.SetElement{Key: p.Addr().AsSlice()})
+		if past := lastOf(p).Next(); past.IsValid() { // otherwise the interval is open
+			out = append(out, nftables.SetElement{Key: past.AsSlice(), IntervalEnd: true})
+		}
+	}
+	return out
+}
+
+// lastOf returns the highest address of a masked prefix.
+func lastOf(p netip.Prefix) netip.Addr {
+	b := p.Addr().AsSlice()
+	for i := p.Bits(); i < 8*len(b); i++ {
+		b[i/8] |= 1 << (7 - i%8)
+	}
+	last, _ := netip.AddrFromSlice(b)
+	return last
+}
+
+func (f family) of(all []netip.Prefix) (out []netip.Prefix) {
+	for _, p := range all {
+		if p.Addr().Is6() == f.v6 {
+			out = append(out, p)
+		}
+	}
+	return out
+}

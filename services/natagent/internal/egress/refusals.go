@@ -1,0 +1,154 @@
+package egress
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// Refusal is a packet or a question that a policy refused, or with reason "observe" let pass.
+type Refusal struct {
+	Time     time.Time
+	Owner    string
+	Name     string `json:",omitempty"` // of the container
+	Reason   string
+	Protocol string     `json:",omitempty"`
+	Address  netip.Addr `json:",omitzero"`
+	Port     uint16     `json:",omitempty"`
+	Domain   string     `json:",omitempty"`
+}
+
+// Limits of the journal.
+const (
+	maxKept   = 4096    // in memory
+	fileLimit = 1 << 20 // bytes of a file; there are at most two
+)
+
+// Journal keeps the last refusals, in memory and in two files of bounded size. It is safe for
+// concurrent use.
+type Journal struct {
+	path string
+
+	mu      sync.Mutex
+	kept    []Refusal // oldest first
+	lost    uint64
+	file    *os.File
+	size    int64
+	changed chan struct{} // closed by the next change
+}
+
+// OpenJournal reads the refusals of former processes. Unreadable lines are skipped: a crash can cut
+// the last one.
+func OpenJournal(dir string) (*Journal, error) {
+	j := &Journal{path: filepath.Join(dir, "refusals.json"), changed: make(chan struct{})}
+	for _, path := range []string{j.path + ".1", j.path} {
+		if err := j.load(path); err != nil {
+			return nil, err
+		}
+	}
+
+	f, err := os.OpenFile(j.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	j.file = f
+	if info, err := f.Stat(); err == nil {
+		j.size = info.Size()
+	}
+	return j, nil
+}
+
+func (j *Journal) load(path string) error {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		var r Refusal
+		if json.Unmarshal(lines.Bytes(), &r) == nil && !r.Time.IsZero() {
+			j.keep(r)
+		}
+	}
+	return nil
+}
+
+func (j *Journal) keep(r Refusal) {
+	j.kept = append(j.kept, r)
+	if len(j.kept) > 2*maxKept {
+		j.kept = append([]Refusal(nil), j.kept[len(j.kept)-maxKept:]...)
+	}
+}
+
+// Add records a refusal. A disk that is full loses the file's line, not the record in memory.
+func (j *Journal) Add(r Refusal) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.keep(r)
+	close(j.changed)
+	j.changed = make(chan struct{})
+
+	line, err := json.Marshal(r)
+	if err != nil || j.file == nil {
+		return
+	}
+	if j.size > fileLimit {
+		j.rotate()
+	}
+	n, _ := j.file.Write(append(line, '\n'))
+	j.size += int64(n)
+}
+
+// rotate starts a new file. If that fails, the present one continues.
+func (j *Journal) rotate() {
+	if os.Rename(j.path, j.path+".1") != nil {
+		return
+	}
+	f, err := os.OpenFile(j.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return
+	}
+	_ = j.file.Close()
+	j.file, j.size = f, 0
+}
+
+// AddLost counts refusals that were not recorded.
+func (j *Journal) AddLost(n uint64) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.lost += n
+}
+
+// Since returns the refusals after a time, the number of lost ones, and a channel that is closed when
+// there are more.
+func (j *Journal) Since(t time.Time) (found []Refusal, lost uint64, more <-chan struct{}) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, r := range j.kept {
+		if r.Time.After(t) {
+			found = append(found, r)
+		}
+	}
+	return found, j.lost, j.changed
+}
+
+// Close closes the file.
+func (j *Journal) Close() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	err := j.file.Close()
+	j.file = nil
+	return err
+}
+
+// IsObserved reports whether the connection was let pass.
+func (r Refusal) IsObserved() bool { return r.Reason == reasonObserve }

@@ -1,0 +1,213 @@
+package egress
+
+import (
+	"fmt"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+	"github.com/google/nftables/userdata"
+	"golang.org/x/sys/unix"
+
+	"github.com/fairlead/fairlead/proto/egress"
+	"github.com/fairlead/fairlead/proto/id"
+)
+
+// Names in the kernel.
+const (
+	TableName    = "fairlead-egress" // of both tables
+	chainRefused = "refused"
+	mapVia       = "via"
+	// maxComment is the longest comment of a rule that nft accepts.
+	maxComment = 127
+)
+
+// Records of refused packets.
+const (
+	Group      = 1071 // of NFLOG
+	recordRate = 100  // records of one rule in a second; the counters count all packets
+	snapLength = 128
+)
+
+// Reasons of a record.
+const (
+	reasonMetadata = "metadata"
+	reasonDNS      = "dns"
+	reasonRule     = "rule"    // a rule with "!"
+	reasonPolicy   = "policy"  // no rule allows it
+	reasonObserve  = "observe" // not refused
+	reasonName     = "name"    // a question about a name
+)
+
+// rule is a rule with its comment.
+type rule struct {
+	comment string
+	exprs   []expr.Any
+}
+
+func (r rule) userData() []byte {
+	return userdata.AppendString(nil, userdata.TypeComment, r.comment[:min(len(r.comment), maxComment)])
+}
+
+// prefix returns the log prefix of a container and a reason.
+func prefix(owner, reason string) string { return "fairlead " + id.Short(owner) + " " + reason }
+
+// chainRules returns the rules of a container's chain. All packets of new connections traverse it.
+func chainRules(c *Container, generation uint64) []rule {
+	p := c.Policy()
+	b := &chainBuilder{owner: c.Owner, generation: generation}
+	if p.Observes() {
+		b.add("record new connections", record(prefix(c.Owner, reasonObserve)))
+	}
+
+	groups := plan(p)
+	for i, g := range groups {
+		if order(g) == 0 {
+			b.group(i, g)
+		}
+	}
+
+	if p.Restricts() && !allowsMetadata(p) {
+		b.metadata()
+	}
+	if p.HasDomains() {
+		b.dns()
+	}
+
+	for i, g := range groups {
+		if order(g) > 0 {
+			b.group(i, g)
+		}
+	}
+
+	if p.Restricts() {
+		b.refuse("not allowed by the policy", reasonPolicy, nil)
+	}
+	return b.rules
+}
+
+// chainBuilder collects the rules of a chain.
+type chainBuilder struct {
+	owner      string
+	generation uint64
+	rules      []rule
+}
+
+func (b *chainBuilder) add(comment string, parts ...[]expr.Any) {
+	b.rules = append(b.rules, rule{comment, join(parts...)})
+}
+
+// refuse records and refuses what matches.
+func (b *chainBuilder) refuse(comment, reason string, match []expr.Any) {
+	b.add(comment, match, record(prefix(b.owner, reason)))
+	b.add(comment, match, refuse())
+}
+
+// metadata refuses the metadata services of clouds.
+func (b *chainBuilder) metadata() {
+	for _, f := range families() {
+		b.refuse("metadata services need a rule: metadata", reasonMetadata,
+			join(f.only(), f.to(sharedSet("metadata", f.v6), false)))
+	}
+}
+
+// dns refuses other name servers than the embedded one, whose sockets are in the container.
+func (b *chainBuilder) dns() {
+	for _, p := range []uint8{protoTCP, protoUDP} {
+		for _, port := range dnsPorts() {
+			b.refuse("with domain rules, only the embedded name server can be used", reasonDNS,
+				hasPorts(protocol{p}, egress.Ports{First: port, Last: port}))
+		}
+	}
+}
+
+// group adds the rules of a group.
+func (b *chainBuilder) group(index int, g group) {
+	for _, f := range families() {
+		for _, match := range b.matches(index, g, f) {
+			for _, p := range g.protocols(f.v6) {
+				all := join(f.only(), match, hasPorts(p, g.ports))
+				if g.deny {
+					b.refuse(g.text, reasonRule, all)
+				} else {
+					b.add(g.text, all, accept())
+				}
+			}
+		}
+	}
+}
+
+// matches returns the alternatives that match the addresses of a group.
+func (b *chainBuilder) matches(index int, g group, f family) (all [][]expr.Any) {
+	switch g.kind {
+	case egress.All, egress.Observe:
+		return [][]expr.Any{nil}
+	case egress.Host:
+		return [][]expr.Any{local(false)}
+	case egress.Metadata:
+		return [][]expr.Any{f.to(sharedSet("metadata", f.v6), false)}
+	case egress.LAN:
+		return [][]expr.Any{join(local(true), f.to(sharedSet("private", f.v6), false))}
+	case egress.Internet:
+		return [][]expr.Any{join(local(true), f.to(sharedSet("private", f.v6), true),
+			f.to(sharedSet("special", f.v6), true))}
+	}
+
+	if len(f.of(g.prefixes)) > 0 {
+		all = append(all, f.to(setName(id.Short(b.owner), b.generation, index, false, f.v6), false))
+	}
+	if g.domains {
+		all = append(all, f.to(setName(id.Short(b.owner), b.generation, index, true, f.v6), false))
+	}
+	return all
+}
+
+// sharedSet returns the name of a set of all containers.
+func sharedSet(name string, v6 bool) string {
+	if v6 {
+		return name + "6"
+	}
+	return name + "4"
+}
+
+// addressMap returns the name of the map from source addresses to chains.
+func addressMap(v6 bool) string { return sharedSet("egress", v6) }
+
+// chainName returns the name of a container's chain.
+func chainName(owner string, generation uint64) string {
+	return fmt.Sprintf("%s_%d", id.Short(owner), generation)
+}
+
+// baseRules returns the rules of the chains that do not belong to one container.
+func baseRules() map[string][]rule {
+	start := []rule{{"known connections", join(established(), []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}})},
+		{"neighbour discovery", join(neighbours(), []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}})}}
+	for _, f := range families() {
+		start = append(start, rule{"containers with a policy", join(f.only(), []expr.Any{network(f.saddr, f.length),
+			&expr.Lookup{SourceRegister: reg1, SetName: addressMap(f.v6), DestRegister: 0, IsDestRegSet: true}})})
+	}
+	return map[string][]rule{
+		"forward": start,
+		"input":   start,
+		chainRefused: {
+			{"end of a TCP connection", []expr.Any{meta(expr.MetaKeyL4PROTO, reg1), equal(protoTCP),
+				&expr.Reject{Type: unix.NFT_REJECT_TCP_RST}}},
+			{"administratively prohibited", []expr.Any{&expr.Reject{Type: unix.NFT_REJECT_ICMPX_UNREACH,
+				Code: unix.NFT_REJECT_ICMPX_ADMIN_PROHIBITED}}},
+		},
+	}
+}
+
+// baseChains returns the chains that do not belong to one container. Targets of jumps come first.
+func baseChains(t *nftables.Table) (all []*nftables.Chain) {
+	priority, policy := nftables.ChainPriorityRef(*nftables.ChainPriorityFilter-10), nftables.ChainPolicyAccept
+	all = append(all, &nftables.Chain{Name: chainRefused, Table: t})
+	for _, name := range []string{"forward", "input"} {
+		hook := nftables.ChainHookForward
+		if name == "input" {
+			hook = nftables.ChainHookInput
+		}
+		all = append(all, &nftables.Chain{Name: name, Table: t, Type: nftables.ChainTypeFilter, Hooknum: hook,
+			Priority: priority, Policy: &policy})
+	}
+	return all
+}

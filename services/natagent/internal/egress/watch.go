@@ -1,0 +1,86 @@
+package egress
+
+import (
+	"context"
+	"time"
+
+	"github.com/fairlead/fairlead/proto/id"
+)
+
+// retry is the delay before the log is opened again.
+const retry = time.Second
+
+// Run records what the kernel reports until ctx ends.
+func (e *Enforcer) Run(ctx context.Context) {
+	select {
+	case <-e.begun:
+	case <-ctx.Done():
+		return
+	}
+
+	for ctx.Err() == nil {
+		err := e.kernel.readLog(ctx, e.record, func() { e.journal.AddLost(1) })
+		if err == nil {
+			return
+		}
+		e.log.Warn("refused packets are not recorded", "error", err)
+		select {
+		case <-time.After(retry):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// record adds a record of the kernel to the journal.
+func (e *Enforcer) record(l logged) {
+	short, reason, ok := parsePrefix(l.prefix)
+	if !ok {
+		return
+	}
+	p, ok := parsePacket(l.data)
+	if !ok {
+		return
+	}
+
+	r := Refusal{Time: time.Now(), Reason: reason, Protocol: protocolName(p.protocol), Address: p.to.Addr(),
+		Port: p.to.Port()}
+	e.mu.Lock()
+	for _, c := range e.installed {
+		if id.Short(c.Owner) == short {
+			r.Owner, r.Name, r.Domain = c.Owner, c.Name, e.names[c.Owner][r.Address]
+		}
+	}
+	e.mu.Unlock()
+	if r.Owner != "" {
+		e.journal.Add(r)
+	}
+}
+
+// RecordName records that a question about a name was refused.
+func (e *Enforcer) RecordName(_ context.Context, owner, name string) error {
+	r := Refusal{Time: time.Now(), Owner: owner, Reason: reasonName, Domain: name}
+	if c, ok := e.store.Policy(owner); ok {
+		r.Name = c.Name
+	}
+	e.journal.Add(r)
+	return nil
+}
+
+// Since returns the refusals after a time, the number of overflows that lost some, and a channel that
+// is closed when there are more.
+func (e *Enforcer) Since(t time.Time) ([]Refusal, uint64, <-chan struct{}) { return e.journal.Since(t) }
+
+// Refused returns the number of packets that the present policy of a container refused.
+func (e *Enforcer) Refused(owner string) uint64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	c := e.installed[owner]
+	if c == nil {
+		return 0
+	}
+	n, err := e.kernel.refused(c)
+	if err != nil {
+		e.log.Warn("refused packets not counted", "container", c.Name, "error", err)
+	}
+	return n
+}
