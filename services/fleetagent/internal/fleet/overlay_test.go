@@ -527,6 +527,9 @@ func TestRemovedHostIsFenced(t *testing.T) {
 	two.start() // it returns without knowing
 	returned := two.watch()
 	returned.until("that the host was removed", func() bool { return returned.self.GetRemoved() })
+	returned.until("no network of the fleet", func() bool {
+		return len(returned.networks)+len(returned.hosts)+len(returned.blocks)+len(returned.endpoints) == 0
+	})
 	_, err = two.claim(1, "10.5.0.0/25", "")
 	if err == nil {
 		t.Error("a removed host claimed a block")

@@ -34,7 +34,7 @@ func (v *View) emit(d *Delta) {
 	}
 	v.emitHosts(o, e)
 	for id := range v.overlay.networks {
-		if n, change := update(v.out.networks, id, v.networks[id]); change && n != nil {
+		if n, change := update(v.out.networks, id, v.shownNetwork(id)); change && n != nil {
 			o.Networks = append(o.Networks, n)
 			e.Networks = append(e.Networks, id)
 		} else if change {
@@ -125,7 +125,7 @@ func (v *View) state(id string) fleetv1.HostState {
 
 func (v *View) shownHost(id string) *fleetv1.OverlayHost {
 	h := v.hosts[id]
-	if h == nil {
+	if h == nil || v.removed {
 		return nil
 	}
 	info := v.infos[id]
@@ -133,10 +133,18 @@ func (v *View) shownHost(id string) *fleetv1.OverlayHost {
 		UnderlayMtu: info.GetUnderlayMtu(), TunnelKey: info.GetTunnelKey()}
 }
 
+// shownNetwork returns a network unless this host was removed from the fleet.
+func (v *View) shownNetwork(id string) *fleetv1.OverlayNetwork {
+	if v.removed {
+		return nil
+	}
+	return v.networks[id]
+}
+
 // shownBlock returns a block unless its host is not part of the fleet any more.
 func (v *View) shownBlock(p netip.Prefix) *fleetv1.OverlayBlock {
 	b := v.blocks[p]
-	if b == nil || v.hosts[b.GetHostId()] == nil {
+	if b == nil || v.removed || v.hosts[b.GetHostId()] == nil {
 		return nil
 	}
 	return b
@@ -144,7 +152,7 @@ func (v *View) shownBlock(p netip.Prefix) *fleetv1.OverlayBlock {
 
 // shownEndpoint returns an endpoint of another host on a network that this host has.
 func (v *View) shownEndpoint(id EndpointID) *fleetv1.OverlayEndpoint {
-	if id.Host == v.host || v.hosts[id.Host] == nil || !v.marks[id.Network] {
+	if v.removed || id.Host == v.host || v.hosts[id.Host] == nil || !v.marks[id.Network] {
 		return nil
 	}
 	return v.endpoints[id]

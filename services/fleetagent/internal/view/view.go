@@ -119,13 +119,26 @@ func (v *View) noteAlarm(d *Delta, now time.Time) {
 	slices.Sort(d.Lost)
 }
 
-// SetRemoved notes whether this host was removed from the fleet. It reports whether that is a change.
+// SetRemoved notes whether this host was removed from the fleet. A removed host has no networks. It
+// reports whether that is a change.
 func (v *View) SetRemoved(removed bool) (Delta, bool) {
 	var d Delta
 	if v.removed == removed {
 		return d, false
 	}
 	v.removed = removed
+	for id := range v.hosts {
+		v.overlay.hosts[id] = true
+	}
+	for id := range v.networks {
+		v.overlay.networks[id] = true
+	}
+	for p := range v.blocks {
+		v.overlay.blocks[p] = true
+	}
+	for id := range v.endpoints {
+		v.overlay.endpoints[id] = true
+	}
 	v.emit(&d)
 	return d, true
 }

@@ -234,6 +234,28 @@ func TestManyLostHostsRaiseAnAlarm(t *testing.T) {
 	}
 }
 
+func TestRemovedHostHasNoNetworks(t *testing.T) {
+	v := newView()
+	v.Apply([]Change{host(0), host(1), network(1), block(1, 0, 0), block(1, 1, 1), mark(1),
+		endpoint(1, 1, 1, "x")}, start)
+	d, changed := v.SetRemoved(true)
+	o, e := d.Overlay, d.Endpoints
+	if !changed || !o.GetSelf().GetRemoved() || len(o.GetRemovedHosts()) != 2 || len(o.GetRemovedNetworks()) != 1 ||
+		len(o.GetRemovedBlocks()) != 2 || len(e.GetRemoved()) != 1 {
+		t.Errorf("got %v", d)
+	}
+	if d := v.Apply([]Change{network(2)}, start); d.Overlay != nil {
+		t.Errorf("got %v on a removed host", d.Overlay)
+	}
+	if _, changed := v.SetRemoved(true); changed {
+		t.Error("reported again")
+	}
+	d, _ = v.SetRemoved(false) // the store was restored, and has the host again
+	if len(d.Overlay.GetHosts()) != 2 || len(d.Overlay.GetNetworks()) != 2 || len(d.Endpoints.GetEndpoints()) != 1 {
+		t.Errorf("got %v", d)
+	}
+}
+
 func FuzzApply(f *testing.F) {
 	for _, c := range []Change{host(1), network(1), block(1, 1, 1), endpoint(1, 1, 1, "x"),
 		put(keys.Wish("h1", "n1"), &fleetv1.BlockWish{FromHostId: "h0", Prefix: "10.1.0.0/28"}),

@@ -94,6 +94,7 @@ type Controller struct {
 	// Of the goroutine that tends:
 	removed   map[string]bool // deleted networks that were confirmed
 	published *fleetv1.PublishHostRequest
+	publisher string // ID of this host in the fleet to which it was published
 
 	drift, tend notify.Signal
 }

@@ -45,7 +45,7 @@ func (c *Controller) tendAll(ctx context.Context, containers Containers) {
 		}
 		c.answerRequests(ctx)
 		c.claimAhead(ctx)
-		if resting || c.published == nil {
+		if resting || c.publisher != v.self.GetHostId() {
 			c.publishHost(ctx, v)
 			c.reportUsage(ctx)
 		}
@@ -333,14 +333,14 @@ func (c *Controller) reportUsage(ctx context.Context) {
 // publishHost publishes the routes and the MTU of this host if they have changed.
 func (c *Controller) publishHost(ctx context.Context, v *view) {
 	req, err := c.hostOf(v)
-	if err == nil && c.published != nil && proto.Equal(req, c.published) {
+	if err == nil && c.publisher == v.self.GetHostId() && proto.Equal(req, c.published) {
 		return
 	}
 	if err == nil {
 		_, err = c.Fleet.PublishHost(ctx, req)
 	}
 	if c.logFailure("publication of the host", err); err == nil {
-		c.published = req
+		c.published, c.publisher = req, v.self.GetHostId()
 	}
 }
 

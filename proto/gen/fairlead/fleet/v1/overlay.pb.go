@@ -39,8 +39,8 @@ type OverlaySelf struct {
 	UnderlayMtu uint32 `protobuf:"varint,6,opt,name=underlay_mtu,json=underlayMtu,proto3" json:"underlay_mtu,omitempty"`
 	// The address space of the fleet in CIDR form, from which networks get subnets.
 	AddressSpace []string `protobuf:"bytes,7,rep,name=address_space,json=addressSpace,proto3" json:"address_space,omitempty"`
-	// True if this host was removed from the fleet: its addresses can be given to other hosts, so its
-	// containers must lose the networks of the fleet.
+	// True if this host was removed from the fleet: its addresses can be given to other hosts. Its view
+	// has no hosts, networks and blocks, so its containers lose the networks of the fleet.
 	Removed       bool `protobuf:"varint,8,opt,name=removed,proto3" json:"removed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
