@@ -65,6 +65,7 @@ func TestCommandsReachOtherHosts(t *testing.T) {
 
 			f.processes()
 			f.lists()
+			f.person()
 			f.commandsRefused()
 		})
 	}
@@ -170,6 +171,42 @@ func (f *fleet) lists() {
 		f.t.Fatal(err)
 	}
 	f.await(1, "--node three ps -q", "")
+}
+
+// person commands hosts from another machine, with a certificate of the fleet.
+func (f *fleet) person() {
+	f.t.Helper()
+	dir := f.t.TempDir() + "/anna"
+	f.run(1, "fleet certificate anna -o "+dir)
+	ask := func(address string, args ...string) (string, error) {
+		files := []string{"-H", address, "--tlsverify", "--tlscacert", dir + "/ca.pem", "--tlscert", dir + "/cert.pem",
+			"--tlskey", dir + "/key.pem"}
+		return f.hosts[2].Host.Output(f.ctx, filepath.Join(f.bin, "fairlead"), append(files, args...)...)
+	}
+	out, err := ask("tcp://10.99.0.1:7450", "--node", "two", "ps", "--format", "{{.Node}}/{{.Names}}")
+	if err != nil || out != "two/web\n" {
+		f.t.Errorf("person: got %q, error %v", out, err)
+	}
+	if out, err := ask("tcp://10.99.0.1:7450", "ps", "--fleet", "-q"); err != nil || strings.Count(out, "\n") != 2 {
+		f.t.Errorf("person lists all hosts: got %q, error %v", out, err)
+	}
+	if out, err := ask("tcp://10.99.0.2:7450", "ps"); err == nil || !strings.Contains(out, "accepts managers only") {
+		f.t.Errorf("person on a member: got %q, error %v", out, err)
+	}
+	f.run(1, "fleet certificate --revoke anna")
+	for {
+		out, err := ask("tcp://10.99.0.1:7450", "ps")
+		if err != nil && strings.Contains(out, "was revoked or replaced") {
+			break
+		}
+		if f.ctx.Err() != nil {
+			f.t.Fatalf("revoked: got %q, error %v", out, err)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	for n := 1; n <= 3; n++ {
+		f.run(n, "fleet doctor")
+	}
 }
 
 // commandsRefused runs commands that are refused.

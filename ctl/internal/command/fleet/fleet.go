@@ -15,8 +15,8 @@ import (
 
 // Group returns the command `fairlead fleet`.
 func Group(c *cli.CLI) *cobra.Command {
-	return cli.Group("fleet", "Manage the hosts of a fleet", newDemote(c), newInit(c), newInspect(c), newJoin(c),
-		newLeave(c), newList(c), newPromote(c), newRemove(c), newToken(c))
+	return cli.Group("fleet", "Manage the hosts of a fleet", newCertificate(c), newDemote(c), newDoctor(c), newInit(c),
+		newInspect(c), newJoin(c), newLeave(c), newList(c), newPromote(c), newRemove(c), newToken(c))
 }
 
 func newInit(c *cli.CLI) *cobra.Command {

@@ -4,6 +4,9 @@ import (
 	"context"
 	"time"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/fairlead/fairlead/proto/fault"
 	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/pki"
 )
@@ -36,6 +39,44 @@ func (m *Manager) Appoint(ctx context.Context, keys Keys) error {
 		StoreAuthority: pki.EncodeCert(keys.Store.Cert), MemberId: keys.Member, Cluster: keys.Cluster,
 		Store: keys.URLs})
 	return m.failed(err)
+}
+
+// Probe returns the clock of the called host, and the given ports of this host that it cannot connect to.
+func (m *Manager) Probe(ctx context.Context, ports []uint16) (time.Time, []uint16, error) {
+	req := &fleetv1.ProbeRequest{}
+	for _, port := range ports {
+		req.Ports = append(req.Ports, uint32(port))
+	}
+	r, err := m.client.Probe(ctx, req)
+	var closed []uint16
+	for _, port := range r.GetClosed() {
+		closed = append(closed, uint16(port)) //nolint:gosec // one of the given ports
+	}
+	return r.GetNow().AsTime(), closed, m.failed(err)
+}
+
+// Probe tries ports of the calling host.
+func (s *enrollServer) Probe(ctx context.Context, req *fleetv1.ProbeRequest) (*fleetv1.ProbeResponse, error) {
+	who, err := s.caller(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var ports []uint16
+	for _, port := range req.GetPorts() {
+		if port == 0 || port > 65535 {
+			return nil, fault.Invalidf("probe", "ports", "port %d is not a TCP port", port)
+		}
+		ports = append(ports, uint16(port))
+	}
+	now, closed, err := s.gate.Probe(ctx, who, ports)
+	if err != nil {
+		return nil, err
+	}
+	r := &fleetv1.ProbeResponse{Now: timestamppb.New(now)}
+	for _, port := range closed {
+		r.Closed = append(r.Closed, uint32(port))
+	}
+	return r, nil
 }
 
 // Appoint makes this host a manager.

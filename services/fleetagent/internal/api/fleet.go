@@ -14,6 +14,7 @@ import (
 	"github.com/fairlead/fairlead/agent/events"
 	eventv1 "github.com/fairlead/fairlead/proto/gen/fairlead/event/v1"
 	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
+	hostv1 "github.com/fairlead/fairlead/proto/gen/fairlead/host/v1"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/token"
 )
 
@@ -29,6 +30,9 @@ type Fleet interface {
 		expires time.Time, err error)
 	PromoteHost(ctx context.Context, reference string) (*fleetv1.Host, error)
 	DemoteHost(ctx context.Context, reference string) (*fleetv1.Host, error)
+	Diagnose(ctx context.Context) ([]*hostv1.Finding, error)
+	CreateCertificate(ctx context.Context, name string, valid time.Duration) (*fleetv1.CreateCertificateResponse, error)
+	RevokeCertificate(ctx context.Context, name string) error
 	RemoveHost(ctx context.Context, reference string, force bool) (*fleetv1.Host, error)
 	Node(ctx context.Context, name string) (Conn, error)
 }
@@ -149,6 +153,31 @@ func (s *fleetServer) DemoteHost(ctx context.Context,
 		return nil, err
 	}
 	return &fleetv1.DemoteHostResponse{Host: host}, nil
+}
+
+// DiagnoseFleet checks the connections of this host.
+func (s *fleetServer) DiagnoseFleet(ctx context.Context,
+	_ *fleetv1.DiagnoseFleetRequest) (*fleetv1.DiagnoseFleetResponse, error) {
+	found, err := s.fleet.Diagnose(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &fleetv1.DiagnoseFleetResponse{Findings: found}, nil
+}
+
+// CreateCertificate issues a certificate to a person.
+func (s *fleetServer) CreateCertificate(ctx context.Context,
+	req *fleetv1.CreateCertificateRequest) (*fleetv1.CreateCertificateResponse, error) {
+	return s.fleet.CreateCertificate(ctx, req.GetName(), req.GetValid().AsDuration())
+}
+
+// RevokeCertificate ends the rights of a person.
+func (s *fleetServer) RevokeCertificate(ctx context.Context,
+	req *fleetv1.RevokeCertificateRequest) (*fleetv1.RevokeCertificateResponse, error) {
+	if err := s.fleet.RevokeCertificate(ctx, req.GetName()); err != nil {
+		return nil, err
+	}
+	return &fleetv1.RevokeCertificateResponse{}, nil
 }
 
 // RemoveHost removes a host.

@@ -45,7 +45,7 @@ func notManager(name string) error {
 
 // Command implements api.Gatekeeper. Managers command each host directly. Persons command hosts
 // through a manager.
-func (p *part) Command(_ *x509.Certificate, who pki.Identity, node string) error {
+func (p *part) Command(cert *x509.Certificate, who pki.Identity, node string) error {
 	subject := "certificate " + who.String()
 	switch who.Role {
 	case pki.Manager:
@@ -58,7 +58,7 @@ func (p *part) Command(_ *x509.Certificate, who pki.Identity, node string) error
 			return fault.New(fault.Denied, "host "+m.Name, "is not a manager, and accepts managers only",
 				fault.WithHint("connect to a manager, and use --node %s", m.Name))
 		}
-		return nil
+		return p.checkPerson(cert, who)
 	case pki.Member:
 	}
 	return fault.New(fault.Denied, subject, "is that of a member; only managers command other hosts")

@@ -216,7 +216,8 @@ func short(fleet string) string { return fleet[:min(12, len(fleet))] }
 // only.
 const PeerLife = authorityLife
 
-// Issue returns a new key with a certificate for it, for a host that the authority's holder knows.
+// Issue returns a new key with a certificate for it, for a host or a person that the authority's holder knows.
+// The address of a person is zero.
 func (a Authority) Issue(who Identity, address netip.Addr, life time.Duration, now time.Time) (*ecdsa.PrivateKey,
 	*x509.Certificate, error) {
 	key, err := NewKey()
@@ -227,6 +228,10 @@ func (a Authority) Issue(who Identity, address netip.Addr, life time.Duration, n
 	if err != nil {
 		return nil, nil, err
 	}
-	cert, err := a.Sign(request, who, []netip.Addr{address}, life, now)
+	var addresses []netip.Addr
+	if address.IsValid() {
+		addresses = []netip.Addr{address}
+	}
+	cert, err := a.Sign(request, who, addresses, life, now)
 	return key, cert, err
 }

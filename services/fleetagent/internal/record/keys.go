@@ -37,6 +37,9 @@ func (k Keys) Presence(id string) string { return k.Presences() + id }
 // Token returns the key of a join token by the hash of its secret.
 func (k Keys) Token(hash string) string { return k.prefix + "join/" + hash }
 
+// Person returns the key of the certificate of a person.
+func (k Keys) Person(name string) string { return k.prefix + "person/" + name }
+
 // Members returns the key of the lock for changes of the members of the store.
 func (k Keys) Members() string { return k.prefix + "lock/members" }
 

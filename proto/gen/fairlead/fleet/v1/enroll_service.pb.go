@@ -261,6 +261,107 @@ func (x *RenewResponse) GetStore() []string {
 	return nil
 }
 
+// ProbeRequest has the ports of the calling host.
+type ProbeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// TCP ports on its fleet address. At most 8.
+	Ports         []uint32 `protobuf:"varint,1,rep,packed,name=ports,proto3" json:"ports,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProbeRequest) Reset() {
+	*x = ProbeRequest{}
+	mi := &file_fairlead_fleet_v1_enroll_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProbeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProbeRequest) ProtoMessage() {}
+
+func (x *ProbeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_fleet_v1_enroll_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProbeRequest.ProtoReflect.Descriptor instead.
+func (*ProbeRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_fleet_v1_enroll_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ProbeRequest) GetPorts() []uint32 {
+	if x != nil {
+		return x.Ports
+	}
+	return nil
+}
+
+// ProbeResponse has the results.
+type ProbeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The clock of the called host.
+	Now *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=now,proto3" json:"now,omitempty"`
+	// The ports that it cannot connect to.
+	Closed        []uint32 `protobuf:"varint,2,rep,packed,name=closed,proto3" json:"closed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProbeResponse) Reset() {
+	*x = ProbeResponse{}
+	mi := &file_fairlead_fleet_v1_enroll_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProbeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProbeResponse) ProtoMessage() {}
+
+func (x *ProbeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_fleet_v1_enroll_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProbeResponse.ProtoReflect.Descriptor instead.
+func (*ProbeResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_fleet_v1_enroll_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ProbeResponse) GetNow() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Now
+	}
+	return nil
+}
+
+func (x *ProbeResponse) GetClosed() []uint32 {
+	if x != nil {
+		return x.Closed
+	}
+	return nil
+}
+
 // AppointRequest has what a manager needs.
 type AppointRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -282,7 +383,7 @@ type AppointRequest struct {
 
 func (x *AppointRequest) Reset() {
 	*x = AppointRequest{}
-	mi := &file_fairlead_fleet_v1_enroll_service_proto_msgTypes[4]
+	mi := &file_fairlead_fleet_v1_enroll_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -294,7 +395,7 @@ func (x *AppointRequest) String() string {
 func (*AppointRequest) ProtoMessage() {}
 
 func (x *AppointRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_enroll_service_proto_msgTypes[4]
+	mi := &file_fairlead_fleet_v1_enroll_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -307,7 +408,7 @@ func (x *AppointRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppointRequest.ProtoReflect.Descriptor instead.
 func (*AppointRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_enroll_service_proto_rawDescGZIP(), []int{4}
+	return file_fairlead_fleet_v1_enroll_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *AppointRequest) GetAuthorityKey() []byte {
@@ -361,7 +462,7 @@ type AppointResponse struct {
 
 func (x *AppointResponse) Reset() {
 	*x = AppointResponse{}
-	mi := &file_fairlead_fleet_v1_enroll_service_proto_msgTypes[5]
+	mi := &file_fairlead_fleet_v1_enroll_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -373,7 +474,7 @@ func (x *AppointResponse) String() string {
 func (*AppointResponse) ProtoMessage() {}
 
 func (x *AppointResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_enroll_service_proto_msgTypes[5]
+	mi := &file_fairlead_fleet_v1_enroll_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -386,7 +487,7 @@ func (x *AppointResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppointResponse.ProtoReflect.Descriptor instead.
 func (*AppointResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_enroll_service_proto_rawDescGZIP(), []int{5}
+	return file_fairlead_fleet_v1_enroll_service_proto_rawDescGZIP(), []int{7}
 }
 
 // LeaveRequest is empty: the certificate says who leaves.
@@ -398,7 +499,7 @@ type LeaveRequest struct {
 
 func (x *LeaveRequest) Reset() {
 	*x = LeaveRequest{}
-	mi := &file_fairlead_fleet_v1_enroll_service_proto_msgTypes[6]
+	mi := &file_fairlead_fleet_v1_enroll_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -410,7 +511,7 @@ func (x *LeaveRequest) String() string {
 func (*LeaveRequest) ProtoMessage() {}
 
 func (x *LeaveRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_enroll_service_proto_msgTypes[6]
+	mi := &file_fairlead_fleet_v1_enroll_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -423,7 +524,7 @@ func (x *LeaveRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveRequest.ProtoReflect.Descriptor instead.
 func (*LeaveRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_enroll_service_proto_rawDescGZIP(), []int{6}
+	return file_fairlead_fleet_v1_enroll_service_proto_rawDescGZIP(), []int{8}
 }
 
 // LeaveResponse is empty.
@@ -435,7 +536,7 @@ type LeaveResponse struct {
 
 func (x *LeaveResponse) Reset() {
 	*x = LeaveResponse{}
-	mi := &file_fairlead_fleet_v1_enroll_service_proto_msgTypes[7]
+	mi := &file_fairlead_fleet_v1_enroll_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -447,7 +548,7 @@ func (x *LeaveResponse) String() string {
 func (*LeaveResponse) ProtoMessage() {}
 
 func (x *LeaveResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_enroll_service_proto_msgTypes[7]
+	mi := &file_fairlead_fleet_v1_enroll_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -460,7 +561,71 @@ func (x *LeaveResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveResponse.ProtoReflect.Descriptor instead.
 func (*LeaveResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_enroll_service_proto_rawDescGZIP(), []int{7}
+	return file_fairlead_fleet_v1_enroll_service_proto_rawDescGZIP(), []int{9}
+}
+
+// Person is the stored record of a person with a certificate.
+type Person struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The name.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The serial number of the certificate that is accepted.
+	Serial []byte `protobuf:"bytes,2,opt,name=serial,proto3" json:"serial,omitempty"`
+	// When it expires.
+	Expires       *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=expires,proto3" json:"expires,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Person) Reset() {
+	*x = Person{}
+	mi := &file_fairlead_fleet_v1_enroll_service_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Person) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Person) ProtoMessage() {}
+
+func (x *Person) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_fleet_v1_enroll_service_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Person.ProtoReflect.Descriptor instead.
+func (*Person) Descriptor() ([]byte, []int) {
+	return file_fairlead_fleet_v1_enroll_service_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Person) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Person) GetSerial() []byte {
+	if x != nil {
+		return x.Serial
+	}
+	return nil
+}
+
+func (x *Person) GetExpires() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Expires
+	}
+	return nil
 }
 
 // JoinToken is the stored record of a join token. It expires with a lease of the store, so no clock
@@ -477,7 +642,7 @@ type JoinToken struct {
 
 func (x *JoinToken) Reset() {
 	*x = JoinToken{}
-	mi := &file_fairlead_fleet_v1_enroll_service_proto_msgTypes[8]
+	mi := &file_fairlead_fleet_v1_enroll_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -489,7 +654,7 @@ func (x *JoinToken) String() string {
 func (*JoinToken) ProtoMessage() {}
 
 func (x *JoinToken) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_enroll_service_proto_msgTypes[8]
+	mi := &file_fairlead_fleet_v1_enroll_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -502,7 +667,7 @@ func (x *JoinToken) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinToken.ProtoReflect.Descriptor instead.
 func (*JoinToken) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_enroll_service_proto_rawDescGZIP(), []int{8}
+	return file_fairlead_fleet_v1_enroll_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *JoinToken) GetRole() HostRole {
@@ -537,7 +702,12 @@ const file_fairlead_fleet_v1_enroll_service_proto_rawDesc = "" +
 	"\x13certificate_request\x18\x01 \x01(\fR\x12certificateRequest\"G\n" +
 	"\rRenewResponse\x12 \n" +
 	"\vcertificate\x18\x01 \x01(\fR\vcertificate\x12\x14\n" +
-	"\x05store\x18\x02 \x03(\tR\x05store\"\xdb\x01\n" +
+	"\x05store\x18\x02 \x03(\tR\x05store\"$\n" +
+	"\fProbeRequest\x12\x14\n" +
+	"\x05ports\x18\x01 \x03(\rR\x05ports\"U\n" +
+	"\rProbeResponse\x12,\n" +
+	"\x03now\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x03now\x12\x16\n" +
+	"\x06closed\x18\x02 \x03(\rR\x06closed\"\xdb\x01\n" +
 	"\x0eAppointRequest\x12#\n" +
 	"\rauthority_key\x18\x01 \x01(\fR\fauthorityKey\x12'\n" +
 	"\x0fstore_authority\x18\x02 \x01(\fR\x0estoreAuthority\x12.\n" +
@@ -547,13 +717,18 @@ const file_fairlead_fleet_v1_enroll_service_proto_rawDesc = "" +
 	"\x05store\x18\x06 \x03(\tR\x05store\"\x11\n" +
 	"\x0fAppointResponse\"\x0e\n" +
 	"\fLeaveRequest\"\x0f\n" +
-	"\rLeaveResponse\"P\n" +
+	"\rLeaveResponse\"j\n" +
+	"\x06Person\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06serial\x18\x02 \x01(\fR\x06serial\x124\n" +
+	"\aexpires\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\aexpires\"P\n" +
 	"\tJoinToken\x12/\n" +
 	"\x04role\x18\x01 \x01(\x0e2\x1b.fairlead.fleet.v1.HostRoleR\x04role\x12\x12\n" +
-	"\x04uses\x18\x02 \x01(\rR\x04uses2\xe0\x02\n" +
+	"\x04uses\x18\x02 \x01(\rR\x04uses2\xb2\x03\n" +
 	"\rEnrollService\x12S\n" +
 	"\x06Enroll\x12 .fairlead.fleet.v1.EnrollRequest\x1a!.fairlead.fleet.v1.EnrollResponse\"\x04\xa8\xd4\x18\x01\x12P\n" +
-	"\x05Renew\x12\x1f.fairlead.fleet.v1.RenewRequest\x1a .fairlead.fleet.v1.RenewResponse\"\x04\xa8\xd4\x18\x01\x12V\n" +
+	"\x05Renew\x12\x1f.fairlead.fleet.v1.RenewRequest\x1a .fairlead.fleet.v1.RenewResponse\"\x04\xa8\xd4\x18\x01\x12P\n" +
+	"\x05Probe\x12\x1f.fairlead.fleet.v1.ProbeRequest\x1a .fairlead.fleet.v1.ProbeResponse\"\x04\xa8\xd4\x18\x01\x12V\n" +
 	"\aAppoint\x12!.fairlead.fleet.v1.AppointRequest\x1a\".fairlead.fleet.v1.AppointResponse\"\x04\xa8\xd4\x18\x01\x12P\n" +
 	"\x05Leave\x12\x1f.fairlead.fleet.v1.LeaveRequest\x1a .fairlead.fleet.v1.LeaveResponse\"\x04\xa8\xd4\x18\x01BBZ@github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1;fleetv1b\x06proto3"
 
@@ -569,39 +744,46 @@ func file_fairlead_fleet_v1_enroll_service_proto_rawDescGZIP() []byte {
 	return file_fairlead_fleet_v1_enroll_service_proto_rawDescData
 }
 
-var file_fairlead_fleet_v1_enroll_service_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_fairlead_fleet_v1_enroll_service_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_fairlead_fleet_v1_enroll_service_proto_goTypes = []any{
 	(*EnrollRequest)(nil),         // 0: fairlead.fleet.v1.EnrollRequest
 	(*EnrollResponse)(nil),        // 1: fairlead.fleet.v1.EnrollResponse
 	(*RenewRequest)(nil),          // 2: fairlead.fleet.v1.RenewRequest
 	(*RenewResponse)(nil),         // 3: fairlead.fleet.v1.RenewResponse
-	(*AppointRequest)(nil),        // 4: fairlead.fleet.v1.AppointRequest
-	(*AppointResponse)(nil),       // 5: fairlead.fleet.v1.AppointResponse
-	(*LeaveRequest)(nil),          // 6: fairlead.fleet.v1.LeaveRequest
-	(*LeaveResponse)(nil),         // 7: fairlead.fleet.v1.LeaveResponse
-	(*JoinToken)(nil),             // 8: fairlead.fleet.v1.JoinToken
-	(*Host)(nil),                  // 9: fairlead.fleet.v1.Host
-	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
-	(HostRole)(0),                 // 11: fairlead.fleet.v1.HostRole
+	(*ProbeRequest)(nil),          // 4: fairlead.fleet.v1.ProbeRequest
+	(*ProbeResponse)(nil),         // 5: fairlead.fleet.v1.ProbeResponse
+	(*AppointRequest)(nil),        // 6: fairlead.fleet.v1.AppointRequest
+	(*AppointResponse)(nil),       // 7: fairlead.fleet.v1.AppointResponse
+	(*LeaveRequest)(nil),          // 8: fairlead.fleet.v1.LeaveRequest
+	(*LeaveResponse)(nil),         // 9: fairlead.fleet.v1.LeaveResponse
+	(*Person)(nil),                // 10: fairlead.fleet.v1.Person
+	(*JoinToken)(nil),             // 11: fairlead.fleet.v1.JoinToken
+	(*Host)(nil),                  // 12: fairlead.fleet.v1.Host
+	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
+	(HostRole)(0),                 // 14: fairlead.fleet.v1.HostRole
 }
 var file_fairlead_fleet_v1_enroll_service_proto_depIdxs = []int32{
-	9,  // 0: fairlead.fleet.v1.EnrollRequest.host:type_name -> fairlead.fleet.v1.Host
-	10, // 1: fairlead.fleet.v1.EnrollRequest.now:type_name -> google.protobuf.Timestamp
-	9,  // 2: fairlead.fleet.v1.EnrollResponse.host:type_name -> fairlead.fleet.v1.Host
-	11, // 3: fairlead.fleet.v1.JoinToken.role:type_name -> fairlead.fleet.v1.HostRole
-	0,  // 4: fairlead.fleet.v1.EnrollService.Enroll:input_type -> fairlead.fleet.v1.EnrollRequest
-	2,  // 5: fairlead.fleet.v1.EnrollService.Renew:input_type -> fairlead.fleet.v1.RenewRequest
-	4,  // 6: fairlead.fleet.v1.EnrollService.Appoint:input_type -> fairlead.fleet.v1.AppointRequest
-	6,  // 7: fairlead.fleet.v1.EnrollService.Leave:input_type -> fairlead.fleet.v1.LeaveRequest
-	1,  // 8: fairlead.fleet.v1.EnrollService.Enroll:output_type -> fairlead.fleet.v1.EnrollResponse
-	3,  // 9: fairlead.fleet.v1.EnrollService.Renew:output_type -> fairlead.fleet.v1.RenewResponse
-	5,  // 10: fairlead.fleet.v1.EnrollService.Appoint:output_type -> fairlead.fleet.v1.AppointResponse
-	7,  // 11: fairlead.fleet.v1.EnrollService.Leave:output_type -> fairlead.fleet.v1.LeaveResponse
-	8,  // [8:12] is the sub-list for method output_type
-	4,  // [4:8] is the sub-list for method input_type
-	4,  // [4:4] is the sub-list for extension type_name
-	4,  // [4:4] is the sub-list for extension extendee
-	0,  // [0:4] is the sub-list for field type_name
+	12, // 0: fairlead.fleet.v1.EnrollRequest.host:type_name -> fairlead.fleet.v1.Host
+	13, // 1: fairlead.fleet.v1.EnrollRequest.now:type_name -> google.protobuf.Timestamp
+	12, // 2: fairlead.fleet.v1.EnrollResponse.host:type_name -> fairlead.fleet.v1.Host
+	13, // 3: fairlead.fleet.v1.ProbeResponse.now:type_name -> google.protobuf.Timestamp
+	13, // 4: fairlead.fleet.v1.Person.expires:type_name -> google.protobuf.Timestamp
+	14, // 5: fairlead.fleet.v1.JoinToken.role:type_name -> fairlead.fleet.v1.HostRole
+	0,  // 6: fairlead.fleet.v1.EnrollService.Enroll:input_type -> fairlead.fleet.v1.EnrollRequest
+	2,  // 7: fairlead.fleet.v1.EnrollService.Renew:input_type -> fairlead.fleet.v1.RenewRequest
+	4,  // 8: fairlead.fleet.v1.EnrollService.Probe:input_type -> fairlead.fleet.v1.ProbeRequest
+	6,  // 9: fairlead.fleet.v1.EnrollService.Appoint:input_type -> fairlead.fleet.v1.AppointRequest
+	8,  // 10: fairlead.fleet.v1.EnrollService.Leave:input_type -> fairlead.fleet.v1.LeaveRequest
+	1,  // 11: fairlead.fleet.v1.EnrollService.Enroll:output_type -> fairlead.fleet.v1.EnrollResponse
+	3,  // 12: fairlead.fleet.v1.EnrollService.Renew:output_type -> fairlead.fleet.v1.RenewResponse
+	5,  // 13: fairlead.fleet.v1.EnrollService.Probe:output_type -> fairlead.fleet.v1.ProbeResponse
+	7,  // 14: fairlead.fleet.v1.EnrollService.Appoint:output_type -> fairlead.fleet.v1.AppointResponse
+	9,  // 15: fairlead.fleet.v1.EnrollService.Leave:output_type -> fairlead.fleet.v1.LeaveResponse
+	11, // [11:16] is the sub-list for method output_type
+	6,  // [6:11] is the sub-list for method input_type
+	6,  // [6:6] is the sub-list for extension type_name
+	6,  // [6:6] is the sub-list for extension extendee
+	0,  // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_fleet_v1_enroll_service_proto_init() }
@@ -616,7 +798,7 @@ func file_fairlead_fleet_v1_enroll_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_fleet_v1_enroll_service_proto_rawDesc), len(file_fairlead_fleet_v1_enroll_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   9,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -21,6 +21,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	EnrollService_Enroll_FullMethodName  = "/fairlead.fleet.v1.EnrollService/Enroll"
 	EnrollService_Renew_FullMethodName   = "/fairlead.fleet.v1.EnrollService/Renew"
+	EnrollService_Probe_FullMethodName   = "/fairlead.fleet.v1.EnrollService/Probe"
 	EnrollService_Appoint_FullMethodName = "/fairlead.fleet.v1.EnrollService/Appoint"
 	EnrollService_Leave_FullMethodName   = "/fairlead.fleet.v1.EnrollService/Leave"
 )
@@ -37,6 +38,8 @@ type EnrollServiceClient interface {
 	Enroll(ctx context.Context, in *EnrollRequest, opts ...grpc.CallOption) (*EnrollResponse, error)
 	// Renew issues a new certificate to the calling host.
 	Renew(ctx context.Context, in *RenewRequest, opts ...grpc.CallOption) (*RenewResponse, error)
+	// Probe returns the clock of the called host, and which ports of the calling host it can connect to.
+	Probe(ctx context.Context, in *ProbeRequest, opts ...grpc.CallOption) (*ProbeResponse, error)
 	// Appoint makes the called host a manager, and starts its member of the store. The caller is a
 	// manager. Idempotent for the same member.
 	Appoint(ctx context.Context, in *AppointRequest, opts ...grpc.CallOption) (*AppointResponse, error)
@@ -66,6 +69,16 @@ func (c *enrollServiceClient) Renew(ctx context.Context, in *RenewRequest, opts 
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(RenewResponse)
 	err := c.cc.Invoke(ctx, EnrollService_Renew_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *enrollServiceClient) Probe(ctx context.Context, in *ProbeRequest, opts ...grpc.CallOption) (*ProbeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ProbeResponse)
+	err := c.cc.Invoke(ctx, EnrollService_Probe_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -104,6 +117,8 @@ type EnrollServiceServer interface {
 	Enroll(context.Context, *EnrollRequest) (*EnrollResponse, error)
 	// Renew issues a new certificate to the calling host.
 	Renew(context.Context, *RenewRequest) (*RenewResponse, error)
+	// Probe returns the clock of the called host, and which ports of the calling host it can connect to.
+	Probe(context.Context, *ProbeRequest) (*ProbeResponse, error)
 	// Appoint makes the called host a manager, and starts its member of the store. The caller is a
 	// manager. Idempotent for the same member.
 	Appoint(context.Context, *AppointRequest) (*AppointResponse, error)
@@ -124,6 +139,9 @@ func (UnimplementedEnrollServiceServer) Enroll(context.Context, *EnrollRequest) 
 }
 func (UnimplementedEnrollServiceServer) Renew(context.Context, *RenewRequest) (*RenewResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Renew not implemented")
+}
+func (UnimplementedEnrollServiceServer) Probe(context.Context, *ProbeRequest) (*ProbeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Probe not implemented")
 }
 func (UnimplementedEnrollServiceServer) Appoint(context.Context, *AppointRequest) (*AppointResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Appoint not implemented")
@@ -188,6 +206,24 @@ func _EnrollService_Renew_Handler(srv interface{}, ctx context.Context, dec func
 	return interceptor(ctx, in, info, handler)
 }
 
+func _EnrollService_Probe_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ProbeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EnrollServiceServer).Probe(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: EnrollService_Probe_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EnrollServiceServer).Probe(ctx, req.(*ProbeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _EnrollService_Appoint_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(AppointRequest)
 	if err := dec(in); err != nil {
@@ -238,6 +274,10 @@ var EnrollService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Renew",
 			Handler:    _EnrollService_Renew_Handler,
+		},
+		{
+			MethodName: "Probe",
+			Handler:    _EnrollService_Probe_Handler,
 		},
 		{
 			MethodName: "Appoint",

@@ -11,6 +11,7 @@ package fleetv1
 import (
 	_ "github.com/fairlead/fairlead/proto/gen/fairlead/auth/v1"
 	v1 "github.com/fairlead/fairlead/proto/gen/fairlead/event/v1"
+	v11 "github.com/fairlead/fairlead/proto/gen/fairlead/host/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
@@ -1003,6 +1004,309 @@ func (x *DemoteHostResponse) GetHost() *Host {
 	return nil
 }
 
+// DiagnoseFleetRequest is empty.
+type DiagnoseFleetRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiagnoseFleetRequest) Reset() {
+	*x = DiagnoseFleetRequest{}
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiagnoseFleetRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiagnoseFleetRequest) ProtoMessage() {}
+
+func (x *DiagnoseFleetRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiagnoseFleetRequest.ProtoReflect.Descriptor instead.
+func (*DiagnoseFleetRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{18}
+}
+
+// DiagnoseFleetResponse has the findings.
+type DiagnoseFleetResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In areas.
+	Findings      []*v11.Finding `protobuf:"bytes,1,rep,name=findings,proto3" json:"findings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiagnoseFleetResponse) Reset() {
+	*x = DiagnoseFleetResponse{}
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiagnoseFleetResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiagnoseFleetResponse) ProtoMessage() {}
+
+func (x *DiagnoseFleetResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiagnoseFleetResponse.ProtoReflect.Descriptor instead.
+func (*DiagnoseFleetResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *DiagnoseFleetResponse) GetFindings() []*v11.Finding {
+	if x != nil {
+		return x.Findings
+	}
+	return nil
+}
+
+// CreateCertificateRequest names a person.
+type CreateCertificateRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 1 to 63 lower-case letters, digits and hyphens.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// How long the certificate is valid. Unset: 30 days. At most a year.
+	Valid         *durationpb.Duration `protobuf:"bytes,2,opt,name=valid,proto3" json:"valid,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateCertificateRequest) Reset() {
+	*x = CreateCertificateRequest{}
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateCertificateRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateCertificateRequest) ProtoMessage() {}
+
+func (x *CreateCertificateRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateCertificateRequest.ProtoReflect.Descriptor instead.
+func (*CreateCertificateRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *CreateCertificateRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *CreateCertificateRequest) GetValid() *durationpb.Duration {
+	if x != nil {
+		return x.Valid
+	}
+	return nil
+}
+
+// CreateCertificateResponse has the files of the person, in PEM.
+type CreateCertificateResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The certificate of the fleet's authority.
+	Ca []byte `protobuf:"bytes,1,opt,name=ca,proto3" json:"ca,omitempty"`
+	// The certificate of the person.
+	Certificate []byte `protobuf:"bytes,2,opt,name=certificate,proto3" json:"certificate,omitempty"`
+	// Its key. It is not stored and cannot be shown again.
+	Key []byte `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
+	// When the certificate expires.
+	Expires *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=expires,proto3" json:"expires,omitempty"`
+	// The addresses of the managers, as in tcp://192.0.2.1:7450.
+	Managers      []string `protobuf:"bytes,5,rep,name=managers,proto3" json:"managers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateCertificateResponse) Reset() {
+	*x = CreateCertificateResponse{}
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateCertificateResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateCertificateResponse) ProtoMessage() {}
+
+func (x *CreateCertificateResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateCertificateResponse.ProtoReflect.Descriptor instead.
+func (*CreateCertificateResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *CreateCertificateResponse) GetCa() []byte {
+	if x != nil {
+		return x.Ca
+	}
+	return nil
+}
+
+func (x *CreateCertificateResponse) GetCertificate() []byte {
+	if x != nil {
+		return x.Certificate
+	}
+	return nil
+}
+
+func (x *CreateCertificateResponse) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *CreateCertificateResponse) GetExpires() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Expires
+	}
+	return nil
+}
+
+func (x *CreateCertificateResponse) GetManagers() []string {
+	if x != nil {
+		return x.Managers
+	}
+	return nil
+}
+
+// RevokeCertificateRequest names a person.
+type RevokeCertificateRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The name.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeCertificateRequest) Reset() {
+	*x = RevokeCertificateRequest{}
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeCertificateRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeCertificateRequest) ProtoMessage() {}
+
+func (x *RevokeCertificateRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeCertificateRequest.ProtoReflect.Descriptor instead.
+func (*RevokeCertificateRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *RevokeCertificateRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// RevokeCertificateResponse is empty.
+type RevokeCertificateResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeCertificateResponse) Reset() {
+	*x = RevokeCertificateResponse{}
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeCertificateResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeCertificateResponse) ProtoMessage() {}
+
+func (x *RevokeCertificateResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeCertificateResponse.ProtoReflect.Descriptor instead.
+func (*RevokeCertificateResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{23}
+}
+
 // RemoveHostRequest names a host.
 type RemoveHostRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1016,7 +1320,7 @@ type RemoveHostRequest struct {
 
 func (x *RemoveHostRequest) Reset() {
 	*x = RemoveHostRequest{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[18]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1028,7 +1332,7 @@ func (x *RemoveHostRequest) String() string {
 func (*RemoveHostRequest) ProtoMessage() {}
 
 func (x *RemoveHostRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[18]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1041,7 +1345,7 @@ func (x *RemoveHostRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveHostRequest.ProtoReflect.Descriptor instead.
 func (*RemoveHostRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{18}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RemoveHostRequest) GetReference() string {
@@ -1069,7 +1373,7 @@ type RemoveHostResponse struct {
 
 func (x *RemoveHostResponse) Reset() {
 	*x = RemoveHostResponse{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[19]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1081,7 +1385,7 @@ func (x *RemoveHostResponse) String() string {
 func (*RemoveHostResponse) ProtoMessage() {}
 
 func (x *RemoveHostResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[19]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1094,7 +1398,7 @@ func (x *RemoveHostResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveHostResponse.ProtoReflect.Descriptor instead.
 func (*RemoveHostResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{19}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *RemoveHostResponse) GetHost() *Host {
@@ -1108,7 +1412,7 @@ var File_fairlead_fleet_v1_fleet_service_proto protoreflect.FileDescriptor
 
 const file_fairlead_fleet_v1_fleet_service_proto_rawDesc = "" +
 	"\n" +
-	"%fairlead/fleet/v1/fleet_service.proto\x12\x11fairlead.fleet.v1\x1a\x1bfairlead/auth/v1/role.proto\x1a\x1dfairlead/event/v1/event.proto\x1a\x1cfairlead/fleet/v1/host.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x97\x01\n" +
+	"%fairlead/fleet/v1/fleet_service.proto\x12\x11fairlead.fleet.v1\x1a\x1bfairlead/auth/v1/role.proto\x1a\x1dfairlead/event/v1/event.proto\x1a\x1cfairlead/fleet/v1/host.proto\x1a\x1efairlead/host/v1/finding.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x97\x01\n" +
 	"\x17WatchFleetEventsRequest\x120\n" +
 	"\x05since\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x120\n" +
 	"\x05until\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x18\n" +
@@ -1161,12 +1465,28 @@ const file_fairlead_fleet_v1_fleet_service_proto_rawDesc = "" +
 	"\x11DemoteHostRequest\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\"A\n" +
 	"\x12DemoteHostResponse\x12+\n" +
-	"\x04host\x18\x01 \x01(\v2\x17.fairlead.fleet.v1.HostR\x04host\"G\n" +
+	"\x04host\x18\x01 \x01(\v2\x17.fairlead.fleet.v1.HostR\x04host\"\x16\n" +
+	"\x14DiagnoseFleetRequest\"N\n" +
+	"\x15DiagnoseFleetResponse\x125\n" +
+	"\bfindings\x18\x01 \x03(\v2\x19.fairlead.host.v1.FindingR\bfindings\"_\n" +
+	"\x18CreateCertificateRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12/\n" +
+	"\x05valid\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x05valid\"\xb1\x01\n" +
+	"\x19CreateCertificateResponse\x12\x0e\n" +
+	"\x02ca\x18\x01 \x01(\fR\x02ca\x12 \n" +
+	"\vcertificate\x18\x02 \x01(\fR\vcertificate\x12\x10\n" +
+	"\x03key\x18\x03 \x01(\fR\x03key\x124\n" +
+	"\aexpires\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\aexpires\x12\x1a\n" +
+	"\bmanagers\x18\x05 \x03(\tR\bmanagers\".\n" +
+	"\x18RevokeCertificateRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"\x1b\n" +
+	"\x19RevokeCertificateResponse\"G\n" +
 	"\x11RemoveHostRequest\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\x12\x14\n" +
 	"\x05force\x18\x02 \x01(\bR\x05force\"A\n" +
 	"\x12RemoveHostResponse\x12+\n" +
-	"\x04host\x18\x01 \x01(\v2\x17.fairlead.fleet.v1.HostR\x04host2\xe3\a\n" +
+	"\x04host\x18\x01 \x01(\v2\x17.fairlead.fleet.v1.HostR\x04host2\xb9\n" +
+	"\n" +
 	"\fFleetService\x12s\n" +
 	"\x10WatchFleetEvents\x12*.fairlead.fleet.v1.WatchFleetEventsRequest\x1a+.fairlead.fleet.v1.WatchFleetEventsResponse\"\x04\xa8\xd4\x18\x020\x01\x12\\\n" +
 	"\tInitFleet\x12#.fairlead.fleet.v1.InitFleetRequest\x1a$.fairlead.fleet.v1.InitFleetResponse\"\x04\xa8\xd4\x18\x02\x12\\\n" +
@@ -1178,7 +1498,10 @@ const file_fairlead_fleet_v1_fleet_service_proto_rawDesc = "" +
 	"\vCreateToken\x12%.fairlead.fleet.v1.CreateTokenRequest\x1a&.fairlead.fleet.v1.CreateTokenResponse\"\x04\xa8\xd4\x18\x02\x12b\n" +
 	"\vPromoteHost\x12%.fairlead.fleet.v1.PromoteHostRequest\x1a&.fairlead.fleet.v1.PromoteHostResponse\"\x04\xa8\xd4\x18\x02\x12_\n" +
 	"\n" +
-	"DemoteHost\x12$.fairlead.fleet.v1.DemoteHostRequest\x1a%.fairlead.fleet.v1.DemoteHostResponse\"\x04\xa8\xd4\x18\x02\x12_\n" +
+	"DemoteHost\x12$.fairlead.fleet.v1.DemoteHostRequest\x1a%.fairlead.fleet.v1.DemoteHostResponse\"\x04\xa8\xd4\x18\x02\x12h\n" +
+	"\rDiagnoseFleet\x12'.fairlead.fleet.v1.DiagnoseFleetRequest\x1a(.fairlead.fleet.v1.DiagnoseFleetResponse\"\x04\xa8\xd4\x18\x02\x12t\n" +
+	"\x11CreateCertificate\x12+.fairlead.fleet.v1.CreateCertificateRequest\x1a,.fairlead.fleet.v1.CreateCertificateResponse\"\x04\xa8\xd4\x18\x02\x12t\n" +
+	"\x11RevokeCertificate\x12+.fairlead.fleet.v1.RevokeCertificateRequest\x1a,.fairlead.fleet.v1.RevokeCertificateResponse\"\x04\xa8\xd4\x18\x02\x12_\n" +
 	"\n" +
 	"RemoveHost\x12$.fairlead.fleet.v1.RemoveHostRequest\x1a%.fairlead.fleet.v1.RemoveHostResponse\"\x04\xa8\xd4\x18\x02BBZ@github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1;fleetv1b\x06proto3"
 
@@ -1194,74 +1517,90 @@ func file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP() []byte {
 	return file_fairlead_fleet_v1_fleet_service_proto_rawDescData
 }
 
-var file_fairlead_fleet_v1_fleet_service_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_fairlead_fleet_v1_fleet_service_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_fairlead_fleet_v1_fleet_service_proto_goTypes = []any{
-	(*WatchFleetEventsRequest)(nil),  // 0: fairlead.fleet.v1.WatchFleetEventsRequest
-	(*WatchFleetEventsResponse)(nil), // 1: fairlead.fleet.v1.WatchFleetEventsResponse
-	(*InitFleetRequest)(nil),         // 2: fairlead.fleet.v1.InitFleetRequest
-	(*InitFleetResponse)(nil),        // 3: fairlead.fleet.v1.InitFleetResponse
-	(*JoinFleetRequest)(nil),         // 4: fairlead.fleet.v1.JoinFleetRequest
-	(*JoinFleetResponse)(nil),        // 5: fairlead.fleet.v1.JoinFleetResponse
-	(*LeaveFleetRequest)(nil),        // 6: fairlead.fleet.v1.LeaveFleetRequest
-	(*LeaveFleetResponse)(nil),       // 7: fairlead.fleet.v1.LeaveFleetResponse
-	(*GetFleetRequest)(nil),          // 8: fairlead.fleet.v1.GetFleetRequest
-	(*GetFleetResponse)(nil),         // 9: fairlead.fleet.v1.GetFleetResponse
-	(*ListHostsRequest)(nil),         // 10: fairlead.fleet.v1.ListHostsRequest
-	(*ListHostsResponse)(nil),        // 11: fairlead.fleet.v1.ListHostsResponse
-	(*CreateTokenRequest)(nil),       // 12: fairlead.fleet.v1.CreateTokenRequest
-	(*CreateTokenResponse)(nil),      // 13: fairlead.fleet.v1.CreateTokenResponse
-	(*PromoteHostRequest)(nil),       // 14: fairlead.fleet.v1.PromoteHostRequest
-	(*PromoteHostResponse)(nil),      // 15: fairlead.fleet.v1.PromoteHostResponse
-	(*DemoteHostRequest)(nil),        // 16: fairlead.fleet.v1.DemoteHostRequest
-	(*DemoteHostResponse)(nil),       // 17: fairlead.fleet.v1.DemoteHostResponse
-	(*RemoveHostRequest)(nil),        // 18: fairlead.fleet.v1.RemoveHostRequest
-	(*RemoveHostResponse)(nil),       // 19: fairlead.fleet.v1.RemoveHostResponse
-	(*timestamppb.Timestamp)(nil),    // 20: google.protobuf.Timestamp
-	(*v1.Event)(nil),                 // 21: fairlead.event.v1.Event
-	(*Host)(nil),                     // 22: fairlead.fleet.v1.Host
-	(HostRole)(0),                    // 23: fairlead.fleet.v1.HostRole
-	(*durationpb.Duration)(nil),      // 24: google.protobuf.Duration
+	(*WatchFleetEventsRequest)(nil),   // 0: fairlead.fleet.v1.WatchFleetEventsRequest
+	(*WatchFleetEventsResponse)(nil),  // 1: fairlead.fleet.v1.WatchFleetEventsResponse
+	(*InitFleetRequest)(nil),          // 2: fairlead.fleet.v1.InitFleetRequest
+	(*InitFleetResponse)(nil),         // 3: fairlead.fleet.v1.InitFleetResponse
+	(*JoinFleetRequest)(nil),          // 4: fairlead.fleet.v1.JoinFleetRequest
+	(*JoinFleetResponse)(nil),         // 5: fairlead.fleet.v1.JoinFleetResponse
+	(*LeaveFleetRequest)(nil),         // 6: fairlead.fleet.v1.LeaveFleetRequest
+	(*LeaveFleetResponse)(nil),        // 7: fairlead.fleet.v1.LeaveFleetResponse
+	(*GetFleetRequest)(nil),           // 8: fairlead.fleet.v1.GetFleetRequest
+	(*GetFleetResponse)(nil),          // 9: fairlead.fleet.v1.GetFleetResponse
+	(*ListHostsRequest)(nil),          // 10: fairlead.fleet.v1.ListHostsRequest
+	(*ListHostsResponse)(nil),         // 11: fairlead.fleet.v1.ListHostsResponse
+	(*CreateTokenRequest)(nil),        // 12: fairlead.fleet.v1.CreateTokenRequest
+	(*CreateTokenResponse)(nil),       // 13: fairlead.fleet.v1.CreateTokenResponse
+	(*PromoteHostRequest)(nil),        // 14: fairlead.fleet.v1.PromoteHostRequest
+	(*PromoteHostResponse)(nil),       // 15: fairlead.fleet.v1.PromoteHostResponse
+	(*DemoteHostRequest)(nil),         // 16: fairlead.fleet.v1.DemoteHostRequest
+	(*DemoteHostResponse)(nil),        // 17: fairlead.fleet.v1.DemoteHostResponse
+	(*DiagnoseFleetRequest)(nil),      // 18: fairlead.fleet.v1.DiagnoseFleetRequest
+	(*DiagnoseFleetResponse)(nil),     // 19: fairlead.fleet.v1.DiagnoseFleetResponse
+	(*CreateCertificateRequest)(nil),  // 20: fairlead.fleet.v1.CreateCertificateRequest
+	(*CreateCertificateResponse)(nil), // 21: fairlead.fleet.v1.CreateCertificateResponse
+	(*RevokeCertificateRequest)(nil),  // 22: fairlead.fleet.v1.RevokeCertificateRequest
+	(*RevokeCertificateResponse)(nil), // 23: fairlead.fleet.v1.RevokeCertificateResponse
+	(*RemoveHostRequest)(nil),         // 24: fairlead.fleet.v1.RemoveHostRequest
+	(*RemoveHostResponse)(nil),        // 25: fairlead.fleet.v1.RemoveHostResponse
+	(*timestamppb.Timestamp)(nil),     // 26: google.protobuf.Timestamp
+	(*v1.Event)(nil),                  // 27: fairlead.event.v1.Event
+	(*Host)(nil),                      // 28: fairlead.fleet.v1.Host
+	(HostRole)(0),                     // 29: fairlead.fleet.v1.HostRole
+	(*durationpb.Duration)(nil),       // 30: google.protobuf.Duration
+	(*v11.Finding)(nil),               // 31: fairlead.host.v1.Finding
 }
 var file_fairlead_fleet_v1_fleet_service_proto_depIdxs = []int32{
-	20, // 0: fairlead.fleet.v1.WatchFleetEventsRequest.since:type_name -> google.protobuf.Timestamp
-	20, // 1: fairlead.fleet.v1.WatchFleetEventsRequest.until:type_name -> google.protobuf.Timestamp
-	21, // 2: fairlead.fleet.v1.WatchFleetEventsResponse.event:type_name -> fairlead.event.v1.Event
-	22, // 3: fairlead.fleet.v1.InitFleetResponse.host:type_name -> fairlead.fleet.v1.Host
-	22, // 4: fairlead.fleet.v1.JoinFleetResponse.host:type_name -> fairlead.fleet.v1.Host
-	20, // 5: fairlead.fleet.v1.GetFleetResponse.certificate_expires:type_name -> google.protobuf.Timestamp
-	23, // 6: fairlead.fleet.v1.GetFleetResponse.role:type_name -> fairlead.fleet.v1.HostRole
-	22, // 7: fairlead.fleet.v1.ListHostsResponse.hosts:type_name -> fairlead.fleet.v1.Host
-	24, // 8: fairlead.fleet.v1.CreateTokenRequest.valid:type_name -> google.protobuf.Duration
-	23, // 9: fairlead.fleet.v1.CreateTokenRequest.role:type_name -> fairlead.fleet.v1.HostRole
-	20, // 10: fairlead.fleet.v1.CreateTokenResponse.expires:type_name -> google.protobuf.Timestamp
-	22, // 11: fairlead.fleet.v1.PromoteHostResponse.host:type_name -> fairlead.fleet.v1.Host
-	22, // 12: fairlead.fleet.v1.DemoteHostResponse.host:type_name -> fairlead.fleet.v1.Host
-	22, // 13: fairlead.fleet.v1.RemoveHostResponse.host:type_name -> fairlead.fleet.v1.Host
-	0,  // 14: fairlead.fleet.v1.FleetService.WatchFleetEvents:input_type -> fairlead.fleet.v1.WatchFleetEventsRequest
-	2,  // 15: fairlead.fleet.v1.FleetService.InitFleet:input_type -> fairlead.fleet.v1.InitFleetRequest
-	4,  // 16: fairlead.fleet.v1.FleetService.JoinFleet:input_type -> fairlead.fleet.v1.JoinFleetRequest
-	6,  // 17: fairlead.fleet.v1.FleetService.LeaveFleet:input_type -> fairlead.fleet.v1.LeaveFleetRequest
-	8,  // 18: fairlead.fleet.v1.FleetService.GetFleet:input_type -> fairlead.fleet.v1.GetFleetRequest
-	10, // 19: fairlead.fleet.v1.FleetService.ListHosts:input_type -> fairlead.fleet.v1.ListHostsRequest
-	12, // 20: fairlead.fleet.v1.FleetService.CreateToken:input_type -> fairlead.fleet.v1.CreateTokenRequest
-	14, // 21: fairlead.fleet.v1.FleetService.PromoteHost:input_type -> fairlead.fleet.v1.PromoteHostRequest
-	16, // 22: fairlead.fleet.v1.FleetService.DemoteHost:input_type -> fairlead.fleet.v1.DemoteHostRequest
-	18, // 23: fairlead.fleet.v1.FleetService.RemoveHost:input_type -> fairlead.fleet.v1.RemoveHostRequest
-	1,  // 24: fairlead.fleet.v1.FleetService.WatchFleetEvents:output_type -> fairlead.fleet.v1.WatchFleetEventsResponse
-	3,  // 25: fairlead.fleet.v1.FleetService.InitFleet:output_type -> fairlead.fleet.v1.InitFleetResponse
-	5,  // 26: fairlead.fleet.v1.FleetService.JoinFleet:output_type -> fairlead.fleet.v1.JoinFleetResponse
-	7,  // 27: fairlead.fleet.v1.FleetService.LeaveFleet:output_type -> fairlead.fleet.v1.LeaveFleetResponse
-	9,  // 28: fairlead.fleet.v1.FleetService.GetFleet:output_type -> fairlead.fleet.v1.GetFleetResponse
-	11, // 29: fairlead.fleet.v1.FleetService.ListHosts:output_type -> fairlead.fleet.v1.ListHostsResponse
-	13, // 30: fairlead.fleet.v1.FleetService.CreateToken:output_type -> fairlead.fleet.v1.CreateTokenResponse
-	15, // 31: fairlead.fleet.v1.FleetService.PromoteHost:output_type -> fairlead.fleet.v1.PromoteHostResponse
-	17, // 32: fairlead.fleet.v1.FleetService.DemoteHost:output_type -> fairlead.fleet.v1.DemoteHostResponse
-	19, // 33: fairlead.fleet.v1.FleetService.RemoveHost:output_type -> fairlead.fleet.v1.RemoveHostResponse
-	24, // [24:34] is the sub-list for method output_type
-	14, // [14:24] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	26, // 0: fairlead.fleet.v1.WatchFleetEventsRequest.since:type_name -> google.protobuf.Timestamp
+	26, // 1: fairlead.fleet.v1.WatchFleetEventsRequest.until:type_name -> google.protobuf.Timestamp
+	27, // 2: fairlead.fleet.v1.WatchFleetEventsResponse.event:type_name -> fairlead.event.v1.Event
+	28, // 3: fairlead.fleet.v1.InitFleetResponse.host:type_name -> fairlead.fleet.v1.Host
+	28, // 4: fairlead.fleet.v1.JoinFleetResponse.host:type_name -> fairlead.fleet.v1.Host
+	26, // 5: fairlead.fleet.v1.GetFleetResponse.certificate_expires:type_name -> google.protobuf.Timestamp
+	29, // 6: fairlead.fleet.v1.GetFleetResponse.role:type_name -> fairlead.fleet.v1.HostRole
+	28, // 7: fairlead.fleet.v1.ListHostsResponse.hosts:type_name -> fairlead.fleet.v1.Host
+	30, // 8: fairlead.fleet.v1.CreateTokenRequest.valid:type_name -> google.protobuf.Duration
+	29, // 9: fairlead.fleet.v1.CreateTokenRequest.role:type_name -> fairlead.fleet.v1.HostRole
+	26, // 10: fairlead.fleet.v1.CreateTokenResponse.expires:type_name -> google.protobuf.Timestamp
+	28, // 11: fairlead.fleet.v1.PromoteHostResponse.host:type_name -> fairlead.fleet.v1.Host
+	28, // 12: fairlead.fleet.v1.DemoteHostResponse.host:type_name -> fairlead.fleet.v1.Host
+	31, // 13: fairlead.fleet.v1.DiagnoseFleetResponse.findings:type_name -> fairlead.host.v1.Finding
+	30, // 14: fairlead.fleet.v1.CreateCertificateRequest.valid:type_name -> google.protobuf.Duration
+	26, // 15: fairlead.fleet.v1.CreateCertificateResponse.expires:type_name -> google.protobuf.Timestamp
+	28, // 16: fairlead.fleet.v1.RemoveHostResponse.host:type_name -> fairlead.fleet.v1.Host
+	0,  // 17: fairlead.fleet.v1.FleetService.WatchFleetEvents:input_type -> fairlead.fleet.v1.WatchFleetEventsRequest
+	2,  // 18: fairlead.fleet.v1.FleetService.InitFleet:input_type -> fairlead.fleet.v1.InitFleetRequest
+	4,  // 19: fairlead.fleet.v1.FleetService.JoinFleet:input_type -> fairlead.fleet.v1.JoinFleetRequest
+	6,  // 20: fairlead.fleet.v1.FleetService.LeaveFleet:input_type -> fairlead.fleet.v1.LeaveFleetRequest
+	8,  // 21: fairlead.fleet.v1.FleetService.GetFleet:input_type -> fairlead.fleet.v1.GetFleetRequest
+	10, // 22: fairlead.fleet.v1.FleetService.ListHosts:input_type -> fairlead.fleet.v1.ListHostsRequest
+	12, // 23: fairlead.fleet.v1.FleetService.CreateToken:input_type -> fairlead.fleet.v1.CreateTokenRequest
+	14, // 24: fairlead.fleet.v1.FleetService.PromoteHost:input_type -> fairlead.fleet.v1.PromoteHostRequest
+	16, // 25: fairlead.fleet.v1.FleetService.DemoteHost:input_type -> fairlead.fleet.v1.DemoteHostRequest
+	18, // 26: fairlead.fleet.v1.FleetService.DiagnoseFleet:input_type -> fairlead.fleet.v1.DiagnoseFleetRequest
+	20, // 27: fairlead.fleet.v1.FleetService.CreateCertificate:input_type -> fairlead.fleet.v1.CreateCertificateRequest
+	22, // 28: fairlead.fleet.v1.FleetService.RevokeCertificate:input_type -> fairlead.fleet.v1.RevokeCertificateRequest
+	24, // 29: fairlead.fleet.v1.FleetService.RemoveHost:input_type -> fairlead.fleet.v1.RemoveHostRequest
+	1,  // 30: fairlead.fleet.v1.FleetService.WatchFleetEvents:output_type -> fairlead.fleet.v1.WatchFleetEventsResponse
+	3,  // 31: fairlead.fleet.v1.FleetService.InitFleet:output_type -> fairlead.fleet.v1.InitFleetResponse
+	5,  // 32: fairlead.fleet.v1.FleetService.JoinFleet:output_type -> fairlead.fleet.v1.JoinFleetResponse
+	7,  // 33: fairlead.fleet.v1.FleetService.LeaveFleet:output_type -> fairlead.fleet.v1.LeaveFleetResponse
+	9,  // 34: fairlead.fleet.v1.FleetService.GetFleet:output_type -> fairlead.fleet.v1.GetFleetResponse
+	11, // 35: fairlead.fleet.v1.FleetService.ListHosts:output_type -> fairlead.fleet.v1.ListHostsResponse
+	13, // 36: fairlead.fleet.v1.FleetService.CreateToken:output_type -> fairlead.fleet.v1.CreateTokenResponse
+	15, // 37: fairlead.fleet.v1.FleetService.PromoteHost:output_type -> fairlead.fleet.v1.PromoteHostResponse
+	17, // 38: fairlead.fleet.v1.FleetService.DemoteHost:output_type -> fairlead.fleet.v1.DemoteHostResponse
+	19, // 39: fairlead.fleet.v1.FleetService.DiagnoseFleet:output_type -> fairlead.fleet.v1.DiagnoseFleetResponse
+	21, // 40: fairlead.fleet.v1.FleetService.CreateCertificate:output_type -> fairlead.fleet.v1.CreateCertificateResponse
+	23, // 41: fairlead.fleet.v1.FleetService.RevokeCertificate:output_type -> fairlead.fleet.v1.RevokeCertificateResponse
+	25, // 42: fairlead.fleet.v1.FleetService.RemoveHost:output_type -> fairlead.fleet.v1.RemoveHostResponse
+	30, // [30:43] is the sub-list for method output_type
+	17, // [17:30] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_fleet_v1_fleet_service_proto_init() }
@@ -1276,7 +1615,7 @@ func file_fairlead_fleet_v1_fleet_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_fleet_v1_fleet_service_proto_rawDesc), len(file_fairlead_fleet_v1_fleet_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   20,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

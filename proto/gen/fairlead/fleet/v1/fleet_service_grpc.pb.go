@@ -21,16 +21,19 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	FleetService_WatchFleetEvents_FullMethodName = "/fairlead.fleet.v1.FleetService/WatchFleetEvents"
-	FleetService_InitFleet_FullMethodName        = "/fairlead.fleet.v1.FleetService/InitFleet"
-	FleetService_JoinFleet_FullMethodName        = "/fairlead.fleet.v1.FleetService/JoinFleet"
-	FleetService_LeaveFleet_FullMethodName       = "/fairlead.fleet.v1.FleetService/LeaveFleet"
-	FleetService_GetFleet_FullMethodName         = "/fairlead.fleet.v1.FleetService/GetFleet"
-	FleetService_ListHosts_FullMethodName        = "/fairlead.fleet.v1.FleetService/ListHosts"
-	FleetService_CreateToken_FullMethodName      = "/fairlead.fleet.v1.FleetService/CreateToken"
-	FleetService_PromoteHost_FullMethodName      = "/fairlead.fleet.v1.FleetService/PromoteHost"
-	FleetService_DemoteHost_FullMethodName       = "/fairlead.fleet.v1.FleetService/DemoteHost"
-	FleetService_RemoveHost_FullMethodName       = "/fairlead.fleet.v1.FleetService/RemoveHost"
+	FleetService_WatchFleetEvents_FullMethodName  = "/fairlead.fleet.v1.FleetService/WatchFleetEvents"
+	FleetService_InitFleet_FullMethodName         = "/fairlead.fleet.v1.FleetService/InitFleet"
+	FleetService_JoinFleet_FullMethodName         = "/fairlead.fleet.v1.FleetService/JoinFleet"
+	FleetService_LeaveFleet_FullMethodName        = "/fairlead.fleet.v1.FleetService/LeaveFleet"
+	FleetService_GetFleet_FullMethodName          = "/fairlead.fleet.v1.FleetService/GetFleet"
+	FleetService_ListHosts_FullMethodName         = "/fairlead.fleet.v1.FleetService/ListHosts"
+	FleetService_CreateToken_FullMethodName       = "/fairlead.fleet.v1.FleetService/CreateToken"
+	FleetService_PromoteHost_FullMethodName       = "/fairlead.fleet.v1.FleetService/PromoteHost"
+	FleetService_DemoteHost_FullMethodName        = "/fairlead.fleet.v1.FleetService/DemoteHost"
+	FleetService_DiagnoseFleet_FullMethodName     = "/fairlead.fleet.v1.FleetService/DiagnoseFleet"
+	FleetService_CreateCertificate_FullMethodName = "/fairlead.fleet.v1.FleetService/CreateCertificate"
+	FleetService_RevokeCertificate_FullMethodName = "/fairlead.fleet.v1.FleetService/RevokeCertificate"
+	FleetService_RemoveHost_FullMethodName        = "/fairlead.fleet.v1.FleetService/RemoveHost"
 )
 
 // FleetServiceClient is the client API for FleetService service.
@@ -60,6 +63,15 @@ type FleetServiceClient interface {
 	// DemoteHost makes a manager a member. It returns when the host's member of the store was removed.
 	// Idempotent. Managers only.
 	DemoteHost(ctx context.Context, in *DemoteHostRequest, opts ...grpc.CallOption) (*DemoteHostResponse, error)
+	// DiagnoseFleet checks this host's connection to the other hosts and to the store. It changes
+	// nothing.
+	DiagnoseFleet(ctx context.Context, in *DiagnoseFleetRequest, opts ...grpc.CallOption) (*DiagnoseFleetResponse, error)
+	// CreateCertificate issues a certificate to a person, who commands hosts through a manager. It
+	// replaces an earlier one of the same name. Managers only.
+	CreateCertificate(ctx context.Context, in *CreateCertificateRequest, opts ...grpc.CallOption) (*CreateCertificateResponse, error)
+	// RevokeCertificate ends the rights of a person. NOT_FOUND if there is no certificate of that name.
+	// Managers only.
+	RevokeCertificate(ctx context.Context, in *RevokeCertificateRequest, opts ...grpc.CallOption) (*RevokeCertificateResponse, error)
 	// RemoveHost removes a lost host. Managers only.
 	RemoveHost(ctx context.Context, in *RemoveHostRequest, opts ...grpc.CallOption) (*RemoveHostResponse, error)
 }
@@ -171,6 +183,36 @@ func (c *fleetServiceClient) DemoteHost(ctx context.Context, in *DemoteHostReque
 	return out, nil
 }
 
+func (c *fleetServiceClient) DiagnoseFleet(ctx context.Context, in *DiagnoseFleetRequest, opts ...grpc.CallOption) (*DiagnoseFleetResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DiagnoseFleetResponse)
+	err := c.cc.Invoke(ctx, FleetService_DiagnoseFleet_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *fleetServiceClient) CreateCertificate(ctx context.Context, in *CreateCertificateRequest, opts ...grpc.CallOption) (*CreateCertificateResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CreateCertificateResponse)
+	err := c.cc.Invoke(ctx, FleetService_CreateCertificate_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *fleetServiceClient) RevokeCertificate(ctx context.Context, in *RevokeCertificateRequest, opts ...grpc.CallOption) (*RevokeCertificateResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RevokeCertificateResponse)
+	err := c.cc.Invoke(ctx, FleetService_RevokeCertificate_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *fleetServiceClient) RemoveHost(ctx context.Context, in *RemoveHostRequest, opts ...grpc.CallOption) (*RemoveHostResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(RemoveHostResponse)
@@ -208,6 +250,15 @@ type FleetServiceServer interface {
 	// DemoteHost makes a manager a member. It returns when the host's member of the store was removed.
 	// Idempotent. Managers only.
 	DemoteHost(context.Context, *DemoteHostRequest) (*DemoteHostResponse, error)
+	// DiagnoseFleet checks this host's connection to the other hosts and to the store. It changes
+	// nothing.
+	DiagnoseFleet(context.Context, *DiagnoseFleetRequest) (*DiagnoseFleetResponse, error)
+	// CreateCertificate issues a certificate to a person, who commands hosts through a manager. It
+	// replaces an earlier one of the same name. Managers only.
+	CreateCertificate(context.Context, *CreateCertificateRequest) (*CreateCertificateResponse, error)
+	// RevokeCertificate ends the rights of a person. NOT_FOUND if there is no certificate of that name.
+	// Managers only.
+	RevokeCertificate(context.Context, *RevokeCertificateRequest) (*RevokeCertificateResponse, error)
 	// RemoveHost removes a lost host. Managers only.
 	RemoveHost(context.Context, *RemoveHostRequest) (*RemoveHostResponse, error)
 	mustEmbedUnimplementedFleetServiceServer()
@@ -246,6 +297,15 @@ func (UnimplementedFleetServiceServer) PromoteHost(context.Context, *PromoteHost
 }
 func (UnimplementedFleetServiceServer) DemoteHost(context.Context, *DemoteHostRequest) (*DemoteHostResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DemoteHost not implemented")
+}
+func (UnimplementedFleetServiceServer) DiagnoseFleet(context.Context, *DiagnoseFleetRequest) (*DiagnoseFleetResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DiagnoseFleet not implemented")
+}
+func (UnimplementedFleetServiceServer) CreateCertificate(context.Context, *CreateCertificateRequest) (*CreateCertificateResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateCertificate not implemented")
+}
+func (UnimplementedFleetServiceServer) RevokeCertificate(context.Context, *RevokeCertificateRequest) (*RevokeCertificateResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RevokeCertificate not implemented")
 }
 func (UnimplementedFleetServiceServer) RemoveHost(context.Context, *RemoveHostRequest) (*RemoveHostResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RemoveHost not implemented")
@@ -426,6 +486,60 @@ func _FleetService_DemoteHost_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _FleetService_DiagnoseFleet_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DiagnoseFleetRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(FleetServiceServer).DiagnoseFleet(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: FleetService_DiagnoseFleet_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(FleetServiceServer).DiagnoseFleet(ctx, req.(*DiagnoseFleetRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _FleetService_CreateCertificate_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateCertificateRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(FleetServiceServer).CreateCertificate(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: FleetService_CreateCertificate_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(FleetServiceServer).CreateCertificate(ctx, req.(*CreateCertificateRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _FleetService_RevokeCertificate_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RevokeCertificateRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(FleetServiceServer).RevokeCertificate(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: FleetService_RevokeCertificate_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(FleetServiceServer).RevokeCertificate(ctx, req.(*RevokeCertificateRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _FleetService_RemoveHost_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(RemoveHostRequest)
 	if err := dec(in); err != nil {
@@ -482,6 +596,18 @@ var FleetService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DemoteHost",
 			Handler:    _FleetService_DemoteHost_Handler,
+		},
+		{
+			MethodName: "DiagnoseFleet",
+			Handler:    _FleetService_DiagnoseFleet_Handler,
+		},
+		{
+			MethodName: "CreateCertificate",
+			Handler:    _FleetService_CreateCertificate_Handler,
+		},
+		{
+			MethodName: "RevokeCertificate",
+			Handler:    _FleetService_RevokeCertificate_Handler,
 		},
 		{
 			MethodName: "RemoveHost",
