@@ -44,7 +44,7 @@ LOOPS ?= 2000
 # The number of kills in make killtest.
 KILLS ?= 1000
 
-.PHONY: help setup clients build man install uninstall deb rpm demo test hammer vmtest crashtest killtest bench lint check docs proto proto-check fuzz clean
+.PHONY: help setup clients build man install uninstall deb rpm demo demo-fleet test hammer vmtest crashtest killtest bench lint check docs proto proto-check fuzz clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -73,8 +73,6 @@ install: man ## Install binaries, units, completion, man pages and configuration
 	for f in $(COMPLETIONS); do case $$f in *.fish) s=fish ;; zsh/*) s=zsh ;; *) s=bash ;; esac; \
 	  bin/fairlead completion $$s >$(DESTDIR)$(PREFIX)/share/$$f; done
 	for n in 1 5 8; do install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/man/man$$n $(MAN)/*.$$n.gz; done
-	@command -v dockerd >/dev/null || test -n "$(DESTDIR)" || \
-	  echo 'For programs that use Docker'"'"'s socket, add to $(ETC)/daemon.json: "docker-hosts": ["unix:///run/fairlead/docker.sock", "unix:///var/run/docker.sock"]'
 	test -e $(DESTDIR)$(ETC)/daemon.json || install -D -m 0644 deploy/config/daemon.json $(DESTDIR)$(ETC)/daemon.json
 
 uninstall: ## Remove installed files, except the configuration, and all network state
@@ -94,6 +92,12 @@ demo: ## Run nginx in a container, in network namespaces
 	@$(MAKE) --no-print-directory build
 	@CGO_ENABLED=0 $(GO) build -o .cache/demo ./deploy/demo
 	@exec .cache/demo
+
+demo-fleet: ## Run a fleet of three hosts, in network namespaces
+	@deploy/setup.sh run
+	@$(MAKE) --no-print-directory build
+	@CGO_ENABLED=0 $(GO) build -o .cache/demo ./deploy/demo
+	@exec .cache/demo fleet
 
 test: setup ## Run all tests, and print what passed, failed and was skipped
 	@$(GO) build -o .cache/report ./deploy/report

@@ -1,6 +1,7 @@
 // Command demo shows Fairlead: it runs nginx in a container on docker0, requests its page through
 // the published port from another host, inspects it and removes it. The hosts are namespaces that
-// exit with the program; the machine's own network is not changed.
+// exit with the program; the machine's own network is not changed. With the argument fleet, it shows a fleet
+// of three hosts.
 package main
 
 import (
@@ -30,7 +31,11 @@ func main() {
 	defer cancel()
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	if err := show(ctx, os.Stdout); err != nil {
+	run := show
+	if len(os.Args) > 1 && os.Args[1] == "fleet" {
+		run = showFleet
+	}
+	if err := run(ctx, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		os.Exit(1)
 	}

@@ -49,6 +49,17 @@ func (c Cache) Nginx(ctx context.Context) (v1.Image, error) {
 	})
 }
 
+// NginxWithCurl returns the image of Nginx with curl, for the demo of a fleet.
+func (c Cache) NginxWithCurl(ctx context.Context) (v1.Image, error) {
+	config := v1.Config{Cmd: []string{"nginx", "-g", "daemon off;"}, StopSignal: "SIGQUIT",
+		ExposedPorts: map[string]struct{}{"80/tcp": {}}}
+	return c.image(ctx, "nginx-curl", config, []layer{
+		{[]string{"busybox-static"}, busyboxRoot},
+		{[]string{"nginx", "nginx-common", "curl"}, nginxRoot},
+		{nil, nginxConfig},
+	})
+}
+
 // image returns an image from the cache, or builds it.
 func (c Cache) image(ctx context.Context, name string, config v1.Config, parts []layer) (v1.Image, error) {
 	sum := sha256.New()
