@@ -41,10 +41,14 @@ VM_OTHER ?= TestScripts/scripts/one/s[0-9]
 # The number of containers in make hammer.
 LOOPS ?= 2000
 
+# The number of containers and of kills in make stormtest.
+STORM       ?= 300
+STORM_KILLS ?= 10
+
 # The number of kills in make killtest.
 KILLS ?= 1000
 
-.PHONY: help setup clients build man install uninstall deb rpm demo demo-fleet test hammer vmtest crashtest killtest bench lint check docs proto proto-check fuzz clean
+.PHONY: help setup clients build man install uninstall deb rpm demo demo-fleet test hammer vmtest crashtest killtest stormtest bench lint check docs proto proto-check fuzz clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -125,6 +129,10 @@ crashtest: setup ## Inject a fault at each crash point; hours (CRASH_FOR, CRASH_
 
 killtest: setup ## Kill the agent at random moments under load; half an hour (KILLS, CRASH_SEED, CRASH_BACKEND)
 	@CRASH_KILLS=$(KILLS) $(GO) test -count=1 -v -timeout 24h -run '^TestKillsLoseNoConnection$$' ./deploy/crash
+
+stormtest: setup ## Kill the agent among 300 containers that restart again and again (STORM, STORM_KILLS)
+	@FAIRLEAD_STORM_CONTAINERS=$(STORM) FAIRLEAD_STORM_KILLS=$(STORM_KILLS) $(GO) test -count=1 -v -timeout 60m \
+	  -run 'TestScripts/scripts/(one|split)/restart_storm$$' ./deploy/e2e
 
 bench: setup build ## Run the benchmarks (BENCH: steps, see deploy/bench/main.go)
 	@CGO_ENABLED=0 $(GO) build -o .cache/bench ./deploy/bench

@@ -171,6 +171,8 @@ func (e fixture) runScripts(t *testing.T, mode lab.DeployMode, dir string, kinds
 			"crash-while":    crashWhile,
 			"hostile-image":  e.hostileImage,
 			"hammer":         hammer,
+			"restart-storm":  restartStorm,
+			"crowd":          crowd,
 		},
 	})
 }
