@@ -659,3 +659,57 @@ func TestCopyOfAHostIsRefused(t *testing.T) {
 		t.Errorf("the presence of the host is gone: %v", err)
 	}
 }
+
+func TestBlocksOfRangesAndFamilies(t *testing.T) {
+	one := newHost(t, 1)
+	one.found()
+	c := one.watch()
+	n, _, err := one.CreateNetwork(context.Background(), &fleetv1.OverlayNetwork{Id: netID(1), Name: "app",
+		Pools: []*fleetv1.OverlayPool{{Subnet: "10.5.0.0/24", IpRange: "10.5.0.64/27", Gateway: "10.5.0.65",
+			AuxAddresses: map[string]string{"router": "10.5.0.66"}}}}, true)
+	must0(t, err)
+	taken := map[string]bool{}
+	for { // all of the range, without its reserved addresses
+		block, err := one.claim(1, "10.5.0.0/24", "")
+		if fault.KindOf(err) == fault.Exhausted {
+			break
+		}
+		must0(t, err)
+		p := netip.MustParsePrefix(block)
+		if !netip.MustParsePrefix("10.5.0.64/27").Contains(p.Addr()) || taken[block] || block == "10.5.0.65/32" ||
+			block == "10.5.0.66/32" {
+			t.Fatalf("got %s", block)
+		}
+		taken[block] = true
+	}
+	if len(taken) != 20 { // the most for one host
+		t.Errorf("got %d blocks: %v", len(taken), taken)
+	}
+	if got, err := one.claim(1, "10.5.0.0/24", "10.5.0.9/32"); err != nil || got != "10.5.0.9/32" {
+		t.Errorf("static address outside of the range: got %s, error %v", got, err)
+	}
+
+	six := n.GetPools()[1].GetSubnet()
+	block, err := one.claim(1, six, "")
+	must0(t, err)
+	p := netip.MustParsePrefix(block)
+	if p.Bits() != 122 || !netip.MustParsePrefix(six).Contains(p.Addr()) {
+		t.Errorf("got block %s of %s", block, six)
+	}
+	inside := netip.PrefixFrom(p.Addr().Next(), 128).String()
+	if got, err := one.claim(1, six, inside); err != nil || got != block {
+		t.Errorf("address of an own block: got %s, error %v, want the block %s", got, err, block)
+	}
+	for _, exact := range []string{"10.5.0.0/24", "10.6.0.1/32", "fd00::1/128"} {
+		if _, err := one.claim(1, "10.5.0.0/24", exact); fault.KindOf(err) != fault.Invalid {
+			t.Errorf("%s: got error %v", exact, err)
+		}
+	}
+	if _, err := one.claim(1, "10.9.0.0/24", ""); fault.KindOf(err) != fault.Invalid {
+		t.Errorf("foreign subnet: got error %v", err)
+	}
+
+	c.until("all blocks", func() bool { return len(c.blocks) == 22 })
+	must0(t, one.Leave(context.Background(), false))
+	c.until("no fleet", func() bool { return c.self == nil && len(c.networks)+len(c.blocks)+len(c.hosts) == 0 })
+}
