@@ -249,10 +249,16 @@ func TestUploadIsComplete(t *testing.T) {
 		for ; err == nil; m, err = s.Recv() {
 			got.Write(m.(*containerv1.LoadImageRequest).GetData())
 		}
+		report := &containerv1.LoadImageResponse{Progress: &containerv1.Progress{Step: "unpacking"}}
+		if err := s.Send(report); err != nil {
+			return err
+		}
 		return s.Send(&containerv1.LoadImageResponse{Images: []*containerv1.Image{{Id: "sha256:1"}}})
 	}}}})
-	images, err := c.Load(ctx(t), bytes.NewReader(archive), "")
-	if err != nil || len(images) != 1 || !bytes.Equal(got.Bytes(), archive) {
+	var steps []string
+	images, err := c.LoadReporting(ctx(t), bytes.NewReader(archive), "",
+		func(p *containerv1.Progress) { steps = append(steps, p.GetStep()) })
+	if err != nil || len(images) != 1 || len(steps) != 1 || !bytes.Equal(got.Bytes(), archive) {
 		t.Errorf("%v, %v, %d bytes of %d", images, err, got.Len(), len(archive))
 	}
 }

@@ -122,6 +122,12 @@ func (c *Client) Push(ctx context.Context, req *containerv1.PushImageRequest, pr
 // Load loads the images of an archive of `docker save` or of an OCI layout and returns them in the
 // order of the archive. Without a platform it loads all.
 func (c *Client) Load(ctx context.Context, archive io.Reader, platform string) ([]*containerv1.Image, error) {
+	return c.LoadReporting(ctx, archive, platform, nil)
+}
+
+// LoadReporting is like Load, and reports the progress of each layer.
+func (c *Client) LoadReporting(ctx context.Context, archive io.Reader, platform string,
+	progress OnProgress) ([]*containerv1.Image, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stream, err := c.Images.LoadImage(ctx)
@@ -129,19 +135,49 @@ func (c *Client) Load(ctx context.Context, archive io.Reader, platform string) (
 		return nil, err
 	}
 
-	// A failed Send returns io.EOF and stops upload early; CloseAndRecv returns the reason.
-	if platform != "" {
-		_ = stream.Send(&containerv1.LoadImageRequest{Platform: platform})
-	}
-	err = upload(archive, func(chunk []byte) error {
-		return stream.Send(&containerv1.LoadImageRequest{Data: chunk})
-	})
-	if err != nil {
-		return nil, err
-	}
+	// A failed Send returns io.EOF and stops upload early; Recv returns the reason. The archive is sent
+	// concurrently, so that progress does not block the agent.
+	sent := make(chan error, 1)
+	go func() {
+		if platform != "" {
+			_ = stream.Send(&containerv1.LoadImageRequest{Platform: platform})
+		}
+		err := upload(archive, func(chunk []byte) error {
+			return stream.Send(&containerv1.LoadImageRequest{Data: chunk})
+		})
+		sent <- err
+		if err != nil {
+			cancel()
+			return
+		}
+		_ = stream.CloseSend()
+	}()
 
-	res, err := stream.CloseAndRecv()
-	return res.GetImages(), err
+	for {
+		m, err := stream.Recv()
+		if err != nil {
+			return nil, loadError(err, sent)
+		}
+		if m.GetProgress() == nil {
+			return m.GetImages(), nil
+		}
+		progress.report(m.GetProgress())
+	}
+}
+
+// loadError returns the error of reading the archive, if there is one, or else that of the agent.
+func loadError(err error, sent <-chan error) error {
+	select {
+	case serr := <-sent:
+		if serr != nil {
+			return serr
+		}
+	default: // the archive is not read to its end
+	}
+	if err == io.EOF {
+		return errNoResponse()
+	}
+	return err
 }
 
 // Import creates an image with one layer from a root file system in a tar archive.

@@ -50,14 +50,14 @@ func (b *backend) ListOwners(ctx context.Context, _ *dnsv1.ListOwnersRequest) (*
 	return nil, ctx.Err()
 }
 
-func (b *backend) LoadImage(s grpc.ClientStreamingServer[containerv1.LoadImageRequest,
-	containerv1.LoadImageResponse]) error {
+func (b *backend) ImportImage(s grpc.ClientStreamingServer[containerv1.ImportImageRequest,
+	containerv1.ImportImageResponse]) error {
 	var tags []string
 	for {
 		r, err := s.Recv()
 		if err != nil {
-			return s.SendAndClose(&containerv1.LoadImageResponse{Images: []*containerv1.Image{{
-				Id: strings.Join(tags, " ")}}})
+			return s.SendAndClose(&containerv1.ImportImageResponse{Image: &containerv1.Image{Id: strings.Join(tags,
+				" ")}})
 		}
 		tags = append(tags, string(r.GetData()))
 	}
@@ -132,17 +132,18 @@ func TestFaultForwardedUnchanged(t *testing.T) {
 func TestStreamsForwardedInBothDirections(t *testing.T) {
 	ctx, conn := dialProxy(t, new(backend))
 	images := containerv1.NewImageServiceClient(conn)
-	up, err := images.LoadImage(ctx)
+	up, err := images.ImportImage(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
 
 	for _, part := range []string{"a", "b", "c"} {
-		if err := up.Send(&containerv1.LoadImageRequest{Data: []byte(part)}); err != nil {
+		if err := up.Send(&containerv1.ImportImageRequest{Message: &containerv1.ImportImageRequest_Data{
+			Data: []byte(part)}}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if r, err := up.CloseAndRecv(); err != nil || r.GetImages()[0].GetId() != "a b c" {
+	if r, err := up.CloseAndRecv(); err != nil || r.GetImage().GetId() != "a b c" {
 		t.Errorf("got response %v, error %v", r, err)
 	}
 

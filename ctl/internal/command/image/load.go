@@ -54,7 +54,10 @@ func load(ctx context.Context, c *cli.CLI, r io.Reader, platform string, quiet b
 		return err
 	}
 
-	images, err := cl.Load(ctx, r, platform)
+	progress := c.Progress(quiet)
+	defer progress.Finish()
+	images, err := cl.LoadReporting(ctx, r, platform, progress.Show)
+	progress.Finish()
 	if err != nil || quiet {
 		return err
 	}

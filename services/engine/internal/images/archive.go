@@ -65,9 +65,16 @@ func (h *Handlers) Load(w http.ResponseWriter, r *httpapi.Request) error {
 		return err
 	}
 
-	loaded, err := stream.CloseAndRecv()
-	if err != nil {
-		return err
+	_ = stream.CloseSend() // the response has the error
+	var loaded *containerv1.LoadImageResponse
+	for loaded == nil {
+		m, err := stream.Recv()
+		if err != nil {
+			return err
+		}
+		if m.GetProgress() == nil {
+			loaded = m
+		}
 	}
 	(&lines{w: w}).write(imagedoc.Loaded(loaded.GetImages())...)
 	return nil

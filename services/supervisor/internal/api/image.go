@@ -17,7 +17,8 @@ import (
 type Images interface {
 	Pull(ctx context.Context, req image.PullRequest) (*store.Image, error)
 	PullAll(ctx context.Context, req image.PullRequest, each func(*store.Image) error) error
-	Load(ctx context.Context, in io.Reader, platform string) ([]*store.Image, error)
+	LoadReporting(ctx context.Context, in io.Reader, platform string,
+		progress func(image.Progress)) ([]*store.Image, error)
 	Import(ctx context.Context, req image.ImportRequest, in io.Reader) (*store.Image, error)
 	Select(filters []string) ([]*store.Image, error)
 	Resolve(ref, platform string) (*store.Image, error)
@@ -70,7 +71,7 @@ func (s *imageServer) PullImage(req *containerv1.PullImageRequest,
 }
 
 // LoadImage implements ImageServiceServer.
-func (s *imageServer) LoadImage(stream grpc.ClientStreamingServer[containerv1.LoadImageRequest,
+func (s *imageServer) LoadImage(stream grpc.BidiStreamingServer[containerv1.LoadImageRequest,
 	containerv1.LoadImageResponse]) error {
 	first, err := stream.Recv()
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -81,7 +82,10 @@ func (s *imageServer) LoadImage(stream grpc.ClientStreamingServer[containerv1.Lo
 		m, err := stream.Recv()
 		return m.GetData(), err
 	}}
-	loaded, err := s.images.Load(stream.Context(), in, first.GetPlatform())
+	loaded, err := s.images.LoadReporting(stream.Context(), in, first.GetPlatform(), func(p image.Progress) {
+		// A failed stream cancels its context, which stops the load.
+		_ = stream.Send(&containerv1.LoadImageResponse{Progress: imageProgressToProto(p)})
+	})
 	if err != nil {
 		return err
 	}
@@ -91,7 +95,7 @@ func (s *imageServer) LoadImage(stream grpc.ClientStreamingServer[containerv1.Lo
 		out.Images = append(out.Images, imageToProto(img))
 	}
 
-	return stream.SendAndClose(out)
+	return stream.Send(out)
 }
 
 // ImportImage implements ImageServiceServer.

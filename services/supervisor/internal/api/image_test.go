@@ -52,9 +52,11 @@ func (f *fakeImages) Pull(_ context.Context, req image.PullRequest) (*store.Imag
 	return f.image(), f.err
 }
 
-func (f *fakeImages) Load(_ context.Context, in io.Reader, _ string) ([]*store.Image, error) {
+func (f *fakeImages) LoadReporting(_ context.Context, in io.Reader, _ string,
+	progress func(image.Progress)) ([]*store.Image, error) {
 	var err error
 	f.read, err = io.ReadAll(in)
+	progress(image.Progress{Step: "unpacking", Subject: "abc", Done: 1, Total: 2})
 	return []*store.Image{f.image()}, errors.Join(err, f.err)
 }
 
@@ -177,7 +179,14 @@ func TestLoadImageJoinsChunks(t *testing.T) {
 		}
 	}
 
-	got, err := stream.CloseAndRecv()
+	_ = stream.CloseSend()
+	reported, err := stream.Recv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustEqual(t, "progress", &containerv1.LoadImageResponse{Progress: &containerv1.Progress{Step: "unpacking",
+		Subject: "abc", Done: 1, Total: 2}}, reported)
+	got, err := stream.Recv()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,13 @@ import (
 // With a platform it stores only the images for that platform. The returned images have the tags of the
 // archive, not those that they had before.
 func (m *Images) Load(ctx context.Context, in io.Reader, want string) ([]*store.Image, error) {
+	return m.LoadReporting(ctx, in, want, nil)
+}
+
+// LoadReporting is like Load, and reports the progress of each layer. progress is called by one goroutine at
+// a time; nil means none.
+func (m *Images) LoadReporting(ctx context.Context, in io.Reader, want string,
+	progress func(Progress)) ([]*store.Image, error) {
 	a, err := archive.Read(ctx, m.root, in)
 	if err != nil {
 		return nil, err
@@ -31,7 +38,7 @@ func (m *Images) Load(ctx context.Context, in io.Reader, want string) ([]*store.
 		return nil, err
 	}
 
-	report := newReporter(nil)
+	report := newReporter(progress)
 	defer report.close()
 	var held []string
 	defer func() { m.release(held) }()

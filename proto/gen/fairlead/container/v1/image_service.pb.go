@@ -302,11 +302,13 @@ func (x *LoadImageRequest) GetPlatform() string {
 	return ""
 }
 
-// LoadImageResponse holds the stored images.
+// LoadImageResponse is progress or the result.
 type LoadImageResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The images in the order of the archive, with the tags of the archive only.
-	Images        []*Image `protobuf:"bytes,1,rep,name=images,proto3" json:"images,omitempty"`
+	// The images in the order of the archive, with the tags of the archive only. In the last message.
+	Images []*Image `protobuf:"bytes,1,rep,name=images,proto3" json:"images,omitempty"`
+	// Progress of a layer. Absent in the last message.
+	Progress      *Progress `protobuf:"bytes,2,opt,name=progress,proto3" json:"progress,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -344,6 +346,13 @@ func (*LoadImageResponse) Descriptor() ([]byte, []int) {
 func (x *LoadImageResponse) GetImages() []*Image {
 	if x != nil {
 		return x.Images
+	}
+	return nil
+}
+
+func (x *LoadImageResponse) GetProgress() *Progress {
+	if x != nil {
+		return x.Progress
 	}
 	return nil
 }
@@ -2188,9 +2197,10 @@ const file_fairlead_container_v1_image_service_proto_rawDesc = "" +
 	"\x05event\"B\n" +
 	"\x10LoadImageRequest\x12\x12\n" +
 	"\x04data\x18\x01 \x01(\fR\x04data\x12\x1a\n" +
-	"\bplatform\x18\x02 \x01(\tR\bplatform\"I\n" +
+	"\bplatform\x18\x02 \x01(\tR\bplatform\"\x86\x01\n" +
 	"\x11LoadImageResponse\x124\n" +
-	"\x06images\x18\x01 \x03(\v2\x1c.fairlead.container.v1.ImageR\x06images\"w\n" +
+	"\x06images\x18\x01 \x03(\v2\x1c.fairlead.container.v1.ImageR\x06images\x12;\n" +
+	"\bprogress\x18\x02 \x01(\v2\x1f.fairlead.container.v1.ProgressR\bprogress\"w\n" +
 	"\x12ImportImageRequest\x12@\n" +
 	"\aoptions\x18\x01 \x01(\v2$.fairlead.container.v1.ImportOptionsH\x00R\aoptions\x12\x14\n" +
 	"\x04data\x18\x02 \x01(\fH\x00R\x04dataB\t\n" +
@@ -2300,10 +2310,10 @@ const file_fairlead_container_v1_image_service_proto_rawDesc = "" +
 	"\x17CheckCredentialsRequest\x12\x16\n" +
 	"\x06server\x18\x01 \x01(\tR\x06server\x12D\n" +
 	"\vcredentials\x18\x02 \x01(\v2\".fairlead.container.v1.CredentialsR\vcredentials\"\x1a\n" +
-	"\x18CheckCredentialsResponse2\xf5\f\n" +
+	"\x18CheckCredentialsResponse2\xf7\f\n" +
 	"\fImageService\x12f\n" +
-	"\tPullImage\x12'.fairlead.container.v1.PullImageRequest\x1a(.fairlead.container.v1.PullImageResponse\"\x04\xa8\xd4\x18\x020\x01\x12f\n" +
-	"\tLoadImage\x12'.fairlead.container.v1.LoadImageRequest\x1a(.fairlead.container.v1.LoadImageResponse\"\x04\xa8\xd4\x18\x02(\x01\x12l\n" +
+	"\tPullImage\x12'.fairlead.container.v1.PullImageRequest\x1a(.fairlead.container.v1.PullImageResponse\"\x04\xa8\xd4\x18\x020\x01\x12h\n" +
+	"\tLoadImage\x12'.fairlead.container.v1.LoadImageRequest\x1a(.fairlead.container.v1.LoadImageResponse\"\x04\xa8\xd4\x18\x02(\x010\x01\x12l\n" +
 	"\vImportImage\x12).fairlead.container.v1.ImportImageRequest\x1a*.fairlead.container.v1.ImportImageResponse\"\x04\xa8\xd4\x18\x02(\x01\x12v\n" +
 	"\x0fCommitContainer\x12-.fairlead.container.v1.CommitContainerRequest\x1a..fairlead.container.v1.CommitContainerResponse\"\x04\xa8\xd4\x18\x02\x12g\n" +
 	"\n" +
@@ -2378,55 +2388,56 @@ var file_fairlead_container_v1_image_service_proto_depIdxs = []int32{
 	35, // 1: fairlead.container.v1.PullImageResponse.progress:type_name -> fairlead.container.v1.Progress
 	36, // 2: fairlead.container.v1.PullImageResponse.image:type_name -> fairlead.container.v1.Image
 	36, // 3: fairlead.container.v1.LoadImageResponse.images:type_name -> fairlead.container.v1.Image
-	6,  // 4: fairlead.container.v1.ImportImageRequest.options:type_name -> fairlead.container.v1.ImportOptions
-	36, // 5: fairlead.container.v1.ImportImageResponse.image:type_name -> fairlead.container.v1.Image
-	36, // 6: fairlead.container.v1.CommitContainerResponse.image:type_name -> fairlead.container.v1.Image
-	36, // 7: fairlead.container.v1.ListImagesResponse.images:type_name -> fairlead.container.v1.Image
-	36, // 8: fairlead.container.v1.GetImageResponse.image:type_name -> fairlead.container.v1.Image
-	0,  // 9: fairlead.container.v1.PushImageRequest.credentials:type_name -> fairlead.container.v1.Credentials
-	35, // 10: fairlead.container.v1.PushImageResponse.progress:type_name -> fairlead.container.v1.Progress
-	24, // 11: fairlead.container.v1.PushImageResponse.pushed:type_name -> fairlead.container.v1.PushedImage
-	27, // 12: fairlead.container.v1.GetImageHistoryResponse.history:type_name -> fairlead.container.v1.ImageHistory
-	37, // 13: fairlead.container.v1.ImageHistory.created_at:type_name -> google.protobuf.Timestamp
-	0,  // 14: fairlead.container.v1.GetRemoteImageRequest.credentials:type_name -> fairlead.container.v1.Credentials
-	0,  // 15: fairlead.container.v1.SearchImagesRequest.credentials:type_name -> fairlead.container.v1.Credentials
-	32, // 16: fairlead.container.v1.SearchImagesResponse.images:type_name -> fairlead.container.v1.FoundImage
-	0,  // 17: fairlead.container.v1.CheckCredentialsRequest.credentials:type_name -> fairlead.container.v1.Credentials
-	1,  // 18: fairlead.container.v1.ImageService.PullImage:input_type -> fairlead.container.v1.PullImageRequest
-	3,  // 19: fairlead.container.v1.ImageService.LoadImage:input_type -> fairlead.container.v1.LoadImageRequest
-	5,  // 20: fairlead.container.v1.ImageService.ImportImage:input_type -> fairlead.container.v1.ImportImageRequest
-	8,  // 21: fairlead.container.v1.ImageService.CommitContainer:input_type -> fairlead.container.v1.CommitContainerRequest
-	10, // 22: fairlead.container.v1.ImageService.ListImages:input_type -> fairlead.container.v1.ListImagesRequest
-	12, // 23: fairlead.container.v1.ImageService.GetImage:input_type -> fairlead.container.v1.GetImageRequest
-	14, // 24: fairlead.container.v1.ImageService.TagImage:input_type -> fairlead.container.v1.TagImageRequest
-	16, // 25: fairlead.container.v1.ImageService.RemoveImage:input_type -> fairlead.container.v1.RemoveImageRequest
-	18, // 26: fairlead.container.v1.ImageService.PruneImages:input_type -> fairlead.container.v1.PruneImagesRequest
-	20, // 27: fairlead.container.v1.ImageService.SaveImages:input_type -> fairlead.container.v1.SaveImagesRequest
-	22, // 28: fairlead.container.v1.ImageService.PushImage:input_type -> fairlead.container.v1.PushImageRequest
-	25, // 29: fairlead.container.v1.ImageService.GetImageHistory:input_type -> fairlead.container.v1.GetImageHistoryRequest
-	28, // 30: fairlead.container.v1.ImageService.GetRemoteImage:input_type -> fairlead.container.v1.GetRemoteImageRequest
-	30, // 31: fairlead.container.v1.ImageService.SearchImages:input_type -> fairlead.container.v1.SearchImagesRequest
-	33, // 32: fairlead.container.v1.ImageService.CheckCredentials:input_type -> fairlead.container.v1.CheckCredentialsRequest
-	2,  // 33: fairlead.container.v1.ImageService.PullImage:output_type -> fairlead.container.v1.PullImageResponse
-	4,  // 34: fairlead.container.v1.ImageService.LoadImage:output_type -> fairlead.container.v1.LoadImageResponse
-	7,  // 35: fairlead.container.v1.ImageService.ImportImage:output_type -> fairlead.container.v1.ImportImageResponse
-	9,  // 36: fairlead.container.v1.ImageService.CommitContainer:output_type -> fairlead.container.v1.CommitContainerResponse
-	11, // 37: fairlead.container.v1.ImageService.ListImages:output_type -> fairlead.container.v1.ListImagesResponse
-	13, // 38: fairlead.container.v1.ImageService.GetImage:output_type -> fairlead.container.v1.GetImageResponse
-	15, // 39: fairlead.container.v1.ImageService.TagImage:output_type -> fairlead.container.v1.TagImageResponse
-	17, // 40: fairlead.container.v1.ImageService.RemoveImage:output_type -> fairlead.container.v1.RemoveImageResponse
-	19, // 41: fairlead.container.v1.ImageService.PruneImages:output_type -> fairlead.container.v1.PruneImagesResponse
-	21, // 42: fairlead.container.v1.ImageService.SaveImages:output_type -> fairlead.container.v1.SaveImagesResponse
-	23, // 43: fairlead.container.v1.ImageService.PushImage:output_type -> fairlead.container.v1.PushImageResponse
-	26, // 44: fairlead.container.v1.ImageService.GetImageHistory:output_type -> fairlead.container.v1.GetImageHistoryResponse
-	29, // 45: fairlead.container.v1.ImageService.GetRemoteImage:output_type -> fairlead.container.v1.GetRemoteImageResponse
-	31, // 46: fairlead.container.v1.ImageService.SearchImages:output_type -> fairlead.container.v1.SearchImagesResponse
-	34, // 47: fairlead.container.v1.ImageService.CheckCredentials:output_type -> fairlead.container.v1.CheckCredentialsResponse
-	33, // [33:48] is the sub-list for method output_type
-	18, // [18:33] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	35, // 4: fairlead.container.v1.LoadImageResponse.progress:type_name -> fairlead.container.v1.Progress
+	6,  // 5: fairlead.container.v1.ImportImageRequest.options:type_name -> fairlead.container.v1.ImportOptions
+	36, // 6: fairlead.container.v1.ImportImageResponse.image:type_name -> fairlead.container.v1.Image
+	36, // 7: fairlead.container.v1.CommitContainerResponse.image:type_name -> fairlead.container.v1.Image
+	36, // 8: fairlead.container.v1.ListImagesResponse.images:type_name -> fairlead.container.v1.Image
+	36, // 9: fairlead.container.v1.GetImageResponse.image:type_name -> fairlead.container.v1.Image
+	0,  // 10: fairlead.container.v1.PushImageRequest.credentials:type_name -> fairlead.container.v1.Credentials
+	35, // 11: fairlead.container.v1.PushImageResponse.progress:type_name -> fairlead.container.v1.Progress
+	24, // 12: fairlead.container.v1.PushImageResponse.pushed:type_name -> fairlead.container.v1.PushedImage
+	27, // 13: fairlead.container.v1.GetImageHistoryResponse.history:type_name -> fairlead.container.v1.ImageHistory
+	37, // 14: fairlead.container.v1.ImageHistory.created_at:type_name -> google.protobuf.Timestamp
+	0,  // 15: fairlead.container.v1.GetRemoteImageRequest.credentials:type_name -> fairlead.container.v1.Credentials
+	0,  // 16: fairlead.container.v1.SearchImagesRequest.credentials:type_name -> fairlead.container.v1.Credentials
+	32, // 17: fairlead.container.v1.SearchImagesResponse.images:type_name -> fairlead.container.v1.FoundImage
+	0,  // 18: fairlead.container.v1.CheckCredentialsRequest.credentials:type_name -> fairlead.container.v1.Credentials
+	1,  // 19: fairlead.container.v1.ImageService.PullImage:input_type -> fairlead.container.v1.PullImageRequest
+	3,  // 20: fairlead.container.v1.ImageService.LoadImage:input_type -> fairlead.container.v1.LoadImageRequest
+	5,  // 21: fairlead.container.v1.ImageService.ImportImage:input_type -> fairlead.container.v1.ImportImageRequest
+	8,  // 22: fairlead.container.v1.ImageService.CommitContainer:input_type -> fairlead.container.v1.CommitContainerRequest
+	10, // 23: fairlead.container.v1.ImageService.ListImages:input_type -> fairlead.container.v1.ListImagesRequest
+	12, // 24: fairlead.container.v1.ImageService.GetImage:input_type -> fairlead.container.v1.GetImageRequest
+	14, // 25: fairlead.container.v1.ImageService.TagImage:input_type -> fairlead.container.v1.TagImageRequest
+	16, // 26: fairlead.container.v1.ImageService.RemoveImage:input_type -> fairlead.container.v1.RemoveImageRequest
+	18, // 27: fairlead.container.v1.ImageService.PruneImages:input_type -> fairlead.container.v1.PruneImagesRequest
+	20, // 28: fairlead.container.v1.ImageService.SaveImages:input_type -> fairlead.container.v1.SaveImagesRequest
+	22, // 29: fairlead.container.v1.ImageService.PushImage:input_type -> fairlead.container.v1.PushImageRequest
+	25, // 30: fairlead.container.v1.ImageService.GetImageHistory:input_type -> fairlead.container.v1.GetImageHistoryRequest
+	28, // 31: fairlead.container.v1.ImageService.GetRemoteImage:input_type -> fairlead.container.v1.GetRemoteImageRequest
+	30, // 32: fairlead.container.v1.ImageService.SearchImages:input_type -> fairlead.container.v1.SearchImagesRequest
+	33, // 33: fairlead.container.v1.ImageService.CheckCredentials:input_type -> fairlead.container.v1.CheckCredentialsRequest
+	2,  // 34: fairlead.container.v1.ImageService.PullImage:output_type -> fairlead.container.v1.PullImageResponse
+	4,  // 35: fairlead.container.v1.ImageService.LoadImage:output_type -> fairlead.container.v1.LoadImageResponse
+	7,  // 36: fairlead.container.v1.ImageService.ImportImage:output_type -> fairlead.container.v1.ImportImageResponse
+	9,  // 37: fairlead.container.v1.ImageService.CommitContainer:output_type -> fairlead.container.v1.CommitContainerResponse
+	11, // 38: fairlead.container.v1.ImageService.ListImages:output_type -> fairlead.container.v1.ListImagesResponse
+	13, // 39: fairlead.container.v1.ImageService.GetImage:output_type -> fairlead.container.v1.GetImageResponse
+	15, // 40: fairlead.container.v1.ImageService.TagImage:output_type -> fairlead.container.v1.TagImageResponse
+	17, // 41: fairlead.container.v1.ImageService.RemoveImage:output_type -> fairlead.container.v1.RemoveImageResponse
+	19, // 42: fairlead.container.v1.ImageService.PruneImages:output_type -> fairlead.container.v1.PruneImagesResponse
+	21, // 43: fairlead.container.v1.ImageService.SaveImages:output_type -> fairlead.container.v1.SaveImagesResponse
+	23, // 44: fairlead.container.v1.ImageService.PushImage:output_type -> fairlead.container.v1.PushImageResponse
+	26, // 45: fairlead.container.v1.ImageService.GetImageHistory:output_type -> fairlead.container.v1.GetImageHistoryResponse
+	29, // 46: fairlead.container.v1.ImageService.GetRemoteImage:output_type -> fairlead.container.v1.GetRemoteImageResponse
+	31, // 47: fairlead.container.v1.ImageService.SearchImages:output_type -> fairlead.container.v1.SearchImagesResponse
+	34, // 48: fairlead.container.v1.ImageService.CheckCredentials:output_type -> fairlead.container.v1.CheckCredentialsResponse
+	34, // [34:49] is the sub-list for method output_type
+	19, // [19:34] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_container_v1_image_service_proto_init() }

@@ -48,8 +48,9 @@ type ImageServiceClient interface {
 	// NOT_FOUND if the registry does not have the image; PERMISSION_DENIED if the credentials are
 	// rejected; UNAVAILABLE if the registry is not responding.
 	PullImage(ctx context.Context, in *PullImageRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[PullImageResponse], error)
-	// LoadImage stores the images of a `docker save` archive or OCI layout.
-	LoadImage(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[LoadImageRequest, LoadImageResponse], error)
+	// LoadImage stores the images of a `docker save` archive or OCI layout. The responses are progress,
+	// then the images.
+	LoadImage(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[LoadImageRequest, LoadImageResponse], error)
 	// ImportImage creates a one-layer image from a root file system archive.
 	ImportImage(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[ImportImageRequest, ImportImageResponse], error)
 	// CommitContainer creates an image from a container: one layer with its changes above its image.
@@ -114,7 +115,7 @@ func (c *imageServiceClient) PullImage(ctx context.Context, in *PullImageRequest
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ImageService_PullImageClient = grpc.ServerStreamingClient[PullImageResponse]
 
-func (c *imageServiceClient) LoadImage(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[LoadImageRequest, LoadImageResponse], error) {
+func (c *imageServiceClient) LoadImage(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[LoadImageRequest, LoadImageResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &ImageService_ServiceDesc.Streams[1], ImageService_LoadImage_FullMethodName, cOpts...)
 	if err != nil {
@@ -125,7 +126,7 @@ func (c *imageServiceClient) LoadImage(ctx context.Context, opts ...grpc.CallOpt
 }
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
-type ImageService_LoadImageClient = grpc.ClientStreamingClient[LoadImageRequest, LoadImageResponse]
+type ImageService_LoadImageClient = grpc.BidiStreamingClient[LoadImageRequest, LoadImageResponse]
 
 func (c *imageServiceClient) ImportImage(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[ImportImageRequest, ImportImageResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
@@ -290,8 +291,9 @@ type ImageServiceServer interface {
 	// NOT_FOUND if the registry does not have the image; PERMISSION_DENIED if the credentials are
 	// rejected; UNAVAILABLE if the registry is not responding.
 	PullImage(*PullImageRequest, grpc.ServerStreamingServer[PullImageResponse]) error
-	// LoadImage stores the images of a `docker save` archive or OCI layout.
-	LoadImage(grpc.ClientStreamingServer[LoadImageRequest, LoadImageResponse]) error
+	// LoadImage stores the images of a `docker save` archive or OCI layout. The responses are progress,
+	// then the images.
+	LoadImage(grpc.BidiStreamingServer[LoadImageRequest, LoadImageResponse]) error
 	// ImportImage creates a one-layer image from a root file system archive.
 	ImportImage(grpc.ClientStreamingServer[ImportImageRequest, ImportImageResponse]) error
 	// CommitContainer creates an image from a container: one layer with its changes above its image.
@@ -340,7 +342,7 @@ type UnimplementedImageServiceServer struct{}
 func (UnimplementedImageServiceServer) PullImage(*PullImageRequest, grpc.ServerStreamingServer[PullImageResponse]) error {
 	return status.Error(codes.Unimplemented, "method PullImage not implemented")
 }
-func (UnimplementedImageServiceServer) LoadImage(grpc.ClientStreamingServer[LoadImageRequest, LoadImageResponse]) error {
+func (UnimplementedImageServiceServer) LoadImage(grpc.BidiStreamingServer[LoadImageRequest, LoadImageResponse]) error {
 	return status.Error(codes.Unimplemented, "method LoadImage not implemented")
 }
 func (UnimplementedImageServiceServer) ImportImage(grpc.ClientStreamingServer[ImportImageRequest, ImportImageResponse]) error {
@@ -419,7 +421,7 @@ func _ImageService_LoadImage_Handler(srv interface{}, stream grpc.ServerStream) 
 }
 
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
-type ImageService_LoadImageServer = grpc.ClientStreamingServer[LoadImageRequest, LoadImageResponse]
+type ImageService_LoadImageServer = grpc.BidiStreamingServer[LoadImageRequest, LoadImageResponse]
 
 func _ImageService_ImportImage_Handler(srv interface{}, stream grpc.ServerStream) error {
 	return srv.(ImageServiceServer).ImportImage(&grpc.GenericServerStream[ImportImageRequest, ImportImageResponse]{ServerStream: stream})
@@ -687,6 +689,7 @@ var ImageService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "LoadImage",
 			Handler:       _ImageService_LoadImage_Handler,
+			ServerStreams: true,
 			ClientStreams: true,
 		},
 		{
