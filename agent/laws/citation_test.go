@@ -14,8 +14,8 @@ import (
 const repository = "../.."
 
 // citing lists the pages that say which test shows what.
-var citing = []string{"docs/security.md", "docs/backup.md", "services/netagent/ATTACKS.md",
-	"services/natagent/ATTACKS.md"}
+var citing = []string{"docs/security.md", "docs/backup.md", "services/netagent/THREATS.md",
+	"services/natagent/THREATS.md"}
 
 var (
 	testName   = regexp.MustCompile("`(Test[A-Z]\\w*)`")

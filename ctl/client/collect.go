@@ -19,22 +19,7 @@ func (c *Client) Create(ctx context.Context, req *containerv1.CreateContainerReq
 		return nil, err
 	}
 
-	var created *containerv1.Created
-	for a, err := stream.Recv(); err != io.EOF; a, err = stream.Recv() {
-		if err != nil {
-			return nil, err
-		}
-		progress.report(a.GetProgress())
-		if a.GetCreated() != nil {
-			created = a.GetCreated()
-		}
-	}
-
-	if created == nil {
-		return nil, errNoResponse()
-	}
-
-	return created, nil
+	return last(stream.Recv, progress, (*containerv1.CreateContainerResponse).GetCreated)
 }
 
 // Pull pulls an image from its registry.
@@ -47,22 +32,28 @@ func (c *Client) Pull(ctx context.Context, req *containerv1.PullImageRequest,
 		return nil, err
 	}
 
-	var image *containerv1.Image
-	for a, err := stream.Recv(); err != io.EOF; a, err = stream.Recv() {
-		if err != nil {
+	return last(stream.Recv, progress, (*containerv1.PullImageResponse).GetImage)
+}
+
+// last reports the progress of a call and returns its result, which get returns of a response.
+func last[R interface{ GetProgress() *containerv1.Progress }, T any](
+	receive func() (R, error), progress OnProgress, get func(R) *T,
+) (result *T, err error) {
+	for {
+		a, err := receive()
+		switch {
+		case err == io.EOF && result == nil:
+			return nil, errNoResponse()
+		case err == io.EOF:
+			return result, nil
+		case err != nil:
 			return nil, err
 		}
 		progress.report(a.GetProgress())
-		if a.GetImage() != nil {
-			image = a.GetImage()
+		if got := get(a); got != nil {
+			result = got
 		}
 	}
-
-	if image == nil {
-		return nil, errNoResponse()
-	}
-
-	return image, nil
 }
 
 func errNoResponse() error {

@@ -10,7 +10,7 @@ import (
 )
 
 func TestAttacksHaveTests(t *testing.T) {
-	list, err := os.ReadFile("ATTACKS.md")
+	list, err := os.ReadFile("THREATS.md")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -145,7 +145,7 @@ func routerAdvertisement(mac net.HardwareAddr, prefix netip.Prefix) []byte {
 }
 
 func TestListedAttacksHaveTests(t *testing.T) {
-	list, err := os.ReadFile("ATTACKS.md")
+	list, err := os.ReadFile("THREATS.md")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,12 +3,10 @@ package command
 import (
 	"errors"
 	"io/fs"
-	"log/slog"
 	"os"
 
 	"github.com/spf13/cobra"
 
-	"github.com/fairlead/fairlead/agent/internal/logging"
 	"github.com/fairlead/fairlead/agent/internal/run"
 	"github.com/fairlead/fairlead/agent/service"
 )
@@ -30,17 +28,11 @@ stopped. Containers, images and networks stay on disk.`,
 }
 
 func cleanup(cmd *cobra.Command, all []service.Spec, o *options, force bool) error {
-	cfg, warnings, err := load(cmd.Flags(), o.configFile, all)
+	cfg, _, log, err := configure(cmd, o, all)
 	if err != nil {
 		return err
 	}
 
-	level := new(slog.LevelVar)
-	level.Set(cfg.LogLevel)
-	log := logging.New(cmd.ErrOrStderr(), level, cfg.LogFormat)
-	for _, w := range warnings {
-		log.Warn(w)
-	}
 	if _, err := os.Stat(cfg.DataRoot); errors.Is(err, fs.ErrNotExist) {
 		log.Info("nothing to clean up, data root does not exist", "data-root", cfg.DataRoot)
 		return nil

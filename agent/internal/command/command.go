@@ -109,19 +109,30 @@ func flagText(unknown *pflag.NotExistError) string {
 	return "--" + unknown.GetSpecifiedName()
 }
 
+// configure loads the configuration and opens the log, with the warnings of the configuration.
+func configure(cmd *cobra.Command, o *options, all []service.Spec) (
+	cfg *config.Config, level *slog.LevelVar, log *slog.Logger, err error) {
+	cfg, warnings, err := load(cmd.Flags(), o.configFile, all)
+	if err != nil {
+		return cfg, nil, nil, err
+	}
+
+	level = new(slog.LevelVar)
+	level.Set(cfg.LogLevel)
+	log = logging.New(cmd.ErrOrStderr(), level, cfg.LogFormat)
+	for _, w := range warnings {
+		log.Warn(w)
+	}
+	return cfg, level, log, nil
+}
+
 // runServices reads the configuration and runs the services until a signal arrives.
 func runServices(cmd *cobra.Command, specs, all []service.Spec, o *options) error {
-	cfg, warnings, err := load(cmd.Flags(), o.configFile, all)
+	cfg, level, log, err := configure(cmd, o, all)
 	if err != nil {
 		return err
 	}
 
-	level := new(slog.LevelVar)
-	level.Set(cfg.LogLevel)
-	log := logging.New(cmd.ErrOrStderr(), level, cfg.LogFormat)
-	for _, w := range warnings {
-		log.Warn(w)
-	}
 	if o.validate {
 		_, noTLS := listen.TLS(cfg)
 		_, noGroup := listen.PublicAccess(cfg.Group)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/fairlead/fairlead/ctl/internal/command/cli"
 	"github.com/fairlead/fairlead/ctl/internal/format"
+	"github.com/fairlead/fairlead/proto/dockertext"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 )
 
@@ -96,7 +97,7 @@ func (o *historyOptions) row(h *containerv1.ImageHistory, now time.Time) step {
 		created := h.GetCreatedAt().AsTime()
 		s.CreatedAt = created.Local().Format(time.RFC3339)
 		if s.CreatedSince = s.CreatedAt; o.human {
-			s.CreatedSince = format.Duration(now.Sub(created)) + " ago"
+			s.CreatedSince = dockertext.Duration(now.Sub(created)) + " ago"
 		}
 	}
 	if o.human {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/fairlead/fairlead/ctl/internal/command/cli"
 	"github.com/fairlead/fairlead/ctl/internal/format"
+	"github.com/fairlead/fairlead/proto/dockertext"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 )
 
@@ -117,7 +118,7 @@ func (o *listOptions) rows(i *containerv1.Image, now time.Time) []row {
 	created := i.GetCreatedAt().AsTime()
 	r := row{
 		CreatedAt: created.Local().Format("2006-01-02 15:04:05 -0700 " +
-			"MST"), CreatedSince: format.Duration(now.Sub(created)) + " ago",
+			"MST"), CreatedSince: dockertext.Duration(now.Sub(created)) + " ago",
 		Digest: none, ID: i.GetId(), Repository: none, Size: format.Size(i.GetSize()), Tag: none,
 		VirtualSize: format.Size(i.GetSize()), SharedSize: "N/A", UniqueSize: "N/A", Containers: "N/A", image: i,
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/fairlead/fairlead/ctl/internal/command/cli"
 	"github.com/fairlead/fairlead/ctl/internal/format"
 	"github.com/fairlead/fairlead/ctl/internal/inspect"
+	"github.com/fairlead/fairlead/proto/dockertext"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	"github.com/fairlead/fairlead/proto/id"
 )
@@ -139,7 +140,7 @@ func (o *listOptions) row(c *containerv1.Container, node string, now time.Time) 
 		Image:        cfg.GetImage(),
 		Command:      commandLine(c.GetArgs()),
 		CreatedAt:    created.Local().Format("2006-01-02 15:04:05 -0700 MST"),
-		RunningFor:   format.Duration(now.Sub(created)) + " ago",
+		RunningFor:   dockertext.Duration(now.Sub(created)) + " ago",
 		Labels:       labelList(cfg.GetLabels()),
 		LocalVolumes: strconv.Itoa(volumeCount(cfg.GetMounts())),
 		Size:         sizeOf(c),
@@ -193,16 +194,17 @@ const commandWidth = 20
 func status(c *containerv1.Container, now time.Time) string {
 	switch c.GetStatus() {
 	case containerv1.ContainerStatus_CONTAINER_STATUS_RUNNING:
-		return "Up " + format.Duration(now.Sub(c.GetStartedAt().AsTime())) + healthText(c)
+		return "Up " + dockertext.Duration(now.Sub(c.GetStartedAt().AsTime())) + healthText(c)
 	case containerv1.ContainerStatus_CONTAINER_STATUS_PAUSED:
-		return "Up " + format.Duration(now.Sub(c.GetStartedAt().AsTime())) + " (Paused)"
+		return "Up " + dockertext.Duration(now.Sub(c.GetStartedAt().AsTime())) + " (Paused)"
 	case containerv1.ContainerStatus_CONTAINER_STATUS_RESTARTING:
 		return fmt.Sprintf("Restarting (%d) %s ago", c.GetExitCode(),
-			format.Duration(now.Sub(c.GetFinishedAt().AsTime())))
+			dockertext.Duration(now.Sub(c.GetFinishedAt().AsTime())))
 	case containerv1.ContainerStatus_CONTAINER_STATUS_DEAD:
 		return "Dead"
 	case containerv1.ContainerStatus_CONTAINER_STATUS_EXITED:
-		return fmt.Sprintf("Exited (%d) %s ago", c.GetExitCode(), format.Duration(now.Sub(c.GetFinishedAt().AsTime())))
+		return fmt.Sprintf("Exited (%d) %s ago", c.GetExitCode(),
+			dockertext.Duration(now.Sub(c.GetFinishedAt().AsTime())))
 	case containerv1.ContainerStatus_CONTAINER_STATUS_REMOVING:
 		return "Removal In Progress"
 	}

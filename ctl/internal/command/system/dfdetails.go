@@ -8,6 +8,7 @@ import (
 	"github.com/fairlead/fairlead/ctl/internal/command/cli"
 	"github.com/fairlead/fairlead/ctl/internal/command/ps"
 	"github.com/fairlead/fairlead/ctl/internal/format"
+	"github.com/fairlead/fairlead/proto/dockertext"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	"github.com/fairlead/fairlead/proto/id"
 )
@@ -77,7 +78,7 @@ func (d *disk) imageRow(i *containerv1.Image, now time.Time) diskImage {
 		ID: format.Digest(i.GetId()), Repository: "<none>", Tag: "<none>", Size: format.Size(i.GetSize()),
 		SharedSize: format.Size(shared), UniqueSize: format.Size(max(i.GetSize()-shared, 0))}
 	if i.GetCreatedAt() != nil {
-		r.CreatedSince = format.Duration(now.Sub(i.GetCreatedAt().AsTime())) + " ago"
+		r.CreatedSince = dockertext.Duration(now.Sub(i.GetCreatedAt().AsTime())) + " ago"
 	}
 	if tags := i.GetTags(); len(tags) > 0 {
 		at := strings.LastIndexByte(tags[0], ':')
@@ -96,7 +97,7 @@ func (d *disk) containerRow(c *containerv1.Container, now time.Time) diskContain
 	command, status := ps.Cells(c, now)
 	return diskContainer{Command: command, ID: id.Short(c.GetId()), Image: c.GetConfig().GetImage(),
 		LocalVolumes: strconv.Itoa(volumes), Names: c.GetConfig().GetName(),
-		RunningFor: format.Duration(now.Sub(c.GetCreatedAt().AsTime())) + " ago",
+		RunningFor: dockertext.Duration(now.Sub(c.GetCreatedAt().AsTime())) + " ago",
 		Size:       sizeText(d.sizes.GetContainers()[c.GetId()]), Status: status}
 }
 

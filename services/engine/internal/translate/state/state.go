@@ -8,6 +8,7 @@ import (
 	"github.com/moby/moby/api/types/container"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/fairlead/fairlead/proto/dockertext"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 )
 
@@ -77,7 +78,7 @@ func Time(t *timestamppb.Timestamp) string {
 
 // Line returns the state in a sentence, as in the list of containers.
 func Line(c *containerv1.Container, now time.Time) string {
-	since := func(t *timestamppb.Timestamp) string { return Duration(now.Sub(t.AsTime())) }
+	since := func(t *timestamppb.Timestamp) string { return dockertext.Duration(now.Sub(t.AsTime())) }
 	switch Word(c) {
 	case container.StateRunning:
 		return "Up " + since(c.GetStartedAt()) + healthText(c)
@@ -104,33 +105,4 @@ func healthText(c *containerv1.Container) string {
 	default:
 		return " (" + string(h) + ")"
 	}
-}
-
-// Duration formats a duration in Docker's words: "About a minute", "3 weeks".
-func Duration(d time.Duration) string {
-	const day = 24 * time.Hour
-	seconds, minutes, hours := int(d.Seconds()), int(d.Minutes()), int(d.Hours()+0.5)
-	switch {
-	case seconds < 1:
-		return "Less than a second"
-	case seconds == 1:
-		return "1 second"
-	case seconds < 60:
-		return fmt.Sprintf("%d seconds", seconds)
-	case minutes == 1:
-		return "About a minute"
-	case minutes < 60:
-		return fmt.Sprintf("%d minutes", minutes)
-	case hours == 1:
-		return "About an hour"
-	case hours < 48:
-		return fmt.Sprintf("%d hours", hours)
-	case d < 14*day:
-		return fmt.Sprintf("%d days", hours/24)
-	case d < 60*day:
-		return fmt.Sprintf("%d weeks", hours/24/7)
-	case d < 2*365*day:
-		return fmt.Sprintf("%d months", hours/24/30)
-	}
-	return fmt.Sprintf("%d years", int(d.Hours())/24/365)
 }
