@@ -269,6 +269,9 @@ func (c *Controller) syncTunnel(ctx context.Context) error {
 	return nil
 }
 
+// Clean removes the tunnel from the host.
+func (c *Controller) Clean() error { return c.Kernel.DeleteTunnel(network.TunnelDevice, tunnelAlias) }
+
 func (c *Controller) cover(networks map[string]bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

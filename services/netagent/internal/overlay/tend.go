@@ -140,7 +140,9 @@ func (c *Controller) claimAhead(ctx context.Context) {
 		for _, p := range n.Spec.Pools {
 			pool := n.Addresses(p)
 			if size := pool.Size(); size > 0 && c.Allocator.Count(n.ID, pool).Free < size/4 {
+				done := c.turns.Lock(n.ID + p.Subnet.String())
 				c.logFailure("claim of a block of "+p.Subnet.String(), c.claim(ctx, n, p.Subnet, netip.Prefix{}))
+				done()
 			}
 		}
 	}
