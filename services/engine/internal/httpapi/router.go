@@ -40,6 +40,12 @@ func (rt *Router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Ostype", "linux")
 	h.Set("Docker-Experimental", "false")
 
+	if len(r.TransferEncoding) > 0 {
+		// Proxies and this server can disagree on the end of a body that has a length too. What follows it
+		// is not taken for a request.
+		h.Set("Connection", "close")
+	}
+
 	track := &response{ResponseWriter: w}
 	err := rt.serve(track, r)
 	if err == nil || track.wrote || r.Context().Err() != nil {

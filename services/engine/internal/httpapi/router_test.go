@@ -118,6 +118,23 @@ func TestBrowsersAreRefusedOnTCP(t *testing.T) {
 	}
 }
 
+func TestRequestAfterChunkedBodyIsIgnored(t *testing.T) {
+	server := httptest.NewServer(newRouter(nil))
+	defer server.Close()
+	conn, err := net.Dial("tcp", server.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	_, _ = io.WriteString(conn, "GET /_ping HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n"+
+		"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /own HTTP/1.1\r\nHost: localhost\r\n"+
+		"Connection: close\r\n\r\n")
+	got, err := io.ReadAll(conn)
+	if err != nil || strings.Count(string(got), "HTTP/1.1 ") != 1 || !strings.Contains(string(got), "200 OK") {
+		t.Errorf("got %q, %v, want one response", got, err)
+	}
+}
+
 // FuzzRouter checks that no request ends in a panic or in a status that is not an answer to it.
 func FuzzRouter(f *testing.F) {
 	for _, seed := range []string{"/v1.41/containers/a/json", "//..//%2f", "/v9.9.9/x", "/images/%zz/json", "/%00",
