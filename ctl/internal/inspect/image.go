@@ -138,18 +138,6 @@ func graphDriver(layers []string) ImageGraphDriver {
 	return out
 }
 
-// HasLabels reports whether an image has all the given labels: KEY or KEY=VALUE.
-func HasLabels(image *containerv1.Image, wanted []string) bool {
-	labels := imageConfig(image).Labels
-	for _, w := range wanted {
-		key, value, valued := strings.Cut(w, "=")
-		if got, ok := labels[key]; !ok || valued && got != value {
-			return false
-		}
-	}
-	return true
-}
-
 func platform(s string) (os, arch, variant string) {
 	parts := append(strings.SplitN(s, "/", 3), "", "")
 	return parts[0], parts[1], parts[2]

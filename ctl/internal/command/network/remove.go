@@ -96,9 +96,3 @@ func Prune(ctx context.Context, c *cli.CLI, req *networkv1.PruneNetworksRequest)
 
 	return nil
 }
-
-func hasLabel(n *networkv1.Network, spec string) bool {
-	key, want, valued := strings.Cut(spec, "=")
-	got, ok := n.GetLabels()[key]
-	return ok && (!valued || got == want)
-}

@@ -13,7 +13,6 @@ type Response struct {
 	control     *http.ResponseController
 	contentType string
 	framed      bool
-	wrote       bool
 	buffer      []byte
 }
 
@@ -28,11 +27,7 @@ func (r *Response) Start() {
 	r.w.WriteHeader(http.StatusOK)
 	r.control = http.NewResponseController(r.w)
 	_ = r.control.Flush()
-	r.wrote = true
 }
-
-// Wrote reports whether the headers were sent.
-func (r *Response) Wrote() bool { return r.wrote }
 
 // Write writes output.
 func (r *Response) Write(stream byte, data []byte) error {

@@ -158,11 +158,9 @@ func (b *bench) renew() {
 	old, next := sb.Endpoints[0], b.endpoint(12)
 	next.ID, next.HostInterface, next.Former = old.ID, old.HostInterface, old.Addresses()
 	for _, e := range []network.Endpoint{next, next, old, next} { // repeated, and back to the former one
-		gone := old.Addresses()
+		var gone []netip.Prefix // the addresses that the endpoint had and has not any more
 		if e.Former == nil {
 			gone = next.Addresses()
-		} else {
-			gone = nil
 		}
 		b.apply(sb, e, gone...)
 		b.reaches(peer, append(addresses(network.Sandbox{Endpoints: []network.Endpoint{e}}), addresses(sb)...)...)
