@@ -23,6 +23,7 @@ import (
 	"net/http"
 
 	"github.com/fairlead/fairlead/services/engine/internal/api"
+	"github.com/fairlead/fairlead/services/engine/internal/builds"
 	"github.com/fairlead/fairlead/services/engine/internal/containers"
 	"github.com/fairlead/fairlead/services/engine/internal/execs"
 	"github.com/fairlead/fairlead/services/engine/internal/httpapi"
@@ -64,6 +65,7 @@ func New(_ context.Context, c Config) (*Service, error) {
 		images.New(c.Clients).Operations(),
 		networks.New(c.Clients).Operations(),
 		volumes.New(c.Clients).Operations(),
+		builds.Operations(),
 		swarm.Operations(),
 	)}, nil
 }

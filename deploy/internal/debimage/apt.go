@@ -68,8 +68,9 @@ func newest(files []string) string {
 	})
 }
 
-// library matches packages of shared libraries. Images do not need other dependencies.
-var library = regexp.MustCompile(`^\s+(?:Pre)?Depends: ((?:lib|zlib)[a-z0-9.+-]+)$`)
+// library matches packages of shared libraries, and of modules of Python. Images and programs do not
+// need other dependencies.
+var library = regexp.MustCompile(`^\s+(?:Pre)?Depends: ((?:lib|zlib|python3-)[a-z0-9.+-]+)$`)
 
 // closure adds the libraries that packages depend on, recursively.
 func closure(ctx context.Context, packages []string) ([]string, error) {

@@ -14,6 +14,9 @@ type Version struct{ Major, Minor int }
 // V returns the version 1.minor.
 func V(minor int) Version { return Version{1, minor} }
 
+// oldest is served too: Debian's skopeo requests it to save and load images, which have not changed since.
+var oldest = V(22)
+
 // Min and Max are the versions that the engine serves. Max also applies to requests without a version.
 var (
 	Min = V(24)
@@ -55,7 +58,7 @@ func (v Version) Check() string {
 	switch {
 	case v.Compare(Max) > 0:
 		return fmt.Sprintf("client version %s is too new. Maximum supported API version is %s", v, Max)
-	case v.Compare(Min) < 0:
+	case v.Compare(oldest) < 0:
 		return fmt.Sprintf("client version %s is too old. Minimum supported API version is %s, please upgrade your "+
 			"client to a newer version", v, Min)
 	}

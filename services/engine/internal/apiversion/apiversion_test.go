@@ -29,7 +29,7 @@ func TestCompare(t *testing.T) {
 func TestCheckHasDockersWords(t *testing.T) {
 	for v, want := range map[apiversion.Version]string{
 		{1, 99}: "client version 1.99 is too new. Maximum supported API version is 1.56",
-		{1, 23}: "client version 1.23 is too old. Minimum supported API version is 1.24, please upgrade your client",
+		{1, 21}: "client version 1.21 is too old. Minimum supported API version is 1.24, please upgrade your client",
 		{1, 24}: "", {1, 56}: "",
 	} {
 		if got := v.Check(); !strings.HasPrefix(got, want) || want == "" && got != "" {

@@ -47,6 +47,9 @@ func fromFault(err error) *Error {
 	case fault.ReasonCommandNotFound, fault.ReasonCommandNotExecutable:
 		status = http.StatusBadRequest
 	}
+	if f, ok := errors.AsType[*fault.Fault](err); ok && f.Message == "No such image" {
+		return &Error{status, f.Message + ": " + imageName(f.Subject)}
+	}
 	// Messages that begin with a capital letter are Docker's and name their subject themselves.
 	if f, ok := errors.AsType[*fault.Fault](err); ok && f.Step == "" && f.Cause == nil && f.Message != "" &&
 		unicode.IsUpper(rune(f.Message[0])) {
@@ -57,6 +60,20 @@ func fromFault(err error) *Error {
 	}
 	return &Error{status, err.Error()}
 }
+
+// imageName returns the name in a subject: image "NAME". As in Docker, a name has the tag latest if it
+// has none.
+func imageName(subject string) string {
+	name := strings.Trim(strings.TrimPrefix(subject, "image "), `"`)
+	last := name[strings.LastIndexByte(name, '/')+1:]
+	if strings.ContainsAny(last, ":@") {
+		return name
+	}
+	return name + ":latest"
+}
+
+// Message returns the message of an error, as responses have it.
+func Message(err error) string { return asError(err).Message }
 
 // writeError writes an error as Docker does.
 func writeError(w http.ResponseWriter, err error) {

@@ -47,7 +47,7 @@ func (l *lines) end(err error) error {
 	if err == nil || !l.begun {
 		return err
 	}
-	l.write(imagedoc.Failure(err.Error()))
+	l.write(imagedoc.Failure(httpapi.Message(err)))
 	return nil
 }
 

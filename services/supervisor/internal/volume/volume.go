@@ -148,7 +148,7 @@ type Selection struct {
 
 // Includes reports whether a volume is selected.
 func (s Selection) Includes(v *Volume) bool {
-	return (s.All || v.Anonymous()) &&
+	return (s.All || v.Anonymous()) && len(v.Options) == 0 &&
 		!slices.ContainsFunc(s.Labels, func(l string) bool { return !v.HasLabel(l) }) &&
 		!slices.ContainsFunc(s.Exclude, v.HasLabel)
 }

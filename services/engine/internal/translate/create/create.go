@@ -49,7 +49,7 @@ func (b *Body) ToProto(o Options) (*containerv1.ContainerConfig, []string, error
 	h := &b.HostConfig
 	cfg := &containerv1.ContainerConfig{
 		Name: o.Name, Image: b.Image, Platform: o.Platform, Pull: containerv1.PullPolicy_PULL_POLICY_NEVER,
-		Command: b.Cmd, Entrypoint: b.entrypoint(), Env: b.Env, WorkingDir: b.WorkingDir, User: b.User,
+		Command: b.Cmd, Entrypoint: b.entrypoint(), Env: assigned(b.Env), WorkingDir: b.WorkingDir, User: b.User,
 		Mounts: all, VolumesFrom: h.VolumesFrom, Labels: b.Labels, Tty: b.Tty, OpenStdin: b.OpenStdin,
 		StdinOnce: b.StdinOnce, Attach: b.attached(), AutoRemove: h.AutoRemove, Runtime: h.Runtime,
 		StopSignal: b.StopSignal, StopTimeout: stopTimeout(b.StopTimeout), Network: net, Dns: b.dns(),
@@ -189,4 +189,15 @@ func securityOption(o string) string {
 		return fmt.Sprintf("%s=%s", key, value)
 	}
 	return o
+}
+
+// assigned returns the variables with a value. The others, which clients send for -e NAME without a
+// variable of that name, are not set, as in Docker.
+func assigned(env []string) (out []string) {
+	for _, variable := range env {
+		if strings.Contains(variable, "=") {
+			out = append(out, variable)
+		}
+	}
+	return out
 }
