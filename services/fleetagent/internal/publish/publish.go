@@ -167,13 +167,6 @@ func (p *Publisher) compare(prefix string) {
 	p.wake.Notify()
 }
 
-// Pending returns the number of records that the store does not have yet.
-func (p *Publisher) Pending() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return len(p.pending)
-}
-
 // Run writes until ctx ends. failed is called with the reason when the store refuses a write.
 func (p *Publisher) Run(ctx context.Context, failed func(error)) {
 	for {

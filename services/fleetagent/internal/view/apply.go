@@ -190,11 +190,8 @@ func (v *View) applyEndpoint(c Change, id EndpointID) string {
 	})
 }
 
+// applyWish passes a wish for a block of this host on to the services. It expires by itself.
 func (v *View) applyWish(c Change, host, network string) string {
-	if w, ok := v.wishKeys[c.Key]; ok {
-		delete(v.wishes, w)
-		delete(v.wishKeys, c.Key)
-	}
 	if c.Deleted {
 		return ""
 	}
@@ -206,18 +203,13 @@ func (v *View) applyWish(c Change, host, network string) string {
 	if err != nil {
 		return "record " + c.Key + ": has no prefix"
 	}
-	if m.GetFromHostId() != v.host {
-		return ""
+	if _, err := netip.ParseAddr(m.GetAddress()); m.GetAddress() != "" && err != nil {
+		return "record " + c.Key + ": has the address " + m.GetAddress()
 	}
-	w := Wish{Host: host, Network: network, Prefix: p}
-	if m.GetAddress() != "" {
-		if w.Address, err = netip.ParseAddr(m.GetAddress()); err != nil {
-			return "record " + c.Key + ": has the address " + m.GetAddress()
-		}
+	if m.GetFromHostId() == v.host {
+		v.requests = append(v.requests, &fleetv1.BlockRequest{NetworkId: network, Prefix: p.String(), ToHostId: host,
+			Address: m.GetAddress()})
 	}
-	v.wishes[w], v.wishKeys[c.Key] = true, w
-	v.requests = append(v.requests, &fleetv1.BlockRequest{NetworkId: network, Prefix: p.String(), ToHostId: host,
-		Address: m.GetAddress()})
 	return ""
 }
 

@@ -42,8 +42,6 @@ type View struct {
 	networks         map[string]*fleetv1.OverlayNetwork
 	blocks           map[netip.Prefix]*fleetv1.OverlayBlock
 	endpoints        map[EndpointID]*fleetv1.OverlayEndpoint
-	wishes           map[Wish]bool // for blocks of this host
-	wishKeys         map[string]Wish
 	space            []netip.Prefix
 	losses           losses
 	damaged          map[string]string // by key: why
@@ -53,13 +51,6 @@ type View struct {
 	requests         []*fleetv1.BlockRequest // not emitted yet
 }
 
-// Wish is a wish of a host for addresses of a block of this host.
-type Wish struct {
-	Host, Network string
-	Prefix        netip.Prefix
-	Address       netip.Addr // invalid: any
-}
-
 // New returns an empty view of a host.
 func New(keys record.Keys, fleet, host, name, address string) *View {
 	return &View{keys: keys, fleet: fleet, host: host, name: name, address: address,
@@ -67,8 +58,8 @@ func New(keys record.Keys, fleet, host, name, address string) *View {
 		usages: map[string]*fleetv1.HostUsage{},
 		alive:  map[string]bool{}, seen: map[string]int64{}, marks: map[string]bool{},
 		networks: map[string]*fleetv1.OverlayNetwork{}, blocks: map[netip.Prefix]*fleetv1.OverlayBlock{},
-		endpoints: map[EndpointID]*fleetv1.OverlayEndpoint{}, wishes: map[Wish]bool{}, wishKeys: map[string]Wish{},
-		space: space.Default(fleet), losses: losses{}, damaged: map[string]string{}, out: newEmitted(),
+		endpoints: map[EndpointID]*fleetv1.OverlayEndpoint{},
+		space:     space.Default(fleet), losses: losses{}, damaged: map[string]string{}, out: newEmitted(),
 		overlay: newTouched()}
 }
 
@@ -228,22 +219,8 @@ func (v *View) OnNetwork(network string) []*fleetv1.OverlayEndpoint {
 	return found
 }
 
-// OwnEndpoints returns the stored endpoints of this host.
-func (v *View) OwnEndpoints() map[EndpointID]*fleetv1.OverlayEndpoint {
-	found := map[EndpointID]*fleetv1.OverlayEndpoint{}
-	for id, e := range v.endpoints {
-		if id.Host == v.host {
-			found[id] = e
-		}
-	}
-	return found
-}
-
 // Usage returns what a host reported about its blocks.
 func (v *View) Usage(host string) []*fleetv1.BlockUsage { return v.usages[host].GetBlocks() }
-
-// Wishes returns the wishes for blocks of this host.
-func (v *View) Wishes() []Wish { return slices.Collect(maps.Keys(v.wishes)) }
 
 // Damaged returns the records that are set aside, by key.
 func (v *View) Damaged() map[string]string { return maps.Clone(v.damaged) }
