@@ -18,6 +18,14 @@ func TestSizeHasThreeDigits(t *testing.T) {
 	}
 }
 
+func TestTotalSizeHasFourDigits(t *testing.T) {
+	for n, want := range map[int64]string{0: "0B", 1_981_856: "1.982MB", 20_480: "20.48kB", 5_000_000: "5MB"} {
+		if got := format.TotalSize(n); got != want {
+			t.Errorf("%d is %q, want %q", n, got, want)
+		}
+	}
+}
+
 func TestEllipsis(t *testing.T) {
 	if got := format.Ellipsis("nginx -g 'daemon off;'", 20); got != "nginx -g 'daemon of…" {
 		t.Errorf("%q", got)

@@ -33,7 +33,7 @@ label!=KEY[=VALUE].`,
 			if err != nil {
 				return err
 			}
-			c.Println("Total reclaimed space: " + format.Size(reclaimed))
+			c.Println("Total reclaimed space: " + format.TotalSize(reclaimed))
 			return nil
 		},
 	}

@@ -48,7 +48,7 @@ label!=KEY[=VALUE].`,
 			if err != nil {
 				return err
 			}
-			c.Println("Total reclaimed space: " + format.Size(reclaimed))
+			c.Println("Total reclaimed space: " + format.TotalSize(reclaimed))
 			return nil
 		},
 	}
@@ -177,6 +177,6 @@ func (o *systemOptions) run(ctx context.Context, c *cli.CLI, f prunefilter.Filte
 	if err != nil {
 		return err
 	}
-	c.Println("Total reclaimed space: " + format.Size(total+reclaimed))
+	c.Println("Total reclaimed space: " + format.TotalSize(total+reclaimed))
 	return nil
 }

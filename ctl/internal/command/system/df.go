@@ -109,7 +109,7 @@ func (t *total) add(size int64, active bool) {
 
 func (t *total) row() diskRow {
 	r := diskRow{Type: t.name, TotalCount: strconv.Itoa(t.count), Active: strconv.Itoa(t.active),
-		Size: format.Size(t.size), Reclaimable: format.Size(t.reclaimable)}
+		Size: format.TotalSize(t.size), Reclaimable: format.TotalSize(t.reclaimable)}
 	if t.size > 0 {
 		r.Reclaimable += fmt.Sprintf(" (%d%%)", t.reclaimable*100/t.size)
 	}

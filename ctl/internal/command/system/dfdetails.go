@@ -76,7 +76,7 @@ func (d *disk) imageRow(i *containerv1.Image, now time.Time) diskImage {
 	shared := d.sizes.GetSharedLayers()[i.GetId()]
 	r := diskImage{Containers: strconv.FormatInt(i.GetContainers(), 10), CreatedSince: "N/A",
 		ID: format.Digest(i.GetId()), Repository: "<none>", Tag: "<none>", Size: format.Size(i.GetSize()),
-		SharedSize: format.Size(shared), UniqueSize: format.Size(max(i.GetSize()-shared, 0))}
+		SharedSize: format.TotalSize(shared), UniqueSize: format.TotalSize(max(i.GetSize()-shared, 0))}
 	if i.GetCreatedAt() != nil {
 		r.CreatedSince = dockertext.Duration(now.Sub(i.GetCreatedAt().AsTime())) + " ago"
 	}

@@ -149,7 +149,7 @@ Filters must all match. Keys: label=KEY[=VALUE], label!=KEY[=VALUE], all=true (a
 			if err != nil {
 				return err
 			}
-			c.Println("Total reclaimed space: " + format.Size(reclaimed))
+			c.Println("Total reclaimed space: " + format.TotalSize(reclaimed))
 			return nil
 		},
 	}
