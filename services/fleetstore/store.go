@@ -37,6 +37,7 @@ type Config struct {
 	// Cluster lists all members as NAME=PEER-URL, separated by commas. Used at the first start.
 	Cluster  string
 	Existing bool // join the listed members instead of founding a store; used at the first start
+	Recover  bool // continue alone with the data of this member
 	// Client certificates are verified by CA, those of members by PeerCA.
 	CA, Cert, Key             string
 	PeerCA, PeerCert, PeerKey string
@@ -109,6 +110,7 @@ func (c Config) etcd() *embed.Config {
 	if c.Existing {
 		cfg.ClusterState = embed.ClusterStateFlagExisting
 	}
+	cfg.ForceNewCluster = c.Recover
 	cfg.ClientTLSInfo = transport.TLSInfo{CertFile: c.Cert, KeyFile: c.Key, TrustedCAFile: c.CA, ClientCertAuth: true}
 	// A member can connect from another address than that of its certificate. Its authority is enough.
 	cfg.PeerTLSInfo = transport.TLSInfo{CertFile: c.PeerCert, KeyFile: c.PeerKey, TrustedCAFile: c.PeerCA,

@@ -40,6 +40,7 @@ with all options, and it outlives the agent.`,
 	f.StringVar(&c.PeerURL, "peer-url", "", "URL for other members: https://ADDRESS:PORT")
 	f.StringVar(&c.Cluster, "cluster", "", "Members at the first start: NAME=PEER-URL,...")
 	f.BoolVar(&c.Existing, "existing", false, "Join the members instead of founding a store")
+	f.BoolVar(&c.Recover, "recover", false, "Continue alone with the data of this member")
 	f.StringVar(&c.CA, "ca", "", "Certificate that verifies clients")
 	f.StringVar(&c.Cert, "cert", "", "Certificate of this member for clients")
 	f.StringVar(&c.Key, "key", "", "Its key")

@@ -15,8 +15,9 @@ import (
 
 // Group returns the command `fairlead fleet`.
 func Group(c *cli.CLI) *cobra.Command {
-	return cli.Group("fleet", "Manage the hosts of a fleet", newCertificate(c), newDemote(c), newDoctor(c), newInit(c),
-		newInspect(c), newJoin(c), newLeave(c), newList(c), newPromote(c), newRemove(c), newToken(c))
+	return cli.Group("fleet", "Manage the hosts of a fleet", newBackup(c), newCertificate(c), newDemote(c),
+		newDoctor(c), newInit(c), newInspect(c), newJoin(c), newLeave(c), newList(c), newPromote(c), newRecover(c),
+		newRemove(c), newRestore(c), newToken(c))
 }
 
 func newInit(c *cli.CLI) *cobra.Command {

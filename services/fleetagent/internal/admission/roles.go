@@ -49,6 +49,9 @@ func (a Admission) Demote(ctx context.Context, id, other string) (*fleetv1.Host,
 	return host, a.Store.Disempower(ctx, id)
 }
 
+// Grant lets a host write its own keys. It is idempotent.
+func (a Admission) Grant(ctx context.Context, id string) error { return a.grant(ctx, id) }
+
 // SetStoreURL stores under which URL clients reach the store of a manager. Empty: they do not.
 func (a Admission) SetStoreURL(ctx context.Context, id, url string) error {
 	_, err := a.change(ctx, id, nil, func(h *fleetv1.Host) bool {

@@ -33,6 +33,9 @@ type Fleet interface {
 	Diagnose(ctx context.Context) ([]*hostv1.Finding, error)
 	CreateCertificate(ctx context.Context, name string, valid time.Duration) (*fleetv1.CreateCertificateResponse, error)
 	RevokeCertificate(ctx context.Context, name string) error
+	Backup(ctx context.Context) ([]byte, error)
+	Restore(ctx context.Context, data []byte, address string) (fleet string, host *fleetv1.Host, err error)
+	Recover(ctx context.Context) error
 	RemoveHost(ctx context.Context, reference string, force bool) (*fleetv1.Host, error)
 	Node(ctx context.Context, name string) (Conn, error)
 }

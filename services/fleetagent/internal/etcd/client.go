@@ -89,6 +89,21 @@ func (c *Client) List(ctx context.Context, prefix string) ([]Value, error) {
 	return all, err
 }
 
+// ListCopy returns the values below a prefix as the server has them, also if it has no leader or vote.
+func (c *Client) ListCopy(ctx context.Context, prefix string) ([]Value, error) {
+	ctx, cancel := context.WithTimeout(ctx, 2*CallTimeout)
+	defer cancel()
+	r, err := c.c.Get(ctx, prefix, clientv3.WithPrefix(), clientv3.WithSerializable())
+	if err != nil {
+		return nil, failed(err)
+	}
+	all := make([]Value, 0, len(r.Kvs))
+	for _, kv := range r.Kvs {
+		all = append(all, Value{Key: string(kv.Key), Data: kv.Value, Revision: kv.ModRevision})
+	}
+	return all, nil
+}
+
 func (c *Client) list(ctx context.Context, prefix string, limit time.Duration) ([]Value, Position, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()

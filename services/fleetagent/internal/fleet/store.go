@@ -62,7 +62,10 @@ func (r roles) process() storeproc.Process {
 }
 
 // startStore starts the store's process, if it is not running.
-func startStore(cfg Config, m *membership.Membership) error {
+func startStore(cfg Config, m *membership.Membership) error { return runStore(cfg, m, false) }
+
+// runStore starts the store, which continues without its other members if alone is set.
+func runStore(cfg Config, m *membership.Membership, alone bool) error {
 	address, err := netip.ParseAddr(m.Address)
 	if err != nil {
 		return err
@@ -74,5 +77,6 @@ func startStore(cfg Config, m *membership.Membership) error {
 	if m.Member != nil {
 		member.Cluster, member.Existing = m.Member.Cluster, true
 	}
+	member.Recover = alone
 	return process.Start(member)
 }

@@ -189,6 +189,28 @@ func (m *Membership) files() (map[string][]byte, error) {
 	return files, errors.Join(errs[:]...)
 }
 
+// Export returns all files of a membership by name.
+func Export(m *Membership) (map[string][]byte, error) { return m.files() }
+
+// Import returns the membership of exported files.
+func Import(dir string, files map[string][]byte) (*Membership, error) {
+	temporary, err := os.MkdirTemp(filepath.Dir(dir), "fleet-import") // mode 0700
+	if err != nil {
+		return nil, failed(dir, err)
+	}
+	defer os.RemoveAll(temporary)
+	for name, data := range files {
+		if err := write(filepath.Join(temporary, name), data); err != nil {
+			return nil, failed(dir, err)
+		}
+	}
+	m, err := Load(temporary)
+	if err == nil && m == nil {
+		err = failed(dir, fs.ErrNotExist)
+	}
+	return m, err
+}
+
 // Remove removes the membership. The host has no fleet after it.
 func Remove(dir string) error {
 	if err := os.Remove(filepath.Join(dir, recordFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {

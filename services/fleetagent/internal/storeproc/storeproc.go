@@ -29,7 +29,7 @@ const (
 // How often a stopping process is looked at, and for how long.
 const (
 	pollInterval = 20 * time.Millisecond
-	stopTimeout  = 10 * time.Second
+	stopTimeout  = 5 * time.Second
 )
 
 // Process is the process of the store.
@@ -44,6 +44,7 @@ type Member struct {
 	Name, ClientURL, PeerURL string
 	Cluster                  string // NAME=PEER-URL,...
 	Existing                 bool
+	Recover                  bool // continue alone
 }
 
 // Running reports whether a process uses the directory.
@@ -56,7 +57,8 @@ func (p Process) Running() bool {
 	return errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
 }
 
-// Start starts the process if it is not running. It does not wait until the store serves.
+// Start starts the process if it is not running, and waits until it uses the directory, so that it is
+// not started twice. It does not wait until the store serves.
 func (p Process) Start(m Member) error {
 	if p.Running() {
 		return nil
@@ -78,13 +80,27 @@ func (p Process) Start(m Member) error {
 	if m.Existing {
 		args = append(args, "--existing")
 	}
+	if m.Recover {
+		args = append(args, "--recover")
+	}
 	cmd := exec.Command(p.Program, args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = "/", log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
 		return p.failed(err)
 	}
-	go func() { _ = cmd.Wait() }() // its end is seen by Running
+	exited := make(chan struct{})
+	go func() {
+		_ = cmd.Wait()
+		close(exited)
+	}()
+	for deadline := time.Now().Add(stopTimeout); !p.Running() && time.Now().Before(deadline); {
+		select {
+		case <-exited: // its log says why
+			return nil
+		case <-time.After(pollInterval):
+		}
+	}
 	return nil
 }
 
@@ -98,11 +114,13 @@ func (p Process) Log() string {
 	return strings.Join(lines[max(0, len(lines)-3):], "\n")
 }
 
-// Stop stops the process and waits until it has exited.
+// Stop stops the process and waits until it has exited. A process that does not exit in time, because it
+// waits for other members, is killed: its data survives that.
 func (p Process) Stop(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
-	defer cancel()
-	for signal := syscall.SIGTERM; p.Running(); {
+	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
+		if !p.Running() {
+			return nil
+		}
 		pid, err := p.pid()
 		if err != nil {
 			return p.failed(err)
@@ -110,14 +128,17 @@ func (p Process) Stop(ctx context.Context) error {
 		if err := syscall.Kill(pid, signal); err != nil && !errors.Is(err, syscall.ESRCH) {
 			return p.failed(err)
 		}
-		if !p.exited(ctx) {
-			return fault.New(fault.Internal, "store in "+p.Dir, "does not stop; its process is "+strconv.Itoa(pid))
+		if p.exited(ctx) {
+			return nil
 		}
 	}
-	return nil
+	return fault.New(fault.Internal, "store in "+p.Dir, "does not stop")
 }
 
+// exited waits until the process has exited, at most for stopTimeout.
 func (p Process) exited(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, stopTimeout)
+	defer cancel()
 	for p.Running() {
 		select {
 		case <-ctx.Done():

@@ -1307,6 +1307,273 @@ func (*RevokeCertificateResponse) Descriptor() ([]byte, []int) {
 	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{23}
 }
 
+// BackupFleetRequest is empty.
+type BackupFleetRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BackupFleetRequest) Reset() {
+	*x = BackupFleetRequest{}
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackupFleetRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackupFleetRequest) ProtoMessage() {}
+
+func (x *BackupFleetRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackupFleetRequest.ProtoReflect.Descriptor instead.
+func (*BackupFleetRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{24}
+}
+
+// BackupFleetResponse has a part of the backup.
+type BackupFleetResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In order.
+	Data          []byte `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BackupFleetResponse) Reset() {
+	*x = BackupFleetResponse{}
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BackupFleetResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BackupFleetResponse) ProtoMessage() {}
+
+func (x *BackupFleetResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BackupFleetResponse.ProtoReflect.Descriptor instead.
+func (*BackupFleetResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *BackupFleetResponse) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+// RestoreFleetRequest has a part of the backup.
+type RestoreFleetRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In order.
+	Data []byte `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	// The address of this host, in the first message. Empty: the one in the backup.
+	Address       string `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestoreFleetRequest) Reset() {
+	*x = RestoreFleetRequest{}
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestoreFleetRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestoreFleetRequest) ProtoMessage() {}
+
+func (x *RestoreFleetRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestoreFleetRequest.ProtoReflect.Descriptor instead.
+func (*RestoreFleetRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *RestoreFleetRequest) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *RestoreFleetRequest) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+// RestoreFleetResponse returns the fleet.
+type RestoreFleetResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The ID of the fleet.
+	FleetId string `protobuf:"bytes,1,opt,name=fleet_id,json=fleetId,proto3" json:"fleet_id,omitempty"`
+	// This host.
+	Host          *Host `protobuf:"bytes,2,opt,name=host,proto3" json:"host,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestoreFleetResponse) Reset() {
+	*x = RestoreFleetResponse{}
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestoreFleetResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestoreFleetResponse) ProtoMessage() {}
+
+func (x *RestoreFleetResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestoreFleetResponse.ProtoReflect.Descriptor instead.
+func (*RestoreFleetResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *RestoreFleetResponse) GetFleetId() string {
+	if x != nil {
+		return x.FleetId
+	}
+	return ""
+}
+
+func (x *RestoreFleetResponse) GetHost() *Host {
+	if x != nil {
+		return x.Host
+	}
+	return nil
+}
+
+// RecoverFleetRequest is empty.
+type RecoverFleetRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecoverFleetRequest) Reset() {
+	*x = RecoverFleetRequest{}
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecoverFleetRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecoverFleetRequest) ProtoMessage() {}
+
+func (x *RecoverFleetRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecoverFleetRequest.ProtoReflect.Descriptor instead.
+func (*RecoverFleetRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{28}
+}
+
+// RecoverFleetResponse is empty.
+type RecoverFleetResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecoverFleetResponse) Reset() {
+	*x = RecoverFleetResponse{}
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecoverFleetResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecoverFleetResponse) ProtoMessage() {}
+
+func (x *RecoverFleetResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecoverFleetResponse.ProtoReflect.Descriptor instead.
+func (*RecoverFleetResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{29}
+}
+
 // RemoveHostRequest names a host.
 type RemoveHostRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1320,7 +1587,7 @@ type RemoveHostRequest struct {
 
 func (x *RemoveHostRequest) Reset() {
 	*x = RemoveHostRequest{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[24]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1332,7 +1599,7 @@ func (x *RemoveHostRequest) String() string {
 func (*RemoveHostRequest) ProtoMessage() {}
 
 func (x *RemoveHostRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[24]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1345,7 +1612,7 @@ func (x *RemoveHostRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveHostRequest.ProtoReflect.Descriptor instead.
 func (*RemoveHostRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{24}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *RemoveHostRequest) GetReference() string {
@@ -1373,7 +1640,7 @@ type RemoveHostResponse struct {
 
 func (x *RemoveHostResponse) Reset() {
 	*x = RemoveHostResponse{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[25]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1385,7 +1652,7 @@ func (x *RemoveHostResponse) String() string {
 func (*RemoveHostResponse) ProtoMessage() {}
 
 func (x *RemoveHostResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[25]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1398,7 +1665,7 @@ func (x *RemoveHostResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveHostResponse.ProtoReflect.Descriptor instead.
 func (*RemoveHostResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{25}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *RemoveHostResponse) GetHost() *Host {
@@ -1480,13 +1747,23 @@ const file_fairlead_fleet_v1_fleet_service_proto_rawDesc = "" +
 	"\bmanagers\x18\x05 \x03(\tR\bmanagers\".\n" +
 	"\x18RevokeCertificateRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"\x1b\n" +
-	"\x19RevokeCertificateResponse\"G\n" +
+	"\x19RevokeCertificateResponse\"\x14\n" +
+	"\x12BackupFleetRequest\")\n" +
+	"\x13BackupFleetResponse\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\"C\n" +
+	"\x13RestoreFleetRequest\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\x12\x18\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\"^\n" +
+	"\x14RestoreFleetResponse\x12\x19\n" +
+	"\bfleet_id\x18\x01 \x01(\tR\afleetId\x12+\n" +
+	"\x04host\x18\x02 \x01(\v2\x17.fairlead.fleet.v1.HostR\x04host\"\x15\n" +
+	"\x13RecoverFleetRequest\"\x16\n" +
+	"\x14RecoverFleetResponse\"G\n" +
 	"\x11RemoveHostRequest\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\x12\x14\n" +
 	"\x05force\x18\x02 \x01(\bR\x05force\"A\n" +
 	"\x12RemoveHostResponse\x12+\n" +
-	"\x04host\x18\x01 \x01(\v2\x17.fairlead.fleet.v1.HostR\x04host2\xb9\n" +
-	"\n" +
+	"\x04host\x18\x01 \x01(\v2\x17.fairlead.fleet.v1.HostR\x04host2\xef\f\n" +
 	"\fFleetService\x12s\n" +
 	"\x10WatchFleetEvents\x12*.fairlead.fleet.v1.WatchFleetEventsRequest\x1a+.fairlead.fleet.v1.WatchFleetEventsResponse\"\x04\xa8\xd4\x18\x020\x01\x12\\\n" +
 	"\tInitFleet\x12#.fairlead.fleet.v1.InitFleetRequest\x1a$.fairlead.fleet.v1.InitFleetResponse\"\x04\xa8\xd4\x18\x02\x12\\\n" +
@@ -1501,7 +1778,10 @@ const file_fairlead_fleet_v1_fleet_service_proto_rawDesc = "" +
 	"DemoteHost\x12$.fairlead.fleet.v1.DemoteHostRequest\x1a%.fairlead.fleet.v1.DemoteHostResponse\"\x04\xa8\xd4\x18\x02\x12h\n" +
 	"\rDiagnoseFleet\x12'.fairlead.fleet.v1.DiagnoseFleetRequest\x1a(.fairlead.fleet.v1.DiagnoseFleetResponse\"\x04\xa8\xd4\x18\x02\x12t\n" +
 	"\x11CreateCertificate\x12+.fairlead.fleet.v1.CreateCertificateRequest\x1a,.fairlead.fleet.v1.CreateCertificateResponse\"\x04\xa8\xd4\x18\x02\x12t\n" +
-	"\x11RevokeCertificate\x12+.fairlead.fleet.v1.RevokeCertificateRequest\x1a,.fairlead.fleet.v1.RevokeCertificateResponse\"\x04\xa8\xd4\x18\x02\x12_\n" +
+	"\x11RevokeCertificate\x12+.fairlead.fleet.v1.RevokeCertificateRequest\x1a,.fairlead.fleet.v1.RevokeCertificateResponse\"\x04\xa8\xd4\x18\x02\x12d\n" +
+	"\vBackupFleet\x12%.fairlead.fleet.v1.BackupFleetRequest\x1a&.fairlead.fleet.v1.BackupFleetResponse\"\x04\xa8\xd4\x18\x020\x01\x12g\n" +
+	"\fRestoreFleet\x12&.fairlead.fleet.v1.RestoreFleetRequest\x1a'.fairlead.fleet.v1.RestoreFleetResponse\"\x04\xa8\xd4\x18\x02(\x01\x12e\n" +
+	"\fRecoverFleet\x12&.fairlead.fleet.v1.RecoverFleetRequest\x1a'.fairlead.fleet.v1.RecoverFleetResponse\"\x04\xa8\xd4\x18\x02\x12_\n" +
 	"\n" +
 	"RemoveHost\x12$.fairlead.fleet.v1.RemoveHostRequest\x1a%.fairlead.fleet.v1.RemoveHostResponse\"\x04\xa8\xd4\x18\x02BBZ@github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1;fleetv1b\x06proto3"
 
@@ -1517,7 +1797,7 @@ func file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP() []byte {
 	return file_fairlead_fleet_v1_fleet_service_proto_rawDescData
 }
 
-var file_fairlead_fleet_v1_fleet_service_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_fairlead_fleet_v1_fleet_service_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_fairlead_fleet_v1_fleet_service_proto_goTypes = []any{
 	(*WatchFleetEventsRequest)(nil),   // 0: fairlead.fleet.v1.WatchFleetEventsRequest
 	(*WatchFleetEventsResponse)(nil),  // 1: fairlead.fleet.v1.WatchFleetEventsResponse
@@ -1543,64 +1823,77 @@ var file_fairlead_fleet_v1_fleet_service_proto_goTypes = []any{
 	(*CreateCertificateResponse)(nil), // 21: fairlead.fleet.v1.CreateCertificateResponse
 	(*RevokeCertificateRequest)(nil),  // 22: fairlead.fleet.v1.RevokeCertificateRequest
 	(*RevokeCertificateResponse)(nil), // 23: fairlead.fleet.v1.RevokeCertificateResponse
-	(*RemoveHostRequest)(nil),         // 24: fairlead.fleet.v1.RemoveHostRequest
-	(*RemoveHostResponse)(nil),        // 25: fairlead.fleet.v1.RemoveHostResponse
-	(*timestamppb.Timestamp)(nil),     // 26: google.protobuf.Timestamp
-	(*v1.Event)(nil),                  // 27: fairlead.event.v1.Event
-	(*Host)(nil),                      // 28: fairlead.fleet.v1.Host
-	(HostRole)(0),                     // 29: fairlead.fleet.v1.HostRole
-	(*durationpb.Duration)(nil),       // 30: google.protobuf.Duration
-	(*v11.Finding)(nil),               // 31: fairlead.host.v1.Finding
+	(*BackupFleetRequest)(nil),        // 24: fairlead.fleet.v1.BackupFleetRequest
+	(*BackupFleetResponse)(nil),       // 25: fairlead.fleet.v1.BackupFleetResponse
+	(*RestoreFleetRequest)(nil),       // 26: fairlead.fleet.v1.RestoreFleetRequest
+	(*RestoreFleetResponse)(nil),      // 27: fairlead.fleet.v1.RestoreFleetResponse
+	(*RecoverFleetRequest)(nil),       // 28: fairlead.fleet.v1.RecoverFleetRequest
+	(*RecoverFleetResponse)(nil),      // 29: fairlead.fleet.v1.RecoverFleetResponse
+	(*RemoveHostRequest)(nil),         // 30: fairlead.fleet.v1.RemoveHostRequest
+	(*RemoveHostResponse)(nil),        // 31: fairlead.fleet.v1.RemoveHostResponse
+	(*timestamppb.Timestamp)(nil),     // 32: google.protobuf.Timestamp
+	(*v1.Event)(nil),                  // 33: fairlead.event.v1.Event
+	(*Host)(nil),                      // 34: fairlead.fleet.v1.Host
+	(HostRole)(0),                     // 35: fairlead.fleet.v1.HostRole
+	(*durationpb.Duration)(nil),       // 36: google.protobuf.Duration
+	(*v11.Finding)(nil),               // 37: fairlead.host.v1.Finding
 }
 var file_fairlead_fleet_v1_fleet_service_proto_depIdxs = []int32{
-	26, // 0: fairlead.fleet.v1.WatchFleetEventsRequest.since:type_name -> google.protobuf.Timestamp
-	26, // 1: fairlead.fleet.v1.WatchFleetEventsRequest.until:type_name -> google.protobuf.Timestamp
-	27, // 2: fairlead.fleet.v1.WatchFleetEventsResponse.event:type_name -> fairlead.event.v1.Event
-	28, // 3: fairlead.fleet.v1.InitFleetResponse.host:type_name -> fairlead.fleet.v1.Host
-	28, // 4: fairlead.fleet.v1.JoinFleetResponse.host:type_name -> fairlead.fleet.v1.Host
-	26, // 5: fairlead.fleet.v1.GetFleetResponse.certificate_expires:type_name -> google.protobuf.Timestamp
-	29, // 6: fairlead.fleet.v1.GetFleetResponse.role:type_name -> fairlead.fleet.v1.HostRole
-	28, // 7: fairlead.fleet.v1.ListHostsResponse.hosts:type_name -> fairlead.fleet.v1.Host
-	30, // 8: fairlead.fleet.v1.CreateTokenRequest.valid:type_name -> google.protobuf.Duration
-	29, // 9: fairlead.fleet.v1.CreateTokenRequest.role:type_name -> fairlead.fleet.v1.HostRole
-	26, // 10: fairlead.fleet.v1.CreateTokenResponse.expires:type_name -> google.protobuf.Timestamp
-	28, // 11: fairlead.fleet.v1.PromoteHostResponse.host:type_name -> fairlead.fleet.v1.Host
-	28, // 12: fairlead.fleet.v1.DemoteHostResponse.host:type_name -> fairlead.fleet.v1.Host
-	31, // 13: fairlead.fleet.v1.DiagnoseFleetResponse.findings:type_name -> fairlead.host.v1.Finding
-	30, // 14: fairlead.fleet.v1.CreateCertificateRequest.valid:type_name -> google.protobuf.Duration
-	26, // 15: fairlead.fleet.v1.CreateCertificateResponse.expires:type_name -> google.protobuf.Timestamp
-	28, // 16: fairlead.fleet.v1.RemoveHostResponse.host:type_name -> fairlead.fleet.v1.Host
-	0,  // 17: fairlead.fleet.v1.FleetService.WatchFleetEvents:input_type -> fairlead.fleet.v1.WatchFleetEventsRequest
-	2,  // 18: fairlead.fleet.v1.FleetService.InitFleet:input_type -> fairlead.fleet.v1.InitFleetRequest
-	4,  // 19: fairlead.fleet.v1.FleetService.JoinFleet:input_type -> fairlead.fleet.v1.JoinFleetRequest
-	6,  // 20: fairlead.fleet.v1.FleetService.LeaveFleet:input_type -> fairlead.fleet.v1.LeaveFleetRequest
-	8,  // 21: fairlead.fleet.v1.FleetService.GetFleet:input_type -> fairlead.fleet.v1.GetFleetRequest
-	10, // 22: fairlead.fleet.v1.FleetService.ListHosts:input_type -> fairlead.fleet.v1.ListHostsRequest
-	12, // 23: fairlead.fleet.v1.FleetService.CreateToken:input_type -> fairlead.fleet.v1.CreateTokenRequest
-	14, // 24: fairlead.fleet.v1.FleetService.PromoteHost:input_type -> fairlead.fleet.v1.PromoteHostRequest
-	16, // 25: fairlead.fleet.v1.FleetService.DemoteHost:input_type -> fairlead.fleet.v1.DemoteHostRequest
-	18, // 26: fairlead.fleet.v1.FleetService.DiagnoseFleet:input_type -> fairlead.fleet.v1.DiagnoseFleetRequest
-	20, // 27: fairlead.fleet.v1.FleetService.CreateCertificate:input_type -> fairlead.fleet.v1.CreateCertificateRequest
-	22, // 28: fairlead.fleet.v1.FleetService.RevokeCertificate:input_type -> fairlead.fleet.v1.RevokeCertificateRequest
-	24, // 29: fairlead.fleet.v1.FleetService.RemoveHost:input_type -> fairlead.fleet.v1.RemoveHostRequest
-	1,  // 30: fairlead.fleet.v1.FleetService.WatchFleetEvents:output_type -> fairlead.fleet.v1.WatchFleetEventsResponse
-	3,  // 31: fairlead.fleet.v1.FleetService.InitFleet:output_type -> fairlead.fleet.v1.InitFleetResponse
-	5,  // 32: fairlead.fleet.v1.FleetService.JoinFleet:output_type -> fairlead.fleet.v1.JoinFleetResponse
-	7,  // 33: fairlead.fleet.v1.FleetService.LeaveFleet:output_type -> fairlead.fleet.v1.LeaveFleetResponse
-	9,  // 34: fairlead.fleet.v1.FleetService.GetFleet:output_type -> fairlead.fleet.v1.GetFleetResponse
-	11, // 35: fairlead.fleet.v1.FleetService.ListHosts:output_type -> fairlead.fleet.v1.ListHostsResponse
-	13, // 36: fairlead.fleet.v1.FleetService.CreateToken:output_type -> fairlead.fleet.v1.CreateTokenResponse
-	15, // 37: fairlead.fleet.v1.FleetService.PromoteHost:output_type -> fairlead.fleet.v1.PromoteHostResponse
-	17, // 38: fairlead.fleet.v1.FleetService.DemoteHost:output_type -> fairlead.fleet.v1.DemoteHostResponse
-	19, // 39: fairlead.fleet.v1.FleetService.DiagnoseFleet:output_type -> fairlead.fleet.v1.DiagnoseFleetResponse
-	21, // 40: fairlead.fleet.v1.FleetService.CreateCertificate:output_type -> fairlead.fleet.v1.CreateCertificateResponse
-	23, // 41: fairlead.fleet.v1.FleetService.RevokeCertificate:output_type -> fairlead.fleet.v1.RevokeCertificateResponse
-	25, // 42: fairlead.fleet.v1.FleetService.RemoveHost:output_type -> fairlead.fleet.v1.RemoveHostResponse
-	30, // [30:43] is the sub-list for method output_type
-	17, // [17:30] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	32, // 0: fairlead.fleet.v1.WatchFleetEventsRequest.since:type_name -> google.protobuf.Timestamp
+	32, // 1: fairlead.fleet.v1.WatchFleetEventsRequest.until:type_name -> google.protobuf.Timestamp
+	33, // 2: fairlead.fleet.v1.WatchFleetEventsResponse.event:type_name -> fairlead.event.v1.Event
+	34, // 3: fairlead.fleet.v1.InitFleetResponse.host:type_name -> fairlead.fleet.v1.Host
+	34, // 4: fairlead.fleet.v1.JoinFleetResponse.host:type_name -> fairlead.fleet.v1.Host
+	32, // 5: fairlead.fleet.v1.GetFleetResponse.certificate_expires:type_name -> google.protobuf.Timestamp
+	35, // 6: fairlead.fleet.v1.GetFleetResponse.role:type_name -> fairlead.fleet.v1.HostRole
+	34, // 7: fairlead.fleet.v1.ListHostsResponse.hosts:type_name -> fairlead.fleet.v1.Host
+	36, // 8: fairlead.fleet.v1.CreateTokenRequest.valid:type_name -> google.protobuf.Duration
+	35, // 9: fairlead.fleet.v1.CreateTokenRequest.role:type_name -> fairlead.fleet.v1.HostRole
+	32, // 10: fairlead.fleet.v1.CreateTokenResponse.expires:type_name -> google.protobuf.Timestamp
+	34, // 11: fairlead.fleet.v1.PromoteHostResponse.host:type_name -> fairlead.fleet.v1.Host
+	34, // 12: fairlead.fleet.v1.DemoteHostResponse.host:type_name -> fairlead.fleet.v1.Host
+	37, // 13: fairlead.fleet.v1.DiagnoseFleetResponse.findings:type_name -> fairlead.host.v1.Finding
+	36, // 14: fairlead.fleet.v1.CreateCertificateRequest.valid:type_name -> google.protobuf.Duration
+	32, // 15: fairlead.fleet.v1.CreateCertificateResponse.expires:type_name -> google.protobuf.Timestamp
+	34, // 16: fairlead.fleet.v1.RestoreFleetResponse.host:type_name -> fairlead.fleet.v1.Host
+	34, // 17: fairlead.fleet.v1.RemoveHostResponse.host:type_name -> fairlead.fleet.v1.Host
+	0,  // 18: fairlead.fleet.v1.FleetService.WatchFleetEvents:input_type -> fairlead.fleet.v1.WatchFleetEventsRequest
+	2,  // 19: fairlead.fleet.v1.FleetService.InitFleet:input_type -> fairlead.fleet.v1.InitFleetRequest
+	4,  // 20: fairlead.fleet.v1.FleetService.JoinFleet:input_type -> fairlead.fleet.v1.JoinFleetRequest
+	6,  // 21: fairlead.fleet.v1.FleetService.LeaveFleet:input_type -> fairlead.fleet.v1.LeaveFleetRequest
+	8,  // 22: fairlead.fleet.v1.FleetService.GetFleet:input_type -> fairlead.fleet.v1.GetFleetRequest
+	10, // 23: fairlead.fleet.v1.FleetService.ListHosts:input_type -> fairlead.fleet.v1.ListHostsRequest
+	12, // 24: fairlead.fleet.v1.FleetService.CreateToken:input_type -> fairlead.fleet.v1.CreateTokenRequest
+	14, // 25: fairlead.fleet.v1.FleetService.PromoteHost:input_type -> fairlead.fleet.v1.PromoteHostRequest
+	16, // 26: fairlead.fleet.v1.FleetService.DemoteHost:input_type -> fairlead.fleet.v1.DemoteHostRequest
+	18, // 27: fairlead.fleet.v1.FleetService.DiagnoseFleet:input_type -> fairlead.fleet.v1.DiagnoseFleetRequest
+	20, // 28: fairlead.fleet.v1.FleetService.CreateCertificate:input_type -> fairlead.fleet.v1.CreateCertificateRequest
+	22, // 29: fairlead.fleet.v1.FleetService.RevokeCertificate:input_type -> fairlead.fleet.v1.RevokeCertificateRequest
+	24, // 30: fairlead.fleet.v1.FleetService.BackupFleet:input_type -> fairlead.fleet.v1.BackupFleetRequest
+	26, // 31: fairlead.fleet.v1.FleetService.RestoreFleet:input_type -> fairlead.fleet.v1.RestoreFleetRequest
+	28, // 32: fairlead.fleet.v1.FleetService.RecoverFleet:input_type -> fairlead.fleet.v1.RecoverFleetRequest
+	30, // 33: fairlead.fleet.v1.FleetService.RemoveHost:input_type -> fairlead.fleet.v1.RemoveHostRequest
+	1,  // 34: fairlead.fleet.v1.FleetService.WatchFleetEvents:output_type -> fairlead.fleet.v1.WatchFleetEventsResponse
+	3,  // 35: fairlead.fleet.v1.FleetService.InitFleet:output_type -> fairlead.fleet.v1.InitFleetResponse
+	5,  // 36: fairlead.fleet.v1.FleetService.JoinFleet:output_type -> fairlead.fleet.v1.JoinFleetResponse
+	7,  // 37: fairlead.fleet.v1.FleetService.LeaveFleet:output_type -> fairlead.fleet.v1.LeaveFleetResponse
+	9,  // 38: fairlead.fleet.v1.FleetService.GetFleet:output_type -> fairlead.fleet.v1.GetFleetResponse
+	11, // 39: fairlead.fleet.v1.FleetService.ListHosts:output_type -> fairlead.fleet.v1.ListHostsResponse
+	13, // 40: fairlead.fleet.v1.FleetService.CreateToken:output_type -> fairlead.fleet.v1.CreateTokenResponse
+	15, // 41: fairlead.fleet.v1.FleetService.PromoteHost:output_type -> fairlead.fleet.v1.PromoteHostResponse
+	17, // 42: fairlead.fleet.v1.FleetService.DemoteHost:output_type -> fairlead.fleet.v1.DemoteHostResponse
+	19, // 43: fairlead.fleet.v1.FleetService.DiagnoseFleet:output_type -> fairlead.fleet.v1.DiagnoseFleetResponse
+	21, // 44: fairlead.fleet.v1.FleetService.CreateCertificate:output_type -> fairlead.fleet.v1.CreateCertificateResponse
+	23, // 45: fairlead.fleet.v1.FleetService.RevokeCertificate:output_type -> fairlead.fleet.v1.RevokeCertificateResponse
+	25, // 46: fairlead.fleet.v1.FleetService.BackupFleet:output_type -> fairlead.fleet.v1.BackupFleetResponse
+	27, // 47: fairlead.fleet.v1.FleetService.RestoreFleet:output_type -> fairlead.fleet.v1.RestoreFleetResponse
+	29, // 48: fairlead.fleet.v1.FleetService.RecoverFleet:output_type -> fairlead.fleet.v1.RecoverFleetResponse
+	31, // 49: fairlead.fleet.v1.FleetService.RemoveHost:output_type -> fairlead.fleet.v1.RemoveHostResponse
+	34, // [34:50] is the sub-list for method output_type
+	18, // [18:34] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_fleet_v1_fleet_service_proto_init() }
@@ -1615,7 +1908,7 @@ func file_fairlead_fleet_v1_fleet_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_fleet_v1_fleet_service_proto_rawDesc), len(file_fairlead_fleet_v1_fleet_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   26,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -33,6 +33,9 @@ const (
 	FleetService_DiagnoseFleet_FullMethodName     = "/fairlead.fleet.v1.FleetService/DiagnoseFleet"
 	FleetService_CreateCertificate_FullMethodName = "/fairlead.fleet.v1.FleetService/CreateCertificate"
 	FleetService_RevokeCertificate_FullMethodName = "/fairlead.fleet.v1.FleetService/RevokeCertificate"
+	FleetService_BackupFleet_FullMethodName       = "/fairlead.fleet.v1.FleetService/BackupFleet"
+	FleetService_RestoreFleet_FullMethodName      = "/fairlead.fleet.v1.FleetService/RestoreFleet"
+	FleetService_RecoverFleet_FullMethodName      = "/fairlead.fleet.v1.FleetService/RecoverFleet"
 	FleetService_RemoveHost_FullMethodName        = "/fairlead.fleet.v1.FleetService/RemoveHost"
 )
 
@@ -72,6 +75,13 @@ type FleetServiceClient interface {
 	// RevokeCertificate ends the rights of a person. NOT_FOUND if there is no certificate of that name.
 	// Managers only.
 	RevokeCertificate(ctx context.Context, in *RevokeCertificateRequest, opts ...grpc.CallOption) (*RevokeCertificateResponse, error)
+	// BackupFleet returns a backup of the fleet, with its keys. Managers only.
+	BackupFleet(ctx context.Context, in *BackupFleetRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[BackupFleetResponse], error)
+	// RestoreFleet makes this host the only manager of a fleet that was backed up.
+	RestoreFleet(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[RestoreFleetRequest, RestoreFleetResponse], error)
+	// RecoverFleet continues the store with this manager's copy alone, after the other managers were
+	// lost. Errors: FAILED_PRECONDITION if the store answers.
+	RecoverFleet(ctx context.Context, in *RecoverFleetRequest, opts ...grpc.CallOption) (*RecoverFleetResponse, error)
 	// RemoveHost removes a lost host. Managers only.
 	RemoveHost(ctx context.Context, in *RemoveHostRequest, opts ...grpc.CallOption) (*RemoveHostResponse, error)
 }
@@ -213,6 +223,48 @@ func (c *fleetServiceClient) RevokeCertificate(ctx context.Context, in *RevokeCe
 	return out, nil
 }
 
+func (c *fleetServiceClient) BackupFleet(ctx context.Context, in *BackupFleetRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[BackupFleetResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &FleetService_ServiceDesc.Streams[1], FleetService_BackupFleet_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[BackupFleetRequest, BackupFleetResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type FleetService_BackupFleetClient = grpc.ServerStreamingClient[BackupFleetResponse]
+
+func (c *fleetServiceClient) RestoreFleet(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[RestoreFleetRequest, RestoreFleetResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &FleetService_ServiceDesc.Streams[2], FleetService_RestoreFleet_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[RestoreFleetRequest, RestoreFleetResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type FleetService_RestoreFleetClient = grpc.ClientStreamingClient[RestoreFleetRequest, RestoreFleetResponse]
+
+func (c *fleetServiceClient) RecoverFleet(ctx context.Context, in *RecoverFleetRequest, opts ...grpc.CallOption) (*RecoverFleetResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RecoverFleetResponse)
+	err := c.cc.Invoke(ctx, FleetService_RecoverFleet_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *fleetServiceClient) RemoveHost(ctx context.Context, in *RemoveHostRequest, opts ...grpc.CallOption) (*RemoveHostResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(RemoveHostResponse)
@@ -259,6 +311,13 @@ type FleetServiceServer interface {
 	// RevokeCertificate ends the rights of a person. NOT_FOUND if there is no certificate of that name.
 	// Managers only.
 	RevokeCertificate(context.Context, *RevokeCertificateRequest) (*RevokeCertificateResponse, error)
+	// BackupFleet returns a backup of the fleet, with its keys. Managers only.
+	BackupFleet(*BackupFleetRequest, grpc.ServerStreamingServer[BackupFleetResponse]) error
+	// RestoreFleet makes this host the only manager of a fleet that was backed up.
+	RestoreFleet(grpc.ClientStreamingServer[RestoreFleetRequest, RestoreFleetResponse]) error
+	// RecoverFleet continues the store with this manager's copy alone, after the other managers were
+	// lost. Errors: FAILED_PRECONDITION if the store answers.
+	RecoverFleet(context.Context, *RecoverFleetRequest) (*RecoverFleetResponse, error)
 	// RemoveHost removes a lost host. Managers only.
 	RemoveHost(context.Context, *RemoveHostRequest) (*RemoveHostResponse, error)
 	mustEmbedUnimplementedFleetServiceServer()
@@ -306,6 +365,15 @@ func (UnimplementedFleetServiceServer) CreateCertificate(context.Context, *Creat
 }
 func (UnimplementedFleetServiceServer) RevokeCertificate(context.Context, *RevokeCertificateRequest) (*RevokeCertificateResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RevokeCertificate not implemented")
+}
+func (UnimplementedFleetServiceServer) BackupFleet(*BackupFleetRequest, grpc.ServerStreamingServer[BackupFleetResponse]) error {
+	return status.Error(codes.Unimplemented, "method BackupFleet not implemented")
+}
+func (UnimplementedFleetServiceServer) RestoreFleet(grpc.ClientStreamingServer[RestoreFleetRequest, RestoreFleetResponse]) error {
+	return status.Error(codes.Unimplemented, "method RestoreFleet not implemented")
+}
+func (UnimplementedFleetServiceServer) RecoverFleet(context.Context, *RecoverFleetRequest) (*RecoverFleetResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RecoverFleet not implemented")
 }
 func (UnimplementedFleetServiceServer) RemoveHost(context.Context, *RemoveHostRequest) (*RemoveHostResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method RemoveHost not implemented")
@@ -540,6 +608,42 @@ func _FleetService_RevokeCertificate_Handler(srv interface{}, ctx context.Contex
 	return interceptor(ctx, in, info, handler)
 }
 
+func _FleetService_BackupFleet_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(BackupFleetRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(FleetServiceServer).BackupFleet(m, &grpc.GenericServerStream[BackupFleetRequest, BackupFleetResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type FleetService_BackupFleetServer = grpc.ServerStreamingServer[BackupFleetResponse]
+
+func _FleetService_RestoreFleet_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(FleetServiceServer).RestoreFleet(&grpc.GenericServerStream[RestoreFleetRequest, RestoreFleetResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type FleetService_RestoreFleetServer = grpc.ClientStreamingServer[RestoreFleetRequest, RestoreFleetResponse]
+
+func _FleetService_RecoverFleet_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RecoverFleetRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(FleetServiceServer).RecoverFleet(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: FleetService_RecoverFleet_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(FleetServiceServer).RecoverFleet(ctx, req.(*RecoverFleetRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _FleetService_RemoveHost_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(RemoveHostRequest)
 	if err := dec(in); err != nil {
@@ -610,6 +714,10 @@ var FleetService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _FleetService_RevokeCertificate_Handler,
 		},
 		{
+			MethodName: "RecoverFleet",
+			Handler:    _FleetService_RecoverFleet_Handler,
+		},
+		{
 			MethodName: "RemoveHost",
 			Handler:    _FleetService_RemoveHost_Handler,
 		},
@@ -619,6 +727,16 @@ var FleetService_ServiceDesc = grpc.ServiceDesc{
 			StreamName:    "WatchFleetEvents",
 			Handler:       _FleetService_WatchFleetEvents_Handler,
 			ServerStreams: true,
+		},
+		{
+			StreamName:    "BackupFleet",
+			Handler:       _FleetService_BackupFleet_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "RestoreFleet",
+			Handler:       _FleetService_RestoreFleet_Handler,
+			ClientStreams: true,
 		},
 	},
 	Metadata: "fairlead/fleet/v1/fleet_service.proto",
