@@ -48,7 +48,7 @@ STORM_KILLS ?= 10
 # The number of kills in make killtest.
 KILLS ?= 1000
 
-.PHONY: help setup clients build man install uninstall deb rpm demo demo-fleet test hammer vmtest crashtest killtest stormtest bench lint check docs proto proto-check fuzz clean
+.PHONY: help setup clients compare build man install uninstall deb rpm demo demo-fleet test hammer vmtest crashtest killtest stormtest bench lint check docs proto proto-check fuzz clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -137,6 +137,10 @@ stormtest: setup ## Kill the agent among 300 containers that restart again and a
 bench: setup build ## Run the benchmarks (BENCH: steps, see deploy/bench/main.go)
 	@CGO_ENABLED=0 $(GO) build -o .cache/bench ./deploy/bench
 	@exec .cache/bench $(BENCH)
+
+compare: setup build ## Run 380 docker commands against Debian's dockerd and Fairlead, and compare; five minutes
+	@CGO_ENABLED=0 $(GO) build -o .cache/compare ./deploy/compare
+	@exec .cache/compare deploy/compare/commands.txt
 
 lint: ## Check formatting, vet, staticcheck, dead code and shell scripts
 	@deploy/lint.sh
