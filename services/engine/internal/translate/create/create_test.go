@@ -141,3 +141,10 @@ func TestCommandAsText(t *testing.T) {
 		t.Errorf("got command %q, entrypoint %q, %v", cfg.GetCommand(), cfg.GetEntrypoint(), err)
 	}
 }
+
+func TestVariableWithoutValueIsNotSet(t *testing.T) {
+	cfg, _, err := translate(t, `{"Image":"web","Env":["A=1","B","C="]}`, apiversion.Max)
+	if err != nil || strings.Join(cfg.GetEnv(), " ") != "A=1 C=" {
+		t.Errorf("got %q, %v", cfg.GetEnv(), err)
+	}
+}
