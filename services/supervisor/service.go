@@ -177,7 +177,8 @@ func (s *Service) serve(cfg Config, groups cgroup.Layout) error {
 			Upper: s.runner.RootFS.Upper, Events: &s.events, Log: cfg.Log}),
 		Host: api.HostConfig{
 			DataRoot: cfg.DataRoot, ExecRoot: cfg.ExecRoot, Runtime: runtimePath, CgroupVersion: groups.Mode.String(),
-			LogDriver: cfg.Options.LogDriver, Runtimes: cfg.Runtimes,
+			LogDriver: cfg.Options.LogDriver, Runtimes: cfg.Runtimes, Limits: groups.Features.Names(),
+			InitPath:   spec.FindInit(cfg.Options.InitPath),
 			Mirrors:    func() []string { return s.registries.Load().RegistryMirrors },
 			Insecure:   func() []string { return s.registries.Load().InsecureRegistries },
 			Containers: s.runner.List, Images: func() int { return len(s.images.List()) },

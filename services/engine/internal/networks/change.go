@@ -24,7 +24,7 @@ func (h *Handlers) Create(w http.ResponseWriter, r *httpapi.Request) error {
 	if err := r.Decode(w, &req); err != nil {
 		return err
 	}
-	if req.Scope == "swarm" || req.Ingress || req.Driver == "overlay" {
+	if req.Scope == "swarm" || req.Ingress {
 		return httpapi.Errorf(http.StatusServiceUnavailable, "%s", noSwarm)
 	}
 

@@ -62,6 +62,7 @@ type conn struct {
 
 	mu     sync.Mutex
 	buffer []byte
+	once   sync.Once
 }
 
 // TakeOver takes over the connection of a request, and writes the response headers. With tty the output
@@ -113,7 +114,20 @@ func (c *conn) Write(stream byte, data []byte) error {
 }
 
 // Close closes the connection. The output is sent completely before.
-func (c *conn) Close() { _ = c.Conn.Close() }
+func (c *conn) Close() { c.once.Do(func() { shut(c.Conn) }) }
+
+// lingerTime bounds the wait for a client to close its side.
+const lingerTime = time.Second
+
+// shut closes a connection so that the client gets all output. With unread input, the kernel would
+// reset the connection, and the client would lose what it has not read yet.
+func shut(c net.Conn) {
+	if half, ok := c.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+		_ = c.SetReadDeadline(time.Now().Add(lingerTime))
+		_, _ = io.Copy(io.Discard, c)
+	}
+	_ = c.Close()
+}
 
 // AppendFrame appends a frame: the stream, three zero bytes, the length and the data.
 func AppendFrame(to []byte, stream byte, data []byte) []byte {

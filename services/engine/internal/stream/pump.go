@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -91,7 +92,7 @@ func (in input) forward() (over bool) {
 	for {
 		n, err := in.client.Read(buffer)
 		if n > 0 && in.Stdin {
-			data, detached := keys.scan(buffer[:n])
+			data, detached := keys.scan(bytes.Clone(buffer[:n])) // a message must not change after Send
 			if len(data) > 0 && in.call.Send(&containerv1.Input{Event: &containerv1.Input_Stdin{Stdin: data}}) != nil {
 				return true
 			}

@@ -42,7 +42,8 @@ type websocket struct {
 	mask    [4]byte
 	maskPos int
 
-	mu sync.Mutex
+	mu   sync.Mutex
+	once sync.Once
 }
 
 // Websocket takes over the connection of a request for a websocket.
@@ -167,9 +168,11 @@ func (s *websocket) control(op byte, size uint64) error {
 
 // Close closes the connection after a close frame.
 func (s *websocket) Close() {
-	_ = s.SetWriteDeadline(time.Now().Add(time.Second))
-	s.mu.Lock()
-	_, _ = s.Conn.Write([]byte{0x80 | opClose, 2, 0x03, 0xe8}) // normal closure
-	s.mu.Unlock()
-	_ = s.Conn.Close()
+	s.once.Do(func() {
+		_ = s.SetWriteDeadline(time.Now().Add(time.Second))
+		s.mu.Lock()
+		_, _ = s.Conn.Write([]byte{0x80 | opClose, 2, 0x03, 0xe8}) // normal closure
+		s.mu.Unlock()
+		shut(s.Conn)
+	})
 }

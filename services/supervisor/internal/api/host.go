@@ -3,8 +3,10 @@ package api
 import (
 	"context"
 	"maps"
+	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -12,6 +14,7 @@ import (
 	hostv1 "github.com/fairlead/fairlead/proto/gen/fairlead/host/v1"
 	"github.com/fairlead/fairlead/proto/version"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+	"github.com/fairlead/fairlead/services/supervisor/internal/logdriver"
 )
 
 // HostConfig holds what the host service reports.
@@ -21,6 +24,8 @@ type HostConfig struct {
 	Runtime            string // path of the default runtime
 	CgroupVersion      string // "1", "hybrid" or "2"
 	LogDriver          string
+	Limits             []string          // that the cgroups enforce
+	InitPath           string            // of --init; empty: none
 	Runtimes           map[string]string // paths by name, without the default one
 
 	Mirrors, Insecure func() []string // registries, which a reload changes
@@ -53,8 +58,8 @@ func (s *hostServer) Check(ctx context.Context, req *hostv1.CheckRequest) (*host
 	return &hostv1.CheckResponse{Findings: diagnosis.Proto(s.cfg.Compare(ctx, req.GetRepair()))}, nil
 }
 
-// drivers lists the network drivers, sorted. The driver overlay is not supported.
-var drivers = [...]string{"bridge", "host", "ipvlan", "macvlan", "null"}
+// drivers lists the network drivers, sorted. The driver overlay needs a fleet.
+var drivers = [...]string{"bridge", "host", "ipvlan", "macvlan", "null", "overlay"}
 
 // GetInfo implements HostServiceServer.
 func (s *hostServer) GetInfo(context.Context, *hostv1.GetInfoRequest) (*hostv1.GetInfoResponse, error) {
@@ -72,6 +77,7 @@ func (s *hostServer) GetInfo(context.Context, *hostv1.GetInfoRequest) (*hostv1.G
 		Id:     engineID(s.cfg.DataRoot), HostName: hostName(), OperatingSystem: operatingSystem(),
 		Cpus: uint32(runtime.NumCPU()), Memory: memory(), LogDriver: s.cfg.LogDriver, Runtimes: s.runtimes(),
 		RegistryMirrors: s.cfg.Mirrors(), InsecureRegistries: s.cfg.Insecure(),
+		Limits: s.cfg.Limits, Ipv4Forwarding: forwards(), LogDrivers: logdriver.Names(), InitPath: s.cfg.InitPath,
 	}, nil
 }
 
@@ -80,6 +86,12 @@ func (s *hostServer) runtimes() map[string]string {
 	all := map[string]string{filepath.Base(s.cfg.Runtime): s.cfg.Runtime}
 	maps.Copy(all, s.cfg.Runtimes)
 	return all
+}
+
+// forwards reports whether the host forwards IPv4 packets.
+func forwards() bool {
+	value, err := os.ReadFile("/proc/sys/net/ipv4/ip_forward")
+	return err == nil && strings.TrimSpace(string(value)) != "0"
 }
 
 // kernelRelease returns the kernel release, as `uname -r`.

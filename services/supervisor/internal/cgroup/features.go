@@ -18,6 +18,22 @@ type Features struct {
 	CPUs, Mems string // available to containers, as lists
 }
 
+// Names returns the limits that can be enforced, as GetInfo reports them. Memory and the number of
+// processes always can, as Detect requires them.
+func (f Features) Names() []string {
+	names := []string{"memory", "pids"}
+	for _, limit := range []struct {
+		name      string
+		supported bool
+	}{{"swap", f.Swap}, {"cpu-shares", f.CPUShares}, {"cpu-quota", f.CPUQuota}, {"cpuset", f.Cpuset},
+		{"oom-kill-disable", f.OOMKillDisable}} {
+		if limit.supported {
+			names = append(names, limit.name)
+		}
+	}
+	return names
+}
+
 // featuresV1 returns the features of the v1 hierarchies, given the files of a cgroup.
 func featuresV1(has func(file string) bool) Features {
 	return Features{

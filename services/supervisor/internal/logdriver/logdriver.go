@@ -140,3 +140,6 @@ func (l Config) driver() string {
 	}
 	return l.Driver
 }
+
+// Names returns the log drivers, sorted.
+func Names() []string { return []string{JSONFile, Local, None} }

@@ -111,8 +111,17 @@ type GetInfoResponse struct {
 	RegistryMirrors []string `protobuf:"bytes,27,rep,name=registry_mirrors,json=registryMirrors,proto3" json:"registry_mirrors,omitempty"`
 	// Registries that are accessed over plain HTTP.
 	InsecureRegistries []string `protobuf:"bytes,28,rep,name=insecure_registries,json=insecureRegistries,proto3" json:"insecure_registries,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// The limits that the cgroups of the host enforce: memory, pids, swap, cpu-shares, cpu-quota, cpuset,
+	// oom-kill-disable, in this order.
+	Limits []string `protobuf:"bytes,29,rep,name=limits,proto3" json:"limits,omitempty"`
+	// True if the host forwards IPv4 packets.
+	Ipv4Forwarding bool `protobuf:"varint,30,opt,name=ipv4_forwarding,json=ipv4Forwarding,proto3" json:"ipv4_forwarding,omitempty"`
+	// The log drivers of containers, sorted.
+	LogDrivers []string `protobuf:"bytes,31,rep,name=log_drivers,json=logDrivers,proto3" json:"log_drivers,omitempty"`
+	// The init program of --init. Empty if none is installed.
+	InitPath      string `protobuf:"bytes,32,opt,name=init_path,json=initPath,proto3" json:"init_path,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetInfoResponse) Reset() {
@@ -306,6 +315,34 @@ func (x *GetInfoResponse) GetInsecureRegistries() []string {
 	return nil
 }
 
+func (x *GetInfoResponse) GetLimits() []string {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+func (x *GetInfoResponse) GetIpv4Forwarding() bool {
+	if x != nil {
+		return x.Ipv4Forwarding
+	}
+	return false
+}
+
+func (x *GetInfoResponse) GetLogDrivers() []string {
+	if x != nil {
+		return x.LogDrivers
+	}
+	return nil
+}
+
+func (x *GetInfoResponse) GetInitPath() string {
+	if x != nil {
+		return x.InitPath
+	}
+	return ""
+}
+
 // DiagnoseRequest is empty.
 type DiagnoseRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -486,7 +523,7 @@ var File_fairlead_host_v1_host_service_proto protoreflect.FileDescriptor
 const file_fairlead_host_v1_host_service_proto_rawDesc = "" +
 	"\n" +
 	"#fairlead/host/v1/host_service.proto\x12\x10fairlead.host.v1\x1a\x1bfairlead/auth/v1/role.proto\x1a\x1efairlead/host/v1/finding.proto\"\x10\n" +
-	"\x0eGetInfoRequest\"\xd0\a\n" +
+	"\x0eGetInfoRequest\"\xcf\b\n" +
 	"\x0fGetInfoResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12%\n" +
 	"\x0ekernel_version\x18\x02 \x01(\tR\rkernelVersion\x12\x0e\n" +
@@ -515,7 +552,12 @@ const file_fairlead_host_v1_host_service_proto_rawDesc = "" +
 	"log_driver\x18\x19 \x01(\tR\tlogDriver\x12K\n" +
 	"\bruntimes\x18\x1a \x03(\v2/.fairlead.host.v1.GetInfoResponse.RuntimesEntryR\bruntimes\x12)\n" +
 	"\x10registry_mirrors\x18\x1b \x03(\tR\x0fregistryMirrors\x12/\n" +
-	"\x13insecure_registries\x18\x1c \x03(\tR\x12insecureRegistries\x1a=\n" +
+	"\x13insecure_registries\x18\x1c \x03(\tR\x12insecureRegistries\x12\x16\n" +
+	"\x06limits\x18\x1d \x03(\tR\x06limits\x12'\n" +
+	"\x0fipv4_forwarding\x18\x1e \x01(\bR\x0eipv4Forwarding\x12\x1f\n" +
+	"\vlog_drivers\x18\x1f \x03(\tR\n" +
+	"logDrivers\x12\x1b\n" +
+	"\tinit_path\x18  \x01(\tR\binitPath\x1a=\n" +
 	"\x0fContainersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\rR\x05value:\x028\x01\x1a;\n" +

@@ -85,7 +85,7 @@ type Network struct {
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// The name, unique on the host, for example "bridge".
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	// The driver: "bridge", "host", "ipvlan", "macvlan" or "null".
+	// The driver: "bridge", "host", "ipvlan", "macvlan", "null" or "overlay".
 	Driver string `protobuf:"bytes,3,opt,name=driver,proto3" json:"driver,omitempty"`
 	// True for bridge, host and none, which always exist and cannot be removed.
 	Predefined bool `protobuf:"varint,4,opt,name=predefined,proto3" json:"predefined,omitempty"`

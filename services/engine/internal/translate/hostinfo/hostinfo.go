@@ -52,14 +52,16 @@ func FromProto(h *hostv1.GetInfoResponse, firewall string, now time.Time, v apiv
 		cgroupVersion = "2"
 	}
 
+	limits := func(name string) bool { return slices.Contains(h.GetLimits(), name) }
 	doc := &Document{Info: &system.Info{
 		ID: h.GetId(), Containers: all, ContainersRunning: running, ContainersPaused: int(counts["paused"]),
 		ContainersStopped: all - running - int(counts["paused"]), Images: int(h.GetImages()), Driver: inspect.Driver,
 		DriverStatus: [][2]string{{"Backing Filesystem", "overlay"}, {"Supports d_type", "true"}},
 		Plugins: system.PluginsInfo{Volume: []string{"local"}, Network: h.GetNetworkDrivers(),
-			Authorization: nil, Log: []string{"json-file", "local", "none"}},
-		MemoryLimit: true, SwapLimit: true, CPUCfsPeriod: true, CPUCfsQuota: true, CPUShares: true, CPUSet: true,
-		PidsLimit: true, IPv4Forwarding: true, OomKillDisable: cgroupVersion == "1",
+			Authorization: nil, Log: h.GetLogDrivers()},
+		MemoryLimit: limits("memory"), SwapLimit: limits("swap"), CPUCfsPeriod: limits("cpu-quota"),
+		CPUCfsQuota: limits("cpu-quota"), CPUShares: limits("cpu-shares"), CPUSet: limits("cpuset"),
+		PidsLimit: limits("pids"), IPv4Forwarding: h.GetIpv4Forwarding(), OomKillDisable: limits("oom-kill-disable"),
 		SystemTime: now.Format(time.RFC3339Nano), LoggingDriver: h.GetLogDriver(), CgroupDriver: "cgroupfs",
 		CgroupVersion: cgroupVersion, KernelVersion: h.GetKernelVersion(), OperatingSystem: h.GetOperatingSystem(),
 		OSType: h.GetOs(), Architecture: machine(h.GetArchitecture()), IndexServerAddress: hub,
@@ -67,7 +69,7 @@ func FromProto(h *hostv1.GetInfoResponse, firewall string, now time.Time, v apiv
 		GenericResources: nil, Name: h.GetHostName(), Labels: []string{}, ServerVersion: h.GetVersion(),
 		Runtimes: map[string]system.RuntimeWithStatus{}, DefaultRuntime: filepath.Base(h.GetRuntime()),
 		Swarm:              swarm.Info{LocalNodeState: swarm.LocalNodeStateInactive},
-		LiveRestoreEnabled: true, InitBinary: "docker-init", SecurityOptions: []string{"name=seccomp,profile=builtin"},
+		LiveRestoreEnabled: true, InitBinary: initBinary(h), SecurityOptions: []string{"name=seccomp,profile=builtin"},
 		CDISpecDirs: []string{}, Warnings: h.GetWarnings(),
 	}}
 	if cgroupVersion == "2" {
@@ -84,6 +86,14 @@ func FromProto(h *hostv1.GetInfoResponse, firewall string, now time.Time, v apiv
 		doc.BridgeNfIptables, doc.BridgeNfIP6tables = &no, &no
 	}
 	return doc
+}
+
+// initBinary returns the name of the init program of --init, empty without one.
+func initBinary(h *hostv1.GetInfoResponse) string {
+	if h.GetInitPath() == "" {
+		return ""
+	}
+	return filepath.Base(h.GetInitPath())
 }
 
 // machine returns the name of an architecture as `uname -m`.

@@ -17,7 +17,8 @@ func TestInfoIsDockers(t *testing.T) {
 		NetworkDrivers: []string{"bridge", "host"}, Images: 3,
 		Containers: map[string]uint32{"running": 2, "restarting": 1, "paused": 1, "exited": 4, "created": 1},
 		Id:         "0000-1", HostName: "vm", OperatingSystem: "Debian", Cpus: 2, Memory: 1 << 30,
-		LogDriver:       "json-file",
+		LogDriver: "json-file", LogDrivers: []string{"json-file", "none"}, InitPath: "/usr/bin/tini-static",
+		Limits: []string{"memory", "pids", "cpu-quota"}, Ipv4Forwarding: true,
 		Runtimes:        map[string]string{"crun": "/usr/bin/crun"},
 		RegistryMirrors: []string{"https://m"}, InsecureRegistries: []string{"10.0.0.0/8", "reg:5000"}}
 	doc := hostinfo.FromProto(host, "nftables", time.Unix(1, 0).UTC(), apiversion.Max)
