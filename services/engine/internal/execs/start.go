@@ -2,10 +2,12 @@ package execs
 
 import (
 	"context"
+	"errors"
 	"net/http"
 
 	"github.com/moby/moby/api/types/container"
 
+	"github.com/fairlead/fairlead/proto/fault"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	"github.com/fairlead/fairlead/services/engine/internal/httpapi"
 	"github.com/fairlead/fairlead/services/engine/internal/stream"
@@ -33,7 +35,7 @@ func (h *Handlers) Start(w http.ResponseWriter, r *httpapi.Request) error {
 	}
 	call, err := h.start(r.Context(), options)
 	if err != nil {
-		return err
+		return h.notStarted(w, r, &body, exec, err)
 	}
 	if body.Detach {
 		call.Cancel()
@@ -54,6 +56,45 @@ func (h *Handlers) Start(w http.ResponseWriter, r *httpapi.Request) error {
 	}
 	stream.Pump(r.Context(), client, call, o)
 	return nil
+}
+
+// notStarted reports why an exec has not started. As in Docker, the reason is part of the output if the
+// process could not be started: clients then ask for its exit code. If the container is not running, it
+// is the response.
+func (h *Handlers) notStarted(w http.ResponseWriter, r *httpapi.Request, body *container.ExecStartRequest,
+	exec *containerv1.ExecOptions, reason error) error {
+	reason = dockerError(reason)
+	if body.Detach {
+		return reason
+	}
+	found, err := h.clients.Containers.GetExec(r.Context(), &containerv1.GetExecRequest{ExecId: r.Param("id")})
+	if err != nil || found.GetExec().ExitCode == nil {
+		return reason
+	}
+
+	client, err := stream.TakeOver(w, r, exec.GetTty())
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	_ = client.Write(stream.Stdout, []byte(httpapi.Message(reason)+"\r\n")) // the client is gone if it fails
+	return nil
+}
+
+// dockerError returns Docker's error for a command that does not exist or is not executable, and err
+// otherwise.
+func dockerError(err error) error {
+	switch fault.ReasonOf(err) {
+	case fault.ReasonCommandNotFound, fault.ReasonCommandNotExecutable:
+	default:
+		return err
+	}
+	f, ok := errors.AsType[*fault.Fault](err)
+	if !ok {
+		return err
+	}
+	return httpapi.Errorf(http.StatusBadRequest,
+		"OCI runtime exec failed: exec failed: unable to start container process: %s: unknown", f.Message)
 }
 
 // start starts an exec. It returns when the process runs.

@@ -39,6 +39,7 @@ type host struct {
 	fail       string     // the step that fails
 	failures   int        // how often it fails; 0 means always
 	failKind   fault.Kind // 0 means Unavailable
+	reason     string     // of the failure
 	ignoreStop bool       // processes exit only after SIGKILL
 
 	mu          sync.Mutex
@@ -192,7 +193,7 @@ func (h *host) step(name string) error {
 		if h.failures--; h.failures == 0 {
 			h.fail = ""
 		}
-		return fault.New(cmp.Or(h.failKind, fault.Unavailable), name, "fails in this test")
+		return fault.New(cmp.Or(h.failKind, fault.Unavailable), name, "fails in this test", fault.WithReason(h.reason))
 	}
 	return nil
 }

@@ -55,6 +55,28 @@ func TestExecIsAnObject(t *testing.T) {
 	}
 }
 
+func TestFailedExecHasExitCode(t *testing.T) {
+	h := newHost(t)
+	h.mustRun(t, request("web"))
+	for reason, want := range map[string]int{"": 126, fault.ReasonCommandNotExecutable: 126,
+		fault.ReasonCommandNotFound: 127} {
+		uid, err := h.runner.CreateExec(session.ExecRequest{Reference: "web", Args: []string{"nosuch"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+
+		h.fail, h.reason = "exec", reason
+		if _, _, err := h.runner.StartExec(t.Context(), uid, session.StartExec{}); err == nil {
+			t.Errorf("%q: started", reason)
+		}
+
+		h.fail, h.reason = "", ""
+		if e, err := h.runner.ExecState(uid); err != nil || e.Running || e.ExitCode == nil || *e.ExitCode != want {
+			t.Errorf("%q: got %+v, %v", reason, e, err)
+		}
+	}
+}
+
 // A client that attaches before the start is connected before the process runs, also if another
 // client attaches with the start. A failed start and a removal end the wait.
 func TestAttachBeforeStart(t *testing.T) {

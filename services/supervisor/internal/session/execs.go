@@ -28,7 +28,7 @@ type execution struct {
 	started   bool
 	session   Session // nil before the start
 	ended     bool
-	code      *int // nil if it is unknown
+	code      *int // nil if it is unknown; 126 or 127 if the process could not be started
 	since     time.Time
 }
 
@@ -94,7 +94,7 @@ func (s *Sessions) StartExec(ctx context.Context, uid string, opts StartExec) (*
 	req.Detach, req.Rows, req.Cols = opts.Detach, opts.Rows, opts.Cols
 	session, err := s.process(ctx, c, &req)
 	if err != nil {
-		s.execs.end(uid, nil)
+		s.execs.end(uid, failedCode(ctx, err))
 		return nil, nil, err
 	}
 
@@ -117,6 +117,25 @@ func (s *Sessions) StartExec(ctx context.Context, uid string, opts StartExec) (*
 	}
 
 	return c, eventSession{session, emitted}, nil
+}
+
+// Exit codes of processes that could not be started, as in shells.
+const (
+	notExecutable = 126
+	notFound      = 127
+)
+
+// failedCode returns the exit code of an exec whose process could not be started because of err. It is
+// unknown (nil) if the client has cancelled the start.
+func failedCode(ctx context.Context, err error) *int {
+	code := notExecutable
+	switch {
+	case ctx.Err() != nil:
+		return nil
+	case fault.ReasonOf(err) == fault.ReasonCommandNotFound:
+		code = notFound
+	}
+	return &code
 }
 
 // ExecState returns the state of an exec process.
@@ -189,7 +208,7 @@ func (x *execs) begin(uid string) (*execution, error) {
 	case e == nil:
 		return nil, noSuchExec(uid)
 	case e.started:
-		return nil, fault.New(fault.Conflict, "exec "+id.Short(uid), "exec command has already run")
+		return nil, fault.New(fault.Conflict, "exec "+id.Short(uid), "Exec command "+uid+" has already run")
 	}
 	e.started = true
 	return e, nil

@@ -1776,7 +1776,8 @@ type Exec struct {
 	ContainerId string `protobuf:"bytes,2,opt,name=container_id,json=containerId,proto3" json:"container_id,omitempty"`
 	// True from its start to its end.
 	Running bool `protobuf:"varint,3,opt,name=running,proto3" json:"running,omitempty"`
-	// The exit code. Absent until it has ended, and if it is not known.
+	// The exit code: 126 or 127 if the process could not be started. Absent until it has ended, and if it
+	// is not known.
 	ExitCode *uint32 `protobuf:"varint,4,opt,name=exit_code,json=exitCode,proto3,oneof" json:"exit_code,omitempty"`
 	// The process ID on the host. 0 before its start.
 	Pid uint32 `protobuf:"varint,5,opt,name=pid,proto3" json:"pid,omitempty"`
