@@ -30,17 +30,45 @@ func TestCreateSandboxBudget(t *testing.T) {
 		t.Skip("strace is not installed")
 	}
 
-	const few, many = 2, 12
-	base, all := traced(t, strace, few), traced(t, strace, many)
-	for what, most := range map[string]float64{
+	limits := map[string]float64{
 		"disk flushes": 2, "netlink requests": 30, "namespaces": 1, "mounts": 1, // a commit flushes twice
-	} {
-		got := float64(all[what]-base[what]) / (many - few)
-		t.Logf("%s: %.1f for a sandbox", what, got)
-		if got > most+0.5 {
-			t.Errorf("%s: got %.1f for a sandbox, want at most %.0f", what, got, most)
+	}
+	least := map[string]float64{}
+	for range budgetTries {
+		within := true
+		for what, got := range perSandbox(t, strace) {
+			if known, ok := least[what]; !ok || got < known {
+				least[what] = got
+			}
+			within = within && least[what] <= limits[what]+0.5
+		}
+		if within {
+			break
 		}
 	}
+
+	for what, most := range limits {
+		t.Logf("%s: %.1f for a sandbox", what, least[what])
+		if least[what] > most+0.5 {
+			t.Errorf("%s: got %.1f for a sandbox, want at most %.0f", what, least[what], most)
+		}
+	}
+}
+
+// budgetTries bounds the measurements. On a busy machine controllers check the kernel more often
+// meanwhile, which adds to a measurement, so the least one counts.
+const budgetTries = 4
+
+// perSandbox returns the number of system calls of each kind for one sandbox.
+func perSandbox(t *testing.T, strace string) map[string]float64 {
+	t.Helper()
+	const few, many = 2, 12
+	base, all := traced(t, strace, few), traced(t, strace, many)
+	one := map[string]float64{}
+	for what := range all {
+		one[what] = float64(all[what]-base[what]) / (many - few)
+	}
+	return one
 }
 
 // createForBudget creates sandboxes on the default bridge. Only the first network is sent to natagent.

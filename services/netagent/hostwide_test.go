@@ -80,7 +80,9 @@ func TestOtherBridgesKeepTheirNetfilter(t *testing.T) {
 	}
 
 	alone, withBridge, node := newHost(t), newHost(t), newHost(t)
-	node.cfg.root = t.TempDir()
+	for _, h := range []*host{alone, withBridge, node} {
+		h.cfg.root = t.TempDir() // this machine can have podman, whose configuration counts
+	}
 	if err := errors.Join(os.MkdirAll(node.cfg.root+"/etc/sysctl.d", 0o755),
 		os.WriteFile(node.cfg.root+"/etc/sysctl.d/k8s.conf", []byte("net.bridge.bridge-nf-call-iptables = 1\n"),
 			0o644)); err != nil {
