@@ -178,6 +178,9 @@ func (r *Rule) setPeer(peer string) error {
 	}
 
 	if prefix, err := netip.ParsePrefix(peer); err == nil {
+		if prefix.Addr().Is4In6() {
+			return notPlain(peer)
+		}
 		if prefix != prefix.Masked() {
 			return fmt.Errorf("%s has bits set after the prefix, must be %s", peer, prefix.Masked())
 		}
@@ -186,7 +189,7 @@ func (r *Rule) setPeer(peer string) error {
 	}
 	if addr, err := netip.ParseAddr(peer); err == nil {
 		if addr.Zone() != "" || addr.Is4In6() {
-			return fmt.Errorf("address %s cannot be used, must be a plain IPv4 or IPv6 address", peer)
+			return notPlain(peer)
 		}
 		r.Kind, r.Prefix = Prefix, netip.PrefixFrom(addr, addr.BitLen())
 		return nil
@@ -199,6 +202,11 @@ func (r *Rule) setPeer(peer string) error {
 
 	r.Kind, r.Name = Domain, name
 	return nil
+}
+
+// notPlain returns the error for an address in a form that no packet has.
+func notPlain(peer string) error {
+	return fmt.Errorf("address %s cannot be used, must be a plain IPv4 or IPv6 address", peer)
 }
 
 // parseName returns the canonical form of a name or a wildcard.
