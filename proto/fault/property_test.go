@@ -35,8 +35,9 @@ func TestReasonOfPassesFaultsWithoutReason(t *testing.T) {
 		err  error
 		want string
 	}{
-		"one level":       {fault.Wrap(port, fault.Conflict, "a", "b"), fault.ReasonAddressInUse},
-		"two levels":      {fault.Wrap(fault.Wrap(port, fault.Busy, "a", "b"), fault.Busy, "c", "d"), fault.ReasonAddressInUse},
+		"one level": {fault.Wrap(port, fault.Conflict, "a", "b"), fault.ReasonAddressInUse},
+		"two levels": {fault.Wrap(fault.Wrap(port, fault.Busy, "a", "b"), fault.Busy, "c", "d"),
+			fault.ReasonAddressInUse},
 		"through another": {fault.Wrap(fmt.Errorf("while: %w", port), fault.Busy, "a", "b"), fault.ReasonAddressInUse},
 		"outer reason wins": {fault.New(fault.Denied, "a", "b", fault.WithReason(fault.ReasonNameInUse),
 			fault.WithCause(port)), fault.ReasonNameInUse},

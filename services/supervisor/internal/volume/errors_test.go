@@ -9,7 +9,8 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/volume"
 )
 
-const chars = `name, only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed; if you intended to pass a host directory, use absolute path`
+const chars = `name, only "[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed; ` +
+	`if you intended to pass a host directory, use absolute path`
 
 func TestNewNamesVolumeInErrors(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -148,7 +149,8 @@ func FuzzName(f *testing.F) {
 			}
 			return
 		}
-		if len(name) < 2 || len(name) > 255 || name[0] == '.' || name[0] == '-' || strings.ContainsAny(name, "/\\:, \n\x00") {
+		if len(name) < 2 || len(name) > 255 || name[0] == '.' || name[0] == '-' ||
+			strings.ContainsAny(name, "/\\:, \n\x00") {
 			t.Errorf("%q is accepted", name)
 		}
 	})
