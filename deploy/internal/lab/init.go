@@ -119,6 +119,20 @@ func mountsBelow(dir string) ([]string, error) {
 	return points, nil
 }
 
+// cniConfigurations is a directory whose content makes netagent keep settings of the host: packages
+// such as podman's put files there.
+const cniConfigurations = "/etc/cni/net.d"
+
+// hide makes a directory of the machine empty in the lab, so that tests are independent of what is
+// installed.
+func hide(dir string) error {
+	err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "size=64k")
+	if err != nil && !errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("hide %s: %w", dir, err)
+	}
+	return nil
+}
+
 // mountAll creates the mounts of the host: /proc, name files and cgroups that crun accepts.
 func mountAll(dir string) error {
 	if err := unix.Mount("", "/", "", unix.MS_PRIVATE|unix.MS_REC, ""); err != nil {
@@ -133,6 +147,10 @@ func mountAll(dir string) error {
 		if err := unix.Mount(filepath.Join(dir, "etc", name), "/etc/"+name, "", unix.MS_BIND, ""); err != nil {
 			return fmt.Errorf("bind /etc/%s: %w", name, err)
 		}
+	}
+
+	if err := hide(cniConfigurations); err != nil {
+		return err
 	}
 
 	if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
