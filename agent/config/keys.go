@@ -83,9 +83,9 @@ func networkKeys() []Key {
 	return []Key{
 		{Name: "bridge", Flag: "bridge", Short: "b", Default: defaultBridge, Usage: "Device of the default network",
 			set: setBridge},
-		{Name: "bip", Reloadable: true, Flag: "bip", Usage: "The bridge's IPv4 address with its prefix length",
+		{Name: "bip", Reloadable: true, Flag: "bip", Usage: "IPv4 address of the default bridge (CIDR)",
 			set: bridgeAddress(4, func(c *Config) *netip.Prefix { return &c.BIP })},
-		{Name: "bip6", Reloadable: true, Flag: "bip6", Usage: "The bridge's IPv6 address with its prefix length",
+		{Name: "bip6", Reloadable: true, Flag: "bip6", Usage: "IPv6 address of the default bridge (CIDR)",
 			set: bridgeAddress(6, func(c *Config) *netip.Prefix { return &c.BIP6 })},
 		{Name: "fixed-cidr", Reloadable: true, Flag: "fixed-cidr", Usage: "IPv4 range for container addresses",
 			set: subnet(4, func(c *Config) *netip.Prefix { return &c.FixedCIDR })},

@@ -50,6 +50,6 @@ func (s *Service) predefine(ctx context.Context, settings network.BridgeSettings
 
 // storePredefined stores the predefined networks while no endpoint is attached to the default bridge.
 func (s *Service) storePredefined(networkID string, settings network.BridgeSettings) error {
-	defer s.locks.WriteGate(networkID)()
+	defer s.locks.WriteNetwork(networkID)()
 	return s.predefined.Store(settings)
 }

@@ -27,7 +27,7 @@ func TestDefaultBridgeConfiguration(t *testing.T) {
 	h.cfg.FixedCIDR, h.cfg.IPv6 = netip.MustParsePrefix("10.9.8.0/24"), true
 	a := h.run()
 	n := a.defaultNetwork()
-	if n.InterContainer() || n.Bridge().Masquerade || n.Bridge().HostBinding != h.cfg.HostBinding {
+	if n.ICC() || n.Bridge().Masquerade || n.Bridge().HostBinding != h.cfg.HostBinding {
 		t.Errorf("got network %+v", n)
 	}
 	if put := h.guard.Puts()[0]; put.GetMasquerade() || put.GetIcc() {

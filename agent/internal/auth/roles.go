@@ -60,8 +60,8 @@ func roleOf(method protoreflect.MethodDescriptor) authv1.Role {
 // IsInfrastructure reports whether a method is of gRPC itself: health or reflection.
 func IsInfrastructure(method string) bool { return strings.HasPrefix(method, "/grpc.") }
 
-// ForAdmins reports whether a service has a method for administrators.
-func (r Roles) ForAdmins(service string) bool {
+// HasAdminMethods reports whether a service has a method for administrators.
+func (r Roles) HasAdminMethods(service string) bool {
 	for method, least := range r {
 		if least == authv1.Role_ROLE_ADMINISTRATOR && strings.HasPrefix(method, "/"+service+"/") {
 			return true

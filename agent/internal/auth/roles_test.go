@@ -102,11 +102,11 @@ func TestServicesOfPackage(t *testing.T) {
 	}
 }
 
-func TestForAdmins(t *testing.T) {
+func TestHasAdminMethods(t *testing.T) {
 	r := Roles{"/a.A/Read": authv1.Role_ROLE_ADMINISTRATOR, "/a.A/Write": authv1.Role_ROLE_SERVICE,
 		"/a.B/Write": authv1.Role_ROLE_SERVICE}
 	for service, want := range map[string]bool{"a.A": true, "a.B": false, "a": false} {
-		if got := r.ForAdmins(service); got != want {
+		if got := r.HasAdminMethods(service); got != want {
 			t.Errorf("%s: got %v, want %v", service, got, want)
 		}
 	}

@@ -223,7 +223,7 @@ func (c *Client) Clear(ctx context.Context) error {
 
 // cleanUp closes the connection to a stopped holder and removes its socket.
 func (c *Client) cleanUp() {
-	c.hangUp()
+	c.disconnect()
 	_ = os.Remove(c.path)
 }
 
@@ -237,7 +237,7 @@ func (c *Client) Close() {
 		close(c.stopped)
 	}
 
-	c.hangUp()
+	c.disconnect()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for name, fd := range c.held {
@@ -259,7 +259,7 @@ func (c *Client) connect() error {
 	return c.watch()
 }
 
-func (c *Client) hangUp() {
+func (c *Client) disconnect() {
 	if c.conn != nil {
 		_ = c.conn.Close()
 		c.conn = nil
@@ -270,7 +270,7 @@ func (c *Client) hangUp() {
 func (c *Client) watch() error {
 	conn, err := net.DialUnix("unixpacket", nil, &net.UnixAddr{Name: c.path, Net: "unixpacket"})
 	if err != nil {
-		c.hangUp()
+		c.disconnect()
 		return err
 	}
 
@@ -305,7 +305,7 @@ func (c *Client) replace() {
 	if !need {
 		return
 	}
-	c.hangUp()
+	c.disconnect()
 	if _, err := c.start(); err != nil {
 		c.log.Warn("cannot restart holder", "holder", c.path, "error", err)
 	}
@@ -324,7 +324,7 @@ func (c *Client) request(m message, fds []int) (message, []int, error) {
 		err = errors.New(response.Error)
 	}
 	if err != nil {
-		c.hangUp()
+		c.disconnect()
 		return response, got, err
 	}
 

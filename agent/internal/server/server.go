@@ -141,7 +141,7 @@ type shownServices struct {
 func (s shownServices) GetServiceInfo() map[string]grpc.ServiceInfo {
 	all := s.server.grpc.GetServiceInfo()
 	for _, name := range s.forwarded {
-		if s.server.calls.roles.ForAdmins(name) {
+		if s.server.calls.roles.HasAdminMethods(name) {
 			all[name] = grpc.ServiceInfo{}
 		}
 	}

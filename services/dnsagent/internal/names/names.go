@@ -145,12 +145,12 @@ func (n *Names) register(ctx context.Context, r registration.Registration) (Regi
 				"already exists with another configuration",
 				fault.WithHint("release the owner first"))
 		}
-		return n.registered(known), inTime(r.Owner, func() error { return n.files.Restore(r.Owner, contents) })
+		return n.registered(known), withFileTimeout(r.Owner, func() error { return n.files.Restore(r.Owner, contents) })
 	}
 
 	entry := &store.Registration{Registration: r, StartName: r.HostName(host.Name)}
 	if err := n.create(entry, contents); err != nil {
-		return Registered{}, errors.Join(err, inTime(r.Owner, func() error { return n.files.Remove(r.Owner) }))
+		return Registered{}, errors.Join(err, withFileTimeout(r.Owner, func() error { return n.files.Remove(r.Owner) }))
 	}
 
 	return n.registered(entry), nil
@@ -159,9 +159,9 @@ func (n *Names) register(ctx context.Context, r registration.Registration) (Regi
 // fileTime bounds the wait of a request for file access.
 const fileTime = 2 * time.Second
 
-// inTime bounds the wait for file access that a container can delay. A late access continues in the
+// withFileTimeout bounds the wait for file access that a container can delay. A late access continues in the
 // background.
-func inTime(owner string, access func() error) error {
+func withFileTimeout(owner string, access func() error) error {
 	done := make(chan error, 1)
 	go func() { done <- access() }()
 	late := time.NewTimer(fileTime)
@@ -202,7 +202,7 @@ func (n *Names) publishNames(r *store.Registration) {
 
 func (n *Names) create(r *store.Registration, c registration.Contents) error {
 	n.publisher.forget(r.Owner)
-	if err := inTime(r.Owner, func() error { return n.files.Write(r.Owner, c) }); err != nil {
+	if err := withFileTimeout(r.Owner, func() error { return n.files.Write(r.Owner, c) }); err != nil {
 		return err
 	}
 	return n.commit(r)
@@ -260,7 +260,7 @@ func (n *Names) Release(ctx context.Context, owner string) error {
 	// again: a registration can have ended between the first time and the lock
 	n.resolvers.Unregister(ctx, owner)
 	n.publisher.forget(owner)
-	if err := inTime(owner, func() error { return n.files.Remove(owner) }); err != nil {
+	if err := withFileTimeout(owner, func() error { return n.files.Remove(owner) }); err != nil {
 		return err
 	}
 
@@ -340,5 +340,5 @@ func (n *Names) restore(r *store.Registration) error {
 	if n.files.Stale(r.Owner) {
 		n.publisher.republish(r.Owner, contents)
 	}
-	return inTime(r.Owner, func() error { return n.files.Restore(r.Owner, contents) })
+	return withFileTimeout(r.Owner, func() error { return n.files.Restore(r.Owner, contents) })
 }

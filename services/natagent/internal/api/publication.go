@@ -35,7 +35,7 @@ func (s *publicationServer) UpdatePublication(ctx context.Context,
 	if err != nil {
 		return nil, err
 	}
-	bindings, err := s.publications.Republish(ctx, want, req.GetKeepConnections())
+	bindings, err := s.publications.Update(ctx, want, req.GetKeepConnections())
 	if err != nil {
 		return nil, err
 	}

@@ -21,7 +21,7 @@ import (
 // Publications publishes and releases ports.
 type Publications interface {
 	Publish(ctx context.Context, want *publication.Publication) ([]port.Binding, error)
-	Republish(ctx context.Context, want *publication.Publication, keepOpen bool) ([]port.Binding, error)
+	Update(ctx context.Context, want *publication.Publication, keepOpen bool) ([]port.Binding, error)
 	List(ctx context.Context) ([]*publication.Publication, error)
 	Release(ctx context.Context, owner string) error
 	DrainConnections(ctx context.Context, addresses []netip.Addr, timeout time.Duration) (open int, err error)

@@ -151,7 +151,7 @@ func (c *cache) listen(ctx context.Context) {
 			if !ok || gen == nil {
 				return // an event was lost
 			}
-			c.note(gen.ID, func(rs *ruleset) bool { return rs.concerns(e.Changes) })
+			c.note(gen.ID, func(rs *ruleset) bool { return rs.affectedBy(e.Changes) })
 		}
 	}
 }

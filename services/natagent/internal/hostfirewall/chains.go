@@ -117,11 +117,11 @@ func (t table) follow(name string, p Packet, depth int) (out outcome) {
 	}
 
 	for _, r := range c.rules {
-		sure := r.matches(p)
-		if sure == no {
+		matches := r.matches(p)
+		if matches == no {
 			continue
 		}
-		ends := sure == yes
+		ends := matches == yes
 		switch r.verdict {
 		case accept:
 			out.accepted = true

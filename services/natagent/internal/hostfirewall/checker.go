@@ -54,7 +54,7 @@ func (t *Checker) Run(ctx context.Context) {
 }
 
 func (t *Checker) logBlocked(ctx context.Context, some []port.Binding) {
-	t.look().each(ctx, some, func(b port.Binding, c Block) bool {
+	t.snapshot().each(ctx, some, func(b port.Binding, c Block) bool {
 		t.log.Warn("published port is blocked in the host firewall",
 			"port", b.Subject(), "container", b.OwnerName, "chain", c.Family+" "+c.Table+" "+c.Chain)
 		return true
@@ -63,7 +63,7 @@ func (t *Checker) logBlocked(ctx context.Context, some []port.Binding) {
 
 // CheckAllowed returns an error if the host firewall blocks one of the bindings.
 func (t *Checker) CheckAllowed(ctx context.Context, some []port.Binding) (err error) {
-	t.look().each(ctx, some, func(b port.Binding, c Block) bool {
+	t.snapshot().each(ctx, some, func(b port.Binding, c Block) bool {
 		err = fault.New(fault.Denied, b.Subject(), c.String(), fault.WithField("publish"),
 			fault.WithHint("open the port there, publish it with ,from=CIDR for an accepted network, or set "+
 				"publish-blocked to warn"))

@@ -60,7 +60,7 @@ func (t *Checker) answer(ctx context.Context) {
 				more = false
 			}
 		}
-		view := t.look()
+		view := t.snapshot()
 		for _, q := range all {
 			var warnings []string
 			view.each(ctx, q.bindings, func(b port.Binding, c Block) bool {

@@ -178,8 +178,8 @@ func readChain(link *nflink.Link, kernel *nftables.Chain) (*chain, error) {
 	return c, nil
 }
 
-// concerns reports whether a change may affect the ruleset.
-func (rs *ruleset) concerns(changes []*nftables.MonitorEvent) bool {
+// affectedBy reports whether a change may affect the ruleset.
+func (rs *ruleset) affectedBy(changes []*nftables.MonitorEvent) bool {
 	for _, c := range changes {
 		switch data := c.Data.(type) {
 		case *nftables.Table:

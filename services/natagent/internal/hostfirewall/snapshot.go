@@ -11,17 +11,17 @@ import (
 type snapshot struct {
 	reader *Reader
 	tables map[bool][]table // by IPv4 (true) and IPv6
-	ways   map[netip.Addr]way
+	inputs map[netip.Addr]input
 }
 
-// way is the input interface of an address.
-type way struct {
+// input is the interface through which packets of a source address arrive.
+type input struct {
 	name  string
 	index int
 }
 
-func (t *Checker) look() snapshot {
-	return snapshot{reader: t.reader, tables: map[bool][]table{}, ways: map[netip.Addr]way{}}
+func (t *Checker) snapshot() snapshot {
+	return snapshot{reader: t.reader, tables: map[bool][]table{}, inputs: map[netip.Addr]input{}}
 }
 
 // each calls found for each blocked binding until it returns false. It skips published addresses,
@@ -49,10 +49,10 @@ func (l snapshot) packet(b port.Binding) Packet {
 	if from := b.Sources.Prefixes(); len(from) > 0 {
 		source = from[0].Addr()
 	}
-	w, known := l.ways[source]
+	w, known := l.inputs[source]
 	if !known {
 		w.name, w.index = interfaceTo(l.reader.ns, source)
-		l.ways[source] = w
+		l.inputs[source] = w
 	}
 	return Packet{Protocol: b.Protocol, Source: source, Target: b.HostPort(), Interface: w.name, Index: w.index}
 }

@@ -48,8 +48,8 @@ type allocatedRange struct {
 	by    Holder
 }
 
-// NewLedger returns an empty allocator.
-func NewLedger() *Allocator {
+// NewAllocator returns an empty allocator.
+func NewAllocator() *Allocator {
 	return &Allocator{held: map[protoPort][]Holder{}, addresses: map[netip.Addr]Holder{}, last: map[protoIP]uint16{}}
 }
 

@@ -29,7 +29,7 @@ func TestAllAddressesExcludeTheirFamily(t *testing.T) {
 		{"10.0.0.1", "10.0.0.2", false}, {"0.0.0.0", "::", false}, {"::", "::1", true}, {"::1", "::", true},
 		{"::", "10.0.0.1", false},
 	} {
-		l := hostport.NewLedger()
+		l := hostport.NewAllocator()
 		l.Add("o", "web", port.TCP, netip.MustParseAddr(row.has), 80)
 		h, taken := l.HolderOf(port.TCP, netip.MustParseAddr(row.asks), 80)
 		if taken != row.taken || taken && h.Name != "web" {
@@ -42,7 +42,7 @@ func TestAllAddressesExcludeTheirFamily(t *testing.T) {
 }
 
 func TestNextWrapsOnce(t *testing.T) {
-	l, r, any := hostport.NewLedger(), port.Range{First: 10, Last: 14}, addrs("0.0.0.0")
+	l, r, any := hostport.NewAllocator(), port.Range{First: 10, Last: 14}, addrs("0.0.0.0")
 	next := func() []uint16 { return slices.Collect(l.Next(port.TCP, any, r)) }
 	if got := next(); !slices.Equal(got, []uint16{10, 11, 12, 13, 14}) {
 		t.Errorf("first: %v", got)
@@ -88,7 +88,7 @@ func TestAllocatorMatchesModel(t *testing.T) {
 	})
 
 	rapid.Check(t, func(t *rapid.T) {
-		l, list := hostport.NewLedger(), []entry{}
+		l, list := hostport.NewAllocator(), []entry{}
 		excluded := func(e entry) bool {
 			return slices.ContainsFunc(list, func(o entry) bool {
 				return o.proto == e.proto && o.port == e.port && port.Overlap(o.ip, e.ip)

@@ -62,8 +62,8 @@ func (l *Allocator) HolderOfAddress(ip netip.Addr) (Holder, bool) {
 	return Holder{}, false
 }
 
-// TakeWide records a port range or a published address.
-func (l *Allocator) TakeWide(owner, name string, b port.Binding) {
+// AddRange records a port range or a published address.
+func (l *Allocator) AddRange(owner, name string, b port.Binding) {
 	by := Holder{b.HostIP, owner, name}
 	if b.IsAddress() {
 		l.addresses[b.HostIP] = by
@@ -72,8 +72,8 @@ func (l *Allocator) TakeWide(owner, name string, b port.Binding) {
 	l.ranges = append(l.ranges, allocatedRange{b.Protocol, b.Host, by})
 }
 
-// GiveWide removes all port ranges and published addresses of an owner.
-func (l *Allocator) GiveWide(owner string) {
+// RemoveRanges removes all port ranges and published addresses of an owner.
+func (l *Allocator) RemoveRanges(owner string) {
 	var left []allocatedRange
 	for _, r := range l.ranges {
 		if r.by.Owner != owner {

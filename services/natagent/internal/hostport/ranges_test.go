@@ -31,7 +31,7 @@ func TestHolderOfRangeHasLowestPort(t *testing.T) {
 			return port.Range{First: first, Last: rapid.SampledFrom([]uint16{first, min(first, 65533) + 2,
 				65535}).Draw(t, "last")}
 		})
-		l := hostport.NewLedger()
+		l := hostport.NewAllocator()
 		for range rapid.IntRange(1, 4).Draw(t, "taken") {
 			ip, r := ips.Draw(t, "ip"), ports.Draw(t, "ports")
 			b := port.Binding{Protocol: protos.Draw(t, "proto"), HostIP: ip, Host: r}
@@ -39,9 +39,9 @@ func TestHolderOfRangeHasLowestPort(t *testing.T) {
 			case 0:
 				l.Add("one", "one", b.Protocol, ip, r.First)
 			case 1:
-				l.TakeWide("run", "run", b)
+				l.AddRange("run", "run", b)
 			case 2:
-				l.TakeWide("whole", "whole", port.Binding{Protocol: port.All, HostIP: ip})
+				l.AddRange("whole", "whole", port.Binding{Protocol: port.All, HostIP: ip})
 			}
 		}
 		proto, ip, r := port.TCP, ips.Draw(t, "on"), ports.Draw(t, "run")

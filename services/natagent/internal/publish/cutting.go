@@ -23,11 +23,11 @@ type cutting struct {
 	all sync.WaitGroup
 
 	mu      sync.Mutex
-	running map[*behind]bool
+	running map[*deletion]bool
 }
 
-// behind is one pending deletion.
-type behind struct {
+// deletion is one pending deletion.
+type deletion struct {
 	withdrawn []port.Binding
 	fresh     []port.Binding
 	started   bool
@@ -43,12 +43,12 @@ func (c *cutting) begin(ctx context.Context, withdrawn, fresh []port.Binding) {
 	}
 
 	at := make(chan struct{})
-	b := &behind{withdrawn: withdrawn, fresh: fresh, hurry: sync.OnceFunc(func() { close(at) }),
+	b := &deletion{withdrawn: withdrawn, fresh: fresh, hurry: sync.OnceFunc(func() { close(at) }),
 		done: make(chan struct{})}
 
 	c.mu.Lock()
 	if c.running == nil {
-		c.running = map[*behind]bool{}
+		c.running = map[*deletion]bool{}
 	}
 
 	c.running[b] = true
@@ -70,7 +70,7 @@ func (c *cutting) begin(ctx context.Context, withdrawn, fresh []port.Binding) {
 }
 
 // start marks b as started and returns the entries to delete.
-func (c *cutting) start(b *behind) []conntrack.Selector {
+func (c *cutting) start(b *deletion) []conntrack.Selector {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	b.started = true
@@ -81,7 +81,7 @@ func (c *cutting) start(b *behind) []conntrack.Selector {
 // deletions omit bindings that are published again unchanged, and ports that get a new target,
 // whose own deletion is scheduled later. It waits for the deletions that still conflict.
 func (c *cutting) awaitConflicting(ctx context.Context, now []port.Binding) error {
-	var wait []*behind
+	var wait []*deletion
 	c.mu.Lock()
 	for b := range c.running {
 		if !b.started {

@@ -77,23 +77,23 @@ type Publisher struct {
 
 	store    Store
 	firewall Firewall
-	gate     ChangeLock
+	changes  ChangeLock
 	flows    Conntrack
 	ports    Ports
 	log      *slog.Logger
 
 	// The change lock must be held.
-	ledger *hostport.Allocator
-	held   map[string][]held     // by owner
-	unheld map[holdKey]portOwner // stored, but without a port socket
+	allocator *hostport.Allocator
+	held      map[string][]held     // by owner
+	unheld    map[holdKey]portOwner // stored, but without a port socket
 
 	cutting *cutting
 }
 
 // New returns a publisher. It binds no port before RebindPorts is called.
-func New(store Store, fw Firewall, gate ChangeLock, flows Conntrack, ports Ports, log *slog.Logger) *Publisher {
-	p := &Publisher{store: store, firewall: fw, gate: gate, flows: flows, ports: ports, log: log,
-		ledger: hostport.NewLedger(), held: map[string][]held{}, unheld: map[holdKey]portOwner{}}
+func New(store Store, fw Firewall, changes ChangeLock, flows Conntrack, ports Ports, log *slog.Logger) *Publisher {
+	p := &Publisher{store: store, firewall: fw, changes: changes, flows: flows, ports: ports, log: log,
+		allocator: hostport.NewAllocator(), held: map[string][]held{}, unheld: map[holdKey]portOwner{}}
 	p.cutting = &cutting{cut: p.cut}
 	for _, known := range store.Publications() {
 		p.loadPublished(known)
@@ -125,7 +125,7 @@ func (p *Publisher) Publish(ctx context.Context, want *publication.Publication) 
 		return nil, err
 	}
 
-	end, err := p.gate.Lock(ctx)
+	end, err := p.changes.Lock(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -210,7 +210,7 @@ func (p *Publisher) installRules(ctx context.Context, done *publication.Publicat
 		return err
 	}
 	p.log.Warn("firewall out of sync, reconciling", "error", err)
-	return p.gate.Repair(ctx)
+	return p.changes.Repair(ctx)
 }
 
 // cut deletes conntrack entries.
@@ -227,7 +227,7 @@ func (p *Publisher) Release(ctx context.Context, owner string) error {
 			id.Len)
 	}
 
-	end, err := p.gate.Lock(ctx)
+	end, err := p.changes.Lock(ctx)
 	if err != nil {
 		return err
 	}
@@ -254,7 +254,7 @@ func (p *Publisher) release(ctx context.Context, owner string) (*publication.Pub
 	ctx = context.WithoutCancel(ctx) // a release must not stop halfway
 	if err := p.firewall.RemoveBindings(ctx, p.store.FirewallBindings(gone)); err != nil {
 		p.log.Warn("firewall out of sync, reconciling", "error", err)
-		if err := p.gate.Repair(ctx); err != nil {
+		if err := p.changes.Repair(ctx); err != nil {
 			return nil, errors.Join(err, p.store.PutPublication(gone)) // so that the caller can retry
 		}
 	}

@@ -22,7 +22,7 @@ func (r *reservation) takeRange(w publication.PortRequest) error {
 		if err := free(w, b); err != nil {
 			return err
 		}
-		r.p.ledger.TakeWide(r.want.Owner, nameOf(r.want), b)
+		r.p.allocator.AddRange(r.want.Owner, nameOf(r.want), b)
 		r.bindings = append(r.bindings, b)
 	}
 
@@ -31,10 +31,10 @@ func (r *reservation) takeRange(w publication.PortRequest) error {
 
 // freeRange checks that no container and no process uses a port of the range.
 func (r *reservation) freeRange(w publication.PortRequest, b port.Binding) error {
-	if h, number, taken := r.p.ledger.HolderOfRange(b.Protocol, b.HostIP, b.Host); taken {
+	if h, number, taken := r.p.allocator.HolderOfRange(b.Protocol, b.HostIP, b.Host); taken {
 		return allocated(b.Protocol, b.HostIP, number, h)
 	}
-	if err := r.isHosts(w, b); err != nil {
+	if err := r.checkHostAddress(w, b); err != nil {
 		return err
 	}
 	if number, taken := r.p.ports.InUse(b.Protocol, b.HostIP, b.Host); taken {
@@ -45,17 +45,17 @@ func (r *reservation) freeRange(w publication.PortRequest, b port.Binding) error
 
 // freeAddress checks that an address is assigned to the host and not published by another owner.
 func (r *reservation) freeAddress(w publication.PortRequest, b port.Binding) error {
-	if h, taken := r.p.ledger.HolderOfAddress(b.HostIP); taken && h.Owner != r.want.Owner {
+	if h, taken := r.p.allocator.HolderOfAddress(b.HostIP); taken && h.Owner != r.want.Owner {
 		return fault.New(fault.Busy, b.Subject(),
 			fmt.Sprintf("is already published, at least partly (held by container %s)", h.Name),
 			fault.WithReason(fault.ReasonPortAllocated), fault.WithField("publish_address"),
 			fault.WithHint("stop that container, or publish another address"))
 	}
-	return r.isHosts(w, b)
+	return r.checkHostAddress(w, b)
 }
 
-// isHosts checks that the host has an address, by binding an ephemeral port of it.
-func (r *reservation) isHosts(w publication.PortRequest, b port.Binding) error {
+// checkHostAddress checks that an address is assigned to the host, by binding an ephemeral port of it.
+func (r *reservation) checkHostAddress(w publication.PortRequest, b port.Binding) error {
 	proto := b.Protocol
 	if b.IsAddress() {
 		proto = port.UDP

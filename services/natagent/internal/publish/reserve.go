@@ -64,13 +64,13 @@ func (p *Publisher) reserve(want *publication.Publication, plan []publication.Po
 func (r *reservation) undo() error {
 	var errs []error
 	for _, h := range r.held {
-		r.p.ledger.Remove(r.want.Owner, h.key.proto, h.key.at.Addr(), h.key.at.Port())
+		r.p.allocator.Remove(r.want.Owner, h.key.proto, h.key.at.Addr(), h.key.at.Port())
 		if r.own[h.key] == nil {
 			errs = append(errs, h.port.Close())
 		}
 	}
 	r.held = nil
-	r.p.ledger.GiveWide(r.want.Owner)
+	r.p.allocator.RemoveRanges(r.want.Owner)
 	return errors.Join(errs...)
 }
 
@@ -102,7 +102,7 @@ func (r *reservation) take(w publication.PortRequest) (uint16, error) {
 
 func (r *reservation) takeFixed(w publication.PortRequest) error {
 	for _, ip := range w.HostIPs {
-		if h, taken := r.p.ledger.HolderOf(w.Protocol, ip, w.Host.First); taken {
+		if h, taken := r.p.allocator.HolderOf(w.Protocol, ip, w.Host.First); taken {
 			return allocated(w.Protocol, ip, w.Host.First, h)
 		}
 	}
@@ -115,7 +115,7 @@ func (r *reservation) takeFixed(w publication.PortRequest) error {
 // candidates returns the ports to try for a request that is not fixed.
 func (r *reservation) candidates(w publication.PortRequest) iter.Seq[uint16] {
 	if !w.Host.IsZero() {
-		return r.p.ledger.Free(w.Protocol, w.HostIPs, w.Host)
+		return r.p.allocator.Free(w.Protocol, w.HostIPs, w.Host)
 	}
 
 	if r.dynamic == nil {
@@ -128,14 +128,14 @@ func (r *reservation) candidates(w publication.PortRequest) iter.Seq[uint16] {
 	}
 
 	return func(yield func(uint16) bool) {
-		for port := range r.p.ledger.Next(w.Protocol, w.HostIPs, r.dynamic.Range) {
+		for port := range r.p.allocator.Next(w.Protocol, w.HostIPs, r.dynamic.Range) {
 			if r.dynamic.Reserved(port) {
 				continue
 			}
 			before := len(r.held)
 			if !yield(port) {
 				if len(r.held) > before {
-					r.p.ledger.MarkUsed(w.Protocol, w.HostIPs, port)
+					r.p.allocator.MarkUsed(w.Protocol, w.HostIPs, port)
 				}
 				return
 			}
@@ -170,7 +170,7 @@ func (r *reservation) bind(w publication.PortRequest, port uint16) error {
 	}
 
 	for _, h := range got {
-		r.p.ledger.Add(r.want.Owner, nameOf(r.want), w.Protocol, h.key.at.Addr(), port)
+		r.p.allocator.Add(r.want.Owner, nameOf(r.want), w.Protocol, h.key.at.Addr(), port)
 	}
 
 	r.held = append(r.held, got...)

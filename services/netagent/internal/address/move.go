@@ -11,7 +11,7 @@ import (
 )
 
 // Move stores a renumbered network and its reservations in one commit, with the static addresses
-// mapped to the current pools. If one cannot be mapped, nothing changes. The gate of the network must
+// mapped to the current pools. If one cannot be mapped, nothing changes. The lock of the network must
 // be held for writing, also by undo.
 func (m *Addresses) Move(n store.Network) (undo func() error, err error) {
 	prior, _ := m.store.Network(n.ID)

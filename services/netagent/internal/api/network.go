@@ -187,7 +187,7 @@ func networkOut(n network.Network) *networkv1.Network {
 	bridge := n.Bridge()
 	out := &networkv1.Network{Id: n.ID, Name: n.Name, Driver: n.Driver, Scope: string(n.Scope),
 		Predefined: n.IsPredefined(), ConfigOnly: n.IsConfigOnly(), CreatedAt: timestamppb.New(n.CreatedAt),
-		Bridge: bridge.Device, Masquerade: bridge.Masquerade, Icc: n.InterContainer(),
+		Bridge: bridge.Device, Masquerade: bridge.Masquerade, Icc: n.ICC(),
 		HostBinding: addrOut(bridge.HostBinding), Mtu: uint32(n.Spec.MTU), Internal: n.Spec.Internal,
 		Labels: n.Spec.Labels, Options: n.Spec.Options, ConfigFrom: n.Spec.ConfigFrom,
 		Ipv4: n.HasIPv4(), Ipv6: n.HasIPv6(), IpamDriver: n.IPAM()}

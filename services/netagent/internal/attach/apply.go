@@ -24,7 +24,7 @@ func (m *Syncer) apply(owner string) (changes []string, err error) {
 		return nil, nil
 	}
 
-	defer m.locks.ReadGates(sb.NetworkIDs()...)()
+	defer m.locks.ReadNetworks(sb.NetworkIDs()...)()
 	err = m.namespaces.Within(sb.NetnsPath, func(ns namespace.Namespace) (err error) {
 		changes, err = m.applyIn(ns, sb)
 		return err

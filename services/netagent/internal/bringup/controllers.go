@@ -102,13 +102,13 @@ func (r *Controller) activeIDs() (ids []string) {
 // wake wakes the controllers of networks whose link a program has changed. A change of one parent
 // interface may concern all networks that have one.
 func (r *Controller) wake(program string, networks ...store.Network) {
-	parented := false
+	hasParent := false
 	for _, n := range networks {
 		r.programs.Note(program, n.ID)
 		r.links.Add(n.ID)
-		parented = parented || n.HasParent()
+		hasParent = hasParent || n.HasParent()
 	}
-	if parented {
+	if hasParent {
 		r.wakeParented()
 	}
 }

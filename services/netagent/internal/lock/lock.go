@@ -6,7 +6,7 @@
 //     of natagent and over the update of all sandboxes on a network. Growth takes it, so growth
 //     starts without an owner.
 //  2. Owner: one for each sandbox. It is held over changes of the kernel and messages on the LAN.
-//  3. Gate: one for each network, for reading and writing. It is read while an endpoint is attached,
+//  3. Network: one for each network, for reading and writing. It is read while an endpoint is attached,
 //     so that the spec that its addresses were allocated from stays in effect, and written while a
 //     changed spec is stored. The writer calls no other service.
 //  4. Device: one for all bridges and parent interfaces. It is held while a network is applied to
@@ -26,11 +26,11 @@ import (
 
 // Set holds the locks of one agent.
 type Set struct {
-	edit   sync.Mutex
-	owners keylock.Mutex[string]
-	gates  keylock.RWMutex[string]
-	device sync.Mutex
-	order  *order // nil: not checked
+	edit     sync.Mutex
+	owners   keylock.Mutex[string]
+	networks keylock.RWMutex[string]
+	device   sync.Mutex
+	order    *order // nil: not checked
 }
 
 // New returns the locks.
@@ -65,19 +65,19 @@ func (s *Set) TryOwner(owner string) (unlock func(), ok bool) {
 	return func() { release(); done() }, true
 }
 
-// ReadGates takes the gates of networks to attach an endpoint, and returns the function that
+// ReadNetworks takes the locks of networks to attach an endpoint, and returns the function that
 // releases them.
-func (s *Set) ReadGates(networkIDs ...string) (unlock func()) {
-	done := s.order.take(gate)
-	release := s.gates.RLock(slices.Clone(networkIDs)...)
+func (s *Set) ReadNetworks(networkIDs ...string) (unlock func()) {
+	done := s.order.take(network)
+	release := s.networks.RLock(slices.Clone(networkIDs)...)
 	return func() { release(); done() }
 }
 
-// WriteGate takes the gate of a network to store a changed spec, and returns the function that
+// WriteNetwork takes the lock of a network to store a changed spec, and returns the function that
 // releases it.
-func (s *Set) WriteGate(networkID string) (unlock func()) {
-	done := s.order.take(gate)
-	release := s.gates.Lock(networkID)
+func (s *Set) WriteNetwork(networkID string) (unlock func()) {
+	done := s.order.take(network)
+	release := s.networks.Lock(networkID)
 	return func() { release(); done() }
 }
 

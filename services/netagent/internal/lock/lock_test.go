@@ -27,7 +27,7 @@ func TestLockOrder(t *testing.T) {
 	}{
 		{"edit", s.Edit},
 		{"owner", func() func() { return s.Owner("a") }},
-		{"gate", func() func() { return s.ReadGates("n1", "n2") }},
+		{"network", func() func() { return s.ReadNetworks("n1", "n2") }},
 		{"device", s.Device},
 	}
 
@@ -37,8 +37,8 @@ func TestLockOrder(t *testing.T) {
 				defer first.take()()
 				if i == j {
 					second.take = map[string]func() func(){"edit": s.Edit, "device": s.Device,
-						"owner": func() func() { return s.Owner("b") },
-						"gate":  func() func() { return s.WriteGate("n3") }}[second.name]
+						"owner":   func() func() { return s.Owner("b") },
+						"network": func() func() { return s.WriteNetwork("n3") }}[second.name]
 				}
 				second.take()()
 			})
@@ -52,7 +52,7 @@ func TestLockOrder(t *testing.T) {
 	if got := panics(func() {
 		defer s.Edit()()
 		defer s.Owner("a")()
-		defer s.WriteGate("n1")()
+		defer s.WriteNetwork("n1")()
 		s.Device()()
 	}); got != "" {
 		t.Errorf("the right order: got panic %q", got)

@@ -13,11 +13,11 @@ type level int
 const (
 	edit level = iota + 1
 	ofOwner
-	gate
+	network
 	device
 )
 
-func (l level) String() string { return [...]string{"none", "edit", "owner", "gate", "device"}[l] }
+func (l level) String() string { return [...]string{"none", "edit", "owner", "network", "device"}[l] }
 
 // order records the locks that goroutines hold.
 type order struct {

@@ -79,7 +79,7 @@ func fingerprint(n network.Network) string {
 
 func wanted(n network.Network) *natv1.FirewallNetwork {
 	g := &natv1.FirewallNetwork{Id: n.ID, Bridge: n.Bridge().Device, Masquerade: n.Bridge().Masquerade,
-		Icc:      n.InterContainer(),
+		Icc:      n.ICC(),
 		Internal: n.Spec.Internal, Tunnel: n.IsGlobal()}
 	for _, p := range n.AllPools() {
 		g.Subnets = append(g.Subnets, p.Subnet.String())

@@ -119,7 +119,7 @@ func TestBuildAppliesOptions(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	if n.Bridge().Device != "br-"+w.ID[:12] || n.Driver != "bridge" || !n.Spec.Internal || n.InterContainer() ||
+	if n.Bridge().Device != "br-"+w.ID[:12] || n.Driver != "bridge" || !n.Spec.Internal || n.ICC() ||
 		n.Bridge().Masquerade ||
 		n.Spec.MTU != 1500 || n.Spec.InterfacePrefix != "lan" ||
 		!n.Bridge().InhibitIPv4 || n.Bridge().HostBinding != addr("127.0.0.1") || n.Spec.Labels["a"] != "b" {

@@ -110,7 +110,7 @@ func TestPredefinedNetworksMatchDocker(t *testing.T) {
 	}
 
 	b := all[0]
-	if b.Bridge().Device != "docker0" || b.Spec.MTU != 1500 || !b.Bridge().Masquerade || !b.InterContainer() ||
+	if b.Bridge().Device != "docker0" || b.Spec.MTU != 1500 || !b.Bridge().Masquerade || !b.ICC() ||
 		len(b.Spec.Pools) != 1 ||
 		b.HasIPv6() ||
 		b.Spec.Pools[0].HostPrefix().String() != "172.17.0.1/16" ||

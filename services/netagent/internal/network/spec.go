@@ -169,8 +169,8 @@ func (n Network) IPvlanFlag() string {
 	return n.Spec.IPvlan.Flag
 }
 
-// InterContainer reports whether containers of the network can connect to each other.
-func (n Network) InterContainer() bool { return n.Bridge().InterContainer || n.HasParent() }
+// ICC reports whether containers of the network can connect to each other.
+func (n Network) ICC() bool { return n.Bridge().InterContainer || n.HasParent() }
 
 // withDriver returns the spec with zero options of a driver.
 func (s Spec) withDriver(driver string) Spec {

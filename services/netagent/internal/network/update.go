@@ -1,7 +1,6 @@
 package network
 
 import (
-	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -126,7 +125,7 @@ func (e Update) place(n Network, pools []Pool, s netip.Prefix) ([]Pool, error) {
 		return pools, err
 	}
 
-	return nil, fault.New(fault.Invalid, n.Subject(), fmt.Sprintf("none of its subnets lies in %s", s),
+	return nil, fault.New(fault.Invalid, n.Subject(), s.String()+" contains none of its subnets",
 		fault.WithField("subnet"),
 		fault.WithHint("give a subnet that contains the current one, "+
 			"or add --renumber to give its containers new addresses"))

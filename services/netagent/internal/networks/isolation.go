@@ -7,7 +7,7 @@ import (
 
 // checkIsolation rejects networks without ICC if the kernel does not support isolated ports.
 func (m *Manager) checkIsolation(n *network.Network) error {
-	if n.InterContainer() {
+	if n.ICC() {
 		return nil
 	}
 	return IsolationFault(n.Subject(), "options", m.isolates())

@@ -74,16 +74,16 @@ func (m *Manager) complete(n network.Network, edit *network.Update) error {
 	}
 
 	if edit.Renumber && len(edit.Subnets) == 0 {
-		crossed, err := m.overlappedPools(n)
+		overlapped, err := m.overlappedPools(n)
 		if err != nil {
 			return err
 		}
-		if len(crossed) == 0 {
+		if len(overlapped) == 0 {
 			return fault.New(fault.Invalid, n.Subject(), "no host route overlaps it, renumbering is not needed",
 				fault.WithField("renumber"),
 				fault.WithHint("give a new subnet with --subnet"))
 		}
-		wanted = append(wanted, crossed...)
+		wanted = append(wanted, overlapped...)
 	}
 
 	if len(wanted) == 0 {
@@ -161,7 +161,7 @@ func (m *Manager) storeAndApply(ctx context.Context, have store.Network, n netwo
 
 // whileStored calls store while no endpoint is attached to the network.
 func (m *Manager) whileStored(networkID string, store func() error) error {
-	defer m.locks.WriteGate(networkID)()
+	defer m.locks.WriteNetwork(networkID)()
 	return store()
 }
 

@@ -185,7 +185,7 @@ func (c *Controller) storeBlocksOf(v *view, networkID string) error {
 		return nil
 	}
 	if slices.ContainsFunc(n.Status.Blocks, func(p netip.Prefix) bool { return !slices.Contains(want, p) }) {
-		defer c.Locks.WriteGate(networkID)()
+		defer c.Locks.WriteNetwork(networkID)()
 	}
 	_, _, err := c.Store.ChangeNetwork(networkID, func(n store.Network, _ []network.Sandbox) store.Network {
 		n.Status.Blocks = want

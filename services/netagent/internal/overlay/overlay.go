@@ -187,8 +187,8 @@ func (c *Controller) setUp(ctx context.Context, networkID string) error {
 	return c.syncTunnel(ctx)
 }
 
-// takeDown removes a network without containers from this host. The network itself remains.
-func (c *Controller) takeDown(ctx context.Context, networkID string) error {
+// tearDown removes a network without containers from this host. The network itself remains.
+func (c *Controller) tearDown(ctx context.Context, networkID string) error {
 	if unused, err := c.markDown(networkID); err != nil || !unused {
 		return err
 	}
@@ -215,7 +215,7 @@ func (c *Controller) takeDown(ctx context.Context, networkID string) error {
 
 // markDown marks a network as not set up if it has no containers. None is being attached meanwhile.
 func (c *Controller) markDown(networkID string) (done bool, err error) {
-	defer c.Locks.WriteGate(networkID)()
+	defer c.Locks.WriteNetwork(networkID)()
 	_, done, err = c.Store.ChangeNetwork(networkID, func(n store.Network, on []network.Sandbox) store.Network {
 		n.Status.Up = n.Status.Up && len(on) > 0
 		return n

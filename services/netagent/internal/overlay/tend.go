@@ -67,7 +67,7 @@ func (c *Controller) removeUnused(ctx context.Context) {
 			continue
 		}
 		changed = true
-		c.logFailure("removal of network "+n.Name+" from the host", c.takeDown(ctx, n.ID))
+		c.logFailure("removal of network "+n.Name+" from the host", c.tearDown(ctx, n.ID))
 	}
 	if changed {
 		c.logFailure("change of the tunnel", c.syncTunnel(ctx))

@@ -80,7 +80,7 @@ func (m *Renumberer) renew(owner string) (network.Sandbox, error) {
 	defer m.locks.Owner(owner)()
 
 	sb, err := m.attach.Running(owner)
-	defer m.locks.ReadGates(sb.NetworkIDs()...)()
+	defer m.locks.ReadNetworks(sb.NetworkIDs()...)()
 	if err != nil || !m.NeedsRenumbering(sb) {
 		return sb, err
 	}

@@ -44,7 +44,7 @@ func (m *Manager) connectTo(ctx context.Context, owner string, spec network.Endp
 	}
 
 	defer m.locks.Owner(owner)()
-	defer m.locks.ReadGates(idsOf(nets)...)()
+	defer m.locks.ReadNetworks(idsOf(nets)...)()
 
 	if nets, err = m.resolve([]network.EndpointSpec{spec}); err == nil { // a network may have changed while this waited
 		err = m.require(ctx, nets)

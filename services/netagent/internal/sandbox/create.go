@@ -48,7 +48,7 @@ func (m *Manager) create(ctx context.Context, req network.Request) (network.Sand
 	}
 
 	defer m.locks.Owner(req.Owner)()
-	defer m.locks.ReadGates(idsOf(nets)...)()
+	defer m.locks.ReadNetworks(idsOf(nets)...)()
 
 	if nets, err = m.resolve(req.Endpoints); err == nil { // a network may have changed while this waited
 		err = m.require(ctx, nets)

@@ -46,7 +46,7 @@ func (s *Store) HeldOn(networkID string) []HeldLease {
 
 // DropHeldLeasesOn deletes the held leases on a network.
 func (s *Store) DropHeldLeasesOn(networkID string) error {
-	return s.db.Update(func(tx *state.Tx) error { return unhold(tx, "network", networkID, "") })
+	return s.db.Update(func(tx *state.Tx) error { return deleteHeldLeases(tx, "network", networkID, "") })
 }
 
 // Hold stores the leases of a sandbox as held leases.
@@ -70,12 +70,12 @@ func (s *Store) Hold(sb network.Sandbox) error {
 // DropHeldLeases deletes the held leases of an owner on one network, or on all if networkID is
 // empty.
 func (s *Store) DropHeldLeases(owner, networkID string) error {
-	return s.db.Update(func(tx *state.Tx) error { return unhold(tx, "owner", owner, networkID) })
+	return s.db.Update(func(tx *state.Tx) error { return deleteHeldLeases(tx, "owner", owner, networkID) })
 }
 
-// unhold deletes the held leases under an index key, on one network or on all if networkID is
+// deleteHeldLeases deletes the held leases under an index key, on one network or on all if networkID is
 // empty.
-func unhold(tx *state.Tx, index, key, networkID string) error {
+func deleteHeldLeases(tx *state.Tx, index, key, networkID string) error {
 	for _, h := range slices.Collect(leases.By(tx, index, key)) {
 		if networkID != "" && h.NetworkID != networkID {
 			continue

@@ -218,7 +218,7 @@ func (s *Store) DeleteNetwork(networkID string) (was bool, err error) {
 		if err := dropReservations(tx, networkID); err != nil {
 			return err
 		}
-		if err := unhold(tx, "network", networkID, ""); err != nil {
+		if err := deleteHeldLeases(tx, "network", networkID, ""); err != nil {
 			return err
 		}
 		was, err = networks.Delete(tx, networkID)

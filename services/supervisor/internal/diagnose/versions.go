@@ -67,8 +67,8 @@ func parseVersion(output string) (v version, patched, ok bool) {
 	return v, m[4] != "", true
 }
 
-// judge returns the finding for the version output of a runtime.
-func judge(program, path, output string) diagnosis.Finding {
+// versionFinding returns the finding for the version output of a runtime.
+func versionFinding(program, path, output string) diagnosis.Finding {
 	f := diagnosis.Finding{Area: containers, Name: program, Text: path}
 	v, patched, ok := parseVersion(output)
 	if !ok {
@@ -119,5 +119,5 @@ func runtimeFinding(ctx context.Context, program string) diagnosis.Finding {
 	if err != nil {
 		return diagnosis.Check(containers, program, path, err, diagnosis.Note, "")
 	}
-	return judge(program, path, string(output))
+	return versionFinding(program, path, string(output))
 }

@@ -26,14 +26,15 @@ func TestJudgeReportsVulnerableRuntimes(t *testing.T) {
 		{"crun", "crun version 1.20\n+LIBKRUN", ""},
 		{"youki", "youki 0.3", ""},
 	} {
-		f := judge(row.program, "/bin/x", row.output)
+		f := versionFinding(row.program, "/bin/x", row.output)
 		if row.want == "" && f.Severity != diagnosis.OK || row.want != "" &&
 			(f.Severity != diagnosis.Note || !strings.Contains(f.Text, row.want)) {
 			t.Errorf("%q: got %d, %s, want %q", row.output, f.Severity, f.Text, row.want)
 		}
 	}
 
-	if f := judge("runc", "/bin/x", "runc version 1.1.5"); f.Hint != "upgrade runc to 1.2.8, 1.3.3, 1.4.0 or later" {
+	f := versionFinding("runc", "/bin/x", "runc version 1.1.5")
+	if f.Hint != "upgrade runc to 1.2.8, 1.3.3, 1.4.0 or later" {
 		t.Errorf("got hint %q", f.Hint)
 	}
 }

@@ -137,8 +137,8 @@ func (r *reader) next() {
 	r.buf, r.partial = nil, nil
 }
 
-// catchUp reads new records, including those in files that conmon has started since.
-func (r *reader) catchUp(ctx context.Context) error {
+// readNew reads new records, including those in files that conmon has started since.
+func (r *reader) readNew(ctx context.Context) error {
 	for {
 		if r.isNewest() {
 			return r.all(ctx)
@@ -248,13 +248,13 @@ func (r *reader) follow(ctx context.Context) error {
 	}()
 
 	for {
-		if err := r.catchUp(ctx); err != nil {
+		if err := r.readNew(ctx); err != nil {
 			return err
 		}
 		select {
 		case <-changed:
 		case <-r.options.Ended:
-			return r.catchUp(ctx)
+			return r.readNew(ctx)
 		case <-ctx.Done():
 			return ctx.Err()
 		}

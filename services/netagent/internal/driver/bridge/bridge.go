@@ -180,7 +180,7 @@ func (d *Driver) Remove(n network.Network, sb network.Sandbox, e network.Endpoin
 }
 
 func (d *Driver) portOf(n network.Network, owner string, e network.Endpoint) kernel.Port {
-	return kernel.Port{Name: e.HostInterface, Alias: network.Alias(n.ID, owner), Isolated: !n.InterContainer(),
+	return kernel.Port{Name: e.HostInterface, Alias: network.Alias(n.ID, owner), Isolated: !n.ICC(),
 		Locked: d.ports != nil}
 }
 

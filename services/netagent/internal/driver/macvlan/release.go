@@ -45,9 +45,9 @@ func (d *Driver) ReleaseLease(n network.Network, sb network.Sandbox, e network.E
 		}
 		switch t.Protocol {
 		case lease.ByDHCP:
-			errs[i] = d.leave4(links[len(links)-1], who, t)
+			errs[i] = d.release4(links[len(links)-1], who, t)
 		case lease.ByDHCPv6:
-			all.Go(func() { errs[i] = d.leave6(links, who, t) })
+			all.Go(func() { errs[i] = d.release6(links, who, t) })
 		}
 	}
 
@@ -56,7 +56,7 @@ func (d *Driver) ReleaseLease(n network.Network, sb network.Sandbox, e network.E
 		"DHCP release failed on the LAN of "+n.Parent().Link)
 }
 
-func (d *Driver) leave4(by kernel.Link, who lease.Identity, t lease.Terms) error {
+func (d *Driver) release4(by kernel.Link, who lease.Identity, t lease.Terms) error {
 	s, err := d.host.Packets(by.Index, kernel.FilterNone())
 	if err != nil {
 		return err
@@ -64,9 +64,9 @@ func (d *Driver) leave4(by kernel.Link, who lease.Identity, t lease.Terms) error
 	return errors.Join(s.Write(dhcp.Release4(who, t)), s.Close())
 }
 
-// leave6 sends the release from the host's link-local address if there is one. The endpoint may not
+// release6 sends the release from the host's link-local address if there is one. The endpoint may not
 // be able to receive the response any more.
-func (d *Driver) leave6(links []kernel.Link, who lease.Identity, t lease.Terms) error {
+func (d *Driver) release6(links []kernel.Link, who lease.Identity, t lease.Terms) error {
 	own, err := d.host.LinkLocal(links[0].Index)
 	if err != nil {
 		return err

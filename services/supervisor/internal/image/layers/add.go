@@ -63,7 +63,7 @@ func (s *Store) Add(ctx context.Context, b Blob, report func(Progress)) error {
 			report(Progress{Phase: Exists, Done: b.Size, Total: b.Size})
 			return nil
 		}
-		own, err := s.flights.do(ctx, b.DiffID, report, func(ctx context.Context, report func(Progress)) error {
+		own, err := s.inFlight.do(ctx, b.DiffID, report, func(ctx context.Context, report func(Progress)) error {
 			return s.fetch(ctx, b, report)
 		})
 		if err == nil || own || ctx.Err() != nil {

@@ -37,8 +37,8 @@ const (
 
 // Store is the layer directory.
 type Store struct {
-	dir     string
-	flights inFlight
+	dir      string
+	inFlight inFlight
 
 	mu   sync.Mutex // serializes the decision to remove a layer and its renaming
 	held map[string]int

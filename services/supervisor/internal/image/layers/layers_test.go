@@ -153,9 +153,9 @@ func TestFailedSharedDownloadIsRetried(t *testing.T) {
 // waitForWaiters returns when want callers wait for a layer.
 func waitForWaiters(t *testing.T, s *Store, diffID string, want int) {
 	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
-		s.flights.mu.Lock()
-		f := s.flights.now[diffID]
-		s.flights.mu.Unlock()
+		s.inFlight.mu.Lock()
+		f := s.inFlight.now[diffID]
+		s.inFlight.mu.Unlock()
 		f.mu.Lock()
 		n := f.waiting
 		f.mu.Unlock()

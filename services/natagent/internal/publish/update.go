@@ -10,18 +10,18 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
 
-// Republish replaces the publication of an owner in one step. Unchanged bindings keep their
+// Update replaces the publication of an owner in one step. Unchanged bindings keep their
 // connections, changed ones are never closed in between, and on error the former publication stays.
 // With keepOpen, TCP and SCTP connections to former targets stay, too. UDP clients would not notice
 // the change, so their entries are deleted.
-func (p *Publisher) Republish(ctx context.Context, want *publication.Publication, keepOpen bool) ([]port.Binding,
+func (p *Publisher) Update(ctx context.Context, want *publication.Publication, keepOpen bool) ([]port.Binding,
 	error) {
 	plan, err := p.plan(want)
 	if err != nil {
 		return nil, err
 	}
 
-	end, err := p.gate.Lock(ctx)
+	end, err := p.changes.Lock(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -118,11 +118,11 @@ func (p *Publisher) applyReplacement(ctx context.Context, had, done *publication
 	}
 
 	p.log.Warn("firewall out of sync, reconciling", "error", err)
-	if err = p.gate.Repair(ctx); err == nil {
+	if err = p.changes.Repair(ctx); err == nil {
 		return nil
 	}
 
-	return errors.Join(err, put(had), p.gate.Repair(ctx))
+	return errors.Join(err, put(had), p.changes.Repair(ctx))
 }
 
 // closeReleased closes the sockets of released ports and binds the deferred ones.
@@ -166,9 +166,9 @@ func (p *Publisher) closeReleased(had, done *publication.Publication, r *reserva
 
 // removeFromAllocator removes the ports of a publication from the allocator.
 func (p *Publisher) removeFromAllocator(known *publication.Publication) {
-	p.ledger.GiveWide(known.Owner)
+	p.allocator.RemoveRanges(known.Owner)
 	for _, b := range known.Bindings {
-		p.ledger.Remove(known.Owner, b.Protocol, b.HostIP, b.Host.First)
+		p.allocator.Remove(known.Owner, b.Protocol, b.HostIP, b.Host.First)
 	}
 }
 
@@ -179,10 +179,10 @@ func (p *Publisher) addToAllocator(known *publication.Publication) {
 			continue // uses no host port
 		}
 		if b.IsRange() || b.IsAddress() {
-			p.ledger.TakeWide(known.Owner, nameOf(known), b)
+			p.allocator.AddRange(known.Owner, nameOf(known), b)
 			continue
 		}
-		p.ledger.Add(known.Owner, nameOf(known), b.Protocol, b.HostIP, b.Host.First)
+		p.allocator.Add(known.Owner, nameOf(known), b.Protocol, b.HostIP, b.Host.First)
 	}
 }
 

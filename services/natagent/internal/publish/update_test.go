@@ -32,7 +32,7 @@ func snapshot(k *kernel) []string {
 	return out
 }
 
-func TestRepublishReleasesOnlyRemoved(t *testing.T) {
+func TestUpdateReleasesOnlyRemoved(t *testing.T) {
 	ctx := context.Background()
 	p, k, st := setUp(t)
 	if _, err := p.Publish(ctx, asks(1, "web", []port.Mapping{fixed("", 8080), fixed("", 8081)})); err != nil {
@@ -41,7 +41,7 @@ func TestRepublishReleasesOnlyRemoved(t *testing.T) {
 
 	k.failHold["0.0.0.0:8080/tcp"] = errors.New("the unchanged port was bound again")
 	cuts := k.cuts.Load()
-	got, err := p.Republish(ctx, asks(1, "web", []port.Mapping{fixed("", 8080), fixed("", 8082)}), false)
+	got, err := p.Update(ctx, asks(1, "web", []port.Mapping{fixed("", 8080), fixed("", 8082)}), false)
 	if err != nil || len(got) != 2 {
 		t.Fatalf("got %v, %v", got, err)
 	}
@@ -60,7 +60,7 @@ func TestRepublishReleasesOnlyRemoved(t *testing.T) {
 	if _, err := p.Publish(ctx, asks(2, "other", []port.Mapping{fixed("", 8081)})); err != nil {
 		t.Errorf("publish the released port: %v", err)
 	}
-	if _, err := p.Republish(ctx, asks(1, "web", nil), false); err != nil {
+	if _, err := p.Update(ctx, asks(1, "web", nil), false); err != nil {
 		t.Fatal(err)
 	}
 	if err := p.Release(ctx, fmt.Sprintf("%064x", 2)); err != nil {
@@ -92,7 +92,7 @@ func TestDirectAccessLastsAsLongAsBindings(t *testing.T) {
 		{[]port.Mapping{fixed("", 8081)}, true, 1},
 	} {
 		cuts := k.cuts.Load()
-		got, err := p.Republish(ctx, asks(1, "web", step.mappings), false)
+		got, err := p.Update(ctx, asks(1, "web", step.mappings), false)
 		if err != nil || len(got) != len(step.mappings) {
 			t.Fatalf("step %d: %v, %v", i, got, err)
 		}
@@ -115,7 +115,7 @@ func TestDirectAccessLastsAsLongAsBindings(t *testing.T) {
 	nothing(t, k, st)
 }
 
-func TestRepublishErrorKeepsFormer(t *testing.T) {
+func TestUpdateErrorKeepsFormer(t *testing.T) {
 	ctx := context.Background()
 	for name, breaks := range map[string]func(k *kernel){
 		"port of a process": func(k *kernel) { k.failHold["0.0.0.0:8083/tcp"] = syscall.EADDRINUSE },
@@ -134,7 +134,7 @@ func TestRepublishErrorKeepsFormer(t *testing.T) {
 			}
 			before := snapshot(k)
 			breaks(k)
-			_, err = p.Republish(ctx, asks(1, "web", append(ports("", 1000, 2000), fixed("", 8080), fixed("", 8082),
+			_, err = p.Update(ctx, asks(1, "web", append(ports("", 1000, 2000), fixed("", 8080), fixed("", 8082),
 				fixed("", 8083))), false)
 			if err == nil {
 				t.Fatal("got no error")
@@ -159,7 +159,7 @@ func TestRepublishErrorKeepsFormer(t *testing.T) {
 	}
 }
 
-func TestRepublishNarrowsToOneAddress(t *testing.T) {
+func TestUpdateNarrowsToOneAddress(t *testing.T) {
 	ctx := context.Background()
 	p, k, _ := setUp(t)
 	if _, err := p.Publish(ctx, asks(1, "web", []port.Mapping{fixed("", 8080)})); err != nil {
@@ -167,7 +167,7 @@ func TestRepublishNarrowsToOneAddress(t *testing.T) {
 	}
 
 	k.exclusive = true
-	if _, err := p.Republish(ctx, asks(1, "web", []port.Mapping{fixed("10.1.0.1", 8080)}), false); err != nil {
+	if _, err := p.Update(ctx, asks(1, "web", []port.Mapping{fixed("10.1.0.1", 8080)}), false); err != nil {
 		t.Fatal(err)
 	}
 
@@ -177,7 +177,7 @@ func TestRepublishNarrowsToOneAddress(t *testing.T) {
 	}
 }
 
-func TestRepublishKeepsConnectionsOnMove(t *testing.T) {
+func TestUpdateKeepsConnectionsOnMove(t *testing.T) {
 	for keepOpen, want := range map[bool][]string{
 		false: {"tcp 10.0.0.2:80", "udp 10.0.0.2:80", "stale udp 10.0.0.9:80"},
 		true:  {"udp 10.0.0.2:80", "stale udp 10.0.0.9:80"},
@@ -198,7 +198,7 @@ func TestRepublishKeepsConnectionsOnMove(t *testing.T) {
 				t.Fatal("no deletion for the new port")
 			}
 		}
-		if _, err := p.Republish(ctx, &renumbered, keepOpen); err != nil {
+		if _, err := p.Update(ctx, &renumbered, keepOpen); err != nil {
 			t.Fatal(err)
 		}
 		p.FinishDeletions()
