@@ -189,13 +189,13 @@ func (c *Controller) setUp(ctx context.Context, networkID string) error {
 
 // tearDown removes a network without containers from this host. The network itself remains.
 func (c *Controller) tearDown(ctx context.Context, networkID string) error {
-	if unused, err := c.markDown(networkID); err != nil || !unused {
+	if err := c.markDown(networkID); err != nil {
 		return err
 	}
 
 	defer c.turns.Lock(networkID)()
 	n, ok := c.Store.Network(networkID)
-	if !ok || n.Status.Up { // a container came meanwhile
+	if !ok || n.Status.Up { // it has containers
 		return nil
 	}
 
@@ -214,13 +214,13 @@ func (c *Controller) tearDown(ctx context.Context, networkID string) error {
 }
 
 // markDown marks a network as not set up if it has no containers. None is being attached meanwhile.
-func (c *Controller) markDown(networkID string) (done bool, err error) {
+func (c *Controller) markDown(networkID string) error {
 	defer c.Locks.WriteNetwork(networkID)()
-	_, done, err = c.Store.ChangeNetwork(networkID, func(n store.Network, on []network.Sandbox) store.Network {
+	_, _, err := c.Store.ChangeNetwork(networkID, func(n store.Network, on []network.Sandbox) store.Network {
 		n.Status.Up = n.Status.Up && len(on) > 0
 		return n
 	})
-	return done, err
+	return err
 }
 
 // tunnelAlias identifies the tunnel's device.

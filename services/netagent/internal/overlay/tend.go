@@ -63,7 +63,10 @@ func (c *Controller) logFailure(what string, err error) {
 func (c *Controller) removeUnused(ctx context.Context) {
 	changed := false
 	for _, n := range c.Store.Networks() {
-		if !n.IsGlobal() || !n.Status.Up || n.Status.Deleting || len(c.Store.SandboxesOn(n.ID)) > 0 {
+		if !n.IsGlobal() || n.Status.Deleting || len(c.Store.SandboxesOn(n.ID)) > 0 {
+			continue
+		}
+		if !n.Status.Up && n.Status.AppliedFingerprint == "" { // otherwise a removal has failed
 			continue
 		}
 		changed = true
@@ -107,6 +110,11 @@ func (c *Controller) isFresh(networkID string) bool {
 
 // forget removes a deleted network without containers from host and store.
 func (c *Controller) forget(ctx context.Context, networkID string) error {
+	was, _ := c.Store.Network(networkID)
+	if o := c.seen.Load().networks[networkID]; was.Name == "" { // an earlier removal has failed
+		was.Name = o.GetName()
+	}
+
 	on, err := c.Store.MarkDeleting(networkID, true)
 	if err != nil || len(on) > 0 {
 		return err
@@ -117,7 +125,6 @@ func (c *Controller) forget(ctx context.Context, networkID string) error {
 	if !ok {
 		return nil
 	}
-	was := n
 	n.Status.Up = true // so that its rules are removed too
 	if err := c.Bringup.Remove(ctx, n.Network); err != nil {
 		return err
