@@ -204,10 +204,15 @@ func (w Draft) families() (ipv4, ipv6 bool, err error) {
 func (w Draft) checkPools(n Network, ipv4, ipv6 bool) []error {
 	var errs []error
 	seen := map[bool]bool{}
-	for _, p := range w.Pools {
+	for i, p := range w.Pools {
 		if err := p.check(n); err != nil {
 			errs = append(errs, err)
 			continue
+		}
+		overlaps := func(q PoolSpec) bool { return !p.IsAuto() && !q.IsAuto() && q.Subnet.Overlaps(p.Subnet) }
+		if n.HasParent() && slices.ContainsFunc(w.Pools[:i], overlaps) {
+			errs = append(errs, fault.Invalidf(n.Subject(), "subnet",
+				"multiple overlapping subnet configuration is not supported"))
 		}
 		is6 := p.is6()
 		switch {

@@ -48,6 +48,7 @@ func setters() map[string]func(*Network, string) error {
 				n.Spec.Bridge.HostBinding.Zone() != "" {
 				return badOption(OptHostBinding, v, "is not a valid IP address")
 			}
+			n.Spec.Bridge.HostBinding = n.Spec.Bridge.HostBinding.Unmap() // as of -p
 			return nil
 		},
 		// accepted without effect: there is no proxy
@@ -153,7 +154,7 @@ func (n Network) checkModes() error {
 func source(key string, where func(*Network) *netip.Addr, is func(netip.Addr) bool) func(*Network, string) error {
 	return func(n *Network, v string) (err error) {
 		if *where(n), err = netip.ParseAddr(v); err != nil || !is(*where(n)) || where(n).Zone() != "" ||
-			where(n).IsUnspecified() {
+			where(n).IsUnspecified() || where(n).Is4In6() {
 			return badOption(key, v, "is not a valid address of this family")
 		}
 		return nil

@@ -94,13 +94,7 @@ func (e Update) place(n Network, pools []Pool, s netip.Prefix) ([]Pool, error) {
 	if i := slices.IndexFunc(pools, func(p Pool) bool {
 		return s.Contains(p.Subnet.Addr()) && s.Bits() <= p.Subnet.Bits()
 	}); i >= 0 {
-		p := pools[i]
-		if gw := netip.PrefixFrom(p.Gateway, s.Bits()); p.Gateway.IsValid() && isNetworkOrBroadcast(gw) {
-			return nil, fault.Invalidf(n.Subject(), "subnet",
-				"gateway %s would be the network or broadcast address of %s", p.Gateway, s)
-		}
-		pools[i].Subnet = s
-		return pools, nil
+		return enlarge(n, pools, i, s)
 	}
 
 	same := func(p Pool) bool { return p.Subnet.Addr().Is6() == s.Addr().Is6() }
@@ -129,6 +123,25 @@ func (e Update) place(n Network, pools []Pool, s netip.Prefix) ([]Pool, error) {
 		fault.WithField("subnet"),
 		fault.WithHint("give a subnet that contains the current one, "+
 			"or add --renumber to give its containers new addresses"))
+}
+
+// enlarge replaces the subnet of one pool by a subnet that contains it.
+func enlarge(n Network, pools []Pool, i int, to netip.Prefix) ([]Pool, error) {
+	if gw := pools[i].Gateway; gw.IsValid() && isNetworkOrBroadcast(netip.PrefixFrom(gw, to.Bits())) {
+		return nil, fault.Invalidf(n.Subject(), "subnet",
+			"gateway %s would be the network or broadcast address of %s", gw, to)
+	}
+
+	for j, p := range pools {
+		if j != i && p.Subnet.Overlaps(to) {
+			return nil, fault.New(fault.Invalid, n.Subject(),
+				"subnet "+to.String()+" overlaps "+p.Subnet.String()+", another subnet of the network",
+				fault.WithField("subnet"), fault.WithHint("give a subnet that contains one of them only"))
+		}
+	}
+
+	pools[i].Subnet = to
+	return pools, nil
 }
 
 // nameServers validates the name servers of a network.
