@@ -13,7 +13,7 @@ import (
 // maxSignal is SIGRTMAX on Linux.
 const maxSignal = 64
 
-// ParseSignal parses a signal: TERM, SIGTERM, sigterm, 15 or RTMIN+3.
+// ParseSignal parses a signal: TERM, SIGTERM, sigterm, 15, RTMIN+3 or RTMAX-3.
 func ParseSignal(s string) (syscall.Signal, error) {
 	if n, err := strconv.Atoi(s); err == nil {
 		if n < 1 || n > maxSignal {
@@ -33,8 +33,15 @@ func ParseSignal(s string) (syscall.Signal, error) {
 		}
 	}
 
+	if rest, ok := strings.CutPrefix(name, "RTMAX-"); ok {
+		if n, err := strconv.Atoi(rest); err == nil && n >= 0 && n <= maxSignal-rtMin {
+			return syscall.Signal(maxSignal - n), nil
+		}
+	}
+
 	return 0, fault.New(fault.Invalid, "signal "+s, "Invalid signal: "+s, fault.WithField("signal"),
-		fault.WithHint("use a number, RTMIN+n or one of %s", strings.Join(slices.Sorted(maps.Keys(signals)), ", ")))
+		fault.WithHint("use a number, RTMIN+n, RTMAX-n or one of %s",
+			strings.Join(slices.Sorted(maps.Keys(signals)), ", ")))
 }
 
 // rtMin is SIGRTMIN as numbered by the C library.
@@ -42,8 +49,9 @@ const rtMin = 34
 
 var signals = map[string]syscall.Signal{
 	"ABRT": syscall.SIGABRT, "ALRM": syscall.SIGALRM, "BUS": syscall.SIGBUS, "CHLD": syscall.SIGCHLD,
-	"CONT": syscall.SIGCONT,
-	"FPE":  syscall.SIGFPE, "HUP": syscall.SIGHUP, "ILL": syscall.SIGILL, "INT": syscall.SIGINT, "IO": syscall.SIGIO,
+	"CLD": syscall.SIGCLD, "CONT": syscall.SIGCONT,
+	"FPE": syscall.SIGFPE, "HUP": syscall.SIGHUP, "ILL": syscall.SIGILL, "INT": syscall.SIGINT, "IO": syscall.SIGIO,
+	"IOT": syscall.SIGIOT, "POLL": syscall.SIGPOLL,
 	"KILL": syscall.SIGKILL, "PIPE": syscall.SIGPIPE, "PROF": syscall.SIGPROF, "PWR": syscall.SIGPWR,
 	"QUIT":  syscall.SIGQUIT,
 	"RTMIN": rtMin, "RTMAX": maxSignal, "SEGV": syscall.SIGSEGV, "STKFLT": syscall.SIGSTKFLT, "STOP": syscall.SIGSTOP,
