@@ -88,7 +88,7 @@ func setIP(c *Config, text string) error {
 	if err != nil || addr.IsMulticast() || addr.Zone() != "" {
 		return bad("write a host address, or 0.0.0.0 for all", "%q is not a valid address for published ports", text)
 	}
-	c.IP = addr
+	c.IP = addr.Unmap()
 	return nil
 }
 

@@ -22,12 +22,12 @@ type Address struct {
 func ParseAddress(spec string) (Address, error) {
 	subject := "--publish-address " + spec
 	text, options, more := strings.Cut(spec, ",")
-	ip, err := netip.ParseAddr(strings.Trim(text, "[]"))
-	if err != nil || ip.Zone() != "" {
+	ip, err := parseHostIP(text)
+	if err != nil || !ip.IsValid() {
 		return Address{}, fault.Invalidf(subject, addressField, "invalid IP address: %s", text)
 	}
 
-	a := Address{HostIP: ip.Unmap()}
+	a := Address{HostIP: ip}
 	if !more {
 		return a, nil
 	}
