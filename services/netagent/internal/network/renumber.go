@@ -200,7 +200,7 @@ func (e Endpoint) WithNewAddr(p netip.Prefix) Endpoint {
 	}
 
 	if had.IsValid() {
-		e.Former = append(e.Former, *had)
+		e.Former = append(slices.Clip(e.Former), *had) // copies of e share the list
 	}
 
 	*had = p
@@ -231,10 +231,11 @@ func (e Endpoint) Without(n Network) Endpoint {
 	if n.UsesDHCP() {
 		return e
 	}
-	for has, there := range map[*netip.Prefix]bool{&e.IPv4: n.HasIPv4(), &e.IPv6: n.HasIPv6()} {
-		if has.IsValid() && !there {
-			e.Former, *has = append(e.Former, *has), netip.Prefix{}
-		}
+	if e.IPv4.IsValid() && !n.HasIPv4() {
+		e.Former, e.IPv4 = append(slices.Clip(e.Former), e.IPv4), netip.Prefix{}
+	}
+	if e.IPv6.IsValid() && !n.HasIPv6() {
+		e.Former, e.IPv6 = append(slices.Clip(e.Former), e.IPv6), netip.Prefix{}
 	}
 	return e
 }
