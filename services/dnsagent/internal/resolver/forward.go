@@ -43,7 +43,7 @@ func cacheScope(routes []Upstream) string {
 // REFUSED. If all fail, it returns the last response, or nil without one.
 func (r *Resolver) forward(q *query, routes []Upstream) []byte {
 	var last []byte
-	for _, route := range r.memory.order(routes, time.Now()) {
+	for _, route := range r.failures.order(routes, time.Now()) {
 		leave := r.cfg.Budgets.enter(route, r.cfg.Owner)
 		if leave == nil {
 			r.cfg.Log.Debug("too many pending queries", "server", route.Server, "owner", r.cfg.Owner)
@@ -54,7 +54,7 @@ func (r *Resolver) forward(q *query, routes []Upstream) []byte {
 		if r.answerCtx.Err() != nil {
 			return nil
 		}
-		r.memory.record(route.Server, err == nil, time.Now())
+		r.failures.record(route.Server, err == nil, time.Now())
 		if err != nil {
 			r.cfg.Log.Debug("name server does not respond", "server", route.Server, "owner", r.cfg.Owner, "error", err)
 			continue
@@ -130,19 +130,19 @@ func exchange(ctx context.Context, route Upstream, q *query) ([]byte, error) {
 		return nil, err
 	}
 
-	return await(conn, q, m.Id)
+	return readResponse(conn, q, m.Id)
 }
 
-// await reads until the response arrives. Over UDP it skips other messages, which are late or
+// readResponse reads until the response arrives. Over UDP it skips other messages, which are late or
 // spoofed.
-func await(conn net.Conn, q *query, id uint16) ([]byte, error) {
-	fits := func(answer []byte) bool {
+func readResponse(conn net.Conn, q *query, id uint16) ([]byte, error) {
+	matches := func(answer []byte) bool {
 		return sameQuestion(answer, q.msg.Question[0]) && binary.BigEndian.Uint16(answer) == id
 	}
 
 	if q.tcp {
 		answer, err := readMessage(conn, maxMessage)
-		if err == nil && !fits(answer) {
+		if err == nil && !matches(answer) {
 			err = errors.New("response to another question")
 		}
 		return answer, err
@@ -154,7 +154,7 @@ func await(conn net.Conn, q *query, id uint16) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		if fits(buf[:n]) {
+		if matches(buf[:n]) {
 			return buf[:n], nil
 		}
 	}

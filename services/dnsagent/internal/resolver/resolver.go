@@ -62,7 +62,7 @@ type Resolver struct {
 	cfg         Config
 	forwards    *Semaphore
 	connections *Semaphore
-	memory      failureTracker
+	failures    failureTracker
 	ctx         context.Context // done when reading stops
 	stop        context.CancelFunc
 	answerCtx   context.Context // done when responding stops

@@ -37,9 +37,9 @@ const (
 	retry = 250 * time.Millisecond
 	// maxResumes bounds concurrent socket requests after a start.
 	maxResumes = 16
-	// forgetTime bounds the wait of a release for netagent, which also closes the sockets with the
+	// forgetTimeout bounds the wait of a release for netagent, which also closes the sockets with the
 	// sandbox.
-	forgetTime = time.Second
+	forgetTimeout = time.Second
 )
 
 // Request kinds of netagent's fd socket.
@@ -106,6 +106,7 @@ func (s *Resolvers) Serves(owner string) bool {
 	return s.running[owner].Resolver != nil
 }
 
+// wanted reports whether a container is to have a resolver.
 func (s *Resolvers) wanted(owner string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -215,6 +216,7 @@ func (s *Resolvers) routes(owner string) []resolver.Upstream {
 	return routesTo(upstream.WithPort(rule.Servers), rule.network, upstream.DialContainer(s.socketServer, owner))
 }
 
+// routesTo returns upstreams for servers that are reached from the same network.
 func routesTo(servers []netip.AddrPort, from string, dial resolver.Dial) []resolver.Upstream {
 	routes := make([]resolver.Upstream, 0, len(servers))
 	for _, server := range servers {
@@ -232,7 +234,7 @@ func (s *Resolvers) Unregister(ctx context.Context, owner string) {
 	if !known {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, forgetTime)
+	ctx, cancel := context.WithTimeout(ctx, forgetTimeout)
 	defer cancel()
 	if _, err := fdpass.Fetch(ctx, s.socketServer, fdpass.Request{Kind: wantForget, Owner: owner}); err != nil {
 		s.log.DebugContext(ctx, "socket release failed", "owner", owner, "error", err)
@@ -289,6 +291,7 @@ func (s *Resolvers) Resume(ctx context.Context, owners []string) {
 	all.Wait()
 }
 
+// tryAgain requests the sockets of a container from netagent once, and serves them.
 func (s *Resolvers) tryAgain(ctx context.Context, owner string) error {
 	on, err := s.openBy(ctx, fdpass.Fetch, owner) // resume retries
 	if err != nil {

@@ -24,8 +24,8 @@ func (a Admission) Promote(ctx context.Context, id string) (*fleetv1.Host, error
 	})
 }
 
-// Demote makes a manager a member and takes its rights away. The other one must still be a manager in
-// the same transaction, so that two managers cannot demote each other. It is idempotent.
+// Demote makes a manager a member and takes its rights away. other is the manager that does it, which must
+// still be one in the same transaction: so two managers cannot demote each other. It is idempotent.
 func (a Admission) Demote(ctx context.Context, id, other string) (*fleetv1.Host, error) {
 	stays := func(ctx context.Context) (etcd.Condition, error) {
 		value, h, err := a.stored(ctx, other)
@@ -64,8 +64,9 @@ func (a Admission) SetStoreURL(ctx context.Context, id, url string) error {
 	return err
 }
 
-// change changes the record of a host. Fields that this version does not know are kept. condition, which
-// can be nil, must hold too.
+// change changes the record of a host: edit modifies it and reports whether it did. If another manager
+// changes the record meanwhile, edit is called again with the new one. Fields that this version does not
+// know are kept. condition, which can be nil, must hold in the same transaction.
 func (a Admission) change(ctx context.Context, id string, condition func(context.Context) (etcd.Condition, error),
 	edit func(*fleetv1.Host) bool) (*fleetv1.Host, error) {
 	for range attempts {

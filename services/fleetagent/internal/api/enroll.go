@@ -58,7 +58,7 @@ type Hosts struct {
 func (h Hosts) Serve(ctx context.Context, l net.Listener) error {
 	enroll := &enrollServer{gate: h.Gate, identify: h.Identify}
 	s := grpc.NewServer(grpc.Creds(credentials.NewTLS(h.TLS)), grpc.ConnectionTimeout(connectionTimeout),
-		grpc.MaxRecvMsgSize(maxRequest), grpc.MaxSendMsgSize(maxRequest), grpc.UnaryInterceptor(statuses(h.Log)),
+		grpc.MaxRecvMsgSize(maxRequest), grpc.MaxSendMsgSize(maxRequest), grpc.UnaryInterceptor(convertFaults(h.Log)),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: keepaliveTime, Timeout: keepaliveTimeout}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: keepaliveMinimum,
 			PermitWithoutStream: true}),
@@ -87,8 +87,9 @@ func (h Hosts) command(enroll *enrollServer, in grpc.ServerStream) error {
 	return h.Accept(in, who.String())
 }
 
-// statuses converts faults and logs what was refused, without secrets.
-func statuses(log *slog.Logger) grpc.UnaryServerInterceptor {
+// convertFaults returns an interceptor that converts faults to gRPC statuses and logs refused requests. It
+// does not log their content, which can be the secret of a token.
+func convertFaults(log *slog.Logger) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 		resp, err := handle(ctx, req)
 		if err != nil {
@@ -103,6 +104,7 @@ func statuses(log *slog.Logger) grpc.UnaryServerInterceptor {
 	}
 }
 
+// remoteAddress returns the address of the client for logs.
 func remoteAddress(ctx context.Context) string {
 	if p, ok := peer.FromContext(ctx); ok {
 		return p.Addr.String()
@@ -110,6 +112,7 @@ func remoteAddress(ctx context.Context) string {
 	return ""
 }
 
+// enrollServer implements fairlead.fleet.v1.EnrollService.
 type enrollServer struct {
 	fleetv1.UnimplementedEnrollServiceServer
 	gate     Gatekeeper

@@ -19,7 +19,7 @@ import (
 // version is the version of the format.
 const version = 1
 
-// maxSize limits the decompressed size of a backup.
+// maxSize limits the decompressed size of a backup, so that a small file cannot exhaust the memory.
 const maxSize = 1 << 30
 
 // Archive is the content of a backup.

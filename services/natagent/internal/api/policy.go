@@ -36,6 +36,7 @@ func (s *policyServer) PutPolicy(ctx context.Context, req *natv1.PutPolicyReques
 	return &natv1.PutPolicyResponse{}, s.policies.Put(ctx, c)
 }
 
+// policyAddresses parses the addresses of an endpoint or an answer.
 func policyAddresses(texts []string) (all []netip.Addr, err error) {
 	for _, text := range texts {
 		a, err := netip.ParseAddr(text)
@@ -94,7 +95,7 @@ func (s *policyServer) WatchRefusals(req *natv1.WatchRefusalsRequest,
 	}
 
 	for {
-		found, lost, more := s.policies.Since(since)
+		found, lost, more := s.policies.Since(since) // more is closed by the next refusal
 		resp := &natv1.WatchRefusalsResponse{Lost: lost}
 		for _, r := range found {
 			since = r.Time

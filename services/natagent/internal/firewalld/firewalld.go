@@ -30,8 +30,8 @@ const (
 
 	// callTimeout is long because firewalld does not respond while it loads its rules.
 	callTimeout = 10 * time.Second
-	// listenAgain is the delay before the next connection to D-Bus.
-	listenAgain = 3 * time.Second
+	// rewatchDelay is the delay before the next connection to D-Bus.
+	rewatchDelay = 3 * time.Second
 )
 
 // Chains lists the foreign chains at the forward hook.

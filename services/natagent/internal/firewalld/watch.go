@@ -7,21 +7,21 @@ import (
 	"github.com/godbus/dbus/v5"
 )
 
-// Watch calls nudge after a start or reload of firewalld, until ctx ends: immediately, and again
+// Watch calls notify after a start or reload of firewalld, until ctx ends: immediately, and again
 // with increasing delays, as its rules may be incomplete.
-func (z *Client) Watch(ctx context.Context, nudge func()) {
+func (z *Client) Watch(ctx context.Context, notify func()) {
 	for ctx.Err() == nil {
-		z.listen(ctx, nudge)
+		z.listen(ctx, notify)
 		select {
 		case <-ctx.Done():
-		case <-time.After(listenAgain):
+		case <-time.After(rewatchDelay):
 		}
 	}
 }
 
 // listen forwards firewalld's signals until ctx or the connection ends. It uses a separate
 // connection.
-func (z *Client) listen(ctx context.Context, nudge func()) {
+func (z *Client) listen(ctx context.Context, notify func()) {
 	conn, err := dbus.ConnectSystemBus()
 	if err != nil {
 		return // usually D-Bus does not run; Watch retries
@@ -49,7 +49,7 @@ func (z *Client) listen(ctx context.Context, nudge func()) {
 			}
 			wait = 0
 		case <-time.After(wait):
-			nudge()
+			notify()
 			wait = longer(wait)
 		}
 	}

@@ -8,21 +8,21 @@ import (
 )
 
 const (
-	debounce    = 50 * time.Millisecond // joins bursts of changes
-	listenAgain = 3 * time.Second
+	debounce     = 50 * time.Millisecond // joins bursts of changes
+	rewatchDelay = 3 * time.Second
 )
 
-// Watch calls nudge when foreign rules may have changed, until ctx ends. The kernel has no events
+// Watch calls notify when foreign rules may have changed, until ctx ends. The kernel has no events
 // for legacy iptables.
-func (p *Policy) Watch(ctx context.Context, nudge func()) {
+func (p *Policy) Watch(ctx context.Context, notify func()) {
 	for ctx.Err() == nil {
-		p.listen(ctx, nudge)
-		pause(ctx, listenAgain)
+		p.listen(ctx, notify)
+		pause(ctx, rewatchDelay)
 	}
 }
 
 // listen receives events until ctx ends or the subscription fails.
-func (p *Policy) listen(ctx context.Context, nudge func()) {
+func (p *Policy) listen(ctx context.Context, notify func()) {
 	conn, err := nftables.New(nftables.WithNetNSFd(p.ns.Fd()))
 	if err != nil {
 		return
@@ -46,10 +46,10 @@ func (p *Policy) listen(ctx context.Context, nudge func()) {
 			return
 		case <-due:
 			due = nil
-			nudge()
+			notify()
 		case e, ok := <-events:
 			if !ok {
-				nudge() // lost events are unknown
+				notify() // lost events are unknown
 				return
 			}
 			if due == nil && affectsForward(e.Changes) {

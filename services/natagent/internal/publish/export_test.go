@@ -1,4 +1,4 @@
 package publish
 
 // FinishDeletions waits for pending conntrack deletions.
-func (p *Publisher) FinishDeletions() { p.cutting.finish() }
+func (p *Publisher) FinishDeletions() { p.deleter.finish() }

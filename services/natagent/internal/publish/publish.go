@@ -87,14 +87,14 @@ type Publisher struct {
 	held      map[string][]held     // by owner
 	unheld    map[holdKey]portOwner // stored, but without a port socket
 
-	cutting *cutting
+	deleter *deleter
 }
 
 // New returns a publisher. It binds no port before RebindPorts is called.
 func New(store Store, fw Firewall, changes ChangeLock, flows Conntrack, ports Ports, log *slog.Logger) *Publisher {
 	p := &Publisher{store: store, firewall: fw, changes: changes, flows: flows, ports: ports, log: log,
 		allocator: hostport.NewAllocator(), held: map[string][]held{}, unheld: map[holdKey]portOwner{}}
-	p.cutting = &cutting{cut: p.cut}
+	p.deleter = &deleter{cut: p.cut}
 	for _, known := range store.Publications() {
 		p.loadPublished(known)
 	}
@@ -103,7 +103,7 @@ func New(store Store, fw Firewall, changes ChangeLock, flows Conntrack, ports Po
 
 // Close deletes pending conntrack entries and closes the port sockets. Ports stay published.
 func (p *Publisher) Close() error {
-	p.cutting.finish()
+	p.deleter.finish()
 	var errs []error
 	for _, ports := range p.held {
 		for _, h := range ports {
@@ -166,7 +166,7 @@ func (p *Publisher) publish(ctx context.Context, want *publication.Publication,
 	done.Bindings = r.bindings
 	port.Sort(done.Bindings)
 	if err := errors.Join(p.permitted(ctx, r.bindings),
-		p.cutting.awaitConflicting(ctx, p.store.FirewallBindings(&done))); err != nil {
+		p.deleter.awaitConflicting(ctx, p.store.FirewallBindings(&done))); err != nil {
 		return nil, errors.Join(err, r.undo())
 	}
 
@@ -179,7 +179,7 @@ func (p *Publisher) publish(ctx context.Context, want *publication.Publication,
 
 	p.held[done.Owner] = r.held
 	p.relay(done.Owner, done.AnyFamily())
-	p.cutting.begin(ctx, nil, done.Bindings)
+	p.deleter.begin(ctx, nil, done.Bindings)
 	p.notifyPublished(done.Bindings)
 	return done.Bindings, nil
 }
@@ -238,7 +238,7 @@ func (p *Publisher) Release(ctx context.Context, owner string) error {
 		return err
 	}
 
-	p.cutting.begin(ctx, p.store.FirewallBindings(gone), nil)
+	p.deleter.begin(ctx, p.store.FirewallBindings(gone), nil)
 	return nil
 }
 

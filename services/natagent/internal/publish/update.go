@@ -49,7 +49,7 @@ func (p *Publisher) Update(ctx context.Context, want *publication.Publication, k
 		gone = slices.DeleteFunc(gone, func(b port.Binding) bool { return b.Protocol != port.UDP })
 	}
 
-	p.cutting.begin(ctx, gone, without(is, was))
+	p.deleter.begin(ctx, gone, without(is, was))
 	return done.Bindings, nil
 }
 
@@ -81,7 +81,7 @@ func (p *Publisher) replace(ctx context.Context, had, want *publication.Publicat
 	done.Bindings = r.bindings
 	port.Sort(done.Bindings)
 	fresh := without(done.Bindings, had.Bindings)
-	if err = errors.Join(p.permitted(ctx, fresh), p.cutting.awaitConflicting(ctx, fresh)); err == nil {
+	if err = errors.Join(p.permitted(ctx, fresh), p.deleter.awaitConflicting(ctx, fresh)); err == nil {
 		err = p.applyReplacement(ctx, had, &done)
 	}
 

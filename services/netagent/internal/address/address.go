@@ -26,11 +26,11 @@ type Addresses struct {
 	store     *store.Store
 	allocator *ipam.Allocator
 	prober    Prober
-	foreign   conflicts
+	conflicts conflicts
 }
 
 // New returns the addresses of a store, none of which is in use yet. A nil prober finds no other
 // hosts.
 func New(s *store.Store, allocator *ipam.Allocator, prober Prober) *Addresses {
-	return &Addresses{store: s, allocator: allocator, prober: prober, foreign: conflicts{held: map[held]time.Time{}}}
+	return &Addresses{store: s, allocator: allocator, prober: prober, conflicts: conflicts{held: map[held]time.Time{}}}
 }

@@ -11,10 +11,10 @@ import (
 )
 
 const (
-	// foreignFor is the time for which an address in use by another host is not allocated.
-	foreignFor = 10 * time.Minute
-	// maxForeign bounds the conflicting addresses that one allocation skips.
-	maxForeign = 64
+	// conflictTime is the time for which an address in use by another host is not allocated.
+	conflictTime = 10 * time.Minute
+	// maxConflicts bounds the conflicting addresses that one allocation skips.
+	maxConflicts = 64
 )
 
 // conflicts holds addresses of pools that other hosts on the LAN use. They stay reserved in the
@@ -24,15 +24,17 @@ type conflicts struct {
 	held map[held]time.Time // address to expiry
 }
 
+// held is an address with a conflict.
 type held struct {
 	networkID string
 	addr      netip.Addr
 }
 
+// note records a conflict. The address must be allocated.
 func (f *conflicts) note(networkID string, addr netip.Addr) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.held[held{networkID, addr}] = time.Now().Add(foreignFor)
+	f.held[held{networkID, addr}] = time.Now().Add(conflictTime)
 }
 
 // drop deletes a conflict and reports whether it existed. If so, the caller owns the address.
@@ -60,11 +62,11 @@ func (f *conflicts) over() []held {
 
 // allocateProbed allocates a dynamic address and skips addresses that other hosts on the LAN use.
 func (m *Addresses) allocateProbed(owner string, n network.Network, p network.Pool) (netip.Addr, error) {
-	for _, h := range m.foreign.over() {
+	for _, h := range m.conflicts.over() {
 		m.allocator.Release(h.networkID, h.addr)
 	}
 
-	for range maxForeign {
+	for range maxConflicts {
 		addr, ok := m.allocator.Allocate(n.ID, n.Addresses(p), owner)
 		if !ok {
 			return addr, exhausted(n, p)
@@ -77,11 +79,11 @@ func (m *Addresses) allocateProbed(owner string, n network.Network, p network.Po
 		if host == "" {
 			return addr, nil
 		}
-		m.foreign.note(n.ID, addr)
+		m.conflicts.note(n.ID, addr)
 	}
 
 	return netip.Addr{}, fault.New(fault.Exhausted, n.Subject(),
-		fmt.Sprintf("next %d addresses of %s are in use on %s", maxForeign, p.Subnet, n.Parent().Link),
+		fmt.Sprintf("next %d addresses of %s are in use on %s", maxConflicts, p.Subnet, n.Parent().Link),
 		fault.WithHint("create the network with an --ip-range that is reserved for it on the LAN"))
 }
 

@@ -24,7 +24,7 @@ func (m *Addresses) Endpoint(
 	}
 
 	spec = spec.WithCurrentAddrs(n)
-	if err := covered(n, spec); err != nil {
+	if err := checkCovered(n, spec); err != nil {
 		return e, err
 	}
 
@@ -89,7 +89,7 @@ func (m *Addresses) allocateFromPools(
 	owner string, n network.Network, pools []network.Pool, spec network.EndpointSpec,
 ) (p network.Pool, addr netip.Addr, err error) {
 	for _, p := range pools {
-		if askedOf(p, spec).IsValid() {
+		if staticIn(p, spec).IsValid() {
 			addr, err := m.allocateAddress(owner, n, p, spec)
 			return p, addr, err
 		}
@@ -102,8 +102,8 @@ func (m *Addresses) allocateFromPools(
 	return p, addr, err
 }
 
-// covered returns an error if no subnet of the network contains a static address of the spec.
-func covered(n network.Network, spec network.EndpointSpec) error {
+// checkCovered returns an error if no subnet of the network contains a static address of the spec.
+func checkCovered(n network.Network, spec network.EndpointSpec) error {
 	for _, want := range []netip.Addr{spec.IPv4, spec.IPv6} {
 		if !want.IsValid() {
 			continue
@@ -132,16 +132,18 @@ func (m *Addresses) allocateAddress(
 	owner string, n network.Network, p network.Pool, spec network.EndpointSpec,
 ) (netip.Addr, error) {
 	pool := n.Addresses(p)
-	want := askedOf(p, spec)
+	want := staticIn(p, spec)
 	if !want.IsValid() {
 		return m.allocateProbed(owner, n, p)
 	}
-	if err := claimable(n, p, want); err != nil {
+	if err := checkOwned(n, p, want); err != nil {
 		return want, err
 	}
 
+	// An address with a recorded conflict is allocated already, to nobody. drop takes it over: the
+	// user asks for it, and checkConflict probes it again.
 	reserved := m.store.Reservation(owner).Has(n.ID, want)
-	if !reserved && (!pool.Usable(want) || !m.foreign.drop(n.ID, want) && !m.allocator.Claim(n.ID, want, owner)) {
+	if !reserved && (!pool.Usable(want) || !m.conflicts.drop(n.ID, want) && !m.allocator.Claim(n.ID, want, owner)) {
 		return want, inUse(n, want)
 	}
 	if err := m.checkConflict(n, want); err != nil {
@@ -154,9 +156,9 @@ func (m *Addresses) allocateAddress(
 	return want, nil
 }
 
-// claimable returns an error that makes Retry claim a static address if another host of the fleet may
-// have it.
-func claimable(n network.Network, p network.Pool, want netip.Addr) error {
+// checkOwned returns an error if a static address is in no block of this host, because another host of
+// the fleet may have it. The error makes Retry claim the address from the fleet and allocate it again.
+func checkOwned(n network.Network, p network.Pool, want netip.Addr) error {
 	if n.Owns(want) || !n.Addresses(p).Usable(want) {
 		return nil
 	}
@@ -165,6 +167,7 @@ func claimable(n network.Network, p network.Pool, want netip.Addr) error {
 			fault.WithField("ip"))}
 }
 
+// inUse returns the fault for a static address that another container has.
 func inUse(n network.Network, addr netip.Addr) error {
 	return fault.New(fault.Exists, n.Subject(), addr.String()+": Address already in use", fault.WithField("ip"),
 		fault.WithHint("choose another address, or leave it to the network"))
@@ -198,7 +201,7 @@ func (m *Addresses) SameHost(
 ) (network.Pool, netip.Addr, error) {
 	want := n.CurrentAddr(had)
 	for _, p := range pools {
-		if askedOf(p, spec).IsValid() || !n.Addresses(p).Automatic(want) || !m.allocator.Claim(n.ID, want, owner) {
+		if staticIn(p, spec).IsValid() || !n.Addresses(p).Automatic(want) || !m.allocator.Claim(n.ID, want, owner) {
 			continue
 		}
 		host, err := m.claimed(n, want)

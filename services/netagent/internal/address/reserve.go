@@ -39,12 +39,12 @@ func (m *Addresses) reserve(
 	owner string, n network.Network, spec network.EndpointSpec,
 ) (wanted, fresh []store.Reserved, err error) {
 	spec = spec.WithCurrentAddrs(n)
-	if err := covered(n, spec); err != nil {
+	if err := checkCovered(n, spec); err != nil {
 		return nil, nil, err
 	}
 
 	for _, p := range n.Spec.Pools {
-		addr := askedOf(p, spec)
+		addr := staticIn(p, spec)
 		if !addr.IsValid() {
 			continue
 		}
@@ -53,7 +53,7 @@ func (m *Addresses) reserve(
 		if m.isOwnAddress(owner, r) {
 			continue
 		}
-		if err := claimable(n, p, addr); err != nil {
+		if err := checkOwned(n, p, addr); err != nil {
 			return wanted, fresh, err
 		}
 		if !n.Addresses(p).Usable(addr) || !m.allocator.Claim(n.ID, addr, owner) {
@@ -65,8 +65,8 @@ func (m *Addresses) reserve(
 	return wanted, fresh, nil
 }
 
-// askedOf returns the static address of a spec in a pool. It is zero without one.
-func askedOf(p network.Pool, spec network.EndpointSpec) netip.Addr {
+// staticIn returns the static address of a spec in a pool. It is zero without one.
+func staticIn(p network.Pool, spec network.EndpointSpec) netip.Addr {
 	for _, a := range []netip.Addr{spec.IPv4, spec.IPv6} {
 		if a.IsValid() && p.Subnet.Contains(a) {
 			return a

@@ -42,7 +42,7 @@ func (u UDP) Frame() []byte {
 	return ethernet(mac, u.FromMAC, TypeIPv4, append(header4(from, to, length), segment...))
 }
 
-// header4 returns an IPv4 header with the don't-fragment flag.
+// header4 returns an IPv4 header with the don't-fragment flag, TTL 64 and TOS low delay, as usual for DHCP.
 func header4(from, to netip.Addr, length int) []byte {
 	total := ip4Len + length
 	out := []byte{0x45, 0x10, byte(total >> 8), byte(total), 0, 0, 0x40, 0, 64, protoUDP, 0, 0}
@@ -52,7 +52,7 @@ func header4(from, to netip.Addr, length int) []byte {
 }
 
 // ReadUDP decodes a complete UDP datagram; ok is false if it is not valid. unsummed skips the UDP
-// checksum, which the kernel does not fill in for packets of the same host.
+// checksum, which the kernel does not fill in for packets of the same host (checksum offload).
 func ReadUDP(data []byte, unsummed bool) (UDP, bool) {
 	mac, kind, b, ok := parseEthernet(data)
 	if !ok {
@@ -64,6 +64,7 @@ func ReadUDP(data []byte, unsummed bool) (UDP, bool) {
 	switch {
 	case kind == TypeIPv4 && len(b) >= ip4Len && b[0]>>4 == 4 && b[9] == protoUDP:
 		head, total := int(b[0]&15)*4, int(binary.BigEndian.Uint16(b[2:]))
+		// The last condition excludes fragments: the MF flag, or an offset.
 		if head < ip4Len || total < head || total > len(b) || checksum(b[:head]) != 0 ||
 			binary.BigEndian.Uint16(b[6:])&0x3fff != 0 {
 			return UDP{}, false

@@ -37,8 +37,9 @@ func (h *Host) Routes() ([]Route, error) {
 	return out, nil
 }
 
-// RoutesExcept returns Routes without the known prefixes. A known prefix with more than one route
-// keeps all of them.
+// RoutesExcept returns Routes without the known prefixes, which are those of the networks' own bridges:
+// it looks up the links of the other routes only. A known prefix with several routes keeps all of them,
+// because one is not that of the bridge.
 func (h *Host) RoutesExcept(known map[netip.Prefix]bool) ([]Route, error) {
 	all, err := h.mainRoutes()
 	if err != nil {
@@ -126,7 +127,7 @@ func (n *Namespace) SetDefaultRoutes(want []DefaultRoute) error {
 	}
 
 	there := map[DefaultRoute]bool{}
-	var gone []netlink.Route
+	var unwanted []netlink.Route
 	for _, r := range have {
 		if r.Dst != nil && prefixOf(r.Dst).Bits() != 0 {
 			continue
@@ -138,7 +139,7 @@ func (n *Namespace) SetDefaultRoutes(want []DefaultRoute) error {
 		if there[d] = true; slices.Contains(want, d) {
 			continue
 		}
-		gone = append(gone, r)
+		unwanted = append(unwanted, r)
 	}
 
 	for _, w := range want { // replaces the old route, so that a default route exists all the time
@@ -150,7 +151,7 @@ func (n *Namespace) SetDefaultRoutes(want []DefaultRoute) error {
 		}
 	}
 
-	for _, r := range gone {
+	for _, r := range unwanted {
 		if err := retry(func() error { return n.handle.RouteDel(&r) }); err != nil && !missing(err) {
 			return fmt.Errorf("delete default route via %s: %w", r.Gw, err)
 		}
@@ -159,6 +160,7 @@ func (n *Namespace) SetDefaultRoutes(want []DefaultRoute) error {
 	return nil
 }
 
+// defaultRoute converts a default route of the kernel.
 func (n *Namespace) defaultRoute(r netlink.Route) (DefaultRoute, error) {
 	gw, ok := netip.AddrFromSlice(r.Gw)
 	if !ok { // on-link
@@ -179,6 +181,7 @@ func (n *Namespace) defaultRoute(r netlink.Route) (DefaultRoute, error) {
 	return DefaultRoute{link.Attrs().Name, gw.Unmap()}, nil
 }
 
+// putDefault adds a default route, or replaces the one of the same family and metric.
 func (n *Namespace) putDefault(w DefaultRoute) error {
 	link, err := retried(func() (netlink.Link, error) { return n.handle.LinkByName(w.Interface) })
 	if err != nil {

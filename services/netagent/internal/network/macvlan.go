@@ -61,8 +61,8 @@ func parentSetters(driver string) map[string]func(*Network, string) error {
 		return err
 	}
 
-	out[OptShim] = unless(OptShim, func(n *Network) *bool { return &n.Spec.parent().NoShim })
-	out[OptProbe] = unless(OptProbe, func(n *Network) *bool { return &n.Spec.parent().NoProbe })
+	out[OptShim] = negated(OptShim, func(n *Network) *bool { return &n.Spec.parent().NoShim })
+	out[OptProbe] = negated(OptProbe, func(n *Network) *bool { return &n.Spec.parent().NoProbe })
 	if driver == DriverMacvlan {
 		out[OptMacvlanMode] = choice(OptMacvlanMode,
 			"requested macvlan mode '%s' is not valid, 'bridge' mode is the macvlan driver default",
@@ -79,8 +79,8 @@ func parentSetters(driver string) map[string]func(*Network, string) error {
 	return out
 }
 
-// unless returns a setter that stores the negated flag.
-func unless(key string, where func(*Network) *bool) func(*Network, string) error {
+// negated returns a setter that stores the negated flag.
+func negated(key string, where func(*Network) *bool) func(*Network, string) error {
 	return func(n *Network, v string) error {
 		on, err := strconv.ParseBool(v)
 		if *where(n) = !on; err != nil {
@@ -90,6 +90,8 @@ func unless(key string, where func(*Network) *bool) func(*Network, string) error
 	}
 }
 
+// choice returns a setter for one of the known values. An empty value means the first one. refusal is the
+// format of the error text.
 func choice(key, refusal string, known []string, where func(*Network) *string) func(*Network, string) error {
 	return func(n *Network, v string) error {
 		if v == "" {
@@ -123,6 +125,7 @@ func (n *Network) setParentDefaults() {
 	}
 }
 
+// ownParentPrefix begins the names of dummy links that are created as parents, as in Docker.
 const ownParentPrefix = "dm-"
 
 // ParentIsOwn reports whether the parent is a dummy link created for the network.

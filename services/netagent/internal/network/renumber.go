@@ -192,7 +192,7 @@ func (e Endpoint) NeedsRenumbering(n Network) bool {
 }
 
 // WithNewAddr returns the endpoint with a new address. The address that it replaces becomes a
-// former one. The MAC address follows the first address unless the user chose one.
+// former one. The MAC address follows the first address negated the user chose one.
 func (e Endpoint) WithNewAddr(p netip.Prefix) Endpoint {
 	had := &e.IPv4
 	if p.Addr().Is6() {

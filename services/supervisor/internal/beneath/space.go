@@ -2,7 +2,8 @@ package beneath
 
 import "golang.org/x/sys/unix"
 
-// The space to keep free on a file system: a fraction of its size, and an upper limit in bytes.
+// The space that writers leave free on a file system, because a full one stops the agent too: one part in
+// spareShare of its bytes and inodes, but at most spareBytes.
 const (
 	spareShare = 50
 	spareBytes = 64 << 20

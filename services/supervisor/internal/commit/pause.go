@@ -27,7 +27,7 @@ func (m *Commits) pause(ctx context.Context, c *container.Container) (bool, erro
 	}
 
 	if err := m.cfg.Processes.Pause(context.WithoutCancel(ctx), c.ID); err != nil {
-		m.store(c)
+		m.storeUnpaused(c)
 		return false, err
 	}
 	m.cfg.Notices.Emit(c, "pause")
@@ -50,13 +50,13 @@ func (m *Commits) unpause(ctx context.Context, c *container.Container) {
 		m.cfg.Log.Warn("cannot unpause the container", "container", c.ID, "error", err)
 		return
 	}
-	if m.store(c) {
+	if m.storeUnpaused(c) {
 		m.cfg.Notices.Emit(now, "unpause")
 	}
 }
 
-// store records that the container is not paused.
-func (m *Commits) store(c *container.Container) bool {
+// storeUnpaused records that the commit has ended its pause. It reports whether it is stored.
+func (m *Commits) storeUnpaused(c *container.Container) bool {
 	_, err := m.cfg.Store.UpdateContainer(c.ID, func(c *container.Container) *container.Container {
 		if !c.IsPausedForCommit() {
 			return nil

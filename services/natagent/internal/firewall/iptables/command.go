@@ -78,25 +78,25 @@ func (f family) run(ctx context.Context, input, name string, args ...string) (st
 		return out.String(), nil
 	}
 
-	return "", explain(name, err, strings.TrimSpace(errs.String()))
+	return "", commandFault(name, err, strings.TrimSpace(errs.String()))
 }
 
-// explain converts the failure of a command to a fault.
-func explain(name string, err error, said string) error {
+// commandFault converts the failure of a command to a fault.
+func commandFault(name string, err error, stderr string) error {
 	exit, failed := errors.AsType[*exec.ExitError](err)
 	switch {
 	case errors.Is(err, exec.ErrNotFound):
 		return fault.New(fault.Unavailable, name, "is not installed", fault.WithCause(err),
 			fault.WithHint("install the package iptables"))
-	case failed && exit.ExitCode() == errLocked && strings.Contains(said, "lock"):
+	case failed && exit.ExitCode() == errLocked && strings.Contains(stderr, "lock"):
 		return fault.New(fault.Busy, name, fmt.Sprintf("another program has held the xtables lock for %s seconds",
 			lockSeconds),
 			fault.WithHint("find it with: fuser -v /run/xtables.lock"))
-	case failed && strings.Contains(said, "Permission denied"):
-		return fault.New(fault.Denied, name, "cannot change rules: "+said,
+	case failed && strings.Contains(stderr, "Permission denied"):
+		return fault.New(fault.Denied, name, "cannot change rules: "+stderr,
 			fault.WithHint("grant natagent CAP_NET_ADMIN and CAP_NET_RAW"))
-	case failed && said != "":
-		return fault.New(fault.Internal, name, "rejected a change: "+said, fault.WithCause(err))
+	case failed && stderr != "":
+		return fault.New(fault.Internal, name, "rejected a change: "+stderr, fault.WithCause(err))
 	}
 
 	return fault.New(fault.Internal, name, "failed", fault.WithCause(err))

@@ -28,7 +28,7 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
 )
 
-// Features lists optional kernel features that Probe found.
+// Features lists the optional kernel features that Probe found, and what the configuration adds.
 type Features struct {
 	Owner bool // the kernel supports table owners and persistence
 
@@ -162,10 +162,10 @@ func (b *Backend) queue(elements []element, remove bool) error {
 }
 
 // commit sends the queued messages as one transaction.
-func (b *Backend) commit() error { return explain(b.conn.Flush()) }
+func (b *Backend) commit() error { return kernelFault(b.conn.Flush()) }
 
-// explain converts an error of the kernel to a fault.
-func explain(err error) error {
+// kernelFault converts an error of the kernel to a fault.
+func kernelFault(err error) error {
 	switch {
 	case err == nil:
 		return nil

@@ -37,6 +37,6 @@ func Remove(ctx context.Context, ns hostns.NS) error {
 		return fault.New(fault.Busy, subject, "is owned by another process", fault.WithCause(err),
 			fault.WithHint("stop the other natagent of this network namespace"))
 	default:
-		return explain(err)
+		return kernelFault(err)
 	}
 }

@@ -11,8 +11,9 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-// Sweep implements driver.Driver. It removes what an agent left that was killed during an attach or
-// detach: interfaces in running containers, and host routes to other ones. It needs no list of links.
+// Sweep implements driver.Driver. If an agent was killed during an attach or detach, there can be
+// interfaces in running containers without an endpoint, and host routes to addresses without one. Sweep
+// removes both. It does not use the list of the host's links.
 func (d *Driver) Sweep(n network.Network, sandboxes []network.Sandbox, _ func() ([]kernel.Link, error)) (
 	changes []string, err error) {
 	for _, sb := range d.sandboxes() {
@@ -56,8 +57,8 @@ func (d *Driver) applyAll(n network.Network, sandboxes []network.Sandbox) (chang
 	return changes, fault.Wrap(err, fault.Internal, n.Subject(), "cannot attach containers again")
 }
 
-// sweepChildren deletes the network's interfaces without an endpoint in a container. It also
-// deletes those without their final name.
+// sweepChildren deletes the network's interfaces in a container that belong to no endpoint. An
+// interface that an attach has not renamed yet has no alias, so its temporary name identifies it.
 func sweepChildren(n network.Network, sb network.Sandbox) (changes []string, err error) {
 	err = kernel.WithPinned(sb.NetnsPath, func(ns *kernel.Namespace) error {
 		links, err := ns.SubInterfaces()
@@ -85,14 +86,14 @@ func (d *Driver) sweepHostRoutes(n network.Network, sandboxes []network.Sandbox)
 		return nil, err
 	}
 
-	stray, err := d.host.HostRoutes(shim.Index)
+	stale, err := d.host.HostRoutes(shim.Index)
 	if err != nil {
 		return nil, err
 	}
 
 	neighbours, err := d.host.Neighbours(shim.Index)
 	for _, e := range neighbours {
-		stray = append(stray, e.Addr)
+		stale = append(stale, e.Addr)
 	}
 
 	wanted := map[netip.Addr]bool{}
@@ -104,8 +105,8 @@ func (d *Driver) sweepHostRoutes(n network.Network, sandboxes []network.Sandbox)
 		}
 	}
 
-	slices.SortFunc(stray, netip.Addr.Compare)
-	for _, to := range slices.Compact(stray) {
+	slices.SortFunc(stale, netip.Addr.Compare)
+	for _, to := range slices.Compact(stale) {
 		if wanted[to] {
 			continue
 		}

@@ -14,10 +14,10 @@ import (
 // and deletions that follow closely share one walk of the table.
 const deletionDelay = 25 * time.Millisecond
 
-// cutting deletes conntrack entries in the background. The kernel walks its whole table for this,
+// deleter deletes conntrack entries in the background. The kernel walks its whole table for this,
 // which takes ten times as long as the rest of a change. Ports published meanwhile keep their
 // entries.
-type cutting struct {
+type deleter struct {
 	cut func(context.Context, []conntrack.Selector)
 
 	all sync.WaitGroup
@@ -37,7 +37,7 @@ type deletion struct {
 
 // begin schedules the deletion of the entries of withdrawn bindings, and of entries that fresh
 // bindings make stale. It returns immediately.
-func (c *cutting) begin(ctx context.Context, withdrawn, fresh []port.Binding) {
+func (c *deleter) begin(ctx context.Context, withdrawn, fresh []port.Binding) {
 	if len(withdrawn)+len(conntrack.ForPublished(fresh)) == 0 {
 		return
 	}
@@ -70,7 +70,7 @@ func (c *cutting) begin(ctx context.Context, withdrawn, fresh []port.Binding) {
 }
 
 // start marks b as started and returns the entries to delete.
-func (c *cutting) start(b *deletion) []conntrack.Selector {
+func (c *deleter) start(b *deletion) []conntrack.Selector {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	b.started = true
@@ -80,7 +80,7 @@ func (c *cutting) start(b *deletion) []conntrack.Selector {
 // awaitConflicting protects the entries of bindings that are about to be published. Pending
 // deletions omit bindings that are published again unchanged, and ports that get a new target,
 // whose own deletion is scheduled later. It waits for the deletions that still conflict.
-func (c *cutting) awaitConflicting(ctx context.Context, now []port.Binding) error {
+func (c *deleter) awaitConflicting(ctx context.Context, now []port.Binding) error {
 	var wait []*deletion
 	c.mu.Lock()
 	for b := range c.running {
@@ -109,7 +109,7 @@ func (c *cutting) awaitConflicting(ctx context.Context, now []port.Binding) erro
 }
 
 // finish runs all pending deletions without delay and waits for them.
-func (c *cutting) finish() {
+func (c *deleter) finish() {
 	c.mu.Lock()
 	for b := range c.running {
 		b.hurry()
