@@ -140,8 +140,8 @@ func (m *Addresses) allocateAddress(
 		return want, err
 	}
 
-	// An address with a recorded conflict is allocated already, to nobody. drop takes it over: the
-	// user asks for it, and checkConflict probes it again.
+	// An address with a recorded conflict is allocated, but no container has it. A user who requests it
+	// gets it if checkConflict finds no conflict any more.
 	reserved := m.store.Reservation(owner).Has(n.ID, want)
 	if !reserved && (!pool.Usable(want) || !m.conflicts.drop(n.ID, want) && !m.allocator.Claim(n.ID, want, owner)) {
 		return want, inUse(n, want)
