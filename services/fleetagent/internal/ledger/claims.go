@@ -203,12 +203,20 @@ func (l Ledger) exhausted(ctx context.Context, within netip.Prefix, o owned) err
 	for _, v := range alive {
 		live[record.Last(v.Key)] = true
 	}
-	owners := map[string]int{}
+	owners, claimed := map[string]int{}, 0
 	for p, b := range o.blocks {
 		if within.Overlaps(p) {
 			owners[b.GetHostId()]++
+			claimed++
 		}
 	}
+	released := 0
+	for _, p := range o.quarantine {
+		if within.Overlaps(p) {
+			released++
+		}
+	}
+
 	var list []string
 	for id, n := range owners {
 		lost := ""
@@ -219,7 +227,7 @@ func (l Ledger) exhausted(ctx context.Context, within netip.Prefix, o owned) err
 	}
 	slices.Sort(list)
 	return fault.New(fault.Exhausted, "subnet "+within.String(),
-		fmt.Sprintf("has no free block: %d belong to %s, and %d were released less than %s ago", len(o.blocks),
-			strings.Join(list, ", "), len(o.quarantine), l.Quarantine),
+		fmt.Sprintf("has no free block: %d belong to %s, and %d were released less than %s ago", claimed,
+			strings.Join(list, ", "), released, l.Quarantine),
 		fault.WithHint("remove lost hosts with fairlead fleet rm, or create the network with a larger --subnet"))
 }
