@@ -33,11 +33,11 @@ func (h *Handlers) Start(w http.ResponseWriter, r *httpapi.Request) error {
 		options.Size = &containerv1.TerminalSize{Rows: uint32(min(body.ConsoleSize[0], 1<<16)),
 			Columns: uint32(min(body.ConsoleSize[1], 1<<16))}
 	}
-	call, err := h.start(r.Context(), options)
-	if err != nil {
-		return h.notStarted(w, r, &body, exec, err)
-	}
-	if body.Detach {
+	if body.Detach || !h.isRunning(r.Context(), found.GetExec().GetContainerId()) {
+		call, err := h.start(r.Context(), options)
+		if err != nil {
+			return dockerError(err)
+		}
 		call.Cancel()
 		w.WriteHeader(http.StatusOK)
 		return nil
@@ -45,40 +45,36 @@ func (h *Handlers) Start(w http.ResponseWriter, r *httpapi.Request) error {
 
 	client, err := stream.TakeOver(w, r, exec.GetTty())
 	if err != nil {
-		call.Cancel()
 		return err
 	}
-	o := stream.Options{Stdin: exec.GetOpenStdin(), Stdout: true, Stderr: true, CloseStdin: !exec.GetTty()}
-	if exec.GetTty() {
-		if o.DetachKeys, err = detachKeys(""); err != nil {
-			return err
-		}
-	}
-	stream.Pump(r.Context(), client, call, o)
+	h.run(r.Context(), client, exec, options)
 	return nil
 }
 
-// notStarted reports why an exec has not started. As in Docker, the reason is part of the output if the
-// process could not be started: clients then ask for its exit code. If the container is not running, it
-// is the response.
-func (h *Handlers) notStarted(w http.ResponseWriter, r *httpapi.Request, body *container.ExecStartRequest,
-	exec *containerv1.ExecOptions, reason error) error {
-	reason = dockerError(reason)
-	if body.Detach {
-		return reason
-	}
-	found, err := h.clients.Containers.GetExec(r.Context(), &containerv1.GetExecRequest{ExecId: r.Param("id")})
-	if err != nil || found.GetExec().ExitCode == nil {
-		return reason
+// run starts an exec for a client that has got the response headers. They come first, as in Docker:
+// some clients lose output that arrives together with them. For the same reason a process that cannot
+// be started is reported in the output; clients then ask for its exit code.
+func (h *Handlers) run(ctx context.Context, client stream.Client, exec, options *containerv1.ExecOptions) {
+	call, err := h.start(ctx, options)
+	if err != nil {
+		_ = client.Write(stream.Stdout, []byte(httpapi.Message(dockerError(err))+"\r\n")) // the client may be gone
+		client.Close()
+		return
 	}
 
-	client, err := stream.TakeOver(w, r, exec.GetTty())
-	if err != nil {
-		return err
+	o := stream.Options{Stdin: exec.GetOpenStdin(), Stdout: true, Stderr: true, CloseStdin: !exec.GetTty()}
+	if exec.GetTty() {
+		if o.DetachKeys, err = detachKeys(""); err != nil {
+			o.DetachKeys = nil
+		}
 	}
-	defer client.Close()
-	_ = client.Write(stream.Stdout, []byte(httpapi.Message(reason)+"\r\n")) // the client is gone if it fails
-	return nil
+	stream.Pump(ctx, client, call, o)
+}
+
+// isRunning reports whether an exec of a container can start. If not, the error is the response.
+func (h *Handlers) isRunning(ctx context.Context, id string) bool {
+	res, err := h.clients.Containers.GetContainer(ctx, &containerv1.GetContainerRequest{Reference: id})
+	return err == nil && res.GetContainer().GetStatus() == containerv1.ContainerStatus_CONTAINER_STATUS_RUNNING
 }
 
 // dockerError returns Docker's error for a command that does not exist or is not executable, and err

@@ -89,10 +89,14 @@ func (j *Journal) keep(r Refusal) {
 	}
 }
 
-// Add records a refusal. A disk that is full loses the file's line, not the record in memory.
+// Add records a refusal. A disk that is full loses the file's line, not the record in memory. Times are
+// made different, so that Since finds each record once.
 func (j *Journal) Add(r Refusal) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if n := len(j.kept); n > 0 && !r.Time.After(j.kept[n-1].Time) {
+		r.Time = j.kept[n-1].Time.Add(1)
+	}
 	j.keep(r)
 	close(j.changed)
 	j.changed = make(chan struct{})
