@@ -287,8 +287,7 @@ func (r *Follower) storeNetworks(ctx context.Context, before, after *container.C
 		}
 	}
 
-	if _, err := r.Store.UpdateContainer(after.ID,
-		func(*container.Container) *container.Container { return after }); err != nil {
+	if _, err := r.Store.UpdateContainer(after.ID, withNetworks(after)); err != nil {
 		return errors.Join(err, r.undoStoreNetworks(ctx, before))
 	}
 
@@ -319,8 +318,18 @@ func (r *Follower) completeStopped(ctx context.Context, c *container.Container, 
 	if change.Connect == nil {
 		r.releaseHeldLease(ctx, after, change.Network)
 	}
-	_, err := r.Store.UpdateContainer(c.ID, func(*container.Container) *container.Container { return after })
+	_, err := r.Store.UpdateContainer(c.ID, withNetworks(after))
 	return err
+}
+
+// withNetworks returns the change to the networks of after, without a pending change. The request of a
+// removal is stored without the container's lock, so nothing else is replaced.
+func withNetworks(after *container.Container) func(*container.Container) *container.Container {
+	return func(c *container.Container) *container.Container {
+		n := *c
+		n.Config.Network, n.Change = after.Config.Network, nil
+		return &n
+	}
 }
 
 // releaseHeldLease releases the DHCP lease that is held for a stopped container.

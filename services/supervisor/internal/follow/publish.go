@@ -89,7 +89,7 @@ func (r *Follower) republish(ctx context.Context, c, next *container.Container,
 		next.Live = &live
 	}
 
-	_, err := r.Store.UpdateContainer(c.ID, func(*container.Container) *container.Container { return next })
+	_, err := r.Store.UpdateContainer(c.ID, withPublished(next))
 	if err != nil {
 		if c.IsRunning() {
 			r.unpublish(ctx, c)
@@ -102,6 +102,21 @@ func (r *Follower) republish(ctx context.Context, c, next *container.Container,
 	}
 
 	return next.Live.Bindings, nil
+}
+
+// withPublished returns the change to the ports and addresses of next. Requests to stop and results of
+// health checks are stored without the container's lock, so nothing else is replaced.
+func withPublished(next *container.Container) func(*container.Container) *container.Container {
+	return func(c *container.Container) *container.Container {
+		n := *c
+		n.Config.Network, n.Process.Exposed = next.Config.Network, next.Process.Exposed
+		if c.Live != nil && next.Live != nil {
+			live := *c.Live
+			live.Bindings = next.Live.Bindings
+			n.Live = &live
+		}
+		return &n
+	}
 }
 
 // unpublish restores the stored bindings after a failed publish or unpublish.
