@@ -37,8 +37,8 @@ func TestChangeKeepsConcurrentUpdates(t *testing.T) {
 					t.Fatal(err)
 				}
 				c := w.find(t)
-				if c.Ending == nil || c.Ending.Goal != container.GoalRemoved || !c.RemoveVolumes || !c.Restarts.Stopped ||
-					c.Health == nil || c.Health.Status != healthcheck.Unhealthy {
+				if c.Ending == nil || c.Ending.Goal != container.GoalRemoved || !c.RemoveVolumes ||
+					!c.Restarts.Stopped || c.Health == nil || c.Health.Status != healthcheck.Unhealthy {
 					t.Errorf("lost an update: got %+v", c)
 				}
 				if got := shape(c); got != op.want {
@@ -61,7 +61,8 @@ func TestDisconnectFromRemovedNetwork(t *testing.T) {
 	if got := shape(w.find(t)); got != "web n0 8080:80/tcp" {
 		t.Errorf("got %s", got)
 	}
-	if err := w.ConnectNetwork(t.Context(), "web", container.Attachment{Network: "n1"}); !fault.Is(err, fault.NotFound) {
+	err := w.ConnectNetwork(t.Context(), "web", container.Attachment{Network: "n1"})
+	if !fault.Is(err, fault.NotFound) {
 		t.Errorf("connect: got %v", err)
 	}
 	w.wantConsistent(t)

@@ -76,7 +76,7 @@ func TestFailedRequestChangesNothing(t *testing.T) {
 					if err != nil && !(op.forward && pending && !f.last) {
 						want = before
 					}
-					if f.last && !pending { // it was undone at once
+					if f.last && !pending { // it was undone immediately
 						w.wantConsistent(t)
 					}
 

@@ -144,7 +144,8 @@ func (w *world) open(t *testing.T) {
 		Publications: publications{w: w}, Policies: policies{w: w}, Names: registrations{w: w}})
 	log := slog.New(slog.DiscardHandler)
 	w.Follower = follow.New(follow.Config{Log: log, Store: w.store, Agents: a, Lives: lives.New(),
-		Names: lives.NewNames(), Notices: notices.New(notices.Config{Events: broker, Store: w.store, Agents: a, Log: log})})
+		Names:   lives.NewNames(),
+		Notices: notices.New(notices.Config{Events: broker, Store: w.store, Agents: a, Log: log})})
 }
 
 // try performs an operation. A killed agent is replaced by a new one.
