@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -79,9 +80,11 @@ func OnHosts[T any](ctx context.Context, c *CLI,
 	return all, nil
 }
 
-// unanswered describes why a host is absent from a list.
+// unanswered describes why a host is absent from a list. It always names the host: the agent of this
+// host can give up before this command does, and then names only its own service.
 func unanswered(h *fleetv1.Host, err error) string {
-	if errors.Is(err, context.DeadlineExceeded) {
+	anonymous := fault.Is(err, fault.Unavailable) && !strings.Contains(err.Error(), h.GetName())
+	if errors.Is(err, context.DeadlineExceeded) || anonymous {
 		return "host " + h.GetName() + ": does not answer at " + h.GetAddress()
 	}
 	return oneLine(err)
