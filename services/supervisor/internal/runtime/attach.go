@@ -78,9 +78,13 @@ func (d *Driver) Attach(ctx context.Context, uid string) (*Attachment, error) {
 		return a, nil
 	}
 
+	before := attachsocket.OpenFiles(c.record.Monitor)
 	a, err := d.connect(ctx, uid, c.record.OpenStdin)
 	if err != nil {
 		return nil, fault.New(fault.Busy, subject(uid), "cannot connect to its output", fault.WithCause(err))
+	}
+	if !c.started.Load() {
+		attachsocket.AwaitAccepted(ctx, c.record.Monitor, before)
 	}
 
 	a.join(c, c.backlogs.Join())

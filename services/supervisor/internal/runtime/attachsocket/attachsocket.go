@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -36,4 +37,31 @@ func Dial(ctx context.Context, bundle string) (*net.UnixConn, error) {
 		case <-time.After(time.Millisecond):
 		}
 	}
+}
+
+// acceptTime bounds the wait for the monitor to accept a connection.
+const acceptTime = 2 * time.Second
+
+// AwaitAccepted waits until a monitor has accepted a connection, at most two seconds. The monitor sends
+// output only to connections that it has accepted, and a connection succeeds before. The kernel does not
+// report this to the client, but the monitor has one open file more.
+func AwaitAccepted(ctx context.Context, monitor, before int) {
+	for end := time.Now().Add(acceptTime); OpenFiles(monitor) <= before && time.Now().Before(end); {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+// OpenFiles returns the number of open files of a process, 0 if it has ended.
+func OpenFiles(pid int) int {
+	dir, err := os.Open(fmt.Sprintf("/proc/%d/fd", pid))
+	if err != nil {
+		return 0
+	}
+	defer func() { _ = dir.Close() }()
+	names, _ := dir.Readdirnames(-1)
+	return len(names)
 }
