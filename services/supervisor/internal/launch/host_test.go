@@ -159,9 +159,9 @@ func (f processes) Attach(context.Context, string) (launch.Output, error) {
 	if err := f.h.request("attach", "output"); err != nil && !f.h.late {
 		return nil, err
 	} else if err != nil {
-		return output{f.h}, err
+		return output(f), err
 	}
-	return output{f.h}, nil
+	return output(f), nil
 }
 func (f processes) Start(context.Context, string) error {
 	return f.h.request("start process", "process")
