@@ -6,7 +6,7 @@
 // by addresses that dnsagent reports before it answers the container. Without nf_tables a policy is
 // rejected. The policy itself belongs to package proto/egress.
 //
-//	inet fairlead-egress    forward, input: source address -> chain of the container
+//	inet fairlead-egress    forward, input: source MAC -> chain of the container
 //	bridge fairlead-egress  prerouting: frames from and to these containers go through the host, so
 //	                        that traffic between containers of one bridge passes the table above
 package egress

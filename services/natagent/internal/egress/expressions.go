@@ -15,17 +15,17 @@ const reg1, reg2 = unix.NFT_REG_1, unix.NFT_REG_2
 
 // family is the header layout of IPv4 or IPv6.
 type family struct {
-	number       byte
-	v6           bool
-	saddr, daddr uint32 // offsets
-	length       uint32
-	address      nftables.SetDatatype
+	number  byte
+	v6      bool
+	daddr   uint32 // offset
+	length  uint32
+	address nftables.SetDatatype
 }
 
 func families() []family {
 	return []family{
-		{unix.NFPROTO_IPV4, false, 12, 16, 4, nftables.TypeIPAddr},
-		{unix.NFPROTO_IPV6, true, 8, 24, 16, nftables.TypeIP6Addr},
+		{unix.NFPROTO_IPV4, false, 16, 4, nftables.TypeIPAddr},
+		{unix.NFPROTO_IPV6, true, 24, 16, nftables.TypeIP6Addr},
 	}
 }
 

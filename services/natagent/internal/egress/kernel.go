@@ -3,12 +3,8 @@ package egress
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
-	"slices"
-	"sort"
-	"strings"
 	"time"
 
 	"github.com/google/nftables"
@@ -157,10 +153,13 @@ func baseSets(t *nftables.Table) (all []filled) {
 			all = append(all, filled{&nftables.Set{Table: t, Name: sharedSet(name, f.v6), KeyType: f.address,
 				Interval: true}, intervals(merged(f.of(prefixes)))})
 		}
-		all = append(all, filled{&nftables.Set{Table: t, Name: addressMap(f.v6), KeyType: f.address, IsMap: true,
-			DataType: nftables.TypeVerdict, Comment: "container -> its policy"}, nil})
 	}
-	return all
+	return append(all, filled{policyMap(t), nil})
+}
+
+func policyMap(t *nftables.Table) *nftables.Set {
+	return &nftables.Set{Table: t, Name: mapPolicies, KeyType: nftables.TypeEtherAddr, IsMap: true,
+		DataType: nftables.TypeVerdict, KeyByteOrder: binaryutil.BigEndian, Comment: "container -> its policy"}
 }
 
 func viaMap(t *nftables.Table) *nftables.Set {
@@ -214,27 +213,15 @@ func (k *kernel) queueElements(c *installed, remove bool) {
 		put = k.conn.SetDeleteElements
 	}
 
-	for _, f := range families() {
-		var list []nftables.SetElement
-		for _, a := range c.addresses() {
-			if a.Is6() == f.v6 {
-				list = append(list, nftables.SetElement{Key: a.AsSlice(),
-					VerdictData: &expr.Verdict{Kind: expr.VerdictGoto,
-						Chain: chainName(c.Owner, c.generation)}})
-			}
-		}
-		if len(list) > 0 {
-			_ = put(&nftables.Set{Table: k.inet(), Name: addressMap(f.v6), KeyType: f.address, IsMap: true,
-				DataType: nftables.TypeVerdict}, list)
-		}
-	}
-
-	var list []nftables.SetElement
+	chain := &expr.Verdict{Kind: expr.VerdictGoto, Chain: chainName(c.Owner, c.generation)}
+	var policies, via []nftables.SetElement
 	for mac, bridge := range c.via {
-		list = append(list, nftables.SetElement{Key: []byte(mac), Val: bridge})
+		policies = append(policies, nftables.SetElement{Key: []byte(mac), VerdictData: chain})
+		via = append(via, nftables.SetElement{Key: []byte(mac), Val: bridge})
 	}
-	if len(list) > 0 {
-		_ = put(viaMap(k.bridge()), list)
+	if len(via) > 0 {
+		_ = put(policyMap(k.inet()), policies)
+		_ = put(viaMap(k.bridge()), via)
 	}
 }
 
@@ -302,147 +289,4 @@ func (k *kernel) bridgeMACs(c *Container, bridge func(network string) (string, b
 		via[string(mac)] = link.HardwareAddr
 	}
 	return via, nil
-}
-
-// read returns the present chains, rules, sets and map elements as text, for comparison with want.
-func (k *kernel) read() (string, error) {
-	var lines []string
-	for _, t := range []*nftables.Table{k.inet(), k.bridge()} {
-		chains, err := k.conn.ListChainsOfTableFamily(t.Family)
-		if err != nil {
-			return "", fmt.Errorf("list chains: %w", err)
-		}
-		for _, c := range chains {
-			if c.Table.Name != TableName {
-				continue
-			}
-			rules, err := k.conn.GetRules(t, c)
-			if err != nil {
-				return "", fmt.Errorf("list rules of %s: %w", c.Name, err)
-			}
-			lines = append(lines, fmt.Sprintf("chain %d %s %d rules", t.Family, c.Name, len(rules)))
-		}
-
-		sets, err := k.conn.GetSets(t)
-		if err != nil && !errors.Is(err, unix.ENOENT) {
-			return "", fmt.Errorf("list sets: %w", err)
-		}
-		for _, s := range sets {
-			if s.HasTimeout {
-				lines = append(lines, "set "+s.Name)
-				continue
-			}
-			list, err := k.conn.GetSetElements(s)
-			if err != nil {
-				return "", fmt.Errorf("list elements of %s: %w", s.Name, err)
-			}
-			lines = append(lines, fmt.Sprintf("set %s %d elements", s.Name, starts(list)))
-		}
-	}
-
-	sort.Strings(lines)
-	return strings.Join(lines, "\n"), nil
-}
-
-// refused returns the sum of the counters of the rules that refuse packets of a container.
-func (k *kernel) refused(c *installed) (total uint64, err error) {
-	t := k.inet()
-	rules, err := k.conn.GetRules(t, &nftables.Chain{Name: chainName(c.Owner, c.generation), Table: t})
-	for _, r := range rules {
-		var packets uint64
-		for _, e := range r.Exprs {
-			switch e := e.(type) {
-			case *expr.Counter:
-				packets = e.Packets
-			case *expr.Verdict:
-				if e.Chain == chainRefused {
-					total += packets
-				}
-			}
-		}
-	}
-	return total, err
-}
-
-// starts counts the elements without ends of intervals, which the kernel also returns for an open one.
-func starts(list []nftables.SetElement) (n int) {
-	for _, e := range list {
-		if !e.IntervalEnd {
-			n++
-		}
-	}
-	return n
-}
-
-// want returns what read returns if nothing is missing.
-func (k *kernel) want(all []*installed) string {
-	var lines []string
-	chain := func(t *nftables.Table, name string, rules []rule) {
-		lines = append(lines, fmt.Sprintf("chain %d %s %d rules", t.Family, name, len(rules)))
-	}
-	set := func(s filled, more int) {
-		if s.set.HasTimeout {
-			lines = append(lines, "set "+s.set.Name)
-			return
-		}
-		lines = append(lines, fmt.Sprintf("set %s %d elements", s.set.Name, starts(s.elements)+more))
-	}
-
-	addresses, frames := map[string]int{}, 0
-	for _, c := range all {
-		chain(k.inet(), chainName(c.Owner, c.generation), chainRules(c.Container, c.generation))
-		for _, s := range c.sets(k.inet(), nil) {
-			set(s, 0)
-		}
-		for _, a := range c.addresses() {
-			addresses[addressMap(a.Is6())]++
-		}
-		frames += len(c.via)
-	}
-
-	for name, rules := range baseRules() {
-		chain(k.inet(), name, rules)
-	}
-	for _, s := range baseSets(k.inet()) {
-		set(s, addresses[s.set.Name])
-	}
-	chain(k.bridge(), bridgeChain(k.bridge()).Name, bridgeRules())
-	set(filled{set: viaMap(k.bridge())}, frames)
-
-	slices.Sort(lines)
-	return strings.Join(lines, "\n")
-}
-
-// learned returns the learned addresses in the kernel, by short container ID, for a process that starts.
-func (k *kernel) learned() (map[string]map[answer]time.Duration, error) {
-	sets, err := k.conn.GetSets(k.inet())
-	if errors.Is(err, unix.ENOENT) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("list sets: %w", err)
-	}
-
-	all := map[string]map[answer]time.Duration{}
-	for _, s := range sets {
-		var generation uint64
-		var group, family int
-		short, rest, _ := strings.Cut(s.Name, "_")
-		if n, _ := fmt.Sscanf(rest, "%d_names%d_%d", &generation, &group, &family); n != 3 {
-			continue
-		}
-		list, err := k.conn.GetSetElements(s)
-		if err != nil {
-			return nil, fmt.Errorf("list elements of %s: %w", s.Name, err)
-		}
-		for _, e := range list {
-			if addr, ok := netip.AddrFromSlice(e.Key); ok && e.Expires > 0 {
-				if all[short] == nil {
-					all[short] = map[answer]time.Duration{}
-				}
-				all[short][answer{group, addr}] = e.Expires
-			}
-		}
-	}
-	return all, nil
 }

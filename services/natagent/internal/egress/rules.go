@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"encoding/binary"
 	"fmt"
 
 	"github.com/google/nftables"
@@ -17,6 +18,7 @@ const (
 	TableName    = "fairlead-egress" // of both tables
 	chainRefused = "refused"
 	mapVia       = "via"
+	mapPolicies  = "policies"
 	// maxComment is the longest comment of a rule that nft accepts.
 	maxComment = 127
 )
@@ -169,22 +171,21 @@ func sharedSet(name string, v6 bool) string {
 	return name + "4"
 }
 
-// addressMap returns the name of the map from source addresses to chains.
-func addressMap(v6 bool) string { return sharedSet("egress", v6) }
-
 // chainName returns the name of a container's chain.
 func chainName(owner string, generation uint64) string {
 	return fmt.Sprintf("%s_%d", id.Short(owner), generation)
 }
 
-// baseRules returns the rules of the chains that do not belong to one container.
+// baseRules returns the rules of the chains that do not belong to one container. A container is
+// recognized by its MAC address, which the port guard enforces: it can have addresses that netagent
+// has not assigned, such as a link-local one.
 func baseRules() map[string][]rule {
 	start := []rule{{"known connections", join(established(), []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}})},
 		{"neighbour discovery", join(neighbours(), []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}})}}
-	for _, f := range families() {
-		start = append(start, rule{"containers with a policy", join(f.only(), []expr.Any{network(f.saddr, f.length),
-			&expr.Lookup{SourceRegister: reg1, SetName: addressMap(f.v6), DestRegister: 0, IsDestRegSet: true}})})
-	}
+	start = append(start, rule{"containers with a policy", []expr.Any{
+		meta(expr.MetaKeyIIFTYPE, reg1), equal(binary.NativeEndian.AppendUint16(nil, unix.ARPHRD_ETHER)...),
+		ethernet(offsetFrom),
+		&expr.Lookup{SourceRegister: reg1, SetName: mapPolicies, DestRegister: 0, IsDestRegSet: true}}})
 	return map[string][]rule{
 		"forward": start,
 		"input":   start,

@@ -1,0 +1,159 @@
+package egress
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+)
+
+// read returns the present chains, rules, sets and map elements as text, for comparison with want.
+func (k *kernel) read() (string, error) {
+	var lines []string
+	for _, t := range []*nftables.Table{k.inet(), k.bridge()} {
+		chains, err := k.conn.ListChainsOfTableFamily(t.Family)
+		if err != nil {
+			return "", fmt.Errorf("list chains: %w", err)
+		}
+		for _, c := range chains {
+			if c.Table.Name != TableName {
+				continue
+			}
+			rules, err := k.conn.GetRules(t, c)
+			if err != nil {
+				return "", fmt.Errorf("list rules of %s: %w", c.Name, err)
+			}
+			lines = append(lines, fmt.Sprintf("chain %d %s %d rules", t.Family, c.Name, len(rules)))
+		}
+
+		sets, err := k.conn.GetSets(t)
+		if err != nil && !errors.Is(err, unix.ENOENT) {
+			return "", fmt.Errorf("list sets: %w", err)
+		}
+		for _, s := range sets {
+			if s.HasTimeout {
+				lines = append(lines, "set "+s.Name)
+				continue
+			}
+			list, err := k.conn.GetSetElements(s)
+			if err != nil {
+				return "", fmt.Errorf("list elements of %s: %w", s.Name, err)
+			}
+			lines = append(lines, fmt.Sprintf("set %s %d elements", s.Name, starts(list)))
+		}
+	}
+
+	sort.Strings(lines)
+	return strings.Join(lines, "\n"), nil
+}
+
+// refused returns the sum of the counters of the rules that refuse packets of a container.
+func (k *kernel) refused(c *installed) (total uint64, err error) {
+	t := k.inet()
+	rules, err := k.conn.GetRules(t, &nftables.Chain{Name: chainName(c.Owner, c.generation), Table: t})
+	for _, r := range rules {
+		var packets uint64
+		for _, e := range r.Exprs {
+			switch e := e.(type) {
+			case *expr.Counter:
+				packets = e.Packets
+			case *expr.Verdict:
+				if e.Chain == chainRefused {
+					total += packets
+				}
+			}
+		}
+	}
+	return total, err
+}
+
+// starts counts the elements without ends of intervals, which the kernel also returns for an open one.
+func starts(list []nftables.SetElement) (n int) {
+	for _, e := range list {
+		if !e.IntervalEnd {
+			n++
+		}
+	}
+	return n
+}
+
+// want returns what read returns if nothing is missing.
+func (k *kernel) want(all []*installed) string {
+	var lines []string
+	chain := func(t *nftables.Table, name string, rules []rule) {
+		lines = append(lines, fmt.Sprintf("chain %d %s %d rules", t.Family, name, len(rules)))
+	}
+	set := func(s filled, more int) {
+		if s.set.HasTimeout {
+			lines = append(lines, "set "+s.set.Name)
+			return
+		}
+		lines = append(lines, fmt.Sprintf("set %s %d elements", s.set.Name, starts(s.elements)+more))
+	}
+
+	endpoints := 0
+	for _, c := range all {
+		chain(k.inet(), chainName(c.Owner, c.generation), chainRules(c.Container, c.generation))
+		for _, s := range c.sets(k.inet(), nil) {
+			set(s, 0)
+		}
+		endpoints += len(c.via)
+	}
+
+	for name, rules := range baseRules() {
+		chain(k.inet(), name, rules)
+	}
+	for _, s := range baseSets(k.inet()) {
+		more := 0
+		if s.set.Name == mapPolicies {
+			more = endpoints
+		}
+		set(s, more)
+	}
+	chain(k.bridge(), bridgeChain(k.bridge()).Name, bridgeRules())
+	set(filled{set: viaMap(k.bridge())}, endpoints)
+
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
+}
+
+// learned returns the learned addresses in the kernel, by short container ID, for a process that starts.
+func (k *kernel) learned() (map[string]map[answer]time.Duration, error) {
+	sets, err := k.conn.GetSets(k.inet())
+	if errors.Is(err, unix.ENOENT) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list sets: %w", err)
+	}
+
+	all := map[string]map[answer]time.Duration{}
+	for _, s := range sets {
+		var generation uint64
+		var group, family int
+		short, rest, _ := strings.Cut(s.Name, "_")
+		if n, _ := fmt.Sscanf(rest, "%d_names%d_%d", &generation, &group, &family); n != 3 {
+			continue
+		}
+		list, err := k.conn.GetSetElements(s)
+		if err != nil {
+			return nil, fmt.Errorf("list elements of %s: %w", s.Name, err)
+		}
+		for _, e := range list {
+			if addr, ok := netip.AddrFromSlice(e.Key); ok && e.Expires > 0 {
+				if all[short] == nil {
+					all[short] = map[answer]time.Duration{}
+				}
+				all[short][answer{group, addr}] = e.Expires
+			}
+		}
+	}
+	return all, nil
+}

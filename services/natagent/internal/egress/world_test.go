@@ -1,0 +1,232 @@
+package egress_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/fairlead/fairlead/agent/test/testns"
+	"github.com/fairlead/fairlead/services/natagent/internal/conntrack"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress"
+	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
+)
+
+// records is a store in memory.
+type records struct {
+	mu  sync.Mutex
+	all map[string]*egress.Container
+}
+
+func (r *records) Policies() (all []*egress.Container) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range r.all {
+		all = append(all, c)
+	}
+	return all
+}
+
+func (r *records) Policy(owner string) (*egress.Container, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c, ok := r.all[owner]
+	return c, ok
+}
+
+func (r *records) PutPolicy(c *egress.Container) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.all[c.Owner] = c
+	return nil
+}
+
+func (r *records) DeletePolicy(owner string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.all, owner)
+	return nil
+}
+
+func (r *records) Bridge(network string) (string, bool) { return "br0", network == networkID }
+
+// Addresses of the world.
+const (
+	networkID = "00000000000000000000000000000000000000000000000000000000000000aa"
+	owner     = "00000000000000000000000000000000000000000000000000000000000000a1"
+	macA      = "02:00:00:00:00:0a"
+	web4      = "198.51.100.2" // a public address
+	web6      = "2001:db8:1::2"
+)
+
+// world is a host with a bridge, containers a and b on it, and a server with a public address.
+type world struct {
+	t          *testing.T
+	host, a, b *testns.NS
+	web        *testns.NS
+	store      *records
+	enforcer   *egress.Enforcer
+	endpoint   egress.Endpoint
+	dir        string // of the journal
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{t: t, host: testns.New(t), a: testns.New(t), b: testns.New(t), web: testns.New(t),
+		store: &records{all: map[string]*egress.Container{}}, dir: t.TempDir()}
+	w.host.Run("sh", "-ec", `ip link add br0 address 02:00:00:00:00:01 type bridge; ip link set br0 up
+		ip addr add 10.9.0.1/24 dev br0; ip -6 addr add fd09::1/64 dev br0 nodad
+		sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 net.ipv6.conf.default.accept_dad=0`)
+	w.container(w.a, "va", "10.9.0.2/24 fd09::2/64", macA)
+	w.container(w.b, "vb", "10.9.0.3/24 fd09::3/64", "02:00:00:00:00:0b")
+	testns.Connect(t, w.host, "out", "198.51.100.1/24 2001:db8:1::1/64", w.web, "eth0", web4+"/24 "+web6+"/64")
+	w.web.Run("sh", "-c", "ip route add default via 198.51.100.1; ip -6 route add default via 2001:db8:1::1; "+
+		"ip addr add 169.254.169.254/32 dev lo")
+	w.host.Run("ip", "route", "add", "169.254.169.254/32", "via", web4)
+	for _, n := range []*testns.NS{w.web, w.b, w.host, w.a} {
+		for _, port := range []string{"80", "443", "53"} {
+			w.serve(n, port)
+		}
+	}
+	w.bridgeNetfilter(false)
+	w.endpoint = egress.Endpoint{NetworkID: networkID, MAC: macA,
+		Addresses: []netip.Addr{netip.MustParseAddr("10.9.0.2"), netip.MustParseAddr("fd09::2")}}
+	w.start()
+	return w
+}
+
+// bridgeNetfilter sets whether bridged packets also pass the host's rules for IP. Other programs can
+// need that.
+func (w *world) bridgeNetfilter(on bool) {
+	w.t.Helper()
+	for _, name := range []string{"iptables", "ip6tables"} {
+		value := "0"
+		if on {
+			value = "1"
+		}
+		w.host.Run("sysctl", "-qw", "net.bridge.bridge-nf-call-"+name+"="+value)
+	}
+}
+
+// container connects a namespace to the bridge.
+func (w *world) container(n *testns.NS, port, addresses, mac string) {
+	w.t.Helper()
+	testns.Connect(w.t, w.host, port, "", n, "eth0", "")
+	w.host.Run("ip", "link", "set", port, "master", "br0")
+	n.Run("sh", "-ec", fmt.Sprintf(`ip link set eth0 address %s up
+		for a in %s; do case $a in *:*) ip addr add $a dev eth0 nodad;; *) ip addr add $a dev eth0;; esac; done
+		ip route add default via 10.9.0.1; ip -6 route add default via fd09::1`, mac, addresses))
+}
+
+// serve echoes on TCP connections to a port.
+func (w *world) serve(n *testns.NS, port string) {
+	w.t.Helper()
+	var l net.Listener
+	var err error
+	n.Do(func() { l, err = net.Listen("tcp", ":"+port) })
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() { defer c.Close(); _, _ = io.Copy(c, c) }()
+		}
+	}()
+}
+
+// start starts a process of natagent.
+func (w *world) start() {
+	w.t.Helper()
+	if w.enforcer != nil {
+		_ = w.enforcer.Close()
+	}
+	ns := hostns.At(w.host.Fd())
+	journal, err := egress.OpenJournal(w.dir)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.enforcer = egress.New(ns, w.store, conntrack.New(ns), journal, slog.New(slog.DiscardHandler))
+	ctx, stop := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { w.enforcer.Run(ctx) })
+	w.t.Cleanup(func() { stop(); running.Wait(); _ = w.enforcer.Close() })
+	if err := w.enforcer.Sync(context.Background()); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) put(rules ...string) {
+	w.t.Helper()
+	c := &egress.Container{Owner: owner, Name: "box", Rules: rules, Endpoints: []egress.Endpoint{w.endpoint}}
+	if err := w.enforcer.Put(context.Background(), c); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// connect returns "" if a connection works, "refused" if it is rejected, else the error.
+func (w *world) connect(from *testns.NS, to string) string {
+	w.t.Helper()
+	c, err := from.Dial("tcp", to, 3*time.Second)
+	switch {
+	case err == nil:
+		defer c.Close()
+		_ = c.SetDeadline(time.Now().Add(3 * time.Second))
+		if _, err = c.Write([]byte("x")); err == nil {
+			_, err = c.Read(make([]byte, 1))
+		}
+		if err == nil {
+			return ""
+		}
+	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EHOSTUNREACH):
+		return "refused"
+	}
+	return err.Error()
+}
+
+// check checks which destinations a reaches: "+" before those that must work.
+func (w *world) check(when string, list ...string) {
+	w.t.Helper()
+	for _, to := range list {
+		addr, open := strings.CutPrefix(to, "+")
+		want := "refused"
+		if open {
+			want = ""
+		}
+		if got := w.connect(w.a, addr); got != want {
+			w.t.Errorf("%s: a to %s: got %q, want %q", when, addr, got, want)
+		}
+	}
+}
+
+// refusals returns the records once there are n.
+func (w *world) refusals(n int) string {
+	w.t.Helper()
+	var text strings.Builder
+	for end := time.Now().Add(10 * time.Second); ; {
+		found, _, more := w.enforcer.Since(time.Time{})
+		if len(found) < n && time.Now().Before(end) {
+			select {
+			case <-more:
+			case <-time.After(time.Until(end)):
+			}
+			continue
+		}
+		for _, r := range found {
+			fmt.Fprintln(&text, r.Name, r.Reason, r.Protocol, r.Address, r.Port, r.Domain)
+		}
+		return text.String()
+	}
+}
