@@ -24,8 +24,9 @@ MANPAGES := man/man1/fairlead.1.gz man/man1/fairlead-*.1.gz man/man5/fairlead-*.
 # Where make deb and make rpm write.
 DIST ?= dist
 
-# One package at a time: many tests start containers, and packages in parallel slow each other down.
-TEST_FLAGS ?= -p 1 -timeout 25m
+# Two packages at a time: the tests of deploy/e2e take as long as all others together, and those of deploy/vm use
+# one core.
+TEST_FLAGS ?= -p 2 -timeout 35m
 
 TEST_PACKAGES ?= ./...
 
