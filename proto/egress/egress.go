@@ -150,6 +150,9 @@ func (r Rule) String() string {
 func (r Rule) peer() string {
 	switch r.Kind {
 	case Domain:
+		if needsDot(r.Name) {
+			return r.Name + "."
+		}
 		return r.Name
 	case Prefix:
 		return r.prefix()

@@ -35,7 +35,11 @@ func TestParse(t *testing.T) {
 			Ports: egress.Ports{Protocol: egress.ICMP}},
 		"!192.0.2.1:53/udp": {Deny: true, Kind: egress.Prefix, Prefix: netip.MustParsePrefix("192.0.2.1/32"),
 			Ports: egress.Ports{Protocol: egress.UDP, First: 53, Last: 53}},
-		"2001:db8::1":     {Kind: egress.Prefix, Prefix: netip.MustParsePrefix("2001:db8::1/128")},
+		"2001:db8::1": {Kind: egress.Prefix, Prefix: netip.MustParsePrefix("2001:db8::1/128")},
+		"host.:80":    {Kind: egress.Domain, Name: "host", Ports: egress.Ports{First: 80, Last: 80}},
+		"intrnet.":    {Kind: egress.Domain, Name: "intrnet"},
+		"!all:25/tcp": {Deny: true, Kind: egress.All, Ports: egress.Ports{Protocol: egress.TCP, First: 25,
+			Last: 25}},
 		"[2001:db8::]/32": {},
 		"[2001:db8::/32]:443": {Kind: egress.Prefix, Prefix: netip.MustParsePrefix("2001:db8::/32"),
 			Ports: egress.Ports{First: 443, Last: 443}},
@@ -173,11 +177,32 @@ func TestRanges(t *testing.T) {
 	}
 }
 
+func TestMistypedWords(t *testing.T) {
+	for text, word := range map[string]string{"intrnet": "internet", "Internt": "internet", "intranet": "internet",
+		"metdata": "metadata", "obsrve": "observe", "hots": "host", "hst": "host", "hosts": "host", "noen": "none",
+		"nonee": "none", "lna": "lan", "laan": "lan", "dsn": "dns", "dnss": "dns", "lal": "all", "alll": "all"} {
+		_, err := egress.Parse([]string{text})
+		if err == nil || !strings.Contains(err.Error(), "did you mean "+word+"?") {
+			t.Errorf("%s: got %v, want a question for %s", text, err, word)
+		}
+		p := parse(t, text+".")
+		if p[0].Kind != egress.Domain || p[0].Name != strings.ToLower(text) {
+			t.Errorf("%s.: got %v, want the name", text, p)
+		}
+	}
+	for _, text := range []string{"db", "api", "app", "web", "post", "node", "note", "land", "plan", "dn",
+		"one", "wan", "most", "intrnet.test", "smtp", "interface", "ns"} {
+		if p := parse(t, text); p[0].Name != text || p.Strings()[0] != text {
+			t.Errorf("%s: got %v", text, p)
+		}
+	}
+}
+
 // FuzzParse checks that what a rule prints is parsed to the same rule.
 func FuzzParse(f *testing.F) {
 	for _, s := range []string{"a.test:443/tcp", "!*.b.test", "[2001:db8::/32]:1-2/udp", "10.0.0.0/8/icmp", "none",
 		"lan,dns",
-		"bücher.example", "_x.test"} {
+		"bücher.example", "_x.test", "host.", "none.", "lna.", "!all:25"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

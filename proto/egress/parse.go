@@ -19,7 +19,8 @@ const maxRules = 1000
 //
 // PEER is a name, *.SUFFIX, an address, a CIDR, IPv6 in brackets, or one of the words host, internet,
 // lan, metadata, dns, all and observe. Without a protocol, ports are those of TCP and UDP. "none" alone
-// allows nothing. No value gives a nil policy. All errors are returned together.
+// allows nothing. A name that is close to a word is refused; with a final dot it is a name. No value
+// gives a nil policy. All errors are returned together.
 func Parse(values []string) (Policy, error) {
 	if len(values) == 0 {
 		return nil, nil
@@ -37,7 +38,7 @@ func Parse(values []string) (Policy, error) {
 	var faults []error
 	for _, text := range texts {
 		text = strings.TrimSpace(text)
-		if isNone := strings.EqualFold(text, Empty); isNone {
+		if strings.EqualFold(text, Empty) {
 			none = true
 			continue
 		}
@@ -77,8 +78,8 @@ func parseRule(text string) (r Rule, err error) {
 	if err = r.setPeer(peer); err != nil {
 		return r, err
 	}
-	if r.Deny && (r.Kind == All || r.Kind == Observe) {
-		return r, errors.New("what is not allowed is denied already")
+	if r.Deny && (r.Kind == Observe || r.Kind == All && r.Ports == Ports{}) {
+		return r, errors.New("what is not allowed is denied already, use none, or !all:25 for one port")
 	}
 	if (r.Kind == Observe || r.Kind == DNS) && r.Ports != (Ports{}) {
 		return r, fmt.Errorf("%s has no ports", r.peer())
@@ -196,6 +197,9 @@ func (r *Rule) setPeer(peer string) error {
 	}
 
 	name, err := parseName(peer)
+	if err == nil && !strings.HasSuffix(peer, ".") {
+		err = mistyped(name)
+	}
 	if err != nil {
 		return err
 	}
