@@ -18,10 +18,14 @@ import (
 const repository = "../../.."
 
 func docsRoot() *cobra.Command {
-	return newRoot(&cli.CLI{
+	c := &cli.CLI{
 		In: strings.NewReader(""), Out: io.Discard, Err: io.Discard, Now: time.Now,
 		LookupEnv: func(string) (string, bool) { return "", false }, Interrupts: &cli.Interrupts{},
-	})
+	}
+	root := newRoot(c)
+	addCommands(c, root)
+	plainUseLines(root)
+	return root
 }
 
 // pages returns the Markdown pages of the repository.

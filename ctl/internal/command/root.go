@@ -9,18 +9,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/fairlead/fairlead/agent/manpage"
 	"github.com/fairlead/fairlead/ctl/client"
 	"github.com/fairlead/fairlead/ctl/internal/command/cli"
-	"github.com/fairlead/fairlead/ctl/internal/command/config"
-	"github.com/fairlead/fairlead/ctl/internal/command/container"
-	"github.com/fairlead/fairlead/ctl/internal/command/fleet"
-	"github.com/fairlead/fairlead/ctl/internal/command/image"
-	"github.com/fairlead/fairlead/ctl/internal/command/network"
-	"github.com/fairlead/fairlead/ctl/internal/command/policy"
-	"github.com/fairlead/fairlead/ctl/internal/command/registry"
-	"github.com/fairlead/fairlead/ctl/internal/command/system"
-	"github.com/fairlead/fairlead/ctl/internal/command/volume"
 	"github.com/fairlead/fairlead/proto/version"
 )
 
@@ -28,6 +18,8 @@ import (
 func Run(ctx context.Context, c *cli.CLI, args []string) int {
 	defer c.Close()
 	root := newRoot(c)
+	addCommand(c, root, args)
+	plainUseLines(root)
 	if completes(args) {
 		addCompletions(c, root)
 	}
@@ -56,6 +48,7 @@ func isFlagError(err error) bool {
 	return false
 }
 
+// newRoot returns the root command without subcommands.
 func newRoot(c *cli.CLI) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "fairlead [OPTIONS] COMMAND",
@@ -89,25 +82,9 @@ A manager of a fleet runs a command on the host at --node or ` + cli.EnvNode + `
 	root.SetHelpTemplate(helpTemplate)
 	root.SetUsageTemplate(usageTemplate)
 	root.SetHelpCommand(newHelp())
-	root.SetCompletionCommandGroupID("common")
-	root.AddGroup(&cobra.Group{ID: "manage", Title: "Management Commands:"},
-		&cobra.Group{ID: "common", Title: "Commands:"})
-	for _, group := range []*cobra.Command{container.Group(c), image.Group(c), network.Group(c), fleet.Group(c),
-		volume.Group(c), policy.Group(c), config.Group(c), system.Group(c)} {
-		group.GroupID = "manage"
-		root.AddCommand(group)
-	}
-
-	for _, commands := range [][]*cobra.Command{container.Commands(c), image.Commands(c),
-		registry.Commands(c), policy.Commands(c), system.Commands(c)} {
-		for _, cmd := range commands {
-			cmd.GroupID = "common"
-			root.AddCommand(cmd)
-		}
-	}
-
-	root.AddCommand(manpage.NewCommand(1, nil))
-	plainUseLines(root)
+	root.SetCompletionCommandGroupID(common)
+	root.AddGroup(&cobra.Group{ID: manage, Title: "Management Commands:"},
+		&cobra.Group{ID: common, Title: "Commands:"})
 	return root
 }
 
@@ -116,7 +93,7 @@ func newHelp() *cobra.Command {
 	return &cobra.Command{
 		Use:     "help [COMMAND...]",
 		Short:   "Help about a command",
-		GroupID: "common",
+		GroupID: common,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			found, rest, err := cmd.Root().Find(args)
 			if err != nil || len(rest) > 0 {

@@ -5,6 +5,7 @@ import (
 	"path"
 	"regexp"
 	"strings"
+	"sync"
 )
 
 // Device is a parsed --device.
@@ -45,11 +46,13 @@ func isMode(text string) bool {
 		strings.Count(text, "w") <= 1 && strings.Count(text, "m") <= 1
 }
 
-var deviceRule = regexp.MustCompile(`^[acb] ([0-9]+|\*):([0-9]+|\*) [rwm]{1,3}$`)
+var deviceRule = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[acb] ([0-9]+|\*):([0-9]+|\*) [rwm]{1,3}$`)
+})
 
 // CheckDeviceRule checks a --device-cgroup-rule.
 func CheckDeviceRule(text string) error {
-	if !deviceRule.MatchString(text) {
+	if !deviceRule().MatchString(text) {
 		return fmt.Errorf("invalid device cgroup format '%s'", text)
 	}
 	return nil

@@ -10,13 +10,17 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
-var size = regexp.MustCompile(`^(\d+(?:\.\d+)?) ?([kmgtp]?)(?:i?b)?$`)
+// size is compiled when it is needed: every command starts with this package.
+var size = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^(\d+(?:\.\d+)?) ?([kmgtp]?)(?:i?b)?$`)
+})
 
 // ParseSize parses a size such as 512, 64k or 1.5GiB in binary units.
 func ParseSize(text string) (int64, error) {
-	m := size.FindStringSubmatch(strings.ToLower(text))
+	m := size().FindStringSubmatch(strings.ToLower(text))
 	if m == nil {
 		return 0, fmt.Errorf("invalid size: '%s'", text)
 	}

@@ -118,6 +118,12 @@ func nearestFlag(cmd *cobra.Command, name string) string {
 	return nearest(name, names)
 }
 
+// Command is a command of the top level, which is created when it is needed.
+type Command struct {
+	Name string
+	New  func(*CLI) *cobra.Command
+}
+
 // Group returns a command that only has subcommands.
 func Group(use, short string, commands ...*cobra.Command) *cobra.Command {
 	cmd := &cobra.Command{Use: use + " COMMAND", Short: short, Args: cobra.ArbitraryArgs, RunE: UnknownCommand}

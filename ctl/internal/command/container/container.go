@@ -19,13 +19,19 @@ import (
 )
 
 // Commands returns the container commands of the top level.
-func Commands(c *cli.CLI) []*cobra.Command {
-	return []*cobra.Command{
-		newRun(c), newCreate(c), newStart(c), newStop(c), newRestart(c), newPause(c), newUnpause(c), newUpdate(c),
-		newKill(c), newRename(c), newRemove(c, "rm"), ps.New(c, "ps"), newLogs(c), newExec(c), newAttach(c),
-		usage.Top(c), usage.Stats(c),
-		newPort(c), newExplain(c), newPublish(c), newUnpublish(c), newWait(c),
-		files.Diff(c), files.Export(c), files.Copy(c), image.NewCommit(c),
+func Commands() []cli.Command {
+	list := func(c *cli.CLI) *cobra.Command { return ps.New(c, "ps") }
+	remove := func(c *cli.CLI) *cobra.Command { return newRemove(c, "rm") }
+	return []cli.Command{
+		{Name: "run", New: newRun}, {Name: "create", New: newCreate}, {Name: "start", New: newStart},
+		{Name: "stop", New: newStop}, {Name: "restart", New: newRestart}, {Name: "pause", New: newPause},
+		{Name: "unpause", New: newUnpause}, {Name: "update", New: newUpdate}, {Name: "kill", New: newKill},
+		{Name: "rename", New: newRename}, {Name: "rm", New: remove}, {Name: "ps", New: list},
+		{Name: "logs", New: newLogs}, {Name: "exec", New: newExec}, {Name: "attach", New: newAttach},
+		{Name: "top", New: usage.Top}, {Name: "stats", New: usage.Stats}, {Name: "port", New: newPort},
+		{Name: "explain", New: newExplain}, {Name: "publish", New: newPublish},
+		{Name: "unpublish", New: newUnpublish}, {Name: "wait", New: newWait}, {Name: "diff", New: files.Diff},
+		{Name: "export", New: files.Export}, {Name: "cp", New: files.Copy}, {Name: "commit", New: image.NewCommit},
 	}
 }
 

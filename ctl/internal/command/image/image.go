@@ -13,9 +13,15 @@ import (
 )
 
 // Commands returns the image commands of the top level.
-func Commands(c *cli.CLI) []*cobra.Command {
-	return []*cobra.Command{newPull(c), newPush(c), newSave(c), newLoad(c), newImport(c), newList(c, "images"),
-		newHistory(c), newRemove(c, "rmi"), newTag(c), newSearch(c)}
+func Commands() []cli.Command {
+	list := func(c *cli.CLI) *cobra.Command { return newList(c, "images") }
+	remove := func(c *cli.CLI) *cobra.Command { return newRemove(c, "rmi") }
+	return []cli.Command{
+		{Name: "pull", New: newPull}, {Name: "push", New: newPush}, {Name: "save", New: newSave},
+		{Name: "load", New: newLoad}, {Name: "import", New: newImport}, {Name: "images", New: list},
+		{Name: "history", New: newHistory}, {Name: "rmi", New: remove}, {Name: "tag", New: newTag},
+		{Name: "search", New: newSearch},
+	}
 }
 
 // Group returns the command `fairlead image`.

@@ -44,7 +44,7 @@ A rule with "!" denies. What no rule allows is refused.`,
 }
 
 // Commands returns the commands outside the group.
-func Commands(c *cli.CLI) []*cobra.Command { return []*cobra.Command{newDenied(c)} }
+func Commands() []cli.Command { return []cli.Command{{Name: "denied", New: newDenied}} }
 
 func newList(c *cli.CLI) *cobra.Command {
 	return &cobra.Command{

@@ -18,7 +18,9 @@ import (
 )
 
 // Commands returns the commands of the top level.
-func Commands(c *cli.CLI) []*cobra.Command { return []*cobra.Command{newLogin(c), newLogout(c)} }
+func Commands() []cli.Command {
+	return []cli.Command{{Name: "login", New: newLogin}, {Name: "logout", New: newLogout}}
+}
 
 type loginOptions struct {
 	user, password string

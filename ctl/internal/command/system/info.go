@@ -19,8 +19,11 @@ import (
 )
 
 // Commands returns the system commands of the top level.
-func Commands(c *cli.CLI) []*cobra.Command {
-	return []*cobra.Command{newInfo(c), newEvents(c), newDoctor(c), newVersion(c), newInspect(c)}
+func Commands() []cli.Command {
+	return []cli.Command{
+		{Name: "info", New: newInfo}, {Name: "events", New: newEvents}, {Name: "doctor", New: newDoctor},
+		{Name: "version", New: newVersion}, {Name: "inspect", New: newInspect},
+	}
 }
 
 // info holds the fields of `info`, which can be used in templates.
