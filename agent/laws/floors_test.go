@@ -16,6 +16,7 @@ import (
 var netagentFloors = [][]string{
 	{"bridgenf", "cause", "dnssockets/redirect", "ipam", "kernel", "lease", "lock", "portguard"},
 	{"bootclock", "diagnose", "frame", "namespace", "network"},
+	{"endpoint"},
 	{"damage", "dhcp", "dnssockets", "driver", "store"},
 	{"driver/bridge", "driver/macvlan", "natclient"},
 	{"address", "attach", "defaultnet", "hostnet"},

@@ -34,7 +34,8 @@ var (
 	// purePackages lists the packages with domain logic. They perform no I/O.
 	purePackages = []string{
 		"agent/config", "proto/fault", "proto/id", "proto/port", "proto/egress", "agent/portrecord",
-		"services/*/internal/ipam", "services/*/internal/network", "services/*/internal/frame",
+		"services/*/internal/ipam", "services/*/internal/network", "services/*/internal/endpoint",
+		"services/*/internal/frame",
 		"services/*/internal/lease", "services/*/internal/publication", "services/*/internal/ruleset",
 		"services/*/internal/hostport", "services/*/internal/registration", "services/*/internal/hostsfile",
 		"services/*/internal/resolvconf", "services/*/internal/zone",

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/frame"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
@@ -20,7 +21,7 @@ import (
 type attack struct {
 	*agent
 	t                       *testing.T
-	victim, attacker, third network.Sandbox
+	victim, attacker, third endpoint.Sandbox
 }
 
 // attackCase is an attack with the configuration that it needs.
@@ -58,10 +59,10 @@ func TestAttacksFromContainers(t *testing.T) {
 				s.edit(&h.cfg)
 				h.cfg.unguarded = !guarded
 				a := &attack{agent: h.run(), t: t}
-				for _, sb := range []*network.Sandbox{&a.victim, &a.attacker, &a.third} {
+				for _, sb := range []*endpoint.Sandbox{&a.victim, &a.attacker, &a.third} {
 					sysctls := acceptRA(len(s.name) > 0 && strings.Contains(s.name, "router"))
-					*sb = a.create(network.Request{Owner: id.New(), Mode: network.Private,
-						Endpoints: []network.EndpointSpec{{Network: "bridge", Sysctls: sysctls}}})
+					*sb = a.create(endpoint.Request{Owner: id.New(), Mode: endpoint.Private,
+						Endpoints: []endpoint.Spec{{Network: "bridge", Sysctls: sysctls}}})
 				}
 				if got := s.try(a); got == guarded {
 					t.Errorf("the attack succeeds: got %v, want %v", got, !guarded)
@@ -82,7 +83,7 @@ func acceptRA(yes bool) []string {
 }
 
 // send sends raw frames from eth0 of a sandbox.
-func (a *attack) send(from network.Sandbox, frames ...[]byte) {
+func (a *attack) send(from endpoint.Sandbox, frames ...[]byte) {
 	a.t.Helper()
 	err := kernel.WithPinned(from.NetnsPath, func(ns *kernel.Namespace) error {
 		p, err := ns.Packets("eth0", kernel.FilterNone())
@@ -100,7 +101,7 @@ func (a *attack) send(from network.Sandbox, frames ...[]byte) {
 	}
 }
 
-func (a *attack) ip(sb network.Sandbox) netip.Addr { return sb.Endpoints[0].IPv4.Addr() }
+func (a *attack) ip(sb endpoint.Sandbox) netip.Addr { return sb.Endpoints[0].IPv4.Addr() }
 
 // takeMAC makes the bridge send the victim's traffic to the attacker.
 func (a *attack) takeMAC() bool {
@@ -114,7 +115,7 @@ func (a *attack) takeMAC() bool {
 }
 
 // neighbour returns the neighbour entry of an address in a sandbox.
-func (a *attack) neighbour(sb network.Sandbox, of netip.Addr) string {
+func (a *attack) neighbour(sb endpoint.Sandbox, of netip.Addr) string {
 	return a.in(sb, "ip", "neigh", "show", of.String(), "dev", "eth0")
 }
 

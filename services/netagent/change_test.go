@@ -10,10 +10,11 @@ import (
 
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-func (a *agent) connect(sb network.Sandbox, spec network.EndpointSpec) network.Sandbox {
+func (a *agent) connect(sb endpoint.Sandbox, spec endpoint.Spec) endpoint.Sandbox {
 	a.t.Helper()
 	after, err := a.sandboxes.Connect(context.Background(), sb.Owner, spec)
 	if err != nil {
@@ -22,7 +23,7 @@ func (a *agent) connect(sb network.Sandbox, spec network.EndpointSpec) network.S
 	return after
 }
 
-func (a *agent) disconnect(sb network.Sandbox, ref string) network.Sandbox {
+func (a *agent) disconnect(sb endpoint.Sandbox, ref string) endpoint.Sandbox {
 	a.t.Helper()
 	after, err := a.sandboxes.Disconnect(context.Background(), sb.Owner, ref)
 	if err != nil {
@@ -31,7 +32,7 @@ func (a *agent) disconnect(sb network.Sandbox, ref string) network.Sandbox {
 	return after
 }
 
-func (a *agent) defaultRoute(sb network.Sandbox) string {
+func (a *agent) defaultRoute(sb endpoint.Sandbox) string {
 	a.t.Helper()
 	return strings.TrimSpace(a.in(sb, "ip", "route", "show", "default"))
 }
@@ -40,8 +41,8 @@ func TestInterfacesAreNumberedInOrder(t *testing.T) {
 	a := newHost(t).run()
 	a.newNetwork("zoo")
 	a.newNetwork("ant")
-	sb := a.create(requestOn(id.New(), network.EndpointSpec{Network: "zoo"},
-		network.EndpointSpec{Network: "bridge", Interface: "eth0"}, network.EndpointSpec{Network: "ant"}))
+	sb := a.create(requestOn(id.New(), endpoint.Spec{Network: "zoo"},
+		endpoint.Spec{Network: "bridge", Interface: "eth0"}, endpoint.Spec{Network: "ant"}))
 	var got []string
 	for _, e := range sb.Endpoints {
 		got = append(got, e.NetworkName+"="+e.Interface)
@@ -63,8 +64,8 @@ func TestHighestPriorityHasDefaultRoute(t *testing.T) {
 	a.newNetwork("n1")
 	a.newNetwork("n2")
 	a.network(network.Draft{Name: "inside", Internal: true})
-	sb := a.create(requestOn(id.New(), network.EndpointSpec{Network: "n1"},
-		network.EndpointSpec{Network: "n2", Priority: 5}, network.EndpointSpec{Network: "inside", Priority: 9}))
+	sb := a.create(requestOn(id.New(), endpoint.Spec{Network: "n1"},
+		endpoint.Spec{Network: "n2", Priority: 5}, endpoint.Spec{Network: "inside", Priority: 9}))
 	if s := a.defaultRoute(sb); s != "default via 172.18.8.1 dev eth1" {
 		t.Errorf("got default route %q", s)
 	}
@@ -74,7 +75,7 @@ func TestHighestPriorityHasDefaultRoute(t *testing.T) {
 		t.Errorf("after disconnect: got default route %q", s)
 	}
 
-	sb = a.connect(sb, network.EndpointSpec{Network: "n2", Priority: 1})
+	sb = a.connect(sb, endpoint.Spec{Network: "n2", Priority: 1})
 	if s := a.defaultRoute(sb); s != "default via 172.18.8.1 dev eth1" {
 		t.Errorf("after connect: got default route %q", s)
 	}
@@ -91,7 +92,7 @@ func TestStaticAddressesAreAllocated(t *testing.T) {
 	a.network(network.Draft{Name: "n1", IPv6: &on6,
 		Pools: []network.PoolSpec{{Subnet: netip.MustParsePrefix("10.1.0.0/24")},
 			{Subnet: netip.MustParsePrefix("fd00:1::/64")}}})
-	spec := network.EndpointSpec{Network: "n1", IPv4: netip.MustParseAddr("10.1.0.77"),
+	spec := endpoint.Spec{Network: "n1", IPv4: netip.MustParseAddr("10.1.0.77"),
 		IPv6: netip.MustParseAddr("fd00:1::77"), MAC: "02:11:22:33:44:55", Interface: "lan"}
 	sb := a.create(requestOn(id.New(), spec))
 	has(t, "lan", a.in(sb, "ip", "addr", "show", "lan"), "10.1.0.77/24", "fd00:1::77/64", "02:11:22:33:44:55")
@@ -103,27 +104,27 @@ func TestStaticAddressesAreAllocated(t *testing.T) {
 	}
 
 	for name, c := range map[string]struct {
-		spec network.EndpointSpec
+		spec endpoint.Spec
 		kind fault.Kind
 		text string
 	}{
-		"in use": {network.EndpointSpec{Network: "n1", IPv4: netip.MustParseAddr("10.1.0.77")},
+		"in use": {endpoint.Spec{Network: "n1", IPv4: netip.MustParseAddr("10.1.0.77")},
 			fault.Exists, "Address already in use"},
-		"gateway": {network.EndpointSpec{Network: "n1", IPv4: netip.MustParseAddr("10.1.0.1")},
+		"gateway": {endpoint.Spec{Network: "n1", IPv4: netip.MustParseAddr("10.1.0.1")},
 			fault.Exists, "Address already in use"},
-		"broadcast": {network.EndpointSpec{Network: "n1", IPv4: netip.MustParseAddr("10.1.0.255")},
+		"broadcast": {endpoint.Spec{Network: "n1", IPv4: netip.MustParseAddr("10.1.0.255")},
 			fault.Exists, "Address already in use"},
-		"outside all subnets": {network.EndpointSpec{Network: "n1", IPv4: netip.MustParseAddr("172.99.0.1")},
+		"outside all subnets": {endpoint.Spec{Network: "n1", IPv4: netip.MustParseAddr("172.99.0.1")},
 			fault.Invalid, "no configured subnet contains IP address 172.99.0.1"},
-		"default bridge": {network.EndpointSpec{Network: "bridge", IPv4: netip.MustParseAddr("172.17.0.9")},
+		"default bridge": {endpoint.Spec{Network: "bridge", IPv4: netip.MustParseAddr("172.17.0.9")},
 			fault.Invalid, "user-specified IP address is supported on user-defined networks only"},
-		"invalid MAC": {network.EndpointSpec{Network: "n1", MAC: "xx"}, fault.Invalid,
+		"invalid MAC": {endpoint.Spec{Network: "n1", MAC: "xx"}, fault.Invalid,
 			"xx is not a valid mac address"},
-		"multicast MAC": {network.EndpointSpec{Network: "n1", MAC: "01:00:5e:00:00:01"}, fault.Invalid,
+		"multicast MAC": {endpoint.Spec{Network: "n1", MAC: "01:00:5e:00:00:01"}, fault.Invalid,
 			"not a unicast MAC"},
-		"invalid interface": {network.EndpointSpec{Network: "n1", Interface: "lo"}, fault.Invalid,
+		"invalid interface": {endpoint.Spec{Network: "n1", Interface: "lo"}, fault.Invalid,
 			"not a valid interface name"},
-		"wrong family": {network.EndpointSpec{Network: "n1", IPv4: netip.MustParseAddr("fd00:1::5")},
+		"wrong family": {endpoint.Spec{Network: "n1", IPv4: netip.MustParseAddr("fd00:1::5")},
 			fault.Invalid, "invalid IPv4 address"},
 	} {
 		_, err := a.sandboxes.Create(context.Background(), requestOn(id.New(), c.spec))
@@ -131,7 +132,7 @@ func TestStaticAddressesAreAllocated(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if other := a.create(requestOn(id.New(), network.EndpointSpec{Network: "n1"})); a.address(other) != "10.1.0.2" {
+	if other := a.create(requestOn(id.New(), endpoint.Spec{Network: "n1"})); a.address(other) != "10.1.0.2" {
 		t.Errorf("failed requests kept addresses: next is %s", a.address(other))
 	}
 }
@@ -140,18 +141,18 @@ func TestConnectChangesOneEndpoint(t *testing.T) {
 	a := newHost(t).run()
 	a.newNetwork("n1")
 	sb := a.container()
-	after := a.connect(sb, network.EndpointSpec{Network: "n1"})
+	after := a.connect(sb, endpoint.Spec{Network: "n1"})
 	if e := after.Endpoints[1]; e.Interface != "eth1" || e.Gateway4.IsValid() ||
 		!after.Endpoints[0].Gateway4.IsValid() {
 		t.Errorf("got endpoints %+v", after.Endpoints)
 	}
 
 	a.mustReach(sb.NetnsPath, "172.18.0.1")
-	if again := a.connect(sb, network.EndpointSpec{Network: "n1"}); again.Endpoints[1].ID != after.Endpoints[1].ID {
+	if again := a.connect(sb, endpoint.Spec{Network: "n1"}); again.Endpoints[1].ID != after.Endpoints[1].ID {
 		t.Error("a repeated request created another endpoint")
 	}
 	if _, err := a.sandboxes.Connect(context.Background(), sb.Owner,
-		network.EndpointSpec{Network: "n1", Priority: 3}); !fault.Is(err, fault.Exists) {
+		endpoint.Spec{Network: "n1", Priority: 3}); !fault.Is(err, fault.Exists) {
 		t.Errorf("different content: got %v, want Exists", err)
 	}
 
@@ -168,11 +169,11 @@ func TestConnectChangesOneEndpoint(t *testing.T) {
 		t.Error(err)
 	}
 
-	host := a.create(network.Request{Owner: id.New(), Mode: network.Host})
+	host := a.create(endpoint.Request{Owner: id.New(), Mode: endpoint.Host})
 	for owner, kind := range map[string]fault.Kind{id.New(): fault.NotFound, host.Owner: fault.Busy,
 		"web": fault.Invalid} {
 		if _, err := a.sandboxes.Connect(context.Background(), owner,
-			network.EndpointSpec{Network: "bridge"}); !fault.Is(err, kind) {
+			endpoint.Spec{Network: "bridge"}); !fault.Is(err, kind) {
 			t.Errorf("%s: %v", owner, err)
 		}
 	}
@@ -184,7 +185,7 @@ func TestFailedConnectLeavesSandboxUnchanged(t *testing.T) {
 	sb := a.container()
 	a.in(sb, "ip", "link", "add", "eth1", "type", "veth", "peer", "name", "other")
 	if after, err := a.sandboxes.Connect(context.Background(), sb.Owner,
-		network.EndpointSpec{Network: "n1"}); err == nil {
+		endpoint.Spec{Network: "n1"}); err == nil {
 		t.Fatalf("connect with an existing eth1: got %+v, want an error", after)
 	}
 	if ports := a.ports(n.Bridge().Device); len(ports) != 0 {
@@ -201,11 +202,11 @@ func TestFailedConnectLeavesSandboxUnchanged(t *testing.T) {
 func TestKeptNamespaceIsReused(t *testing.T) {
 	a := newHost(t).run()
 	a.newNetwork("n1")
-	sb := a.create(requestOn(id.New(), network.EndpointSpec{Network: "n1"}, network.EndpointSpec{Network: "bridge"}))
+	sb := a.create(requestOn(id.New(), endpoint.Spec{Network: "n1"}, endpoint.Spec{Network: "bridge"}))
 	a.in(sb, "ip", "addr", "add", "127.0.0.2/8", "dev", "lo")
 	for range 2 {
 		if err := a.sandboxes.Release(context.Background(), sb.Owner,
-			network.ReleaseKeep{Namespace: true}); err != nil {
+			endpoint.ReleaseKeep{Namespace: true}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -215,13 +216,13 @@ func TestKeptNamespaceIsReused(t *testing.T) {
 	if got, err := a.sandboxes.Get(sb.Owner); err != nil || !got.NetnsOnly || len(got.Endpoints) != 0 {
 		t.Errorf("got %+v, %v", got, err)
 	}
-	if other := a.create(requestOn(id.New(), network.EndpointSpec{Network: "n1"})); a.address(other) != a.address(sb) {
+	if other := a.create(requestOn(id.New(), endpoint.Spec{Network: "n1"})); a.address(other) != a.address(sb) {
 		t.Errorf("the address was not released: next is %s", a.address(other))
 	}
 
 	a.stop()
 	b := a.host.run()
-	again := b.create(requestOn(sb.Owner, network.EndpointSpec{Network: "bridge"}))
+	again := b.create(requestOn(sb.Owner, endpoint.Spec{Network: "bridge"}))
 	if again.NetnsPath != sb.NetnsPath || again.NetnsOnly {
 		t.Errorf("got sandbox %+v", again)
 	}
@@ -231,7 +232,7 @@ func TestKeptNamespaceIsReused(t *testing.T) {
 	b.mustReach(again.NetnsPath, "172.17.0.1")
 	for _, keep := range []bool{true, false} {
 		if err := b.sandboxes.Release(context.Background(), sb.Owner,
-			network.ReleaseKeep{Namespace: keep}); err != nil {
+			endpoint.ReleaseKeep{Namespace: keep}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -244,18 +245,18 @@ func TestStaticAddressIsReserved(t *testing.T) {
 	a := newHost(t).run()
 	ctx := context.Background()
 	n := a.network(withSubnet("n1", "10.1.0.0/29"))
-	fixed := network.EndpointSpec{Network: "n1", IPv4: netip.MustParseAddr("10.1.0.2")}
+	fixed := endpoint.Spec{Network: "n1", IPv4: netip.MustParseAddr("10.1.0.2")}
 	owner, other := id.New(), id.New()
-	reserve := func(owner string, specs ...network.EndpointSpec) error { return a.sandboxes.Reserve(ctx, owner, specs) }
-	if err := reserve(owner, fixed, network.EndpointSpec{Network: "bridge"}); err != nil {
+	reserve := func(owner string, specs ...endpoint.Spec) error { return a.sandboxes.Reserve(ctx, owner, specs) }
+	if err := reserve(owner, fixed, endpoint.Spec{Network: "bridge"}); err != nil {
 		t.Fatal(err)
 	}
 
 	for range 2 { // before the sandbox is created, and after its release that keeps addresses and a restart
-		if got := a.address(a.create(requestOn(other, network.EndpointSpec{Network: "n1"}))); got != "10.1.0.3" {
+		if got := a.address(a.create(requestOn(other, endpoint.Spec{Network: "n1"}))); got != "10.1.0.3" {
 			t.Errorf("other owner: got %s", got)
 		}
-		if err := a.sandboxes.Release(ctx, other, network.ReleaseKeep{Addresses: true}); err != nil {
+		if err := a.sandboxes.Release(ctx, other, endpoint.ReleaseKeep{Addresses: true}); err != nil {
 			t.Fatal(err)
 		}
 		for _, err := range []error{reserve(id.New(), fixed), reserve(other, fixed)} {
@@ -267,7 +268,7 @@ func TestStaticAddressIsReserved(t *testing.T) {
 			t.Errorf("allocation by another owner: got %v, want Exists", err)
 		}
 		a.create(requestOn(owner, fixed))
-		if err := a.sandboxes.Release(ctx, owner, network.ReleaseKeep{Addresses: true}); err != nil {
+		if err := a.sandboxes.Release(ctx, owner, endpoint.ReleaseKeep{Addresses: true}); err != nil {
 			t.Fatal(err)
 		}
 		a.stop()
@@ -275,9 +276,9 @@ func TestStaticAddressIsReserved(t *testing.T) {
 	}
 
 	// A static address is kept without a reservation too. An address that is not reserved again is free.
-	second := network.EndpointSpec{Network: "n1", IPv4: netip.MustParseAddr("10.1.0.5")}
+	second := endpoint.Spec{Network: "n1", IPv4: netip.MustParseAddr("10.1.0.5")}
 	a.create(requestOn(other, second))
-	if err := a.sandboxes.Release(ctx, other, network.ReleaseKeep{Addresses: true}); err != nil {
+	if err := a.sandboxes.Release(ctx, other, endpoint.ReleaseKeep{Addresses: true}); err != nil {
 		t.Fatal(err)
 	}
 	if err := reserve(owner, second); !fault.Is(err, fault.Exists) {
@@ -286,12 +287,12 @@ func TestStaticAddressIsReserved(t *testing.T) {
 	if err := reserve(owner); err != nil {
 		t.Fatal(err)
 	}
-	if got := a.address(a.create(requestOn(owner, network.EndpointSpec{Network: "n1"}))); got != "10.1.0.2" {
+	if got := a.address(a.create(requestOn(owner, endpoint.Spec{Network: "n1"}))); got != "10.1.0.2" {
 		t.Errorf("the former reservation was not released: got %s", got)
 	}
 
 	for _, o := range []string{owner, other} {
-		if err := a.sandboxes.Release(ctx, o, network.ReleaseKeep{}); err != nil {
+		if err := a.sandboxes.Release(ctx, o, endpoint.ReleaseKeep{}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -333,19 +334,19 @@ func TestRandomChangesAllocateNoDuplicates(t *testing.T) {
 		var err error
 		switch dice.IntN(10) {
 		case 0, 1, 2:
-			_, err = a.sandboxes.Create(ctx, requestOn(owner, network.EndpointSpec{Network: net}))
+			_, err = a.sandboxes.Create(ctx, requestOn(owner, endpoint.Spec{Network: net}))
 		case 3:
 			fixed := netip.AddrFrom4([4]byte{10, 1, 0, byte(dice.IntN(8))})
-			_, err = a.sandboxes.Create(ctx, requestOn(owner, network.EndpointSpec{Network: "n1", IPv4: fixed}))
+			_, err = a.sandboxes.Create(ctx, requestOn(owner, endpoint.Spec{Network: "n1", IPv4: fixed}))
 		case 4, 5:
-			_, err = a.sandboxes.Connect(ctx, owner, network.EndpointSpec{Network: net})
+			_, err = a.sandboxes.Connect(ctx, owner, endpoint.Spec{Network: net})
 		case 6:
 			_, err = a.sandboxes.Disconnect(ctx, owner, net)
 		case 7:
-			err = a.sandboxes.Reserve(ctx, owner, []network.EndpointSpec{{Network: "n1",
+			err = a.sandboxes.Reserve(ctx, owner, []endpoint.Spec{{Network: "n1",
 				IPv4: netip.AddrFrom4([4]byte{10, 1, 0, byte(dice.IntN(8))})}})
 		case 8:
-			err = a.sandboxes.Release(ctx, owner, network.ReleaseKeep{Namespace: dice.IntN(2) == 0,
+			err = a.sandboxes.Release(ctx, owner, endpoint.ReleaseKeep{Namespace: dice.IntN(2) == 0,
 				Addresses: dice.IntN(2) == 0})
 		case 9:
 			if dice.IntN(3) == 0 {
@@ -376,7 +377,7 @@ func TestRandomChangesAllocateNoDuplicates(t *testing.T) {
 	}
 
 	for _, owner := range owners {
-		if err := a.sandboxes.Release(ctx, owner, network.ReleaseKeep{}); err != nil {
+		if err := a.sandboxes.Release(ctx, owner, endpoint.ReleaseKeep{}); err != nil {
 			t.Error(err)
 		}
 	}

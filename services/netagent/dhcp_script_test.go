@@ -12,6 +12,7 @@ import (
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/frame"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
@@ -118,7 +119,7 @@ func (s *fakeDHCP) answer(u frame.UDP, mac net.HardwareAddr) []byte {
 		To: netip.MustParseAddrPort("255.255.255.255:68"), Payload: reply.ToBytes()}.Frame()
 }
 
-func (a *agent) addresses(sb network.Sandbox) string {
+func (a *agent) addresses(sb endpoint.Sandbox) string {
 	return a.in(sb, "ip", "-4", "addr", "show", "eth0")
 }
 
@@ -186,12 +187,12 @@ func TestDeniedLeaseIsReplaced(t *testing.T) {
 	a.mustReach(sb.NetnsPath, "10.9.0.1")
 
 	// While the container was stopped, its address was granted to another client.
-	if err := a.sandboxes.Release(t.Context(), sb.Owner, network.ReleaseKeep{Addresses: true}); err != nil {
+	if err := a.sandboxes.Release(t.Context(), sb.Owner, endpoint.ReleaseKeep{Addresses: true}); err != nil {
 		t.Fatal(err)
 	}
 
 	s.set(func(s *fakeDHCP) { s.address = "10.9.0.43" })
-	req := network.Request{Owner: sb.Owner, Mode: network.Private, Endpoints: []network.EndpointSpec{{Network: "lan"}}}
+	req := endpoint.Request{Owner: sb.Owner, Mode: endpoint.Private, Endpoints: []endpoint.Spec{{Network: "lan"}}}
 	if got := a.create(req).Endpoints[0].IPv4.String(); got != "10.9.0.43/24" {
 		t.Errorf("got %s", got)
 	}
@@ -206,7 +207,7 @@ func TestAbsentDHCPServerKeepsHeldLease(t *testing.T) {
 	createDHCPNetwork(t, a, false)
 	req := onNetwork("lan", "")
 	a.create(req)
-	if err := a.sandboxes.Release(t.Context(), req.Owner, network.ReleaseKeep{Addresses: true}); err != nil {
+	if err := a.sandboxes.Release(t.Context(), req.Owner, endpoint.ReleaseKeep{Addresses: true}); err != nil {
 		t.Fatal(err)
 	}
 

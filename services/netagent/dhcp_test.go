@@ -12,6 +12,7 @@ import (
 
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
@@ -154,7 +155,7 @@ func TestLeaseSurvivesRestarts(t *testing.T) {
 	createDHCPNetwork(t, a, false)
 	sb := a.create(onNetwork("lan", ""))
 	first := sb.Endpoints[0]
-	var kept network.Sandbox
+	var kept endpoint.Sandbox
 	a.eventually("the lease is renewed", func() bool {
 		kept, _ = a.sandboxes.Get(sb.Owner)
 		return kept.Endpoints[0].Lease4.Expire.After(first.Lease4.Expire)
@@ -185,7 +186,7 @@ func TestRestartedContainerGetsHeldLease(t *testing.T) {
 	createDHCPNetwork(t, a, true)
 	req := onNetwork("lan", "")
 	first := a.create(req).Endpoints[0]
-	if err := a.sandboxes.Release(context.Background(), req.Owner, network.ReleaseKeep{Addresses: true}); err != nil {
+	if err := a.sandboxes.Release(context.Background(), req.Owner, endpoint.ReleaseKeep{Addresses: true}); err != nil {
 		t.Fatal(err)
 	}
 
@@ -205,10 +206,10 @@ func TestRestartedContainerGetsHeldLease(t *testing.T) {
 	}
 
 	// The container is removed while stopped: its held lease is released.
-	if err := a.sandboxes.Release(context.Background(), req.Owner, network.ReleaseKeep{Addresses: true}); err != nil {
+	if err := a.sandboxes.Release(context.Background(), req.Owner, endpoint.ReleaseKeep{Addresses: true}); err != nil {
 		t.Fatal(err)
 	}
-	if err := a.sandboxes.Release(context.Background(), req.Owner, network.ReleaseKeep{}); err != nil {
+	if err := a.sandboxes.Release(context.Background(), req.Owner, endpoint.ReleaseKeep{}); err != nil {
 		t.Fatal(err)
 	}
 
@@ -266,9 +267,9 @@ func TestStaticAddressRefusedByServerFails(t *testing.T) {
 		t.Errorf("got pins %v, want 1", pins)
 	}
 
-	_, err = a.sandboxes.Create(context.Background(), network.Request{Owner: strings.Repeat("a", 64),
-		Mode:      network.Private,
-		Endpoints: []network.EndpointSpec{{Network: "lan", IPv6: netip.MustParseAddr("fd08::9")}}})
+	_, err = a.sandboxes.Create(context.Background(), endpoint.Request{Owner: strings.Repeat("a", 64),
+		Mode:      endpoint.Private,
+		Endpoints: []endpoint.Spec{{Network: "lan", IPv6: netip.MustParseAddr("fd08::9")}}})
 	if !fault.Is(err, fault.Exists) || !strings.Contains(err.Error(), ", not fd08::9") {
 		t.Errorf("IPv6: got %v", err)
 	}

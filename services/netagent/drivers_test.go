@@ -9,6 +9,7 @@ import (
 
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
@@ -37,14 +38,14 @@ func kinds() []kind {
 
 // request returns a request for a sandbox on the driver's network. The predefined networks host and none
 // are sandbox modes without endpoints.
-func (k kind) request(owner string) network.Request {
+func (k kind) request(owner string) endpoint.Request {
 	switch {
 	case k.want != nil:
-		return requestOn(owner, network.EndpointSpec{Network: "net", IPv4: netip.MustParseAddr("10.7.0.9")})
+		return requestOn(owner, endpoint.Spec{Network: "net", IPv4: netip.MustParseAddr("10.7.0.9")})
 	case k.name == "host":
-		return network.Request{Owner: owner, Mode: network.Host}
+		return endpoint.Request{Owner: owner, Mode: endpoint.Host}
 	}
-	return network.Request{Owner: owner, Mode: network.Private}
+	return endpoint.Request{Owner: owner, Mode: endpoint.Private}
 }
 
 // links returns the links of the host with addresses and routes.
@@ -104,7 +105,7 @@ func (k kind) live(h *host) {
 	a = h.run()
 	a.eventually("state of the crashed release is removed", func() bool { return h.links() == before })
 	a.release(one) // releases its address too
-	var two network.Sandbox
+	var two endpoint.Sandbox
 	a.eventually("the address is allocated again after the kernel deletes the old interface", func() bool {
 		var err error
 		two, err = a.sandboxes.Create(context.Background(), k.request(id.New()))
@@ -142,7 +143,7 @@ func (k kind) networkName() string {
 }
 
 // change updates the network, or expects an error.
-func (k kind) change(a *agent, sb network.Sandbox) {
+func (k kind) change(a *agent, sb endpoint.Sandbox) {
 	a.t.Helper()
 	mtu := 1400
 	_, err := a.networks.Update(context.Background(), k.networkName(), network.Update{MTU: &mtu})
@@ -151,7 +152,7 @@ func (k kind) change(a *agent, sb network.Sandbox) {
 			a.t.Errorf("update: got %v, want Denied", err)
 		}
 		_, err := a.sandboxes.Create(context.Background(), requestOn(id.New(),
-			network.EndpointSpec{Network: k.networkName()}))
+			endpoint.Spec{Network: k.networkName()}))
 		if !fault.Is(err, fault.Invalid) {
 			a.t.Errorf("create on a predefined network: got %v, want Invalid", err)
 		}
@@ -166,9 +167,9 @@ func (k kind) change(a *agent, sb network.Sandbox) {
 
 // crash leaves the state of an agent killed during a release: the namespace is deleted, the sandbox still
 // stored.
-func (k kind) crash(a *agent, sb network.Sandbox) {
+func (k kind) crash(a *agent, sb endpoint.Sandbox) {
 	a.t.Helper()
-	if sb.Mode == network.Host {
+	if sb.Mode == endpoint.Host {
 		a.release(sb) // it has no kernel state
 		return
 	}

@@ -17,8 +17,8 @@ import (
 	"github.com/fairlead/fairlead/agent/test/testns"
 	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/netagent/internal/api/natagenttest"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
-	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
 // waitTimeout limits every wait of a test.
@@ -129,11 +129,11 @@ func (h *host) run() *agent {
 }
 
 // onBridge returns a request for a sandbox on the default bridge.
-func onBridge(owner string) network.Request {
-	return network.Request{Owner: owner, Mode: network.Private, Endpoints: []network.EndpointSpec{{Network: "bridge"}}}
+func onBridge(owner string) endpoint.Request {
+	return endpoint.Request{Owner: owner, Mode: endpoint.Private, Endpoints: []endpoint.Spec{{Network: "bridge"}}}
 }
 
-func (a *agent) create(req network.Request) network.Sandbox {
+func (a *agent) create(req endpoint.Request) endpoint.Sandbox {
 	a.t.Helper()
 	sb, err := a.sandboxes.Create(context.Background(), req)
 	if err != nil {
@@ -143,20 +143,20 @@ func (a *agent) create(req network.Request) network.Sandbox {
 }
 
 // container creates a sandbox on the default bridge for a new owner.
-func (a *agent) container() network.Sandbox {
+func (a *agent) container() endpoint.Sandbox {
 	a.t.Helper()
 	return a.create(onBridge(id.New()))
 }
 
-func (a *agent) release(sb network.Sandbox) {
+func (a *agent) release(sb endpoint.Sandbox) {
 	a.t.Helper()
-	if err := a.sandboxes.Release(context.Background(), sb.Owner, network.ReleaseKeep{}); err != nil {
+	if err := a.sandboxes.Release(context.Background(), sb.Owner, endpoint.ReleaseKeep{}); err != nil {
 		a.t.Fatal(err)
 	}
 }
 
 // in runs a command in a sandbox.
-func (h *host) in(sb network.Sandbox, args ...string) string {
+func (h *host) in(sb endpoint.Sandbox, args ...string) string {
 	h.t.Helper()
 	return h.ns.Run("nsenter", append([]string{"--net=" + sb.NetnsPath, "--"}, args...)...)
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
@@ -17,8 +18,8 @@ import (
 func (a *agent) fill(name string, from, to int) {
 	a.t.Helper()
 	for i := from; i <= to; i++ {
-		spec := network.EndpointSpec{Network: name, IPv4: netip.AddrFrom4([4]byte{172, 18, 0, byte(i)})}
-		if err := a.sandboxes.Reserve(context.Background(), id.New(), []network.EndpointSpec{spec}); err != nil {
+		spec := endpoint.Spec{Network: name, IPv4: netip.AddrFrom4([4]byte{172, 18, 0, byte(i)})}
+		if err := a.sandboxes.Reserve(context.Background(), id.New(), []endpoint.Spec{spec}); err != nil {
 			a.t.Fatal(err)
 		}
 	}
@@ -27,10 +28,10 @@ func (a *agent) fill(name string, from, to int) {
 func TestExhaustedNetworkGrows(t *testing.T) {
 	a := newHost(t).run()
 	n := a.newNetwork("n1")
-	first := a.create(requestOn(id.New(), network.EndpointSpec{Network: "n1"}))
+	first := a.create(requestOn(id.New(), endpoint.Spec{Network: "n1"}))
 	routes := a.in(first, "ip", "route", "show", "default")
 	a.fill("n1", 3, 62)
-	next := a.create(requestOn(id.New(), network.EndpointSpec{Network: "n1"}))
+	next := a.create(requestOn(id.New(), endpoint.Spec{Network: "n1"}))
 
 	// The broadcast address of the former subnet can be allocated.
 	if got := next.Endpoints[0].IPv4.String(); got != "172.18.0.63/25" {
@@ -65,12 +66,12 @@ func TestExhaustedNetworkGrows(t *testing.T) {
 func TestNetworkGrowsForStaticAddress(t *testing.T) {
 	a := newHost(t).run()
 	a.newNetwork("n1")
-	sb := a.create(requestOn(id.New(), network.EndpointSpec{Network: "n1", IPv4: netip.MustParseAddr("172.18.1.9")}))
+	sb := a.create(requestOn(id.New(), endpoint.Spec{Network: "n1", IPv4: netip.MustParseAddr("172.18.1.9")}))
 	if got := sb.Endpoints[0].IPv4.String(); got != "172.18.1.9/23" {
 		t.Errorf("got address %s", got)
 	}
 	err := a.sandboxes.Reserve(context.Background(), id.New(),
-		[]network.EndpointSpec{{Network: "n1", IPv4: netip.MustParseAddr("172.19.0.9")}})
+		[]endpoint.Spec{{Network: "n1", IPv4: netip.MustParseAddr("172.19.0.9")}})
 	if !fault.Is(err, fault.Invalid) || !strings.HasSuffix(err.Error(),
 		"no configured subnet contains IP address 172.19.0.9") {
 		t.Errorf("beyond the grow limit: got %v", err)
@@ -86,7 +87,7 @@ func TestFailedGrowthReturnsReason(t *testing.T) {
 	a.fill("n1", 2, 62)
 	a.fill("n1", 64, 126)
 	a.fill("n1", 63, 63)
-	a.create(requestOn(id.New(), network.EndpointSpec{Network: "n3"}))
+	a.create(requestOn(id.New(), endpoint.Spec{Network: "n3"}))
 	a.newNetwork("n4")
 	h.ns.Run("ip", "link", "add", "vpn", "type", "veth", "peer", "name", "vpn1")
 	h.ns.Run("ip", "link", "set", "vpn", "up")
@@ -97,7 +98,7 @@ func TestFailedGrowthReturnsReason(t *testing.T) {
 		"all 1 of 10.1.0.0/30 are taken, and it cannot grow: its subnet has a fixed size; remove containers, or " +
 			"make its subnet larger: fairlead network update": "n3",
 	} {
-		_, err := a.sandboxes.Create(context.Background(), requestOn(id.New(), network.EndpointSpec{Network: name}))
+		_, err := a.sandboxes.Create(context.Background(), requestOn(id.New(), endpoint.Spec{Network: name}))
 		n, _ := a.store.NetworkNamed(name)
 		want = "network " + name + ": no available IPv4 addresses on this network's address pools: " + n.String() +
 			": " + want
@@ -107,7 +108,7 @@ func TestFailedGrowthReturnsReason(t *testing.T) {
 	}
 
 	_, err := a.sandboxes.Create(context.Background(), requestOn(id.New(),
-		network.EndpointSpec{Network: "n4", IPv4: netip.MustParseAddr("172.18.8.200")}))
+		endpoint.Spec{Network: "n4", IPv4: netip.MustParseAddr("172.18.8.200")}))
 	want := "no configured subnet contains IP address 172.18.8.200, and it cannot grow: the larger subnet " +
 		"172.18.8.0/24 overlaps a host route over vpn: 172.18.8.128/25"
 	if !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), want) {
@@ -125,11 +126,11 @@ func TestConcurrentRequestsGrowNetwork(t *testing.T) {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	seen := map[netip.Addr]string{}
-	var all []network.Sandbox
+	var all []endpoint.Sandbox
 	for i := range 24 {
 		wg.Go(func() {
 			sb, err := a.sandboxes.Create(context.Background(),
-				requestOn(id.New(), network.EndpointSpec{Network: "n1"}))
+				requestOn(id.New(), endpoint.Spec{Network: "n1"}))
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
@@ -156,7 +157,7 @@ func TestCrashedGrowthIsCompleted(t *testing.T) {
 	h := newHost(t)
 	a := h.run()
 	n := a.newNetwork("n1")
-	sb := a.create(requestOn(id.New(), network.EndpointSpec{Network: "n1"}))
+	sb := a.create(requestOn(id.New(), endpoint.Spec{Network: "n1"}))
 	grown, _ := a.store.Network(n.ID)
 	grown.Spec.Pools = []network.Pool{grown.Spec.Pools[0]}
 	grown.Spec.Pools[0].Subnet, grown.Status = netip.MustParsePrefix("172.18.0.0/25"), grown.Status.Changed()
@@ -179,13 +180,13 @@ func TestIPv6SubnetGrowsInUse(t *testing.T) {
 	n := a.network(network.Draft{Name: "n1", IPv6: &on6,
 		Pools: []network.PoolSpec{{Subnet: netip.MustParsePrefix("10.1.0.0/24")},
 			{Subnet: netip.MustParsePrefix("fd00:1::/64")}}})
-	one, two := a.create(requestOn(id.New(), network.EndpointSpec{Network: "n1"})),
-		a.create(requestOn(id.New(), network.EndpointSpec{Network: "n1"}))
+	one, two := a.create(requestOn(id.New(), endpoint.Spec{Network: "n1"})),
+		a.create(requestOn(id.New(), endpoint.Spec{Network: "n1"}))
 	a.update("n1", larger("10.1.0.0/16", "fd00:1::/48"))
 	has(t, "the bridge", a.ns.Run("ip", "addr", "show", n.Bridge().Device), "10.1.0.1/16", "fd00:1::1/48")
-	far := a.create(requestOn(id.New(), network.EndpointSpec{Network: "n1",
+	far := a.create(requestOn(id.New(), endpoint.Spec{Network: "n1",
 		IPv6: netip.MustParseAddr("fd00:1:0:7::9")}))
-	for _, sb := range []network.Sandbox{one, two} {
+	for _, sb := range []endpoint.Sandbox{one, two} {
 		now, _ := a.sandboxes.Get(sb.Owner)
 		has(t, "eth0", a.in(sb, "ip", "addr", "show", "eth0"), now.Endpoints[0].IPv4.String(),
 			now.Endpoints[0].IPv6.String())

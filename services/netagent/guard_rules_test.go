@@ -14,6 +14,7 @@ import (
 
 	"github.com/fairlead/fairlead/agent/test/testns"
 	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 	"github.com/fairlead/fairlead/services/netagent/internal/portguard"
 )
@@ -22,7 +23,7 @@ func TestContainersIgnoreRouterAdvertisements(t *testing.T) {
 	h := newHost(t)
 	h.cfg.FixedCIDRv6 = netip.MustParsePrefix("fd00:7::/64")
 	a := h.run()
-	show := func(sb network.Sandbox) string {
+	show := func(sb endpoint.Sandbox) string {
 		return strings.Join(strings.Fields(a.in(sb, "sysctl", "-n", "net.ipv6.conf.eth0.accept_ra",
 			"net.ipv6.conf.eth0.autoconf",
 			"net.ipv6.conf.eth0.accept_redirects", "net.ipv4.conf.eth0.accept_redirects",
@@ -32,8 +33,8 @@ func TestContainersIgnoreRouterAdvertisements(t *testing.T) {
 		t.Errorf("got %s, want zeros", got)
 	}
 
-	requested := a.create(network.Request{Owner: id.New(), Mode: network.Private,
-		Endpoints: []network.EndpointSpec{{Network: "bridge", Sysctls: acceptRA(true)}}})
+	requested := a.create(endpoint.Request{Owner: id.New(), Mode: endpoint.Private,
+		Endpoints: []endpoint.Spec{{Network: "bridge", Sysctls: acceptRA(true)}}})
 	if got := show(requested); got != "1 1 0 0 0" {
 		t.Errorf("got %s, want the requested sysctls", got)
 	}
@@ -41,8 +42,8 @@ func TestContainersIgnoreRouterAdvertisements(t *testing.T) {
 
 func TestAllowedAddressesPass(t *testing.T) {
 	a := newHost(t).run()
-	router := a.create(network.Request{Owner: id.New(), Mode: network.Private,
-		Endpoints: []network.EndpointSpec{{Network: "bridge",
+	router := a.create(endpoint.Request{Owner: id.New(), Mode: endpoint.Private,
+		Endpoints: []endpoint.Spec{{Network: "bridge",
 			Allowed: []netip.Prefix{netip.MustParsePrefix("10.80.0.0/16"), netip.MustParsePrefix("172.17.200.0/24")}}}})
 	a.in(router, "ip", "addr", "add", "10.80.3.3/32", "dev", "eth0")
 	a.in(router, "ip", "addr", "add", "172.17.200.9/32", "dev", "eth0")
@@ -67,8 +68,8 @@ func TestInternalContainersReachOnlyTheirBridge(t *testing.T) {
 		if _, err := a.networks.Create(context.Background(), network.Draft{Name: "apart", Internal: true}); err != nil {
 			t.Fatal(err)
 		}
-		sb := a.create(network.Request{Owner: id.New(), Mode: network.Private,
-			Endpoints: []network.EndpointSpec{{Network: "apart"}}})
+		sb := a.create(endpoint.Request{Owner: id.New(), Mode: endpoint.Private,
+			Endpoints: []endpoint.Spec{{Network: "apart"}}})
 		gateway := sb.Endpoints[0].IPv4.Masked().Addr().Next().String()
 		a.in(sb, "ip", "route", "add", "192.0.2.1", "via", gateway) // raw frames do not need it
 		a.mustReach(sb.NetnsPath, gateway)

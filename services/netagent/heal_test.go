@@ -8,44 +8,47 @@ import (
 
 	"github.com/fairlead/fairlead/agent/fdpass"
 	"github.com/fairlead/fairlead/proto/id"
-	"github.com/fairlead/fairlead/services/netagent/internal/network"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 )
 
 // TestExternalChangesAreRepaired makes each change and waits until the former state and connectivity
 // between containers and host are restored.
 func TestExternalChangesAreRepaired(t *testing.T) {
-	for name, change := range map[string]func(a *agent, sb network.Sandbox){
-		"bridge routes flushed": func(a *agent, _ network.Sandbox) {
+	for name, change := range map[string]func(a *agent, sb endpoint.Sandbox){
+		"bridge routes flushed": func(a *agent, _ endpoint.Sandbox) {
 			a.ns.Run("ip", "route", "flush", "dev", "docker0")
 		},
-		"IPv6 routes flushed": func(a *agent, _ network.Sandbox) {
+		"IPv6 routes flushed": func(a *agent, _ endpoint.Sandbox) {
 			a.ns.Run("ip", "-6", "route", "flush", "dev", "docker0")
 		},
-		"main table flushed": func(a *agent, _ network.Sandbox) {
+		"main table flushed": func(a *agent, _ endpoint.Sandbox) {
 			a.ns.Run("ip", "route", "flush", "table", "main")
 		},
-		"bridge down": func(a *agent, _ network.Sandbox) {
+		"bridge down": func(a *agent, _ endpoint.Sandbox) {
 			a.ns.Run("ip", "link", "set", "docker0", "down")
 		},
 		"bridge renamed": renameBridge,
-		"port detached": func(a *agent, sb network.Sandbox) {
+		"port detached": func(a *agent, sb endpoint.Sandbox) {
 			a.ns.Run("ip", "link", "set", portOf(sb), "nomaster")
 		},
-		"port down": func(a *agent, sb network.Sandbox) {
+		"port down": func(a *agent, sb endpoint.Sandbox) {
 			a.ns.Run("ip", "link", "set", portOf(sb), "down")
 		},
-		"veth deleted":           func(a *agent, sb network.Sandbox) { a.ns.Run("ip", "link", "del", portOf(sb)) },
-		"eth0 down":              func(a *agent, sb network.Sandbox) { a.in(sb, "ip", "link", "set", "eth0", "down") },
-		"eth0 deleted":           func(a *agent, sb network.Sandbox) { a.in(sb, "ip", "link", "del", "eth0") },
-		"eth0 without addresses": func(a *agent, sb network.Sandbox) { a.in(sb, "ip", "addr", "flush", "dev", "eth0") },
-		"eth0 readdressed": func(a *agent, sb network.Sandbox) {
+		"veth deleted": func(a *agent, sb endpoint.Sandbox) { a.ns.Run("ip", "link", "del", portOf(sb)) },
+		"eth0 down":    func(a *agent, sb endpoint.Sandbox) { a.in(sb, "ip", "link", "set", "eth0", "down") },
+		"eth0 deleted": func(a *agent, sb endpoint.Sandbox) { a.in(sb, "ip", "link", "del", "eth0") },
+		"eth0 without addresses": func(a *agent, sb endpoint.Sandbox) {
+			a.in(sb, "ip", "addr", "flush", "dev",
+				"eth0")
+		},
+		"eth0 readdressed": func(a *agent, sb endpoint.Sandbox) {
 			a.in(sb, "sh", "-c", "ip addr add 172.17.9.9/32 dev eth0; ip addr del 172.17.0.2/16 dev eth0")
 		},
-		"default route deleted": func(a *agent, sb network.Sandbox) { a.in(sb, "ip", "route", "del", "default") },
-		"routes of eth0 flushed": func(a *agent, sb network.Sandbox) {
+		"default route deleted": func(a *agent, sb endpoint.Sandbox) { a.in(sb, "ip", "route", "del", "default") },
+		"routes of eth0 flushed": func(a *agent, sb endpoint.Sandbox) {
 			a.in(sb, "ip", "route", "flush", "dev", "eth0")
 		},
-		"MAC changed while down": func(a *agent, sb network.Sandbox) {
+		"MAC changed while down": func(a *agent, sb endpoint.Sandbox) {
 			a.in(sb, "sh", "-c", // by one process, before the repair sets it up
 				"printf 'link set eth0 down\nlink set eth0 address 02:00:00:00:00:99\n"+
 					"link set eth0 up\n' | ip -batch -")
@@ -70,16 +73,16 @@ func TestExternalChangesAreRepaired(t *testing.T) {
 	}
 }
 
-func portOf(sb network.Sandbox) string { return sb.Endpoints[0].HostInterface }
+func portOf(sb endpoint.Sandbox) string { return sb.Endpoints[0].HostInterface }
 
-func renameBridge(a *agent, _ network.Sandbox) {
+func renameBridge(a *agent, _ endpoint.Sandbox) {
 	a.ns.Run("sh", "-c",
 		"ip link set docker0 name gone0 || { ip link set docker0 down; ip link set docker0 name gone0; }")
 }
 
 // networkState returns routes, addresses and neighbour entries of a sandbox and its bridge, without
 // values that change.
-func (a *agent) networkState(sb network.Sandbox) string {
+func (a *agent) networkState(sb endpoint.Sandbox) string {
 	shown, err := a.ns.Try("sh", "-c",
 		"ip route show dev docker0; ip -6 route show dev docker0 | grep fd00; ip -br link show master docker0 | "+
 			"wc -l; "+
@@ -116,8 +119,8 @@ func without(words []string, word string) (out []string) {
 func TestReleasedSandboxesAreNotRepaired(t *testing.T) {
 	a := newHost(t).run()
 	for range 10 {
-		a.release(a.create(network.Request{Owner: id.New(), Mode: network.Private,
-			Endpoints: []network.EndpointSpec{{Network: "bridge"}}}))
+		a.release(a.create(endpoint.Request{Owner: id.New(), Mode: endpoint.Private,
+			Endpoints: []endpoint.Spec{{Network: "bridge"}}}))
 	}
 	a.checkNoState()
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
@@ -53,7 +54,7 @@ func TestLANNetworkGrowsInUse(t *testing.T) {
 		t.Errorf("got network %+v", n)
 	}
 
-	for _, s := range []network.Sandbox{sb, fixed} {
+	for _, s := range []endpoint.Sandbox{sb, fixed} {
 		now, _ := a.sandboxes.Get(s.Owner)
 		e := now.Endpoints[0]
 		if a.renumberer.NeedsRenumbering(now) || e.IPv4.Bits() != 16 || e.IPv6.Bits() != 48 ||
@@ -110,7 +111,7 @@ func TestLANNetworkIsRenumberedInUse(t *testing.T) {
 
 	// Each container has both addresses until its renumbering completes.
 	for _, c := range []struct {
-		sb       network.Sandbox
+		sb       endpoint.Sandbox
 		old, now string
 	}{{plain, "10.9.0.64", "10.8.0.65"}, {fixed, "10.9.0.77", "10.8.0.77"}} {
 		after := a.renumber(c.sb)
@@ -147,7 +148,7 @@ func TestLANNetworkIsRenumberedInUse(t *testing.T) {
 
 	a.hasNot("the host", a.ns.Run("ip", "route"), "10.9.0.64")
 	a.hasNot("the host", a.ns.Run("ip", "route"), "10.9.0.77")
-	for _, sb := range []network.Sandbox{plain, fixed} {
+	for _, sb := range []endpoint.Sandbox{plain, fixed} {
 		a.hasNot("eth0", a.in(sb, "ip", "addr", "show", "eth0"), "10.9.")
 		a.mustReach(sb.NetnsPath, "10.8.0.1")
 		a.mustReach(sb.NetnsPath, "10.8.0.3")
@@ -235,7 +236,7 @@ func TestInvalidLANNetworkUpdatesFail(t *testing.T) {
 	// Without a requested subnet, renumbering is refused: the administrator of the LAN chooses subnets.
 	a.ns.Run("ip", "addr", "add", "10.9.0.3/24", "dev", "lan0")
 	a.createMacvlan(lanPool("10.9.0.0/24", "10.9.0.1", ""))
-	a.create(requestOn(id.New(), network.EndpointSpec{Network: "lan"}))
+	a.create(requestOn(id.New(), endpoint.Spec{Network: "lan"}))
 	_, err := a.networks.Update(context.Background(), "lan", network.Update{Renumber: true})
 	if !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "give a new subnet with --subnet") {
 		t.Errorf("no subnet: got %v", err)

@@ -12,6 +12,7 @@ import (
 	"github.com/fairlead/fairlead/agent/test/testns"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/frame"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
@@ -65,12 +66,12 @@ func (a *agent) createLANNetwork(driver string, options map[string]string, pools
 	return n
 }
 
-func onNetwork(name string, ip string) network.Request {
-	spec := network.EndpointSpec{Network: name}
+func onNetwork(name string, ip string) endpoint.Request {
+	spec := endpoint.Spec{Network: name}
 	if ip != "" {
 		spec.IPv4 = netip.MustParseAddr(ip)
 	}
-	return network.Request{Owner: id.New(), Mode: network.Private, Endpoints: []network.EndpointSpec{spec}}
+	return endpoint.Request{Owner: id.New(), Mode: endpoint.Private, Endpoints: []endpoint.Spec{spec}}
 }
 
 func TestConflictingAddressIsSkipped(t *testing.T) {
@@ -248,9 +249,9 @@ func TestAnnouncementCountIsConfigurable(t *testing.T) {
 func TestBridgeAnnouncesNewContainers(t *testing.T) {
 	a := newHost(t).run()
 	a.newNetwork("n1")
-	first := a.create(requestOn(id.New(), network.EndpointSpec{Network: "n1"}))
+	first := a.create(requestOn(id.New(), endpoint.Spec{Network: "n1"}))
 	four := captureAt(t, first.NetnsPath, "eth0", kernel.FilterARP())
-	second := a.create(requestOn(id.New(), network.EndpointSpec{Network: "n1"}))
+	second := a.create(requestOn(id.New(), endpoint.Spec{Network: "n1"}))
 	a.release(second) // cancels the remaining announcements
 	time.Sleep(1500 * time.Millisecond)
 	if got := four.countAnnouncements(second.Endpoints[0].IPv4.Addr()); got != 1 {

@@ -10,7 +10,7 @@ import (
 	"github.com/insomniacslk/dhcp/rfc1035label"
 
 	"github.com/fairlead/fairlead/proto/id"
-	"github.com/fairlead/fairlead/services/netagent/internal/network"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 )
 
 // classlessRoutes is the option with static routes (RFC 3442), each as "DESTINATION ROUTER".
@@ -33,7 +33,7 @@ func searches(domains ...string) dhcpv4.Modifier {
 }
 
 // dhcpRoutes returns the routes of a sandbox that come from DHCP.
-func (a *agent) dhcpRoutes(sb network.Sandbox) string {
+func (a *agent) dhcpRoutes(sb endpoint.Sandbox) string {
 	var out []string
 	for line := range strings.Lines(a.in(sb, "ip", "route", "show", "proto", "dhcp")) {
 		out = append(out, strings.TrimSpace(line))
@@ -136,8 +136,8 @@ func TestConnectAndDisconnectUpdateDHCPRoutes(t *testing.T) {
 		"10.1.0.7/32 10.9.0.1", "10.0.0.0/8 10.9.0.1", "0.0.0.0/0 10.9.0.1")}}
 	lan.serveFake(s)
 	createDHCPNetwork(t, a, false)
-	sb := a.create(requestOn(id.New(), network.EndpointSpec{Network: "n1", Priority: 7}))
-	sb = a.connect(sb, network.EndpointSpec{Network: "lan"})
+	sb := a.create(requestOn(id.New(), endpoint.Spec{Network: "n1", Priority: 7}))
+	sb = a.connect(sb, endpoint.Spec{Network: "lan"})
 
 	// A DHCP route into a subnet of another network of the container is ignored.
 	if got := a.dhcpRoutes(sb); got != "10.0.0.0/8 via 10.9.0.1 dev eth1" {

@@ -11,7 +11,7 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv4"
 
 	"github.com/fairlead/fairlead/proto/fault"
-	"github.com/fairlead/fairlead/services/netagent/internal/network"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 )
 
 // logCapture is a log that a test can read.
@@ -50,9 +50,9 @@ func (h *host) waitLinkLocal() {
 }
 
 // releaseKeepAddresses releases a sandbox whose owner is going to restart.
-func (a *agent) releaseKeepAddresses(sb network.Sandbox) {
+func (a *agent) releaseKeepAddresses(sb endpoint.Sandbox) {
 	a.t.Helper()
-	if err := a.sandboxes.Release(context.Background(), sb.Owner, network.ReleaseKeep{Addresses: true}); err != nil {
+	if err := a.sandboxes.Release(context.Background(), sb.Owner, endpoint.ReleaseKeep{Addresses: true}); err != nil {
 		a.t.Fatal(err)
 	}
 }
@@ -65,7 +65,7 @@ func TestDeletedNetworkReleasesHeldLeases(t *testing.T) {
 	lan.addAddresses("10.9.0.1/24", "fd09::1/64")
 	s := lan.serve("--dhcp-range=10.9.0.48,10.9.0.63,120s", "--dhcp-range=fd09::100,fd09::1ff,64,120s", "--enable-ra")
 	n := createDHCPNetwork(t, a, true)
-	var all []network.Endpoint
+	var all []endpoint.Endpoint
 	for range 3 {
 		sb := a.create(onNetwork("lan", ""))
 		all = append(all, sb.Endpoints[0])

@@ -9,6 +9,7 @@ import (
 
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/ipam"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
@@ -34,8 +35,8 @@ func withSubnet(name, subnet string) network.Draft {
 }
 
 // requestOn is a request for a sandbox on networks.
-func requestOn(owner string, specs ...network.EndpointSpec) network.Request {
-	return network.Request{Owner: owner, OwnerName: "web", Mode: network.Private, Endpoints: specs}
+func requestOn(owner string, specs ...endpoint.Spec) endpoint.Request {
+	return endpoint.Request{Owner: owner, OwnerName: "web", Mode: endpoint.Private, Endpoints: specs}
 }
 
 func TestNetworkHasOwnBridgeAndSubnet(t *testing.T) {
@@ -56,7 +57,7 @@ func TestNetworkHasOwnBridgeAndSubnet(t *testing.T) {
 		t.Errorf("got forwarding %s, want 1", got)
 	}
 
-	sb := a.create(requestOn(id.New(), network.EndpointSpec{Network: "n2"}))
+	sb := a.create(requestOn(id.New(), endpoint.Spec{Network: "n2"}))
 	if got := a.address(sb); got != "172.18.8.2" {
 		t.Errorf("got address %s", got)
 	}
@@ -105,7 +106,7 @@ func TestNetworkOptionsAreApplied(t *testing.T) {
 		t.Errorf("got IPv6 subnet %s", n.Spec.Pools[1].Subnet)
 	}
 
-	sb := a.create(requestOn(id.New(), network.EndpointSpec{Network: "lan"}))
+	sb := a.create(requestOn(id.New(), endpoint.Spec{Network: "lan"}))
 	has(t, "lan0", a.in(sb, "ip", "addr", "show", "lan0"), "10.7.0.129/24", "mtu 1400",
 		n.Spec.Pools[1].Subnet.Addr().Next().Next().String())
 	has(t, "the routes", a.in(sb, "ip", "route"), "default via 10.7.0.254 dev lan0")
@@ -119,7 +120,7 @@ func TestNetworkOptionsAreApplied(t *testing.T) {
 func TestInternalNetworkHasNoRoute(t *testing.T) {
 	a := newHost(t).run()
 	n := a.network(network.Draft{Name: "inside", Internal: true})
-	sb := a.create(requestOn(id.New(), network.EndpointSpec{Network: "inside"}))
+	sb := a.create(requestOn(id.New(), endpoint.Spec{Network: "inside"}))
 	if out := a.in(sb, "ip", "route", "show", "default"); out != "" {
 		t.Errorf("got default route %s, want none", out)
 	}
@@ -212,9 +213,10 @@ func TestCreateNetworkIsIdempotent(t *testing.T) {
 func TestNetworkInUseIsNotDeleted(t *testing.T) {
 	a := newHost(t).run()
 	n := a.newNetwork("n1")
-	sb := a.create(requestOn(id.New(), network.EndpointSpec{Network: "n1"}))
+	sb := a.create(requestOn(id.New(), endpoint.Spec{Network: "n1"}))
 	_, err := a.networks.Delete(context.Background(), "n1")
-	if want := fmt.Sprintf(`network n1 has active endpoints (name:"web" id:%q)`, sb.Owner[:12]); !fault.Is(err, fault.Busy) || !strings.Contains(err.Error(), want) {
+	if want := fmt.Sprintf(`network n1 has active endpoints (name:"web" id:%q)`, sb.Owner[:12]); !fault.Is(err,
+		fault.Busy) || !strings.Contains(err.Error(), want) {
 		t.Errorf("delete in use: got %v", err)
 	}
 
@@ -248,7 +250,7 @@ func TestDeletionResumesAfterNatagentFailure(t *testing.T) {
 		t.Fatalf("delete without natagent: got %v, want Unavailable", err)
 	}
 	if _, err := a.sandboxes.Create(context.Background(), requestOn(id.New(),
-		network.EndpointSpec{Network: "n1"})); !fault.Is(err, fault.NotFound) {
+		endpoint.Spec{Network: "n1"})); !fault.Is(err, fault.NotFound) {
 		t.Errorf("create on a deleted network: got %v, want NotFound", err)
 	}
 
@@ -284,7 +286,7 @@ func TestNetworksSurviveRestartAndReboot(t *testing.T) {
 	h := newHost(t)
 	a := h.run()
 	n := a.newNetwork("n1")
-	sb := a.create(requestOn(id.New(), network.EndpointSpec{Network: "n1"}))
+	sb := a.create(requestOn(id.New(), endpoint.Spec{Network: "n1"}))
 	a.stop()
 	b := h.run()
 	b.mustReach(sb.NetnsPath, "172.18.0.1")
@@ -293,6 +295,6 @@ func TestNetworksSurviveRestartAndReboot(t *testing.T) {
 	h.ns.Run("ip", "link", "del", n.Bridge().Device)
 	c := h.run()
 	has(t, "the bridge", c.ns.Run("ip", "addr", "show", n.Bridge().Device), "172.18.0.1/26")
-	sb = c.create(requestOn(id.New(), network.EndpointSpec{Network: "n1"}))
+	sb = c.create(requestOn(id.New(), endpoint.Spec{Network: "n1"}))
 	c.mustReach(sb.NetnsPath, "172.18.0.1")
 }

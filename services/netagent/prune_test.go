@@ -10,6 +10,7 @@ import (
 
 	"github.com/fairlead/fairlead/agent/events"
 	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 	"github.com/fairlead/fairlead/services/netagent/internal/networks"
 )
@@ -20,7 +21,7 @@ func TestPruneDeletesUnusedNetworks(t *testing.T) {
 		a.network(network.Draft{Name: name, Labels: labels})
 	}
 
-	a.create(requestOn(id.New(), network.EndpointSpec{Network: "n2"}))
+	a.create(requestOn(id.New(), endpoint.Spec{Network: "n2"}))
 	l, err := a.events.Subscribe(time.Time{})
 	if err != nil {
 		t.Fatal(err)

@@ -12,8 +12,8 @@ import (
 
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
-	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
 func TestRestartChangesNothing(t *testing.T) {
@@ -65,9 +65,9 @@ func TestStaleStateIsRemoved(t *testing.T) {
 
 	// Killed before the deletion of a link. A foreign link has a similar name and alias.
 	h.ns.Run("ip", "link", "add", "vethdead000", "type", "veth", "peer", "name", "vethdead001")
-	h.ns.Run("ip", "link", "set", "vethdead000", "alias", network.Alias(bridge.ID, id.New()))
+	h.ns.Run("ip", "link", "set", "vethdead000", "alias", endpoint.Alias(bridge.ID, id.New()))
 	h.ns.Run("ip", "link", "add", "vethc0ffee0", "type", "veth", "peer", "name", "vethc0ffee1")
-	h.ns.Run("ip", "link", "set", "vethc0ffee0", "alias", network.Alias(id.New(), id.New()))
+	h.ns.Run("ip", "link", "set", "vethc0ffee0", "alias", endpoint.Alias(id.New(), id.New()))
 	h.ns.Run("ip", "neigh", "replace", "172.17.9.9", "lladdr", "02:42:ac:11:09:09", "nud", "permanent", "dev",
 		"docker0")
 	a.stop()
@@ -155,7 +155,7 @@ func TestReadyNeedsNatagent(t *testing.T) {
 		t.Error("route_localnet is enabled without firewall rules")
 	}
 
-	a.create(network.Request{Owner: id.New(), Mode: network.Private}) // does not need natagent
+	a.create(endpoint.Request{Owner: id.New(), Mode: endpoint.Private}) // does not need natagent
 	h.guard.SetDown(false)
 	select {
 	case <-a.ready:
@@ -328,7 +328,7 @@ func TestPairWithoutAliasIsSwept(t *testing.T) {
 	n := a.newNetwork("n1")
 	sb := a.container()
 	uid := id.New()
-	name, mac := network.HostInterface(uid), network.HostMAC(uid).String()
+	name, mac := endpoint.HostInterface(uid), endpoint.HostMAC(uid).String()
 	h.ns.Run("ip", "link", "add", name, "address", mac, "type", "veth", "peer", "name", "eth1", "netns", sb.NetnsPath)
 	h.ns.Run("ip", "link", "set", name, "master", n.Bridge().Device)
 	h.ns.Run("ip", "link", "add", "veth1234567", "type", "veth", "peer", "name", "other") // a foreign pair
@@ -341,7 +341,7 @@ func TestPairWithoutAliasIsSwept(t *testing.T) {
 	}
 
 	h.ns.Run("ip", "link", "show", "veth1234567")
-	if after := b.connect(sb, network.EndpointSpec{Network: "n1"}); after.Endpoints[1].Interface != "eth1" {
+	if after := b.connect(sb, endpoint.Spec{Network: "n1"}); after.Endpoints[1].Interface != "eth1" {
 		t.Errorf("got endpoint %+v", after.Endpoints[1])
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
@@ -25,7 +26,7 @@ func renumberTo(subnet string) network.Update {
 	return network.Update{Renumber: true, Subnets: []netip.Prefix{netip.MustParsePrefix(subnet)}}
 }
 
-func (a *agent) renumber(sb network.Sandbox) network.Sandbox {
+func (a *agent) renumber(sb endpoint.Sandbox) endpoint.Sandbox {
 	a.t.Helper()
 	after, err := a.renumberer.Renumber(context.Background(), sb.Owner)
 	if err != nil {
@@ -34,7 +35,7 @@ func (a *agent) renumber(sb network.Sandbox) network.Sandbox {
 	return after
 }
 
-func (a *agent) completeRenumbering(sb network.Sandbox) string {
+func (a *agent) completeRenumbering(sb endpoint.Sandbox) string {
 	a.t.Helper()
 	gone, err := a.renumberer.CompleteRenumbering(context.Background(), sb.Owner)
 	if err != nil {
@@ -59,11 +60,11 @@ func TestRenumberingUpdatesContainers(t *testing.T) {
 	want := withSubnet("n1", "10.1.0.0/24")
 	want.Pools[0].Aux = map[string]netip.Addr{"printer": netip.MustParseAddr("10.1.0.9")}
 	n := a.network(want)
-	fixed := a.create(requestOn(id.New(), network.EndpointSpec{Network: "n1", IPv4: netip.MustParseAddr("10.1.0.77")}))
-	plain := a.create(requestOn(id.New(), network.EndpointSpec{Network: "n1"}))
+	fixed := a.create(requestOn(id.New(), endpoint.Spec{Network: "n1", IPv4: netip.MustParseAddr("10.1.0.77")}))
+	plain := a.create(requestOn(id.New(), endpoint.Spec{Network: "n1"}))
 	rests := id.New() // has a reservation and is stopped
 	if err := a.sandboxes.Reserve(context.Background(), rests,
-		[]network.EndpointSpec{{Network: "n1", IPv4: netip.MustParseAddr("10.1.0.5")}}); err != nil {
+		[]endpoint.Spec{{Network: "n1", IPv4: netip.MustParseAddr("10.1.0.5")}}); err != nil {
 		t.Fatal(err)
 	}
 
@@ -79,7 +80,7 @@ func TestRenumberingUpdatesContainers(t *testing.T) {
 		t.Errorf("got firewall subnets %v", last)
 	}
 	if fresh := a.create(requestOn(id.New(),
-		network.EndpointSpec{Network: "n1"})); a.address(fresh) != "10.2.0.3" && a.address(fresh) != "10.2.0.2" {
+		endpoint.Spec{Network: "n1"})); a.address(fresh) != "10.2.0.3" && a.address(fresh) != "10.2.0.2" {
 		t.Errorf("new container: got %s", a.address(fresh))
 	} else {
 		a.mustReach(fresh.NetnsPath, "10.1.0.77")
@@ -113,7 +114,7 @@ func TestRenumberingUpdatesContainers(t *testing.T) {
 	if got := a.store.Reservation(rests); len(got.Addresses) != 1 || got.Addresses[0].Address.String() != "10.2.0.5" {
 		t.Errorf("got reservation %+v", got)
 	}
-	if sb := a.create(requestOn(rests, network.EndpointSpec{Network: "n1",
+	if sb := a.create(requestOn(rests, endpoint.Spec{Network: "n1",
 		IPv4: netip.MustParseAddr("10.1.0.5")})); a.address(sb) != "10.2.0.5" {
 		t.Errorf("static address of the former subnet: got %s", a.address(sb))
 	}
@@ -149,7 +150,7 @@ func TestRenumberingResumesAfterCrash(t *testing.T) {
 	h := newHost(t)
 	a := h.run()
 	a.network(withSubnet("n1", "10.1.0.0/24"))
-	sb := a.create(requestOn(id.New(), network.EndpointSpec{Network: "n1"}))
+	sb := a.create(requestOn(id.New(), endpoint.Spec{Network: "n1"}))
 	a.update("n1", renumberTo("10.2.0.0/24"))
 	a.renumber(sb)
 	a.stop()
@@ -202,20 +203,20 @@ func TestRenumberingResumesAfterCrash(t *testing.T) {
 func TestRunningContainersGetIPv6(t *testing.T) {
 	a := newHost(t).run()
 	a.newNetwork("n1")
-	sb := a.create(requestOn(id.New(), network.EndpointSpec{Network: "n1"}))
-	other := a.create(requestOn(id.New(), network.EndpointSpec{Network: "n1"}, network.EndpointSpec{Network: "bridge"}))
+	sb := a.create(requestOn(id.New(), endpoint.Spec{Network: "n1"}))
+	other := a.create(requestOn(id.New(), endpoint.Spec{Network: "n1"}, endpoint.Spec{Network: "bridge"}))
 	n := a.update("n1", network.Update{IPv6: true, Subnets: []netip.Prefix{netip.MustParsePrefix("fd00:7::/64")}})
 	if !n.HasIPv6() || len(n.Status.Former) > 0 {
 		t.Fatalf("got network %+v", n)
 	}
 
-	after := a.connect(sb, network.EndpointSpec{Network: "bridge"}) // during renumbering
+	after := a.connect(sb, endpoint.Spec{Network: "bridge"}) // during renumbering
 	if after.Endpoints[0].Gateway6.IsValid() {
 		t.Errorf("got an IPv6 gateway without an IPv6 address: %+v", after.Endpoints)
 	}
 
 	before := a.in(sb, "ip", "-4", "addr", "show", "eth0") + a.in(sb, "ip", "-4", "route")
-	for _, s := range []network.Sandbox{sb, other} {
+	for _, s := range []endpoint.Sandbox{sb, other} {
 		s = a.renumber(s)
 		if gone := a.completeRenumbering(s); gone != "" {
 			t.Errorf("got removed address %s, want none", gone)
@@ -312,7 +313,7 @@ func TestInvalidUpdateChangesNothing(t *testing.T) {
 	a := newHost(t).run()
 	a.network(withSubnet("n1", "10.1.0.0/24"))
 	a.network(withSubnet("n2", "10.3.0.0/24"))
-	sb := a.create(requestOn(id.New(), network.EndpointSpec{Network: "n1", IPv4: netip.MustParseAddr("10.1.0.200")}))
+	sb := a.create(requestOn(id.New(), endpoint.Spec{Network: "n1", IPv4: netip.MustParseAddr("10.1.0.200")}))
 	before, _ := a.store.NetworkNamed("n1")
 	v6 := network.Update{Subnets: []netip.Prefix{netip.MustParsePrefix("fd00::/64")}}
 	still := network.Update{Subnets: []netip.Prefix{netip.MustParsePrefix("10.9.0.0/24")}}

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/proto/id"
-	"github.com/fairlead/fairlead/services/netagent/internal/network"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 )
 
 // TestNetworkCreationTimeIsConstant creates 300 networks, or as many as FAIRLEAD_NETWORKS requests.
@@ -45,7 +45,7 @@ func TestNetworkCreationTimeIsConstant(t *testing.T) {
 	}
 
 	start := time.Now()
-	sb := a.create(requestOn(id.New(), network.EndpointSpec{Network: fmt.Sprintf("n%d", many-1)}))
+	sb := a.create(requestOn(id.New(), endpoint.Spec{Network: fmt.Sprintf("n%d", many-1)}))
 	t.Logf("created a sandbox on the last network in %s", time.Since(start))
 	a.mustReach(sb.NetnsPath, sb.Endpoints[0].Gateway4.String())
 }

@@ -34,6 +34,7 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/driver"
 	"github.com/fairlead/fairlead/services/netagent/internal/driver/bridge"
 	"github.com/fairlead/fairlead/services/netagent/internal/driver/macvlan"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/hostnet"
 	"github.com/fairlead/fairlead/services/netagent/internal/ipam"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
@@ -386,7 +387,7 @@ type sandboxes struct {
 	fleet *overlay.Controller
 }
 
-func (s sandboxes) Release(ctx context.Context, owner string, keep network.ReleaseKeep) error {
+func (s sandboxes) Release(ctx context.Context, owner string, keep endpoint.ReleaseKeep) error {
 	err := s.Manager.Release(ctx, owner, keep)
 	if err == nil && !keep.Namespace {
 		s.names.Forget(owner)

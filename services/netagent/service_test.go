@@ -13,7 +13,7 @@ import (
 	"github.com/fairlead/fairlead/agent/service"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
-	"github.com/fairlead/fairlead/services/netagent/internal/network"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 )
 
 var _ service.Service = (*Service)(nil)
@@ -59,7 +59,7 @@ func TestBridgeHasPortPerContainer(t *testing.T) {
 		"mtu 1500", "bridge")
 	has(t, "the port", a.ns.Run("ip", "-d", "link", "show", e.HostInterface), "master docker0", "hairpin on",
 		"isolated off", "state UP",
-		"alias "+network.Alias(e.NetworkID, sb.Owner))
+		"alias "+endpoint.Alias(e.NetworkID, sb.Owner))
 	has(t, "the host's neighbour entries", a.ns.Run("ip", "neigh", "show", "dev", "docker0"),
 		"172.17.0.2 lladdr 02:42:ac:11:00:02 PERMANENT")
 	for path, want := range map[string]string{"net/ipv4/conf/docker0/route_localnet": "1",
@@ -76,7 +76,7 @@ func TestBridgeHasPortPerContainer(t *testing.T) {
 }
 
 // address returns the IPv4 address of a sandbox's first endpoint.
-func (h *host) address(sb network.Sandbox) string { return sb.Endpoints[0].IPv4.Addr().String() }
+func (h *host) address(sb endpoint.Sandbox) string { return sb.Endpoints[0].IPv4.Addr().String() }
 
 func TestReleaseRemovesEverything(t *testing.T) {
 	a := newHost(t).run()
@@ -91,7 +91,7 @@ func TestReleaseRemovesEverything(t *testing.T) {
 
 func TestSandboxWithoutEndpointsHasLoopback(t *testing.T) {
 	a := newHost(t).run()
-	sb := a.create(network.Request{Owner: id.New(), Mode: network.Private})
+	sb := a.create(endpoint.Request{Owner: id.New(), Mode: endpoint.Private})
 	if n := len(strings.Split(a.in(sb, "ip", "-o", "link"), "\n")); n != 1 {
 		t.Errorf("got %d interfaces, want lo only", n)
 	}
@@ -100,7 +100,7 @@ func TestSandboxWithoutEndpointsHasLoopback(t *testing.T) {
 
 func TestHostModeIsRecordedOnly(t *testing.T) {
 	a := newHost(t).run()
-	sb := a.create(network.Request{Owner: id.New(), Mode: network.Host})
+	sb := a.create(endpoint.Request{Owner: id.New(), Mode: endpoint.Host})
 	if sb.NetnsPath != "" || len(a.pins()) > 0 {
 		t.Errorf("got namespace %q, pins %v, want none", sb.NetnsPath, a.pins())
 	}
@@ -120,7 +120,7 @@ func TestCreateSandboxIsIdempotent(t *testing.T) {
 		len(a.ports("docker0")) != 1 {
 		t.Errorf("repeated request: got %v, ports %v", again, a.ports("docker0"))
 	}
-	_, err := a.sandboxes.Create(context.Background(), network.Request{Owner: first.Owner, Mode: network.Private})
+	_, err := a.sandboxes.Create(context.Background(), endpoint.Request{Owner: first.Owner, Mode: endpoint.Private})
 	if !fault.Is(err, fault.Exists) {
 		t.Errorf("different content: got %v, want Exists", err)
 	}
@@ -130,24 +130,24 @@ func TestCreateSandboxIsIdempotent(t *testing.T) {
 func TestInvalidRequestsChangeNothing(t *testing.T) {
 	a := newHost(t).run()
 	for name, c := range map[string]struct {
-		req  network.Request
+		req  endpoint.Request
 		kind fault.Kind
 	}{
-		"no owner":      {network.Request{Mode: network.Private}, fault.Invalid},
-		"a short owner": {network.Request{Owner: "web", Mode: network.Private}, fault.Invalid},
-		"no mode":       {network.Request{Owner: id.New()}, fault.Invalid},
-		"an unknown network": {network.Request{Owner: id.New(), Mode: network.Private,
-			Endpoints: []network.EndpointSpec{{Network: "nosuch"}}}, fault.NotFound},
-		"an empty network": {network.Request{Owner: id.New(), Mode: network.Private,
-			Endpoints: []network.EndpointSpec{{Network: ""}}}, fault.Invalid},
-		"an endpoint on host": {network.Request{Owner: id.New(), Mode: network.Private,
-			Endpoints: []network.EndpointSpec{{Network: "host"}}}, fault.Invalid},
-		"an endpoint on none": {network.Request{Owner: id.New(), Mode: network.Private,
-			Endpoints: []network.EndpointSpec{{Network: "none"}}}, fault.Invalid},
-		"endpoints in host mode": {network.Request{Owner: id.New(), Mode: network.Host,
-			Endpoints: []network.EndpointSpec{{Network: "bridge"}}}, fault.Invalid},
-		"a network twice": {network.Request{Owner: id.New(), Mode: network.Private,
-			Endpoints: []network.EndpointSpec{{Network: "bridge"}, {Network: "default"}}}, fault.Invalid},
+		"no owner":      {endpoint.Request{Mode: endpoint.Private}, fault.Invalid},
+		"a short owner": {endpoint.Request{Owner: "web", Mode: endpoint.Private}, fault.Invalid},
+		"no mode":       {endpoint.Request{Owner: id.New()}, fault.Invalid},
+		"an unknown network": {endpoint.Request{Owner: id.New(), Mode: endpoint.Private,
+			Endpoints: []endpoint.Spec{{Network: "nosuch"}}}, fault.NotFound},
+		"an empty network": {endpoint.Request{Owner: id.New(), Mode: endpoint.Private,
+			Endpoints: []endpoint.Spec{{Network: ""}}}, fault.Invalid},
+		"an endpoint on host": {endpoint.Request{Owner: id.New(), Mode: endpoint.Private,
+			Endpoints: []endpoint.Spec{{Network: "host"}}}, fault.Invalid},
+		"an endpoint on none": {endpoint.Request{Owner: id.New(), Mode: endpoint.Private,
+			Endpoints: []endpoint.Spec{{Network: "none"}}}, fault.Invalid},
+		"endpoints in host mode": {endpoint.Request{Owner: id.New(), Mode: endpoint.Host,
+			Endpoints: []endpoint.Spec{{Network: "bridge"}}}, fault.Invalid},
+		"a network twice": {endpoint.Request{Owner: id.New(), Mode: endpoint.Private,
+			Endpoints: []endpoint.Spec{{Network: "bridge"}, {Network: "default"}}}, fault.Invalid},
 	} {
 		if _, err := a.sandboxes.Create(context.Background(), c.req); !fault.Is(err, c.kind) {
 			t.Errorf("%s: got %v, want kind %d", name, err, c.kind)
@@ -160,7 +160,7 @@ func TestInvalidRequestsChangeNothing(t *testing.T) {
 func TestConcurrentCreation(t *testing.T) {
 	a := newHost(t).run()
 	const n = 50
-	all := make([]network.Sandbox, n)
+	all := make([]endpoint.Sandbox, n)
 	var wg sync.WaitGroup
 	for i := range n {
 		wg.Go(func() {
@@ -188,7 +188,7 @@ func TestConcurrentCreation(t *testing.T) {
 	a.mustReach(all[0].NetnsPath, a.address(all[n-1]))
 	for _, sb := range all {
 		wg.Go(func() {
-			if err := a.sandboxes.Release(context.Background(), sb.Owner, network.ReleaseKeep{}); err != nil {
+			if err := a.sandboxes.Release(context.Background(), sb.Owner, endpoint.ReleaseKeep{}); err != nil {
 				t.Error(err)
 			}
 		})

@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
-	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
 // BenchmarkGuardedThroughput measures TCP between two containers, alternately with and without the
@@ -16,7 +16,7 @@ import (
 func BenchmarkGuardedThroughput(b *testing.B) {
 	type pair struct {
 		a        *agent
-		from, to network.Sandbox
+		from, to endpoint.Sandbox
 	}
 
 	pairs := map[bool]pair{}
@@ -46,11 +46,11 @@ func BenchmarkGuardedThroughput(b *testing.B) {
 }
 
 // stream sends from one sandbox to another for 300 ms and returns the rate in Gbit/s.
-func stream(b *testing.B, from, to network.Sandbox) float64 {
+func stream(b *testing.B, from, to endpoint.Sandbox) float64 {
 	const span = 300 * time.Millisecond
 	var l net.Listener
 	var out net.Conn
-	inside := func(sb network.Sandbox, f func() error) {
+	inside := func(sb endpoint.Sandbox, f func() error) {
 		if err := kernel.WithPinned(sb.NetnsPath, func(*kernel.Namespace) error { return f() }); err != nil {
 			b.Fatal(err)
 		}

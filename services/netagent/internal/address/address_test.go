@@ -9,6 +9,7 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/netagent/internal/address"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/ipam"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 	"github.com/fairlead/fairlead/services/netagent/internal/store"
@@ -58,7 +59,7 @@ func TestFamiliesAreProbedConcurrently(t *testing.T) {
 	s := open(t)
 	n := stored(t, s, "10.9.0.0/24", "fd09::/64")
 	all := address.New(s, ipam.NewAllocator(time.Now), probeBarrier{make(chan struct{}), make(chan struct{})})
-	e, err := all.Endpoint(id.New(), n, network.EndpointSpec{Network: n.ID}, map[string]bool{})
+	e, err := all.Endpoint(id.New(), n, endpoint.Spec{Network: n.ID}, map[string]bool{})
 	if err != nil || e.IPv4.String() != "10.9.0.1/24" || e.IPv6.String() != "fd09::1/64" ||
 		e.MAC.String() != "02:42:0a:09:00:01" {
 		t.Errorf("got endpoint %+v, %v", e, err)
@@ -76,22 +77,22 @@ func TestConflictingAddressesAreSkipped(t *testing.T) {
 	s := open(t)
 	n := stored(t, s, "10.9.0.0/29")
 	all := address.New(s, ipam.NewAllocator(time.Now), lan{"10.9.0.1": "a printer", "10.9.0.2": "a camera"})
-	endpoint := func(spec network.EndpointSpec) (network.Endpoint, error) {
+	allocate := func(spec endpoint.Spec) (endpoint.Endpoint, error) {
 		spec.Network = n.ID
 		return all.Endpoint(id.New(), n, spec, map[string]bool{})
 	}
 
-	if e, err := endpoint(network.EndpointSpec{}); err != nil || e.IPv4.String() != "10.9.0.3/29" {
+	if e, err := allocate(endpoint.Spec{}); err != nil || e.IPv4.String() != "10.9.0.3/29" {
 		t.Errorf("got %v, %v, want 10.9.0.3", e.IPv4, err)
 	}
 
-	_, err := endpoint(network.EndpointSpec{IPv4: netip.MustParseAddr("10.9.0.1")})
+	_, err := allocate(endpoint.Spec{IPv4: netip.MustParseAddr("10.9.0.1")})
 	if !fault.Is(err, fault.Exists) || !strings.Contains(err.Error(),
 		"10.9.0.1: Address already in use: a printer has it") {
 		t.Errorf("got %v, want a conflict", err)
 	}
 
-	_, err = endpoint(network.EndpointSpec{IPv4: netip.MustParseAddr("10.9.9.9")})
+	_, err = allocate(endpoint.Spec{IPv4: netip.MustParseAddr("10.9.9.9")})
 	if !fault.Is(err, fault.Invalid) {
 		t.Errorf("got %v, want an invalid address", err)
 	}
@@ -104,7 +105,7 @@ func TestMoveKeepsReservations(t *testing.T) {
 	all := address.New(s, ipam.NewAllocator(time.Now), nil)
 	owner, at := id.New(), netip.MustParseAddr("10.1.0.9")
 	stored, _ := s.Network(n.ID)
-	if err := all.Reserve(owner, []store.Network{stored}, []network.EndpointSpec{{Network: n.ID,
+	if err := all.Reserve(owner, []store.Network{stored}, []endpoint.Spec{{Network: n.ID,
 		IPv4: at}}); err != nil {
 		t.Fatal(err)
 	}

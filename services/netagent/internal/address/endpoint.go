@@ -7,19 +7,20 @@ import (
 
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
 // Endpoint creates an endpoint with one address of each family of the network. The MAC is
 // derived from the first address unless the spec has one. The interface name is added to names.
 func (m *Addresses) Endpoint(
-	owner string, n network.Network, spec network.EndpointSpec, names map[string]bool,
-) (network.Endpoint, error) {
-	e := network.Endpoint{ID: id.New(), NetworkID: n.ID, NetworkName: n.Name, Driver: n.Driver,
+	owner string, n network.Network, spec endpoint.Spec, names map[string]bool,
+) (endpoint.Endpoint, error) {
+	e := endpoint.Endpoint{ID: id.New(), NetworkID: n.ID, NetworkName: n.Name, Driver: n.Driver,
 		Interface:   spec.Interface,
 		HostBinding: n.Bridge().HostBinding, Internal: n.Spec.Internal, DNS: n.Spec.DNS, Spec: spec.On(n.ID)}
 	if e.Interface == "" {
-		e.Interface = network.FreeInterface(n.Spec.InterfacePrefix, names)
+		e.Interface = endpoint.FreeInterface(n.Spec.InterfacePrefix, names)
 		names[e.Interface] = true
 	}
 
@@ -49,7 +50,7 @@ func (m *Addresses) Endpoint(
 
 	for _, t := range taken {
 		if t.err != nil {
-			m.Release(network.Sandbox{Owner: owner, Endpoints: []network.Endpoint{e}})
+			m.Release(endpoint.Sandbox{Owner: owner, Endpoints: []endpoint.Endpoint{e}})
 			return e, t.err
 		}
 	}
@@ -69,7 +70,7 @@ type allocation struct {
 
 // allocateFamilies allocates an address of each family of the network, IPv4 first. The families run
 // concurrently, since each may have to probe the LAN.
-func (m *Addresses) allocateFamilies(owner string, n network.Network, spec network.EndpointSpec) []allocation {
+func (m *Addresses) allocateFamilies(owner string, n network.Network, spec endpoint.Spec) []allocation {
 	families := network.ByFamily(n.Spec.Pools)
 	out := make([]allocation, len(families))
 	var all sync.WaitGroup
@@ -86,7 +87,7 @@ func (m *Addresses) allocateFamilies(owner string, n network.Network, spec netwo
 // allocateFromPools allocates from the pools of one family. A static address selects its pool,
 // otherwise the first pool with a free address is used.
 func (m *Addresses) allocateFromPools(
-	owner string, n network.Network, pools []network.Pool, spec network.EndpointSpec,
+	owner string, n network.Network, pools []network.Pool, spec endpoint.Spec,
 ) (p network.Pool, addr netip.Addr, err error) {
 	for _, p := range pools {
 		if staticIn(p, spec).IsValid() {
@@ -103,7 +104,7 @@ func (m *Addresses) allocateFromPools(
 }
 
 // checkCovered returns an error if no subnet of the network contains a static address of the spec.
-func checkCovered(n network.Network, spec network.EndpointSpec) error {
+func checkCovered(n network.Network, spec endpoint.Spec) error {
 	for _, want := range []netip.Addr{spec.IPv4, spec.IPv6} {
 		if !want.IsValid() {
 			continue
@@ -129,7 +130,7 @@ func checkCovered(n network.Network, spec network.EndpointSpec) error {
 // allocateAddress allocates the static address of the spec, or else the address that the owner had
 // last or the lowest free one.
 func (m *Addresses) allocateAddress(
-	owner string, n network.Network, p network.Pool, spec network.EndpointSpec,
+	owner string, n network.Network, p network.Pool, spec endpoint.Spec,
 ) (netip.Addr, error) {
 	pool := n.Addresses(p)
 	want := staticIn(p, spec)
@@ -174,7 +175,7 @@ func inUse(n network.Network, addr netip.Addr) error {
 }
 
 // Release releases the addresses of a sandbox, except the reserved ones.
-func (m *Addresses) Release(sb network.Sandbox) {
+func (m *Addresses) Release(sb endpoint.Sandbox) {
 	reserved := m.store.Reservation(sb.Owner)
 	for _, e := range sb.Endpoints {
 		for _, p := range e.AllAddresses() {
@@ -186,7 +187,7 @@ func (m *Addresses) Release(sb network.Sandbox) {
 }
 
 // Claim marks the addresses of a stored sandbox as allocated.
-func (m *Addresses) Claim(sb network.Sandbox) {
+func (m *Addresses) Claim(sb endpoint.Sandbox) {
 	for _, e := range sb.Endpoints {
 		for _, p := range e.AllAddresses() {
 			m.allocator.Claim(e.NetworkID, p.Addr(), sb.Owner)
@@ -197,7 +198,7 @@ func (m *Addresses) Claim(sb network.Sandbox) {
 // SameHost allocates the address with the same host part as had, if it is free, and falls
 // back to allocateFromPools.
 func (m *Addresses) SameHost(
-	owner string, n network.Network, pools []network.Pool, spec network.EndpointSpec, had netip.Addr,
+	owner string, n network.Network, pools []network.Pool, spec endpoint.Spec, had netip.Addr,
 ) (network.Pool, netip.Addr, error) {
 	want := n.CurrentAddr(had)
 	for _, p := range pools {
@@ -218,9 +219,9 @@ func (m *Addresses) SameHost(
 }
 
 // ReleaseDifference releases the addresses of drop that keep does not have.
-func (m *Addresses) ReleaseDifference(keep, drop network.Sandbox) {
+func (m *Addresses) ReleaseDifference(keep, drop endpoint.Sandbox) {
 	for i, e := range drop.Endpoints {
-		for _, p := range network.Difference(e.AllAddresses(), keep.Endpoints[i].AllAddresses()) {
+		for _, p := range endpoint.Difference(e.AllAddresses(), keep.Endpoints[i].AllAddresses()) {
 			if !m.store.Reservation(drop.Owner).Has(e.NetworkID, p.Addr()) {
 				m.allocator.Release(e.NetworkID, p.Addr())
 			}

@@ -4,13 +4,14 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 	"github.com/fairlead/fairlead/services/netagent/internal/store"
 )
 
 // Reserve replaces the reservations of an owner by the static addresses of specs, one for each
 // network. On failure, nothing changes. The owner must be locked.
-func (m *Addresses) Reserve(owner string, nets []store.Network, specs []network.EndpointSpec) error {
+func (m *Addresses) Reserve(owner string, nets []store.Network, specs []endpoint.Spec) error {
 	before := m.store.Reservation(owner)
 	after, taken := store.Reservation{Owner: owner, Affinity: before.Affinity}, []store.Reserved(nil)
 	for i, n := range nets {
@@ -36,7 +37,7 @@ func (m *Addresses) Reserve(owner string, nets []store.Network, specs []network.
 // reserve reserves the static addresses of a spec on a network. fresh holds those that the owner
 // did not have before.
 func (m *Addresses) reserve(
-	owner string, n network.Network, spec network.EndpointSpec,
+	owner string, n network.Network, spec endpoint.Spec,
 ) (wanted, fresh []store.Reserved, err error) {
 	spec = spec.WithCurrentAddrs(n)
 	if err := checkCovered(n, spec); err != nil {
@@ -66,7 +67,7 @@ func (m *Addresses) reserve(
 }
 
 // staticIn returns the static address of a spec in a pool. It is zero without one.
-func staticIn(p network.Pool, spec network.EndpointSpec) netip.Addr {
+func staticIn(p network.Pool, spec endpoint.Spec) netip.Addr {
 	for _, a := range []netip.Addr{spec.IPv4, spec.IPv6} {
 		if a.IsValid() && p.Subnet.Contains(a) {
 			return a
@@ -83,7 +84,7 @@ func (m *Addresses) isOwnAddress(owner string, r store.Reserved) bool {
 // leased reports whether the sandbox of an owner has an address.
 func (m *Addresses) leased(owner string, r store.Reserved) bool {
 	sb, _ := m.store.Sandbox(owner)
-	return slices.ContainsFunc(sb.Endpoints, func(e network.Endpoint) bool {
+	return slices.ContainsFunc(sb.Endpoints, func(e endpoint.Endpoint) bool {
 		return e.NetworkID == r.NetworkID && slices.ContainsFunc(e.AllAddresses(),
 			func(p netip.Prefix) bool { return p.Addr() == r.Address })
 	})
@@ -116,7 +117,7 @@ func (m *Addresses) releaseReserved(all []store.Reserved) {
 
 // ReserveStatic adds the static addresses of a sandbox to the reservations of its owner. With
 // remember, the dynamic ones replace its affinities.
-func (m *Addresses) ReserveStatic(sb network.Sandbox, remember bool) error {
+func (m *Addresses) ReserveStatic(sb endpoint.Sandbox, remember bool) error {
 	r := m.store.Reservation(sb.Owner)
 	all, last := slices.Clone(r.Addresses), r.Affinity
 	for _, a := range store.StaticOf(sb) {

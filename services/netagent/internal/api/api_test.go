@@ -20,6 +20,7 @@ import (
 	"github.com/fairlead/fairlead/proto/faultrpc"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 	"github.com/fairlead/fairlead/services/netagent/internal/api"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/ipam"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
@@ -90,36 +91,36 @@ func defaultBridge() network.Network {
 
 // fakeSandboxes delegates to functions.
 type fakeSandboxes struct {
-	create func(network.Request) (network.Sandbox, error)
-	get    func(owner string) (network.Sandbox, error)
+	create func(endpoint.Request) (endpoint.Sandbox, error)
+	get    func(owner string) (endpoint.Sandbox, error)
 	gone   []string
 }
 
-func (f *fakeSandboxes) Create(_ context.Context, r network.Request) (network.Sandbox, error) {
+func (f *fakeSandboxes) Create(_ context.Context, r endpoint.Request) (endpoint.Sandbox, error) {
 	return f.create(r)
 }
-func (f *fakeSandboxes) Get(owner string) (network.Sandbox, error) { return f.get(owner) }
-func (f *fakeSandboxes) List() []network.Sandbox                   { return []network.Sandbox{sandbox()} }
-func (f *fakeSandboxes) ReservationOwners() []string               { return []string{"stopped"} }
-func (f *fakeSandboxes) Connect(_ context.Context, owner string, spec network.EndpointSpec) (network.Sandbox, error) {
-	return f.create(network.Request{Owner: owner, Endpoints: []network.EndpointSpec{spec}})
+func (f *fakeSandboxes) Get(owner string) (endpoint.Sandbox, error) { return f.get(owner) }
+func (f *fakeSandboxes) List() []endpoint.Sandbox                   { return []endpoint.Sandbox{sandbox()} }
+func (f *fakeSandboxes) ReservationOwners() []string                { return []string{"stopped"} }
+func (f *fakeSandboxes) Connect(_ context.Context, owner string, spec endpoint.Spec) (endpoint.Sandbox, error) {
+	return f.create(endpoint.Request{Owner: owner, Endpoints: []endpoint.Spec{spec}})
 }
 
-func (f *fakeSandboxes) Disconnect(_ context.Context, owner, ref string) (network.Sandbox, error) {
-	return f.create(network.Request{Owner: owner, OwnerName: ref})
+func (f *fakeSandboxes) Disconnect(_ context.Context, owner, ref string) (endpoint.Sandbox, error) {
+	return f.create(endpoint.Request{Owner: owner, OwnerName: ref})
 }
 
-func (f *fakeSandboxes) Reserve(_ context.Context, owner string, specs []network.EndpointSpec) error {
-	_, err := f.create(network.Request{Owner: owner, Endpoints: specs})
+func (f *fakeSandboxes) Reserve(_ context.Context, owner string, specs []endpoint.Spec) error {
+	_, err := f.create(endpoint.Request{Owner: owner, Endpoints: specs})
 	return err
 }
 
-func (f *fakeSandboxes) Release(_ context.Context, owner string, _ network.ReleaseKeep) error {
+func (f *fakeSandboxes) Release(_ context.Context, owner string, _ endpoint.ReleaseKeep) error {
 	f.gone = append(f.gone, owner)
 	return nil
 }
 
-func (f *fakeSandboxes) NeedsRenumbering(sb network.Sandbox) bool {
+func (f *fakeSandboxes) NeedsRenumbering(sb endpoint.Sandbox) bool {
 	return len(sb.Endpoints) > 0 && sb.Endpoints[0].Renumbering
 }
 
@@ -130,7 +131,7 @@ func (f *fakeSandboxes) Watch() (<-chan struct{}, func()) {
 	return c, func() { f.gone = append(f.gone, "watch") }
 }
 
-func (f *fakeSandboxes) Renumber(_ context.Context, owner string) (network.Sandbox, error) {
+func (f *fakeSandboxes) Renumber(_ context.Context, owner string) (endpoint.Sandbox, error) {
 	sb, err := f.get(owner)
 	sb.Endpoints[0].Renumbering = true
 	return sb, err
@@ -141,9 +142,9 @@ func (f *fakeSandboxes) CompleteRenumbering(_ context.Context, owner string) ([]
 	return []netip.Addr{sb.Endpoints[0].IPv4.Addr()}, err
 }
 
-func sandbox() network.Sandbox {
-	return network.Sandbox{Owner: "0wner", Mode: network.Private, NetnsPath: "/run/netns/0wner",
-		Endpoints: []network.Endpoint{{
+func sandbox() endpoint.Sandbox {
+	return endpoint.Sandbox{Owner: "0wner", Mode: endpoint.Private, NetnsPath: "/run/netns/0wner",
+		Endpoints: []endpoint.Endpoint{{
 			ID: "e1", NetworkID: "1d", NetworkName: "bridge", Interface: "eth0", HostInterface: "veth1",
 			Bridge: "docker0",
 			MAC:    network.MACOf(netip.MustParseAddr("172.17.0.2")), IPv4: netip.MustParsePrefix("172.17.0.2/16"),
@@ -201,33 +202,33 @@ func sameValue(t *testing.T, got, want any) {
 func TestCreateSandboxConvertsRequest(t *testing.T) {
 	for name, c := range map[string]struct {
 		req  *networkv1.CreateSandboxRequest
-		want network.Request
+		want endpoint.Request
 	}{
 		"private": {&networkv1.CreateSandboxRequest{Owner: "o", Mode: networkv1.SandboxMode_SANDBOX_MODE_PRIVATE,
 			Endpoints: []*networkv1.EndpointSpec{{Network: "bridge"}, {Network: "b2"}}},
-			network.Request{Owner: "o", Mode: network.Private,
-				Endpoints: []network.EndpointSpec{{Network: "bridge"}, {Network: "b2"}}}},
+			endpoint.Request{Owner: "o", Mode: endpoint.Private,
+				Endpoints: []endpoint.Spec{{Network: "bridge"}, {Network: "b2"}}}},
 		"all options": {&networkv1.CreateSandboxRequest{Owner: "o", OwnerName: "web",
 			Mode: networkv1.SandboxMode_SANDBOX_MODE_PRIVATE,
 			Endpoints: []*networkv1.EndpointSpec{{Network: "b2", Ipv4Address: "10.0.0.5", Ipv6Address: "fd00::5",
 				MacAddress:    "02:00:00:00:00:01",
 				InterfaceName: "lan", GatewayPriority: -3, LinkLocalAddresses: []string{"169.254.7.7"},
 				Sysctls: []string{"net.ipv4.conf.IFNAME.log_martians=1"}}}},
-			network.Request{Owner: "o", OwnerName: "web", Mode: network.Private,
-				Endpoints: []network.EndpointSpec{{Network: "b2",
+			endpoint.Request{Owner: "o", OwnerName: "web", Mode: endpoint.Private,
+				Endpoints: []endpoint.Spec{{Network: "b2",
 					IPv4: netip.MustParseAddr("10.0.0.5"), IPv6: netip.MustParseAddr("fd00::5"),
 					MAC:       "02:00:00:00:00:01",
 					Interface: "lan", Priority: -3,
 					LinkLocal: []netip.Addr{netip.MustParseAddr("169.254.7.7")},
 					Sysctls:   []string{"net.ipv4.conf.IFNAME.log_martians=1"}}}}},
 		"host": {&networkv1.CreateSandboxRequest{Mode: networkv1.SandboxMode_SANDBOX_MODE_HOST},
-			network.Request{Mode: network.Host}},
-		"no mode":         {&networkv1.CreateSandboxRequest{}, network.Request{}},
-		"an unknown mode": {&networkv1.CreateSandboxRequest{Mode: 77}, network.Request{}},
+			endpoint.Request{Mode: endpoint.Host}},
+		"no mode":         {&networkv1.CreateSandboxRequest{}, endpoint.Request{}},
+		"an unknown mode": {&networkv1.CreateSandboxRequest{Mode: 77}, endpoint.Request{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			client := networkv1.NewSandboxServiceClient(dial(t,
-				&fakeSandboxes{create: func(r network.Request) (network.Sandbox, error) {
+				&fakeSandboxes{create: func(r endpoint.Request) (endpoint.Sandbox, error) {
 					sameValue(t, r, c.want)
 					return sandbox(), nil
 				}}))
@@ -241,11 +242,11 @@ func TestCreateSandboxConvertsRequest(t *testing.T) {
 }
 
 func TestSandboxesListGetAndRelease(t *testing.T) {
-	fake := &fakeSandboxes{get: func(owner string) (network.Sandbox, error) {
+	fake := &fakeSandboxes{get: func(owner string) (endpoint.Sandbox, error) {
 		if owner != "0wner" {
-			return network.Sandbox{}, fault.NotFoundf("sandbox of "+owner, "not found")
+			return endpoint.Sandbox{}, fault.NotFoundf("sandbox of "+owner, "not found")
 		}
-		return network.Sandbox{Owner: owner, Mode: network.Host}, nil
+		return endpoint.Sandbox{Owner: owner, Mode: endpoint.Host}, nil
 	}}
 	client := networkv1.NewSandboxServiceClient(dial(t, fake))
 	list, err := client.ListSandboxes(t.Context(), &networkv1.ListSandboxesRequest{})
@@ -303,9 +304,9 @@ func TestNetworksListAndGet(t *testing.T) {
 }
 
 func TestEndpointsConnectAndDisconnect(t *testing.T) {
-	var got []network.Request
+	var got []endpoint.Request
 	client := networkv1.NewSandboxServiceClient(dial(t,
-		&fakeSandboxes{create: func(r network.Request) (network.Sandbox, error) {
+		&fakeSandboxes{create: func(r endpoint.Request) (endpoint.Sandbox, error) {
 			got = append(got, r)
 			return sandbox(), nil
 		}}))
@@ -327,9 +328,9 @@ func TestEndpointsConnectAndDisconnect(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	sameValue(t, got, []network.Request{{Owner: "o", Endpoints: []network.EndpointSpec{{Network: "b2"}}},
+	sameValue(t, got, []endpoint.Request{{Owner: "o", Endpoints: []endpoint.Spec{{Network: "b2"}}},
 		{Owner: "o", OwnerName: "b2"},
-		{Owner: "o", Endpoints: []network.EndpointSpec{{Network: "b3"}}}})
+		{Owner: "o", Endpoints: []endpoint.Spec{{Network: "b3"}}}})
 	for _, e := range []*networkv1.EndpointSpec{{Network: "b2", Ipv4Address: "1.2.3"},
 		{Network: "b2", Ipv6Address: "x"}} {
 		if _, err := client.ConnectEndpoint(t.Context(),

@@ -6,11 +6,11 @@ import (
 
 	"github.com/fairlead/fairlead/proto/fault"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
-	"github.com/fairlead/fairlead/services/netagent/internal/network"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 )
 
 func TestSandboxesWatchAndRenumber(t *testing.T) {
-	fake := &fakeSandboxes{get: func(string) (network.Sandbox, error) { return sandbox(), nil }}
+	fake := &fakeSandboxes{get: func(string) (endpoint.Sandbox, error) { return sandbox(), nil }}
 	client := networkv1.NewSandboxServiceClient(dial(t, fake))
 	ctx, stop := context.WithCancel(t.Context())
 	watch, err := client.WatchSandboxes(ctx, &networkv1.WatchSandboxesRequest{})

@@ -8,8 +8,8 @@ import (
 
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/lease"
-	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
 type sandboxHandler struct {
@@ -127,28 +127,28 @@ func (h *sandboxHandler) CompleteRenumbering(ctx context.Context,
 func (h *sandboxHandler) Release(ctx context.Context,
 	req *networkv1.ReleaseRequest) (*networkv1.ReleaseResponse, error) {
 	if err := h.sandboxes.Release(ctx, req.GetOwner(),
-		network.ReleaseKeep{Namespace: req.GetKeepNamespace(), Addresses: req.GetKeepAddresses()}); err != nil {
+		endpoint.ReleaseKeep{Namespace: req.GetKeepNamespace(), Addresses: req.GetKeepAddresses()}); err != nil {
 		return nil, err
 	}
 	return &networkv1.ReleaseResponse{}, nil
 }
 
 // requestIn converts a request. An unknown mode becomes empty, and Request.Validate rejects it.
-func requestIn(req *networkv1.CreateSandboxRequest) (network.Request, error) {
-	out := network.Request{Owner: req.GetOwner(), OwnerName: req.GetOwnerName()}
+func requestIn(req *networkv1.CreateSandboxRequest) (endpoint.Request, error) {
+	out := endpoint.Request{Owner: req.GetOwner(), OwnerName: req.GetOwnerName()}
 	switch req.GetMode() {
 	case networkv1.SandboxMode_SANDBOX_MODE_PRIVATE:
-		out.Mode = network.Private
+		out.Mode = endpoint.Private
 	case networkv1.SandboxMode_SANDBOX_MODE_HOST:
-		out.Mode = network.Host
+		out.Mode = endpoint.Host
 	}
 	var err error
 	out.Endpoints, err = specsIn(req.GetOwner(), req.GetEndpoints())
 	return out, err
 }
 
-func specsIn(owner string, all []*networkv1.EndpointSpec) ([]network.EndpointSpec, error) {
-	var out []network.EndpointSpec
+func specsIn(owner string, all []*networkv1.EndpointSpec) ([]endpoint.Spec, error) {
+	var out []endpoint.Spec
 	for _, e := range all {
 		spec, err := specIn(owner, e)
 		if err != nil {
@@ -159,8 +159,8 @@ func specsIn(owner string, all []*networkv1.EndpointSpec) ([]network.EndpointSpe
 	return out, nil
 }
 
-func specIn(owner string, e *networkv1.EndpointSpec) (network.EndpointSpec, error) {
-	out := network.EndpointSpec{Network: e.GetNetwork(), MAC: e.GetMacAddress(), Interface: e.GetInterfaceName(),
+func specIn(owner string, e *networkv1.EndpointSpec) (endpoint.Spec, error) {
+	out := endpoint.Spec{Network: e.GetNetwork(), MAC: e.GetMacAddress(), Interface: e.GetInterfaceName(),
 		Priority: int(e.GetGatewayPriority()),
 		Sysctls:  e.GetSysctls()}
 	for _, text := range e.GetLinkLocalAddresses() {
@@ -189,16 +189,16 @@ func specIn(owner string, e *networkv1.EndpointSpec) (network.EndpointSpec, erro
 }
 
 // out converts a sandbox and reports whether it needs renumbering.
-func (h *sandboxHandler) out(sb network.Sandbox) *networkv1.Sandbox {
+func (h *sandboxHandler) out(sb endpoint.Sandbox) *networkv1.Sandbox {
 	out := sandboxOut(sb)
 	out.RenumberPending = h.sandboxes.NeedsRenumbering(sb)
 	return out
 }
 
-func sandboxOut(sb network.Sandbox) *networkv1.Sandbox {
+func sandboxOut(sb endpoint.Sandbox) *networkv1.Sandbox {
 	out := &networkv1.Sandbox{Owner: sb.Owner, NetnsOnly: sb.NetnsOnly, NetnsPath: sb.NetnsPath,
 		Mode: networkv1.SandboxMode_SANDBOX_MODE_PRIVATE}
-	if sb.Mode == network.Host {
+	if sb.Mode == endpoint.Host {
 		out.Mode = networkv1.SandboxMode_SANDBOX_MODE_HOST
 	}
 
@@ -217,7 +217,7 @@ func sandboxOut(sb network.Sandbox) *networkv1.Sandbox {
 	return out
 }
 
-func formerOut(e network.Endpoint) []string {
+func formerOut(e endpoint.Endpoint) []string {
 	var out []string
 	for _, p := range e.Former {
 		out = append(out, p.Addr().String())

@@ -11,6 +11,7 @@ import (
 	"github.com/fairlead/fairlead/agent/diagnosis"
 	"github.com/fairlead/fairlead/agent/events"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/ipam"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
@@ -34,19 +35,19 @@ type Networks interface {
 
 // Sandboxes creates, changes and releases sandboxes.
 type Sandboxes interface {
-	Create(context.Context, network.Request) (network.Sandbox, error)
-	Get(owner string) (network.Sandbox, error)
-	List() []network.Sandbox
+	Create(context.Context, endpoint.Request) (endpoint.Sandbox, error)
+	Get(owner string) (endpoint.Sandbox, error)
+	List() []endpoint.Sandbox
 	ReservationOwners() []string
-	Connect(ctx context.Context, owner string, spec network.EndpointSpec) (network.Sandbox, error)
-	Disconnect(ctx context.Context, owner, ref string) (network.Sandbox, error)
-	Reserve(ctx context.Context, owner string, specs []network.EndpointSpec) error
-	Release(ctx context.Context, owner string, keep network.ReleaseKeep) error
+	Connect(ctx context.Context, owner string, spec endpoint.Spec) (endpoint.Sandbox, error)
+	Disconnect(ctx context.Context, owner, ref string) (endpoint.Sandbox, error)
+	Reserve(ctx context.Context, owner string, specs []endpoint.Spec) error
+	Release(ctx context.Context, owner string, keep endpoint.ReleaseKeep) error
 	// NeedsRenumbering reports whether a sandbox needs other addresses or is being renumbered.
-	NeedsRenumbering(network.Sandbox) bool
+	NeedsRenumbering(endpoint.Sandbox) bool
 	// Watch returns a notifier for sandboxes that may need renumbering.
 	Watch() (changed <-chan struct{}, stop func())
-	Renumber(ctx context.Context, owner string) (network.Sandbox, error)
+	Renumber(ctx context.Context, owner string) (endpoint.Sandbox, error)
 	CompleteRenumbering(ctx context.Context, owner string) (removed []netip.Addr, err error)
 }
 

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/namespace"
-	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
 // Apply makes the namespace of an owner, and the host's side of its endpoints, as the record says. It
@@ -33,13 +33,13 @@ func (m *Syncer) apply(owner string) (changes []string, err error) {
 }
 
 // repairable returns the sandbox of an owner. ok is false if it has no namespace with endpoints.
-func (m *Syncer) repairable(owner string) (sb network.Sandbox, ok bool) {
+func (m *Syncer) repairable(owner string) (sb endpoint.Sandbox, ok bool) {
 	sb, ok = m.store.Sandbox(owner)
-	return sb, ok && !sb.NetnsOnly && sb.Mode == network.Private && m.Exists(sb)
+	return sb, ok && !sb.NetnsOnly && sb.Mode == endpoint.Private && m.Exists(sb)
 }
 
 // applyIn applies all endpoints in the namespace of a sandbox, and the routes that are missing then.
-func (m *Syncer) applyIn(ns namespace.Namespace, sb network.Sandbox) (changes []string, err error) {
+func (m *Syncer) applyIn(ns namespace.Namespace, sb endpoint.Sandbox) (changes []string, err error) {
 	for _, e := range sb.Endpoints {
 		n, d, known := m.NetworkOf(e)
 		if !known {
@@ -93,7 +93,7 @@ func (m *Syncer) RepairAll(ctx context.Context) {
 }
 
 // Recreate removes an endpoint that can be incomplete from a namespace, and creates it again.
-func (m *Syncer) Recreate(ns namespace.Namespace, sb network.Sandbox, e network.Endpoint) error {
+func (m *Syncer) Recreate(ns namespace.Namespace, sb endpoint.Sandbox, e endpoint.Endpoint) error {
 	n, d, ok := m.NetworkOf(e)
 	if !ok || n.UsesDHCP() { // the lease renewer applies DHCP addresses
 		return nil

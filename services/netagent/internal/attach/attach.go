@@ -14,6 +14,7 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/netagent/internal/cause"
 	"github.com/fairlead/fairlead/services/netagent/internal/driver"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/lock"
 	"github.com/fairlead/fairlead/services/netagent/internal/namespace"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
@@ -51,20 +52,20 @@ func New(cfg Config) *Syncer {
 }
 
 // Exists reports whether the namespace of a sandbox exists.
-func (m *Syncer) Exists(sb network.Sandbox) bool {
-	return sb.Mode == network.Host || m.namespaces.Exists(sb.NetnsPath)
+func (m *Syncer) Exists(sb endpoint.Sandbox) bool {
+	return sb.Mode == endpoint.Host || m.namespaces.Exists(sb.NetnsPath)
 }
 
 // NetworkOf returns the network and the driver of an endpoint. ok is false if the network does not
 // exist.
-func (m *Syncer) NetworkOf(e network.Endpoint) (n network.Network, d driver.Driver, ok bool) {
+func (m *Syncer) NetworkOf(e endpoint.Endpoint) (n network.Network, d driver.Driver, ok bool) {
 	stored, ok := m.store.Network(e.NetworkID)
 	d, known := m.drivers[stored.Driver]
 	return stored.Network, d, ok && known
 }
 
 // NetworksOf returns the networks of the endpoints of a sandbox, in the same order.
-func (m *Syncer) NetworksOf(sb network.Sandbox) []network.Network {
+func (m *Syncer) NetworksOf(sb endpoint.Sandbox) []network.Network {
 	nets := make([]network.Network, len(sb.Endpoints))
 	for i, e := range sb.Endpoints {
 		nets[i], _, _ = m.NetworkOf(e)
@@ -73,7 +74,7 @@ func (m *Syncer) NetworksOf(sb network.Sandbox) []network.Network {
 }
 
 // Fault wraps a kernel error in a fault.
-func Fault(err error, sb network.Sandbox) error {
+func Fault(err error, sb endpoint.Sandbox) error {
 	if f := (*fault.Fault)(nil); errors.As(err, &f) {
 		return err
 	}
@@ -81,14 +82,14 @@ func Fault(err error, sb network.Sandbox) error {
 }
 
 // Running returns the sandbox of an owner if its networks can be changed.
-func (m *Syncer) Running(owner string) (network.Sandbox, error) {
+func (m *Syncer) Running(owner string) (endpoint.Sandbox, error) {
 	sb, ok := m.store.Sandbox(owner)
 	switch {
 	case !ok || sb.NetnsOnly || !m.Exists(sb):
-		return sb, fault.New(fault.NotFound, network.SandboxSubject(owner), "not found",
+		return sb, fault.New(fault.NotFound, endpoint.SandboxSubject(owner), "not found",
 			fault.WithHint("only a running container can be connected now"))
-	case sb.Mode != network.Private:
-		return sb, fault.New(fault.Busy, network.SandboxSubject(owner),
+	case sb.Mode != endpoint.Private:
+		return sb, fault.New(fault.Busy, endpoint.SandboxSubject(owner),
 			"container sharing network namespace with another container or host "+
 				"cannot be connected to any other network")
 	}

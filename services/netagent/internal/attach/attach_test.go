@@ -11,6 +11,7 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/attach"
 	"github.com/fairlead/fairlead/services/netagent/internal/driver"
 	"github.com/fairlead/fairlead/services/netagent/internal/driver/drivertest"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/lock"
 	"github.com/fairlead/fairlead/services/netagent/internal/namespace/namespacetest"
@@ -38,15 +39,15 @@ func newWorld(t *testing.T) *world {
 	w := &world{store: s, driver: &drivertest.Fake{}, owner: id.New(), ns: &namespacetest.Namespace{
 		Interfaces: map[string][]netip.Prefix{"eth0": prefixes("10.1.0.2/24"), "eth1": prefixes("10.2.0.2/24")},
 		Default:    []kernel.DefaultRoute{{Interface: "eth0", Gateway: netip.MustParseAddr("10.1.0.1")}}}}
-	sb := network.Sandbox{Owner: w.owner, Mode: network.Private, NetnsPath: "/pins/a"}
+	sb := endpoint.Sandbox{Owner: w.owner, Mode: endpoint.Private, NetnsPath: "/pins/a"}
 	for i, name := range []string{"one", "two"} {
 		n := network.Network{ID: id.New(), Name: name, Driver: network.DriverBridge,
 			Spec: network.Spec{MTU: 1500, Bridge: &network.Bridge{Device: "br-" + name}}}
 		if err := s.AddNetwork(store.Network{Network: n}); err != nil {
 			t.Fatal(err)
 		}
-		e := network.Endpoint{ID: id.New(), NetworkID: n.ID, NetworkName: name, Driver: n.Driver,
-			Interface: network.ContainerInterface("", i)}
+		e := endpoint.Endpoint{ID: id.New(), NetworkID: n.ID, NetworkName: name, Driver: n.Driver,
+			Interface: endpoint.ContainerInterface("", i)}
 		e.IPv4 = w.ns.Interfaces[e.Interface][0]
 		if i == 0 {
 			e.Gateway4 = w.ns.Default[0].Gateway

@@ -5,9 +5,9 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/namespace"
-	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
 // Compare returns the differences between the namespace of an owner and its record.
@@ -18,7 +18,7 @@ func (m *Syncer) Compare(owner string) (differences []string, err error) {
 	defer m.locks.Owner(owner)()
 
 	sb, ok := m.store.Sandbox(owner)
-	if !ok || sb.NetnsOnly || sb.Mode != network.Private {
+	if !ok || sb.NetnsOnly || sb.Mode != endpoint.Private {
 		return nil, nil
 	}
 
@@ -34,7 +34,7 @@ func (m *Syncer) Compare(owner string) (differences []string, err error) {
 	return differences, Fault(err, sb)
 }
 
-func (m *Syncer) compare(ns namespace.Namespace, sb network.Sandbox) (differences []string, err error) {
+func (m *Syncer) compare(ns namespace.Namespace, sb endpoint.Sandbox) (differences []string, err error) {
 	have, err := ns.Addresses()
 	if err != nil {
 		return nil, err
@@ -63,7 +63,7 @@ func (m *Syncer) compare(ns namespace.Namespace, sb network.Sandbox) (difference
 
 // missingRoutes returns the gateways of the default routes that a namespace lacks. A default route of
 // the same family through another gateway belongs to the container.
-func missingRoutes(ns namespace.Namespace, sb network.Sandbox) (gateways []netip.Addr, err error) {
+func missingRoutes(ns namespace.Namespace, sb endpoint.Sandbox) (gateways []netip.Addr, err error) {
 	found, err := ns.DefaultRoutes()
 	if err != nil {
 		return nil, err

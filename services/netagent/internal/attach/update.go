@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/namespace"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
@@ -30,7 +31,7 @@ func (m *Syncer) updateOwner(owner string, n network.Network) error {
 
 // update applies a network to a sandbox and returns the updated sandbox. The owner's lock must be
 // held.
-func (m *Syncer) update(sb network.Sandbox, n network.Network) (network.Sandbox, error) {
+func (m *Syncer) update(sb endpoint.Sandbox, n network.Network) (endpoint.Sandbox, error) {
 	e, connected := sb.EndpointOn(n.ID)
 	d, known := m.drivers[n.Driver]
 	if !connected || !known || !m.namespaces.Exists(sb.NetnsPath) {
@@ -47,6 +48,6 @@ func (m *Syncer) update(sb network.Sandbox, n network.Network) (network.Sandbox,
 		return sb, Fault(err, sb)
 	}
 
-	sb.Endpoints = network.ReplaceEndpoint(sb.Endpoints, now)
+	sb.Endpoints = endpoint.Replace(sb.Endpoints, now)
 	return sb, m.store.PutSandbox(sb)
 }

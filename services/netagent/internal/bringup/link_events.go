@@ -4,8 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
-	"github.com/fairlead/fairlead/services/netagent/internal/network"
 	"github.com/fairlead/fairlead/services/netagent/internal/store"
 )
 
@@ -39,7 +39,7 @@ func (r *Controller) watchLinks(ctx context.Context) {
 // LinkTouched reports a possible change of a host link: one of a network, or a renamed one.
 func (r *Controller) LinkTouched(name, program string) {
 	on := r.store.NetworksAt(name)
-	if len(on) == 0 && !network.IsHostInterface(name) {
+	if len(on) == 0 && !endpoint.IsHostInterface(name) {
 		on = r.renamed(name)
 	}
 	r.wake(program, on...)

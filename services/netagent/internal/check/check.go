@@ -9,9 +9,9 @@ import (
 
 	"github.com/fairlead/fairlead/agent/diagnosis"
 	"github.com/fairlead/fairlead/services/netagent/internal/attach"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/lock"
-	"github.com/fairlead/fairlead/services/netagent/internal/network"
 	"github.com/fairlead/fairlead/services/netagent/internal/store"
 )
 
@@ -159,7 +159,7 @@ func (s *Checker) checkPorts(n store.Network, bridge kernel.Link) (out []diagnos
 // differencesOf returns the differences of an endpoint's port and its neighbour entries. It skips a
 // sandbox that is being changed.
 func (s *Checker) differencesOf(
-	owner string, e network.Endpoint, bridge kernel.Link, neighbours map[netip.Addr]string,
+	owner string, e endpoint.Endpoint, bridge kernel.Link, neighbours map[netip.Addr]string,
 ) (out []string) {
 	unlock, free := s.locks.TryOwner(owner)
 	if !free {
@@ -189,7 +189,7 @@ func (s *Checker) differencesOf(
 }
 
 // checkSandbox compares a sandbox with its namespace.
-func (s *Checker) checkSandbox(sb network.Sandbox) (out []diagnosis.Finding) {
+func (s *Checker) checkSandbox(sb endpoint.Sandbox) (out []diagnosis.Finding) {
 	differences, err := s.attach.Compare(sb.Owner)
 	if err != nil {
 		differences = append(differences, "its namespace cannot be inspected: "+err.Error())

@@ -17,8 +17,8 @@ import (
 	"github.com/fairlead/fairlead/agent/control"
 	"github.com/fairlead/fairlead/services/netagent/internal/cause"
 	"github.com/fairlead/fairlead/services/netagent/internal/dnssockets/redirect"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
-	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
 const (
@@ -39,7 +39,7 @@ type Host interface {
 
 // Sandboxes holds the containers' sandboxes.
 type Sandboxes interface {
-	Sandboxes() []network.Sandbox
+	Sandboxes() []endpoint.Sandbox
 }
 
 // Endpoints applies the endpoints of sandboxes.
@@ -147,7 +147,7 @@ func (w *Watcher) damaged(d kernel.Damage) {
 		w.add(place{namespace: d.Namespace, anywhere: d.Lost}, d.Program)
 	case d.Link != "":
 		w.config.Bridges.LinkTouched(d.Link, d.Program)
-		if network.IsHostInterface(d.Link) {
+		if endpoint.IsHostInterface(d.Link) {
 			w.add(place{namespace: kernel.HostNamespace, link: d.Link}, d.Program)
 		}
 	default:
@@ -180,7 +180,7 @@ func (w *Watcher) restoreRules(_ context.Context, owner string) (again time.Dura
 }
 
 // ownersOf returns the owners of the sandboxes that a place concerns.
-func (w *Watcher) ownersOf(p place, sandboxes []network.Sandbox) (out []string) {
+func (w *Watcher) ownersOf(p place, sandboxes []endpoint.Sandbox) (out []string) {
 	if p.namespace != kernel.HostNamespace && !p.anywhere {
 		w.count(sandboxes)
 	}
@@ -204,7 +204,7 @@ func (w *Watcher) ownersOf(p place, sandboxes []network.Sandbox) (out []string) 
 
 // count adds missing namespace IDs and removes those of deleted sandboxes, as the kernel reuses
 // IDs.
-func (w *Watcher) count(sandboxes []network.Sandbox) {
+func (w *Watcher) count(sandboxes []endpoint.Sandbox) {
 	there := make(map[string]bool, len(sandboxes))
 	for _, sb := range sandboxes {
 		there[sb.Owner] = true

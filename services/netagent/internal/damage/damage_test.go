@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/services/netagent/internal/damage"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
-	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
 // world is a host without a kernel and with the things that a watcher wakes.
@@ -56,11 +56,11 @@ func (w *world) NamespaceNumber(path string) (int, bool, error) {
 	return map[string]int{"/pins/a": 7, "/pins/b": 8}[path], true, nil
 }
 
-func (w *world) Sandboxes() []network.Sandbox {
-	return []network.Sandbox{
-		{Owner: "a", NetnsPath: "/pins/a", Endpoints: []network.Endpoint{{HostInterface: "vetha"}}},
-		{Owner: "b", NetnsPath: "/pins/b", Endpoints: []network.Endpoint{
-			{HostInterface: network.HostInterface("b0b0b0b0")}}}}
+func (w *world) Sandboxes() []endpoint.Sandbox {
+	return []endpoint.Sandbox{
+		{Owner: "a", NetnsPath: "/pins/a", Endpoints: []endpoint.Endpoint{{HostInterface: "vetha"}}},
+		{Owner: "b", NetnsPath: "/pins/b", Endpoints: []endpoint.Endpoint{
+			{HostInterface: endpoint.HostInterface("b0b0b0b0")}}}}
 }
 
 func (w *world) Touch(program string, owners ...string) {
@@ -93,8 +93,9 @@ func TestEventsWakeTheirOwners(t *testing.T) {
 		"unknown namespace": {[]kernel.Damage{{Namespace: 9, Index: 2}}, false, nil},
 		"dropped events": {[]kernel.Damage{{Lost: true}}, false,
 			[]string{"apply a because of ", "apply b because of "}},
-		"host end": {[]kernel.Damage{{Namespace: kernel.HostNamespace, Link: network.HostInterface("b0b0b0b0")}}, false,
-			[]string{"apply b because of ", "link " + network.HostInterface("b0b0b0b0")}},
+		"host end": {[]kernel.Damage{{Namespace: kernel.HostNamespace, Link: endpoint.HostInterface("b0b0b0b0")}},
+			false,
+			[]string{"apply b because of ", "link " + endpoint.HostInterface("b0b0b0b0")}},
 		"bridge": {[]kernel.Damage{{Namespace: kernel.HostNamespace, Link: "docker0"}}, false,
 			[]string{"link docker0"}},
 		"host address": {[]kernel.Damage{{Namespace: kernel.HostNamespace, Index: 3}}, false, []string{"address"}},

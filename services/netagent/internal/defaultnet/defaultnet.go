@@ -9,6 +9,7 @@ import (
 
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 	"github.com/fairlead/fairlead/services/netagent/internal/store"
@@ -102,7 +103,7 @@ func (p *Predefined) merge(have, want network.Network, renumber bool) (network.N
 
 // mergeInUse returns the part of the wanted network that can be applied while sandboxes are
 // connected.
-func (p *Predefined) mergeInUse(have, want network.Network, on []network.Sandbox, renumber bool) network.Network {
+func (p *Predefined) mergeInUse(have, want network.Network, on []endpoint.Sandbox, renumber bool) network.Network {
 	names := make([]string, len(on))
 	for i, sb := range on {
 		names[i] = sb.DisplayName()

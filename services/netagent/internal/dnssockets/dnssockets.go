@@ -22,7 +22,7 @@ import (
 	"github.com/fairlead/fairlead/agent/keylock"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
-	"github.com/fairlead/fairlead/services/netagent/internal/network"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 )
 
 // Requests of dnsagent. Other values request a socket for upstream queries: "udp4", "udp6", "tcp4",
@@ -34,7 +34,7 @@ const (
 
 // Sandboxes finds the namespaces of containers. It returns NotFound if an owner has none.
 type Sandboxes interface {
-	Get(owner string) (network.Sandbox, error)
+	Get(owner string) (endpoint.Sandbox, error)
 }
 
 // Keeper keeps the sockets of all resolvers. It is safe for concurrent use.

@@ -20,7 +20,7 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/netagent/internal/dnssockets"
-	"github.com/fairlead/fairlead/services/netagent/internal/network"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 )
 
 const timeout = 5 * time.Second
@@ -35,14 +35,14 @@ type fixture struct {
 	at     map[string]string // owner -> namespace
 }
 
-func (f *fixture) Get(owner string) (network.Sandbox, error) {
+func (f *fixture) Get(owner string) (endpoint.Sandbox, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	path, ok := f.at[owner]
 	if !ok {
-		return network.Sandbox{}, fault.NotFoundf("sandbox of "+id.Short(owner), "not found")
+		return endpoint.Sandbox{}, fault.NotFoundf("sandbox of "+id.Short(owner), "not found")
 	}
-	return network.Sandbox{Owner: owner, NetnsPath: path}, nil
+	return endpoint.Sandbox{Owner: owner, NetnsPath: path}, nil
 }
 
 func (f *fixture) put(owner, path string) {

@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/frame"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
@@ -29,7 +30,7 @@ func NewAnnouncer() *Announcer { return &Announcer{running: map[string]*announce
 // Announce sends the first announcement of an endpoint's addresses before it returns. It repeats it
 // in the background until the configured number is reached or Stop is called. The interface must be
 // up. Failures are ignored, as no endpoint depends on announcements.
-func (a *Announcer) Announce(ns *kernel.Namespace, n network.Network, e network.Endpoint) {
+func (a *Announcer) Announce(ns *kernel.Namespace, n network.Network, e endpoint.Endpoint) {
 	times, every := n.Announcements()
 	_, mac, there, err := ns.Child(e.Interface)
 	if times == 0 || n.IsL3() || len(e.Addresses()) == 0 || err != nil || !there {

@@ -9,12 +9,13 @@ import (
 	"strings"
 
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
 // ContainerInterface returns the desired state of an endpoint's interface. The driver completes it.
-func ContainerInterface(e network.Endpoint) kernel.Interface {
+func ContainerInterface(e endpoint.Endpoint) kernel.Interface {
 	i := kernel.Interface{Name: e.Interface, Addresses: slices.Concat(e.Addresses(), e.LinkLocals()),
 		Gateways: e.Gateways()}
 	for _, r := range e.Routes {
@@ -28,7 +29,7 @@ func ContainerInterface(e network.Endpoint) kernel.Interface {
 
 // AttachFault returns the fault for a failed attach. A sysctl that the kernel rejects is a fault of
 // the request.
-func AttachFault(n network.Network, e network.Endpoint, err error) error {
+func AttachFault(n network.Network, e endpoint.Endpoint, err error) error {
 	if bad := (*kernel.SysctlError)(nil); errors.As(err, &bad) {
 		return fault.New(fault.Invalid, n.Subject(),
 			"sysctl "+strings.ReplaceAll(bad.Path, "/", ".")+"="+bad.Value+" cannot be set: "+bad.Err.Error(),

@@ -19,6 +19,7 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/attach"
 	"github.com/fairlead/fairlead/services/netagent/internal/driver"
 	"github.com/fairlead/fairlead/services/netagent/internal/driver/bridge"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/ipam"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/leases"
@@ -38,7 +39,7 @@ func BenchmarkCreateSandbox(b *testing.B) {
 	var owners []string
 	defer func() {
 		for _, owner := range owners {
-			if err := m.Release(context.Background(), owner, network.ReleaseKeep{}); err != nil {
+			if err := m.Release(context.Background(), owner, endpoint.ReleaseKeep{}); err != nil {
 				b.Error(err)
 			}
 		}
@@ -46,13 +47,13 @@ func BenchmarkCreateSandbox(b *testing.B) {
 	for b.Loop() {
 		owner := id.New()
 		if _, err := m.Create(context.Background(),
-			network.Request{Owner: owner, Mode: network.Private,
-				Endpoints: []network.EndpointSpec{{Network: "bridge"}}}); err != nil {
+			endpoint.Request{Owner: owner, Mode: endpoint.Private,
+				Endpoints: []endpoint.Spec{{Network: "bridge"}}}); err != nil {
 			b.Fatal(err)
 		}
 		b.StopTimer()
 		owners = rotate(b, append(owners, owner), func(owner string) error {
-			return m.Release(context.Background(), owner, network.ReleaseKeep{})
+			return m.Release(context.Background(), owner, endpoint.ReleaseKeep{})
 		})
 		b.StartTimer()
 	}
@@ -65,12 +66,12 @@ func BenchmarkReleaseSandbox(b *testing.B) {
 		b.StopTimer()
 		owner := id.New()
 		if _, err := m.Create(context.Background(),
-			network.Request{Owner: owner, Mode: network.Private,
-				Endpoints: []network.EndpointSpec{{Network: "bridge"}}}); err != nil {
+			endpoint.Request{Owner: owner, Mode: endpoint.Private,
+				Endpoints: []endpoint.Spec{{Network: "bridge"}}}); err != nil {
 			b.Fatal(err)
 		}
 		b.StartTimer()
-		if err := m.Release(context.Background(), owner, network.ReleaseKeep{}); err != nil {
+		if err := m.Release(context.Background(), owner, endpoint.ReleaseKeep{}); err != nil {
 			b.Fatal(err)
 		}
 	}

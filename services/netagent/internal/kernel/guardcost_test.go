@@ -9,7 +9,7 @@ import (
 
 	"github.com/fairlead/fairlead/agent/test/testns"
 	"github.com/fairlead/fairlead/proto/id"
-	"github.com/fairlead/fairlead/services/netagent/internal/network"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/sandbox"
 )
 
@@ -31,12 +31,12 @@ func BenchmarkGuardedLaunch(b *testing.B) {
 			owner := id.New()
 			begin := time.Now()
 			if _, err := m.Create(context.Background(),
-				network.Request{Owner: owner, Mode: network.Private,
-					Endpoints: []network.EndpointSpec{{Network: "bridge"}}}); err != nil {
+				endpoint.Request{Owner: owner, Mode: endpoint.Private,
+					Endpoints: []endpoint.Spec{{Network: "bridge"}}}); err != nil {
 				b.Fatal(err)
 			}
 			times[name] = append(times[name], time.Since(begin))
-			if err := m.Release(context.Background(), owner, network.ReleaseKeep{}); err != nil {
+			if err := m.Release(context.Background(), owner, endpoint.ReleaseKeep{}); err != nil {
 				b.Fatal(err)
 			}
 		}

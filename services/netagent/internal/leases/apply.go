@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/lease"
 	"github.com/fairlead/fairlead/services/netagent/internal/namespace"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
@@ -13,11 +14,11 @@ import (
 
 // find returns the sandbox of an owner, one of its endpoints and the network of that endpoint. ok
 // is false if one of them does not exist.
-func (m *Leases) find(owner, endpoint string) (sb network.Sandbox, n network.Network, e network.Endpoint, ok bool) {
+func (m *Leases) find(owner, id string) (sb endpoint.Sandbox, n network.Network, e endpoint.Endpoint, ok bool) {
 	if sb, ok = m.store.Sandbox(owner); !ok {
 		return sb, n, e, false
 	}
-	i := slices.IndexFunc(sb.Endpoints, func(e network.Endpoint) bool { return e.ID == endpoint })
+	i := slices.IndexFunc(sb.Endpoints, func(e endpoint.Endpoint) bool { return e.ID == id })
 	if i < 0 {
 		return sb, n, e, false
 	}
@@ -45,9 +46,9 @@ func (m *Leases) storeAndApplyLease(owner string, key leaseKey, terms *lease.Ter
 		had, e = before.Lease6, before.WithLeases(before.Lease4, terms)
 	}
 
-	e.DNS = n.NameServersFor(e)
+	e.DNS = e.NameServers(n)
 	e.LeaseUnapplied = before.LeaseUnapplied || had == nil || terms == nil || !had.SameConfig(*terms)
-	after := m.attach.WithRoutes(sb, network.ReplaceEndpoint(sb.Endpoints, e))
+	after := m.attach.WithRoutes(sb, endpoint.Replace(sb.Endpoints, e))
 	if err := m.store.PutSandbox(after); err != nil {
 		return err
 	}
@@ -69,9 +70,9 @@ func (m *Leases) storeAndApplyLease(owner string, key leaseKey, terms *lease.Ter
 }
 
 // markApplied records that the interface of an endpoint has the addresses of its lease.
-func (m *Leases) markApplied(sb network.Sandbox, e network.Endpoint) error {
+func (m *Leases) markApplied(sb endpoint.Sandbox, e endpoint.Endpoint) error {
 	e.LeaseUnapplied = false
-	sb.Endpoints = network.ReplaceEndpoint(sb.Endpoints, e)
+	sb.Endpoints = endpoint.Replace(sb.Endpoints, e)
 	return m.store.PutSandbox(sb)
 }
 
@@ -115,10 +116,10 @@ func (m *Leases) reapplyLease(owner, endpoint string) error {
 // applyIn applies an endpoint and the routes of its sandbox in the namespace. It removes the addresses
 // in gone that the endpoint does not have.
 func (m *Leases) applyIn(
-	ns namespace.Namespace, sb network.Sandbox, n network.Network, e network.Endpoint, gone []netip.Prefix,
+	ns namespace.Namespace, sb endpoint.Sandbox, n network.Network, e endpoint.Endpoint, gone []netip.Prefix,
 ) error {
 	_, d, _ := m.attach.NetworkOf(e)
-	_, err := d.Apply(ns.Kernel(), n, sb.Owner, e, network.Difference(gone, e.AllAddresses()))
+	_, err := d.Apply(ns.Kernel(), n, sb.Owner, e, endpoint.Difference(gone, e.AllAddresses()))
 	return errors.Join(err, m.attach.ApplyRoutes(ns, sb))
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/attach"
 	"github.com/fairlead/fairlead/services/netagent/internal/driver"
 	"github.com/fairlead/fairlead/services/netagent/internal/driver/drivertest"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/lease"
 	"github.com/fairlead/fairlead/services/netagent/internal/leases"
@@ -26,14 +27,14 @@ import (
 type lan struct {
 	driver.Leaser
 	fails string // name of a network
-	asked []network.Endpoint
+	asked []endpoint.Endpoint
 
 	mu       sync.Mutex
 	released []string // networks
 }
 
-func (l *lan) AcquireLease(_ context.Context, _ *kernel.Namespace, n network.Network, _ network.Sandbox, e,
-	had network.Endpoint) (network.Endpoint, error) {
+func (l *lan) AcquireLease(_ context.Context, _ *kernel.Namespace, n network.Network, _ endpoint.Sandbox, e,
+	had endpoint.Endpoint) (endpoint.Endpoint, error) {
 	if l.asked = append(l.asked, had); n.Name == l.fails {
 		return e, errNoServer
 	}
@@ -41,7 +42,7 @@ func (l *lan) AcquireLease(_ context.Context, _ *kernel.Namespace, n network.Net
 	return e.WithLeases(&t, nil), nil
 }
 
-func (l *lan) ReleaseLease(n network.Network, _ network.Sandbox, _ network.Endpoint) error {
+func (l *lan) ReleaseLease(n network.Network, _ endpoint.Sandbox, _ endpoint.Endpoint) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.released = append(l.released, n.Name)
@@ -60,7 +61,7 @@ type world struct {
 	store  *store.Store
 	driver *drivertest.Fake
 	lan    *lan
-	sb     network.Sandbox
+	sb     endpoint.Sandbox
 }
 
 func newWorld(t *testing.T) *world {
@@ -72,15 +73,15 @@ func newWorld(t *testing.T) *world {
 
 	t.Cleanup(func() { _ = s.Close() })
 	w := &world{store: s, driver: &drivertest.Fake{}, lan: &lan{}}
-	w.sb = network.Sandbox{Owner: id.New(), Mode: network.Private, NetnsPath: "/pins/a"}
+	w.sb = endpoint.Sandbox{Owner: id.New(), Mode: endpoint.Private, NetnsPath: "/pins/a"}
 	for i, name := range []string{"one", "two"} {
 		n := network.Network{ID: id.New(), Name: name, Driver: network.DriverMacvlan,
 			Spec: network.Spec{DHCP4: true, Macvlan: &network.Macvlan{}}}
 		if err := s.AddNetwork(store.Network{Network: n}); err != nil {
 			t.Fatal(err)
 		}
-		w.sb.Endpoints = append(w.sb.Endpoints, network.Endpoint{ID: id.New(), NetworkID: n.ID, Driver: n.Driver,
-			Interface: network.ContainerInterface("", i)})
+		w.sb.Endpoints = append(w.sb.Endpoints, endpoint.Endpoint{ID: id.New(), NetworkID: n.ID, Driver: n.Driver,
+			Interface: endpoint.ContainerInterface("", i)})
 	}
 
 	pins := &namespacetest.Keeper{}

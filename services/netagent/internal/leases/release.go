@@ -4,7 +4,7 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/fairlead/fairlead/services/netagent/internal/network"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/store"
 )
 
@@ -12,7 +12,7 @@ import (
 const maxReleases = 16
 
 // Release releases the DHCP leases of the given endpoints, or of all endpoints of a sandbox.
-func (m *Leases) Release(sb network.Sandbox, some ...network.Endpoint) {
+func (m *Leases) Release(sb endpoint.Sandbox, some ...endpoint.Endpoint) {
 	if some == nil {
 		some = sb.Endpoints
 	}
@@ -62,7 +62,7 @@ func (m *Leases) releaseAll(held []store.HeldLease) {
 	for some := range slices.Chunk(held, maxReleases) {
 		var all sync.WaitGroup
 		for _, h := range some {
-			all.Go(func() { m.Release(network.Sandbox{Owner: h.Owner}, h.Endpoint()) })
+			all.Go(func() { m.Release(endpoint.Sandbox{Owner: h.Owner}, h.Endpoint()) })
 		}
 		all.Wait()
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/services/netagent/internal/bootclock"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/lease"
 	"github.com/fairlead/fairlead/services/netagent/internal/namespace"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
@@ -104,7 +105,7 @@ func (t *leaseRenewer) poll(ctx context.Context, now time.Time) {
 
 // track adds the leases of an endpoint and marks them in existing.
 func (t *leaseRenewer) track(
-	n network.Network, owner string, e network.Endpoint, existing map[leaseKey]bool, now time.Time,
+	n network.Network, owner string, e endpoint.Endpoint, existing map[leaseKey]bool, now time.Time,
 ) {
 	for _, f := range []struct {
 		wanted, ipv6 bool

@@ -6,7 +6,6 @@ import (
 	"net/netip"
 
 	"github.com/fairlead/fairlead/proto/fault"
-	"github.com/fairlead/fairlead/services/netagent/internal/lease"
 )
 
 // The IPAM drivers.
@@ -36,7 +35,7 @@ func (w Draft) applyIPAM(n *Network, ipv4, ipv6 bool) error {
 	case w.IPAM == "" || w.IPAM == IPAMDefault:
 		return nil
 	case w.IPAM != IPAMDHCP:
-		return refuse("ipam driver "+quoteShort(w.IPAM)+" not found", "use default or dhcp")
+		return refuse("ipam driver "+Quote(w.IPAM)+" not found", "use default or dhcp")
 	case !n.OnLAN():
 		return refuse("ipam driver dhcp requires a network on a LAN",
 			"use -d macvlan, or -d ipvlan in mode l2, with -o parent=LINK")
@@ -58,61 +57,4 @@ func DHCPClientMAC(networkID, owner string) net.HardwareAddr {
 // UsesDHCPFor reports whether addresses of a's family are assigned on the LAN.
 func (n Network) UsesDHCPFor(a netip.Addr) bool {
 	return a.Is4() && n.Spec.DHCP4 || a.Is6() && n.Spec.DHCP6
-}
-
-// WithLeases returns the endpoint with the given leases and their addresses. Nil: no lease.
-func (e Endpoint) WithLeases(four, six *lease.Terms) Endpoint {
-	e.Lease4, e.Lease6 = four, six
-	e.IPv4, e.IPv6 = netip.Prefix{}, netip.Prefix{}
-	if four != nil {
-		e.IPv4 = four.Address
-	}
-	if six != nil {
-		e.IPv6 = six.Address
-	}
-	return e
-}
-
-// Leases returns the endpoint's leases, IPv4 first.
-func (e Endpoint) Leases() []lease.Terms {
-	var out []lease.Terms
-	for _, t := range []*lease.Terms{e.Lease4, e.Lease6} {
-		if t != nil {
-			out = append(out, *t)
-		}
-	}
-	return out
-}
-
-// MTU returns the lowest MTU that the leases announce; 0 if they announce none.
-func (e Endpoint) MTU() int {
-	lowest := 0
-	for _, t := range e.Leases() {
-		if t.MTU > 0 && (lowest == 0 || t.MTU < lowest) {
-			lowest = t.MTU
-		}
-	}
-	return lowest
-}
-
-// Search returns the valid search domains of the leases.
-func (e Endpoint) Search() []string {
-	var domains []string
-	for _, t := range e.Leases() {
-		domains = append(domains, t.Search...)
-	}
-	return lease.FilterSearch(domains)
-}
-
-// NameServersFor returns the endpoint's name servers: those of the network, or else those of its
-// leases.
-func (n Network) NameServersFor(e Endpoint) []netip.Addr {
-	if len(n.Spec.DNS) > 0 {
-		return n.Spec.DNS
-	}
-	var out []netip.Addr
-	for _, t := range e.Leases() {
-		out = append(out, t.Servers...)
-	}
-	return out
 }

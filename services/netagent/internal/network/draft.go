@@ -142,7 +142,7 @@ func (w Draft) identity(n Network) error {
 	}
 
 	if !validName.MatchString(n.Name) || len(n.Name) > maxName {
-		return fault.New(fault.Invalid, "network "+quoteShort(n.Name),
+		return fault.New(fault.Invalid, "network "+Quote(n.Name),
 			"invalid network name, only [a-zA-Z0-9][a-zA-Z0-9_.-]* are allowed",
 			fault.WithField("name"), fault.WithHint("use at most %d characters, without slashes, spaces and colons",
 				maxName))

@@ -191,58 +191,6 @@ func TestSubnetsFromDockerRanges(t *testing.T) {
 	}
 }
 
-func TestChooseGateways(t *testing.T) {
-	n := func(name string, internal bool, gateways ...string) network.Network {
-		out := network.Network{ID: name, Name: name, Spec: network.Spec{Internal: internal}}
-		for _, g := range gateways {
-			out.Spec.Pools = append(out.Spec.Pools, network.Pool{Gateway: addr(g)})
-		}
-		return out
-	}
-
-	type end struct {
-		net      network.Network
-		priority int
-	}
-
-	four, six, both := n("b", false, "10.0.0.1"), n("a6", false, "fd00::1"), n("z", false, "10.9.0.1", "fd09::1")
-	for name, c := range map[string]struct {
-		ends []end
-		want string // the networks with the IPv4 and IPv6 default routes
-	}{
-		"none":                     {nil, "- -"},
-		"one":                      {[]end{{four, 0}}, "b -"},
-		"by name":                  {[]end{{four, 0}, {n("a", false, "10.1.0.1"), 0}}, "a -"},
-		"by priority":              {[]end{{four, 1}, {n("a", false, "10.1.0.1"), 0}}, "b -"},
-		"a negative priority":      {[]end{{four, 0}, {n("a", false, "10.1.0.1"), -1}}, "b -"},
-		"not an internal one":      {[]end{{four, 0}, {n("a", true, "10.1.0.1"), 9}}, "b -"},
-		"each family by itself":    {[]end{{four, 0}, {six, 0}}, "b a6"},
-		"both families before one": {[]end{{four, 0}, {six, 0}, {both, 0}}, "z z"},
-		"priority before both":     {[]end{{four, 1}, {both, 0}}, "b z"},
-		"only an internal network": {[]end{{n("a", true, "10.1.0.1"), 0}}, "- -"},
-	} {
-		var ends []network.Endpoint
-		var nets []network.Network
-		for _, e := range c.ends {
-			ends = append(ends, network.Endpoint{NetworkName: e.net.Name, Gateway4: addr("9.9.9.9"),
-				Spec: network.EndpointSpec{Priority: e.priority}})
-			nets = append(nets, e.net)
-		}
-		four, six := "-", "-"
-		for _, e := range network.ChooseGateways(ends, nets) {
-			if e.Gateway4.IsValid() {
-				four = e.NetworkName
-			}
-			if e.Gateway6.IsValid() {
-				six = e.NetworkName
-			}
-		}
-		if four+" "+six != c.want {
-			t.Errorf("%s: got %s %s, want %s", name, four, six, c.want)
-		}
-	}
-}
-
 // FuzzBuild requests networks with any name, options and subnet. Each is valid or rejected.
 func FuzzBuild(f *testing.F) {
 	for _, option := range []string{network.OptMTU, network.OptHostBinding, network.OptMode4, network.OptIPv6,

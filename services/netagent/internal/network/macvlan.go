@@ -150,7 +150,7 @@ func ParseParent(driver, name string) (Parent, error) {
 	switch {
 	case name == "lo":
 		return refuse("loopback interface is not a valid " + driver + " parent link")
-	case !validLinkName(name):
+	case !ValidLinkName(name):
 		return refuse("is not a valid interface name: 1 to 15 characters, no spaces, slashes or colons")
 	}
 

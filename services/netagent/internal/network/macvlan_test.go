@@ -1,7 +1,6 @@
 package network_test
 
 import (
-	"net/netip"
 	"strings"
 	"testing"
 
@@ -106,31 +105,5 @@ func TestParentNetworkDefaults(t *testing.T) {
 		if _, err := build("macvlan", options); err == nil {
 			t.Errorf("%v: got no error", options)
 		}
-	}
-}
-
-func TestDefaultRouteFollowsSubnet(t *testing.T) {
-	pool := func(subnet, gateway string) network.Pool {
-		p := network.Pool{Subnet: netip.MustParsePrefix(subnet)}
-		p.Gateway, _ = netip.ParseAddr(gateway)
-		return p
-	}
-
-	lan := network.Network{Name: "lan", Driver: "macvlan",
-		Spec: network.Spec{Pools: []network.Pool{pool("10.1.0.0/24", "10.1.0.1"), pool("10.2.0.0/24", "10.2.0.1")}}}
-	got := network.ChooseGateways([]network.Endpoint{{IPv4: netip.MustParsePrefix("10.2.0.7/24")}},
-		[]network.Network{lan})
-	if got[0].Gateway4 != netip.MustParseAddr("10.2.0.1") {
-		t.Errorf("got gateway %s", got[0].Gateway4)
-	}
-
-	lan.Driver, lan.Spec.IPvlan = "ipvlan", &network.IPvlan{ParentSpec: network.ParentSpec{Mode: "l3"}}
-	if got = network.ChooseGateways(got, []network.Network{lan}); !got[0].Gateway4.IsUnspecified() {
-		t.Errorf("mode l3: got gateway %s", got[0].Gateway4)
-	}
-
-	lan.Spec.IPvlan.Mode, lan.Spec.Pools = "l2", []network.Pool{pool("10.2.0.0/24", "")}
-	if got = network.ChooseGateways(got, []network.Network{lan}); got[0].Gateway4.IsValid() {
-		t.Errorf("without a gateway: got %s", got[0].Gateway4)
 	}
 }

@@ -1,19 +1,10 @@
 package network
 
 import (
-	"encoding/hex"
 	"net"
 	"net/netip"
-	"strconv"
-	"strings"
 
 	"github.com/fairlead/fairlead/proto/id"
-)
-
-const (
-	vethPrefix  = "veth"
-	vethDigits  = 7
-	aliasPrefix = "fairlead"
 )
 
 // MACOf returns the MAC address derived from an IP address: 02:42 and its last four bytes. An
@@ -23,66 +14,22 @@ func MACOf(addr netip.Addr) net.HardwareAddr {
 	return append(net.HardwareAddr{0x02, 0x42}, b[len(b)-4:]...)
 }
 
-// macLen is the length of a MAC address in bytes.
-const macLen = 6
-
-// HostMAC returns the MAC address of an endpoint's host end. It is set explicitly, so that no
-// network manager replaces it. It starts with fe, so that no bridge adopts it.
-func HostMAC(endpointID string) net.HardwareAddr {
-	b, err := hex.DecodeString(endpointID[:10])
-	if err != nil {
-		return nil // not an id: the kernel chooses the MAC address
-	}
-	return append(net.HardwareAddr{0xfe}, b...)
-}
-
-// IsHostEnd reports whether a link without an alias is a host end whose creation was interrupted.
-// The kernel sets name and MAC address at creation, but the alias only later. The MAC address must
-// match the name.
-func IsHostEnd(name string, mac net.HardwareAddr) bool {
-	digits, ok := strings.CutPrefix(name, vethPrefix)
-	return ok && len(digits) == vethDigits && len(mac) == macLen && mac[0] == 0xfe &&
-		strings.HasPrefix(hex.EncodeToString(mac[1:]), digits)
-}
-
-// HostInterface returns the name of an endpoint's host end: veth and seven digits of its id.
-func HostInterface(endpointID string) string { return vethPrefix + endpointID[:vethDigits] }
-
-// IsHostInterface reports whether a link name has the form of a host end.
-func IsHostInterface(link string) bool {
-	return strings.HasPrefix(link, vethPrefix) && len(link) == len(vethPrefix)+vethDigits
-}
+// MACLen is the length of a MAC address in bytes.
+const MACLen = 6
 
 // DefaultPrefix is the default prefix of interface names in containers.
 const DefaultPrefix = "eth"
 
-// ContainerInterface returns the name of an interface in a container.
-func ContainerInterface(prefix string, number int) string {
-	if prefix == "" {
-		prefix = DefaultPrefix
-	}
-	return prefix + strconv.Itoa(number)
-}
-
-// FreeInterface returns the interface name with the lowest free number.
-func FreeInterface(prefix string, taken map[string]bool) string {
-	for n := 0; ; n++ {
-		if name := ContainerInterface(prefix, n); !taken[name] {
-			return name
-		}
-	}
-}
-
 // DefaultBridge returns the default bridge name: br- and the first 12 digits of the network id.
 func DefaultBridge(networkID string) string { return "br-" + id.Short(networkID) }
 
-// Alias returns the link alias of a host end. It contains the network id, which is random, so
-// agents with different state do not confuse their links.
-func Alias(networkID, owner string) string {
-	return aliasPrefix + ":" + id.Short(networkID) + ":" + id.Short(owner)
-}
+// maxQuoted is the number of bytes of a value that a message shows.
+const maxQuoted = 80
 
-// AliasIsOf reports whether an alias belongs to the network.
-func AliasIsOf(alias, networkID string) bool {
-	return strings.HasPrefix(alias, aliasPrefix+":"+id.Short(networkID)+":")
+// Quote returns a value for a message, in quotes. It is cut after 80 bytes.
+func Quote(s string) string {
+	if len(s) > maxQuoted {
+		s = s[:maxQuoted] + "…"
+	}
+	return `"` + s + `"`
 }

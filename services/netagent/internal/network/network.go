@@ -1,6 +1,6 @@
-// Package network defines networks, sandboxes and endpoints, their names and their validation.
-// It also derives the predefined networks from the configuration. It performs no I/O. All packages
-// of netagent use it.
+// Package network defines networks, their names and their validation. It also derives the predefined
+// networks from the configuration. It performs no I/O. All packages of netagent use it; package
+// endpoint defines what is attached to networks.
 package network
 
 import (
@@ -170,7 +170,7 @@ func (n Network) Subject() string { return "network " + n.Name }
 // Addresses converts a pool of the network for package ipam.
 func (n Network) Addresses(p Pool) ipam.Pool {
 	reserved := []netip.Addr{p.Gateway, p.ContainerGatewayAddr()}
-	if len(n.Status.MAC) == macLen { // the owner of that address would have the same MAC address
+	if len(n.Status.MAC) == MACLen { // the owner of that address would have the same MAC address
 		reserved = append(reserved, netip.AddrFrom4([4]byte(n.Status.MAC[2:])))
 	}
 	for _, a := range p.Aux {

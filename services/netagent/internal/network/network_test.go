@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/fairlead/fairlead/proto/fault"
-	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
@@ -17,25 +16,6 @@ func TestMACFollowsAddress(t *testing.T) {
 		if got := network.MACOf(netip.MustParseAddr(addr)).String(); got != want {
 			t.Errorf("%s: got %s, want %s", addr, got, want)
 		}
-	}
-}
-
-func TestHostEndNameAndMAC(t *testing.T) {
-	const endpoint = "1c0ffee234567890"
-	if got := network.HostInterface(endpoint); got != "veth1c0ffee" {
-		t.Errorf("got name %s", got)
-	}
-	if got := network.HostMAC(endpoint).String(); got != "fe:1c:0f:fe:e2:34" {
-		t.Errorf("got MAC address %s", got)
-	}
-}
-
-func TestAliasBelongsToOneNetwork(t *testing.T) {
-	one, other, owner := id.New(), id.New(), id.New()
-	alias := network.Alias(one, owner)
-	if alias != "fairlead:"+one[:12]+":"+owner[:12] || !network.AliasIsOf(alias, one) ||
-		network.AliasIsOf(alias, other) || network.AliasIsOf("", one) {
-		t.Errorf("got alias %s", alias)
 	}
 }
 
@@ -124,51 +104,9 @@ func TestPredefinedNetworksMatchDocker(t *testing.T) {
 	}
 }
 
-func TestInterfaceSysctls(t *testing.T) {
-	e := network.Endpoint{Interface: "eth1",
-		Spec: network.EndpointSpec{Network: "n1",
-			Sysctls: []string{"net.ipv4.conf.IFNAME.log_martians=1", "net.ipv6.neigh.IFNAME.x=a b"}}}
-	if err := e.Spec.Validate("s"); err != nil {
-		t.Fatal(err)
-	}
-
-	got := e.InterfaceSysctls()
-	if len(got) != 2 || got[0] != (network.Sysctl{Path: "net/ipv4/conf/eth1/log_martians", Value: "1"}) ||
-		got[1] != (network.Sysctl{Path: "net/ipv6/neigh/eth1/x", Value: "a b"}) {
-		t.Errorf("got %+v", got)
-	}
-
-	for _, s := range []string{"", "net.ipv4.conf.eth0.x=1", "net.ipv4.conf.IFNAME.x", "net.ipv4.conf.IFNAME.x=",
-		"net.core.conf.IFNAME.x=1", "net.ipv4.conf.IFNAME.../../x=1",
-		"net.ipv4.../..IFNAME.x=1", "net.ipv4.conf.IFNAME.x=1\n2", " net.ipv4.conf.IFNAME.x=1"} {
-		err := (network.EndpointSpec{Network: "n1", Sysctls: []string{s}}).Validate("s")
-		if !fault.Is(err, fault.Invalid) {
-			t.Errorf("%q: got %v, want an Invalid fault", s, err)
-		}
-	}
-}
-
-func TestLinkLocalAddresses(t *testing.T) {
-	spec := network.EndpointSpec{Network: "n1", LinkLocal: []netip.Addr{addr("169.254.7.7"), addr("fe80::7")}}
-	if err := spec.Validate("s"); err != nil {
-		t.Fatal(err)
-	}
-
-	if got := (network.Endpoint{Spec: spec}).LinkLocals(); len(got) != 2 || got[0] != prefix("169.254.7.7/16") ||
-		got[1] != prefix("fe80::7/64") {
-		t.Errorf("got %v", got)
-	}
-
-	for _, a := range []string{"10.0.0.1", "fd00::1", "::ffff:169.254.1.1", "fe80::1%eth0"} {
-		err := (network.EndpointSpec{Network: "n1", LinkLocal: []netip.Addr{addr(a)}}).Validate("s")
-		if !fault.Is(err, fault.Invalid) {
-			t.Errorf("%s: got %v, want an Invalid fault", a, err)
-		}
-	}
-}
-
 func TestUnavailableDriversRejected(t *testing.T) {
-	for driver, want := range map[string]string{"host": `only one instance of "host"`, "mackvlan": "did you mean macvlan?", "x": `plugin "x" not found`} {
+	for driver, want := range map[string]string{"host": `only one instance of "host"`,
+		"mackvlan": "did you mean macvlan?", "x": `plugin "x" not found`} {
 		_, err := (network.Draft{Name: "n1", Driver: driver}).Build()
 		if f := (*fault.Fault)(nil); !errors.As(err, &f) || !strings.Contains(f.Message+f.Hint, want) {
 			t.Errorf("%s: got %v, want %q", driver, err, want)

@@ -34,7 +34,7 @@ const (
 func setters() map[string]func(*Network, string) error {
 	out := map[string]func(*Network, string) error{
 		OptBridgeName: func(n *Network, v string) error {
-			if n.Spec.Bridge.Device = v; !validLinkName(v) {
+			if n.Spec.Bridge.Device = v; !ValidLinkName(v) {
 				return badOption(OptBridgeName, v,
 					"is not a valid interface name: 1 to 15 characters, no spaces, slashes or colons")
 			}
@@ -62,8 +62,8 @@ func setters() map[string]func(*Network, string) error {
 		OptTrusted: func(n *Network, v string) error {
 			n.Spec.Bridge.TrustedInterfaces = strings.Split(v, ":")
 			for _, name := range n.Spec.Bridge.TrustedInterfaces {
-				if !validLinkName(name) {
-					return badOption(OptTrusted, v, "contains the invalid interface name "+quoteShort(name)+
+				if !ValidLinkName(name) {
+					return badOption(OptTrusted, v, "contains the invalid interface name "+Quote(name)+
 						"; separate names by colons")
 				}
 			}
@@ -76,7 +76,7 @@ func setters() map[string]func(*Network, string) error {
 			return nil
 		},
 		OptPrefix: func(n *Network, v string) error {
-			if n.Spec.InterfacePrefix = v; !validLinkName(v + "0") {
+			if n.Spec.InterfacePrefix = v; !ValidLinkName(v + "0") {
 				return badOption(OptPrefix, v, "is not a valid start of an interface name")
 			}
 			return nil

@@ -18,7 +18,9 @@ const (
 	minMTU     = 68   // minimum of IPv4
 	minMTUIPv6 = 1280 // minimum of IPv6
 	maxMTU     = 65535
-	maxLinkLen = 15
+
+	// MaxLinkLen is the maximum length of a link name.
+	MaxLinkLen = 15
 )
 
 // BridgeSettings is the configuration of the default bridge. Zero fields were not given.
@@ -114,9 +116,9 @@ func (s BridgeSettings) Validate() error {
 		errs = append(errs, fault.Invalidf(fmt.Sprintf("mtu %d", s.MTU), "mtu", "must be %d to %d", lowest, maxMTU))
 	}
 
-	if !validLinkName(s.BridgeName) {
+	if !ValidLinkName(s.BridgeName) {
 		errs = append(errs, fault.Invalidf(fmt.Sprintf("bridge %q", s.BridgeName), "bridge",
-			"is not a valid interface name: 1 to %d characters, no spaces, slashes or colons", maxLinkLen))
+			"is not a valid interface name: 1 to %d characters, no spaces, slashes or colons", MaxLinkLen))
 	}
 
 	errs = append(errs, validateFamily("bip", s.Bip, "fixed-cidr", s.FixedCIDR, "default-gateway", s.DefaultGateway,
@@ -126,8 +128,9 @@ func (s BridgeSettings) Validate() error {
 	return errors.Join(errs...)
 }
 
-func validLinkName(s string) bool {
-	return s != "" && s != "." && s != ".." && len(s) <= maxLinkLen && !strings.ContainsAny(s, "/: \t\n\v\f\r\x00")
+// ValidLinkName reports whether s can be the name of a link.
+func ValidLinkName(s string) bool {
+	return s != "" && s != "." && s != ".." && len(s) <= MaxLinkLen && !strings.ContainsAny(s, "/: \t\n\v\f\r\x00")
 }
 
 // validateFamily validates the three keys of one address family together.

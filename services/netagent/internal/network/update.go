@@ -165,22 +165,3 @@ func nameServers(n Network, all []netip.Addr) ([]netip.Addr, error) {
 
 	return all, nil
 }
-
-// WithPrefixLens returns the endpoint after a network update. Its addresses get the prefix length
-// of their current subnet. Changed name servers start a renumbering, which updates the resolver.
-func (e Endpoint) WithPrefixLens(n Network) Endpoint {
-	if servers := n.NameServersFor(e); !slices.Equal(e.DNS, servers) {
-		e.DNS, e.Renumbering = servers, true
-	}
-
-	for _, p := range n.Spec.Pools {
-		if e.IPv4.IsValid() && p.Subnet.Contains(e.IPv4.Addr()) {
-			e.IPv4 = netip.PrefixFrom(e.IPv4.Addr(), p.Subnet.Bits())
-		}
-		if e.IPv6.IsValid() && p.Subnet.Contains(e.IPv6.Addr()) {
-			e.IPv6 = netip.PrefixFrom(e.IPv6.Addr(), p.Subnet.Bits())
-		}
-	}
-
-	return e
-}

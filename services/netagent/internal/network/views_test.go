@@ -104,16 +104,3 @@ func TestAllocatedSubnetsAreFree(t *testing.T) {
 		t.Errorf("got %s, which is larger than the pool", got)
 	}
 }
-
-func TestStaticAddressesOfRequestFollow(t *testing.T) {
-	n := network.Network{Spec: network.Spec{Pools: []network.Pool{pool("10.2.0.0/24"), pool("fd02::/64")}},
-		Status: network.Status{FormerSubnets: []netip.Prefix{prefix("10.1.0.0/24"), prefix("fd01::/64")}}}
-	s := network.EndpointSpec{IPv4: addr("10.1.0.9"), IPv6: addr("fd01::9")}
-	got := s.WithCurrentAddrs(n)
-	if got.IPv4 != addr("10.2.0.9") || got.IPv6 != addr("fd02::9") || s.IPv4 != addr("10.1.0.9") {
-		t.Errorf("got %s and %s", got.IPv4, got.IPv6)
-	}
-	if none := (network.EndpointSpec{}).WithCurrentAddrs(n); none.HasStaticAddress() {
-		t.Errorf("got %+v without static addresses", none)
-	}
-}

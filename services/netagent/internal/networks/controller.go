@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/agent/control"
-	"github.com/fairlead/fairlead/services/netagent/internal/network"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/store"
 )
 
@@ -42,7 +42,7 @@ func unfinished(n *store.Network) bool {
 
 // leftNetworks returns the networks with former pools on which a sandbox had an endpoint before its
 // change.
-func (m Finisher) leftNetworks(before, _ *network.Sandbox) (ids []string) {
+func (m Finisher) leftNetworks(before, _ *endpoint.Sandbox) (ids []string) {
 	if before == nil {
 		return nil
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/attach"
 	"github.com/fairlead/fairlead/services/netagent/internal/driver"
 	"github.com/fairlead/fairlead/services/netagent/internal/driver/drivertest"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/ipam"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/leases"
@@ -116,10 +117,10 @@ func (w *world) create(subnet string) network.Network {
 	return n
 }
 
-func (w *world) container(owner string) network.Sandbox {
+func (w *world) container(owner string) endpoint.Sandbox {
 	w.Helper()
-	sb, err := w.sandboxes.Create(context.Background(), network.Request{Owner: owner, Mode: network.Private,
-		Endpoints: []network.EndpointSpec{{Network: "n1"}}})
+	sb, err := w.sandboxes.Create(context.Background(), endpoint.Request{Owner: owner, Mode: endpoint.Private,
+		Endpoints: []endpoint.Spec{{Network: "n1"}}})
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -276,7 +277,7 @@ func TestNetworkInUseIsNotDeleted(t *testing.T) {
 		t.Fatalf("got %v", err)
 	}
 
-	if err := w.sandboxes.Release(context.Background(), sb.Owner, network.ReleaseKeep{}); err != nil {
+	if err := w.sandboxes.Release(context.Background(), sb.Owner, endpoint.ReleaseKeep{}); err != nil {
 		t.Fatal(err)
 	}
 	if w.pins.Exists(sb.NetnsPath) {

@@ -17,6 +17,7 @@ import (
 	"github.com/fairlead/fairlead/agent/events"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/ipam"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/lock"
@@ -341,7 +342,7 @@ func (m *Manager) tearDown(ctx context.Context, n network.Network) error {
 
 // inUse returns the fault for a network with endpoints. It names the first few containers, as in
 // Docker.
-func inUse(n network.Network, on []network.Sandbox) error {
+func inUse(n network.Network, on []endpoint.Sandbox) error {
 	const most = 5
 	text := "error while removing network: network " + n.Name + " has active endpoints ("
 	for i, sb := range on[:min(most, len(on))] {

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 	"github.com/fairlead/fairlead/services/netagent/internal/store"
 )
@@ -179,7 +180,7 @@ func (m *Manager) updateEndpoints(n network.Network) error {
 		return err
 	}
 
-	_, _, err := m.store.ChangeNetwork(n.ID, func(stored store.Network, _ []network.Sandbox) store.Network {
+	_, _, err := m.store.ChangeNetwork(n.ID, func(stored store.Network, _ []endpoint.Sandbox) store.Network {
 		stored.Status.Followed = max(stored.Status.Followed, n.Status.Generation)
 		return stored
 	})
@@ -228,14 +229,14 @@ func (m *Manager) removeFormerPools(ctx context.Context, networkID string) error
 	}
 
 	if n.Status.AdoptedBridge { // addresses of an adopted bridge are not reconciled
-		used := n.WithoutUnusedFormer(m.store.SandboxesOn(n.ID)).HostAddresses()
+		used := endpoint.DropUnusedFormer(n.Network, m.store.SandboxesOn(n.ID)).HostAddresses()
 		if err := m.bringup.RemoveAddresses(n.Network, difference(n.HostAddresses(), used)); err != nil {
 			return err
 		}
 	}
 
-	next, changed, err := m.store.ChangeNetwork(n.ID, func(n store.Network, on []network.Sandbox) store.Network {
-		n.Network = n.WithoutUnusedFormer(on)
+	next, changed, err := m.store.ChangeNetwork(n.ID, func(n store.Network, on []endpoint.Sandbox) store.Network {
+		n.Network = endpoint.DropUnusedFormer(n.Network, on)
 		return n
 	})
 	if changed {

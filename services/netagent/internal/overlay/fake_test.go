@@ -19,6 +19,7 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/ipam"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/lock"
@@ -206,11 +207,11 @@ func (h *host) Sync(ctx context.Context, n network.Network) error {
 func (h *host) Remove(context.Context, network.Network) error { return h.call("down") }
 
 // disconnect removes a container from the network.
-func (h *host) disconnect(_ context.Context, owner, _ string) (network.Sandbox, error) {
+func (h *host) disconnect(_ context.Context, owner, _ string) (endpoint.Sandbox, error) {
 	if err := h.call("disconnect", owner); err != nil {
-		return network.Sandbox{}, err
+		return endpoint.Sandbox{}, err
 	}
-	return network.Sandbox{}, h.store.DeleteSandboxes(owner)
+	return endpoint.Sandbox{}, h.store.DeleteSandboxes(owner)
 }
 
 func (h *host) follow(_ context.Context, n network.Network) error { return h.call("follow", n.Name) }
@@ -308,8 +309,8 @@ func (h *host) setUp(t *testing.T) {
 func (h *host) connect(t *testing.T, owner, address string) {
 	t.Helper()
 	a := netip.MustParseAddr(address)
-	sb := network.Sandbox{Owner: owner, Mode: network.Private, NetnsPath: "/run/" + owner,
-		Endpoints: []network.Endpoint{{NetworkID: app, IPv4: netip.PrefixFrom(a, 24)}}}
+	sb := endpoint.Sandbox{Owner: owner, Mode: endpoint.Private, NetnsPath: "/run/" + owner,
+		Endpoints: []endpoint.Endpoint{{NetworkID: app, IPv4: netip.PrefixFrom(a, 24)}}}
 	if err := h.store.PutSandbox(sb); err != nil || !h.control.Allocator.Claim(app, a, owner) {
 		t.Fatalf("connect %s: %v", owner, err)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/fairlead/fairlead/agent/events"
 	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 	"github.com/fairlead/fairlead/services/netagent/internal/store"
 )
@@ -130,7 +131,7 @@ func (c *Controller) store(ctx context.Context, o *fleetv1.OverlayNetwork, conta
 		return nil
 	}
 
-	next, changed, err := c.Store.ChangeNetwork(want.ID, func(n store.Network, _ []network.Sandbox) store.Network {
+	next, changed, err := c.Store.ChangeNetwork(want.ID, func(n store.Network, _ []endpoint.Sandbox) store.Network {
 		n.Name, n.Spec, n.Status = want.Name, want.Spec, n.Status.Changed()
 		return n
 	})
@@ -187,7 +188,7 @@ func (c *Controller) storeBlocksOf(v *view, networkID string) error {
 	if slices.ContainsFunc(n.Status.Blocks, func(p netip.Prefix) bool { return !slices.Contains(want, p) }) {
 		defer c.Locks.WriteNetwork(networkID)()
 	}
-	_, _, err := c.Store.ChangeNetwork(networkID, func(n store.Network, _ []network.Sandbox) store.Network {
+	_, _, err := c.Store.ChangeNetwork(networkID, func(n store.Network, _ []endpoint.Sandbox) store.Network {
 		n.Status.Blocks = want
 		return n
 	})

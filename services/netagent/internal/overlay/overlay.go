@@ -23,6 +23,7 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/ipam"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/lock"
@@ -54,7 +55,7 @@ type Containers struct {
 	// Follow applies a changed network to firewall, host and endpoints.
 	Follow func(context.Context, network.Network) error
 	// Disconnect disconnects a sandbox from a network.
-	Disconnect func(ctx context.Context, owner, networkID string) (network.Sandbox, error)
+	Disconnect func(ctx context.Context, owner, networkID string) (endpoint.Sandbox, error)
 }
 
 // Config holds the dependencies of a Controller.
@@ -170,7 +171,7 @@ func (c *Controller) setUp(ctx context.Context, networkID string) error {
 		}
 	}
 
-	next, changed, err := c.Store.ChangeNetwork(n.ID, func(n store.Network, _ []network.Sandbox) store.Network {
+	next, changed, err := c.Store.ChangeNetwork(n.ID, func(n store.Network, _ []endpoint.Sandbox) store.Network {
 		n.Status.Marked, n.Status.Up = true, true
 		return n
 	})
@@ -204,7 +205,7 @@ func (c *Controller) tearDown(ctx context.Context, networkID string) error {
 		return err
 	}
 
-	_, _, err := c.Store.ChangeNetwork(networkID, func(n store.Network, _ []network.Sandbox) store.Network {
+	_, _, err := c.Store.ChangeNetwork(networkID, func(n store.Network, _ []endpoint.Sandbox) store.Network {
 		if !n.Status.Up {
 			n.Status.AppliedFingerprint = ""
 		}
@@ -216,7 +217,7 @@ func (c *Controller) tearDown(ctx context.Context, networkID string) error {
 // markDown marks a network as not set up if it has no containers. None is being attached meanwhile.
 func (c *Controller) markDown(networkID string) error {
 	defer c.Locks.WriteNetwork(networkID)()
-	_, _, err := c.Store.ChangeNetwork(networkID, func(n store.Network, on []network.Sandbox) store.Network {
+	_, _, err := c.Store.ChangeNetwork(networkID, func(n store.Network, on []endpoint.Sandbox) store.Network {
 		n.Status.Up = n.Status.Up && len(on) > 0
 		return n
 	})

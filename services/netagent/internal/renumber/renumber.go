@@ -17,6 +17,7 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/address"
 	"github.com/fairlead/fairlead/services/netagent/internal/attach"
 	"github.com/fairlead/fairlead/services/netagent/internal/driver"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/lock"
 	"github.com/fairlead/fairlead/services/netagent/internal/namespace"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
@@ -61,14 +62,14 @@ func New(cfg Config) *Renumberer {
 
 // NeedsRenumbering reports whether a sandbox lacks addresses of its networks, or has not completed
 // a renumbering.
-func (m *Renumberer) NeedsRenumbering(sb network.Sandbox) bool { return m.store.NeedsRenumbering(sb) }
+func (m *Renumberer) NeedsRenumbering(sb endpoint.Sandbox) bool { return m.store.NeedsRenumbering(sb) }
 
 // Renumber adds the new addresses of a sandbox. It is idempotent.
-func (m *Renumberer) Renumber(ctx context.Context, owner string) (network.Sandbox, error) {
-	if err := errors.Join(network.ValidateOwner(owner), m.ready()); err != nil {
-		return network.Sandbox{}, err
+func (m *Renumberer) Renumber(ctx context.Context, owner string) (endpoint.Sandbox, error) {
+	if err := errors.Join(endpoint.ValidateOwner(owner), m.ready()); err != nil {
+		return endpoint.Sandbox{}, err
 	}
-	var sb network.Sandbox
+	var sb endpoint.Sandbox
 	err := address.Retry(ctx, m.source, func() (err error) {
 		sb, err = m.renew(owner)
 		return err
@@ -76,7 +77,7 @@ func (m *Renumberer) Renumber(ctx context.Context, owner string) (network.Sandbo
 	return sb, err
 }
 
-func (m *Renumberer) renew(owner string) (network.Sandbox, error) {
+func (m *Renumberer) renew(owner string) (endpoint.Sandbox, error) {
 	defer m.locks.Owner(owner)()
 
 	sb, err := m.attach.Running(owner)
@@ -98,7 +99,7 @@ func (m *Renumberer) renew(owner string) (network.Sandbox, error) {
 		}
 	}
 
-	after.Endpoints = network.KeepGateways(sb.Endpoints, m.attach.WithRoutes(after, after.Endpoints).Endpoints,
+	after.Endpoints = endpoint.KeepGateways(sb.Endpoints, m.attach.WithRoutes(after, after.Endpoints).Endpoints,
 		m.attach.NetworksOf(after))
 	if err := m.store.PutSandbox(after); err != nil {
 		m.addresses.ReleaseDifference(sb, after)
@@ -117,7 +118,7 @@ func (m *Renumberer) renew(owner string) (network.Sandbox, error) {
 func (m *Renumberer) Resume() error {
 	var errs []error
 	for _, sb := range m.store.Sandboxes() {
-		if slices.ContainsFunc(sb.Endpoints, func(e network.Endpoint) bool { return e.Renumbering }) {
+		if slices.ContainsFunc(sb.Endpoints, func(e endpoint.Endpoint) bool { return e.Renumbering }) {
 			err := m.readdress(sb, sb, true)
 			// the parent interface is missing; the supervisor retries
 			if fault.Is(err, fault.Unavailable) {
@@ -133,7 +134,7 @@ func (m *Renumberer) Resume() error {
 
 // renewed allocates the addresses that an endpoint lacks on its network. Its other addresses become
 // former ones.
-func (m *Renumberer) renewed(owner string, n network.Network, e network.Endpoint) (network.Endpoint, error) {
+func (m *Renumberer) renewed(owner string, n network.Network, e endpoint.Endpoint) (endpoint.Endpoint, error) {
 	next := e
 	next.Former = slices.Clone(e.Former)
 	next.Renumbering = true
@@ -161,7 +162,7 @@ func (m *Renumberer) renewed(owner string, n network.Network, e network.Endpoint
 }
 
 // readdress sets the addresses of the renumbering endpoints, and with setRoutes the default routes.
-func (m *Renumberer) readdress(before, after network.Sandbox, setRoutes bool) error {
+func (m *Renumberer) readdress(before, after endpoint.Sandbox, setRoutes bool) error {
 	err := m.namespaces.Within(after.NetnsPath, func(ns namespace.Namespace) error {
 		for i, e := range after.Endpoints {
 			n, d, ok := m.attach.NetworkOf(e)
@@ -169,7 +170,7 @@ func (m *Renumberer) readdress(before, after network.Sandbox, setRoutes bool) er
 			if !ok || n.UsesDHCP() || !e.Renumbering && !before.Endpoints[i].Renumbering {
 				continue
 			}
-			gone := network.Difference(before.Endpoints[i].AllAddresses(), e.AllAddresses())
+			gone := endpoint.Difference(before.Endpoints[i].AllAddresses(), e.AllAddresses())
 			if _, err := d.Apply(ns.Kernel(), n, after.Owner, e, gone); err != nil {
 				return err
 			}
@@ -186,7 +187,7 @@ func (m *Renumberer) readdress(before, after network.Sandbox, setRoutes bool) er
 // CompleteRenumbering removes the former addresses of a sandbox and returns them. It does nothing
 // if there are none.
 func (m *Renumberer) CompleteRenumbering(_ context.Context, owner string) ([]netip.Addr, error) {
-	if err := errors.Join(network.ValidateOwner(owner), m.ready()); err != nil {
+	if err := errors.Join(endpoint.ValidateOwner(owner), m.ready()); err != nil {
 		return nil, err
 	}
 

@@ -4,7 +4,7 @@ import (
 	"slices"
 
 	"github.com/fairlead/fairlead/agent/notify"
-	"github.com/fairlead/fairlead/services/netagent/internal/network"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/store"
 )
 
@@ -15,7 +15,7 @@ func (m *Renumberer) Watch() (changed <-chan struct{}, stop func()) {
 	s := notify.NewSignal()
 	wake := func(...string) { s.Notify() }
 	stopNetworks := m.store.WatchNetworks(networkFollowed, wake)
-	stopSandboxes := m.store.WatchSandboxes(func(before, after *network.Sandbox) []string {
+	stopSandboxes := m.store.WatchSandboxes(func(before, after *endpoint.Sandbox) []string {
 		if leasesChanged(before, after) {
 			return []string{after.Owner}
 		}
@@ -34,12 +34,12 @@ func networkFollowed(before, after *store.Network) bool {
 
 // leasesChanged reports whether DHCP has given the same endpoints other addresses or name servers, or
 // these are in effect now.
-func leasesChanged(before, after *network.Sandbox) bool {
+func leasesChanged(before, after *endpoint.Sandbox) bool {
 	if before == nil || after == nil {
 		return false
 	}
-	return slices.ContainsFunc(after.Endpoints, func(e network.Endpoint) bool {
-		i := slices.IndexFunc(before.Endpoints, func(had network.Endpoint) bool { return had.ID == e.ID })
+	return slices.ContainsFunc(after.Endpoints, func(e endpoint.Endpoint) bool {
+		i := slices.IndexFunc(before.Endpoints, func(had endpoint.Endpoint) bool { return had.ID == e.ID })
 		if i < 0 || len(e.Leases())+len(before.Endpoints[i].Leases()) == 0 {
 			return false
 		}

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"testing"
 
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/lease"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 	"github.com/fairlead/fairlead/services/netagent/internal/store"
@@ -32,29 +33,29 @@ func TestCompletedChangesOfNetworksWake(t *testing.T) {
 }
 
 func TestChangedLeasesWake(t *testing.T) {
-	leased := func(change func(*network.Endpoint)) *network.Sandbox {
-		e := network.Endpoint{ID: "e", IPv4: netip.MustParsePrefix("10.9.0.2/24"), Lease4: &lease.Terms{}}
+	leased := func(change func(*endpoint.Endpoint)) *endpoint.Sandbox {
+		e := endpoint.Endpoint{ID: "e", IPv4: netip.MustParsePrefix("10.9.0.2/24"), Lease4: &lease.Terms{}}
 		change(&e)
-		return &network.Sandbox{Owner: "a", Endpoints: []network.Endpoint{{ID: "other"}, e}}
+		return &endpoint.Sandbox{Owner: "a", Endpoints: []endpoint.Endpoint{{ID: "other"}, e}}
 	}
-	same := func(*network.Endpoint) {}
-	moved := func(e *network.Endpoint) { e.IPv4 = netip.MustParsePrefix("10.9.0.3/24") }
-	static := func(e *network.Endpoint) { e.Lease4 = nil }
+	same := func(*endpoint.Endpoint) {}
+	moved := func(e *endpoint.Endpoint) { e.IPv4 = netip.MustParsePrefix("10.9.0.3/24") }
+	static := func(e *endpoint.Endpoint) { e.Lease4 = nil }
 	for name, c := range map[string]struct {
-		before, after *network.Sandbox
+		before, after *endpoint.Sandbox
 		want          bool
 	}{
 		"created":  {nil, leased(same), false},
 		"released": {leased(same), nil, false},
-		"renewed": {leased(same), leased(func(e *network.Endpoint) { e.Lease4 = &lease.Terms{MTU: 1400} }),
+		"renewed": {leased(same), leased(func(e *endpoint.Endpoint) { e.Lease4 = &lease.Terms{MTU: 1400} }),
 			false},
 		"other address": {leased(same), leased(moved), true},
-		"other server": {leased(same), leased(func(e *network.Endpoint) { e.DNS = []netip.Addr{e.IPv4.Addr()} }),
+		"other server": {leased(same), leased(func(e *endpoint.Endpoint) { e.DNS = []netip.Addr{e.IPv4.Addr()} }),
 			true},
-		"lost": {leased(same), leased(func(e *network.Endpoint) { e.IPv4, e.Lease4 = netip.Prefix{}, nil }),
+		"lost": {leased(same), leased(func(e *endpoint.Endpoint) { e.IPv4, e.Lease4 = netip.Prefix{}, nil }),
 			true},
-		"applied": {leased(func(e *network.Endpoint) { e.LeaseUnapplied = true }), leased(same), true},
-		"not leased": {leased(static), leased(func(e *network.Endpoint) {
+		"applied": {leased(func(e *endpoint.Endpoint) { e.LeaseUnapplied = true }), leased(same), true},
+		"not leased": {leased(static), leased(func(e *endpoint.Endpoint) {
 			static(e)
 			moved(e)
 		}), false},

@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 	"github.com/fairlead/fairlead/services/netagent/internal/store"
 )
@@ -27,9 +28,9 @@ func TestAddressAllocationsAreUnique(t *testing.T) {
 			"create":     w.create,
 			"create one": w.create, // more frequent than the other operations, which need sandboxes
 			"create two": w.create,
-			"stop":       func(t *rapid.T) { w.release(t, network.ReleaseKeep{Addresses: true}) },
-			"restart":    func(t *rapid.T) { w.release(t, network.ReleaseKeep{Addresses: true, Namespace: true}) },
-			"remove":     func(t *rapid.T) { w.release(t, network.ReleaseKeep{}) },
+			"stop":       func(t *rapid.T) { w.release(t, endpoint.ReleaseKeep{Addresses: true}) },
+			"restart":    func(t *rapid.T) { w.release(t, endpoint.ReleaseKeep{Addresses: true, Namespace: true}) },
+			"remove":     func(t *rapid.T) { w.release(t, endpoint.ReleaseKeep{}) },
 			"reserve":    w.reserve,
 			"connect":    w.connect,
 			"disconnect": w.disconnect,
@@ -43,16 +44,16 @@ func TestAddressAllocationsAreUnique(t *testing.T) {
 }
 
 // spec draws an endpoint spec with or without a static address.
-func (w *world) spec(t *rapid.T, n string) network.EndpointSpec {
-	spec := network.EndpointSpec{Network: n}
+func (w *world) spec(t *rapid.T, n string) endpoint.Spec {
+	spec := endpoint.Spec{Network: n}
 	if rapid.IntRange(0, 2).Draw(t, "static") == 0 {
 		spec.IPv4 = netip.AddrFrom4([4]byte{10, 0, 0, byte(rapid.IntRange(0, 8).Draw(t, "address"))})
 	}
 	return spec
 }
 
-func (w *world) specs(t *rapid.T) []network.EndpointSpec {
-	var specs []network.EndpointSpec
+func (w *world) specs(t *rapid.T) []endpoint.Spec {
+	var specs []endpoint.Spec
 	for _, n := range rapid.SampledFrom([][]string{{"a"}, {"b"}, {"a", "b"}, {"b", "a"}}).Draw(t, "networks") {
 		specs = append(specs, w.spec(t, n))
 	}
@@ -67,9 +68,9 @@ func (w *world) create(t *rapid.T) {
 
 	before := w.state()
 	had, _ := w.store.Sandbox(owner)
-	var sb network.Sandbox
+	var sb endpoint.Sandbox
 	w.do(owner, func() (err error) {
-		sb, err = w.manager.Create(w.ctx, network.Request{Owner: owner, Mode: network.Private, Endpoints: specs})
+		sb, err = w.manager.Create(w.ctx, endpoint.Request{Owner: owner, Mode: endpoint.Private, Endpoints: specs})
 		return err
 	}, func() {
 		w.promise(owner, sb)
@@ -79,7 +80,7 @@ func (w *world) create(t *rapid.T) {
 	})
 }
 
-func (w *world) release(t *rapid.T, keep network.ReleaseKeep) {
+func (w *world) release(t *rapid.T, keep endpoint.ReleaseKeep) {
 	owner := w.owner(t)
 	w.do(owner, func() error { return w.manager.Release(w.ctx, owner, keep) }, func() {
 		delete(w.promised, owner)
@@ -91,7 +92,7 @@ func (w *world) release(t *rapid.T, keep network.ReleaseKeep) {
 
 func (w *world) reserve(t *rapid.T) { w.reserveFor(w.owner(t), w.specs(t)) }
 
-func (w *world) reserveFor(owner string, specs []network.EndpointSpec) {
+func (w *world) reserveFor(owner string, specs []endpoint.Spec) {
 	w.do(owner, func() error { return w.manager.Reserve(w.ctx, owner, specs) }, func() {
 		w.reserved[owner] = nil
 		for _, s := range specs {
@@ -104,7 +105,7 @@ func (w *world) reserveFor(owner string, specs []network.EndpointSpec) {
 
 func (w *world) connect(t *rapid.T) {
 	owner, spec := w.connected(t), w.spec(t, rapid.SampledFrom([]string{"a", "b"}).Draw(t, "network"))
-	var sb network.Sandbox
+	var sb endpoint.Sandbox
 	w.do(owner, func() (err error) {
 		sb, err = w.manager.Connect(w.ctx, owner, spec)
 		return err
@@ -113,7 +114,7 @@ func (w *world) connect(t *rapid.T) {
 
 func (w *world) disconnect(t *rapid.T) {
 	owner, n := w.connected(t), rapid.SampledFrom([]string{"a", "b"}).Draw(t, "network")
-	var sb network.Sandbox
+	var sb endpoint.Sandbox
 	w.do(owner, func() (err error) {
 		sb, err = w.manager.Disconnect(w.ctx, owner, n)
 		return err
@@ -217,7 +218,7 @@ func (w *world) checkBook(owners map[claim]string) {
 
 // checkPick checks that a dynamic address is the former one if that is free and no other owner had
 // it.
-func (w *world) checkPick(t *rapid.T, sb network.Sandbox, before state) {
+func (w *world) checkPick(t *rapid.T, sb endpoint.Sandbox, before state) {
 	for _, e := range sb.Endpoints {
 		last, ok := before.last[sb.Owner][e.NetworkID]
 		free := before.owners[last] == "" && before.remember[last] == 1
@@ -274,7 +275,7 @@ type claim struct {
 
 func (c claim) String() string { return fmt.Sprintf("%s on %.1s", c.address, c.network) }
 
-func claims(sb network.Sandbox) []claim {
+func claims(sb endpoint.Sandbox) []claim {
 	var out []claim
 	for _, e := range sb.Endpoints {
 		for _, p := range e.Addresses() {

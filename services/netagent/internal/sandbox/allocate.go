@@ -3,14 +3,15 @@ package sandbox
 import (
 	"time"
 
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 	"github.com/fairlead/fairlead/services/netagent/internal/store"
 )
 
 // allocate allocates the addresses of all endpoints and chooses their interface names and gateways.
-func (m *Manager) allocate(req network.Request, nets []store.Network) (network.Sandbox, error) {
-	sb := network.Sandbox{Owner: req.Owner, OwnerName: req.OwnerName, Mode: req.Mode, CreatedAt: time.Now().UTC()}
-	if req.Mode == network.Private {
+func (m *Manager) allocate(req endpoint.Request, nets []store.Network) (endpoint.Sandbox, error) {
+	sb := endpoint.Sandbox{Owner: req.Owner, OwnerName: req.OwnerName, Mode: req.Mode, CreatedAt: time.Now().UTC()}
+	if req.Mode == endpoint.Private {
 		sb.NetnsPath = m.pinOf(req.Owner)
 	}
 
@@ -25,11 +26,11 @@ func (m *Manager) allocate(req network.Request, nets []store.Network) (network.S
 		e, err := m.addresses.Endpoint(req.Owner, n.Network, req.Endpoints[i], names)
 		if err != nil {
 			m.addresses.Release(sb)
-			return network.Sandbox{}, err
+			return endpoint.Sandbox{}, err
 		}
 		sb.Endpoints = append(sb.Endpoints, m.drivers[n.Driver].Complete(n.Network, e))
 	}
 
-	sb.Endpoints = network.ChooseGateways(sb.Endpoints, plain)
+	sb.Endpoints = endpoint.ChooseGateways(sb.Endpoints, plain)
 	return sb, nil
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/netagent/internal/address"
 	"github.com/fairlead/fairlead/services/netagent/internal/attach"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/namespace"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 	"github.com/fairlead/fairlead/services/netagent/internal/store"
@@ -21,12 +22,12 @@ import (
 //
 // It is idempotent. A connection with different content returns Exists. On failure, the sandbox is
 // unchanged.
-func (m *Manager) Connect(ctx context.Context, owner string, spec network.EndpointSpec) (network.Sandbox, error) {
-	if err := errors.Join(network.ValidateOwner(owner), m.Ready(),
-		spec.Validate(network.SandboxSubject(owner))); err != nil {
-		return network.Sandbox{}, err
+func (m *Manager) Connect(ctx context.Context, owner string, spec endpoint.Spec) (endpoint.Sandbox, error) {
+	if err := errors.Join(endpoint.ValidateOwner(owner), m.Ready(),
+		spec.Validate(endpoint.SandboxSubject(owner))); err != nil {
+		return endpoint.Sandbox{}, err
 	}
-	var sb network.Sandbox
+	var sb endpoint.Sandbox
 	err := address.Retry(ctx, m.source, func() (err error) {
 		sb, err = m.connectTo(ctx, owner, spec)
 		return err
@@ -34,23 +35,23 @@ func (m *Manager) Connect(ctx context.Context, owner string, spec network.Endpoi
 	return sb, err
 }
 
-func (m *Manager) connectTo(ctx context.Context, owner string, spec network.EndpointSpec) (network.Sandbox, error) {
-	nets, err := m.resolve([]network.EndpointSpec{spec})
+func (m *Manager) connectTo(ctx context.Context, owner string, spec endpoint.Spec) (endpoint.Sandbox, error) {
+	nets, err := m.resolve([]endpoint.Spec{spec})
 	if err != nil {
-		return network.Sandbox{}, err
+		return endpoint.Sandbox{}, err
 	}
 	if err := m.require(ctx, nets); err != nil {
-		return network.Sandbox{}, err
+		return endpoint.Sandbox{}, err
 	}
 
 	defer m.locks.Owner(owner)()
 	defer m.locks.ReadNetworks(idsOf(nets)...)()
 
-	if nets, err = m.resolve([]network.EndpointSpec{spec}); err == nil { // a network may have changed while this waited
+	if nets, err = m.resolve([]endpoint.Spec{spec}); err == nil { // a network may have changed while this waited
 		err = m.require(ctx, nets)
 	}
 	if err != nil {
-		return network.Sandbox{}, err
+		return endpoint.Sandbox{}, err
 	}
 
 	sb, err := m.attach.Running(owner)
@@ -69,7 +70,7 @@ func (m *Manager) connectTo(ctx context.Context, owner string, spec network.Endp
 	}
 
 	if sb.Interfaces()[spec.Interface] {
-		return sb, fault.New(fault.Exists, network.SandboxSubject(owner), "already has interface "+spec.Interface,
+		return sb, fault.New(fault.Exists, endpoint.SandboxSubject(owner), "already has interface "+spec.Interface,
 			fault.WithField("interface"))
 	}
 
@@ -77,8 +78,8 @@ func (m *Manager) connectTo(ctx context.Context, owner string, spec network.Endp
 }
 
 func (m *Manager) connect(
-	ctx context.Context, sb network.Sandbox, n network.Network, spec network.EndpointSpec,
-) (network.Sandbox, error) {
+	ctx context.Context, sb endpoint.Sandbox, n network.Network, spec endpoint.Spec,
+) (endpoint.Sandbox, error) {
 	e, err := m.addresses.Endpoint(sb.Owner, n, spec, sb.Interfaces())
 	if err != nil {
 		return sb, err
@@ -103,7 +104,7 @@ func (m *Manager) connect(
 	if err != nil {
 		err = errors.Join(attach.Fault(err, sb), d.Remove(n, sb, e), m.attach.RerouteBack(sb, after))
 		m.leases.Release(sb, e)
-		m.addresses.Release(network.Sandbox{Owner: sb.Owner, Endpoints: []network.Endpoint{e}})
+		m.addresses.Release(endpoint.Sandbox{Owner: sb.Owner, Endpoints: []endpoint.Endpoint{e}})
 		return sb, err
 	}
 
@@ -114,14 +115,14 @@ func (m *Manager) connect(
 //
 // It does nothing if the sandbox is not connected to it. For an owner without a sandbox it releases
 // the held leases on the network.
-func (m *Manager) Disconnect(_ context.Context, owner, ref string) (network.Sandbox, error) {
-	if err := errors.Join(network.ValidateOwner(owner), m.Ready()); err != nil {
-		return network.Sandbox{}, err
+func (m *Manager) Disconnect(_ context.Context, owner, ref string) (endpoint.Sandbox, error) {
+	if err := errors.Join(endpoint.ValidateOwner(owner), m.Ready()); err != nil {
+		return endpoint.Sandbox{}, err
 	}
 
 	n, err := m.store.FindNetwork(ref)
 	if err != nil {
-		return network.Sandbox{}, err
+		return endpoint.Sandbox{}, err
 	}
 
 	defer m.locks.Owner(owner)()
@@ -139,9 +140,9 @@ func (m *Manager) Disconnect(_ context.Context, owner, ref string) (network.Sand
 	return m.disconnect(sb, n.Network, e)
 }
 
-func (m *Manager) disconnect(sb network.Sandbox, n network.Network, e network.Endpoint) (network.Sandbox, error) {
+func (m *Manager) disconnect(sb endpoint.Sandbox, n network.Network, e endpoint.Endpoint) (endpoint.Sandbox, error) {
 	after := m.attach.WithRoutes(sb, slices.DeleteFunc(slices.Clone(sb.Endpoints),
-		func(o network.Endpoint) bool { return o.ID == e.ID }))
+		func(o endpoint.Endpoint) bool { return o.ID == e.ID }))
 	if err := m.store.PutSandbox(after); err != nil {
 		return sb, err
 	}
@@ -154,7 +155,7 @@ func (m *Manager) disconnect(sb network.Sandbox, n network.Network, e network.En
 	}
 
 	m.leases.Release(sb, e)
-	m.addresses.Release(network.Sandbox{Owner: sb.Owner, Endpoints: []network.Endpoint{e}})
+	m.addresses.Release(endpoint.Sandbox{Owner: sb.Owner, Endpoints: []endpoint.Endpoint{e}})
 	err := m.namespaces.Within(sb.NetnsPath, func(ns namespace.Namespace) error {
 		return m.attach.UpdateRoutes(ns, sb,
 			after)
@@ -164,7 +165,7 @@ func (m *Manager) disconnect(sb network.Sandbox, n network.Network, e network.En
 
 // releaseEndpoints releases everything that a sandbox has except its namespace, which other
 // containers share.
-func (m *Manager) releaseEndpoints(sb network.Sandbox) error {
+func (m *Manager) releaseEndpoints(sb endpoint.Sandbox) error {
 	after := sb
 	after.Endpoints, after.NetnsOnly = nil, true
 	if err := m.store.PutSandbox(after); err != nil {
@@ -179,8 +180,8 @@ func (m *Manager) releaseEndpoints(sb network.Sandbox) error {
 
 // reattachKept attaches the endpoints of a sandbox in the namespace that was kept for it.
 func (m *Manager) reattachKept(
-	ctx context.Context, kept, sb network.Sandbox, nets []store.Network,
-) (network.Sandbox, error) {
+	ctx context.Context, kept, sb endpoint.Sandbox, nets []store.Network,
+) (endpoint.Sandbox, error) {
 	sb.CreatedAt = kept.CreatedAt
 	err := m.namespaces.Within(kept.NetnsPath, func(ns namespace.Namespace) (err error) {
 		sb, err = m.attachAll(ctx, ns, sb, nets)
@@ -198,7 +199,7 @@ func (m *Manager) reattachKept(
 	return sb, err
 }
 
-func (m *Manager) removeEndpoints(sb network.Sandbox) error {
+func (m *Manager) removeEndpoints(sb endpoint.Sandbox) error {
 	var errs []error
 	for _, e := range sb.Endpoints {
 		if n, d, ok := m.attach.NetworkOf(e); ok {

@@ -8,6 +8,7 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/netagent/internal/address"
 	"github.com/fairlead/fairlead/services/netagent/internal/attach"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/leases"
 	"github.com/fairlead/fairlead/services/netagent/internal/namespace"
@@ -19,8 +20,8 @@ import (
 //
 // It is idempotent. A request with different content returns Exists. On failure, it removes
 // everything it created.
-func (m *Manager) Create(ctx context.Context, req network.Request) (network.Sandbox, error) {
-	var none network.Sandbox
+func (m *Manager) Create(ctx context.Context, req endpoint.Request) (endpoint.Sandbox, error) {
+	var none endpoint.Sandbox
 	if err := req.Validate(); err != nil {
 		return none, err
 	}
@@ -28,7 +29,7 @@ func (m *Manager) Create(ctx context.Context, req network.Request) (network.Sand
 		return none, err
 	}
 
-	var sb network.Sandbox
+	var sb endpoint.Sandbox
 	err := address.Retry(ctx, m.source, func() (err error) {
 		sb, err = m.create(ctx, req)
 		return err
@@ -37,8 +38,8 @@ func (m *Manager) Create(ctx context.Context, req network.Request) (network.Sand
 	return sb, err
 }
 
-func (m *Manager) create(ctx context.Context, req network.Request) (network.Sandbox, error) {
-	var none network.Sandbox
+func (m *Manager) create(ctx context.Context, req endpoint.Request) (endpoint.Sandbox, error) {
+	var none endpoint.Sandbox
 	nets, err := m.resolve(req.Endpoints)
 	if err != nil {
 		return none, err
@@ -83,7 +84,7 @@ func (m *Manager) create(ctx context.Context, req network.Request) (network.Sand
 }
 
 // resolve returns the networks of the endpoints and checks that they can be combined.
-func (m *Manager) resolve(specs []network.EndpointSpec) ([]store.Network, error) {
+func (m *Manager) resolve(specs []endpoint.Spec) ([]store.Network, error) {
 	seen := map[string]bool{}
 	var out []store.Network
 	for _, spec := range specs {
@@ -143,27 +144,27 @@ func (m *Manager) require(ctx context.Context, nets []store.Network) error {
 
 // existing returns the sandbox of the owner. ok is true if it matches the request and its namespace
 // exists. It also returns a kept namespace, with ok false.
-func (m *Manager) existing(req network.Request, nets []store.Network) (have network.Sandbox, ok bool, err error) {
+func (m *Manager) existing(req endpoint.Request, nets []store.Network) (have endpoint.Sandbox, ok bool, err error) {
 	have, ok = m.store.Sandbox(req.Owner)
 	if !ok {
 		return have, false, m.clearStalePin(req)
 	}
 
 	if !m.attach.Exists(have) {
-		return network.Sandbox{}, false, m.remove(have)
+		return endpoint.Sandbox{}, false, m.remove(have)
 	}
 
-	if have.NetnsOnly && req.Mode == network.Private {
+	if have.NetnsOnly && req.Mode == endpoint.Private {
 		return have, false, nil
 	}
 
-	specs := make([]network.EndpointSpec, len(nets))
+	specs := make([]endpoint.Spec, len(nets))
 	for i, n := range nets {
 		specs[i] = req.Endpoints[i].On(n.ID)
 	}
 
 	if !have.Matches(req.Mode, specs) {
-		return network.Sandbox{}, false, fault.New(fault.Exists, network.SandboxSubject(req.Owner),
+		return endpoint.Sandbox{}, false, fault.New(fault.Exists, endpoint.SandboxSubject(req.Owner),
 			"already exists with another configuration",
 			fault.WithHint("release it first"))
 	}
@@ -178,26 +179,26 @@ func (m *Manager) existing(req network.Request, nets []store.Network) (have netw
 
 // clearStalePin unpins a stale namespace at the owner's path. It fails if a sandbox of an owner
 // with the same ID prefix uses it.
-func (m *Manager) clearStalePin(req network.Request) error {
+func (m *Manager) clearStalePin(req endpoint.Request) error {
 	path := m.pinOf(req.Owner)
 	if other, ok := m.store.SandboxAt(path); ok {
-		return fault.New(fault.Conflict, network.SandboxSubject(req.Owner),
+		return fault.New(fault.Conflict, endpoint.SandboxSubject(req.Owner),
 			"id has the same prefix as owner "+other.Owner,
 			fault.WithHint("choose another id"))
 	}
-	return fault.Wrap(m.namespaces.Unpin(path), fault.Internal, network.SandboxSubject(req.Owner),
+	return fault.Wrap(m.namespaces.Unpin(path), fault.Internal, endpoint.SandboxSubject(req.Owner),
 		"cannot remove stale namespace")
 }
 
 // storeAndCreate stores the sandbox and creates it concurrently, since both take about as long.
 func (m *Manager) storeAndCreate(
-	ctx context.Context, sb network.Sandbox, nets []store.Network,
-) (network.Sandbox, error) {
+	ctx context.Context, sb endpoint.Sandbox, nets []store.Network,
+) (endpoint.Sandbox, error) {
 	stored := make(chan error, 1)
 	go func() { stored <- m.store.PutSandbox(sb) }()
 	var err error
 	made := sb
-	if sb.Mode == network.Private {
+	if sb.Mode == endpoint.Private {
 		made, err = m.createNamespace(ctx, sb, nets)
 	}
 	if err = errors.Join(err, <-stored); err == nil && leases.Has(made) {
@@ -213,8 +214,8 @@ func (m *Manager) storeAndCreate(
 
 // createNamespace creates the namespace with all endpoints and pins it.
 func (m *Manager) createNamespace(
-	ctx context.Context, sb network.Sandbox, nets []store.Network,
-) (network.Sandbox, error) {
+	ctx context.Context, sb endpoint.Sandbox, nets []store.Network,
+) (endpoint.Sandbox, error) {
 	err := m.namespaces.Create(sb.NetnsPath, dockerSysctls(), unguidedSysctls(),
 		func(ns namespace.Namespace) (err error) {
 			sb, err = m.attachAll(ctx, ns, sb, nets)
@@ -225,8 +226,8 @@ func (m *Manager) createNamespace(
 
 // attachAll attaches all endpoints of a sandbox and returns it with the addresses it acquired.
 func (m *Manager) attachAll(
-	ctx context.Context, ns namespace.Namespace, sb network.Sandbox, nets []store.Network,
-) (network.Sandbox, error) {
+	ctx context.Context, ns namespace.Namespace, sb endpoint.Sandbox, nets []store.Network,
+) (endpoint.Sandbox, error) {
 	sb, err := m.leases.Obtain(ctx, ns, sb, sb.Endpoints...)
 	if err != nil {
 		return sb, err

@@ -14,6 +14,7 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/attach"
 	"github.com/fairlead/fairlead/services/netagent/internal/driver"
 	"github.com/fairlead/fairlead/services/netagent/internal/driver/drivertest"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/ipam"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/lease"
@@ -34,8 +35,8 @@ type slowLAN struct {
 }
 
 func (l *slowLAN) AcquireLease(
-	_ context.Context, ns *kernel.Namespace, _ network.Network, sb network.Sandbox, e, _ network.Endpoint,
-) (network.Endpoint, error) {
+	_ context.Context, ns *kernel.Namespace, _ network.Network, sb endpoint.Sandbox, e, _ endpoint.Endpoint,
+) (endpoint.Endpoint, error) {
 	if err := ns.Pin(sb.NetnsPath); err != nil {
 		return e, err
 	}
@@ -45,14 +46,16 @@ func (l *slowLAN) AcquireLease(
 }
 
 func (l *slowLAN) RunDHCP(
-	context.Context, *kernel.Namespace, network.Network, network.Sandbox, network.Endpoint, bool, *lease.Client,
+	context.Context, *kernel.Namespace, network.Network, endpoint.Sandbox, endpoint.Endpoint, bool, *lease.Client,
 	time.Duration,
 ) (lease.Event, error) {
 	l.asked.Add(1)
 	return lease.NoEvent, nil
 }
 
-func (l *slowLAN) ReleaseLease(network.Network, network.Sandbox, network.Endpoint) error { return nil }
+func (l *slowLAN) ReleaseLease(network.Network, endpoint.Sandbox, endpoint.Endpoint) error {
+	return nil
+}
 
 func TestLeaseRenewerWaitsForPendingLease(t *testing.T) {
 	testns.NeedRoot(t)
@@ -85,8 +88,8 @@ func TestLeaseRenewerWaitsForPendingLease(t *testing.T) {
 	}()
 
 	owner := id.New()
-	sb, err := m.Create(ctx, network.Request{Owner: owner, Mode: network.Private,
-		Endpoints: []network.EndpointSpec{{Network: "lan"}}})
+	sb, err := m.Create(ctx, endpoint.Request{Owner: owner, Mode: endpoint.Private,
+		Endpoints: []endpoint.Spec{{Network: "lan"}}})
 	if err != nil || sb.Endpoints[0].IPv4.String() != "10.9.0.9/24" {
 		t.Errorf("got %+v, %v", sb, err)
 	}
@@ -97,7 +100,7 @@ func TestLeaseRenewerWaitsForPendingLease(t *testing.T) {
 	if n := lan.asked.Load(); n > 0 {
 		t.Errorf("got %d concurrent DHCP exchanges, want none", n)
 	}
-	if err := m.Release(context.Background(), owner, network.ReleaseKeep{}); err != nil {
+	if err := m.Release(context.Background(), owner, endpoint.ReleaseKeep{}); err != nil {
 		t.Error(err)
 	}
 }

@@ -19,10 +19,10 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/address"
 	"github.com/fairlead/fairlead/services/netagent/internal/attach"
 	"github.com/fairlead/fairlead/services/netagent/internal/driver"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/leases"
 	"github.com/fairlead/fairlead/services/netagent/internal/lock"
 	"github.com/fairlead/fairlead/services/netagent/internal/namespace"
-	"github.com/fairlead/fairlead/services/netagent/internal/network"
 	"github.com/fairlead/fairlead/services/netagent/internal/store"
 )
 
@@ -74,19 +74,19 @@ func New(cfg Config) *Manager {
 }
 
 // Get returns the sandbox of an owner.
-func (m *Manager) Get(owner string) (network.Sandbox, error) {
-	if err := network.ValidateOwner(owner); err != nil {
-		return network.Sandbox{}, err
+func (m *Manager) Get(owner string) (endpoint.Sandbox, error) {
+	if err := endpoint.ValidateOwner(owner); err != nil {
+		return endpoint.Sandbox{}, err
 	}
 	sb, ok := m.store.Sandbox(owner)
 	if !ok {
-		return network.Sandbox{}, fault.NotFoundf(network.SandboxSubject(owner), "not found")
+		return endpoint.Sandbox{}, fault.NotFoundf(endpoint.SandboxSubject(owner), "not found")
 	}
 	return sb, nil
 }
 
 // List returns all sandboxes, sorted by owner.
-func (m *Manager) List() []network.Sandbox { return m.store.Sandboxes() }
+func (m *Manager) List() []endpoint.Sandbox { return m.store.Sandboxes() }
 
 // ReservationOwners returns the owners of address reservations, with or without a sandbox.
 func (m *Manager) ReservationOwners() []string {

@@ -7,9 +7,9 @@ import (
 
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/namespace"
-	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
 // Unrecorded is the namespace of a running container without a record.
@@ -53,15 +53,15 @@ func (m *Manager) Rebuild(all []Unrecorded, links func() ([]kernel.Link, error))
 }
 
 // rebuild recreates one record. whole is false if it lacks an interface.
-func (m *Manager) rebuild(u Unrecorded, links []kernel.Link) (sb network.Sandbox, whole bool, err error) {
-	sb = network.Sandbox{Owner: u.Owner, Mode: network.Private, NetnsPath: u.Path, CreatedAt: time.Now().UTC()}
+func (m *Manager) rebuild(u Unrecorded, links []kernel.Link) (sb endpoint.Sandbox, whole bool, err error) {
+	sb = endpoint.Sandbox{Owner: u.Owner, Mode: endpoint.Private, NetnsPath: u.Path, CreatedAt: time.Now().UTC()}
 	var pairs []kernel.Found
 	if err := m.namespaces.Within(u.Path, func(ns namespace.Namespace) (err error) {
 		pairs,
 			err = ns.Pairs()
 		return err
 	}); err != nil {
-		return sb, false, fault.Wrap(err, fault.Internal, network.SandboxSubject(u.Owner), "cannot be read")
+		return sb, false, fault.Wrap(err, fault.Internal, endpoint.SandboxSubject(u.Owner), "cannot be read")
 	}
 
 	whole = true
@@ -78,7 +78,7 @@ func (m *Manager) rebuild(u Unrecorded, links []kernel.Link) (sb network.Sandbox
 }
 
 // endpointOf returns the endpoint of a veth pair whose host end is a port of a network's bridge.
-func (m *Manager) endpointOf(p kernel.Found, links []kernel.Link) (e network.Endpoint, ok bool) {
+func (m *Manager) endpointOf(p kernel.Found, links []kernel.Link) (e endpoint.Endpoint, ok bool) {
 	host := slices.IndexFunc(links, func(l kernel.Link) bool { return l.Index == p.Peer && l.Kind == "veth" })
 	if host < 0 {
 		return e, false
@@ -89,7 +89,7 @@ func (m *Manager) endpointOf(p kernel.Found, links []kernel.Link) (e network.End
 			l.Kind == "bridge"
 	})
 
-	if bridge < 0 || !network.IsHostEnd(links[host].Name, links[host].MAC) {
+	if bridge < 0 || !endpoint.IsHostEnd(links[host].Name, links[host].MAC) {
 		return e, false
 	}
 
@@ -99,11 +99,11 @@ func (m *Manager) endpointOf(p kernel.Found, links []kernel.Link) (e network.End
 		}
 		// The name and the MAC address of the host end start with the digits of the endpoint ID.
 		digits := hex.EncodeToString(links[host].MAC[1:])
-		e = network.Endpoint{ID: digits + id.New()[len(digits):], NetworkID: n.ID, NetworkName: n.Name,
+		e = endpoint.Endpoint{ID: digits + id.New()[len(digits):], NetworkID: n.ID, NetworkName: n.Name,
 			Driver: n.Driver, Interface: p.Name,
 			HostInterface: links[host].Name, Bridge: n.Bridge().Device, MAC: p.MAC, HostBinding: n.Bridge().HostBinding,
 			Internal: n.Spec.Internal, DNS: n.Spec.DNS,
-			Spec: network.EndpointSpec{Network: n.ID}}
+			Spec: endpoint.Spec{Network: n.ID}}
 		return addressed(e, p), true
 	}
 
@@ -111,7 +111,7 @@ func (m *Manager) endpointOf(p kernel.Found, links []kernel.Link) (e network.End
 }
 
 // addressed returns the endpoint with the addresses and gateways of its interface.
-func addressed(e network.Endpoint, p kernel.Found) network.Endpoint {
+func addressed(e endpoint.Endpoint, p kernel.Found) endpoint.Endpoint {
 	for _, a := range p.Addresses {
 		switch {
 		case a.Addr().Is4() && !e.IPv4.IsValid():

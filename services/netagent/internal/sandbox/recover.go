@@ -7,15 +7,15 @@ import (
 
 	"github.com/fairlead/fairlead/agent/initproc"
 	"github.com/fairlead/fairlead/proto/fault"
-	"github.com/fairlead/fairlead/services/netagent/internal/network"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 )
 
 // Recovered is the result of Recover.
 type Recovered struct {
-	Restored  int               // sandboxes with a record and a namespace
-	Missing   []network.Sandbox // records without a namespace: after a reboot, or a crash during creation
-	StalePins []string          // pins without a record
-	Left      []Unrecorded      // pins without a record in which a container runs
+	Restored  int                // sandboxes with a record and a namespace
+	Missing   []endpoint.Sandbox // records without a namespace: after a reboot, or a crash during creation
+	StalePins []string           // pins without a record
+	Left      []Unrecorded       // pins without a record in which a container runs
 }
 
 // Recover compares the stored sandboxes with the pinned namespaces. It removes records without a
@@ -53,7 +53,7 @@ func (m *Manager) Recover() (Recovered, error) {
 }
 
 // repin pins the namespace of a running container again if the pin was lost.
-func (m *Manager) repin(sb network.Sandbox, processes func() (map[string]initproc.Process, error)) bool {
+func (m *Manager) repin(sb endpoint.Sandbox, processes func() (map[string]initproc.Process, error)) bool {
 	all, err := processes()
 	p, runs := all[sb.Owner]
 	if err == nil && runs {

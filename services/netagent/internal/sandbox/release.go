@@ -5,13 +5,13 @@ import (
 	"errors"
 
 	"github.com/fairlead/fairlead/proto/fault"
-	"github.com/fairlead/fairlead/services/netagent/internal/network"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 )
 
 // Release releases everything that an owner has, except what keep selects. It does nothing if the
 // owner has nothing.
-func (m *Manager) Release(ctx context.Context, owner string, keep network.ReleaseKeep) error {
-	if err := network.ValidateOwner(owner); err != nil {
+func (m *Manager) Release(ctx context.Context, owner string, keep endpoint.ReleaseKeep) error {
+	if err := endpoint.ValidateOwner(owner); err != nil {
 		return err
 	}
 	if err := errors.Join(m.Ready(), ctx.Err()); err != nil {
@@ -40,11 +40,11 @@ func (m *Manager) Release(ctx context.Context, owner string, keep network.Releas
 	return errors.Join(m.leases.ReleaseHeld(owner, ""), m.addresses.Unreserve(owner, ""))
 }
 
-func (m *Manager) release(sb network.Sandbox, exists, keepNamespace bool) error {
+func (m *Manager) release(sb endpoint.Sandbox, exists, keepNamespace bool) error {
 	switch {
 	case !exists || keepNamespace && sb.NetnsOnly:
 		return nil
-	case keepNamespace && sb.Mode == network.Private && m.attach.Exists(sb):
+	case keepNamespace && sb.Mode == endpoint.Private && m.attach.Exists(sb):
 		return m.releaseEndpoints(sb)
 	}
 	return m.remove(sb)
@@ -53,7 +53,7 @@ func (m *Manager) release(sb network.Sandbox, exists, keepNamespace bool) error 
 // remove removes a sandbox, complete or not, and deletes its record concurrently. Its addresses are
 // released after both. If the kernel fails, the sandbox is stored again, so that Release can be
 // repeated.
-func (m *Manager) remove(sb network.Sandbox) error {
+func (m *Manager) remove(sb endpoint.Sandbox) error {
 	deleted := make(chan error, 1)
 	go func() { deleted <- m.store.DeleteSandboxes(sb.Owner) }()
 	err := m.detachAll(sb)
@@ -69,16 +69,16 @@ func (m *Manager) remove(sb network.Sandbox) error {
 }
 
 // detachAll detaches all endpoints and unpins the namespace. It continues after errors.
-func (m *Manager) detachAll(sb network.Sandbox) error {
+func (m *Manager) detachAll(sb endpoint.Sandbox) error {
 	var errs []error
 	for _, e := range sb.Endpoints {
 		if n, d, ok := m.attach.NetworkOf(e); ok { // otherwise the network is deleted, with its bridge
 			errs = append(errs, d.Detach(n, sb, e))
 		}
 	}
-	if sb.Mode == network.Private {
+	if sb.Mode == endpoint.Private {
 		errs = append(errs, fault.Wrap(m.namespaces.Unpin(sb.NetnsPath), fault.Internal,
-			network.SandboxSubject(sb.Owner),
+			endpoint.SandboxSubject(sb.Owner),
 			"cannot be released"))
 	}
 	return errors.Join(errs...)

@@ -19,6 +19,7 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/attach"
 	"github.com/fairlead/fairlead/services/netagent/internal/driver"
 	"github.com/fairlead/fairlead/services/netagent/internal/driver/drivertest"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/ipam"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/leases"
@@ -202,7 +203,7 @@ func (w *world) connected(t *rapid.T) string {
 	return rapid.SampledFrom(some).Draw(t, "owner")
 }
 
-func (w *world) promise(owner string, sb network.Sandbox) { w.promised[owner] = claims(sb) }
+func (w *world) promise(owner string, sb endpoint.Sandbox) { w.promised[owner] = claims(sb) }
 
 func (w *world) end() {
 	w.close()
@@ -235,7 +236,7 @@ func (s *steps) step() error {
 
 func (s *steps) Require(context.Context, store.Network) error { return s.step() }
 
-func (s *steps) Complete(n network.Network, e network.Endpoint) network.Endpoint {
+func (s *steps) Complete(n network.Network, e endpoint.Endpoint) endpoint.Endpoint {
 	if s.left == 1 {
 		panic(s.step())
 	}
@@ -246,11 +247,11 @@ func (s *steps) Complete(n network.Network, e network.Endpoint) network.Endpoint
 
 // Attach runs in a thread of the namespace, where it must not panic. Its error has the same effect:
 // the caller undoes only what the process would not have pinned.
-func (s *steps) Attach(*kernel.Namespace, network.Network, string, network.Endpoint) error {
+func (s *steps) Attach(*kernel.Namespace, network.Network, string, endpoint.Endpoint) error {
 	return s.step()
 }
 
-func (s *steps) Detach(network.Network, network.Sandbox, network.Endpoint) error {
+func (s *steps) Detach(network.Network, endpoint.Sandbox, endpoint.Endpoint) error {
 	if s.dead { // an exited process does not roll back
 		return nil
 	}
@@ -262,7 +263,7 @@ func (s *steps) Detach(network.Network, network.Sandbox, network.Endpoint) error
 }
 
 // Remove can run in a thread of the namespace, where it must not panic, as for Attach.
-func (s *steps) Remove(network.Network, network.Sandbox, network.Endpoint) error {
+func (s *steps) Remove(network.Network, endpoint.Sandbox, endpoint.Endpoint) error {
 	if s.dead {
 		return nil
 	}

@@ -5,8 +5,8 @@ import (
 	"slices"
 
 	"github.com/fairlead/fairlead/agent/state"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/lease"
-	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
 // leases holds the held leases by owner and network, with an index of each.
@@ -22,8 +22,8 @@ type HeldLease struct {
 }
 
 // Endpoint returns an endpoint of the owner with the held leases.
-func (h HeldLease) Endpoint() network.Endpoint {
-	return network.Endpoint{NetworkID: h.NetworkID, MAC: h.MAC}.WithLeases(h.Lease4, h.Lease6)
+func (h HeldLease) Endpoint() endpoint.Endpoint {
+	return endpoint.Endpoint{NetworkID: h.NetworkID, MAC: h.MAC}.WithLeases(h.Lease4, h.Lease6)
 }
 
 // Held returns the held leases of an owner.
@@ -50,7 +50,7 @@ func (s *Store) DropHeldLeasesOn(networkID string) error {
 }
 
 // Hold stores the leases of a sandbox as held leases.
-func (s *Store) Hold(sb network.Sandbox) error {
+func (s *Store) Hold(sb endpoint.Sandbox) error {
 	return s.db.Update(func(tx *state.Tx) error {
 		for _, e := range sb.Endpoints {
 			if e.Lease4 == nil && e.Lease6 == nil {

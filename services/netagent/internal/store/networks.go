@@ -8,6 +8,7 @@ import (
 	"github.com/fairlead/fairlead/agent/state"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
@@ -153,14 +154,14 @@ func (s *Store) MoveNetwork(n Network, reserved []Reservation) error {
 
 // ChangeNetwork applies change to a network and its sandboxes in one transaction. changed is false
 // if nothing differs, or if the network does not exist or is being deleted.
-func (s *Store) ChangeNetwork(networkID string, change func(n Network, on []network.Sandbox) Network) (next Network,
+func (s *Store) ChangeNetwork(networkID string, change func(n Network, on []endpoint.Sandbox) Network) (next Network,
 	changed bool, err error) {
 	err = s.db.Update(func(tx *state.Tx) error {
 		n, ok := networks.Get(tx, networkID)
 		if !ok || n.Status.Deleting {
 			return nil
 		}
-		var on []network.Sandbox
+		var on []endpoint.Sandbox
 		for sb := range sandboxes.By(tx, "network", networkID) {
 			on = append(on, *sb)
 		}
@@ -189,7 +190,7 @@ func (s *Store) AddNetwork(n Network) error {
 
 // MarkDeleting marks a network as deleting if it has no sandboxes. Otherwise it returns them and
 // changes nothing. With nameless the name becomes free immediately.
-func (s *Store) MarkDeleting(networkID string, nameless bool) (on []network.Sandbox, err error) {
+func (s *Store) MarkDeleting(networkID string, nameless bool) (on []endpoint.Sandbox, err error) {
 	err = s.db.Update(func(tx *state.Tx) error {
 		n, ok := networks.Get(tx, networkID)
 		if !ok || n.Status.Deleting {

@@ -6,7 +6,7 @@ import (
 
 	"github.com/fairlead/fairlead/agent/state"
 	"github.com/fairlead/fairlead/proto/fault"
-	"github.com/fairlead/fairlead/services/netagent/internal/network"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 )
 
 // reservations holds the reservations by owner.
@@ -50,7 +50,7 @@ func (s *Store) Reservations() []Reservation {
 }
 
 // DynamicOf returns the dynamic addresses of a sandbox.
-func DynamicOf(sb network.Sandbox) []Reserved {
+func DynamicOf(sb endpoint.Sandbox) []Reserved {
 	fixed := StaticOf(sb)
 	var out []Reserved
 	for _, e := range sb.Endpoints {
@@ -103,7 +103,7 @@ func dropReservations(tx *state.Tx, networkID string) error {
 }
 
 // StaticOf returns the static addresses of a sandbox.
-func StaticOf(sb network.Sandbox) []Reserved {
+func StaticOf(sb endpoint.Sandbox) []Reserved {
 	var out []Reserved
 	for _, e := range sb.Endpoints {
 		for _, a := range []struct{ requested, current netip.Addr }{{e.Spec.IPv4, e.IPv4.Addr()},

@@ -3,15 +3,16 @@ package store
 import (
 	"github.com/fairlead/fairlead/agent/state"
 	"github.com/fairlead/fairlead/proto/fault"
-	"github.com/fairlead/fairlead/services/netagent/internal/network"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 )
 
 // sandboxes holds the sandboxes by owner, with indexes by namespace path and by network.
-var sandboxes = state.NewTable("sandboxes", func(s *network.Sandbox) string { return s.Owner },
-	state.Index[network.Sandbox]{Name: "netns", Of: func(s *network.Sandbox) []string { return []string{s.NetnsPath} }},
-	state.Index[network.Sandbox]{Name: "network", Of: networksOf})
+var sandboxes = state.NewTable("sandboxes", func(s *endpoint.Sandbox) string { return s.Owner },
+	state.Index[endpoint.Sandbox]{Name: "netns",
+		Of: func(s *endpoint.Sandbox) []string { return []string{s.NetnsPath} }},
+	state.Index[endpoint.Sandbox]{Name: "network", Of: networksOf})
 
-func networksOf(s *network.Sandbox) []string {
+func networksOf(s *endpoint.Sandbox) []string {
 	var out []string
 	for _, e := range s.Endpoints {
 		out = append(out, e.NetworkID)
@@ -20,17 +21,17 @@ func networksOf(s *network.Sandbox) []string {
 }
 
 // Sandbox returns an owner's sandbox; ok is false if it does not exist.
-func (s *Store) Sandbox(owner string) (network.Sandbox, bool) {
+func (s *Store) Sandbox(owner string) (endpoint.Sandbox, bool) {
 	sb, ok := sandboxes.Get(s.db.View(), owner)
 	if !ok {
-		return network.Sandbox{}, false
+		return endpoint.Sandbox{}, false
 	}
 	return *sb, true
 }
 
 // Sandboxes returns all sandboxes, sorted by owner.
-func (s *Store) Sandboxes() []network.Sandbox {
-	var out []network.Sandbox
+func (s *Store) Sandboxes() []endpoint.Sandbox {
+	var out []endpoint.Sandbox
 	for sb := range sandboxes.All(s.db.View()) {
 		out = append(out, *sb)
 	}
@@ -38,8 +39,8 @@ func (s *Store) Sandboxes() []network.Sandbox {
 }
 
 // SandboxesOn returns the sandboxes with an endpoint on a network.
-func (s *Store) SandboxesOn(networkID string) []network.Sandbox {
-	var out []network.Sandbox
+func (s *Store) SandboxesOn(networkID string) []endpoint.Sandbox {
+	var out []endpoint.Sandbox
 	for sb := range sandboxes.By(s.db.View(), "network", networkID) {
 		out = append(out, *sb)
 	}
@@ -47,16 +48,16 @@ func (s *Store) SandboxesOn(networkID string) []network.Sandbox {
 }
 
 // SandboxAt returns the sandbox whose namespace is pinned at a path; ok is false if there is none.
-func (s *Store) SandboxAt(netnsPath string) (network.Sandbox, bool) {
+func (s *Store) SandboxAt(netnsPath string) (endpoint.Sandbox, bool) {
 	for sb := range sandboxes.By(s.db.View(), "netns", netnsPath) {
 		return *sb, true
 	}
-	return network.Sandbox{}, false
+	return endpoint.Sandbox{}, false
 }
 
 // PutSandbox stores a sandbox with its addresses. It returns a Conflict fault if a network does not
 // exist or is being deleted.
-func (s *Store) PutSandbox(sb network.Sandbox) error {
+func (s *Store) PutSandbox(sb endpoint.Sandbox) error {
 	return s.db.Update(func(tx *state.Tx) error {
 		for _, e := range sb.Endpoints {
 			if n, ok := networks.Get(tx, e.NetworkID); !ok || n.Status.Deleting {
@@ -83,7 +84,7 @@ func (s *Store) DeleteSandboxes(owners ...string) error {
 
 // NeedsRenumbering reports whether a sandbox lacks addresses of its networks, or has not completed
 // a renumbering.
-func (s *Store) NeedsRenumbering(sb network.Sandbox) bool {
+func (s *Store) NeedsRenumbering(sb endpoint.Sandbox) bool {
 	for _, e := range sb.Endpoints {
 		if n, ok := s.Network(e.NetworkID); ok && e.NeedsRenumbering(n.Network) {
 			return true

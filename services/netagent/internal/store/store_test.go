@@ -7,6 +7,7 @@ import (
 
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 	"github.com/fairlead/fairlead/services/netagent/internal/store"
 )
@@ -33,8 +34,8 @@ func TestStoreSurvivesReopening(t *testing.T) {
 	s := open(t, dir)
 	n := network.BridgeSettings{FixedCIDRv6: netip.MustParsePrefix("fd00::/64")}.WithDefaults().Predefined()[0]
 	n.ID = id.New()
-	sb := network.Sandbox{Owner: id.New(), Mode: network.Private, NetnsPath: "/run/netns/x",
-		Endpoints: []network.Endpoint{{
+	sb := endpoint.Sandbox{Owner: id.New(), Mode: endpoint.Private, NetnsPath: "/run/netns/x",
+		Endpoints: []endpoint.Endpoint{{
 			ID: id.New(), NetworkID: n.ID, Interface: "eth0", MAC: network.MACOf(netip.MustParseAddr("172.17.0.2")),
 			IPv4: netip.MustParsePrefix("172.17.0.2/16"), Gateway4: netip.MustParseAddr("172.17.0.1")}}}
 	put(t, s, store.Network{Network: n})

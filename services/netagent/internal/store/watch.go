@@ -2,7 +2,7 @@ package store
 
 import (
 	"github.com/fairlead/fairlead/agent/state"
-	"github.com/fairlead/fairlead/services/netagent/internal/network"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 )
 
 // WatchNetworks calls add with the IDs of changed networks that fits selects, until stop is called.
@@ -22,7 +22,7 @@ func (s *Store) WatchNetworks(fits func(before, after *Network) bool, add func(i
 
 // WatchSandboxes calls add with the keys that keysOf returns for changed sandboxes, until stop is
 // called. It is like WatchNetworks.
-func (s *Store) WatchSandboxes(keysOf func(before, after *network.Sandbox) []string, add func(keys ...string)) (
+func (s *Store) WatchSandboxes(keysOf func(before, after *endpoint.Sandbox) []string, add func(keys ...string)) (
 	stop func()) {
 	return state.Watch(s.db, sandboxes, keysOf, add)
 }

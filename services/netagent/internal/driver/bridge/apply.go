@@ -5,6 +5,7 @@ import (
 	"net/netip"
 
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
@@ -13,7 +14,7 @@ import (
 // attached to the bridge, then the interface in the namespace is repaired. It must be called on the
 // namespace's thread.
 func (d *Driver) Apply(
-	ns *kernel.Namespace, n network.Network, owner string, e network.Endpoint, gone []netip.Prefix,
+	ns *kernel.Namespace, n network.Network, owner string, e endpoint.Endpoint, gone []netip.Prefix,
 ) (changes []string, err error) {
 	bridge, ok, err := d.host.Link(n.Bridge().Device)
 	if err != nil || !ok {
@@ -55,7 +56,7 @@ func (d *Driver) Apply(
 
 // applyPort attaches the host end of an endpoint to the bridge, with its FDB entry and MTU.
 func (d *Driver) applyPort(
-	n network.Network, bridge, port kernel.Link, owner string, e network.Endpoint,
+	n network.Network, bridge, port kernel.Link, owner string, e endpoint.Endpoint,
 ) (changes []string, err error) {
 	if port.Master != bridge.Index {
 		changes = append(changes, "port "+port.Name+" on "+bridge.Name)
@@ -78,7 +79,7 @@ func (d *Driver) applyPort(
 // applyInterface repairs the container end of an endpoint. The port guard allows a new address or
 // MAC before the interface has it, and the former ones until then.
 func (d *Driver) applyInterface(
-	ns *kernel.Namespace, n network.Network, bridge kernel.Link, e network.Endpoint, gone []netip.Prefix,
+	ns *kernel.Namespace, n network.Network, bridge kernel.Link, e endpoint.Endpoint, gone []netip.Prefix,
 ) (changes []string, err error) {
 	finish, changed := func() error { return d.guardPort(e) }, false
 	want := kernel.Desired{Interface: inside(n, e), MAC: e.MAC, MTU: n.FollowedMTU(), Gone: gone,

@@ -16,6 +16,7 @@ import (
 	"github.com/fairlead/fairlead/agent/notify"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/netagent/internal/driver"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 	"github.com/fairlead/fairlead/services/netagent/internal/portguard"
@@ -98,13 +99,13 @@ func (d *Driver) DeleteNetwork(n network.Network) error {
 }
 
 // Complete fills in the fields of an endpoint that this driver defines.
-func (d *Driver) Complete(n network.Network, e network.Endpoint) network.Endpoint {
-	e.HostInterface, e.Bridge = network.HostInterface(e.ID), n.Bridge().Device
+func (d *Driver) Complete(n network.Network, e endpoint.Endpoint) endpoint.Endpoint {
+	e.HostInterface, e.Bridge = endpoint.HostInterface(e.ID), n.Bridge().Device
 	return e
 }
 
 // Attach attaches an endpoint. If it fails, the veth pair is deleted with its namespace.
-func (d *Driver) Attach(ns *kernel.Namespace, n network.Network, owner string, e network.Endpoint) error {
+func (d *Driver) Attach(ns *kernel.Namespace, n network.Network, owner string, e endpoint.Endpoint) error {
 	bridge, ok, err := d.host.Link(n.Bridge().Device)
 	if err != nil || !ok {
 		return fault.New(fault.Unavailable, n.Subject(), "bridge "+n.Bridge().Device+" does not exist",
@@ -114,7 +115,7 @@ func (d *Driver) Attach(ns *kernel.Namespace, n network.Network, owner string, e
 
 	guard := make(chan error, 1)
 	go func() { guard <- d.guardPort(e) }() // concurrently with the creation of the pair, as both take about as long
-	err = d.host.AddVeth(kernel.Veth{Name: e.HostInterface, MAC: network.HostMAC(e.ID), Peer: e.Interface,
+	err = d.host.AddVeth(kernel.Veth{Name: e.HostInterface, MAC: endpoint.HostMAC(e.ID), Peer: e.Interface,
 		PeerMAC: e.MAC,
 		MTU:     n.Spec.MTU, Bridge: bridge.Index}, ns)
 	if errors.Is(err, syscall.EXFULL) {
@@ -156,36 +157,36 @@ func (d *Driver) Attach(ns *kernel.Namespace, n network.Network, owner string, e
 // Detach disables an endpoint, so that its addresses can be allocated again immediately. The veth
 // pair is deleted with its namespace, or by RunLinkGC if a process keeps the namespace. It does
 // nothing if the endpoint does not exist.
-func (d *Driver) Detach(n network.Network, sb network.Sandbox, e network.Endpoint) error {
+func (d *Driver) Detach(n network.Network, sb endpoint.Sandbox, e endpoint.Endpoint) error {
 	d.announcer.Stop(e.ID)
 	err := d.host.DisablePort(e.HostInterface, e.MAC)
 	bridge, ok, lookErr := d.host.Link(e.Bridge)
 	if err = errors.Join(err, lookErr); ok {
 		err = errors.Join(err, d.dropNeighbours(bridge.Index, e))
 	}
-	d.pending.add(e.HostInterface, network.Alias(n.ID, sb.Owner))
+	d.pending.add(e.HostInterface, endpoint.Alias(n.ID, sb.Owner))
 	return fault.Wrap(err, fault.Internal, n.Subject(), "cannot detach "+e.HostInterface)
 }
 
 // Remove detaches an endpoint from a namespace that remains. The veth pair is deleted when it
 // returns.
-func (d *Driver) Remove(n network.Network, sb network.Sandbox, e network.Endpoint) error {
+func (d *Driver) Remove(n network.Network, sb endpoint.Sandbox, e endpoint.Endpoint) error {
 	err := d.Detach(n, sb, e)
 	link, ok, lookErr := d.host.Link(e.HostInterface)
-	if err = errors.Join(err, lookErr); ok && (link.Alias == network.Alias(n.ID, sb.Owner) || unfinished(link)) {
+	if err = errors.Join(err, lookErr); ok && (link.Alias == endpoint.Alias(n.ID, sb.Owner) || unfinished(link)) {
 		err = errors.Join(err, d.host.DeleteLink(link.Index))
 	}
 	d.pending.drop(e.HostInterface) // deleted, or kept in use
 	return fault.Wrap(err, fault.Internal, n.Subject(), "cannot remove "+e.HostInterface)
 }
 
-func (d *Driver) portOf(n network.Network, owner string, e network.Endpoint) kernel.Port {
-	return kernel.Port{Name: e.HostInterface, Alias: network.Alias(n.ID, owner), Isolated: !n.ICC(),
+func (d *Driver) portOf(n network.Network, owner string, e endpoint.Endpoint) kernel.Port {
+	return kernel.Port{Name: e.HostInterface, Alias: endpoint.Alias(n.ID, owner), Isolated: !n.ICC(),
 		Locked: d.ports != nil}
 }
 
 // inside returns the desired state of an endpoint's container end.
-func inside(n network.Network, e network.Endpoint) kernel.Interface {
+func inside(n network.Network, e endpoint.Endpoint) kernel.Interface {
 	i := driver.ContainerInterface(e)
 	for _, p := range n.AllPools() { // the host's own addresses; the MAC of another gateway is unknown
 		if !slices.Contains(n.HostAddresses(), p.HostPrefix()) || !hasFamily(e, p.Gateway.Is6()) {
@@ -201,11 +202,11 @@ func inside(n network.Network, e network.Endpoint) kernel.Interface {
 
 // hasFamily reports whether an endpoint has an address of a family. An interface without one has no
 // neighbour entries of it. A network can get IPv6 before its endpoints.
-func hasFamily(e network.Endpoint, ipv6 bool) bool {
+func hasFamily(e endpoint.Endpoint, ipv6 bool) bool {
 	return slices.ContainsFunc(e.AllAddresses(), func(p netip.Prefix) bool { return p.Addr().Is6() == ipv6 })
 }
 
-func (d *Driver) putNeighbours(bridge int, e network.Endpoint) error {
+func (d *Driver) putNeighbours(bridge int, e endpoint.Endpoint) error {
 	for _, p := range e.AllAddresses() {
 		if err := d.host.PutNeighbour(bridge, kernel.Neighbour{Addr: p.Addr(), MAC: e.MAC}); err != nil {
 			return err
@@ -214,7 +215,7 @@ func (d *Driver) putNeighbours(bridge int, e network.Endpoint) error {
 	return nil
 }
 
-func (d *Driver) dropNeighbours(bridge int, e network.Endpoint) error {
+func (d *Driver) dropNeighbours(bridge int, e endpoint.Endpoint) error {
 	var errs []error
 	for _, p := range e.AllAddresses() {
 		errs = append(errs, d.host.DeleteNeighbour(bridge, p.Addr()))

@@ -10,6 +10,7 @@ import (
 	"github.com/fairlead/fairlead/agent/test/testns"
 	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/netagent/internal/driver/bridge"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 	"github.com/fairlead/fairlead/services/netagent/internal/portguard"
@@ -49,10 +50,10 @@ func openGuard(t *testing.T, ns *testns.NS) *portguard.Guard {
 const owner = "0123456789abcdef"
 
 // connect creates a pinned namespace with one endpoint.
-func connect(t *testing.T, d *bridge.Driver, n network.Network, addr string) (pin string, e network.Endpoint) {
+func connect(t *testing.T, d *bridge.Driver, n network.Network, addr string) (pin string, e endpoint.Endpoint) {
 	t.Helper()
 	ip := netip.MustParsePrefix(addr)
-	e = d.Complete(n, network.Endpoint{ID: id.New(), NetworkID: n.ID, Interface: "eth0", IPv4: ip,
+	e = d.Complete(n, endpoint.Endpoint{ID: id.New(), NetworkID: n.ID, Interface: "eth0", IPv4: ip,
 		MAC: network.MACOf(ip.Addr()), Gateway4: n.Spec.Pools[0].Gateway})
 	pin = filepath.Join(t.TempDir(), "pin")
 	err := kernel.NewNamespace(func(ns *kernel.Namespace) error {
@@ -101,7 +102,7 @@ func TestDetachDisablesPortInHeldNamespace(t *testing.T) {
 		t.Fatal("container does not reach the host")
 	}
 	for range 2 { // idempotent
-		if err := d.Detach(n, network.Sandbox{Owner: owner}, e); err != nil {
+		if err := d.Detach(n, endpoint.Sandbox{Owner: owner}, e); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -123,7 +124,7 @@ func TestDetachDisablesPortInHeldNamespace(t *testing.T) {
 func TestLinkGCKeepsReattachedLink(t *testing.T) {
 	ns, d, n := fixture(t, func(*network.Network) {})
 	pin, e := connect(t, d, n, "172.17.0.2/16")
-	if err := d.Remove(n, network.Sandbox{Owner: owner}, e); err != nil {
+	if err := d.Remove(n, endpoint.Sandbox{Owner: owner}, e); err != nil {
 		t.Fatal(err)
 	}
 	if err := kernel.WithPinned(pin, func(inside *kernel.Namespace) error {
@@ -141,8 +142,8 @@ func TestLinkGCKeepsReattachedLink(t *testing.T) {
 func TestLinkGCKeepsForeignLink(t *testing.T) {
 	ns, d, n := fixture(t, func(*network.Network) {})
 	ns.Run("ip", "link", "add", "veth0", "type", "veth", "peer", "name", "veth1")
-	if err := d.Detach(n, network.Sandbox{Owner: owner},
-		network.Endpoint{HostInterface: "veth0", Bridge: n.Bridge().Device}); err != nil {
+	if err := d.Detach(n, endpoint.Sandbox{Owner: owner},
+		endpoint.Endpoint{HostInterface: "veth0", Bridge: n.Bridge().Device}); err != nil {
 		t.Fatal(err)
 	}
 	runLinkGC(t, d)
@@ -158,7 +159,7 @@ func runLinkGC(t *testing.T, d *bridge.Driver) {
 }
 
 // apply applies an endpoint in its pinned namespace and returns the changes.
-func apply(t *testing.T, d *bridge.Driver, n network.Network, pin string, e network.Endpoint) (changes []string) {
+func apply(t *testing.T, d *bridge.Driver, n network.Network, pin string, e endpoint.Endpoint) (changes []string) {
 	t.Helper()
 	if err := kernel.WithPinned(pin, func(ns *kernel.Namespace) (err error) {
 		changes, err = d.Apply(ns, n, owner, e, nil)
@@ -173,8 +174,8 @@ func TestApplyReattachesPorts(t *testing.T) {
 	ns, d, n := fixture(t, func(n *network.Network) { n.Spec.Bridge.InterContainer = false })
 	pin, e := connect(t, d, n, "172.17.0.2/16")
 	_, other := connect(t, d, n, "172.17.0.3/16")
-	all := []network.Sandbox{{Owner: owner, Endpoints: []network.Endpoint{e}},
-		{Owner: "other", Endpoints: []network.Endpoint{other}}}
+	all := []endpoint.Sandbox{{Owner: owner, Endpoints: []endpoint.Endpoint{e}},
+		{Owner: "other", Endpoints: []endpoint.Endpoint{other}}}
 	if found, err := d.Compare(n, all); err != nil || len(found) > 0 {
 		t.Errorf("got differences %v, %v before the damage", found, err)
 	}
@@ -207,7 +208,7 @@ func TestApplyReattachesPorts(t *testing.T) {
 func TestSweepReattachesPorts(t *testing.T) {
 	ns, d, n := fixture(t, func(n *network.Network) { n.Spec.Bridge.InterContainer = false })
 	pin, e := connect(t, d, n, "172.17.0.2/16")
-	all := []network.Sandbox{{Owner: owner, Endpoints: []network.Endpoint{e}}}
+	all := []endpoint.Sandbox{{Owner: owner, Endpoints: []endpoint.Endpoint{e}}}
 	host, err := kernel.Open(ns.Path())
 	if err != nil {
 		t.Fatal(err)

@@ -4,13 +4,14 @@ import (
 	"errors"
 
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
 // Compare implements driver.Driver. It compares the ports of a bridge, its FDB and its neighbour
 // entries, and does not enter namespaces. A missing bridge has no ports: EnsureNetwork creates it.
-func (d *Driver) Compare(n network.Network, sandboxes []network.Sandbox) (map[string][]string, error) {
+func (d *Driver) Compare(n network.Network, sandboxes []endpoint.Sandbox) (map[string][]string, error) {
 	wanted := endpointsOn(n, sandboxes)
 	if len(wanted) == 0 {
 		return nil, nil

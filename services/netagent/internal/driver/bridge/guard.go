@@ -5,13 +5,14 @@ import (
 	"net"
 	"slices"
 
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 	"github.com/fairlead/fairlead/services/netagent/internal/portguard"
 )
 
 // guarded returns the port guard's entry for an endpoint.
-func guarded(e network.Endpoint, former ...net.HardwareAddr) portguard.Port {
+func guarded(e endpoint.Endpoint, former ...net.HardwareAddr) portguard.Port {
 	p := portguard.Port{Name: e.HostInterface, Bridge: e.Bridge, MACs: append([]net.HardwareAddr{e.MAC}, former...),
 		Allowed: e.Spec.Allowed}
 	for _, a := range slices.Concat(e.AllAddresses(), e.LinkLocals()) {
@@ -35,7 +36,7 @@ func guardedBridge(n network.Network) portguard.Bridge {
 
 // Guard loads the port guard with all networks and sandboxes. It must run before any other change
 // of the guard.
-func (d *Driver) Guard(networks []network.Network, sandboxes []network.Sandbox) (changed bool, err error) {
+func (d *Driver) Guard(networks []network.Network, sandboxes []endpoint.Sandbox) (changed bool, err error) {
 	if d.ports == nil {
 		return false, nil
 	}
@@ -62,7 +63,7 @@ func (d *Driver) Guard(networks []network.Network, sandboxes []network.Sandbox) 
 
 // guardPort adds an endpoint to the port guard before its port comes up. former holds MACs that the
 // endpoint is to lose.
-func (d *Driver) guardPort(e network.Endpoint, former ...net.HardwareAddr) error {
+func (d *Driver) guardPort(e endpoint.Endpoint, former ...net.HardwareAddr) error {
 	if d.ports == nil {
 		return nil
 	}
@@ -70,7 +71,7 @@ func (d *Driver) guardPort(e network.Endpoint, former ...net.HardwareAddr) error
 }
 
 // openPort locks a port, writes its FDB entry and sets it up after the port guard has its entry.
-func (d *Driver) openPort(p kernel.Port, e network.Endpoint, guard <-chan error) error {
+func (d *Driver) openPort(p kernel.Port, e endpoint.Endpoint, guard <-chan error) error {
 	link, ok, err := d.host.Link(e.HostInterface)
 	if err == nil && ok {
 		err = d.host.PutForwarding(link.Index, e.MAC)
@@ -83,7 +84,7 @@ func (d *Driver) openPort(p kernel.Port, e network.Endpoint, guard <-chan error)
 
 // regard adds the new addresses and MAC of an endpoint to the port guard. The function it returns
 // removes the former ones.
-func (d *Driver) regard(e network.Endpoint) (finish func() error, err error) {
+func (d *Driver) regard(e endpoint.Endpoint) (finish func() error, err error) {
 	link, ok, err := d.host.Link(e.HostInterface)
 	if err != nil || !ok {
 		return nil, errors.Join(err, errors.New("port "+e.HostInterface+" does not exist"))
@@ -104,7 +105,7 @@ func (d *Driver) regard(e network.Endpoint) (finish func() error, err error) {
 }
 
 // guardedMACs returns the MACs of an endpoint that have entries in the port guard.
-func (d *Driver) guardedMACs(e network.Endpoint) []net.HardwareAddr {
+func (d *Driver) guardedMACs(e endpoint.Endpoint) []net.HardwareAddr {
 	if d.ports == nil {
 		return nil
 	}
@@ -113,7 +114,7 @@ func (d *Driver) guardedMACs(e network.Endpoint) []net.HardwareAddr {
 
 // unguard removes the entries of a failed endpoint from the port guard. The next start removes
 // those that remain after an error.
-func (d *Driver) unguard(e network.Endpoint) {
+func (d *Driver) unguard(e endpoint.Endpoint) {
 	if d.ports != nil {
 		_ = d.ports.DropPorts(e.HostInterface)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/driver"
 	"github.com/fairlead/fairlead/services/netagent/internal/driver/bridge"
 	"github.com/fairlead/fairlead/services/netagent/internal/driver/drivertest"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
@@ -22,7 +23,7 @@ func TestBridgeDriver(t *testing.T) {
 		guard := openGuard(t, ns)
 		return drivertest.Subject{Host: ns, Network: n, Others: []netip.Addr{n.Spec.Pools[0].Gateway,
 			n.Spec.Pools[1].Gateway},
-			New: func(h *kernel.Host, _ func() []network.Network, _ func() []network.Sandbox) driver.Driver {
+			New: func(h *kernel.Host, _ func() []network.Network, _ func() []endpoint.Sandbox) driver.Driver {
 				return bridge.New(h, guard)
 			}}
 	})

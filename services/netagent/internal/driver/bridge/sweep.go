@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
@@ -15,7 +16,7 @@ import (
 // attaches ports that were detached, writes missing entries of the bridge and of the port guard, and
 // removes the links and neighbour entries of the network that no sandbox has. It looks up links in
 // one list, without a request for each.
-func (d *Driver) Sweep(n network.Network, sandboxes []network.Sandbox, list func() ([]kernel.Link, error)) (
+func (d *Driver) Sweep(n network.Network, sandboxes []endpoint.Sandbox, list func() ([]kernel.Link, error)) (
 	changes []string, err error) {
 	bridge, ok, err := d.host.Link(n.Bridge().Device)
 	if err != nil || !ok {
@@ -37,12 +38,12 @@ func (d *Driver) Sweep(n network.Network, sandboxes []network.Sandbox, list func
 }
 
 type wantedEndpoint struct {
-	network.Endpoint
+	endpoint.Endpoint
 	owner string
 }
 
 // endpointsOn returns the endpoints on a network by the name of their host end.
-func endpointsOn(n network.Network, sandboxes []network.Sandbox) map[string]wantedEndpoint {
+func endpointsOn(n network.Network, sandboxes []endpoint.Sandbox) map[string]wantedEndpoint {
 	out := map[string]wantedEndpoint{}
 	for _, sb := range sandboxes {
 		for _, e := range sb.Endpoints {
@@ -137,7 +138,7 @@ func inPools(n network.Network, h kernel.Neighbour) bool {
 func (d *Driver) sweepLinks(n network.Network, bridge kernel.Link, links []kernel.Link,
 	wanted map[string]wantedEndpoint) (changes []string, err error) {
 	for _, l := range links {
-		if _, wantedHere := wanted[l.Name]; wantedHere || !network.AliasIsOf(l.Alias, n.ID) &&
+		if _, wantedHere := wanted[l.Name]; wantedHere || !endpoint.AliasIsOf(l.Alias, n.ID) &&
 			!(unfinished(l) && l.Master == bridge.Index) {
 			continue
 		}
@@ -149,5 +150,5 @@ func (d *Driver) sweepLinks(n network.Network, bridge kernel.Link, links []kerne
 
 // unfinished reports whether a link is a host end that has no alias yet.
 func unfinished(l kernel.Link) bool {
-	return l.Alias == "" && l.Kind == "veth" && network.IsHostEnd(l.Name, l.MAC)
+	return l.Alias == "" && l.Kind == "veth" && endpoint.IsHostEnd(l.Name, l.MAC)
 }

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
@@ -24,7 +25,7 @@ func (b *bench) runLinkGC() {
 }
 
 // in calls f with the namespace of a sandbox.
-func (b *bench) in(sb network.Sandbox, f func(*kernel.Namespace) error) {
+func (b *bench) in(sb endpoint.Sandbox, f func(*kernel.Namespace) error) {
 	b.Helper()
 	if err := kernel.WithPinned(sb.NetnsPath, f); err != nil {
 		b.Error(err)
@@ -32,7 +33,7 @@ func (b *bench) in(sb network.Sandbox, f func(*kernel.Namespace) error) {
 }
 
 // apply applies an endpoint of a sandbox and returns the changes.
-func (b *bench) apply(sb network.Sandbox, e network.Endpoint, gone ...netip.Prefix) (changes []string) {
+func (b *bench) apply(sb endpoint.Sandbox, e endpoint.Endpoint, gone ...netip.Prefix) (changes []string) {
 	b.Helper()
 	b.in(sb, func(ns *kernel.Namespace) (err error) {
 		changes, err = b.driver.Apply(ns, b.Network, sb.Owner, e, gone)
@@ -92,7 +93,7 @@ func (b *bench) remove() {
 	b.asBefore(before)
 	e := b.endpoint(12)
 	b.in(sb, func(ns *kernel.Namespace) error { return b.driver.Attach(ns, b.Network, sb.Owner, e) })
-	sb.Endpoints = []network.Endpoint{e}
+	sb.Endpoints = []endpoint.Endpoint{e}
 	b.reaches(sb, addresses(peer)...)
 }
 
@@ -105,10 +106,10 @@ func (b *bench) refit() {
 		if _, _, err := b.driver.EnsureNetwork(b.Network, true); err != nil {
 			b.Error(err)
 		}
-		for _, s := range []network.Sandbox{peer, sb} {
+		for _, s := range []endpoint.Sandbox{peer, sb} {
 			b.apply(s, s.Endpoints[0])
 		}
-		for _, s := range []network.Sandbox{peer, sb, b.container(mtu / 10)} {
+		for _, s := range []endpoint.Sandbox{peer, sb, b.container(mtu / 10)} {
 			if out := b.inside(s, "ip", "link", "show", "eth0"); !strings.Contains(out, fmt.Sprintf("mtu %d ", mtu)) {
 				b.Errorf("not mtu %d: %s", mtu, out)
 			}
@@ -122,11 +123,11 @@ func (b *bench) refit() {
 // stay.
 func (b *bench) grow() {
 	peer, sb := b.container(10), b.container(11)
-	routes := func(s network.Sandbox) string {
+	routes := func(s endpoint.Sandbox) string {
 		return b.inside(s, "sh", "-c",
 			"ip route show default; ip -6 route show default; ip neigh show nud permanent | sort")
 	}
-	for _, s := range []network.Sandbox{peer, sb} {
+	for _, s := range []endpoint.Sandbox{peer, sb} {
 		// leaves one address of each family
 		b.inside(s, "ip", "addr", "del", s.Endpoints[0].LinkLocals()[0].String(), "dev", "eth0")
 		before, e := routes(s), s.Endpoints[0]
@@ -157,19 +158,19 @@ func (b *bench) renew() {
 	peer, sb := b.container(10), b.container(11)
 	old, next := sb.Endpoints[0], b.endpoint(12)
 	next.ID, next.HostInterface, next.Former = old.ID, old.HostInterface, old.Addresses()
-	for _, e := range []network.Endpoint{next, next, old, next} { // repeated, and back to the former one
+	for _, e := range []endpoint.Endpoint{next, next, old, next} { // repeated, and back to the former one
 		var gone []netip.Prefix // the addresses that the endpoint had and has not any more
 		if e.Former == nil {
 			gone = next.Addresses()
 		}
 		b.apply(sb, e, gone...)
-		b.reaches(peer, append(addresses(network.Sandbox{Endpoints: []network.Endpoint{e}}), addresses(sb)...)...)
+		b.reaches(peer, append(addresses(endpoint.Sandbox{Endpoints: []endpoint.Endpoint{e}}), addresses(sb)...)...)
 	}
 
 	next.Former = nil
 	b.apply(sb, next, old.Addresses()...)
-	sb.Endpoints = []network.Endpoint{next}
-	b.sandboxes = []network.Sandbox{peer, sb}
+	sb.Endpoints = []endpoint.Endpoint{next}
+	b.sandboxes = []endpoint.Sandbox{peer, sb}
 	b.reaches(peer, addresses(sb)...)
 	b.reaches(sb, append(addresses(peer), b.Others...)...)
 	if out := b.inside(sb, "ip", "addr"); strings.Contains(out, old.Addresses()[0].String()) {
@@ -293,7 +294,7 @@ func (b *bench) fail() {
 		b.Error("two interfaces have one name")
 	}
 
-	if err := b.driver.Detach(b.Network, network.Sandbox{Owner: "0123456789abcdef"}, e); err != nil {
+	if err := b.driver.Detach(b.Network, endpoint.Sandbox{Owner: "0123456789abcdef"}, e); err != nil {
 		b.Error(err)
 	}
 

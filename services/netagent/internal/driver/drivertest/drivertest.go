@@ -18,6 +18,7 @@ import (
 	"github.com/fairlead/fairlead/agent/test/testns"
 	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/netagent/internal/driver"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
@@ -29,7 +30,7 @@ type Subject struct {
 	Others  []netip.Addr // addresses outside the network that containers must reach
 	// New returns the driver of a starting agent. The functions return the stored networks and
 	// sandboxes.
-	New func(h *kernel.Host, networks func() []network.Network, sandboxes func() []network.Sandbox) driver.Driver
+	New func(h *kernel.Host, networks func() []network.Network, sandboxes func() []endpoint.Sandbox) driver.Driver
 }
 
 // Run runs the suite. Each test gets a subject of its own.
@@ -59,7 +60,7 @@ type bench struct {
 	driver    driver.Driver
 	host      *kernel.Host
 	networks  []network.Network
-	sandboxes []network.Sandbox
+	sandboxes []endpoint.Sandbox
 	before    string // the host's state without the network
 }
 
@@ -84,7 +85,7 @@ func newBench(t *testing.T, s Subject) *bench {
 func (b *bench) start() {
 	b.driver = b.New(b.host, func() []network.Network {
 		return b.networks
-	}, func() []network.Sandbox { return b.sandboxes })
+	}, func() []endpoint.Sandbox { return b.sandboxes })
 }
 
 // begin starts the agent on a host that was in use and returns the changes it made.
@@ -122,9 +123,9 @@ func (b *bench) state() string {
 var uncounted = regexp.MustCompile(`^\d+: |(@\S+)?: <.*|\\.*|valid_lft.*| tentative| linkdown`)
 
 // endpoint returns an endpoint whose static addresses end with number.
-func (b *bench) endpoint(number int) network.Endpoint {
-	e := network.Endpoint{ID: id.New(), NetworkID: b.Network.ID, NetworkName: b.Network.Name, Interface: "eth0",
-		Spec: network.EndpointSpec{LinkLocal: []netip.Addr{netip.AddrFrom4([4]byte{169, 254, 7, byte(number)})},
+func (b *bench) endpoint(number int) endpoint.Endpoint {
+	e := endpoint.Endpoint{ID: id.New(), NetworkID: b.Network.ID, NetworkName: b.Network.Name, Interface: "eth0",
+		Spec: endpoint.Spec{LinkLocal: []netip.Addr{netip.AddrFrom4([4]byte{169, 254, 7, byte(number)})},
 			Sysctls: []string{"net.ipv4.conf.IFNAME.log_martians=1"}}}
 	for _, p := range b.Network.Spec.Pools {
 		addr := p.Subnet.Addr()
@@ -143,9 +144,9 @@ func (b *bench) endpoint(number int) network.Endpoint {
 }
 
 // sandbox creates a namespace with the given endpoints and does not store it.
-func (b *bench) sandbox(endpoints ...network.Endpoint) network.Sandbox {
+func (b *bench) sandbox(endpoints ...endpoint.Endpoint) endpoint.Sandbox {
 	b.Helper()
-	sb := network.Sandbox{Owner: id.New(), OwnerName: "web", Mode: network.Private, Endpoints: endpoints,
+	sb := endpoint.Sandbox{Owner: id.New(), OwnerName: "web", Mode: endpoint.Private, Endpoints: endpoints,
 		NetnsPath: filepath.Join(b.TempDir(), "pin")}
 	err := kernel.NewNamespace(func(ns *kernel.Namespace) error {
 		for _, e := range endpoints {
@@ -168,7 +169,7 @@ func (b *bench) sandbox(endpoints ...network.Endpoint) network.Sandbox {
 }
 
 // container returns a stored sandbox with one endpoint.
-func (b *bench) container(number int) network.Sandbox {
+func (b *bench) container(number int) endpoint.Sandbox {
 	b.Helper()
 	sb := b.sandbox(b.endpoint(number))
 	b.sandboxes = append(b.sandboxes, sb)
@@ -176,13 +177,13 @@ func (b *bench) container(number int) network.Sandbox {
 }
 
 // inside runs a command in the namespace of a sandbox.
-func (b *bench) inside(sb network.Sandbox, args ...string) string {
+func (b *bench) inside(sb endpoint.Sandbox, args ...string) string {
 	b.Helper()
 	return b.Host.Run("nsenter", append([]string{"--net=" + sb.NetnsPath, "--"}, args...)...)
 }
 
 // reaches fails the test unless all given addresses respond in the sandbox.
-func (b *bench) reaches(sb network.Sandbox, addrs ...netip.Addr) {
+func (b *bench) reaches(sb endpoint.Sandbox, addrs ...netip.Addr) {
 	b.Helper()
 	for _, a := range addrs {
 		var err error
@@ -199,7 +200,7 @@ func (b *bench) reaches(sb network.Sandbox, addrs ...netip.Addr) {
 }
 
 // probeTCP connects from a sandbox to a closed port. An existing host refuses the connection.
-func probeTCP(sb network.Sandbox, a netip.Addr, limit time.Duration) (err error) {
+func probeTCP(sb endpoint.Sandbox, a netip.Addr, limit time.Duration) (err error) {
 	entered := kernel.WithPinned(sb.NetnsPath, func(*kernel.Namespace) error {
 		var conn net.Conn
 		if conn, err = net.DialTimeout("tcp", netip.AddrPortFrom(a, 9).String(), limit); err == nil {
@@ -210,7 +211,7 @@ func probeTCP(sb network.Sandbox, a netip.Addr, limit time.Duration) (err error)
 	return errors.Join(err, entered)
 }
 
-func addresses(sb network.Sandbox) []netip.Addr {
+func addresses(sb endpoint.Sandbox) []netip.Addr {
 	var out []netip.Addr
 	for _, e := range sb.Endpoints {
 		for _, p := range e.Addresses() {
@@ -221,7 +222,7 @@ func addresses(sb network.Sandbox) []netip.Addr {
 }
 
 // detach detaches a sandbox at its end. The namespace stays while a process is in it.
-func (b *bench) detach(sb network.Sandbox) {
+func (b *bench) detach(sb endpoint.Sandbox) {
 	b.Helper()
 	for _, e := range sb.Endpoints {
 		if err := b.driver.Detach(b.Network, sb, e); err != nil {
@@ -231,8 +232,8 @@ func (b *bench) detach(sb network.Sandbox) {
 	b.forget(sb)
 }
 
-func (b *bench) forget(sb network.Sandbox) {
-	var rest []network.Sandbox
+func (b *bench) forget(sb endpoint.Sandbox) {
+	var rest []endpoint.Sandbox
 	for _, o := range b.sandboxes {
 		if o.Owner != sb.Owner {
 			rest = append(rest, o)

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"sync"
 
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
@@ -49,12 +50,12 @@ func (f *Fake) EnsureNetwork(n network.Network, guarded bool) (changes []string,
 func (f *Fake) DeleteNetwork(n network.Network) error { return f.call("delete %s", n.Name) }
 
 // Compare implements driver.Driver. Nothing differs.
-func (f *Fake) Compare(n network.Network, sandboxes []network.Sandbox) (map[string][]string, error) {
+func (f *Fake) Compare(n network.Network, sandboxes []endpoint.Sandbox) (map[string][]string, error) {
 	return nil, f.call("compare %s sandboxes=%d", n.Name, len(sandboxes))
 }
 
 // Sweep implements driver.Driver.
-func (f *Fake) Sweep(n network.Network, sandboxes []network.Sandbox, _ func() ([]kernel.Link, error)) (
+func (f *Fake) Sweep(n network.Network, sandboxes []endpoint.Sandbox, _ func() ([]kernel.Link, error)) (
 	changes []string, err error) {
 	return nil, f.call("sweep %s sandboxes=%d", n.Name, len(sandboxes))
 }
@@ -63,23 +64,23 @@ func (f *Fake) Sweep(n network.Network, sandboxes []network.Sandbox, _ func() ([
 func (f *Fake) RunLinkGC(ctx context.Context, _ func(error)) { <-ctx.Done() }
 
 // Complete implements driver.Driver.
-func (f *Fake) Complete(n network.Network, e network.Endpoint) network.Endpoint {
+func (f *Fake) Complete(n network.Network, e endpoint.Endpoint) endpoint.Endpoint {
 	e.Bridge = n.Bridge().Device
 	return e
 }
 
 // Attach implements driver.Driver.
-func (f *Fake) Attach(_ *kernel.Namespace, _ network.Network, _ string, e network.Endpoint) error {
+func (f *Fake) Attach(_ *kernel.Namespace, _ network.Network, _ string, e endpoint.Endpoint) error {
 	return f.call("attach %s %s", e.Interface, e.AllAddresses())
 }
 
 // Detach implements driver.Driver.
-func (f *Fake) Detach(_ network.Network, _ network.Sandbox, e network.Endpoint) error {
+func (f *Fake) Detach(_ network.Network, _ endpoint.Sandbox, e endpoint.Endpoint) error {
 	return f.call("detach %s", e.Interface)
 }
 
 // Apply implements driver.Driver.
-func (f *Fake) Apply(_ *kernel.Namespace, n network.Network, _ string, e network.Endpoint, gone []netip.Prefix) (
+func (f *Fake) Apply(_ *kernel.Namespace, n network.Network, _ string, e endpoint.Endpoint, gone []netip.Prefix) (
 	changes []string, err error) {
 	call := fmt.Sprintf("apply %s %s", e.Interface, e.AllAddresses())
 	if len(gone) > 0 {
@@ -92,6 +93,6 @@ func (f *Fake) Apply(_ *kernel.Namespace, n network.Network, _ string, e network
 }
 
 // Remove implements driver.Driver.
-func (f *Fake) Remove(_ network.Network, _ network.Sandbox, e network.Endpoint) error {
+func (f *Fake) Remove(_ network.Network, _ endpoint.Sandbox, e endpoint.Endpoint) error {
 	return f.call("remove %s", e.Interface)
 }

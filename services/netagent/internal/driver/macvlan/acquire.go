@@ -11,6 +11,7 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/netagent/internal/bootclock"
 	"github.com/fairlead/fairlead/services/netagent/internal/driver"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/lease"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
@@ -26,8 +27,8 @@ const (
 // AcquireLease creates an endpoint's interface in its namespace and acquires leases for it. It
 // prefers the addresses of had. On failure it removes the interface and releases the leases; a lease
 // whose release fails expires.
-func (d *Driver) AcquireLease(ctx context.Context, ns *kernel.Namespace, n network.Network, sb network.Sandbox, e,
-	had network.Endpoint) (network.Endpoint, error) {
+func (d *Driver) AcquireLease(ctx context.Context, ns *kernel.Namespace, n network.Network, sb endpoint.Sandbox, e,
+	had endpoint.Endpoint) (endpoint.Endpoint, error) {
 	parent, err := d.upParent(n)
 	if err != nil {
 		return e, err
@@ -53,7 +54,7 @@ func (d *Driver) AcquireLease(ctx context.Context, ns *kernel.Namespace, n netwo
 
 // addUnaddressed creates an endpoint's interface without addresses, unless it exists.
 func (d *Driver) addUnaddressed(ns *kernel.Namespace, n network.Network, parent kernel.Link, owner string,
-	e network.Endpoint) error {
+	e endpoint.Endpoint) error {
 	_, _, there, err := ns.Child(e.Interface)
 	if err != nil || there {
 		return fault.Wrap(err, fault.Internal, n.Subject(), "cannot look up "+e.Interface)
@@ -81,8 +82,8 @@ type leaseResult struct {
 }
 
 // begin starts the DHCP session of one family, if the network uses DHCP for it.
-func (d *Driver) begin(ctx context.Context, ns *kernel.Namespace, n network.Network, sb network.Sandbox,
-	e network.Endpoint, had *lease.Terms,
+func (d *Driver) begin(ctx context.Context, ns *kernel.Namespace, n network.Network, sb endpoint.Sandbox,
+	e endpoint.Endpoint, had *lease.Terms,
 	wanted, ipv6 bool, out chan<- leaseResult) {
 	if !wanted {
 		out <- leaseResult{}
@@ -155,7 +156,7 @@ func (c *dhcpSession) noServerFault() error {
 }
 
 // fit sets the MTU that the DHCP server or router sent.
-func fit(ns *kernel.Namespace, n network.Network, e network.Endpoint) error {
+func fit(ns *kernel.Namespace, n network.Network, e endpoint.Endpoint) error {
 	mtu := e.MTU()
 	if mtu == 0 || n.Spec.MTU != 0 {
 		return nil

@@ -6,6 +6,7 @@ import (
 
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/netagent/internal/driver"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
@@ -13,7 +14,7 @@ import (
 // Apply implements driver.Driver. An interface that was deleted with its parent is created again
 // when the parent is back, with the same addresses.
 func (d *Driver) Apply(
-	ns *kernel.Namespace, n network.Network, owner string, e network.Endpoint, gone []netip.Prefix,
+	ns *kernel.Namespace, n network.Network, owner string, e endpoint.Endpoint, gone []netip.Prefix,
 ) (changes []string, err error) {
 	parent, ok, err := d.parent(n)
 	switch {
@@ -41,7 +42,7 @@ func (d *Driver) Apply(
 
 // applyInterface repairs an interface that exists, and its entries on the shim.
 func (d *Driver) applyInterface(
-	ns *kernel.Namespace, n network.Network, parent kernel.Link, e network.Endpoint, gone []netip.Prefix,
+	ns *kernel.Namespace, n network.Network, parent kernel.Link, e endpoint.Endpoint, gone []netip.Prefix,
 ) (changes []string, err error) {
 	changed := false
 	want := kernel.Desired{Interface: driver.ContainerInterface(e), MAC: e.MAC, MTU: n.FollowedMTU(), Gone: gone,

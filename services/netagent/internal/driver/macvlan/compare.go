@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
@@ -13,7 +14,7 @@ import (
 // Compare implements driver.Driver. It looks for interfaces that were deleted with the parent, and
 // for missing entries of the shim and of the containers for the host. It finds nothing while the
 // parent is missing or down, as interfaces cannot be created then.
-func (d *Driver) Compare(n network.Network, sandboxes []network.Sandbox) (map[string][]string, error) {
+func (d *Driver) Compare(n network.Network, sandboxes []endpoint.Sandbox) (map[string][]string, error) {
 	parent, ok, err := d.findParent(n, sandboxes)
 	if err != nil || !ok || !parent.Up {
 		return nil, err
@@ -64,7 +65,7 @@ func (d *Driver) shimEntries(n network.Network) (routes []netip.Addr, macs map[n
 }
 
 // compareInside compares the interface of an endpoint in its namespace.
-func (d *Driver) compareInside(n network.Network, parent kernel.Link, path string, e network.Endpoint) (
+func (d *Driver) compareInside(n network.Network, parent kernel.Link, path string, e endpoint.Endpoint) (
 	differences []string, err error) {
 	want, err := d.hostNeighbours(n, parent)
 	if err != nil {
@@ -90,7 +91,7 @@ func (d *Driver) compareInside(n network.Network, parent kernel.Link, path strin
 }
 
 // findParent returns the network's parent, also one that was renamed while the agent did not run.
-func (d *Driver) findParent(n network.Network, sandboxes []network.Sandbox) (kernel.Link, bool, error) {
+func (d *Driver) findParent(n network.Network, sandboxes []endpoint.Sandbox) (kernel.Link, bool, error) {
 	parent, ok, err := d.parent(n)
 	if err == nil && !ok {
 		parent, ok, err = d.identifyParent(n, sandboxes)
@@ -101,7 +102,7 @@ func (d *Driver) findParent(n network.Network, sandboxes []network.Sandbox) (ker
 
 // identifyParent finds a parent that was renamed while the agent did not run, by its
 // sub-interfaces.
-func (d *Driver) identifyParent(n network.Network, sandboxes []network.Sandbox) (parent kernel.Link, ok bool,
+func (d *Driver) identifyParent(n network.Network, sandboxes []endpoint.Sandbox) (parent kernel.Link, ok bool,
 	err error) {
 	for _, sb := range sandboxes {
 		for _, e := range sb.Endpoints {

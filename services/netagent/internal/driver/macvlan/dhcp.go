@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/services/netagent/internal/dhcp"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/lease"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
@@ -17,7 +18,7 @@ import (
 type dhcpSession struct {
 	d         *Driver
 	n         network.Network
-	e         network.Endpoint
+	e         endpoint.Endpoint
 	who       lease.Identity
 	ipv6      bool
 	linkLocal netip.Addr
@@ -27,7 +28,7 @@ type dhcpSession struct {
 
 // open opens the sockets of a session. It must be called on the namespace's thread; the other
 // methods need not be.
-func (d *Driver) open(ns *kernel.Namespace, n network.Network, sb network.Sandbox, e network.Endpoint,
+func (d *Driver) open(ns *kernel.Namespace, n network.Network, sb endpoint.Sandbox, e endpoint.Endpoint,
 	ipv6 bool) (c *dhcpSession, err error) {
 	c = &dhcpSession{d: d, n: n, e: e, who: lease.IdentityOf(sb.Owner, n.ID, sb.OwnerName, e.MAC), ipv6: ipv6}
 	defer func() {
@@ -106,8 +107,8 @@ func (c *dhcpSession) declineIfInUse(m *lease.Client) (bool, error) {
 func jitter(d time.Duration) time.Duration { return d + time.Duration(rand.Int64N(int64(d)/10+1)) }
 
 // RunDHCP continues the lease of one family of an endpoint in its namespace, for a limited time.
-func (d *Driver) RunDHCP(ctx context.Context, ns *kernel.Namespace, n network.Network, sb network.Sandbox,
-	e network.Endpoint, ipv6 bool,
+func (d *Driver) RunDHCP(ctx context.Context, ns *kernel.Namespace, n network.Network, sb endpoint.Sandbox,
+	e endpoint.Endpoint, ipv6 bool,
 	m *lease.Client, while time.Duration) (lease.Event, error) {
 	c, err := d.open(ns, n, sb, e, ipv6)
 	if err != nil {
@@ -127,7 +128,7 @@ func (d *Driver) RunDHCP(ctx context.Context, ns *kernel.Namespace, n network.Ne
 	return event, nil
 }
 
-func hasAddress(e network.Endpoint, a netip.Addr) bool {
+func hasAddress(e endpoint.Endpoint, a netip.Addr) bool {
 	for _, p := range e.Addresses() {
 		if p.Addr() == a {
 			return true

@@ -8,12 +8,13 @@ import (
 	"github.com/fairlead/fairlead/agent/test/testns"
 	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/netagent/internal/driver/macvlan"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
 // hostDriver returns a driver on a host with a parent interface and stored sandboxes.
-func hostDriver(t *testing.T, stored ...network.Sandbox) (*testns.NS, *macvlan.Driver) {
+func hostDriver(t *testing.T, stored ...endpoint.Sandbox) (*testns.NS, *macvlan.Driver) {
 	t.Helper()
 	ns := testns.New(t)
 	cable(ns)
@@ -24,7 +25,7 @@ func hostDriver(t *testing.T, stored ...network.Sandbox) (*testns.NS, *macvlan.D
 	t.Cleanup(host.Close)
 	return ns, macvlan.New(host, func() []network.Network {
 		return nil
-	}, func() []network.Sandbox { return stored })
+	}, func() []endpoint.Sandbox { return stored })
 }
 
 // TestInterruptedCreationIsCompletedOrDeleted simulates an agent killed after a netlink request.
@@ -88,7 +89,7 @@ func TestSweepRemovesUnnamedInterfaces(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	ns, d := hostDriver(t, network.Sandbox{Owner: id.New(), NetnsPath: pin})
+	ns, d := hostDriver(t, endpoint.Sandbox{Owner: id.New(), NetnsPath: pin})
 	for _, link := range []string{"child0123456789", "users"} {
 		ns.Run("ip", "link", "add", link, "link", "p0", "type", "macvlan", "mode", "bridge")
 		ns.Run("ip", "link", "set", link, "netns", pin)

@@ -20,6 +20,7 @@ import (
 
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/netagent/internal/driver"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
@@ -29,7 +30,7 @@ type Driver struct {
 	host *kernel.Host
 	// networks returns all networks that are not being deleted, sandboxes all sandboxes.
 	networks  func() []network.Network
-	sandboxes func() []network.Sandbox
+	sandboxes func() []endpoint.Sandbox
 
 	announcer *driver.Announcer
 
@@ -38,7 +39,7 @@ type Driver struct {
 }
 
 // New returns the driver of a host.
-func New(host *kernel.Host, networks func() []network.Network, sandboxes func() []network.Sandbox) *Driver {
+func New(host *kernel.Host, networks func() []network.Network, sandboxes func() []endpoint.Sandbox) *Driver {
 	return &Driver{host: host, networks: networks, sandboxes: sandboxes, seen: map[string]parentState{},
 		announcer: driver.NewAnnouncer()}
 }
@@ -52,7 +53,7 @@ func (d *Driver) RunLinkGC(ctx context.Context, _ func(error)) {
 
 // Complete fills in the fields of an endpoint that this driver defines. This is the MAC of the
 // parent, if the kernel gives it to sub-interfaces.
-func (d *Driver) Complete(n network.Network, e network.Endpoint) network.Endpoint {
+func (d *Driver) Complete(n network.Network, e endpoint.Endpoint) endpoint.Endpoint {
 	if !sharesMAC(n) {
 		return e
 	}
@@ -92,7 +93,7 @@ func (d *Driver) upParent(n network.Network) (kernel.Link, error) {
 
 // Attach creates and configures an endpoint's interface in its namespace. AcquireLease may have
 // created it already. If Attach fails, no interface remains.
-func (d *Driver) Attach(ns *kernel.Namespace, n network.Network, owner string, e network.Endpoint) error {
+func (d *Driver) Attach(ns *kernel.Namespace, n network.Network, owner string, e endpoint.Endpoint) error {
 	parent, err := d.upParent(n)
 	if err != nil {
 		return err
@@ -119,7 +120,7 @@ func (d *Driver) Attach(ns *kernel.Namespace, n network.Network, owner string, e
 }
 
 func (d *Driver) add(ns *kernel.Namespace, n network.Network, parent kernel.Link, owner string,
-	e network.Endpoint) error {
+	e endpoint.Endpoint) error {
 	if err := d.host.AddSubInterface(d.childOf(n, parent, owner, e), unnamed+e.ID[:10], ns); err != nil {
 		return d.explain(n, e, err)
 	}
@@ -128,7 +129,7 @@ func (d *Driver) add(ns *kernel.Namespace, n network.Network, parent kernel.Link
 
 // configure applies the desired state to a new interface of an endpoint.
 func (d *Driver) configure(ns *kernel.Namespace, n network.Network, parent kernel.Link,
-	e network.Endpoint) (err error) {
+	e endpoint.Endpoint) (err error) {
 	inside := driver.ContainerInterface(e)
 	inside.IPv6 = n.Spec.DHCP6
 	if inside.Neighbours, err = d.hostNeighbours(n, parent); err != nil {
@@ -154,10 +155,10 @@ func (d *Driver) configure(ns *kernel.Namespace, n network.Network, parent kerne
 // unnamed is the prefix of the names of sub-interfaces that do not have their final name yet.
 const unnamed = "child"
 
-func (d *Driver) childOf(n network.Network, parent kernel.Link, owner string, e network.Endpoint) kernel.SubInterface {
+func (d *Driver) childOf(n network.Network, parent kernel.Link, owner string, e endpoint.Endpoint) kernel.SubInterface {
 	c := kernel.SubInterface{Name: e.Interface, Parent: parent.Index, MAC: e.MAC, MTU: n.Spec.MTU,
 		Mode: n.Parent().Mode,
-		Flag: n.IPvlanFlag(), Alias: network.Alias(n.ID, owner)}
+		Flag: n.IPvlanFlag(), Alias: endpoint.Alias(n.ID, owner)}
 	if n.Parent().Mode == network.ModePassthru {
 		c.MAC = net.HardwareAddr(nil) // the parent's, which must not be changed
 	}
@@ -165,7 +166,7 @@ func (d *Driver) childOf(n network.Network, parent kernel.Link, owner string, e 
 }
 
 // explain translates the kernel's error for a failed sub-interface.
-func (d *Driver) explain(n network.Network, e network.Endpoint, err error) error {
+func (d *Driver) explain(n network.Network, e endpoint.Endpoint, err error) error {
 	switch {
 	case errors.Is(err, syscall.EBUSY), errors.Is(err, syscall.EINVAL) && n.Parent().Mode == network.ModePassthru:
 		return fault.New(fault.Busy, n.Subject(),
@@ -202,7 +203,7 @@ func tooLong(n network.Network, parent kernel.Link) error {
 // Detach removes the host route to an endpoint and its interface. It does not wait for the
 // namespace, which a process may keep: two containers would use the same address, or the MAC would
 // stay in use. It does nothing if the endpoint does not exist.
-func (d *Driver) Detach(n network.Network, sb network.Sandbox, e network.Endpoint) error {
+func (d *Driver) Detach(n network.Network, sb endpoint.Sandbox, e endpoint.Endpoint) error {
 	d.announcer.Stop(e.ID)
 	err := d.removeHostRoute(n, e)
 	if kernel.Pinned(sb.NetnsPath) {
@@ -214,6 +215,6 @@ func (d *Driver) Detach(n network.Network, sb network.Sandbox, e network.Endpoin
 }
 
 // Remove is Detach, which already waits for the deletion.
-func (d *Driver) Remove(n network.Network, sb network.Sandbox, e network.Endpoint) error {
+func (d *Driver) Remove(n network.Network, sb endpoint.Sandbox, e endpoint.Endpoint) error {
 	return d.Detach(n, sb, e)
 }

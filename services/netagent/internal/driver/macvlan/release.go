@@ -8,6 +8,7 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/netagent/internal/bootclock"
 	"github.com/fairlead/fairlead/services/netagent/internal/dhcp"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/lease"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
@@ -24,7 +25,7 @@ const (
 // ReleaseLease releases an endpoint's leases. The host sends the messages, as the endpoint's
 // interface may have been deleted. DHCPv6 servers confirm a release, and a missing confirmation is
 // an error; DHCPv4 servers do not.
-func (d *Driver) ReleaseLease(n network.Network, sb network.Sandbox, e network.Endpoint) error {
+func (d *Driver) ReleaseLease(n network.Network, sb endpoint.Sandbox, e endpoint.Endpoint) error {
 	parent, err := d.upParent(n)
 	if err != nil {
 		return err

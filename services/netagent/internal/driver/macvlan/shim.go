@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
@@ -26,7 +27,7 @@ func wantsShim(n network.Network) bool {
 // shimName returns the name of the shim, within the kernel's limit of 15 characters.
 func shimName(n network.Network) string { return "shim-" + id.Short(n.ID)[:10] }
 
-func shimAlias(n network.Network) string { return network.Alias(n.ID, "shim") }
+func shimAlias(n network.Network) string { return endpoint.Alias(n.ID, "shim") }
 
 // ensureShim creates or deletes the network's shim as the options require. It also deletes one
 // whose creation was interrupted.
@@ -55,7 +56,7 @@ func (d *Driver) ensureShim(n network.Network, parent kernel.Link) (changes []st
 
 	c := kernel.SubInterface{Name: shimName(n), Parent: parent.Index, MTU: mtu, Mode: n.Parent().Mode,
 		Flag: n.IPvlanFlag(),
-		MAC:  network.HostMAC(n.ID), Alias: shimAlias(n)}
+		MAC:  endpoint.HostMAC(n.ID), Alias: shimAlias(n)}
 	// The shim responds for no address, creates none, and ignores router advertisements; see the
 	// kernel's ip-sysctl.rst.
 	return []string{"created " + c.Name}, d.host.AddHostChild(c, []kernel.Sysctl{
@@ -95,7 +96,7 @@ type hostEntry struct {
 
 // hostEntries returns the entries of an endpoint on the shim. The source of a route is the parent's
 // address in the same subnet, otherwise any address of the parent.
-func (d *Driver) hostEntries(n network.Network, parent kernel.Link, e network.Endpoint) (out []hostEntry, err error) {
+func (d *Driver) hostEntries(n network.Network, parent kernel.Link, e endpoint.Endpoint) (out []hostEntry, err error) {
 	if !wantsShim(n) {
 		return nil, nil
 	}
@@ -128,7 +129,7 @@ func (d *Driver) hostEntries(n network.Network, parent kernel.Link, e network.En
 }
 
 // addHostRoute adds the host route to an endpoint through the shim.
-func (d *Driver) addHostRoute(n network.Network, parent kernel.Link, e network.Endpoint) error {
+func (d *Driver) addHostRoute(n network.Network, parent kernel.Link, e endpoint.Endpoint) error {
 	entries, err := d.hostEntries(n, parent, e)
 	if err != nil || len(entries) == 0 {
 		return err
@@ -147,7 +148,7 @@ func (d *Driver) addHostRoute(n network.Network, parent kernel.Link, e network.E
 }
 
 // removeHostRoute removes the host route to an endpoint.
-func (d *Driver) removeHostRoute(n network.Network, e network.Endpoint) error {
+func (d *Driver) removeHostRoute(n network.Network, e endpoint.Endpoint) error {
 	shim, ok, err := d.host.Link(shimName(n))
 	if err != nil || !ok {
 		return err

@@ -10,6 +10,7 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/driver"
 	"github.com/fairlead/fairlead/services/netagent/internal/driver/drivertest"
 	"github.com/fairlead/fairlead/services/netagent/internal/driver/macvlan"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
@@ -49,7 +50,7 @@ func subject(t *testing.T, driverName, mode, flag string) drivertest.Subject {
 	return drivertest.Subject{Host: ns, Network: n,
 		Others: []netip.Addr{netip.MustParseAddr("10.7.0.1"), netip.MustParseAddr("fd00:7::2")},
 		New: func(h *kernel.Host, networks func() []network.Network,
-			sandboxes func() []network.Sandbox) driver.Driver {
+			sandboxes func() []endpoint.Sandbox) driver.Driver {
 			return macvlan.New(h, networks, sandboxes)
 		}}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
@@ -14,7 +15,7 @@ import (
 // Sweep implements driver.Driver. If an agent was killed during an attach or detach, there can be
 // interfaces in running containers without an endpoint, and host routes to addresses without one. Sweep
 // removes both. It does not use the list of the host's links.
-func (d *Driver) Sweep(n network.Network, sandboxes []network.Sandbox, _ func() ([]kernel.Link, error)) (
+func (d *Driver) Sweep(n network.Network, sandboxes []endpoint.Sandbox, _ func() ([]kernel.Link, error)) (
 	changes []string, err error) {
 	for _, sb := range d.sandboxes() {
 		if !kernel.Pinned(sb.NetnsPath) {
@@ -35,7 +36,7 @@ func (d *Driver) Sweep(n network.Network, sandboxes []network.Sandbox, _ func() 
 }
 
 // applyAll applies the endpoints of all sandboxes, unless the parent is missing or down.
-func (d *Driver) applyAll(n network.Network, sandboxes []network.Sandbox) (changes []string, err error) {
+func (d *Driver) applyAll(n network.Network, sandboxes []endpoint.Sandbox) (changes []string, err error) {
 	parent, ok, err := d.findParent(n, sandboxes)
 	if err != nil || !ok || !parent.Up {
 		return nil, err
@@ -59,12 +60,12 @@ func (d *Driver) applyAll(n network.Network, sandboxes []network.Sandbox) (chang
 
 // sweepChildren deletes the network's interfaces in a container that belong to no endpoint. An
 // interface that an attach has not renamed yet has no alias, so its temporary name identifies it.
-func sweepChildren(n network.Network, sb network.Sandbox) (changes []string, err error) {
+func sweepChildren(n network.Network, sb endpoint.Sandbox) (changes []string, err error) {
 	err = kernel.WithPinned(sb.NetnsPath, func(ns *kernel.Namespace) error {
 		links, err := ns.SubInterfaces()
 		for _, l := range links {
-			ofNetwork := network.AliasIsOf(l.Alias, n.ID) || strings.HasPrefix(l.Name, unnamed) && l.Alias == ""
-			has := slices.ContainsFunc(sb.Endpoints, func(e network.Endpoint) bool {
+			ofNetwork := endpoint.AliasIsOf(l.Alias, n.ID) || strings.HasPrefix(l.Name, unnamed) && l.Alias == ""
+			has := slices.ContainsFunc(sb.Endpoints, func(e endpoint.Endpoint) bool {
 				return e.NetworkID == n.ID && e.Interface == l.Name
 			})
 			if !ofNetwork || has {
@@ -80,7 +81,7 @@ func sweepChildren(n network.Network, sb network.Sandbox) (changes []string, err
 }
 
 // sweepHostRoutes deletes stale routes and neighbour entries on the network's shim.
-func (d *Driver) sweepHostRoutes(n network.Network, sandboxes []network.Sandbox) (changes []string, err error) {
+func (d *Driver) sweepHostRoutes(n network.Network, sandboxes []endpoint.Sandbox) (changes []string, err error) {
 	shim, ok, err := d.host.Link(shimName(n))
 	if err != nil || !ok {
 		return nil, err

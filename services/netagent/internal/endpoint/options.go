@@ -1,4 +1,4 @@
-package network
+package endpoint
 
 import (
 	"net/netip"

@@ -1,4 +1,4 @@
-package network
+package endpoint
 
 import (
 	"cmp"
@@ -6,13 +6,14 @@ import (
 	"slices"
 
 	"github.com/fairlead/fairlead/services/netagent/internal/lease"
+	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
 // ChooseGateways assigns the default route of each family to one endpoint of a sandbox, in a copy.
 // nets holds the endpoints' networks in the same order.
 // The highest gateway priority wins. As in Docker, ties go to the endpoint with gateways of both
 // families, then to the first network by name. Internal networks have no gateway.
-func ChooseGateways(endpoints []Endpoint, nets []Network) []Endpoint {
+func ChooseGateways(endpoints []Endpoint, nets []network.Network) []Endpoint {
 	out := slices.Clone(endpoints)
 	for i := range out {
 		out[i].Gateway4, out[i].Gateway6 = netip.Addr{}, netip.Addr{}
@@ -34,7 +35,7 @@ func ChooseGateways(endpoints []Endpoint, nets []Network) []Endpoint {
 }
 
 // inOrder returns the indices of the endpoints by precedence of their default route.
-func inOrder(endpoints []Endpoint, nets []Network) []int {
+func inOrder(endpoints []Endpoint, nets []network.Network) []int {
 	order := make([]int, len(endpoints))
 	for i := range order {
 		order[i] = i
@@ -53,7 +54,7 @@ func inOrder(endpoints []Endpoint, nets []Network) []int {
 // ChooseRoutes assigns the routes of the leases to the endpoints, in a copy. Of several routes to
 // one destination it keeps that of the endpoint with the highest precedence. It drops routes into
 // the subnet of another endpoint and routes whose gateway is not on-link.
-func ChooseRoutes(endpoints []Endpoint, nets []Network) []Endpoint {
+func ChooseRoutes(endpoints []Endpoint, nets []network.Network) []Endpoint {
 	out, assigned := slices.Clone(endpoints), map[netip.Prefix]bool{}
 	for i := range out {
 		out[i].Routes = nil
@@ -95,7 +96,7 @@ func (e Endpoint) onLink(via netip.Addr) bool {
 // KeepGateways leaves the default route of each family with the endpoint that had it. It changes a
 // copy of chosen. The egress interface stays stable while addresses change. before and chosen hold
 // the same endpoints; nets holds their networks.
-func KeepGateways(before, chosen []Endpoint, nets []Network) []Endpoint {
+func KeepGateways(before, chosen []Endpoint, nets []network.Network) []Endpoint {
 	out := slices.Clone(chosen)
 	for i, e := range before {
 		for _, gw := range gatewaysFor(nets[i], out[i]) {
@@ -117,7 +118,7 @@ func KeepGateways(before, chosen []Endpoint, nets []Network) []Endpoint {
 
 // gatewaysFor returns the endpoint's gateways on a network. They come from its leases and the
 // subnets of its addresses.
-func gatewaysFor(n Network, e Endpoint) []netip.Addr {
+func gatewaysFor(n network.Network, e Endpoint) []netip.Addr {
 	if n.Spec.Internal {
 		return nil
 	}
@@ -136,7 +137,7 @@ func gatewaysFor(n Network, e Endpoint) []netip.Addr {
 		}
 		switch {
 		case n.IsL3():
-			out = append(out, OnLink(p.Subnet.Addr().Is6()))
+			out = append(out, network.OnLink(p.Subnet.Addr().Is6()))
 		case p.ContainerGatewayAddr().IsValid():
 			out = append(out, p.ContainerGatewayAddr())
 		}
