@@ -60,6 +60,10 @@ type Client struct {
 	Publications natv1.PublicationServiceClient
 	// Policies lists egress policies and what they refused.
 	Policies natv1.PolicyServiceClient
+	// Connections lists the connections of containers.
+	Connections natv1.ConnectionServiceClient
+	// DNSQueries lists the DNS questions of containers.
+	DNSQueries dnsv1.QueryServiceClient
 	// Names compares DNS registrations with the name files of containers.
 	Names dnsv1.NameServiceClient
 	// Host reports the features of the host and the agent.
@@ -136,6 +140,8 @@ func Dial(host string, options ...Option) (*Client, error) {
 		Firewall:     natv1.NewFirewallServiceClient(conn),
 		Publications: natv1.NewPublicationServiceClient(conn),
 		Policies:     natv1.NewPolicyServiceClient(conn),
+		Connections:  natv1.NewConnectionServiceClient(conn),
+		DNSQueries:   dnsv1.NewQueryServiceClient(conn),
 		Names:        dnsv1.NewNameServiceClient(conn),
 		Host:         hostv1.NewHostServiceClient(conn),
 		Fleet:        fleetv1.NewFleetServiceClient(conn),

@@ -102,7 +102,7 @@ func New(_ context.Context, cfg Config) (*Service, error) {
 		s.exchange = fleetnames.New(fleetnames.Config{Client: cfg.Fleet, Store: st, Zone: s.resolvers.Zone(),
 			Log: cfg.Log})
 	}
-	s.Server = api.New(api.Config{Names: s.names})
+	s.Server = api.New(api.Config{Names: s.names, Queries: s.resolvers.Queries(), Cache: s.resolvers})
 	return s, nil
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/natagent/internal/api"
 	"github.com/fairlead/fairlead/services/natagent/internal/backend"
+	"github.com/fairlead/fairlead/services/natagent/internal/connections"
 	"github.com/fairlead/fairlead/services/natagent/internal/conntrack"
 	"github.com/fairlead/fairlead/services/natagent/internal/diagnose"
 	"github.com/fairlead/fairlead/services/natagent/internal/egress"
@@ -124,7 +125,9 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	s.publisher.Relay = s.relays.Set
 
 	served := api.Config{Publications: s.publisher, HostFirewall: hostfirewall.NoReview{}, Networks: s.guard,
-		Policies:  s.egress,
+		Policies: s.egress,
+		Connections: connections.New(connections.Config{Reader: conntrack.NewReader(ns), Networks: st.Networks,
+			Rules: s.egress.AllowingRules, Local: flows.Local}),
 		Explainer: explain.New(ns, st, fw, s.input), Checker: s.reconciler,
 		Doctor: diagnose.New(ns, fw, fw.Name(), s.reconciler, s.input)}
 	switch cfg.PublishBlocked {

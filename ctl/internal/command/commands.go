@@ -10,12 +10,14 @@ import (
 	"github.com/fairlead/fairlead/ctl/internal/command/cli"
 	"github.com/fairlead/fairlead/ctl/internal/command/config"
 	"github.com/fairlead/fairlead/ctl/internal/command/container"
+	"github.com/fairlead/fairlead/ctl/internal/command/dns"
 	"github.com/fairlead/fairlead/ctl/internal/command/fleet"
 	"github.com/fairlead/fairlead/ctl/internal/command/image"
 	"github.com/fairlead/fairlead/ctl/internal/command/network"
 	"github.com/fairlead/fairlead/ctl/internal/command/policy"
 	"github.com/fairlead/fairlead/ctl/internal/command/registry"
 	"github.com/fairlead/fairlead/ctl/internal/command/system"
+	"github.com/fairlead/fairlead/ctl/internal/command/traffic"
 	"github.com/fairlead/fairlead/ctl/internal/command/volume"
 )
 
@@ -32,10 +34,11 @@ func commands() map[string][]cli.Command {
 			{Name: "container", New: container.Group}, {Name: "image", New: image.Group},
 			{Name: "network", New: network.Group}, {Name: "fleet", New: fleet.Group},
 			{Name: "volume", New: volume.Group}, {Name: "policy", New: policy.Group},
-			{Name: "config", New: config.Group}, {Name: "system", New: system.Group},
+			{Name: "dns", New: dns.Group}, {Name: "config", New: config.Group},
+			{Name: "system", New: system.Group},
 		},
 		common: slices.Concat(container.Commands(), image.Commands(), registry.Commands(), policy.Commands(),
-			system.Commands()),
+			traffic.Commands(), system.Commands()),
 	}
 }
 

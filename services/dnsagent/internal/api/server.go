@@ -23,16 +23,21 @@ type Names interface {
 	Check(ctx context.Context, repair bool) []diagnosis.Finding
 }
 
-// Config holds what the gRPC service of dnsagent calls.
-type Config struct{ Names Names }
+// Config holds what the gRPC services of dnsagent call.
+type Config struct {
+	Names   Names
+	Queries Queries
+	Cache   Cache
+}
 
-// Server registers the gRPC service of dnsagent.
+// Server registers the gRPC services of dnsagent.
 type Server struct{ cfg Config }
 
 // New returns a Server.
 func New(cfg Config) *Server { return &Server{cfg} }
 
-// Register registers the service.
+// Register registers the services.
 func (s *Server) Register(r grpc.ServiceRegistrar) {
 	dnsv1.RegisterNameServiceServer(r, &nameServer{names: s.cfg.Names})
+	dnsv1.RegisterQueryServiceServer(r, &queryServer{queries: s.cfg.Queries, cache: s.cfg.Cache})
 }

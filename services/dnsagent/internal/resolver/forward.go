@@ -40,32 +40,35 @@ func cacheScope(routes []Upstream) string {
 }
 
 // forward queries the servers sequentially and returns the first response that is not SERVFAIL or
-// REFUSED. If all fail, it returns the last response, or nil without one.
-func (r *Resolver) forward(q *query, routes []Upstream) []byte {
-	var last []byte
+// REFUSED, and its server. If all fail, it returns the last response, or nil without one.
+func (r *Resolver) forward(q *query, routes []Upstream) (last []byte, server netip.AddrPort) {
 	for _, route := range r.failures.order(routes, time.Now()) {
 		leave := r.cfg.Budgets.enter(route, r.cfg.Owner)
 		if leave == nil {
 			r.cfg.Log.Debug("too many pending queries", "server", route.Server, "owner", r.cfg.Owner)
 			continue
 		}
+		begun := time.Now()
 		answer, err := exchange(r.answerCtx, route, q)
 		leave()
 		if r.answerCtx.Err() != nil {
-			return nil
+			return nil, server
+		}
+		if r.cfg.Exchanged != nil {
+			r.cfg.Exchanged(route.Server, time.Since(begun), err)
 		}
 		r.failures.record(route.Server, err == nil, time.Now())
 		if err != nil {
 			r.cfg.Log.Debug("name server does not respond", "server", route.Server, "owner", r.cfg.Owner, "error", err)
 			continue
 		}
-		last = answer
+		last, server = answer, route.Server
 		if code := answer[3] & 0xf; code != dns.RcodeServerFailure && code != dns.RcodeRefused {
 			break
 		}
 	}
 
-	return last
+	return last, server
 }
 
 // relay returns an upstream response in a form that the client accepts.

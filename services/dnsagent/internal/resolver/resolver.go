@@ -54,7 +54,10 @@ type Config struct {
 	Policy  func() Policy     // the container's policy for names; nil, or returns nil, without one
 	Budgets *Budgets          // shared by all resolvers of the process
 	Cache   *cache.Cache      // shared by all resolvers of the process
-	Log     *slog.Logger
+	Record  func(Answered)    // receives each answered question; nil for none
+	// Exchanged receives the outcome of each question to an upstream; nil for none.
+	Exchanged func(server netip.AddrPort, took time.Duration, err error)
+	Log       *slog.Logger
 }
 
 // Resolver serves one container.
@@ -154,6 +157,7 @@ func (r *Resolver) ended(err error) bool {
 // handle responds to a message, immediately or in a new goroutine. It calls accept before it starts
 // one.
 func (r *Resolver) handle(message []byte, tcp bool, later *sync.WaitGroup, accept func(), reply func([]byte)) {
+	begun := time.Now()
 	q, refusal := parse(message, tcp)
 	if q == nil {
 		if refusal != nil {
@@ -162,13 +166,17 @@ func (r *Resolver) handle(message []byte, tcp bool, later *sync.WaitGroup, accep
 		return
 	}
 
+	respond := func(answer []byte, from Origin) {
+		reply(answer)
+		r.record(q, answer, from, begun)
+	}
 	if policy := r.policy(); policy != nil {
-		r.handleRestricted(q, policy, later, accept, reply)
+		r.handleRestricted(q, policy, later, accept, respond)
 		return
 	}
 
 	if answer := r.local(q); answer != nil {
-		reply(answer)
+		respond(answer, Origin{Source: FromContainers})
 		return
 	}
 
@@ -176,27 +184,27 @@ func (r *Resolver) handle(message []byte, tcp bool, later *sync.WaitGroup, accep
 	key, cacheable := cache.KeyOf(cacheScope(routes), q.msg)
 	if cacheable {
 		if cached := r.cfg.Cache.Get(key, time.Now()); cached != nil {
-			reply(q.fromCache(cached))
+			respond(q.fromCache(cached), Origin{Source: FromCache})
 			return
 		}
 	}
 
 	if !r.take() {
-		reply(q.refused())
+		respond(q.refused(), Origin{Source: FromLimit})
 		return
 	}
 
 	accept()
 	later.Go(func() {
 		defer r.release()
-		answer := r.forward(q, routes)
+		answer, server := r.forward(q, routes)
 		if answer == nil && r.answerCtx.Err() != nil {
 			return // clients repeat a query without a response, but not after a failure
 		}
 		if cacheable && answer != nil {
 			r.cfg.Cache.Put(key, answer, time.Now())
 		}
-		reply(q.relay(answer))
+		respond(q.relay(answer), Origin{FromServer, server})
 	})
 }
 

@@ -20,50 +20,50 @@ func (r *Resolver) policy() Policy {
 // handleRestricted responds to a question of a container with a policy. All answers wait until their
 // addresses are open, so none is given by the reading goroutine.
 func (r *Resolver) handleRestricted(q *query, policy Policy, later *sync.WaitGroup, accept func(),
-	reply func([]byte)) {
+	respond func([]byte, Origin)) {
 	local := r.local(q)
 	if local == nil && !policy.Allows(q.msg.Question[0].Name) {
-		reply(q.answer(dns.RcodeNameError))
+		respond(q.answer(dns.RcodeNameError), Origin{Source: FromPolicy})
 		return
 	}
 	if !r.take() {
-		reply(q.refused())
+		respond(q.refused(), Origin{Source: FromLimit})
 		return
 	}
 
 	accept()
 	later.Go(func() {
 		defer r.release()
-		answer := local
+		answer, from := local, Origin{Source: FromContainers}
 		if answer == nil {
-			answer = r.resolve(q)
+			answer, from = r.resolve(q)
 		}
 		if answer == nil {
 			return // clients repeat a query without a response, but not after a failure
 		}
-		reply(r.opened(q, policy, answer, local != nil))
+		respond(r.opened(q, policy, answer, local != nil), from)
 	})
 }
 
 // resolve returns a response from the cache or from an upstream, in the form for the client. It returns
 // nil at shutdown.
-func (r *Resolver) resolve(q *query) []byte {
+func (r *Resolver) resolve(q *query) ([]byte, Origin) {
 	routes := r.cfg.Routes()
 	key, cacheable := cache.KeyOf(cacheScope(routes), q.msg)
 	if cacheable {
 		if cached := r.cfg.Cache.Get(key, time.Now()); cached != nil {
-			return q.fromCache(cached)
+			return q.fromCache(cached), Origin{Source: FromCache}
 		}
 	}
 
-	answer := r.forward(q, routes)
+	answer, server := r.forward(q, routes)
 	if answer == nil && r.answerCtx.Err() != nil {
-		return nil
+		return nil, Origin{}
 	}
 	if cacheable && answer != nil {
 		r.cfg.Cache.Put(key, answer, time.Now())
 	}
-	return q.relay(answer)
+	return q.relay(answer), Origin{FromServer, server}
 }
 
 // opened returns the answer once its addresses are open, or a failure.

@@ -22,6 +22,7 @@ import (
 	"github.com/fairlead/fairlead/services/dnsagent/internal/resolver"
 	"github.com/fairlead/fairlead/services/dnsagent/internal/resolver/cache"
 	"github.com/fairlead/fairlead/services/dnsagent/internal/resolver/namepolicy"
+	"github.com/fairlead/fairlead/services/dnsagent/internal/resolver/querylog"
 	"github.com/fairlead/fairlead/services/dnsagent/internal/upstream"
 	"github.com/fairlead/fairlead/services/dnsagent/internal/zone"
 )
@@ -56,6 +57,7 @@ type Resolvers struct {
 	budgets      *resolver.Budgets
 	cache        *cache.Cache
 	store        FDStore
+	queries      *querylog.Log
 	policies     natv1.PolicyServiceClient // opens addresses for containers with an egress policy
 	log          *slog.Logger
 
@@ -85,7 +87,7 @@ func New(socketServer string, host *upstream.Host, store FDStore, policies natv1
 	return &Resolvers{
 		zone: &zone.Zone{}, socketServer: socketServer, host: host,
 		budgets: resolver.NewBudgets(maxForwards, maxForwardsToOne), cache: cache.New(0), store: store,
-		policies: policies, log: log,
+		policies: policies, log: log, queries: querylog.New(),
 		running: map[string]running{}, rules: map[string]upstreamRule{},
 	}
 }
@@ -95,6 +97,9 @@ type running struct {
 	*resolver.Resolver
 	socket uint64 // inode of the UDP socket, to detect that netagent has new ones
 }
+
+// Queries returns the questions of the containers.
+func (s *Resolvers) Queries() *querylog.Log { return s.queries }
 
 // Zone returns the names of all containers.
 func (s *Resolvers) Zone() *zone.Zone { return s.zone }
@@ -171,6 +176,9 @@ func (s *Resolvers) SetCaching(on bool) {
 	s.cache.Reset(bound)
 }
 
+// FlushCache removes all responses from the cache.
+func (s *Resolvers) FlushCache() { s.cache.Flush() }
+
 // Serve starts a resolver on sockets. It closes them if they are already served or the container
 // was released in the meantime.
 func (s *Resolvers) Serve(owner string, on *Sockets) {
@@ -191,6 +199,7 @@ func (s *Resolvers) Serve(owner string, on *Sockets) {
 	}
 
 	r := resolver.New(resolver.Config{Owner: owner, Names: s.zone, Budgets: s.budgets, Cache: s.cache, Log: s.log,
+		Record: s.queries.Add, Exchanged: s.queries.Exchanged,
 		Routes: func() []resolver.Upstream { return s.routes(owner) },
 		Policy: func() resolver.Policy { return s.policy(owner) }})
 	r.Serve(on.udp, on.tcp)
@@ -231,6 +240,7 @@ func (s *Resolvers) Unregister(ctx context.Context, owner string) {
 	if r.Resolver != nil {
 		r.Close()
 	}
+	s.queries.Forget(owner)
 	if !known {
 		return
 	}

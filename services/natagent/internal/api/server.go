@@ -77,6 +77,7 @@ type Config struct {
 	Explainer    Explainer
 	Networks     Networks
 	Policies     Policies
+	Connections  Connections
 	Doctor       Doctor
 	Checker      Checker
 }
@@ -94,4 +95,5 @@ func (s *Server) Register(r grpc.ServiceRegistrar) {
 	natv1.RegisterFirewallServiceServer(r, &firewallServer{networks: s.cfg.Networks, doctor: s.cfg.Doctor,
 		checker: s.cfg.Checker})
 	natv1.RegisterPolicyServiceServer(r, &policyServer{policies: s.cfg.Policies})
+	natv1.RegisterConnectionServiceServer(r, &connectionServer{connections: s.cfg.Connections})
 }

@@ -178,7 +178,7 @@ func (c *Deleter) cut(cuts []Selector) error {
 	}
 	var errs []error
 	for v6, some := range byFamily {
-		errs = append(errs, c.cutFamily(v6, newMatcher(some, c.local)))
+		errs = append(errs, c.cutFamily(v6, newMatcher(some, c.Local)))
 	}
 	return errors.Join(errs...)
 }

@@ -151,8 +151,9 @@ func (m *matcher) isLocal(a netip.Addr) bool {
 	return a.IsLoopback() || m.known[a]
 }
 
-// local returns the host's addresses. On error, no stale entries to "all addresses" are deleted.
-func (c *Deleter) local() map[netip.Addr]bool {
+// Local returns the host's addresses. On error there are none, and no stale entries to "all
+// addresses" are deleted.
+func (c *Deleter) Local() map[netip.Addr]bool {
 	out := map[netip.Addr]bool{}
 	_ = c.ns.Do(func() error {
 		addrs, err := net.InterfaceAddrs()

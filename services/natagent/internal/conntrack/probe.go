@@ -18,7 +18,7 @@ func Probe(ns hostns.NS) error {
 	c := New(ns)
 	// The kernel filters by the port, so that the result is small.
 	few := Selector{Protocol: port.UDP, Host: netip.AddrPortFrom(netip.IPv4Unspecified(), 1)}
-	filter, err := dumpFilter(newMatcher([]Selector{few}, c.local))
+	filter, err := dumpFilter(newMatcher([]Selector{few}, c.Local))
 	if err == nil {
 		err = c.walk(false, filter, func(*netlink.Conn, flow, []byte) error { return nil })
 	}

@@ -69,6 +69,14 @@ func (c *Cache) Reset(bound int) {
 	clear(c.found)
 }
 
+// Flush removes all responses.
+func (c *Cache) Flush() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.recent.Init()
+	clear(c.found)
+}
+
 // Put stores a response if it may be cached.
 func (c *Cache) Put(key Key, answer []byte, now time.Time) {
 	lifetime := CacheTTL(key.Question, answer)
