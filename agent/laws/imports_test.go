@@ -39,7 +39,8 @@ var (
 		"services/*/internal/lease", "services/*/internal/publication", "services/*/internal/ruleset",
 		"services/*/internal/hostport", "services/*/internal/registration", "services/*/internal/hostsfile",
 		"services/*/internal/resolvconf", "services/*/internal/zone",
-		"services/*/internal/container", "services/*/internal/saga", "services/*/internal/volume",
+		"services/*/internal/container", "services/*/internal/resource", "services/*/internal/signal",
+		"services/*/internal/saga", "services/*/internal/volume",
 		"services/*/internal/restart", "services/*/internal/healthcheck",
 		"services/*/internal/logdriver", "services/*/internal/cpulist",
 	}

@@ -34,7 +34,6 @@ func sizeExceptions() []sizeException {
 	return []sizeException{
 		{"services/netagent", 470, "its configuration is that of the default bridge too"},
 		{"services/netagent/internal/kernel", 3999, "all netlink requests, so that one package retries dumps"},
-		{"services/supervisor/internal/container", 2710, "all options of a container, which are validated together"},
 		{"services/fleetagent/internal/fleet", 3300, "membership, roles and overlay of a host share its part"},
 		{"services/fleetagent/internal/fleet.Fleet", 60, "one method a command or a request of another service"},
 		{"services/fleetagent/internal/fleet.part", 60, "the tasks of a host in a fleet; roles has its own type"},

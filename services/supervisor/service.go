@@ -21,7 +21,6 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/agents"
 	"github.com/fairlead/fairlead/services/supervisor/internal/api"
 	"github.com/fairlead/fairlead/services/supervisor/internal/cgroup"
-	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 	"github.com/fairlead/fairlead/services/supervisor/internal/defaults"
 	"github.com/fairlead/fairlead/services/supervisor/internal/diagnose"
 	"github.com/fairlead/fairlead/services/supervisor/internal/disk"
@@ -29,6 +28,7 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/launch"
 	"github.com/fairlead/fairlead/services/supervisor/internal/logfile"
 	"github.com/fairlead/fairlead/services/supervisor/internal/namefiles"
+	"github.com/fairlead/fairlead/services/supervisor/internal/resource"
 	"github.com/fairlead/fairlead/services/supervisor/internal/rootfs"
 	"github.com/fairlead/fairlead/services/supervisor/internal/run"
 	"github.com/fairlead/fairlead/services/supervisor/internal/runtime"
@@ -42,7 +42,7 @@ import (
 type Options = defaults.Options
 
 // Ulimit is a default limit of processes.
-type Ulimit = container.Ulimit
+type Ulimit = resource.Ulimit
 
 // FleetEvents is the part of fleetagent's client that the service uses.
 type FleetEvents = api.FleetEvents

@@ -9,9 +9,9 @@ import (
 
 	"github.com/fairlead/fairlead/proto/fault"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
-	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 	"github.com/fairlead/fairlead/services/supervisor/internal/launch"
 	"github.com/fairlead/fairlead/services/supervisor/internal/runtime"
+	"github.com/fairlead/fairlead/services/supervisor/internal/signal"
 )
 
 // client is the client side of an attached stream.
@@ -103,7 +103,7 @@ func (c client) readInput(ctx context.Context, process launch.Output) error {
 				_ = process.Resize(rows, cols)
 			}
 		case *containerv1.Input_Signal:
-			if sig, err := container.ParseSignal(e.Signal); err == nil {
+			if sig, err := signal.Parse(e.Signal); err == nil {
 				_ = c.signal(ctx, sig)
 			}
 		case *containerv1.Input_Detach:

@@ -5,12 +5,12 @@ import (
 	"strconv"
 
 	"github.com/fairlead/fairlead/proto/fault"
-	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 	"github.com/fairlead/fairlead/services/supervisor/internal/cpulist"
+	"github.com/fairlead/fairlead/services/supervisor/internal/resource"
 )
 
 // Check returns a fault for the first limit that the host cannot enforce, or nil.
-func (l Layout) Check(subject string, r container.Resources) error {
+func (l Layout) Check(subject string, r resource.Limits) error {
 	f := l.Features
 	for _, limit := range []struct {
 		given, enforced bool
@@ -43,7 +43,7 @@ func (l Layout) Check(subject string, r container.Resources) error {
 }
 
 // checkCPUs checks numbers of CPUs and memory nodes.
-func (l Layout) checkCPUs(subject string, r container.Resources) error {
+func (l Layout) checkCPUs(subject string, r resource.Limits) error {
 	if err := subset(subject, "cpuset-cpus", "CPUs", r.CpusetCPUs, l.Features.CPUs); err != nil {
 		return err
 	}

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+	"github.com/fairlead/fairlead/services/supervisor/internal/resource"
 )
 
 // allFiles lists the files of a v1 cgroup with all features.
@@ -12,8 +12,8 @@ func allFiles(string) bool { return true }
 
 func TestUnsupportedLimitsAreRejected(t *testing.T) {
 	none := Layout{Mode: V2}
-	swappiness, rates := int64(10), []container.DeviceRate{{Path: "/dev/sda", Rate: 20}}
-	for field, r := range map[string]container.Resources{
+	swappiness, rates := int64(10), []resource.DeviceRate{{Path: "/dev/sda", Rate: 20}}
+	for field, r := range map[string]resource.Limits{
 		"memory-swap": {MemorySwap: 1}, "memory-swappiness": {MemorySwappiness: &swappiness},
 		"memory-reservation": {MemoryReservation: 1}, "oom-kill-disable": {OOMKillDisable: true},
 		"cpus": {NanoCPUs: 1}, "cpu-quota": {CPUPeriod: 1000}, "cpu-shares": {CPUShares: 2},
@@ -31,7 +31,7 @@ func TestUnsupportedLimitsAreRejected(t *testing.T) {
 			t.Errorf("%s with all features: got %v", field, err)
 		}
 	}
-	if err := none.Check("container web", container.Resources{Memory: 1 << 30, MemorySwap: -1}); err != nil {
+	if err := none.Check("container web", resource.Limits{Memory: 1 << 30, MemorySwap: -1}); err != nil {
 		t.Errorf("memory: got %v, want no error", err)
 	}
 }
@@ -39,7 +39,7 @@ func TestUnsupportedLimitsAreRejected(t *testing.T) {
 func TestAbsentCPUsAreRejected(t *testing.T) {
 	l := Layout{Mode: V2, Features: featuresV2([]string{"cpu", "cpuset"}, false, false, false)}
 	l.Features.CPUs, l.Features.Mems = "0-1", "0"
-	for want, r := range map[string]container.Resources{
+	for want, r := range map[string]resource.Limits{
 		"Requested CPUs are not available - requested 0-2, available: 0-1":     {CpusetCPUs: "0-2"},
 		"Requested memory nodes are not available - requested 1, available: 0": {CpusetMems: "1"},
 		"range of CPUs is from 0.01 to 2.00, as there are only 2 CPUs":         {NanoCPUs: 21e8},
@@ -48,7 +48,7 @@ func TestAbsentCPUsAreRejected(t *testing.T) {
 			t.Errorf("%+v: got %v, want %q", r, err, want)
 		}
 	}
-	if err := l.Check("container", container.Resources{CpusetCPUs: "1", CpusetMems: "0", NanoCPUs: 2e9}); err != nil {
+	if err := l.Check("container", resource.Limits{CpusetCPUs: "1", CpusetMems: "0", NanoCPUs: 2e9}); err != nil {
 		t.Errorf("got %v, want no error", err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/supervisor/internal/healthcheck"
 	"github.com/fairlead/fairlead/services/supervisor/internal/logdriver"
+	"github.com/fairlead/fairlead/services/supervisor/internal/resource"
 )
 
 // Config is the configuration of a container as requested by the user.
@@ -41,7 +42,7 @@ type Config struct {
 	DNS         DNS
 	Sysctls     map[string]string // of the container's own namespaces
 	UTS         string            // UTSHost, or empty for a UTS namespace of its own
-	Resources   Resources
+	Resources   resource.Limits
 	Security    Security
 	Namespaces  Namespaces
 	Log         logdriver.Config

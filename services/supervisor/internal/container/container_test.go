@@ -4,7 +4,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -160,20 +159,6 @@ func TestPublishAllAddsUnmappedExposedPorts(t *testing.T) {
 		{Protocol: port.UDP, Container: port.Single(53), HostIP: netip.Addr{}}}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
-	}
-}
-
-func TestParseSignalAcceptsNamesAndNumbers(t *testing.T) {
-	for in, want := range map[string]syscall.Signal{"TERM": 15, "SIGTERM": 15, "sigterm": 15, "9": 9, "RTMIN+3": 37,
-		"USR1": 10} {
-		if got, err := container.ParseSignal(in); err != nil || got != want {
-			t.Errorf("%s: got %v, %v, want %d", in, got, err, want)
-		}
-	}
-	for _, in := range []string{"", "0", "65", "-1", "SIG", "NOPE", "RTMIN+31", "RTMIN+-1"} {
-		if got, err := container.ParseSignal(in); err == nil {
-			t.Errorf("%q: got %v, want error", in, got)
-		}
 	}
 }
 

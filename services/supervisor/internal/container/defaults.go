@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/fairlead/fairlead/services/supervisor/internal/logdriver"
+	"github.com/fairlead/fairlead/services/supervisor/internal/resource"
 )
 
 // Defaults are the agent's settings for options that a container does not set.
@@ -13,7 +14,7 @@ type Defaults struct {
 	OOMScoreAdj int
 	LogDriver   string // empty: json-file
 	PidsLimit   int64  // processes and threads of one container; 0 means no limit
-	Ulimits     []Ulimit
+	Ulimits     []resource.Ulimit
 	NoSwapLimit bool // the kernel cannot limit swap
 
 	IPC             string // PrivateNamespace or IPCShareable; empty: PrivateNamespace
@@ -35,7 +36,8 @@ func (c Config) WithDefaults(d Defaults) Config {
 	if d.ShmSize == 0 {
 		d.ShmSize = StandardShmSize
 	}
-	c.Resources = c.Resources.WithDefaults(d)
+	c.Resources = c.Resources.WithDefaults(resource.Defaults{ShmSize: d.ShmSize, OOMScoreAdj: d.OOMScoreAdj,
+		NoSwapLimit: d.NoSwapLimit})
 	c.Namespaces = c.Namespaces.withDefaults(d, c.Security.Privileged)
 	if c.Init == nil && d.Init && c.Namespaces.OwnsPIDs() {
 		c.Init = &d.Init

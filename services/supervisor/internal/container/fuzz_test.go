@@ -19,21 +19,6 @@ func FuzzParseSecurityOptions(f *testing.F) {
 	})
 }
 
-func FuzzParseSignal(f *testing.F) {
-	for _, s := range []string{"SIGTERM", "9", "rtmin+3", "SIGRTMAX-1", "-1", "65"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		sig, err := ParseSignal(text)
-		if err == nil && (sig < 0 || sig > 64) {
-			t.Errorf("%q: got %d", text, sig)
-		}
-		if err != nil && !fault.Is(err, fault.Invalid) {
-			t.Errorf("%q: got %v", text, err)
-		}
-	})
-}
-
 // A configuration of a user is valid or refused with a fault, whatever its texts are.
 func FuzzValidate(f *testing.F) {
 	f.Add("web", "container:a", "host", "/work", "A=b", "a:10.0.0.1", "seccomp=x", "net.ipv4.x=1")

@@ -11,6 +11,7 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/supervisor/internal/healthcheck"
+	"github.com/fairlead/fairlead/services/supervisor/internal/signal"
 )
 
 // Process is the process configuration of a container: its own configuration merged with the
@@ -87,7 +88,7 @@ func ProcessOf(c *Config, img *ImageConfig) (*Process, error) {
 	}
 
 	maps.Copy(p.Labels, c.Labels)
-	if _, err := ParseSignal(p.StopSignal); err != nil {
+	if _, err := signal.Parse(p.StopSignal); err != nil {
 		return nil, err
 	}
 

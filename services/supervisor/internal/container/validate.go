@@ -7,15 +7,16 @@ import (
 	"strings"
 
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/supervisor/internal/signal"
 )
 
 // Validate checks the configuration without accessing the kernel, the image or other services.
 func (c *Config) Validate() error {
 	checks := []func() error{
 		c.validateSize, c.validateIdentity, c.validateProcess, c.validateMounts, c.validateNetwork, c.ValidateEgress,
-		c.validatePorts,
-		c.validateDNS, c.validateSysctls, c.validateResources,
-		c.validateSecurity, c.validateNamespaces, c.validateRestart, c.validateHealth,
+		c.validatePorts, c.validateDNS, c.validateSysctls, c.validateSecurity,
+		c.validateNamespaces, c.validateRestart, c.validateHealth,
+		func() error { return c.Resources.Validate(c.subject()) },
 		func() error { return c.Log.Validate(c.subject()) },
 	}
 	for _, check := range checks {
@@ -98,7 +99,7 @@ func (c *Config) validateIdentity() error {
 
 func (c *Config) validateProcess() error {
 	if c.StopSignal != "" {
-		if _, err := ParseSignal(c.StopSignal); err != nil {
+		if _, err := signal.Parse(c.StopSignal); err != nil {
 			return err
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/supervisor/internal/cgroup"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+	"github.com/fairlead/fairlead/services/supervisor/internal/resource"
 	"github.com/fairlead/fairlead/services/supervisor/internal/spec"
 )
 
@@ -17,7 +18,7 @@ import (
 type Options struct {
 	LogDriver       string // json-file, local or none
 	PidsLimit       int64  // processes and threads of one container; 0 means no limit
-	Ulimits         []container.Ulimit
+	Ulimits         []resource.Ulimit
 	ShmSize         int64  // bytes of /dev/shm
 	IPCMode         string // private or shareable
 	CgroupnsMode    string // private or host

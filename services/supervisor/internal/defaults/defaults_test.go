@@ -8,6 +8,7 @@ import (
 
 	"github.com/fairlead/fairlead/services/supervisor/internal/cgroup"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+	"github.com/fairlead/fairlead/services/supervisor/internal/resource"
 	"github.com/fairlead/fairlead/services/supervisor/internal/spec"
 )
 
@@ -21,7 +22,7 @@ func TestDefaultsThatCannotWorkAreRejected(t *testing.T) {
 	h := spec.Host{MaxUlimits: map[string]uint64{"nofile": 10}}
 	for want, o := range map[string]Options{
 		"default-ulimits: ulimit nofile=11:11 exceeds": {
-			Ulimits: []container.Ulimit{{Name: "nofile", Soft: 11, Hard: 11}}},
+			Ulimits: []resource.Ulimit{{Name: "nofile", Soft: 11, Hard: 11}}},
 		"init-path /nosuch: is not a program":     {InitPath: "/nosuch"},
 		"default-cgroupns-mode: Your kernel":      {CgroupnsMode: "private"},
 		"seccomp-profile /nosuch: cannot be used": {SeccompProfile: "/nosuch"},

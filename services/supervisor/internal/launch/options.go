@@ -4,6 +4,7 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 	"github.com/fairlead/fairlead/services/supervisor/internal/device"
+	"github.com/fairlead/fairlead/services/supervisor/internal/resource"
 	"github.com/fairlead/fairlead/services/supervisor/internal/spec"
 )
 
@@ -55,10 +56,10 @@ func (r *Launcher) checkInit(subject string, cfg *container.Config) error {
 }
 
 // blockDevices returns the numbers of the block devices with limits, by path.
-func blockDevices(subject string, r container.Resources) (map[string]spec.DeviceNumber, error) {
+func blockDevices(subject string, r resource.Limits) (map[string]spec.DeviceNumber, error) {
 	lists := []struct {
 		option string
-		rates  []container.DeviceRate
+		rates  []resource.DeviceRate
 	}{
 		{"blkio-weight-device", r.BlkioWeightDevices},
 		{"device-read-bps", r.DeviceReadBps}, {"device-write-bps", r.DeviceWriteBps},

@@ -9,6 +9,7 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 	"github.com/fairlead/fairlead/services/supervisor/internal/logdriver"
+	"github.com/fairlead/fairlead/services/supervisor/internal/resource"
 	"github.com/fairlead/fairlead/services/supervisor/internal/rootfs"
 	"github.com/fairlead/fairlead/services/supervisor/internal/runtime"
 	"github.com/fairlead/fairlead/services/supervisor/internal/saga"
@@ -130,7 +131,7 @@ func (l *launch) specOptions(sources []source) (spec.Options, error) {
 		Sysctls: l.req.Config.AllSysctls(), HostnameFile: f.Hostname, HostsFile: f.Hosts, ResolvConfFile: f.ResolvConf,
 		Process: spec.Process{Args: p.Args, Env: p.Env, WorkingDir: p.WorkingDir, User: user, TTY: l.req.Config.TTY,
 			Rows: l.req.Rows, Cols: l.req.Cols, OOMScoreAdj: limits.OOMScoreAdj,
-			Ulimits: container.MergeUlimits(limits.Ulimits, l.r.Defaults.Ulimits)},
+			Ulimits: resource.MergeUlimits(limits.Ulimits, l.r.Defaults.Ulimits)},
 	}
 
 	if opts.Devices, err = deviceNodes(cfg); err != nil {

@@ -7,18 +7,19 @@ import (
 
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 	"github.com/fairlead/fairlead/services/supervisor/internal/logdriver"
+	"github.com/fairlead/fairlead/services/supervisor/internal/resource"
 )
 
 func TestOptionsSurviveConversion(t *testing.T) {
 	yes, swappiness, pids, score := true, int64(5), int64(-1), -7
-	rates := func(path string) []container.DeviceRate { return []container.DeviceRate{{Path: path, Rate: 50}} }
+	rates := func(path string) []resource.DeviceRate { return []resource.DeviceRate{{Path: path, Rate: 50}} }
 	want := container.Config{
 		Network: container.Network{}.Normalized(),
-		Resources: container.Resources{Memory: 1, MemorySwap: -1, MemoryReservation: 3, MemorySwappiness: &swappiness,
+		Resources: resource.Limits{Memory: 1, MemorySwap: -1, MemoryReservation: 3, MemorySwappiness: &swappiness,
 			OOMKillDisable: true, OOMScoreAdj: &score, NanoCPUs: 4, CPUShares: 5, CPUPeriod: 6, CPUQuota: 7,
 			CpusetCPUs: "0", CpusetMems: "1", PidsLimit: &pids, BlkioWeight: 8, BlkioWeightDevices: rates("a"),
 			DeviceReadBps: rates("b"), DeviceWriteBps: rates("c"), DeviceReadIOps: rates("d"),
-			DeviceWriteIOps: rates("e"), Ulimits: []container.Ulimit{{Name: "core", Soft: 1, Hard: -1}}, ShmSize: 9},
+			DeviceWriteIOps: rates("e"), Ulimits: []resource.Ulimit{{Name: "core", Soft: 1, Hard: -1}}, ShmSize: 9},
 		Security: container.Security{Privileged: true, CapAdd: []string{"a"}, CapDrop: []string{"b"},
 			Options: []string{"c"}, DeviceRules: []string{"d"}, Groups: []string{"e"}, ReadOnly: true,
 			Devices: []container.Device{{HostPath: "a", ContainerPath: "b", Permissions: "r"}}},

@@ -3,12 +3,12 @@ package protoconv
 import (
 	"github.com/fairlead/fairlead/proto/fault"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
-	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+	"github.com/fairlead/fairlead/services/supervisor/internal/resource"
 )
 
 // ResourcesFromProto converts resource limits.
-func ResourcesFromProto(in *containerv1.Resources) (container.Resources, error) {
-	out := container.Resources{
+func ResourcesFromProto(in *containerv1.Resources) (resource.Limits, error) {
+	out := resource.Limits{
 		Memory: in.GetMemory(), MemorySwap: in.GetMemorySwap(), MemoryReservation: in.GetMemoryReservation(),
 		OOMKillDisable: in.GetOomKillDisable(), NanoCPUs: in.GetNanoCpus(), CPUShares: in.GetCpuShares(),
 		CPUPeriod: in.GetCpuPeriod(), CPUQuota: in.GetCpuQuota(), CpusetCPUs: in.GetCpusetCpus(),
@@ -30,25 +30,25 @@ func ResourcesFromProto(in *containerv1.Resources) (container.Resources, error) 
 
 	for _, d := range in.GetBlkioWeightDevices() {
 		out.BlkioWeightDevices = append(out.BlkioWeightDevices,
-			container.DeviceRate{Path: d.GetPath(), Rate: uint64(d.GetWeight())})
+			resource.DeviceRate{Path: d.GetPath(), Rate: uint64(d.GetWeight())})
 	}
 	for _, u := range in.GetUlimits() {
-		out.Ulimits = append(out.Ulimits, container.Ulimit{Name: u.GetName(), Soft: u.GetSoft(), Hard: u.GetHard()})
+		out.Ulimits = append(out.Ulimits, resource.Ulimit{Name: u.GetName(), Soft: u.GetSoft(), Hard: u.GetHard()})
 	}
 
 	return out, nil
 }
 
-func ratesFromProto(in []*containerv1.ThrottleDevice) []container.DeviceRate {
-	var out []container.DeviceRate
+func ratesFromProto(in []*containerv1.ThrottleDevice) []resource.DeviceRate {
+	var out []resource.DeviceRate
 	for _, d := range in {
-		out = append(out, container.DeviceRate{Path: d.GetPath(), Rate: d.GetRate()})
+		out = append(out, resource.DeviceRate{Path: d.GetPath(), Rate: d.GetRate()})
 	}
 	return out
 }
 
 // ResourcesToProto converts resource limits to a message.
-func ResourcesToProto(r container.Resources) *containerv1.Resources {
+func ResourcesToProto(r resource.Limits) *containerv1.Resources {
 	out := &containerv1.Resources{
 		Memory: r.Memory, MemorySwap: r.MemorySwap, MemoryReservation: r.MemoryReservation,
 		MemorySwappiness: r.MemorySwappiness, OomKillDisable: r.OOMKillDisable, NanoCpus: r.NanoCPUs,
@@ -73,7 +73,7 @@ func ResourcesToProto(r container.Resources) *containerv1.Resources {
 	return out
 }
 
-func ratesToProto(in []container.DeviceRate) []*containerv1.ThrottleDevice {
+func ratesToProto(in []resource.DeviceRate) []*containerv1.ThrottleDevice {
 	var out []*containerv1.ThrottleDevice
 	for _, d := range in {
 		out = append(out, &containerv1.ThrottleDevice{Path: d.Path, Rate: d.Rate})

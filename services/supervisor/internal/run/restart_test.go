@@ -9,6 +9,7 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 	"github.com/fairlead/fairlead/services/supervisor/internal/launch"
+	"github.com/fairlead/fairlead/services/supervisor/internal/resource"
 	"github.com/fairlead/fairlead/services/supervisor/internal/run"
 )
 
@@ -293,7 +294,7 @@ func TestWaitConditions(t *testing.T) {
 func TestFailedUpdateKeepsLimits(t *testing.T) {
 	h := newHost(t)
 	h.mustRun(t, request("web"))
-	limits := &container.Resources{Memory: 64 << 20}
+	limits := &resource.Limits{Memory: 64 << 20}
 	h.fail = "update process"
 	if _, err := h.runner.Update(t.Context(), "web", run.Changes{Resources: limits}); err == nil {
 		t.Error("got no error")

@@ -11,6 +11,7 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/launch"
 	"github.com/fairlead/fairlead/services/supervisor/internal/lives"
 	"github.com/fairlead/fairlead/services/supervisor/internal/runtime"
+	"github.com/fairlead/fairlead/services/supervisor/internal/signal"
 )
 
 // killTimeout is the maximum time from the exit of a process until its run is cleaned up.
@@ -21,15 +22,15 @@ const killTimeout = 20 * time.Second
 const stopStoreDelay = 200 * time.Millisecond
 
 // Stop sends the stop signal, then SIGKILL after the timeout, and returns when the run is cleaned
-// up. A nil timeout and an empty signal mean the container's own. It is completed even if the
+// up. A nil timeout and an empty signal name mean the container's own. It is completed even if the
 // client disconnects, and by the next supervisor if this one is killed.
-func (r *Runner) Stop(ctx context.Context, ref string, timeout *time.Duration, signal string) error {
+func (r *Runner) Stop(ctx context.Context, ref string, timeout *time.Duration, name string) error {
 	c, l, err := r.findLife(ref)
 	if err != nil {
 		return err
 	}
 
-	e, grace, err := ending(c, container.GoalStopped, timeout, signal)
+	e, grace, err := ending(c, container.GoalStopped, timeout, name)
 	if err != nil {
 		return err
 	}
@@ -66,13 +67,13 @@ func (r *Runner) withdrawRestart(c *container.Container) error {
 }
 
 // ending returns the request to end a run, and the time until SIGKILL.
-func ending(c *container.Container, goal container.Goal, timeout *time.Duration, signal string) (container.Ending,
+func ending(c *container.Container, goal container.Goal, timeout *time.Duration, name string) (container.Ending,
 	time.Duration, error) {
-	if signal == "" {
-		signal = c.Process.StopSignal
+	if name == "" {
+		name = c.Process.StopSignal
 	}
 
-	if _, err := container.ParseSignal(signal); err != nil {
+	if _, err := signal.Parse(name); err != nil {
 		return container.Ending{}, 0, err
 	}
 
@@ -83,7 +84,7 @@ func ending(c *container.Container, goal container.Goal, timeout *time.Duration,
 
 	e := container.Ending{Goal: goal, KillAt: time.Now().Add(grace)}
 	if grace > 0 {
-		e.Signal = signal
+		e.Signal = name
 	}
 
 	return e, grace, nil
@@ -98,7 +99,7 @@ func (r *Runner) stop(ctx context.Context, c *container.Container, l *lives.Run,
 	}
 
 	if e.Signal != "" && grace > 0 {
-		sig, err := container.ParseSignal(e.Signal)
+		sig, err := signal.Parse(e.Signal)
 		if err != nil {
 			return err
 		}
@@ -181,12 +182,12 @@ func (r *Runner) runDetached(ctx context.Context, work func(context.Context) err
 
 // Kill sends a signal; empty means SIGKILL, whose effect it waits for. It succeeds if the process
 // is exiting, as in Docker.
-func (r *Runner) Kill(ctx context.Context, ref, signal string) error {
-	if signal == "" {
-		signal = "KILL"
+func (r *Runner) Kill(ctx context.Context, ref, name string) error {
+	if name == "" {
+		name = "KILL"
 	}
 
-	sig, err := container.ParseSignal(signal)
+	sig, err := signal.Parse(name)
 	if err != nil {
 		return err
 	}
@@ -222,7 +223,7 @@ func (r *Runner) Kill(ctx context.Context, ref, signal string) error {
 
 // endsContainer reports whether a signal is meant to end a container: SIGKILL, or its stop signal.
 func endsContainer(c *container.Container, sig syscall.Signal) bool {
-	stop, err := container.ParseSignal(c.Process.StopSignal)
+	stop, err := signal.Parse(c.Process.StopSignal)
 	return sig == syscall.SIGKILL || err == nil && sig == stop
 }
 

@@ -6,14 +6,15 @@ import (
 
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 	"github.com/fairlead/fairlead/services/supervisor/internal/follow"
+	"github.com/fairlead/fairlead/services/supervisor/internal/resource"
 	"github.com/fairlead/fairlead/services/supervisor/internal/spec"
 )
 
 // Changes are the changes of an update. nil fields do not change.
 type Changes struct {
 	Restart   *container.RestartPolicy
-	Resources *container.Resources // zero fields do not change
-	Egress    []string             // nil: unchanged
+	Resources *resource.Limits // zero fields do not change
+	Egress    []string         // nil: unchanged
 }
 
 // Update changes the configuration of a container, running or not. On failure nothing changes.
@@ -72,12 +73,12 @@ type updater struct{ *Runner }
 // updateLimits applies changed limits to a running container and returns all of its limits. On
 // failure it applies the former ones.
 func (r updater) updateLimits(ctx context.Context, c *container.Container,
-	changes *container.Resources) (container.Resources, error) {
+	changes *resource.Limits) (resource.Limits, error) {
 	if changes == nil {
 		return c.Config.Resources, nil
 	}
 
-	limits, err := c.UpdatedResources(*changes)
+	limits, err := c.Config.Resources.Updated(c.Subject(), *changes)
 	if err != nil {
 		return limits, err
 	}
@@ -95,7 +96,7 @@ func (r updater) updateLimits(ctx context.Context, c *container.Container,
 
 // applyLimits sets the cgroup limits of a container if it is running. Limits of devices cannot be
 // updated.
-func (r updater) applyLimits(ctx context.Context, c *container.Container, limits container.Resources) error {
+func (r updater) applyLimits(ctx context.Context, c *container.Container, limits resource.Limits) error {
 	if !c.IsRunning() {
 		return nil
 	}

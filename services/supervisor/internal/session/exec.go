@@ -9,6 +9,7 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 	"github.com/fairlead/fairlead/services/supervisor/internal/launch"
+	"github.com/fairlead/fairlead/services/supervisor/internal/resource"
 	"github.com/fairlead/fairlead/services/supervisor/internal/runtime"
 	"github.com/fairlead/fairlead/services/supervisor/internal/spec"
 	"github.com/fairlead/fairlead/services/supervisor/internal/users"
@@ -65,7 +66,7 @@ func (s *Sessions) process(ctx context.Context, c *container.Container, req *Exe
 			WorkingDir: cmp.Or(req.WorkingDir, c.Process.WorkingDir), TTY: req.TTY, Rows: req.Rows, Cols: req.Cols,
 			Security: privileges, SecurityOptions: security,
 			OOMScoreAdj: c.Config.Resources.OOMScoreAdj,
-			Ulimits:     container.MergeUlimits(c.Config.Resources.Ulimits, s.Defaults.Ulimits)},
+			Ulimits:     resource.MergeUlimits(c.Config.Resources.Ulimits, s.Defaults.Ulimits)},
 		c.Live.Files.HostName)
 	return s.Processes.Exec(ctx,
 		runtime.ExecRequest{ID: c.ID, Process: process, OpenStdin: req.OpenStdin, Detach: req.Detach})

@@ -10,6 +10,7 @@ import (
 
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+	"github.com/fairlead/fairlead/services/supervisor/internal/resource"
 )
 
 // rlimitNumbers maps the names of resource limits to the kernel's numbers.
@@ -34,7 +35,7 @@ func hardLimits() map[string]uint64 {
 }
 
 // CheckUlimits returns a fault for the first limit that the agent cannot set, or nil.
-func (h Host) CheckUlimits(subject, field string, limits []container.Ulimit) error {
+func (h Host) CheckUlimits(subject, field string, limits []resource.Ulimit) error {
 	if h.MaxUlimits == nil {
 		return nil // CAP_SYS_RESOURCE
 	}

@@ -5,7 +5,7 @@ import (
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 
-	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+	"github.com/fairlead/fairlead/services/supervisor/internal/resource"
 )
 
 // DeviceNumber identifies a device of the kernel.
@@ -16,12 +16,12 @@ const cpuPeriod = 100_000
 
 // Limits returns the cgroup limits of the OCI specification. numbers maps the paths of block
 // devices. Limits that are not set are absent.
-func Limits(r container.Resources, defaultPids int64, numbers map[string]DeviceNumber) *specs.LinuxResources {
+func Limits(r resource.Limits, defaultPids int64, numbers map[string]DeviceNumber) *specs.LinuxResources {
 	return &specs.LinuxResources{Memory: memoryOf(r), CPU: cpuOf(r), Pids: pidsOf(r, defaultPids),
 		BlockIO: blockIO(r, numbers)}
 }
 
-func memoryOf(r container.Resources) *specs.LinuxMemory {
+func memoryOf(r resource.Limits) *specs.LinuxMemory {
 	m := specs.LinuxMemory{Limit: given(r.Memory), Reservation: given(r.MemoryReservation),
 		Swap: given(max(r.MemorySwap, 0))}
 	if r.MemorySwappiness != nil {
@@ -37,7 +37,7 @@ func memoryOf(r container.Resources) *specs.LinuxMemory {
 	return &m
 }
 
-func cpuOf(r container.Resources) *specs.LinuxCPU {
+func cpuOf(r resource.Limits) *specs.LinuxCPU {
 	c := specs.LinuxCPU{Cpus: r.CpusetCPUs, Mems: r.CpusetMems, Quota: given(r.CPUQuota)}
 	if r.CPUShares > 0 {
 		shares := uint64(r.CPUShares)
@@ -58,7 +58,7 @@ func cpuOf(r container.Resources) *specs.LinuxCPU {
 }
 
 // pidsOf returns the limit of processes; nil if there is none.
-func pidsOf(r container.Resources, standard int64) *specs.LinuxPids {
+func pidsOf(r resource.Limits, standard int64) *specs.LinuxPids {
 	if r.PidsLimit != nil {
 		standard = *r.PidsLimit
 	}
@@ -68,8 +68,8 @@ func pidsOf(r container.Resources, standard int64) *specs.LinuxPids {
 	return &specs.LinuxPids{Limit: &standard}
 }
 
-func blockIO(r container.Resources, numbers map[string]DeviceNumber) *specs.LinuxBlockIO {
-	throttles := func(list []container.DeviceRate) (out []specs.LinuxThrottleDevice) {
+func blockIO(r resource.Limits, numbers map[string]DeviceNumber) *specs.LinuxBlockIO {
+	throttles := func(list []resource.DeviceRate) (out []specs.LinuxThrottleDevice) {
 		for _, d := range list {
 			t := specs.LinuxThrottleDevice{Rate: d.Rate}
 			t.Major, t.Minor = numbers[d.Path].Major, numbers[d.Path].Minor
@@ -98,7 +98,7 @@ func blockIO(r container.Resources, numbers map[string]DeviceNumber) *specs.Linu
 	return b
 }
 
-func rlimits(limits []container.Ulimit) []specs.POSIXRlimit {
+func rlimits(limits []resource.Ulimit) []specs.POSIXRlimit {
 	var out []specs.POSIXRlimit
 	for _, u := range limits {
 		out = append(out, specs.POSIXRlimit{Type: "RLIMIT_" + strings.ToUpper(u.Name), Soft: uint64(u.Soft),

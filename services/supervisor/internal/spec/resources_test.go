@@ -4,16 +4,16 @@ import (
 	"encoding/json"
 	"testing"
 
-	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+	"github.com/fairlead/fairlead/services/supervisor/internal/resource"
 )
 
 func TestLimits(t *testing.T) {
 	swappiness, pids, none := int64(60), int64(100), int64(-1)
 	numbers := map[string]DeviceNumber{"/dev/sda": {8, 0}}
-	sda := func(rate uint64) []container.DeviceRate {
-		return []container.DeviceRate{{Path: "/dev/sda", Rate: rate}}
+	sda := func(rate uint64) []resource.DeviceRate {
+		return []resource.DeviceRate{{Path: "/dev/sda", Rate: rate}}
 	}
-	for want, r := range map[string]container.Resources{
+	for want, r := range map[string]resource.Limits{
 		`{"pids":{"limit":4096}}`: {},
 		`{}`:                      {PidsLimit: &none},
 		`{"pids":{"limit":100}}`:  {PidsLimit: &pids},
@@ -40,7 +40,7 @@ func TestLimits(t *testing.T) {
 func TestBuildSetsLimitsOfProcess(t *testing.T) {
 	o, score := base(), 500
 	o.Resources.ShmSize = 1 << 20
-	o.Process.OOMScoreAdj, o.Process.Ulimits = &score, []container.Ulimit{{Name: "nofile", Soft: 1, Hard: -1}}
+	o.Process.OOMScoreAdj, o.Process.Ulimits = &score, []resource.Ulimit{{Name: "nofile", Soft: 1, Hard: -1}}
 	s, err := Build(o)
 	if err != nil {
 		t.Fatal(err)
@@ -60,14 +60,14 @@ func TestBuildSetsLimitsOfProcess(t *testing.T) {
 
 func TestPrivilegesBoundLimits(t *testing.T) {
 	h := Host{MaxUlimits: map[string]uint64{"nofile": 100, "core": 1<<64 - 1}, MinOOMScoreAdj: -5}
-	refused := []container.Ulimit{{Name: "nofile", Soft: 1, Hard: 101}}
+	refused := []resource.Ulimit{{Name: "nofile", Soft: 1, Hard: 101}}
 	if h.CheckUlimits("container", "ulimit", refused) == nil || (Host{}).CheckUlimits("container", "", refused) != nil {
 		t.Error("got a limit above the agent's own accepted, or rejected with CAP_SYS_RESOURCE")
 	}
-	if h.CheckUlimits("c", "", []container.Ulimit{{Name: "nofile", Soft: 1, Hard: -1}}) == nil {
+	if h.CheckUlimits("c", "", []resource.Ulimit{{Name: "nofile", Soft: 1, Hard: -1}}) == nil {
 		t.Error("got unlimited files accepted, want an error")
 	}
-	accepted := []container.Ulimit{{Name: "nofile", Hard: 100}, {Name: "core", Hard: -1}}
+	accepted := []resource.Ulimit{{Name: "nofile", Hard: 100}, {Name: "core", Hard: -1}}
 	if err := h.CheckUlimits("c", "", accepted); err != nil {
 		t.Errorf("got %v, want no error", err)
 	}

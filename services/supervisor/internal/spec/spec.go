@@ -13,6 +13,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+	"github.com/fairlead/fairlead/services/supervisor/internal/resource"
 	"github.com/fairlead/fairlead/services/supervisor/internal/users"
 )
 
@@ -36,7 +37,7 @@ type Options struct {
 	CgroupPath string
 	// PidsLimit limits processes and threads unless Resources does; 0 means unlimited.
 	PidsLimit int64
-	Resources container.Resources
+	Resources resource.Limits
 	// BlockDevices are the block devices that Resources names, by path.
 	BlockDevices    map[string]DeviceNumber
 	Mounts          []Mount
@@ -68,7 +69,7 @@ type Process struct {
 	TTY        bool
 	Rows, Cols uint16 // initial terminal size; zero means unknown
 
-	Ulimits     []container.Ulimit
+	Ulimits     []resource.Ulimit
 	OOMScoreAdj *int // nil means the host's
 
 	Security        container.Security

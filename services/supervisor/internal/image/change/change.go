@@ -11,8 +11,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/fairlead/fairlead/proto/fault"
-	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 	"github.com/fairlead/fairlead/services/supervisor/internal/healthcheck"
+	"github.com/fairlead/fairlead/services/supervisor/internal/signal"
 )
 
 // Config is the part of an image configuration that containers inherit: that of the OCI image
@@ -160,7 +160,7 @@ func setWorkdir(c *Config, s string) string {
 }
 
 func setStopSignal(c *Config, s string) string {
-	if _, err := container.ParseSignal(s); err != nil {
+	if _, err := signal.Parse(s); err != nil {
 		return "requires a signal name or number, got " + strconv.Quote(s)
 	}
 	c.StopSignal = s

@@ -1,4 +1,4 @@
-package container
+package resource
 
 import (
 	"strings"
@@ -7,8 +7,8 @@ import (
 
 func ptr[T any](v T) *T { return &v }
 
-func TestResourcesValidation(t *testing.T) {
-	for want, r := range map[string]Resources{
+func TestValidation(t *testing.T) {
+	for want, r := range map[string]Limits{
 		"Minimum memory limit allowed is 6MB":           {Memory: MinMemory - 1},
 		"Minimum memory reservation allowed is 6MB":     {MemoryReservation: 1},
 		"can not be less than memory reservation limit": {Memory: MinMemory, MemoryReservation: MinMemory + 1},
@@ -40,33 +40,31 @@ func TestResourcesValidation(t *testing.T) {
 		"soft: -1 (unlimited), hard: 5":                 {Ulimits: []Ulimit{{"nofile", -1, 5}}},
 		"ulimit nofile must be a number":                {Ulimits: []Ulimit{{"nofile", -2, 5}}},
 	} {
-		c := Config{Name: "web", Image: "x", Resources: r}
-		err := c.Validate()
+		err := r.Validate("container web")
 		if err == nil || !strings.HasPrefix(err.Error(), "container web: ") || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: got %v, want an error with %q", r, err, want)
 		}
 	}
 
-	full := Resources{Memory: 1 << 30, MemorySwap: -1, MemoryReservation: MinMemory, MemorySwappiness: ptr(int64(0)),
+	full := Limits{Memory: 1 << 30, MemorySwap: -1, MemoryReservation: MinMemory, MemorySwappiness: ptr(int64(0)),
 		OOMKillDisable: true, OOMScoreAdj: ptr(-1000), NanoCPUs: 15e8, CPUShares: 2, CpusetCPUs: "0-2,4",
 		CpusetMems: "0", PidsLimit: ptr(int64(-1)), BlkioWeight: 10, DeviceReadBps: []DeviceRate{{"/dev/sda", 1}},
 		Ulimits: []Ulimit{{"nofile", 1, -1}, {"core", -1, -1}}, ShmSize: 1}
-	c := Config{Image: "x", Resources: full}
-	if err := c.Validate(); err != nil {
+	if err := full.Validate("container web"); err != nil {
 		t.Errorf("got %v, want no error", err)
 	}
 }
 
-func TestResourcesDefaults(t *testing.T) {
+func TestDefaults(t *testing.T) {
 	d := Defaults{ShmSize: 5, OOMScoreAdj: 7}
-	got := Resources{Memory: 10}.WithDefaults(d)
+	got := Limits{Memory: 10}.WithDefaults(d)
 	if got.MemorySwap != 20 || got.ShmSize != 5 || *got.OOMScoreAdj != 7 {
 		t.Errorf("got %+v, want the defaults", got)
 	}
-	if got := (Resources{Memory: 10}).WithDefaults(Defaults{NoSwapLimit: true}); got.MemorySwap != -1 {
+	if got := (Limits{Memory: 10}).WithDefaults(Defaults{NoSwapLimit: true}); got.MemorySwap != -1 {
 		t.Errorf("got %+v, want unlimited swap", got)
 	}
-	set := Resources{Memory: 10, MemorySwap: 15, ShmSize: 1, OOMScoreAdj: ptr(0)}
+	set := Limits{Memory: 10, MemorySwap: 15, ShmSize: 1, OOMScoreAdj: ptr(0)}
 	if got := set.WithDefaults(d); got.MemorySwap != 15 || got.ShmSize != 1 || *got.OOMScoreAdj != 0 {
 		t.Errorf("got %+v, want it unchanged", got)
 	}

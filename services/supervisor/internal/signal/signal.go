@@ -1,4 +1,5 @@
-package container
+// Package signal parses the names of signals, as users and images write them.
+package signal
 
 import (
 	"maps"
@@ -13,8 +14,8 @@ import (
 // maxSignal is SIGRTMAX on Linux.
 const maxSignal = 64
 
-// ParseSignal parses a signal: TERM, SIGTERM, sigterm, 15, RTMIN+3 or RTMAX-3.
-func ParseSignal(s string) (syscall.Signal, error) {
+// Parse parses a signal: TERM, SIGTERM, sigterm, 15, RTMIN+3 or RTMAX-3.
+func Parse(s string) (syscall.Signal, error) {
 	if n, err := strconv.Atoi(s); err == nil {
 		if n < 1 || n > maxSignal {
 			return 0, fault.Invalidf("signal "+s, "signal", "a signal number must be between 1 and %d", maxSignal)

@@ -1,4 +1,4 @@
-package container_test
+package signal_test
 
 import (
 	"fmt"
@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/fairlead/fairlead/proto/fault"
-	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+	"github.com/fairlead/fairlead/services/supervisor/internal/signal"
 )
 
 // TestSignalsOfDockerAreKnown parses each name that Docker accepts on Linux, in the forms of users
@@ -27,7 +27,7 @@ func TestSignalsOfDockerAreKnown(t *testing.T) {
 	for name, want := range names {
 		for _, text := range []string{name, "SIG" + name, strings.ToLower(name), "sig" + strings.ToLower(name),
 			fmt.Sprint(want)} {
-			if got, err := container.ParseSignal(text); err != nil || got != syscall.Signal(want) {
+			if got, err := signal.Parse(text); err != nil || got != syscall.Signal(want) {
 				t.Errorf("%s: got %d, %v, want %d", text, got, err, want)
 			}
 		}
@@ -45,9 +45,38 @@ func TestSignalErrorsNameSignal(t *testing.T) {
 		"RTMIN-1":   "signal RTMIN-1: Invalid signal: RTMIN-1; ",
 		"SIGSIGHUP": "signal SIGSIGHUP: Invalid signal: SIGSIGHUP; ",
 	} {
-		got, err := container.ParseSignal(text)
+		got, err := signal.Parse(text)
 		if got != 0 || !fault.Is(err, fault.Invalid) || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%s: got %d, %v, want %s", text, got, err, want)
 		}
 	}
+}
+
+func TestParseAcceptsNamesAndNumbers(t *testing.T) {
+	for in, want := range map[string]syscall.Signal{"TERM": 15, "SIGTERM": 15, "sigterm": 15, "9": 9, "RTMIN+3": 37,
+		"USR1": 10} {
+		if got, err := signal.Parse(in); err != nil || got != want {
+			t.Errorf("%s: got %v, %v, want %d", in, got, err, want)
+		}
+	}
+	for _, in := range []string{"", "0", "65", "-1", "SIG", "NOPE", "RTMIN+31", "RTMIN+-1"} {
+		if got, err := signal.Parse(in); err == nil {
+			t.Errorf("%q: got %v, want error", in, got)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	for _, s := range []string{"SIGTERM", "9", "rtmin+3", "SIGRTMAX-1", "-1", "65"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		sig, err := signal.Parse(text)
+		if err == nil && (sig < 0 || sig > 64) {
+			t.Errorf("%q: got %d", text, sig)
+		}
+		if err != nil && !fault.Is(err, fault.Invalid) {
+			t.Errorf("%q: got %v", text, err)
+		}
+	})
 }

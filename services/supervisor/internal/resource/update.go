@@ -1,15 +1,15 @@
-package container
+package resource
 
 import "github.com/fairlead/fairlead/proto/fault"
 
-// UpdatedResources returns the limits of a container after an update. Zero fields of changes do not
+// Updated returns the limits after an update. Zero fields of changes do not
 // change. Only limits of cgroups can be updated.
-func (c *Container) UpdatedResources(changes Resources) (Resources, error) {
-	if err := changes.validate(c.Subject(), true); err != nil {
-		return Resources{}, err
+func (r *Limits) Updated(subject string, changes Limits) (Limits, error) {
+	if err := changes.validate(subject, true); err != nil {
+		return Limits{}, err
 	}
 
-	n := c.Config.Resources
+	n := *r
 	for _, f := range []struct{ to, from *int64 }{{&n.Memory, &changes.Memory}, {&n.MemorySwap, &changes.MemorySwap},
 		{&n.MemoryReservation, &changes.MemoryReservation}, {&n.NanoCPUs, &changes.NanoCPUs},
 		{&n.CPUShares, &changes.CPUShares}, {&n.CPUPeriod, &changes.CPUPeriod}, {&n.CPUQuota, &changes.CPUQuota}} {
@@ -35,9 +35,9 @@ func (c *Container) UpdatedResources(changes Resources) (Resources, error) {
 	}
 
 	if changes.Memory > 0 && changes.MemorySwap == 0 && n.MemorySwap > 0 && n.Memory > n.MemorySwap {
-		return n, fault.Invalidf(c.Subject(), "memory", "Memory limit should be smaller than already set "+
+		return n, fault.Invalidf(subject, "memory", "Memory limit should be smaller than already set "+
 			"memoryswap limit, update the memoryswap at the same time")
 	}
 
-	return n, n.validate(c.Subject(), false)
+	return n, n.validate(subject, false)
 }

@@ -1,4 +1,6 @@
-package container
+// Package resource defines the resource limits of a container: their validation, defaults and
+// updates. It performs no I/O; the limits of the host are not known to it.
+package resource
 
 import (
 	"strings"
@@ -7,9 +9,9 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/cpulist"
 )
 
-// Resources are the resource limits of a container. Zero means no limit, unless a field says
+// Limits are the resource limits of a container. Zero means no limit, unless a field says
 // otherwise.
-type Resources struct {
+type Limits struct {
 	Memory            int64  `json:",omitempty"` // bytes
 	MemorySwap        int64  `json:",omitempty"` // memory and swap in bytes; 0: twice Memory, -1: unlimited
 	MemoryReservation int64  `json:",omitempty"` // bytes
@@ -63,11 +65,11 @@ type limitCheck struct {
 	field, text string
 }
 
-// validateResources checks the limits without regard to the host.
-func (c *Config) validateResources() error { return c.Resources.validate(c.subject(), false) }
+// Validate checks the limits without regard to the host.
+func (r *Limits) Validate(subject string) error { return r.validate(subject, false) }
 
 // validate checks the limits. In an update, zero means unchanged.
-func (r *Resources) validate(subject string, update bool) error {
+func (r *Limits) validate(subject string, update bool) error {
 	for _, check := range append(r.memoryChecks(update), r.cpuChecks()...) {
 		if check.broken {
 			return fault.Invalidf(subject, check.field, "%s", check.text)
@@ -83,7 +85,7 @@ func (r *Resources) validate(subject string, update bool) error {
 	return validateUlimits(subject, r.Ulimits)
 }
 
-func (r *Resources) memoryChecks(update bool) []limitCheck {
+func (r *Limits) memoryChecks(update bool) []limitCheck {
 	swappiness := r.MemorySwappiness
 	return []limitCheck{
 		{r.Memory != 0 && r.Memory < MinMemory, "memory", "Minimum memory limit allowed is 6MB"},
@@ -106,7 +108,7 @@ func (r *Resources) memoryChecks(update bool) []limitCheck {
 	}
 }
 
-func (r *Resources) cpuChecks() []limitCheck {
+func (r *Limits) cpuChecks() []limitCheck {
 	return []limitCheck{
 		{r.NanoCPUs < 0, "cpus", "number of CPUs must not be negative"},
 		{r.NanoCPUs > 0 && r.CPUPeriod > 0, "cpus",
@@ -125,7 +127,7 @@ func (r *Resources) cpuChecks() []limitCheck {
 	}
 }
 
-func validateCPULists(subject string, r *Resources) error {
+func validateCPULists(subject string, r *Limits) error {
 	for _, list := range []struct{ field, what, text string }{
 		{"cpuset-cpus", "cpuset cpus", r.CpusetCPUs}, {"cpuset-mems", "cpuset mems", r.CpusetMems},
 	} {
@@ -137,7 +139,7 @@ func validateCPULists(subject string, r *Resources) error {
 	return nil
 }
 
-func (r *Resources) validateBlkio(subject string) error {
+func (r *Limits) validateBlkio(subject string) error {
 	for _, d := range r.BlkioWeightDevices {
 		if d.Rate < minWeight || d.Rate > maxWeight {
 			return fault.Invalidf(subject, "blkio-weight-device", "invalid weight for device: %s:%d", d.Path, d.Rate)
@@ -154,8 +156,15 @@ func (r *Resources) validateBlkio(subject string) error {
 	return nil
 }
 
+// Defaults are the agent's settings for limits that a container does not set.
+type Defaults struct {
+	ShmSize     int64 // bytes of /dev/shm
+	OOMScoreAdj int
+	NoSwapLimit bool // the kernel cannot limit swap
+}
+
 // WithDefaults returns a copy with the derived limits and the defaults of d.
-func (r Resources) WithDefaults(d Defaults) Resources {
+func (r Limits) WithDefaults(d Defaults) Limits {
 	if r.Memory > 0 && r.MemorySwap == 0 {
 		r.MemorySwap = 2 * r.Memory
 		if d.NoSwapLimit {
