@@ -40,6 +40,9 @@ const (
 	connectTimeout = 5 * time.Second
 	// maxResponse fits a list of tens of thousands of containers.
 	maxResponse = 64 << 20
+	// window is the flow control window on a Unix socket. It fits a page of a list, so that the agent
+	// sends it without waiting.
+	window = 2 << 20
 )
 
 // Client is a connection to one agent. It is safe for concurrent use.
@@ -114,9 +117,14 @@ func Dial(host string, options ...Option) (*Client, error) {
 		option(l)
 	}
 
+	var flow []grpc.DialOption
+	if l.network == "unix" {
+		flow = []grpc.DialOption{grpc.WithInitialWindowSize(window), grpc.WithInitialConnWindowSize(window)}
+	}
+
 	// The passthrough scheme and the dialer disable name resolution, proxies and service
 	// configuration.
-	conn, err := grpc.NewClient("passthrough:///agent",
+	conn, err := grpc.NewClient("passthrough:///agent", append(flow,
 		grpc.WithContextDialer(l.dial),
 		grpc.WithAuthority("localhost"),
 		// The dialer performs the TLS handshake, so that it can report certificate errors.
@@ -125,7 +133,7 @@ func Dial(host string, options ...Option) (*Client, error) {
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.DefaultConfig, MinConnectTimeout: connectTimeout}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxResponse)),
 		grpc.WithChainUnaryInterceptor(l.unary, faultrpc.UnaryClient),
-		grpc.WithChainStreamInterceptor(l.stream, faultrpc.StreamClient),
+		grpc.WithChainStreamInterceptor(l.stream, faultrpc.StreamClient))...,
 	)
 	if err != nil {
 		return nil, fmt.Errorf("agent %s: %w", host, err)

@@ -111,3 +111,23 @@ func TestPrintFormats(t *testing.T) {
 		}
 	}
 }
+
+// counter counts writes.
+type counter struct{ bytes, writes int }
+
+func (c *counter) Write(p []byte) (int, error) {
+	c.bytes += len(p)
+	c.writes++
+	return len(p), nil
+}
+
+func TestPrintWritesOnce(t *testing.T) {
+	rows := make([]struct{ A, B string }, 1000)
+	for _, text := range []string{format.Table, format.JSON, "{{.A}}"} {
+		var c counter
+		err := format.Print(&c, text, "{{.A}}\t{{.B}}", rows[0], rows)
+		if err != nil || c.writes != 1 || c.bytes < 1000 {
+			t.Errorf("%s: got %d bytes in %d writes, %v", text, c.bytes, c.writes, err)
+		}
+	}
+}

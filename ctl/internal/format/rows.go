@@ -3,6 +3,7 @@ package format
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"reflect"
 	"strings"
@@ -23,7 +24,16 @@ const (
 // Print writes rows in a format: JSON (one object on each line), a template (one result on each
 // line) or a table. header is a row with the titles of the columns. columns is the template of the
 // default table, its columns separated by tabs.
+//
+// The output is written as a whole: a table consists of many small pieces.
 func Print[Row any](w io.Writer, format, columns string, header Row, rows []Row) error {
+	var out bytes.Buffer
+	err := printRows(&out, format, columns, header, rows)
+	_, werr := w.Write(out.Bytes())
+	return errors.Join(err, werr)
+}
+
+func printRows[Row any](w io.Writer, format, columns string, header Row, rows []Row) error {
 	if format == JSON {
 		return printJSON(w, rows)
 	}

@@ -35,14 +35,15 @@ func (p position) after(q position) bool {
 
 // page returns the messages after a page token, and the token of the next page. items must be
 // sorted by position.
-func page[T any, M proto.Message](items []T, token string, at func(T) position, message func(T) M) (out []M,
-	next string, err error) {
+func page[T any, M proto.Message](items []T, token string, at func(T) position,
+	message func(T) M) (out []M, next string, err error) {
 	last, err := parseToken(token)
 	if err != nil {
 		return nil, "", err
 	}
 
 	size := 0
+	var end position
 	for _, item := range items {
 		here := at(item)
 		if last != nil && !here.after(*last) {
@@ -50,9 +51,9 @@ func page[T any, M proto.Message](items []T, token string, at func(T) position, 
 		}
 		m := message(item)
 		if size += proto.Size(m); size > maxPage && len(out) > 0 {
-			return out, next, nil
+			return out, end.String(), nil
 		}
-		out, next = append(out, m), here.String()
+		out, end = append(out, m), here
 	}
 
 	return out, "", nil
