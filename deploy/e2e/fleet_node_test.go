@@ -1,8 +1,8 @@
 package e2e
 
 import (
+	"bufio"
 	"bytes"
-	"context"
 	"errors"
 	"io"
 	"os"
@@ -138,30 +138,12 @@ func (f *fleet) lists() {
 		f.t.Errorf("got the configuration of another host:\n%s", out)
 	}
 
-	ctx, cancel := context.WithCancel(f.ctx)
-	defer cancel()
-	events := make(chan string, 1)
-	go func() {
-		limited, stop := context.WithTimeout(ctx, waitLimit)
-		defer stop()
-		out, _ := f.agents[0].CLI(limited, "events", "--fleet", "--since", "1h", "--until",
-			time.Now().Add(6*time.Second).Format(time.RFC3339), "--filter", "type=container",
-			"--format", "{{.Node}} {{.Action}} {{.Actor.Attributes.name}}")
-		events <- out
-	}()
-	time.Sleep(time.Second)
-	f.run(1, "--node three run --rm --name job busybox true")
-	out := <-events
-	for _, want := range []string{"two start web", "one start db", "three destroy job"} {
-		if !strings.Contains(out, want+"\n") {
-			f.t.Errorf("events of all hosts: got %q, want a line %q", out, want)
-		}
-	}
+	f.eventsOfAll()
 
 	if err := f.lan.Cut(f.ctx, "port3"); err != nil {
 		f.t.Fatal(err)
 	}
-	out = f.run(1, names)
+	out := f.run(1, names)
 	if !strings.Contains(out, "WARNING: host three: does not answer at 10.99.0.3") ||
 		!strings.Contains(out, "two/web\n") {
 		f.t.Errorf("with a lost host: got %q", out)
@@ -171,6 +153,31 @@ func (f *fleet) lists() {
 		f.t.Fatal(err)
 	}
 	f.await(1, "--node three ps -q", "")
+}
+
+// eventsOfAll reads the events of all hosts until all that are wanted have come.
+func (f *fleet) eventsOfAll() {
+	f.t.Helper()
+	cmd := f.command(1, "events", "--fleet", "--since", "1h", "--filter", "type=container",
+		"--format", "{{.Node}} {{.Action}} {{.Actor.Attributes.name}}")
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = f.hosts[0].Host.Start(cmd)
+	}
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	defer func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}()
+	f.run(1, "--node three run --rm --name job busybox true")
+	missing := map[string]bool{"two start web": true, "one start db": true, "three destroy job": true}
+	for lines := bufio.NewScanner(out); len(missing) > 0; delete(missing, lines.Text()) {
+		if !lines.Scan() { // the test's time is over
+			f.t.Fatalf("events of all hosts: got none of %v", missing)
+		}
+	}
 }
 
 // person commands hosts from another machine, with a certificate of the fleet.

@@ -14,7 +14,7 @@ import (
 )
 
 // fleetLimit limits a test of a fleet.
-const fleetLimit = 2 * time.Minute
+const fleetLimit = 6 * time.Minute
 
 // fleet is several hosts on one LAN, each with an agent.
 type fleet struct {

@@ -125,7 +125,7 @@ func (f *fleet) overlayForgery() {
 }
 
 // repairTime limits the time to a repair after an external change, on a loaded machine.
-const repairTime = 10 * time.Second
+const repairTime = time.Minute
 
 // overlayRepairs damages the tunnel of host one, which is repaired soon.
 func (f *fleet) overlayRepairs() {
@@ -225,7 +225,7 @@ func (f *fleet) overlayEnds() {
 // pings checks whether a container reaches an address.
 func (f *fleet) pings(n int, container, address string, want bool) {
 	f.t.Helper()
-	timeout := "5"
+	timeout := "20"
 	if !want {
 		timeout = "1"
 	}

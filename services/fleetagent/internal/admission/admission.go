@@ -53,6 +53,16 @@ type Admission struct {
 	Store     Store
 	Authority pki.Authority
 	Now       func() time.Time
+	// Patiently repeats a call that the store does not answer. Nil: each call is made once.
+	Patiently func(ctx context.Context, call func(context.Context) error) error
+}
+
+// patiently makes a call that can be repeated.
+func (a Admission) patiently(ctx context.Context, call func(context.Context) error) error {
+	if a.Patiently == nil {
+		return call(ctx)
+	}
+	return a.Patiently(ctx, call)
 }
 
 // IssueToken stores a token and returns its secret.
@@ -89,8 +99,12 @@ func (a Admission) Enroll(ctx context.Context, secret [token.SecretLen]byte, req
 		return nil, nil, err
 	}
 	for range attempts {
-		t, stored, err := a.token(ctx, secret)
-		if err != nil {
+		var t *fleetv1.JoinToken
+		var stored etcd.Value
+		if err := a.patiently(ctx, func(ctx context.Context) (err error) {
+			t, stored, err = a.token(ctx, secret)
+			return err
+		}); err != nil {
 			return nil, nil, err
 		}
 		admitted := &fleetv1.Host{Id: host.GetId(), Name: host.GetName(), Address: host.GetAddress(),
@@ -166,13 +180,8 @@ func (a Admission) grant(ctx context.Context, id string) error {
 // taken meanwhile.
 func (a Admission) admit(ctx context.Context, host *fleetv1.Host, t *fleetv1.JoinToken, stored etcd.Value) (bool,
 	error) {
-	if err := a.grant(ctx, host.GetId()); err != nil {
+	if err := a.patiently(ctx, func(ctx context.Context) error { return a.Readmit(ctx, host) }); err != nil {
 		return false, err
-	}
-	if host.GetRole() == fleetv1.HostRole_HOST_ROLE_MANAGER {
-		if err := a.Store.Empower(ctx, host.GetId()); err != nil {
-			return false, err
-		}
 	}
 	data, err := record.Encode(host)
 	if err != nil {
@@ -192,14 +201,22 @@ func (a Admission) admit(ctx context.Context, host *fleetv1.Host, t *fleetv1.Joi
 	ok, err := a.Store.Commit(ctx,
 		[]etcd.Condition{unchanged, etcd.Absent(a.Keys.Name(host.GetName())), etcd.Absent(a.Keys.Host(host.GetId()))},
 		use, etcd.Put(a.Keys.Name(host.GetName()), []byte(host.GetId())), etcd.Put(a.Keys.Host(host.GetId()), data))
-	if err != nil {
-		// The outcome is unknown: the changes may have been made.
-		if present, lookup := a.host(ctx, host.GetId()); lookup == nil && present.GetName() == host.GetName() {
-			return true, nil
-		}
-	}
 	if err == nil && ok {
 		return true, nil
+	}
+	if err != nil {
+		// The outcome is unknown: the changes may have been made.
+		var present *fleetv1.Host
+		lookup := a.patiently(ctx, func(ctx context.Context) (err error) {
+			present, err = a.host(ctx, host.GetId())
+			return err
+		})
+		switch {
+		case lookup == nil && present.GetName() == host.GetName():
+			return true, nil
+		case fault.KindOf(lookup) == fault.Denied:
+			err = nil // they were not made, and are made again
+		}
 	}
 	if expel := a.Store.Expel(ctx, host.GetId()); err == nil {
 		err = expel

@@ -19,8 +19,11 @@ import (
 	"github.com/fairlead/fairlead/services/fleetagent/internal/token"
 )
 
-// managerTimeout limits a call to a manager.
-const managerTimeout = 5 * time.Second
+// Limits of calls to a manager. One that changes the fleet waits for a store whose leader was lost.
+const (
+	reachTimeout   = 5 * time.Second
+	managerTimeout = 20 * time.Second
+)
 
 // Manager is a connection to a manager.
 type Manager struct {
@@ -64,7 +67,7 @@ func (m *Manager) Close() error { return m.conn.Close() }
 
 // Reach connects to the manager and returns this host's address on that connection.
 func (m *Manager) Reach(ctx context.Context) (netip.Addr, error) {
-	ctx, cancel := context.WithTimeout(ctx, managerTimeout)
+	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
 	defer cancel()
 	// Renew without a certificate is denied. The answer shows that the manager was verified.
 	_, err := m.client.Renew(ctx, &fleetv1.RenewRequest{})
@@ -104,7 +107,7 @@ func (m *Manager) Renew(ctx context.Context, request []byte) (*x509.Certificate,
 
 // Leave removes this host from the fleet.
 func (m *Manager) Leave(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, managerTimeout)
+	ctx, cancel := context.WithTimeout(ctx, reachTimeout)
 	defer cancel()
 	_, err := m.client.Leave(ctx, &fleetv1.LeaveRequest{})
 	return m.failed(err)

@@ -10,6 +10,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"slices"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -59,7 +60,11 @@ func Dial(urls []string, config *tls.Config) (*Client, error) {
 }
 
 // SetURLs replaces the addresses of the store's members.
-func (c *Client) SetURLs(urls []string) { c.c.SetEndpoints(urls...) }
+func (c *Client) SetURLs(urls []string) {
+	if !slices.Equal(urls, c.c.Endpoints()) {
+		c.c.SetEndpoints(urls...)
+	}
+}
 
 // Close closes the connection.
 func (c *Client) Close() error {

@@ -13,6 +13,7 @@ import (
 	"github.com/fairlead/fairlead/services/fleetagent/internal/etcd"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/membership"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/pki"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/preflight"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/record"
 )
 
@@ -98,9 +99,9 @@ func (f *Fleet) restored(a archive.Archive, given string) (*membership.Membershi
 	if given == "" {
 		given = m.Address
 	}
-	address, err := hostAddress(given)
+	address, err := preflight.Address(given)
 	if err == nil {
-		err = f.probePorts(address, f.cfg.Ports.Agent, f.cfg.Ports.StoreClient, f.cfg.Ports.StorePeer)
+		err = preflight.Ports(address, f.cfg.Ports.Agent, f.cfg.Ports.StoreClient, f.cfg.Ports.StorePeer)
 	}
 	if err != nil {
 		return nil, err

@@ -50,6 +50,7 @@ func (h *host) commanded(on *host, node string) error {
 }
 
 func TestOnlyManagersCommandHosts(t *testing.T) {
+	t.Parallel()
 	one, two, three := newHost(t, 1), newHost(t, 2), newHost(t, 3)
 	two.join(one.found())
 	three.join(one.token(1))
@@ -97,6 +98,7 @@ func TestOnlyManagersCommandHosts(t *testing.T) {
 // TestARemovedManagerCommandsNoHost: the certificate of a manager is valid for a day after its
 // removal.
 func TestARemovedManagerCommandsNoHost(t *testing.T) {
+	t.Parallel()
 	one, two := newHost(t, 1), newHost(t, 2)
 	two.join(one.found())
 	two.await("host1 alive, host2 alive")

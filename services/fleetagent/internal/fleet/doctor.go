@@ -21,7 +21,7 @@ import (
 
 // Limits of probes.
 const (
-	probeTimeout = 2 * time.Second
+	probeTimeout = 5 * time.Second
 	maxProbes    = 8               // ports of one request
 	largeSkew    = 2 * time.Minute // certificates are not valid on both sides
 	smallSkew    = time.Second

@@ -34,6 +34,7 @@ func (h *host) findings() string {
 }
 
 func TestDoctorNamesWhatIsWrong(t *testing.T) {
+	t.Parallel()
 	one, two := newHost(t, 1), newHost(t, 2)
 	two.join(one.found())
 	one.await("host1 alive, host2 alive")
@@ -55,7 +56,7 @@ func TestDoctorNamesWhatIsWrong(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	manager, err := api.DialManager(netip.MustParseAddrPort("10.7.0.2:7450"), p.clientTLS("", ""))
+	manager, err := api.DialManager(netip.AddrPortFrom(netip.MustParseAddr(two.address), 7450), p.clientTLS("", ""))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +67,7 @@ func TestDoctorNamesWhatIsWrong(t *testing.T) {
 	}
 
 	two.stop()
-	if got := one.findings(); !strings.Contains(got, "hosts host2: does not answer at 10.7.0.2:7450") ||
+	if got := one.findings(); !strings.Contains(got, "hosts host2: does not answer at "+two.address+":7450") ||
 		!strings.Contains(got, "open it in the firewall of that host: ") {
 		t.Errorf("lost host: got findings %q", got)
 	}
@@ -106,6 +107,7 @@ func commandAs(t *testing.T, on *host, files *fleetv1.CreateCertificateResponse)
 }
 
 func TestPersonsCommandThroughManagers(t *testing.T) {
+	t.Parallel()
 	one, two := newHost(t, 1), newHost(t, 2)
 	two.join(one.found())
 	one.await("host1 alive, host2 alive")
@@ -148,12 +150,11 @@ func TestPersonsCommandThroughManagers(t *testing.T) {
 func awaitCommand(t *testing.T, on *host, files *fleetv1.CreateCertificateResponse, want string) {
 	t.Helper()
 	var err error
-	for range 200 {
+	if eventually(func() bool {
 		err = commandAs(t, on, files)
-		if want == "" && err == nil || want != "" && err != nil && strings.Contains(err.Error(), want) {
-			return
-		}
-		time.Sleep(20 * time.Millisecond)
+		return want == "" && err == nil || want != "" && err != nil && strings.Contains(err.Error(), want)
+	}) {
+		return
 	}
 	t.Fatalf("got error %v, want %q", err, want)
 }

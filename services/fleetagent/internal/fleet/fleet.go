@@ -9,14 +9,11 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -24,7 +21,6 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
 	"github.com/fairlead/fairlead/proto/version"
-	"github.com/fairlead/fairlead/services/fleetagent/internal/admission"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/api"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/membership"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/storeproc"
@@ -146,57 +142,6 @@ func (f *Fleet) store() storeproc.Process {
 	return storeproc.Process{Program: f.cfg.StoreProgram, Dir: f.cfg.StoreDir, Certs: f.cfg.Dir}
 }
 
-// hostName returns the name for this host in the fleet: the given one, or its host name's first
-// label.
-func hostName(given string) (string, error) {
-	if given == "" {
-		name, err := os.Hostname()
-		if err != nil {
-			return "", fault.New(fault.Internal, "host name", "cannot be read", fault.WithCause(err))
-		}
-		given, _, _ = strings.Cut(strings.ToLower(name), ".")
-	}
-	return given, admission.CheckName(given)
-}
-
-// hostAddress checks a given address: it must be one of this host's, and others must be able to
-// reach it.
-func hostAddress(given string) (netip.Addr, error) {
-	address, err := netip.ParseAddr(given)
-	if err != nil {
-		return address, fault.Invalidf("address "+given, "address", "is not an IP address")
-	}
-	if address.IsLoopback() || address.IsUnspecified() || address.IsMulticast() || address.IsLinkLocalUnicast() {
-		return address, fault.Invalidf("address "+given, "address", "cannot be reached by other hosts")
-	}
-	own, err := net.InterfaceAddrs()
-	if err != nil {
-		return address, fault.New(fault.Internal, "addresses of this host", "cannot be read", fault.WithCause(err))
-	}
-	for _, a := range own {
-		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr() == address.Unmap() {
-			return address.Unmap(), nil
-		}
-	}
-	return address, fault.Invalidf("address "+given, "address", "is not an address of this host")
-}
-
-// defaultAddress returns the source address of the default route, without sending anything.
-func defaultAddress() (netip.Addr, error) {
-	for _, target := range []string{"192.0.2.1:9", "[2001:db8::1]:9"} {
-		conn, err := net.Dial("udp", target)
-		if err != nil {
-			continue
-		}
-		_ = conn.Close()
-		if a, ok := conn.LocalAddr().(*net.UDPAddr); ok {
-			return a.AddrPort().Addr().Unmap(), nil
-		}
-	}
-	return netip.Addr{}, fault.New(fault.Invalid, "address", "cannot be chosen: the host has no default route",
-		fault.WithHint("use --address"))
-}
-
 // newID returns 16 random hexadecimal digits. IDs do not come from the machine ID, because that is
 // copied with images of virtual machines.
 func newID() string {
@@ -215,20 +160,6 @@ func joinPort(address netip.Addr, port uint16) string {
 func (f *Fleet) ownRecord(id, name string, address netip.Addr) *fleetv1.Host {
 	return &fleetv1.Host{Id: id, Name: name, Address: address.String(), Port: uint32(f.cfg.Ports.Agent),
 		Version: version.Version}
-}
-
-// probePorts opens ports for a moment, so that one in use is named before anything is made.
-func (f *Fleet) probePorts(address netip.Addr, ports ...uint16) error {
-	for _, port := range ports {
-		l, err := net.Listen("tcp", joinPort(address, port))
-		if err != nil {
-			return fault.New(fault.Busy, fmt.Sprintf("port %s/tcp", joinPort(address, port)),
-				"is needed for the fleet and cannot be opened", fault.WithCause(err),
-				fault.WithHint("stop the program that uses it, or set another port in the configuration"))
-		}
-		_ = l.Close()
-	}
-	return nil
 }
 
 // storeLeft returns an error if a database of an earlier fleet is left.

@@ -46,7 +46,7 @@ func (p *part) keepPresence(ctx context.Context) {
 	p.client.Keep(ctx, etcd.Presence{Key: p.keys.Presence(m.Host), Epoch: p.keys.Epoch(m.Host), Life: p.cfg.Lease,
 		Data: []byte(m.Address + " since boot " + strings.TrimSpace(string(boot)))},
 		func(epoch int64, err error) {
-			p.reached(err)
+			p.outage.Note(err)
 			switch {
 			case err == nil:
 				denied = time.Time{}

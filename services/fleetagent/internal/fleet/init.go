@@ -13,6 +13,7 @@ import (
 	"github.com/fairlead/fairlead/services/fleetagent/internal/etcd"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/membership"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/pki"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/preflight"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/record"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/space"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/token"
@@ -69,19 +70,19 @@ func (f *Fleet) checkInit(given, name string) (address netip.Addr, host string, 
 	if err := f.refuseSecond(); err != nil {
 		return address, "", err
 	}
-	if host, err = hostName(name); err != nil {
+	if host, err = preflight.Name(name); err != nil {
 		return address, "", err
 	}
 	if given == "" {
-		address, err = defaultAddress()
+		address, err = preflight.DefaultAddress()
 	} else {
-		address, err = hostAddress(given)
+		address, err = preflight.Address(given)
 	}
 	if err == nil {
 		err = f.storeLeft()
 	}
 	if err == nil {
-		err = f.probePorts(address, f.cfg.Ports.Agent, f.cfg.Ports.StoreClient, f.cfg.Ports.StorePeer)
+		err = preflight.Ports(address, f.cfg.Ports.Agent, f.cfg.Ports.StoreClient, f.cfg.Ports.StorePeer)
 	}
 	return address, host, err
 }

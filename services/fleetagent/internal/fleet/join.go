@@ -13,11 +13,12 @@ import (
 	"github.com/fairlead/fairlead/services/fleetagent/internal/api"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/membership"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/pki"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/preflight"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/token"
 )
 
 // How long a host waits until it sees itself alive in its new fleet.
-const presenceTimeout = 10 * time.Second
+const presenceTimeout = 30 * time.Second
 
 // Join makes this host part of the fleet of a token. If it fails, the host is left without a fleet
 // and the fleet without the host.
@@ -31,11 +32,11 @@ func (f *Fleet) Join(ctx context.Context, text, given, name string) (fleet strin
 	if err := f.refuseSecond(); err != nil {
 		return "", nil, err
 	}
-	if name, err = hostName(name); err != nil {
+	if name, err = preflight.Name(name); err != nil {
 		return "", nil, err
 	}
 	if given != "" {
-		if _, err := hostAddress(given); err != nil {
+		if _, err := preflight.Address(given); err != nil {
 			return "", nil, err
 		}
 	}
@@ -48,7 +49,7 @@ func (f *Fleet) Join(ctx context.Context, text, given, name string) (fleet strin
 	if given != "" {
 		local = netip.MustParseAddr(given).Unmap()
 	}
-	if err := f.probePorts(local, f.cfg.Ports.Agent); err != nil {
+	if err := preflight.Ports(local, f.cfg.Ports.Agent); err != nil {
 		return "", nil, err
 	}
 	m, host, err := f.enroll(ctx, manager, t, authority, name, local)

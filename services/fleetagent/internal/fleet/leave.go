@@ -63,7 +63,7 @@ func (p *part) depart(ctx context.Context) error {
 			return err
 		}
 	}
-	return p.dismissSelf(ctx)
+	return p.outage.Retry(ctx, p.dismissSelf)
 }
 
 // resign makes this manager a member, and waits until it has no keys of a manager.
@@ -75,7 +75,7 @@ func (p *part) resign(ctx context.Context, m *membership.Membership) error {
 	if _, err := p.demote(ctx, a, &fleetv1.Host{Id: m.Host, Name: m.Name, Address: m.Address}); err != nil {
 		return err
 	}
-	for deadline := time.Now().Add(storeStart); p.membership().IsManager(); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(memberChange); p.membership().IsManager(); time.Sleep(50 * time.Millisecond) {
 		p.noteChange()
 		if ctx.Err() != nil || time.Now().After(deadline) {
 			return fault.New(fault.Unavailable, "host "+m.Name, "is still a manager: no other manager has answered")
@@ -140,7 +140,7 @@ func (f *Fleet) RemoveHost(ctx context.Context, reference string, force bool) (*
 		return nil, fault.New(fault.Conflict, "host "+host.GetName(), "is alive",
 			fault.WithHint("on that host: fairlead fleet leave; or use --force"))
 	}
-	return host, p.remove(ctx, a, host.GetId())
+	return host, p.outage.Retry(ctx, func(ctx context.Context) error { return p.remove(ctx, a, host.GetId()) })
 }
 
 // remove removes a host and puts its addresses in quarantine.

@@ -21,8 +21,12 @@ import (
 )
 
 // memberInterval is the time between two comparisons of the members of the store with the managers, and
-// until a step that cannot be made is repeated.
-const memberInterval = 2 * time.Second
+// until a step that cannot be made is repeated. The store refuses a change until all its members have been
+// connected for five seconds, so a command waits much longer for one.
+const (
+	memberInterval = 2 * time.Second
+	memberChange   = time.Minute
+)
 
 // roles makes this host's role, and the members of the store, follow from the records of hosts.
 type roles struct{ *part }
@@ -42,7 +46,11 @@ func (r roles) keep(ctx context.Context) {
 	for ctx.Err() == nil {
 		seen := r.digest()
 		text := ""
-		if err := r.apply(ctx); err != nil {
+		err := r.apply(ctx)
+		r.mu.Lock()
+		r.memberErr = err
+		r.mu.Unlock()
+		if err != nil {
 			text = err.Error()
 		}
 		if text != "" && text != last && ctx.Err() == nil {
@@ -99,13 +107,30 @@ func (r roles) manages() bool {
 // updateURLs uses the URLs of the store in the managers' records, and stores them for the next start.
 func (r roles) updateURLs() {
 	urls := r.storeURLs()
+	r.client.SetURLs(r.candidates(urls))
 	if slices.Equal(urls, r.membership().Store) {
 		return
 	}
-	r.client.SetURLs(urls)
 	if err := r.edit(func(m *membership.Membership) { m.Store = urls }); err != nil {
 		r.cfg.Log.Error("addresses of the store not saved", "error", err)
 	}
+}
+
+// candidates returns the URLs to try. While the store does not answer, they are those of all managers: the
+// members can have changed when this host could not see it.
+func (r roles) candidates(urls []string) []string {
+	if r.outage.Err() == nil {
+		return urls
+	}
+	all := slices.Clone(urls)
+	hosts, _ := r.list()
+	for _, h := range hosts {
+		url := r.clientURL(h)
+		if h.GetRole() == fleetv1.HostRole_HOST_ROLE_MANAGER && url != "" && !slices.Contains(all, url) {
+			all = append(all, url)
+		}
+	}
+	return all
 }
 
 // reconcile makes one step towards members that match the managers.
@@ -114,8 +139,12 @@ func (r roles) reconcile(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// All hosts must know the voters before one of them is removed.
+	if published, err := r.publishURLs(ctx, members); published || err != nil {
+		return err
+	}
 	if len(quorum.Next(r.managerHosts(), members)) == 0 {
-		return r.publishURLs(ctx, members)
+		return nil
 	}
 
 	// Two managers that change the members at the same time could remove two voters of three.
@@ -179,14 +208,14 @@ func storeURL(h *fleetv1.Host, port uint16) string {
 	return "https://" + joinPort(address, port)
 }
 
-// publishURLs stores the client URLs of voters. A learner does not answer clients.
-func (r roles) publishURLs(ctx context.Context, members []quorum.Member) error {
+// publishURLs stores the client URLs of voters, and reports whether any was missing. A learner does not answer
+// clients.
+func (r roles) publishURLs(ctx context.Context, members []quorum.Member) (published bool, all error) {
 	a, err := r.admission()
 	if err != nil {
-		return err
+		return false, err
 	}
 	hosts, _ := r.list()
-	var all error
 	for _, h := range hosts {
 		i := slices.IndexFunc(members, func(m quorum.Member) bool { return m.PeerURL == r.peerURL(h) })
 		want := ""
@@ -194,10 +223,11 @@ func (r roles) publishURLs(ctx context.Context, members []quorum.Member) error {
 			want = r.clientURL(h)
 		}
 		if h.GetRole() == fleetv1.HostRole_HOST_ROLE_MANAGER && h.GetStoreUrl() != want {
+			published = true
 			all = errors.Join(all, a.SetStoreURL(ctx, h.GetId(), want))
 		}
 	}
-	return all
+	return published, all
 }
 
 // appoint sends a manager the keys that it needs and asks it to start its member of the store.
@@ -244,8 +274,11 @@ func (f *Fleet) PromoteHost(ctx context.Context, reference string) (*fleetv1.Hos
 		return nil, fault.New(fault.Conflict, "host "+host.GetName(), "is not alive, its store could not be started",
 			fault.WithHint("start its agent first"))
 	}
-	promoted, err := a.Promote(ctx, host.GetId())
-	if err != nil {
+	var promoted *fleetv1.Host
+	if err := p.outage.Retry(ctx, func(ctx context.Context) error {
+		promoted, err = a.Promote(ctx, host.GetId())
+		return err
+	}); err != nil {
 		return nil, err
 	}
 	return promoted, p.awaitMember(ctx, promoted, "its store has not started yet; see the log of its agent",
@@ -272,8 +305,16 @@ func (p *part) demote(ctx context.Context, a admission.Admission, host *fleetv1.
 		return nil, fault.New(fault.Conflict, "host "+host.GetName(), "is the only manager",
 			fault.WithHint("make another host a manager first: fairlead fleet promote HOST"))
 	}
-	demoted, err := a.Demote(ctx, host.GetId(), other)
-	if err != nil {
+	var demoted *fleetv1.Host
+	unanswered, self := false, host.GetId() == p.membership().Host
+	if err := p.outage.Retry(ctx, func(ctx context.Context) (err error) {
+		demoted, err = a.Demote(ctx, host.GetId(), other)
+		if unanswered && self && fault.KindOf(err) == fault.Denied {
+			demoted, err = host, nil // the unanswered call has taken this host's rights
+		}
+		unanswered = err != nil
+		return err
+	}); err != nil {
 		return nil, err
 	}
 	return demoted, p.awaitMember(ctx, demoted, "its store has not left yet; are the other managers alive?",
@@ -297,7 +338,7 @@ func (f *Fleet) managed(reference string) (*part, admission.Admission, *fleetv1.
 // awaitMember waits until the store's member of a host, nil if there is none, is as wanted.
 func (p *part) awaitMember(ctx context.Context, host *fleetv1.Host, late string,
 	done func(*quorum.Member) bool) error {
-	ctx, cancel := context.WithTimeout(ctx, storeStart)
+	ctx, cancel := context.WithTimeout(ctx, memberChange)
 	defer cancel()
 	var err error
 	for {
@@ -315,7 +356,10 @@ func (p *part) awaitMember(ctx context.Context, host *fleetv1.Host, late string,
 		}
 		select {
 		case <-ctx.Done():
-			return fault.New(fault.Unavailable, "host "+host.GetName(), late, fault.WithCause(err))
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			return fault.New(fault.Unavailable, "host "+host.GetName(), late,
+				fault.WithCause(errors.Join(err, p.memberErr)))
 		case <-time.After(50 * time.Millisecond):
 		}
 	}

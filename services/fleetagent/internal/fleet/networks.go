@@ -36,8 +36,11 @@ func (f *Fleet) CreateNetwork(ctx context.Context, wanted *fleetv1.OverlayNetwor
 	if err != nil {
 		return nil, nil, err
 	}
-	n, err := p.ledger().CreateNetwork(ctx, wanted, ipv6)
-	if err != nil {
+	var n *fleetv1.OverlayNetwork
+	if err := p.outage.Retry(ctx, func(ctx context.Context) error {
+		n, err = p.ledger().CreateNetwork(ctx, wanted, ipv6)
+		return err
+	}); err != nil {
 		return nil, nil, err
 	}
 	return n, p.awaitSeen(ctx, func(v *view.View) bool {
@@ -80,7 +83,12 @@ func (f *Fleet) UpdateNetwork(ctx context.Context, r *fleetv1.UpdateNetworkReque
 	if err != nil {
 		return nil, err
 	}
-	return p.ledger().UpdateNetwork(ctx, r)
+	var n *fleetv1.OverlayNetwork
+	err = p.outage.Retry(ctx, func(ctx context.Context) (err error) {
+		n, err = p.ledger().UpdateNetwork(ctx, r)
+		return err
+	})
+	return n, err
 }
 
 // RemoveNetwork deletes a network without containers.
@@ -108,7 +116,9 @@ func (f *Fleet) RemoveNetwork(ctx context.Context, network string) error {
 		return fault.New(fault.Conflict, "network "+name, "has active endpoints: "+strings.Join(users, ", "),
 			fault.WithHint("disconnect the containers first"))
 	}
-	if err := p.ledger().RemoveNetwork(ctx, network); err != nil {
+	if err := p.outage.Retry(ctx, func(ctx context.Context) error {
+		return p.ledger().RemoveNetwork(ctx, network)
+	}); err != nil {
 		return err
 	}
 	p.awaitSeen(ctx, func(v *view.View) bool {

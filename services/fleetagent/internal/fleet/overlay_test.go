@@ -14,6 +14,7 @@ import (
 )
 
 func TestNetworksOfAFleet(t *testing.T) {
+	t.Parallel()
 	one, two, third := three(t)
 	ctx := context.Background()
 	must0(t, two.PublishHost(ctx, &fleetv1.HostInfo{Routes: []string{"10.128.0.0/18"}, UnderlayMtu: 1400}))
@@ -108,6 +109,7 @@ func (h *host) removal(two *host, watching *client) {
 }
 
 func TestBlocksBelongToOneHost(t *testing.T) {
+	t.Parallel()
 	one, two, third := three(t)
 	ctx := context.Background()
 	_, err := one.create(1, "app", "10.5.0.0/25") // 16 blocks of 8 addresses
@@ -145,7 +147,7 @@ func TestBlocksBelongToOneHost(t *testing.T) {
 	start := time.Now()
 	_, err = two.claim(1, "10.5.0.0/25", "")
 	wantError(t, "exhausted", err, fault.Exhausted, "has no free block: 16 belong to host1 (")
-	if took := time.Since(start); took > 2*time.Second {
+	if took := time.Since(start); took > 20*time.Second { // one second on a machine without load
 		t.Errorf("the answer took %s", took)
 	}
 	wantError(t, "foreign", two.ReleaseBlock(ctx, netID(1), netip.MustParsePrefix("10.6.1.0/29"), "x"), fault.Conflict,
@@ -178,17 +180,17 @@ func (h *host) exchange(two *host, clients []*client, owners map[string]string) 
 	must0(t, err)
 	second.mirror.Await(ctx, func(v *view.View) bool { return len(v.Usage(first.m.Host)) == 1 })
 
-	given, err := two.claim(1, "10.5.0.0/25", "")
-	if err != nil || !netip.MustParsePrefix(own).Contains(netip.MustParsePrefix(given).Addr()) ||
+	given := two.given("")
+	if !netip.MustParsePrefix(own).Contains(netip.MustParsePrefix(given).Addr()) ||
 		!strings.HasSuffix(given, "/30") {
-		t.Errorf("got %s, error %v, want half of %s", given, err, own)
+		t.Errorf("got %s, want half of %s", given, own)
 	}
 	low := netip.PrefixFrom(netip.MustParsePrefix(own).Addr(), 30).String()
 	must0(t, h.ReportUsage(ctx, []*fleetv1.BlockUsage{{NetworkId: netID(1), Prefix: low, Used: 1, Free: 3}}))
 	second.mirror.Await(ctx, func(v *view.View) bool { return v.Usage(first.m.Host)[0].GetPrefix() == low })
 	exact := netip.PrefixFrom(netip.MustParsePrefix(own).Addr().Next(), 32).String()
-	if got, err := two.claim(1, "10.5.0.0/25", exact); err != nil || got != exact {
-		t.Errorf("static address: got %s, error %v, want %s", got, err, exact)
+	if got := two.given(exact); got != exact {
+		t.Errorf("static address: got %s, want %s", got, exact)
 	}
 	for _, c := range clients {
 		c.until("divided blocks", func() bool {
@@ -200,13 +202,23 @@ func (h *host) exchange(two *host, clients []*client, owners map[string]string) 
 	must0(t, two.ReleaseBlock(ctx, netID(1), netip.MustParsePrefix(foreign), ""))
 	_, err = h.claim(1, "10.5.0.0/25", netip.PrefixFrom(netip.MustParsePrefix(foreign).Addr(), 32).String())
 	wantError(t, "quarantine", err, fault.Busy, "was released with block "+foreign)
-	for range 200 { // quarantine is a second in this test
-		if err = claimOf(h, foreign); err == nil {
-			return
-		}
-		time.Sleep(50 * time.Millisecond)
+	if eventually(func() bool { err = claimOf(h, foreign); return err == nil }) {
+		return
 	}
 	t.Errorf("after the quarantine: %v", err)
+}
+
+// given claims addresses that another host gives away, which it may not do in time on a loaded machine.
+func (h *host) given(exact string) (got string) {
+	h.t.Helper()
+	var err error
+	if !eventually(func() bool {
+		got, err = h.claim(1, "10.5.0.0/25", exact)
+		return err == nil
+	}) {
+		h.t.Fatalf("nothing given: %v", err)
+	}
+	return got
 }
 
 func claimOf(h *host, block string) error {
@@ -215,6 +227,7 @@ func claimOf(h *host, block string) error {
 }
 
 func TestIdleBlocksAreReturned(t *testing.T) {
+	t.Parallel()
 	one := newHost(t, 1)
 	one.found()
 	_, err := one.create(1, "app", "10.5.0.0/24")

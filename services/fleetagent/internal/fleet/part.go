@@ -19,6 +19,7 @@ import (
 	"github.com/fairlead/fairlead/services/fleetagent/internal/etcd"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/membership"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/mirror"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/outage"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/pki"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/publish"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/record"
@@ -39,6 +40,7 @@ type part struct {
 	client    *etcd.Client
 	mirror    *mirror.Mirror
 	publisher *publish.Publisher
+	outage    *outage.Tracker
 	nodes     *api.Nodes      // connections to other agents
 	ctx       context.Context // of the tasks
 	cancel    context.CancelFunc
@@ -46,23 +48,23 @@ type part struct {
 	claiming  keylock.Mutex[string]           // by network
 	calls     map[netip.AddrPort]*api.Manager // to managers; under mu
 
-	mu       sync.Mutex
-	m        *membership.Membership
-	storeErr error         // why the store cannot be reached
-	present  chan struct{} // closed when the host sees itself alive for the first time
-	usage    usage.Tracker
+	mu        sync.Mutex
+	m         *membership.Membership
+	memberErr error         // why the members of the store differ from the managers
+	present   chan struct{} // closed when the host sees itself alive for the first time
+	usage     usage.Tracker
 
 	changed chan struct{} // see noteChange
 	store   sync.Mutex    // held to start, stop and remove the store's process
 }
 
 func newPart(cfg Config, m *membership.Membership) (*part, error) {
-	p := &part{cfg: cfg, keys: record.ForFleet("", m.Fleet), m: m, nodes: api.NewNodes(),
+	p := &part{cfg: cfg, keys: record.ForFleet("", m.Fleet), m: m, nodes: api.NewNodes(), outage: outage.New(cfg.Log),
 		present: make(chan struct{}),
 		calls:   map[netip.AddrPort]*api.Manager{}, changed: make(chan struct{}, 1)}
 	p.mirror = mirror.New(mirror.Config{Keys: p.keys, Fleet: m.Fleet, Host: m.Host, Name: m.Name, Address: m.Address,
 		Path: filepath.Join(cfg.ReplicaDir, "replica"), Log: cfg.Log, Now: cfg.Now,
-		Emit: p.emit, Restored: p.restored, Reached: p.reached})
+		Emit: p.emit, Restored: p.restored, Reached: p.outage.Note})
 	var err error
 	if p.client, err = etcd.Dial(m.Store, p.clientTLS("", pki.Manager)); err != nil {
 		return nil, err
@@ -162,19 +164,6 @@ func (p *part) identify(state tls.ConnectionState) (pki.Identity, error) {
 	return pki.PeerIdentity(state, p.membership().CA, p.cfg.Now())
 }
 
-// reached notes whether the store can be reached.
-func (p *part) reached(err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	switch {
-	case err == nil && p.storeErr != nil:
-		p.cfg.Log.Info("store can be reached again")
-	case err != nil && p.storeErr == nil:
-		p.cfg.Log.Warn("store cannot be reached", "error", err)
-	}
-	p.storeErr = err
-}
-
 // list returns the hosts with their states, sorted by name.
 func (p *part) list() ([]*fleetv1.Host, error) {
 	var all []*fleetv1.Host
@@ -189,9 +178,7 @@ func (p *part) list() ([]*fleetv1.Host, error) {
 		}
 	})
 	slices.SortFunc(all, func(a, b *fleetv1.Host) int { return compareNames(a, b) })
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return all, p.storeErr
+	return all, p.outage.Err()
 }
 
 // admission returns the decisions of a manager.
@@ -201,7 +188,8 @@ func (p *part) admission() (admission.Admission, error) {
 		return admission.Admission{}, fault.New(fault.Denied, "host "+m.Name, "is not a manager",
 			fault.WithHint("run the command on a manager; see fairlead fleet ls"))
 	}
-	return admission.Admission{Keys: p.keys, Store: p.client, Authority: *m.Authority, Now: p.cfg.Now}, nil
+	return admission.Admission{Keys: p.keys, Store: p.client, Authority: *m.Authority, Now: p.cfg.Now,
+		Patiently: p.outage.Retry}, nil
 }
 
 // managers returns the addresses of the managers for agents, those that are alive first.

@@ -55,7 +55,10 @@ func (f *Fleet) CreateCertificate(ctx context.Context, name string, valid time.D
 	if err != nil {
 		return nil, err
 	}
-	if _, err := p.client.Commit(ctx, nil, etcd.Put(p.keys.Person(name), data)); err != nil {
+	if err := p.outage.Retry(ctx, func(ctx context.Context) error {
+		_, err := p.client.Commit(ctx, nil, etcd.Put(p.keys.Person(name), data))
+		return err
+	}); err != nil {
 		return nil, err
 	}
 	text, err := pki.EncodeKey(key)
@@ -77,15 +80,20 @@ func (f *Fleet) RevokeCertificate(ctx context.Context, name string) error {
 		return err
 	}
 	key := p.keys.Person(name)
-	_, ok, err := p.client.Get(ctx, key)
-	if err == nil && !ok {
-		err = fault.New(fault.NotFound, "certificate "+name, "does not exist")
-	}
-	if err != nil {
+	var ok bool
+	if err := p.outage.Retry(ctx, func(ctx context.Context) error {
+		_, ok, err = p.client.Get(ctx, key)
+		return err
+	}); err != nil {
 		return err
 	}
-	_, err = p.client.Commit(ctx, nil, etcd.Delete(key))
-	return err
+	if !ok {
+		return fault.New(fault.NotFound, "certificate "+name, "does not exist")
+	}
+	return p.outage.Retry(ctx, func(ctx context.Context) error {
+		_, err := p.client.Commit(ctx, nil, etcd.Delete(key))
+		return err
+	})
 }
 
 // checkPerson returns an error if the certificate of a person was revoked or replaced.

@@ -29,8 +29,8 @@ func (f *Fleet) Get(context.Context) (*fleetv1.GetFleetResponse, error) {
 	if p.m.IsManager() {
 		r.Role = fleetv1.HostRole_HOST_ROLE_MANAGER
 	}
-	if p.storeErr != nil {
-		r.StoreError = p.storeErr.Error()
+	if err := p.outage.Err(); err != nil {
+		r.StoreError = err.Error()
 	}
 	return r, nil
 }
@@ -60,8 +60,11 @@ func (f *Fleet) IssueToken(ctx context.Context, valid time.Duration, uses uint32
 		return "", time.Time{}, err
 	}
 	expires := f.cfg.Now().Add(valid)
-	secret, err := a.IssueToken(ctx, valid, uses, role)
-	if err != nil {
+	var secret [token.SecretLen]byte
+	if err := p.outage.Retry(ctx, func(ctx context.Context) error {
+		secret, err = a.IssueToken(ctx, valid, uses, role)
+		return err
+	}); err != nil {
 		return "", time.Time{}, err
 	}
 
