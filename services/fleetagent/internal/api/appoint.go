@@ -21,6 +21,8 @@ type Keys struct {
 	Member    uint64        // the ID of the host's member
 	Cluster   string        // NAME=PEER-URL,... of all members
 	URLs      []string      // of the store, for clients
+	// Generation is that of the store.
+	Generation uint64
 }
 
 // Appoint makes the called host a manager.
@@ -37,22 +39,29 @@ func (m *Manager) Appoint(ctx context.Context, keys Keys) error {
 	}
 	_, err = m.client.Appoint(ctx, &fleetv1.AppointRequest{AuthorityKey: authority, StoreAuthorityKey: store,
 		StoreAuthority: pki.EncodeCert(keys.Store.Cert), MemberId: keys.Member, Cluster: keys.Cluster,
-		Store: keys.URLs})
+		Store: keys.URLs, Generation: keys.Generation})
 	return m.failed(err)
 }
 
-// Probe returns the clock of the called host, and the given ports of this host that it cannot connect to.
-func (m *Manager) Probe(ctx context.Context, ports []uint16) (time.Time, []uint16, error) {
+// Probed is the answer of a host to a probe.
+type Probed struct {
+	Now        time.Time // its clock
+	Closed     []uint16  // ports of the calling host that it cannot connect to
+	Generation uint64    // the highest one of the store that it knows
+}
+
+// Probe asks the called host for its clock, and which of the given ports of this host it cannot connect to.
+func (m *Manager) Probe(ctx context.Context, ports []uint16) (Probed, error) {
 	req := &fleetv1.ProbeRequest{}
 	for _, port := range ports {
 		req.Ports = append(req.Ports, uint32(port))
 	}
 	r, err := m.client.Probe(ctx, req)
-	var closed []uint16
+	p := Probed{Now: r.GetNow().AsTime(), Generation: r.GetGeneration()}
 	for _, port := range r.GetClosed() {
-		closed = append(closed, uint16(port)) //nolint:gosec // one of the given ports
+		p.Closed = append(p.Closed, uint16(port)) //nolint:gosec // one of the given ports
 	}
-	return r.GetNow().AsTime(), closed, m.failed(err)
+	return p, m.failed(err)
 }
 
 // Probe tries ports of the calling host.
@@ -68,12 +77,12 @@ func (s *enrollServer) Probe(ctx context.Context, req *fleetv1.ProbeRequest) (*f
 		}
 		ports = append(ports, uint16(port))
 	}
-	now, closed, err := s.gate.Probe(ctx, who, ports)
+	p, err := s.gate.Probe(ctx, who, ports)
 	if err != nil {
 		return nil, err
 	}
-	r := &fleetv1.ProbeResponse{Now: timestamppb.New(now)}
-	for _, port := range closed {
+	r := &fleetv1.ProbeResponse{Now: timestamppb.New(p.Now), Generation: p.Generation}
+	for _, port := range p.Closed {
 		r.Closed = append(r.Closed, uint32(port))
 	}
 	return r, nil
@@ -85,7 +94,8 @@ func (s *enrollServer) Appoint(ctx context.Context, req *fleetv1.AppointRequest)
 	if err != nil {
 		return nil, err
 	}
-	keys := Keys{Member: req.GetMemberId(), Cluster: req.GetCluster(), URLs: req.GetStore()}
+	keys := Keys{Member: req.GetMemberId(), Cluster: req.GetCluster(), URLs: req.GetStore(),
+		Generation: req.GetGeneration()}
 	if keys.Authority.Key, err = pki.DecodeKey(req.GetAuthorityKey(), "authority_key"); err != nil {
 		return nil, err
 	}

@@ -39,7 +39,7 @@ type Gatekeeper interface {
 	Dismiss(ctx context.Context, who pki.Identity) error
 	Claims
 	Appoint(ctx context.Context, who pki.Identity, keys Keys) error
-	Probe(ctx context.Context, who pki.Identity, ports []uint16) (now time.Time, closed []uint16, err error)
+	Probe(ctx context.Context, who pki.Identity, ports []uint16) (Probed, error)
 	// Command returns an error if the holder of a certificate may not command this host, or not
 	// through it the given one.
 	Command(cert *x509.Certificate, who pki.Identity, node string) error

@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -164,7 +165,7 @@ func (e *enrolled) Renew(context.Context, *fleetv1.RenewRequest, ...grpc.CallOpt
 func (e *enrolled) Probe(_ context.Context, r *fleetv1.ProbeRequest, _ ...grpc.CallOption) (
 	*fleetv1.ProbeResponse, error) {
 	e.ports = r.GetPorts()
-	return &fleetv1.ProbeResponse{Now: timestamppb.New(time.Unix(7, 0)), Closed: e.ports[:1]}, e.fails
+	return &fleetv1.ProbeResponse{Now: timestamppb.New(time.Unix(7, 0)), Closed: e.ports[:1], Generation: 9}, e.fails
 }
 
 func (e *enrolled) Claim(_ context.Context, r *fleetv1.ClaimRequest, _ ...grpc.CallOption) (
@@ -184,10 +185,10 @@ func TestManagerNamedWhenAway(t *testing.T) {
 		e.claim.GetSubnet() != "10.1.0.0/24" {
 		t.Errorf("got %v, %v, sent %v", b, err, e.claim)
 	}
-	at, closed, err := m.Probe(t.Context(), []uint16{443, 65535})
-	if err != nil || at.Unix() != 7 || len(closed) != 1 || closed[0] != 443 || len(e.ports) != 2 ||
-		e.ports[1] != 65535 {
-		t.Errorf("got %s, %v, %v, sent %v", at, closed, err, e.ports)
+	probed, err := m.Probe(t.Context(), []uint16{443, 65535})
+	if err != nil || probed.Now.Unix() != 7 || !slices.Equal(probed.Closed, []uint16{443}) || probed.Generation != 9 ||
+		len(e.ports) != 2 || e.ports[1] != 65535 {
+		t.Errorf("got %v, %v, sent %v", probed, err, e.ports)
 	}
 
 	e.fails = fault.New(fault.Denied, "request", "needs a certificate")

@@ -62,8 +62,8 @@ func (g *gate) Enroll(context.Context, [token.SecretLen]byte, []byte, *fleetv1.H
 	return &fleetv1.Host{}, &x509.Certificate{Raw: []byte("raw")}, []string{"url"}, g.call("enroll")
 }
 
-func (g *gate) Probe(_ context.Context, _ pki.Identity, ports []uint16) (time.Time, []uint16, error) {
-	return time.Unix(7, 0), ports[:1], g.call("probe")
+func (g *gate) Probe(_ context.Context, _ pki.Identity, ports []uint16) (Probed, error) {
+	return Probed{time.Unix(7, 0), ports[:1], 9}, g.call("probe")
 }
 
 func (g *gate) Command(_ *x509.Certificate, who pki.Identity, node string) error {

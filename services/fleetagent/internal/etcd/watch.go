@@ -29,8 +29,8 @@ type Change struct {
 
 // Sink receives the values below a prefix. Its methods are called one at a time.
 type Sink interface {
-	// Reset replaces all values.
-	Reset(all []Value, at Position)
+	// Reset replaces all values. An error means that they are not accepted; they are listed again then.
+	Reset(all []Value, at Position) error
 	// Apply changes values. Changes of one transaction come together.
 	Apply(changes []Change, at Position)
 	// Unreachable reports why the store cannot be reached. Values that are known stay known.
@@ -63,7 +63,9 @@ func (c *Client) follow(ctx context.Context, prefix string, sink Sink) error {
 	if err != nil {
 		return err
 	}
-	sink.Reset(list, at)
+	if err := sink.Reset(list, at); err != nil {
+		return err
+	}
 
 	watching, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
 	defer cancel()

@@ -21,6 +21,9 @@ func (p *part) Appoint(ctx context.Context, who pki.Identity, keys api.Keys) err
 	if err := p.checkManager(who); err != nil {
 		return err
 	}
+	if err := p.fence.Check(keys.Generation); err != nil {
+		return err
+	}
 	p.store.Lock()
 	defer p.store.Unlock()
 	m := p.membership()
@@ -60,7 +63,7 @@ func appointed(m *membership.Membership, keys api.Keys, now time.Time) (*members
 	next.Key, next.Cert, first = next.Authority.Issue(who, address, pki.HostLife, now)
 	next.Peers.Key, next.Peers.Cert, second = keys.Store.Issue(who, address, pki.PeerLife, now)
 	next.Member = &membership.StoreMember{ID: keys.Member, Cluster: keys.Cluster, Fresh: true}
-	next.Store = keys.URLs
+	next.Store, next.StoreGeneration = keys.URLs, keys.Generation
 	return &next, errors.Join(first, second)
 }
 

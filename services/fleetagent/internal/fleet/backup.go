@@ -11,6 +11,7 @@ import (
 	"github.com/fairlead/fairlead/services/fleetagent/internal/admission"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/archive"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/etcd"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/fence"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/membership"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/pki"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/preflight"
@@ -109,6 +110,9 @@ func (f *Fleet) restored(a archive.Archive, given string) (*membership.Membershi
 
 	now := f.cfg.Now()
 	who := pki.Identity{Fleet: m.Fleet, Role: pki.Manager, Host: m.Host}
+	generation, _ := generationIn("settings", a.Records["settings"])
+	m.StoreGeneration = fence.Next(max(m.Generation, m.StoreGeneration, generation), now)
+	m.Generation = m.StoreGeneration
 	m.Address, m.Port, m.Member = address.String(), f.cfg.Ports.Agent, nil
 	m.Store = []string{"https://" + joinPort(address, f.cfg.Ports.StoreClient)}
 	if m.Key, m.Cert, err = m.Authority.Issue(who, address, pki.HostLife, now); err != nil {
@@ -152,6 +156,11 @@ func (f *Fleet) refill(ctx context.Context, m *membership.Membership, a archive.
 				return nil, err
 			}
 			if data, err = record.Encode(host); err != nil {
+				return nil, err
+			}
+		}
+		if key == keys.Settings() {
+			if data, err = withGeneration(key, data, m.StoreGeneration); err != nil {
 				return nil, err
 			}
 		}
@@ -210,6 +219,10 @@ func (f *Fleet) Recover(ctx context.Context) error {
 		return err
 	}
 
+	if err := (roles{p}).raise(ctx, client); err != nil {
+		return err
+	}
+
 	a := admission.Admission{Keys: p.keys, Store: client, Authority: *m.Authority, Now: f.cfg.Now}
 	hosts, _ := p.list()
 	for _, h := range hosts { // the others join the store again if they return
@@ -258,6 +271,9 @@ func (f *Fleet) recoverCopy(ctx context.Context, p *part, own []string) error {
 		return err
 	}
 	if err := p.edit(func(m *membership.Membership) { m.Member, m.Store = nil, own }); err != nil {
+		return err
+	}
+	if _, err := (roles{p}).startGeneration(); err != nil {
 		return err
 	}
 	if _, err := f.refill(ctx, p.membership(), a); err != nil {

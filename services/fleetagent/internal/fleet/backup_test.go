@@ -4,8 +4,10 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/token"
 )
 
 func TestOneManagerContinuesAlone(t *testing.T) {
@@ -44,6 +46,57 @@ func TestOneManagerContinuesAlone(t *testing.T) {
 		if err := h.store().Remove(context.Background()); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// TestReplacedStoreIsNotContinued: two of three managers return with their old store after the third one was
+// recovered and is away. They have a majority of the old store.
+func TestReplacedStoreIsNotContinued(t *testing.T) {
+	t.Parallel()
+	one, two, three, four := newHost(t, 1), newHost(t, 2), newHost(t, 3), newHost(t, 4)
+	two.join(one.found())
+	three.join(one.token(1))
+	four.join(one.token(1))
+	for _, name := range []string{"host2", "host3"} {
+		one.await("host1 alive, host2 alive, host3 alive, host4 alive")
+		if _, err := one.PromoteHost(context.Background(), name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	one.awaitMembers("1 voter, 2 voter, 3 voter")
+	two.await("host1 alive, host2 alive, host3 alive, host4 alive")
+	one.crash()
+	three.crash()
+	must0(t, two.Recover(context.Background()))
+	two.writes()
+	p, err := four.current()
+	must0(t, err)
+	if !eventually(func() bool { return p.membership().Generation > 0 }) {
+		t.Fatal("a member does not keep the generation of the store")
+	}
+	two.stop()
+	must0(t, two.store().Stop(context.Background()))
+
+	four.stop() // it keeps the generation, also over a restart
+	four.start()
+	one.start()
+	three.start()
+	for _, h := range []*host{one, three} {
+		if !eventually(func() bool { return strings.Contains(h.log.String(), "was replaced by that of generation ") }) {
+			t.Errorf("%s does not notice that its store was replaced", h.name)
+		}
+		if h.store().Running() {
+			t.Errorf("%s continues a store that was replaced", h.name)
+		}
+		if _, _, err := h.IssueToken(context.Background(), time.Hour, 1, token.Member); err == nil {
+			t.Errorf("%s writes to a store that was replaced", h.name)
+		}
+	}
+	two.start() // they get a copy of its store
+	two.awaitMembers("1 voter, 2 voter, 3 voter")
+	for _, h := range []*host{one, three} {
+		h.await("host1 alive, host2 alive, host3 alive, host4 alive")
+		h.writes()
 	}
 }
 

@@ -23,14 +23,33 @@ const (
 // sink passes the records of the store on: to the mirror, and a new full state to the publisher.
 type sink struct{ *part }
 
-// Reset replaces all records.
-func (s sink) Reset(all []etcd.Value, at etcd.Position) {
+// Reset replaces all records. Those of a store that was replaced are not accepted.
+func (s sink) Reset(all []etcd.Value, at etcd.Position) error {
+	if generation, ok := generationOf(s.keys, all); ok {
+		if err := s.fence.Check(generation); err != nil {
+			return err
+		}
+	}
 	s.mirror.Reset(all, at)
 	s.publisher.Compare()
+	s.learnView()
+	return nil
 }
 
 // Apply changes records.
-func (s sink) Apply(changes []etcd.Change, at etcd.Position) { s.mirror.Apply(changes, at) }
+func (s sink) Apply(changes []etcd.Change, at etcd.Position) {
+	s.mirror.Apply(changes, at)
+	s.learnView()
+}
+
+// learnView learns the generation of the store.
+func (s sink) learnView() {
+	var generation uint64
+	s.mirror.Read(func(v *view.View) { generation = v.Generation() })
+	if s.fence.Learn(generation) {
+		roles(s).saveGeneration()
+	}
+}
 
 // Unreachable notes why the store cannot be reached.
 func (s sink) Unreachable(err error) { s.mirror.Unreachable(err) }

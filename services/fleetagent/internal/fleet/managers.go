@@ -248,7 +248,7 @@ func (r roles) appoint(ctx context.Context, s quorum.Step, members []quorum.Memb
 	}
 
 	keys := api.Keys{Authority: *m.Authority, Store: m.Peers.Authority, Member: s.Member.ID,
-		Cluster: strings.Join(cluster, ","), URLs: r.storeURLs()}
+		Cluster: strings.Join(cluster, ","), URLs: r.storeURLs(), Generation: m.StoreGeneration}
 	manager, err := api.DialManager(agentAddress(hosts[i]), r.clientTLS(s.Manager.Host, ""))
 	if err != nil {
 		return err
@@ -264,7 +264,7 @@ func agentAddress(h *fleetv1.Host) netip.AddrPort {
 	return netip.AddrPortFrom(address, uint16(h.GetPort())) //nolint:gosec // a stored port
 }
 
-// PromoteHost makes a host a manager and waits until its store has started.
+// PromoteHost makes a host a manager and waits until its store answers.
 func (f *Fleet) PromoteHost(ctx context.Context, reference string) (*fleetv1.Host, error) {
 	p, a, host, err := f.managed(reference)
 	if err != nil {
@@ -282,7 +282,13 @@ func (f *Fleet) PromoteHost(ctx context.Context, reference string) (*fleetv1.Hos
 		return nil, err
 	}
 	return promoted, p.awaitMember(ctx, promoted, "its store has not started yet; see the log of its agent",
-		func(m *quorum.Member) bool { return m != nil && m.Started })
+		func(m *quorum.Member) bool {
+			if m == nil || !m.Started {
+				return false
+			}
+			_, err := p.client.Status(ctx, storeURL(promoted, p.cfg.Ports.StoreClient))
+			return err == nil
+		})
 }
 
 // DemoteHost makes a manager a member and waits until its store has left.

@@ -17,6 +17,7 @@ import (
 	"github.com/fairlead/fairlead/services/fleetagent/internal/admission"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/api"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/etcd"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/fence"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/membership"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/mirror"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/outage"
@@ -41,6 +42,7 @@ type part struct {
 	mirror    *mirror.Mirror
 	publisher *publish.Publisher
 	outage    *outage.Tracker
+	fence     *fence.Fence
 	nodes     *api.Nodes      // connections to other agents
 	ctx       context.Context // of the tasks
 	cancel    context.CancelFunc
@@ -60,6 +62,7 @@ type part struct {
 
 func newPart(cfg Config, m *membership.Membership) (*part, error) {
 	p := &part{cfg: cfg, keys: record.ForFleet("", m.Fleet), m: m, nodes: api.NewNodes(), outage: outage.New(cfg.Log),
+		fence:   fence.New(max(m.Generation, m.StoreGeneration)),
 		present: make(chan struct{}),
 		calls:   map[netip.AddrPort]*api.Manager{}, changed: make(chan struct{}, 1)}
 	p.mirror = mirror.New(mirror.Config{Keys: p.keys, Fleet: m.Fleet, Host: m.Host, Name: m.Name, Address: m.Address,

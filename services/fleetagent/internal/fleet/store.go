@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"time"
 
@@ -13,9 +14,13 @@ import (
 // keepStore keeps the store's process running on a manager, also after it has exited, and removes the
 // database on a host that is not a manager any more, until ctx ends.
 func (r roles) keepStore(ctx context.Context) {
-	last := ""
+	last, asked := "", time.Time{}
 	for {
 		text := ""
+		if r.membership().IsManager() && time.Since(asked) > askEvery {
+			r.askGenerations(ctx) // a store that was replaced must not be started
+			asked = time.Now()
+		}
 		if err := r.ensureStore(ctx); err != nil {
 			text = err.Error()
 		}
@@ -44,6 +49,9 @@ func (r roles) ensureStore(ctx context.Context) error {
 	case (m.Member == nil || !m.Member.Fresh) && !process.Exists():
 		return fault.New(fault.Internal, "store in "+r.cfg.StoreDir, "is missing",
 			fault.WithHint("restore it: fairlead fleet restore; or, if there are other managers, remove this host"))
+	}
+	if err := r.fence.Check(m.StoreGeneration); err != nil {
+		return errors.Join(err, process.Stop(ctx))
 	}
 
 	if err := startStore(r.cfg, m); err != nil {

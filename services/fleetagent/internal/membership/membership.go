@@ -45,6 +45,10 @@ type Record struct {
 	Port    uint16    `json:"port"`    // of agents, on the same address everywhere
 	Store   []string  `json:"store"`   // client URLs
 	Joined  time.Time `json:"joined"`
+	// Generation is the highest generation of the store that this host knows; see fence.
+	Generation uint64 `json:"generation,omitempty"`
+	// Managers only: the generation of their own database.
+	StoreGeneration uint64 `json:"store_generation,omitempty"`
 	// Managers only: how their member of the store was started first.
 	Member *StoreMember `json:"member,omitempty"`
 }

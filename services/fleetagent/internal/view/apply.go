@@ -154,7 +154,7 @@ func (v *View) applySettings(c Change) string {
 	if err != nil {
 		return "record " + c.Key + ": " + err.Error()
 	}
-	v.space = all
+	v.space, v.generation = all, m.GetGeneration()
 	return ""
 }
 

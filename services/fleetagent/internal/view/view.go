@@ -43,6 +43,7 @@ type View struct {
 	blocks           map[netip.Prefix]*fleetv1.OverlayBlock
 	endpoints        map[EndpointID]*fleetv1.OverlayEndpoint
 	space            []netip.Prefix
+	generation       uint64 // of the store
 	losses           losses
 	damaged          map[string]string // by key: why
 	out              emitted
@@ -235,3 +236,6 @@ func (v *View) UnderlayMTU() uint32 {
 	}
 	return least
 }
+
+// Generation returns the generation of the store.
+func (v *View) Generation() uint64 { return v.generation }

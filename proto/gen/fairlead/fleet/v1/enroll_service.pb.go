@@ -313,7 +313,9 @@ type ProbeResponse struct {
 	// The clock of the called host.
 	Now *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=now,proto3" json:"now,omitempty"`
 	// The ports that it cannot connect to.
-	Closed        []uint32 `protobuf:"varint,2,rep,packed,name=closed,proto3" json:"closed,omitempty"`
+	Closed []uint32 `protobuf:"varint,2,rep,packed,name=closed,proto3" json:"closed,omitempty"`
+	// The highest generation of the store that it knows.
+	Generation    uint64 `protobuf:"varint,3,opt,name=generation,proto3" json:"generation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -362,6 +364,13 @@ func (x *ProbeResponse) GetClosed() []uint32 {
 	return nil
 }
 
+func (x *ProbeResponse) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
 // AppointRequest has what a manager needs.
 type AppointRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -376,7 +385,9 @@ type AppointRequest struct {
 	// The members: NAME=PEER-URL, separated by commas.
 	Cluster string `protobuf:"bytes,5,opt,name=cluster,proto3" json:"cluster,omitempty"`
 	// The client URLs of the store.
-	Store         []string `protobuf:"bytes,6,rep,name=store,proto3" json:"store,omitempty"`
+	Store []string `protobuf:"bytes,6,rep,name=store,proto3" json:"store,omitempty"`
+	// The generation of the store.
+	Generation    uint64 `protobuf:"varint,7,opt,name=generation,proto3" json:"generation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -451,6 +462,13 @@ func (x *AppointRequest) GetStore() []string {
 		return x.Store
 	}
 	return nil
+}
+
+func (x *AppointRequest) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
 }
 
 // AppointResponse is empty.
@@ -704,17 +722,23 @@ const file_fairlead_fleet_v1_enroll_service_proto_rawDesc = "" +
 	"\vcertificate\x18\x01 \x01(\fR\vcertificate\x12\x14\n" +
 	"\x05store\x18\x02 \x03(\tR\x05store\"$\n" +
 	"\fProbeRequest\x12\x14\n" +
-	"\x05ports\x18\x01 \x03(\rR\x05ports\"U\n" +
+	"\x05ports\x18\x01 \x03(\rR\x05ports\"u\n" +
 	"\rProbeResponse\x12,\n" +
 	"\x03now\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x03now\x12\x16\n" +
-	"\x06closed\x18\x02 \x03(\rR\x06closed\"\xdb\x01\n" +
+	"\x06closed\x18\x02 \x03(\rR\x06closed\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x03 \x01(\x04R\n" +
+	"generation\"\xfb\x01\n" +
 	"\x0eAppointRequest\x12#\n" +
 	"\rauthority_key\x18\x01 \x01(\fR\fauthorityKey\x12'\n" +
 	"\x0fstore_authority\x18\x02 \x01(\fR\x0estoreAuthority\x12.\n" +
 	"\x13store_authority_key\x18\x03 \x01(\fR\x11storeAuthorityKey\x12\x1b\n" +
 	"\tmember_id\x18\x04 \x01(\x04R\bmemberId\x12\x18\n" +
 	"\acluster\x18\x05 \x01(\tR\acluster\x12\x14\n" +
-	"\x05store\x18\x06 \x03(\tR\x05store\"\x11\n" +
+	"\x05store\x18\x06 \x03(\tR\x05store\x12\x1e\n" +
+	"\n" +
+	"generation\x18\a \x01(\x04R\n" +
+	"generation\"\x11\n" +
 	"\x0fAppointResponse\"\x0e\n" +
 	"\fLeaveRequest\"\x0f\n" +
 	"\rLeaveResponse\"j\n" +

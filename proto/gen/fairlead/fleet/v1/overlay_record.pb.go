@@ -25,7 +25,9 @@ const (
 type FleetSettings struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The address space in CIDR form, from which networks get subnets.
-	AddressSpace  []string `protobuf:"bytes,1,rep,name=address_space,json=addressSpace,proto3" json:"address_space,omitempty"`
+	AddressSpace []string `protobuf:"bytes,1,rep,name=address_space,json=addressSpace,proto3" json:"address_space,omitempty"`
+	// The generation of the store. Recover and restore raise it: a store of a lower one was replaced.
+	Generation    uint64 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -65,6 +67,13 @@ func (x *FleetSettings) GetAddressSpace() []string {
 		return x.AddressSpace
 	}
 	return nil
+}
+
+func (x *FleetSettings) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
 }
 
 // HostInfo is the stored record of what a host publishes about itself.
@@ -246,9 +255,12 @@ var File_fairlead_fleet_v1_overlay_record_proto protoreflect.FileDescriptor
 
 const file_fairlead_fleet_v1_overlay_record_proto_rawDesc = "" +
 	"\n" +
-	"&fairlead/fleet/v1/overlay_record.proto\x12\x11fairlead.fleet.v1\x1a'fairlead/fleet/v1/overlay_service.proto\"4\n" +
+	"&fairlead/fleet/v1/overlay_record.proto\x12\x11fairlead.fleet.v1\x1a'fairlead/fleet/v1/overlay_service.proto\"T\n" +
 	"\rFleetSettings\x12#\n" +
-	"\raddress_space\x18\x01 \x03(\tR\faddressSpace\"d\n" +
+	"\raddress_space\x18\x01 \x03(\tR\faddressSpace\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x02 \x01(\x04R\n" +
+	"generation\"d\n" +
 	"\bHostInfo\x12\x16\n" +
 	"\x06routes\x18\x01 \x03(\tR\x06routes\x12!\n" +
 	"\funderlay_mtu\x18\x02 \x01(\rR\vunderlayMtu\x12\x1d\n" +
