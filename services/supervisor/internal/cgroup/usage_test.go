@@ -39,13 +39,18 @@ func TestUsageOfEachLayout(t *testing.T) {
 			l.add(filepath.Dir(filepath.Dir(filepath.Dir(full))))
 		}
 		m := l.NewMeter()
-		for range 2 { // the second time it knows the hierarchies
-			if got, ok := m.Usage("", "c"); !ok || got != c.want {
+		defer m.Close()
+		var before *Usage
+		for range 2 { // the second time it knows the hierarchies, and has the files open
+			got, ok := m.Usage("", "c", before)
+			if !ok || got != c.want {
 				t.Errorf("%s: got %+v, %v, want %+v", name, got, ok, c.want)
 			}
-			if _, ok := m.Usage("", "none"); ok {
+			if _, ok := m.Usage("", "none", nil); ok {
 				t.Errorf("%s: got usage without a cgroup", name)
 			}
+			before = &got
+			m.Sweep()
 		}
 	}
 }

@@ -53,24 +53,29 @@ type StatsRequest struct {
 
 // Stats calls send with samples of the resource usage of containers.
 func (u *Usage) Stats(ctx context.Context, req StatsRequest, send func([]stats.Sample) error) error {
-	sampler := stats.New(u.cgroup)
 	all, err := u.selected(req)
 	if err != nil {
 		return err
 	}
 
-	sampler.Prime(all)
-	for wait := firstInterval; ; wait = statsInterval {
-		pause(ctx, wait)
+	sampler := stats.New(u.cgroup)
+	defer sampler.Close()
+	samples, err := sampler.First(ctx, all, firstInterval)
+	if err != nil {
+		return err
+	}
+	for {
+		if err := send(samples); err != nil || !req.Stream {
+			return err
+		}
+		pause(ctx, statsInterval)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		if all, err = u.selected(req); err != nil {
 			return err
 		}
-		if err := send(sampler.Sample(all)); err != nil || !req.Stream {
-			return err
-		}
+		samples = sampler.Sample(all)
 	}
 }
 

@@ -3,6 +3,7 @@
 package stats
 
 import (
+	"context"
 	"fmt"
 	"runtime"
 	"strconv"
@@ -32,6 +33,13 @@ type Sample struct {
 	Since  time.Duration // time since the previous sample
 }
 
+// follow sets what the previous sample determines. The usage is copied, so that a sample does not keep all
+// earlier ones in memory.
+func (n *Sample) follow(last Sample) {
+	before := last.Usage
+	n.Before, n.Since = &before, n.At.Sub(last.At)
+}
+
 // Network is the traffic of an interface.
 type Network struct {
 	Interface                                string
@@ -50,7 +58,7 @@ type Sampler struct {
 	last   map[string]Sample
 }
 
-// New returns a Sampler.
+// New returns a Sampler. Close releases it.
 func New(layout cgroup.Layout) *Sampler {
 	s := &Sampler{meter: layout.NewMeter(), last: map[string]Sample{}, buf: make([]byte, 4<<10)}
 	var info unix.Sysinfo_t
@@ -60,17 +68,39 @@ func New(layout cgroup.Layout) *Sampler {
 	return s
 }
 
-// Prime reads only the CPU usage of containers, for the first sample.
-func (s *Sampler) Prime(all []*container.Container) {
+// First samples containers twice within an interval, so that the samples have the CPU usage in between. It
+// returns early with the error of ctx.
+func (s *Sampler) First(ctx context.Context, all []*container.Container, interval time.Duration) ([]Sample, error) {
+	end := time.Now().Add(interval)
+	before := map[string]Sample{}
 	for _, c := range all {
-		if !c.IsRunning() {
+		n := Sample{Container: c, At: time.Now()}
+		if c.IsRunning() {
+			n.Usage.CPU, n.Running = s.meter.CPU(c.Config.Namespaces.CgroupParent, c.ID)
+		}
+		before[c.ID] = n
+	}
+
+	// The other values are read within the interval: that takes a while for many containers.
+	out := s.Sample(all)
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-time.After(time.Until(end)):
+	}
+
+	for i := range out {
+		n, last := &out[i], before[out[i].Container.ID]
+		if !n.Running || !last.Running {
 			continue
 		}
-		at := time.Now()
-		if cpu, ok := s.meter.CPU(c.Config.Namespaces.CgroupParent, c.ID); ok {
-			s.last[c.ID] = Sample{Container: c, At: at, Usage: cgroup.Usage{CPU: cpu}}
+		if cpu, ok := s.meter.CPU(n.Container.Config.Namespaces.CgroupParent, n.Container.ID); ok {
+			n.At, n.Usage.CPU = time.Now(), cpu
 		}
+		n.follow(last)
+		s.last[n.Container.ID] = *n
 	}
+	return out, nil
 }
 
 // Sample samples containers. Containers that do not run have a sample without values.
@@ -79,14 +109,20 @@ func (s *Sampler) Sample(all []*container.Container) []Sample {
 	next := make(map[string]Sample, len(all))
 	for _, c := range all {
 		n := Sample{Container: c, At: time.Now(), HostMemory: s.memory, CPUs: runtime.NumCPU()}
+		last, known := s.last[c.ID]
+		known = known && last.Container.StartedAt.Equal(c.StartedAt)
+		var before *cgroup.Usage
+		if known && last.Container == c { // not updated since
+			before = &last.Usage
+		}
 		if c.IsRunning() && c.Live != nil {
-			n.Usage, n.Running = s.meter.Usage(c.Config.Namespaces.CgroupParent, c.ID)
+			n.Usage, n.Running = s.meter.Usage(c.Config.Namespaces.CgroupParent, c.ID, before)
 			if n.Running && c.Config.Network.Mode != container.ModeHost {
 				n.Networks = s.readNetworks(c.Live.PID)
 			}
 		}
-		if last, ok := s.last[c.ID]; ok && n.Running && last.Container.StartedAt.Equal(c.StartedAt) {
-			n.Before, n.Since = &last.Usage, n.At.Sub(last.At)
+		if known && n.Running {
+			n.follow(last)
 		}
 		if n.Running {
 			next[c.ID] = n
@@ -95,8 +131,12 @@ func (s *Sampler) Sample(all []*container.Container) []Sample {
 	}
 
 	s.last = next
+	s.meter.Sweep()
 	return out
 }
+
+// Close closes the files that the Sampler reads.
+func (s *Sampler) Close() { s.meter.Close() }
 
 // readNetworks reads the counters of the interfaces in the network namespace of a process.
 func (s *Sampler) readNetworks(pid int) []Network {
