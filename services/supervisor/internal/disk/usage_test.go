@@ -47,8 +47,11 @@ func TestMeasure(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "a", "file"), make([]byte, 64<<10), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.MkdirAll(filepath.Join(dir, "unchanged", "etc"), 0o700); err != nil { // a mount point
+		t.Fatal(err)
+	}
 	f := &fake{list: []*container.Container{stored("a", container.Running, 0, nil),
-		stored("never", container.Created, 0, nil)}}
+		stored("unchanged", container.Exited, 0, nil), stored("never", container.Created, 0, nil)}}
 	d := disk.New(disk.Config{Containers: f, Images: fakeImages{}, Volumes: fakeVolumes{},
 		Upper: func(uid string) string { return filepath.Join(dir, uid) }})
 
@@ -62,7 +65,7 @@ func TestMeasure(t *testing.T) {
 	if want := map[string]int64{"first": 1, "second": 1, "third": 0}; !maps.Equal(u.Shared, want) {
 		t.Errorf("got shared %v, want %v", u.Shared, want)
 	}
-	if got := u.Containers["a"]; got < 64<<10 || got >= 128<<10 || u.Containers["never"] != 0 {
+	if got := u.Containers["a"]; got < 64<<10 || got >= 128<<10 || u.Containers["never"]+u.Containers["unchanged"] != 0 {
 		t.Errorf("got containers %v", u.Containers)
 	}
 	if want := map[string]int64{"data": 7, "broken": -1}; !maps.Equal(u.Volumes, want) {

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -86,8 +87,12 @@ func (m *Images) UseRegistries(mirrors, insecure []string) error {
 
 // removeSpools removes spooled archives that a crash left before they were unlinked.
 func (m *Images) removeSpools() {
-	left, _ := filepath.Glob(filepath.Join(m.root, "archive.tmp-*"))
-	for _, path := range left {
+	entries, _ := os.ReadDir(m.root)
+	for _, e := range entries {
+		path := filepath.Join(m.root, e.Name())
+		if !strings.HasPrefix(e.Name(), "archive.tmp-") {
+			continue
+		}
 		if err := os.Remove(path); err != nil {
 			m.log.Warn("cannot remove stale file", "path", path, "error", err)
 		}

@@ -106,8 +106,16 @@ func (m *Images) find(ref string) ([]*store.Image, string, error) {
 		return nil, "", fault.New(fault.Invalid, subject(ref), reason(err), fault.WithField("reference"))
 	}
 
-	return nil, "", fault.New(fault.NotFound, subject(ref), "No such image", fault.WithField("reference"),
+	return nil, "", fault.New(fault.NotFound, subject(tagged(ref)), "No such image", fault.WithField("reference"),
 		fault.WithReason(fault.ReasonNoSuchImage))
+}
+
+// tagged returns a reference with the tag latest if it has neither a tag nor a digest.
+func tagged(ref string) string {
+	if strings.ContainsAny(ref[strings.LastIndexByte(ref, '/')+1:], ":@") || fullID.MatchString(ref) {
+		return ref
+	}
+	return ref + ":latest"
 }
 
 // findFor is like find, and returns only the images for a platform. Empty means all.

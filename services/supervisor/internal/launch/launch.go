@@ -77,6 +77,7 @@ type launch struct {
 	stored         chan struct{} // closed when the container is stored
 	mounted        chan struct{} // closed when sources is set
 	createdVolumes []string      // that did not exist before
+	createdSources directories   // of mounts, by this launch
 	processStarted bool
 	fresh          bool // the container never ran
 

@@ -105,8 +105,14 @@ func TestFailedRunLeavesNothing(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, effect %v", failing, late), func(t *testing.T) {
 				h := newHost(t)
 				h.fail, h.late = failing, late
-				if _, err := h.Run(t.Context(), request()); !fault.Is(err, fault.Unavailable) {
+				req := request()
+				req.Config.Mounts = append(req.Config.Mounts, container.Mount{Type: container.Bind, CreateSource: true,
+					Source: filepath.Join(h.dir, "bind", "below"), Target: "/bind"})
+				if _, err := h.Run(t.Context(), req); !fault.Is(err, fault.Unavailable) {
 					t.Fatalf("got %v", err)
+				}
+				if _, err := os.Stat(filepath.Join(h.dir, "bind")); !os.IsNotExist(err) {
+					t.Errorf("the directory of -v: got %v", err)
 				}
 				h.wantHeld(t)
 				if left := h.Store.ListContainers(); len(left) > 0 || len(h.started) > 0 {

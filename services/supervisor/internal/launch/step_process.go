@@ -56,16 +56,17 @@ func (l *launch) createProcess() saga.Step {
 	return saga.Step{
 		Name: createProcess, After: after,
 		Do: func(ctx context.Context) error {
-			created, err := createSources(l.req.Config.Mounts)
-			if err != nil {
+			var err error
+			if l.createdSources, err = createSources(l.req.Config.Mounts); err != nil {
 				return err
 			}
-			if err = l.create(ctx); err != nil {
-				created.remove()
-			}
+			return l.create(ctx)
+		},
+		Undo: func(ctx context.Context) error {
+			err := l.deleteProcess(ctx)
+			l.createdSources.remove()
 			return err
 		},
-		Undo: l.deleteProcess,
 	}
 }
 

@@ -63,13 +63,13 @@ func alphanumeric(c byte) bool {
 
 // New returns a validated volume. An empty driver is Local.
 func New(name, driver string, options, labels map[string]string, at time.Time) (*Volume, error) {
-	if err := ValidateName(name); err != nil {
-		return nil, err
-	}
 	if driver != "" && driver != Local {
 		return nil, fault.New(fault.NotFound, Subject(name),
 			`error looking up volume plugin `+driver+`: plugin "`+driver+`" not found`, fault.WithField("driver"),
 			fault.WithHint("use the driver local"))
+	}
+	if err := ValidateName(name); err != nil {
+		return nil, err
 	}
 
 	for k := range labels {
@@ -117,24 +117,31 @@ func (v *Volume) HasLabel(spec string) bool {
 	return ok && (!valued || got == want)
 }
 
-// ParseFrom parses --volumes-from: CONTAINER[:ro|:rw].
+// ParseFrom parses --volumes-from: CONTAINER[:ro|:rw]. A label of SELinux, z or Z, is accepted and has no
+// effect.
 func ParseFrom(spec string) (ref string, readOnly bool, err error) {
-	ref, mode, given := strings.Cut(spec, ":")
+	ref, mode, _ := strings.Cut(spec, ":")
 	switch {
 	case ref == "":
 		return "", false, fault.Invalidf("container", "volumes-from", "invalid volumes-from specification: %q", spec)
-	case !given:
+	case mode == "":
 		return ref, false, nil
 	}
 
+	var access, labels int
 	for m := range strings.SplitSeq(mode, ",") {
 		switch m {
-		case "ro":
-			readOnly = true
-		case "rw", "z", "Z", "nocopy":
+		case "ro", "rw":
+			access, readOnly = access+1, m == "ro"
+		case "z", "Z":
+			labels++
 		default:
-			return "", false, fault.Invalidf("container", "volumes-from", "invalid mode %q for volumes-from", mode)
+			access = 2
 		}
+	}
+
+	if access > 1 || labels > 1 {
+		return "", false, fault.Invalidf("container", "volumes-from", "invalid mode %q for volumes-from", mode)
 	}
 
 	return ref, readOnly, nil

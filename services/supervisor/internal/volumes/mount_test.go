@@ -222,7 +222,7 @@ func TestSubpathIsBoundNextToItsVolume(t *testing.T) {
 // of the agent, and before a removal; the data is never deleted through it.
 func TestLeftSubpathIsUnmounted(t *testing.T) {
 	testmnt.Do(t, func() {
-		f := newFixture(t)
+		f := newFixtureAt(t, filepath.Join(t.TempDir(), "[a]*")) // not a pattern
 		f.create(t, "data", nil, nil)
 		write(t, filepath.Join(f.Path("data"), "sub/note"), "n")
 		bind := func(path string) string {

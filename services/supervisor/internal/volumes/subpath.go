@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -92,9 +93,14 @@ func removeSubpath(at string) error {
 // removeSubpaths removes the subpaths of a volume that a crash left. The lock of the volume must be
 // held, or no container be launched.
 func (v *Volumes) removeSubpaths(name string) error {
-	left, err := filepath.Glob(filepath.Join(v.dir(name), subpathPrefix+"*"))
-	for _, at := range left {
-		err = errors.Join(err, removeSubpath(at))
+	entries, err := os.ReadDir(v.dir(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), subpathPrefix) {
+			err = errors.Join(err, removeSubpath(filepath.Join(v.dir(name), e.Name())))
+		}
 	}
 	return err
 }
