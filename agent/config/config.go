@@ -54,7 +54,7 @@ type Config struct {
 	InsecureRegistries []string // host[:port] or CIDR
 	DefaultRuntime     string   // a name in PATH or an absolute path; empty: the supervisor's choice
 
-	LogDriver  string // json-file, local or none
+	LogDriver  string // json-file, local, journald or none
 	LogMaxSize int64  // bytes of one file of a container's log; 0: no limit
 	LogMaxFile int    // files of a container's log
 	PidsLimit  int64  // processes and threads of one container; 0: no limit

@@ -164,7 +164,7 @@ func containerKeys() []Key {
 			Usage: "Process limit of a container (0: none)",
 			set:   setPidsLimit},
 		{Name: "log-driver", Flag: "log-driver", Default: "json-file",
-			Usage: "Default log driver: json-file, local or none",
+			Usage: "Default log driver: json-file, local, journald or none",
 			set:   setLogDriver},
 		{Name: "log-opts.max-size", Default: "20m", Usage: "Maximum size of a log file, such as 10m (-1: no limit)",
 			set: setLogMaxSize},

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"strconv"
 )
 
@@ -28,10 +29,10 @@ func setLogMaxSize(c *Config, text string) error {
 	return nil
 }
 
-// setLogDriver accepts the drivers that exist: logs are files that a command reads.
+// setLogDriver accepts the drivers that exist.
 func setLogDriver(c *Config, text string) error {
-	if text != "json-file" && text != "local" && text != "none" {
-		return bad("write json-file, local or none: logs are files, read by `fairlead logs`",
+	if !slices.Contains([]string{"json-file", "local", "journald", "none"}, text) {
+		return bad("write json-file, local, journald or none: logs are files, read by `fairlead logs`",
 			"log driver %q is not supported", text)
 	}
 	c.LogDriver = text

@@ -20,7 +20,7 @@ func TestLogAndProcessLimits(t *testing.T) {
 	}
 	for key, texts := range map[string][]string{"log-opts.max-size": {"0", "1k", "x", "9999999999g", "-5", "m"},
 		"log-opts.max-file":  {"0", "101", "x"},
-		"default-pids-limit": {"-2", "many"}, "log-driver": {"journald", "x"}} {
+		"default-pids-limit": {"-2", "many"}, "log-driver": {"syslog", "x"}} {
 		for _, text := range texts {
 			if _, err := build(key, text); err == nil || !strings.Contains(err.Error(), key) {
 				t.Errorf("%s %s: got %v, want an error that names the key", key, text, err)

@@ -56,6 +56,7 @@ func TestMain(m *testing.M) {
 		"certify":    generateCerts,
 		"greet-many": greetMany,
 		"untouched":  untouched,
+		"journal":    fakeJournal,
 	})
 }
 

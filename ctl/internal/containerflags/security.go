@@ -43,8 +43,8 @@ func (o *Security) Add(f *pflag.FlagSet) {
 	f.StringVar(&n.User, "userns", "", "User namespace: host")
 	f.StringVar(&n.CgroupParent, "cgroup-parent", "", "Parent of the container's cgroup")
 	f.BoolVar(&o.init, "init", false, "Run an init process that reaps processes")
-	f.StringVar(&o.logDriver, "log-driver", "", "Log driver: json-file, local or none")
-	f.StringArrayVar(&o.logOptions, "log-opt", nil, "Log option: max-size=SIZE or max-file=NUMBER")
+	f.StringVar(&o.logDriver, "log-driver", "", "Log driver: json-file, local, journald or none")
+	f.StringArrayVar(&o.logOptions, "log-opt", nil, "Log option: max-size=SIZE, max-file=NUMBER or tag=TEMPLATE")
 	f.StringArrayVar(&o.annotation, "annotation", nil, "Set an annotation for the OCI runtime: KEY[=VALUE]")
 }
 

@@ -8,7 +8,8 @@ import (
 )
 
 // Usage returns the bytes that the files below the root occupy on its disk. A file with several links
-// is counted once, a directory not at all, as in Docker. Those nested too deeply are left out, so the number of descriptors is bounded.
+// is counted once, a directory not at all, as in Docker. Directories nested too deeply are left out, so
+// the number of descriptors is bounded.
 func (r *Root) Usage(ctx context.Context) (int64, error) {
 	u := usage{ctx: ctx, seen: map[[2]uint64]bool{}}
 	fd, err := unix.Openat(r.fd, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)

@@ -16,7 +16,7 @@ import (
 
 // Options are defaults of containers' options. Zero values mean those of Docker.
 type Options struct {
-	LogDriver       string // json-file, local or none
+	LogDriver       string // json-file, local, journald or none
 	PidsLimit       int64  // processes and threads of one container; 0 means no limit
 	Ulimits         []resource.Ulimit
 	ShmSize         int64  // bytes of /dev/shm

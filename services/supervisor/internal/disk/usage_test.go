@@ -65,7 +65,8 @@ func TestMeasure(t *testing.T) {
 	if want := map[string]int64{"first": 1, "second": 1, "third": 0}; !maps.Equal(u.Shared, want) {
 		t.Errorf("got shared %v, want %v", u.Shared, want)
 	}
-	if got := u.Containers["a"]; got < 64<<10 || got >= 128<<10 || u.Containers["never"]+u.Containers["unchanged"] != 0 {
+	if got := u.Containers["a"]; got < 64<<10 || got >= 128<<10 ||
+		u.Containers["never"]+u.Containers["unchanged"] != 0 {
 		t.Errorf("got containers %v", u.Containers)
 	}
 	if want := map[string]int64{"data": 7, "broken": -1}; !maps.Equal(u.Volumes, want) {

@@ -19,7 +19,6 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 	"github.com/fairlead/fairlead/services/supervisor/internal/image"
 	"github.com/fairlead/fairlead/services/supervisor/internal/lives"
-	"github.com/fairlead/fairlead/services/supervisor/internal/logdriver"
 	"github.com/fairlead/fairlead/services/supervisor/internal/logfile"
 	"github.com/fairlead/fairlead/services/supervisor/internal/namefiles"
 	"github.com/fairlead/fairlead/services/supervisor/internal/notices"
@@ -120,7 +119,7 @@ func (r *Launcher) LogLimit(cfg *container.Config) logfile.Limit {
 	if files, ok := cfg.Log.Files(); ok {
 		limit.Files = files
 	}
-	if cfg.Log.Driver == logdriver.None {
+	if !cfg.Log.WritesFiles() {
 		limit = logfile.Limit{}
 	}
 	return limit

@@ -39,6 +39,9 @@ func (r *Launcher) checkHost(cfg *container.Config) error {
 	if err := r.checkInit(subject, cfg); err != nil {
 		return err
 	}
+	if err := checkJournal(subject, cfg); err != nil {
+		return err
+	}
 	if _, err := blockDevices(subject, cfg.Resources); err != nil || len(cfg.Security.Devices) == 0 {
 		return err
 	}

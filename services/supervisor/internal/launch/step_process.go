@@ -8,7 +8,6 @@ import (
 
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
-	"github.com/fairlead/fairlead/services/supervisor/internal/logdriver"
 	"github.com/fairlead/fairlead/services/supervisor/internal/resource"
 	"github.com/fairlead/fairlead/services/supervisor/internal/rootfs"
 	"github.com/fairlead/fairlead/services/supervisor/internal/runtime"
@@ -35,8 +34,7 @@ func (l *launch) startMonitor(after string) saga.Step {
 			l.live.LogSize, l.live.LogFiles = limit.Size, limit.Files
 			l.monitor, err = l.r.Processes.Prepare(ctx, runtime.Launch{ID: l.id, Runtime: cfg.Runtime,
 				TTY: cfg.TTY, OpenStdin: cfg.OpenStdin, Attach: l.req.Attach || len(l.waiters) > 0,
-				StdinOnce: cfg.StdinOnce, LogPath: l.r.LogPath(l.id),
-				LogMaxSize: size, NoLog: cfg.Log.Driver == logdriver.None})
+				StdinOnce: cfg.StdinOnce, Output: sinkOf(l, size)})
 			return err
 		},
 		Undo: l.deleteProcess,

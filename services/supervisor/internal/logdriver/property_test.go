@@ -17,8 +17,9 @@ func TestErrorsHaveSubjectAndRemedy(t *testing.T) {
 	const known = "use max-size or max-file, or with json-file labels, labels-regex, env, env-regex or tag"
 	for want, l := range map[string]Config{
 		"log driver syslog is not supported: logs are files that `fairlead logs` reads; " +
-			"use json-file, local or none": {Driver: "syslog"},
-		"logger: no log driver named 'JSON-file' is registered; use json-file, local or none": {Driver: "JSON-file"},
+			"use json-file, local, journald or none": {Driver: "syslog"},
+		"logger: no log driver named 'JSON-file' is registered; use json-file, local, journald or none": {
+			Driver: "JSON-file"},
 		"invalid logging opts for driver none; omit --log-opt": {Driver: None,
 			Options: map[string]string{MaxFile: "2"}},
 		"invalid max-size: '10 m'; " + size:   {Options: map[string]string{MaxSize: "10 m"}},
@@ -26,8 +27,8 @@ func TestErrorsHaveSubjectAndRemedy(t *testing.T) {
 		"invalid max-size: '65535b'; " + size: {Options: map[string]string{MaxSize: "65535b"}},
 		"invalid max-size: '1.5m'; " + size:   {Options: map[string]string{MaxSize: "1.5m"}},
 		"invalid max-size: 'kb'; " + size:     {Options: map[string]string{MaxSize: "kb"}},
-		"unknown log opt 'mode' for json-file log driver; " + known: {Driver: JSONFile,
-			Options: map[string]string{"mode": "non-blocking"}},
+		"unknown log opt 'size' for json-file log driver; " + known: {Driver: JSONFile,
+			Options: map[string]string{"size": "1m"}},
 		"unknown log opt 'tag' for local log driver; " + known: {Driver: Local,
 			Options: map[string]string{Tag: "{{.ID}}"}},
 		"invalid max-file: '1.0'; write a number from 1 to 100": {Options: map[string]string{MaxFile: "1.0"}},

@@ -114,7 +114,7 @@ func TestSlowClientDoesNotHideExit(t *testing.T) {
 	c.start()
 	waitFor(t, "a log that does not grow, as the client does not read", func() bool {
 		size := func() int64 {
-			info, err := os.Stat(c.l.LogPath)
+			info, err := os.Stat(c.l.Output.Path)
 			if err != nil {
 				return 0
 			}

@@ -38,7 +38,7 @@ func TestFrozenContainerIsStoppedAndKilled(t *testing.T) {
 		c.l.Runtime = name
 		c.mustCreate().start()
 		waitFor(t, "the trap", func() bool {
-			log, _ := os.ReadFile(c.l.LogPath)
+			log, _ := os.ReadFile(c.l.Output.Path)
 			return strings.Contains(string(log),
 				"ready")
 		})
@@ -102,7 +102,10 @@ func TestSlowClientDoesNotDelayKill(t *testing.T) {
 	c.l.Attach = true
 	a := c.mustCreate().attach()
 	c.start()
-	waitFor(t, "output", func() bool { info, err := os.Stat(c.l.LogPath); return err == nil && info.Size() > 1<<16 })
+	waitFor(t, "output", func() bool {
+		info, err := os.Stat(c.l.Output.Path)
+		return err == nil && info.Size() > 1<<16
+	})
 	if err := h.driver.Kill(h.ctx, c.id); err != nil { // well before the driver disconnects slow clients
 		t.Errorf("Kill: %v", err)
 	}

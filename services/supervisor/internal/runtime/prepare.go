@@ -8,14 +8,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/supervisor/internal/runtime/oci"
+	"github.com/fairlead/fairlead/services/supervisor/internal/runtime/sink"
 )
 
 // Launch describes a container whose monitor is started.
@@ -31,11 +30,7 @@ type Launch struct {
 	// with `docker run -i`. It has no effect with a TTY. Otherwise input stays open.
 	StdinOnce bool
 
-	LogPath string
-	// LogMaxSize is the size in bytes at which conmon replaces the log by a new file; 0 means
-	// never.
-	LogMaxSize int64
-	NoLog      bool // write no log
+	Output sink.Sink // where conmon writes the output
 }
 
 // Prepared is a monitor that waits for Create.
@@ -173,14 +168,15 @@ const (
 
 func (p *Prepared) arguments() []string {
 	l, bundle := p.launch, p.d.bundle(p.launch.ID)
-	args := []string{"--api-version", "--cid", l.ID, "--cuuid", l.ID, "--name", l.ID, "--bundle", bundle,
+	args := []string{"--api-version", "--cid", l.ID, "--cuuid", l.ID, "--bundle", bundle,
 		"--runtime", p.runtime.Executable(),
 		"--runtime-arg=--root=" + p.d.ociRoot(),
 		"--runtime-arg=--log=" + filepath.Join(bundle, runtimeLog), "--runtime-arg=--log-format=json",
 		"--container-pidfile", filepath.Join(bundle, pidFile),
 		"--conmon-pidfile", filepath.Join(bundle, monitorPidFile),
 		"--exit-dir", p.d.exitsDir(), "--persist-dir", bundle,
-		"--log-path", "k8s-file:" + l.LogPath, "--no-sync-log", "--full-attach", "--log-level", "error"}
+		"--no-sync-log", "--full-attach", "--log-level", "error"}
+	args = append(args, l.Output.Arguments(l.ID)...)
 	if l.TTY {
 		args = append(args, "--terminal")
 	}
@@ -189,12 +185,6 @@ func (p *Prepared) arguments() []string {
 	}
 	if l.OpenStdin && (l.TTY || !l.StdinOnce) {
 		args = append(args, "--leave-stdin-open")
-	}
-	if l.NoLog {
-		args[slices.Index(args, "--log-path")+1] = "none"
-	}
-	if l.LogMaxSize > 0 {
-		args = append(args, "--log-size-max", strconv.FormatInt(l.LogMaxSize, 10))
 	}
 
 	return args

@@ -20,6 +20,7 @@ import (
 	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/supervisor/internal/cgroup"
 	"github.com/fairlead/fairlead/services/supervisor/internal/runtime"
+	"github.com/fairlead/fairlead/services/supervisor/internal/runtime/sink"
 	"github.com/fairlead/fairlead/services/supervisor/internal/spec"
 	"github.com/fairlead/fairlead/services/supervisor/internal/users"
 )
@@ -103,7 +104,8 @@ type ctr struct {
 
 func (h *host) container(args ...string) *ctr {
 	uid := id.New()
-	return &ctr{host: h, id: uid, l: runtime.Launch{ID: uid, LogPath: filepath.Join(h.root, uid+".log")},
+	return &ctr{host: h, id: uid,
+		l: runtime.Launch{ID: uid, Output: sink.Sink{Path: filepath.Join(h.root, uid+".log")}},
 		opts: spec.Options{
 			Process: spec.Process{Args: args, User: users.User{Home: "/root"}},
 			Rootfs:  h.rootfs, Hostname: "box", NetNS: h.netns,
@@ -273,7 +275,7 @@ func TestShortLivedContainerOutputAndExit(t *testing.T) {
 		c.wantExit(7)
 		c.remove()
 		c.nothingLeft()
-		if log, err := os.ReadFile(c.l.LogPath); err != nil || !strings.Contains(string(log), " stdout F out\n") ||
+		if log, err := os.ReadFile(c.l.Output.Path); err != nil || !strings.Contains(string(log), " stdout F out\n") ||
 			!strings.Contains(string(log), " stderr F err\n") {
 			t.Errorf("got log %q, %v", log, err)
 		}

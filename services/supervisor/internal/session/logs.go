@@ -6,6 +6,7 @@ import (
 
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+	"github.com/fairlead/fairlead/services/supervisor/internal/launch"
 	"github.com/fairlead/fairlead/services/supervisor/internal/logdriver"
 	"github.com/fairlead/fairlead/services/supervisor/internal/logfile"
 )
@@ -43,7 +44,7 @@ func (s *Sessions) Logs(ctx context.Context, ref string, opts LogOptions,
 		}
 	}
 
-	details := logdriver.Details(c.Config.Log, logSubject(c))
+	details := logdriver.Details(c.Config.Log, launch.LogSubject(c))
 	return logfile.Read(ctx, s.LogPath(c.ID), o, func(e logfile.Entry) error { return emit(e, details) })
 }
 
@@ -62,7 +63,7 @@ func either(a, b <-chan struct{}) <-chan struct{} {
 
 // checkReadable returns a fault for a container whose log cannot be read.
 func checkReadable(c *container.Container) error {
-	if c.Config.Log.Driver != logdriver.None {
+	if c.Config.Log.WritesFiles() {
 		return nil
 	}
 	return fault.New(fault.Invalid, c.Subject(), "configured logging driver does not support reading",

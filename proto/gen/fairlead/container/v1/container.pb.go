@@ -896,11 +896,13 @@ func (x *HealthResult) GetOutput() string {
 // LogConfig is the log driver of a container.
 type LogConfig struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// "json-file", "local" or "none". Empty means the agent's default. The first two write the same
-	// files, which ReadLogs reads.
+	// "json-file", "local", "journald" or "none". Empty means the agent's default. The first two write
+	// the same files, which ReadLogs reads. "journald" writes to the journal of the host, and a copy to
+	// such files.
 	Driver string `protobuf:"bytes,1,opt,name=driver,proto3" json:"driver,omitempty"`
 	// "max-size", such as "10m", or "-1" for no limit, and "max-file". Absent ones have the agent's
-	// defaults.
+	// defaults. With "journald": "tag", and for the copy "cache-max-size" (20m), "cache-max-file" (5) and
+	// "cache-disabled".
 	Options       map[string]string `protobuf:"bytes,2,rep,name=options,proto3" json:"options,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
