@@ -1,5 +1,6 @@
-// Package egress holds the rules for outgoing traffic of a container: which domains, addresses and
-// ports it may reach. It parses `--egress` and decides for single names and addresses.
+// Package egress holds the rules for traffic of a container: which domains, addresses and ports it may
+// reach, and what may reach it. It parses `--egress` and `--ingress`, and decides for single names and
+// addresses.
 //
 // It performs no I/O and knows no firewall. ctl and the supervisor validate with it, natagent derives
 // rules of the firewall from it, and dnsagent decides with it which names are answered.
@@ -16,15 +17,18 @@ type Kind int
 
 // The kinds.
 const (
-	Domain   Kind = iota + 1 // a name, or all names below a suffix
-	Prefix                   // an address or a range of addresses
-	Host                     // the host itself, on all of its addresses
-	Internet                 // all addresses outside private and special ranges
-	LAN                      // private and link-local ranges, except the metadata services
-	Metadata                 // metadata services of clouds
-	DNS                      // nothing but all names: the embedded name server answers every question
-	All                      // everything
-	Observe                  // everything, and new connections are recorded
+	Domain    Kind = iota + 1 // a name, or all names below a suffix
+	Prefix                    // an address or a range of addresses
+	Host                      // the host itself, on all of its addresses
+	Internet                  // all addresses outside private and special ranges
+	LAN                       // private and link-local ranges, except the metadata services
+	Metadata                  // metadata services of clouds
+	DNS                       // nothing but all names: the embedded name server answers every question
+	All                       // everything
+	Observe                   // everything, and new connections are recorded
+	Container                 // a container, by name or ID
+	Network                   // the subnets of a network, except the host
+	Label                     // all containers with a label
 )
 
 // words are the rules that are one word.
@@ -57,7 +61,7 @@ const (
 type Rule struct {
 	Deny   bool
 	Kind   Kind
-	Name   string       // of kind Domain, in lower case without the final dot: "a.test" or "*.a.test"
+	Name   string       // "a.test" or "*.a.test" in lower case, a container, a network, "key" or "key=value"
 	Prefix netip.Prefix // of kind Prefix, masked
 	Ports  Ports
 }
@@ -156,6 +160,11 @@ func (r Rule) peer() string {
 		return r.Name
 	case Prefix:
 		return r.prefix()
+	}
+	for word, kind := range peerKinds() {
+		if kind == r.Kind {
+			return word + ":" + r.Name
+		}
 	}
 	for word, kind := range words() {
 		if kind == r.Kind {

@@ -40,7 +40,18 @@ func TestParse(t *testing.T) {
 		"intrnet.":    {Kind: egress.Domain, Name: "intrnet"},
 		"!all:25/tcp": {Deny: true, Kind: egress.All, Ports: egress.Ports{Protocol: egress.TCP, First: 25,
 			Last: 25}},
-		"[2001:db8::]/32": {},
+		"container:db:5432/tcp": {Kind: egress.Container, Name: "db", Ports: egress.Ports{Protocol: egress.TCP,
+			First: 5432, Last: 5432}},
+		"container:Web_1/udp":      {Kind: egress.Container, Name: "Web_1", Ports: egress.Ports{Protocol: egress.UDP}},
+		"!network:back.end":        {Deny: true, Kind: egress.Network, Name: "back.end"},
+		"label:app":                {Kind: egress.Label, Name: "app"},
+		"label:app=web:80-90":      {Kind: egress.Label, Name: "app=web", Ports: egress.Ports{First: 80, Last: 90}},
+		"label:k8s.io/name":        {Kind: egress.Label, Name: "k8s.io/name"},
+		"label:k8s.io/name=x/icmp": {Kind: egress.Label, Name: "k8s.io/name=x", Ports: egress.Ports{Protocol: egress.ICMP}},
+		"label:k8s.io/name/tcp":    {Kind: egress.Label, Name: "k8s.io/name", Ports: egress.Ports{Protocol: egress.TCP}},
+		"label:empty=":             {Kind: egress.Label, Name: "empty="},
+		"container.:80":            {Kind: egress.Domain, Name: "container", Ports: egress.Ports{First: 80, Last: 80}},
+		"[2001:db8::]/32":          {},
 		"[2001:db8::/32]:443": {Kind: egress.Prefix, Prefix: netip.MustParsePrefix("2001:db8::/32"),
 			Ports: egress.Ports{First: 443, Last: 443}},
 		"[2001:db8::1]/udp": {Kind: egress.Prefix, Prefix: netip.MustParsePrefix("2001:db8::1/128"),
@@ -95,6 +106,16 @@ func TestParseRejects(t *testing.T) {
 		"observe:443":                   "observe has no ports",
 		"!dns":                          "without a rule",
 		"none,a.test":                   "cannot be combined",
+		"container:":                    "not a valid name",
+		"container:-x":                  "not a valid name",
+		"container:db:":                 "no port after the colon",
+		"container:db/":                 "no protocol after the slash",
+		"network:a b":                   "not a valid name",
+		"label:=x":                      "is not a label",
+		"label:a=b=c":                   "is not a label",
+		"contaner:db":                   "did you mean container:db?",
+		"lable:app=web":                 "did you mean label:app=web?",
+		"networks:front":                "did you mean network:front?",
 		"[a.test:443":                   "",
 		"[::1]443":                      "brackets are for an IPv6 address",
 		strings.Repeat("a.test,", 1001): "at most 1000",
@@ -177,6 +198,78 @@ func TestRanges(t *testing.T) {
 	}
 }
 
+func TestParseIngress(t *testing.T) {
+	got, err := egress.ParseIngress([]string{"container:web:80", "lan,host,10.0.0.0/8:22/tcp,!internet", "observe"})
+	if err != nil || !slices.Equal(got.Strings(), []string{"container:web:80", "lan", "host", "10.0.0.0/8:22/tcp",
+		"!internet", "observe"}) {
+		t.Errorf("got %v, %v", got, err)
+	}
+	if !slices.Equal(parse(t, "network:bb,container:aa,!network:bb:80,lan").Peers(), []string{"container:aa", "network:bb"}) {
+		t.Error("peers")
+	}
+	for text, want := range map[string]string{"web:80": "did you mean container:web?", "a.test": "no domain names",
+		"*.a.test": "no domain names", "dns": "not a source", "metadata": "not a source", "intrnet": "internet"} {
+		if _, err := egress.ParseIngress([]string{text}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", text, err, want)
+		}
+	}
+	for text, want := range map[string]egress.Kind{"container:db": egress.Container, "label:a=b": egress.Label} {
+		if kind, _, err := egress.ParsePeer(text); kind != want || err != nil {
+			t.Errorf("%s: got %v, %v", text, kind, err)
+		}
+	}
+	if _, _, err := egress.ParsePeer("db"); err == nil {
+		t.Error("db is a peer")
+	}
+	labels := map[string]string{"a": "b", "empty": ""}
+	for text, want := range map[string]bool{"a": true, "a=b": true, "a=c": false, "empty": true, "empty=": true,
+		"other": false, "a=": false} {
+		if egress.MatchesLabel(text, labels) != want {
+			t.Errorf("label %s: want %v", text, want)
+		}
+	}
+}
+
+func TestDecide(t *testing.T) {
+	to := func(addr string, port uint16, more ...func(*egress.Target)) egress.Target {
+		target := egress.Target{Addr: netip.MustParseAddr(addr), Protocol: egress.TCP, Port: port}
+		for _, m := range more {
+			m(&target)
+		}
+		return target
+	}
+	host := func(t *egress.Target) { t.Host = true }
+	udp := func(t *egress.Target) { t.Protocol = egress.UDP }
+	is := func(name string) func(*egress.Target) {
+		return func(t *egress.Target) { t.Has = func(r egress.Rule) bool { return r.Name == name } }
+	}
+	for _, c := range []struct {
+		rules  string
+		target egress.Target
+		want   egress.Decision
+	}{
+		{"none", to("192.0.2.1", 80), egress.Decision{Reason: "policy"}},
+		{"all", to("169.254.169.254", 80), egress.Decision{Allowed: true, Rule: "all"}},
+		{"lan", to("169.254.169.254", 80), egress.Decision{Reason: "metadata"}},
+		{"lan,metadata", to("169.254.169.254", 80), egress.Decision{Allowed: true, Rule: "metadata"}},
+		{"internet,!192.0.2.0/24:80", to("192.0.2.1", 80), egress.Decision{Rule: "!192.0.2.0/24:80", Reason: "rule"}},
+		{"internet,!192.0.2.0/24:80", to("192.0.2.1", 81), egress.Decision{Allowed: true, Rule: "internet"}},
+		{"internet", to("10.0.0.1", 80), egress.Decision{Reason: "policy"}},
+		{"internet", to("192.0.2.1", 80, host), egress.Decision{Reason: "policy"}},
+		{"host:80", to("192.0.2.1", 80, host), egress.Decision{Allowed: true, Rule: "host:80"}},
+		{"internet,a.test", to("192.0.2.1", 53, udp), egress.Decision{Reason: "dns"}},
+		{"a.test:443/tcp", to("192.0.2.1", 443, is("a.test")), egress.Decision{Allowed: true, Rule: "a.test:443/tcp"}},
+		{"a.test:443/tcp", to("192.0.2.1", 443, is("a.test"), udp), egress.Decision{Reason: "policy"}},
+		{"container:db", to("10.0.0.2", 1, is("db")), egress.Decision{Allowed: true, Rule: "container:db"}},
+		{"network:nn", to("10.0.0.1", 1, is("nn"), host), egress.Decision{Reason: "policy"}},
+		{"lan,!label:x=y", to("10.0.0.2", 1, is("x=y")), egress.Decision{Rule: "!label:x=y", Reason: "rule"}},
+	} {
+		if got := parse(t, c.rules).Decide(c.target); got != c.want {
+			t.Errorf("%s to %v:%d: got %+v, want %+v", c.rules, c.target.Addr, c.target.Port, got, c.want)
+		}
+	}
+}
+
 func TestMistypedWords(t *testing.T) {
 	for text, word := range map[string]string{"intrnet": "internet", "Internt": "internet", "intranet": "internet",
 		"metdata": "metadata", "obsrve": "observe", "hots": "host", "hst": "host", "hosts": "host", "noen": "none",
@@ -202,7 +295,8 @@ func TestMistypedWords(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	for _, s := range []string{"a.test:443/tcp", "!*.b.test", "[2001:db8::/32]:1-2/udp", "10.0.0.0/8/icmp", "none",
 		"lan,dns",
-		"bücher.example", "_x.test", "host.", "none.", "lna.", "!all:25"} {
+		"bücher.example", "_x.test", "host.", "none.", "lna.", "!all:25",
+		"container:db:1/tcp", "label:a/b=c", "label:a/tcp", "label.:1", "network:xx/udp", "0\u00ad"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

@@ -17,8 +17,8 @@ const maxRules = 1000
 //
 //	[!]PEER[:PORT[-PORT]][/PROTOCOL]
 //
-// PEER is a name, *.SUFFIX, an address, a CIDR, IPv6 in brackets, or one of the words host, internet,
-// lan, metadata, dns, all and observe. Without a protocol, ports are those of TCP and UDP. "none" alone
+// PEER is a name, *.SUFFIX, an address, a CIDR, IPv6 in brackets, container:NAME, network:NAME,
+// label:KEY[=VALUE], or one of the words host, internet, lan, metadata, dns, all and observe. Without a protocol, ports are those of TCP and UDP. "none" alone
 // allows nothing. A name that is close to a word is refused; with a final dot it is a name. No value
 // gives a nil policy. All errors are returned together.
 func Parse(values []string) (Policy, error) {
@@ -68,7 +68,16 @@ func parseRule(text string) (r Rule, err error) {
 		return r, errors.New("is empty")
 	}
 
-	peer, ports, protocol, err := split(rest)
+	kind, peer, ports, protocol, named, err := splitPeer(rest)
+	if err != nil {
+		return r, err
+	}
+	if named {
+		r.Kind, r.Name = kind, peer
+		r.Ports, err = parsePorts(ports, protocol)
+		return r, errors.Join(checkPeer(kind, peer), err)
+	}
+	peer, ports, protocol, err = split(rest)
 	if err != nil {
 		return r, err
 	}
@@ -236,7 +245,7 @@ func parseName(text string) (string, error) {
 	if err == nil {
 		_, err = idna.Lookup.ToASCII(strings.ReplaceAll(ascii, "_", "x")) // some results are invalid themselves
 	}
-	if err != nil || ascii == "" || len(ascii) > 253 {
+	if err != nil || strings.Trim(ascii, "0123456789.") == "" || len(ascii) > 253 {
 		return "", fmt.Errorf("%q is not a valid name", text)
 	}
 

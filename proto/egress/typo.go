@@ -32,7 +32,8 @@ func mistyped(name string) error {
 
 // needsDot reports whether a name is written with a final dot, since it would be read otherwise.
 func needsDot(name string) bool {
-	return slices.Contains(keywords(), name) || mistyped(name) != nil
+	_, isPeer := peerKinds()[name]
+	return isPeer || slices.Contains(keywords(), name) || mistyped(name) != nil
 }
 
 // isClose reports whether name is word with a typing error: letters exchanged, missing or twice, and in

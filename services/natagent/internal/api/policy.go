@@ -21,7 +21,8 @@ type policyServer struct {
 
 // PutPolicy implements PolicyServiceServer.
 func (s *policyServer) PutPolicy(ctx context.Context, req *natv1.PutPolicyRequest) (*natv1.PutPolicyResponse, error) {
-	c := &egress.Container{Owner: req.GetOwner(), Name: req.GetOwnerName(), Rules: req.GetRules()}
+	c := &egress.Container{Owner: req.GetOwner(), Name: req.GetOwnerName(), Rules: req.GetRules(),
+		Ingress: req.GetIngress()}
 	for _, e := range req.GetEndpoints() {
 		addresses, err := policyAddresses(e.GetAddresses())
 		if err != nil {
@@ -30,10 +31,27 @@ func (s *policyServer) PutPolicy(ctx context.Context, req *natv1.PutPolicyReques
 		c.Endpoints = append(c.Endpoints, egress.Endpoint{NetworkID: e.GetNetworkId(), MAC: e.GetMacAddress(),
 			Addresses: addresses})
 	}
-	if len(c.Rules) == 0 {
+	if len(c.Rules)+len(c.Ingress) == 0 {
 		return nil, fault.Invalidf("policy", "rules", "no rules, use none to allow nothing")
 	}
 	return &natv1.PutPolicyResponse{}, s.policies.Put(ctx, c)
+}
+
+// PutPeers implements PolicyServiceServer.
+func (s *policyServer) PutPeers(ctx context.Context, req *natv1.PutPeersRequest) (*natv1.PutPeersResponse, error) {
+	var all []egress.Peer
+	for _, p := range req.GetPeers() {
+		peer := egress.Peer{Name: p.GetName()}
+		for _, text := range p.GetPrefixes() {
+			prefix, err := netip.ParsePrefix(text)
+			if err != nil {
+				return nil, fault.Invalidf("policy", "peers", "%s: %q is not an IP prefix", p.GetName(), text)
+			}
+			peer.Prefixes = append(peer.Prefixes, prefix.Masked())
+		}
+		all = append(all, peer)
+	}
+	return &natv1.PutPeersResponse{}, s.policies.PutPeers(ctx, all)
 }
 
 // policyAddresses parses the addresses of an endpoint or an answer.
@@ -81,6 +99,7 @@ func (s *policyServer) ListPolicies(ctx context.Context,
 	resp := &natv1.ListPoliciesResponse{}
 	for _, c := range all {
 		resp.Policies = append(resp.Policies, &natv1.Policy{Owner: c.Owner, OwnerName: c.Name, Rules: c.Rules,
+			Ingress: c.Ingress,
 			Refused: s.policies.Refused(c.Owner)})
 	}
 	return resp, nil
@@ -122,7 +141,7 @@ func (s *policyServer) WatchRefusals(req *natv1.WatchRefusalsRequest,
 
 func refusalToProto(r egress.Refusal) *natv1.Refusal {
 	p := &natv1.Refusal{Time: timestamppb.New(r.Time), Owner: r.Owner, OwnerName: r.Name, Reason: r.Reason,
-		Protocol: r.Protocol, Port: uint32(r.Port), Name: r.Domain}
+		Protocol: r.Protocol, Port: uint32(r.Port), Name: r.Domain, Incoming: r.Incoming}
 	if r.Address.IsValid() {
 		p.Address = r.Address.String()
 	}

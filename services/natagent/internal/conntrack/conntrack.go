@@ -38,7 +38,10 @@ type Selector struct {
 	// Source and Denied select connections from Source whose destination, after DNAT, Denied reports.
 	// local is true for addresses of the host. Other fields are ignored.
 	Source netip.Addr
-	Denied func(protocol uint8, to netip.AddrPort, local bool) bool
+	// Into and Denied select connections to Into, after DNAT. Denied is called with the source address
+	// and the destination port.
+	Into   netip.Addr
+	Denied func(protocol uint8, peer netip.AddrPort, local bool) bool
 }
 
 // ForAddresses returns the selectors for released addresses.
@@ -173,7 +176,7 @@ func (c *Deleter) cut(cuts []Selector) error {
 	byFamily := map[bool][]Selector{}
 	for _, one := range cuts {
 		v6 := one.Host.Addr().Is6() || one.AnyEndpoint && one.Target.Addr().Is6() || one.Leaves.IsValid() &&
-			one.Leaves.Addr().Is6() || one.Source.Is6()
+			one.Leaves.Addr().Is6() || one.Source.Is6() || one.Into.Is6()
 		byFamily[v6] = append(byFamily[v6], one)
 	}
 	var errs []error

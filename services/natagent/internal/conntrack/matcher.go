@@ -31,13 +31,14 @@ type matcher struct {
 	wide  []Selector              // selectors of port ranges and published addresses
 	leave []Selector              // selectors with Leaves
 	from  map[netip.Addr]Selector // selectors with Source
+	into  map[netip.Addr]Selector // selectors with Into
 	local func() map[netip.Addr]bool
 	known map[netip.Addr]bool // result of local, on first use
 }
 
 func newMatcher(cuts []Selector, local func() map[netip.Addr]bool) *matcher {
 	m := &matcher{cuts: map[protoPort][]Selector{}, ends: map[netip.Addr]bool{}, local: local,
-		from: map[netip.Addr]Selector{}}
+		from: map[netip.Addr]Selector{}, into: map[netip.Addr]Selector{}}
 	for _, c := range cuts {
 		if c.AnyEndpoint {
 			m.ends[c.Target.Addr()] = true
@@ -45,6 +46,10 @@ func newMatcher(cuts []Selector, local func() map[netip.Addr]bool) *matcher {
 		}
 		if c.Source.IsValid() {
 			m.from[c.Source] = c
+			continue
+		}
+		if c.Into.IsValid() {
+			m.into[c.Into] = c
 			continue
 		}
 		if c.Leaves.IsValid() {
@@ -64,7 +69,7 @@ func newMatcher(cuts []Selector, local func() map[netip.Addr]bool) *matcher {
 
 // only returns the protocol and port that all selectors share; ok is false if they differ.
 func (m *matcher) only() (proto port.Protocol, port uint16, ok bool) {
-	if len(m.cuts) != 1 || len(m.wide)+len(m.ends)+len(m.leave)+len(m.from) > 0 {
+	if len(m.cuts) != 1 || len(m.wide)+len(m.ends)+len(m.leave)+len(m.from)+len(m.into) > 0 {
 		return "", 0, false
 	}
 	for k, c := range m.cuts {
@@ -77,8 +82,12 @@ func (m *matcher) match(f flow) bool {
 	if m.ends[f.from] || m.ends[f.replySrc.Addr()] {
 		return true
 	}
-	if c, ok := m.from[f.from]; ok {
-		return c.Denied(f.proto, f.replySrc, m.isLocal(f.replySrc.Addr()))
+	if c, ok := m.from[f.from]; ok && c.Denied(f.proto, f.replySrc, m.isLocal(f.replySrc.Addr())) {
+		return true
+	}
+	if c, ok := m.into[f.replySrc.Addr()]; ok &&
+		c.Denied(f.proto, netip.AddrPortFrom(f.from, f.replySrc.Port()), m.isLocal(f.from)) {
+		return true
 	}
 
 	for _, c := range m.cuts[protoPort{f.proto, f.dst.Port()}] {

@@ -47,6 +47,7 @@ func redirect() []expr.Any {
 // as the connection would be unknown otherwise.
 func bridgeRules() []rule {
 	from := []expr.Any{ethernet(offsetFrom), bridgeOf()}
+	limited := []expr.Any{ethernet(offsetFrom), &expr.Lookup{SourceRegister: reg1, SetName: setLimited}}
 	to := []expr.Any{ethernet(offsetTo), bridgeOf()}
 	group := []expr.Any{ethernet(offsetTo),
 		&expr.Bitwise{SourceRegister: reg1, DestRegister: reg1, Len: macLength, Mask: []byte{1, 0, 0, 0, 0, 0},
@@ -56,7 +57,7 @@ func bridgeRules() []rule {
 		{"ARP", join(hasProtocol(unix.ETH_P_ARP, expr.CmpOpEq), []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}})},
 		{"neighbour discovery", join(hasProtocol(unix.ETH_P_IPV6, expr.CmpOpEq), neighbours(),
 			[]expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}})},
-		{"multicast and broadcast of containers with a policy", join(from, group, drop())},
+		{"multicast and broadcast of containers with a policy", join(limited, group, drop())},
 	}
 	for _, number := range []uint16{unix.ETH_P_IP, unix.ETH_P_IPV6} {
 		rules = append(rules,
@@ -67,7 +68,7 @@ func bridgeRules() []rule {
 	}
 
 	other := append(hasProtocol(unix.ETH_P_IP, expr.CmpOpNeq), hasProtocol(unix.ETH_P_IPV6, expr.CmpOpNeq)...)
-	return append(rules, rule{"other protocols of containers with a policy", join(other, from, drop())})
+	return append(rules, rule{"other protocols of containers with a policy", join(other, limited, drop())})
 }
 
 // bridgeChain returns the chain of the bridge table. It comes before the lookup of the port.

@@ -57,21 +57,31 @@ func (k *kernel) read() (string, error) {
 // refused returns the sum of the counters of the rules that refuse packets of a container.
 func (k *kernel) refused(c *installed) (total uint64, err error) {
 	t := k.inet()
-	rules, err := k.conn.GetRules(t, &nftables.Chain{Name: chainName(c.Owner, c.generation), Table: t})
-	for _, r := range rules {
-		var packets uint64
-		for _, e := range r.Exprs {
-			switch e := e.(type) {
-			case *expr.Counter:
-				packets = e.Packets
-			case *expr.Verdict:
-				if e.Chain == chainRefused {
-					total += packets
-				}
+	for _, chain := range c.chains() {
+		rules, err := k.conn.GetRules(t, &nftables.Chain{Name: chain.name, Table: t})
+		if err != nil {
+			return total, err
+		}
+		for _, r := range rules {
+			total += refusedBy(r)
+		}
+	}
+	return total, nil
+}
+
+// refusedBy returns the counter of a rule that refuses packets, otherwise 0.
+func refusedBy(r *nftables.Rule) (packets uint64) {
+	for _, e := range r.Exprs {
+		switch e := e.(type) {
+		case *expr.Counter:
+			packets = e.Packets
+		case *expr.Verdict:
+			if e.Chain == chainRefused {
+				return packets
 			}
 		}
 	}
-	return total, err
+	return 0
 }
 
 // starts counts the elements without ends of intervals, which the kernel also returns for an open one.
@@ -98,27 +108,34 @@ func (k *kernel) want(all []*installed) string {
 		lines = append(lines, fmt.Sprintf("set %s %d elements", s.set.Name, starts(s.elements)+more))
 	}
 
-	endpoints := 0
+	elements := map[string]int{}
 	for _, c := range all {
-		chain(k.inet(), chainName(c.Owner, c.generation), chainRules(c.Container, c.generation))
+		for _, one := range c.chains() {
+			chain(k.inet(), one.name, one.rules)
+		}
 		for _, s := range c.sets(k.inet(), nil) {
 			set(s, 0)
 		}
-		endpoints += len(c.via)
+		for _, s := range k.elements(c) {
+			elements[s.set.Name] += len(s.elements)
+		}
+	}
+	for peer, prefixes := range k.peers {
+		for _, s := range peerSets(k.inet(), peer, prefixes) {
+			set(s, 0)
+		}
 	}
 
 	for name, rules := range baseRules() {
 		chain(k.inet(), name, rules)
 	}
 	for _, s := range baseSets(k.inet()) {
-		more := 0
-		if s.set.Name == mapPolicies {
-			more = endpoints
-		}
-		set(s, more)
+		set(s, elements[s.set.Name])
 	}
 	chain(k.bridge(), bridgeChain(k.bridge()).Name, bridgeRules())
-	set(filled{set: viaMap(k.bridge())}, endpoints)
+	for _, s := range bridgeSets(k.bridge()) {
+		set(s, elements[s.set.Name])
+	}
 
 	slices.Sort(lines)
 	return strings.Join(lines, "\n")

@@ -6,7 +6,8 @@
 // by addresses that dnsagent reports before it answers the container. Without nf_tables a policy is
 // rejected. The policy itself belongs to package proto/egress.
 //
-//	inet fairlead-egress    forward, input: source MAC -> chain of the container
+//	inet fairlead-egress    forward, input: source MAC -> chain of the container for outgoing traffic
+//	                        forward-ingress, output: destination -> its chain for incoming traffic
 //	bridge fairlead-egress  prerouting: frames from and to these containers go through the host, so
 //	                        that traffic between containers of one bridge passes the table above
 package egress
@@ -23,9 +24,10 @@ import (
 
 // Container is a container with a policy. It is stored.
 type Container struct {
-	Owner     string // container ID
-	Name      string // for messages
-	Rules     []string
+	Owner     string   // container ID
+	Name      string   // for messages
+	Rules     []string // for outgoing traffic; empty: everything
+	Ingress   []string `json:",omitempty"` // for incoming traffic; empty: everything
 	Endpoints []Endpoint
 }
 
@@ -45,6 +47,18 @@ func (c *Container) Policy() egress.Policy {
 	return p
 }
 
+// IngressPolicy returns the parsed rules for incoming traffic. Stored rules are valid.
+func (c *Container) IngressPolicy() egress.Policy {
+	p, err := egress.ParseIngress(c.Ingress)
+	if err != nil {
+		return egress.Policy{} // allows nothing
+	}
+	return p
+}
+
+// peers returns the containers, networks and labels among all rules.
+func (c *Container) peers() []string { return append(c.Policy().Peers(), c.IngressPolicy().Peers()...) }
+
 // addresses returns the addresses of all endpoints.
 func (c *Container) addresses() (all []netip.Addr) {
 	for _, e := range c.Endpoints {
@@ -56,6 +70,7 @@ func (c *Container) addresses() (all []netip.Addr) {
 // equal reports whether nothing must be written to get from c to o.
 func (c *Container) equal(o *Container) bool {
 	return c.Owner == o.Owner && c.Name == o.Name && slices.Equal(c.Rules, o.Rules) &&
+		slices.Equal(c.Ingress, o.Ingress) &&
 		slices.EqualFunc(c.Endpoints, o.Endpoints, func(a, b Endpoint) bool {
 			return a.NetworkID == b.NetworkID && a.MAC == b.MAC && slices.Equal(a.Addresses, b.Addresses)
 		})
@@ -75,6 +90,9 @@ func (c *Container) validate() error {
 	}
 	if _, err := egress.Parse(c.Rules); err != nil {
 		return fault.New(fault.Invalid, c.subject(), "egress policy is not valid: "+err.Error())
+	}
+	if _, err := egress.ParseIngress(c.Ingress); err != nil {
+		return fault.New(fault.Invalid, c.subject(), "ingress policy is not valid: "+err.Error())
 	}
 
 	for _, e := range c.Endpoints {

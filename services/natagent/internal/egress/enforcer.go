@@ -5,10 +5,14 @@ import (
 	"errors"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/mdlayher/netlink"
+
+	"github.com/fairlead/fairlead/proto/egress"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/natagent/internal/conntrack"
@@ -31,6 +35,9 @@ type Store interface {
 	Policy(owner string) (*Container, bool)
 	PutPolicy(c *Container) error
 	DeletePolicy(owner string) error
+	// Peer returns a container, network or label; PutPeers replaces all.
+	Peer(name string) (*Peer, bool)
+	PutPeers(all []Peer) error
 	// Bridge returns the bridge of a network.
 	Bridge(network string) (string, bool)
 }
@@ -52,6 +59,7 @@ type Enforcer struct {
 	kernel     kernel
 	started    bool // the tables were written by this process
 	generation uint64
+	records    *netlink.Conn // of refused packets, for Run; nil before start, or if it cannot be opened
 	installed  map[string]*installed
 	expiry     map[string]map[answer]time.Time  // of learned addresses, by owner
 	names      map[string]map[netip.Addr]string // the last name that was answered with an address, by owner
@@ -89,7 +97,7 @@ func (e *Enforcer) Put(ctx context.Context, c *Container) error {
 	if err := c.validate(); err != nil {
 		return err
 	}
-	if len(c.Rules) == 0 {
+	if len(c.Rules)+len(c.Ingress) == 0 {
 		return e.Release(ctx, c.Owner)
 	}
 
@@ -148,7 +156,7 @@ func (e *Enforcer) replace(old, now *installed, learned map[answer]time.Duration
 		e.installed[owner] = now
 	}
 
-	err := e.kernel.replace(old, now, learned)
+	err := e.kernel.replace(old, now, learned, e.prefixes)
 	if err == nil {
 		return nil
 	}
@@ -328,7 +336,13 @@ func (e *Enforcer) start(ctx context.Context) error {
 	}
 	e.installMissing()
 
+	if e.records, err = e.kernel.openLog(); err != nil { // before the first refusal
+		e.log.Warn("refused packets are not recorded", "error", err)
+	}
 	if err := e.rebuild(); err != nil {
+		if e.records != nil {
+			_ = e.records.Close()
+		}
 		return err
 	}
 	e.started = true
@@ -362,7 +376,7 @@ func (e *Enforcer) rebuild() error {
 			}
 		}
 		return left
-	})
+	}, e.prefixes)
 }
 
 func (e *Enforcer) all() (all []*installed) {
@@ -375,19 +389,45 @@ func (e *Enforcer) all() (all []*installed) {
 // cut deletes the connections of a container that its policy does not allow. Packets of known
 // connections are not looked at otherwise.
 func (e *Enforcer) cut(ctx context.Context, c *Container) {
-	p, known := c.Policy(), e.expiry[c.Owner]
-	learned := func(group int, a netip.Addr) bool {
-		_, ok := known[answer{group, a}]
-		return ok
-	}
-	denied := func(protocol uint8, to netip.AddrPort, local bool) bool {
-		return denies(p, destination{to.Addr(), protocol, to.Port(), local}, learned)
-	}
-	var cuts []conntrack.Selector
-	for _, a := range c.addresses() {
-		cuts = append(cuts, conntrack.Selector{Source: a, Denied: denied})
-	}
-	if err := e.flows.Delete(ctx, cuts); err != nil {
+	if err := e.flows.Delete(ctx, e.cuts(c)); err != nil {
 		e.log.Warn("connections that the policy does not allow may continue", "container", c.Name, "error", err)
+	}
+}
+
+// cuts selects the connections of a container that its policy does not allow.
+func (e *Enforcer) cuts(c *Container) (cuts []conntrack.Selector) {
+	out, in, has := c.Policy(), c.IngressPolicy(), e.has(c)
+	decide := func(p egress.Policy) func(uint8, netip.AddrPort, bool) bool {
+		return func(protocol uint8, peer netip.AddrPort, local bool) bool {
+			return !p.Decide(target(protocol, peer, local, has)).Allowed
+		}
+	}
+	for _, a := range c.addresses() {
+		if out.Restricts() {
+			cuts = append(cuts, conntrack.Selector{Source: a, Denied: decide(out)})
+		}
+		if in.Restricts() {
+			cuts = append(cuts, conntrack.Selector{Into: a, Denied: decide(in)})
+		}
+	}
+	return cuts
+}
+
+// target returns the target of a connection with a peer.
+func target(protocol uint8, peer netip.AddrPort, local bool, has func(egress.Rule, netip.Addr) bool) egress.Target {
+	return egress.Target{Addr: peer.Addr(), Protocol: egress.Protocol(protocolName(protocol)), Port: peer.Port(),
+		Host: local, Has: func(r egress.Rule) bool { return has(r, peer.Addr()) }}
+}
+
+// has returns a function that reports whether an address was answered to a container for the domain of a
+// rule, or belongs to its container, network or label.
+func (e *Enforcer) has(c *Container) func(r egress.Rule, a netip.Addr) bool {
+	groups, known := plan(c.Policy()), e.expiry[c.Owner]
+	return func(r egress.Rule, a netip.Addr) bool {
+		if r.Kind == egress.Domain {
+			_, ok := known[answer{groupOf(groups, r), a}]
+			return ok
+		}
+		return slices.ContainsFunc(e.prefixes(r.Peer()), func(p netip.Prefix) bool { return p.Contains(a) })
 	}
 }

@@ -17,15 +17,16 @@ const reg1, reg2 = unix.NFT_REG_1, unix.NFT_REG_2
 type family struct {
 	number  byte
 	v6      bool
-	daddr   uint32 // offset
+	saddr   uint32 // offset
+	daddr   uint32
 	length  uint32
 	address nftables.SetDatatype
 }
 
 func families() []family {
 	return []family{
-		{unix.NFPROTO_IPV4, false, 16, 4, nftables.TypeIPAddr},
-		{unix.NFPROTO_IPV6, true, 24, 16, nftables.TypeIP6Addr},
+		{unix.NFPROTO_IPV4, false, 12, 16, 4, nftables.TypeIPAddr},
+		{unix.NFPROTO_IPV6, true, 8, 24, 16, nftables.TypeIP6Addr},
 	}
 }
 
@@ -55,19 +56,34 @@ func (f family) only() []expr.Any {
 	return []expr.Any{meta(expr.MetaKeyNFPROTO, reg1), equal(f.number)}
 }
 
-// to matches destinations in a set.
-func (f family) to(set string, invert bool) []expr.Any {
-	return []expr.Any{network(f.daddr, f.length), &expr.Lookup{SourceRegister: reg1, SetName: set, Invert: invert}}
+// direction is the direction of traffic that a chain decides about.
+type direction bool
+
+const (
+	outgoing direction = false
+	incoming direction = true
+)
+
+// peer matches packets whose other end is in a set.
+func (d direction) peer(f family, set string, invert bool) []expr.Any {
+	offset := f.daddr
+	if d == incoming {
+		offset = f.saddr
+	}
+	return []expr.Any{network(offset, f.length), &expr.Lookup{SourceRegister: reg1, SetName: set, Invert: invert}}
 }
 
-// local matches packets to the host itself, or with forwarded all other packets. Only the latter have
-// an output interface.
-func local(forwarded bool) []expr.Any {
-	none := make([]byte, unix.IFNAMSIZ)
-	if forwarded {
-		return []expr.Any{meta(expr.MetaKeyOIFNAME, reg1), differ(none...)}
+// local matches packets to or from the host itself, or with forwarded all other packets. Only the latter
+// have an interface at the other end.
+func (d direction) local(forwarded bool) []expr.Any {
+	key, none := expr.MetaKeyOIFNAME, make([]byte, unix.IFNAMSIZ)
+	if d == incoming {
+		key = expr.MetaKeyIIFNAME
 	}
-	return []expr.Any{meta(expr.MetaKeyOIFNAME, reg1), equal(none...)}
+	if forwarded {
+		return []expr.Any{meta(key, reg1), differ(none...)}
+	}
+	return []expr.Any{meta(key, reg1), equal(none...)}
 }
 
 // hasPorts matches a protocol and a range of destination ports.

@@ -38,6 +38,7 @@ type kernel struct {
 	ns    hostns.NS
 	conn  *nflink.Link // nil until open
 	flags nftables.TableFlags
+	peers map[string][]netip.Prefix // sets of containers, networks and labels, merged
 }
 
 func (k *kernel) inet() *nftables.Table {
@@ -77,7 +78,9 @@ func (k *kernel) close() error {
 }
 
 // rebuild writes both tables again, in one transaction.
-func (k *kernel) rebuild(all []*installed, learned func(owner string) map[answer]time.Duration) error {
+func (k *kernel) rebuild(all []*installed, learned func(owner string) map[answer]time.Duration,
+	peers func(string) []netip.Prefix) error {
+	k.peers = map[string][]netip.Prefix{}
 	for _, t := range []*nftables.Table{k.inet(), k.bridge()} {
 		k.conn.AddTable(t) // so that the deletion succeeds; it also claims the table
 		k.conn.DelTable(t)
@@ -86,7 +89,7 @@ func (k *kernel) rebuild(all []*installed, learned func(owner string) map[answer
 
 	k.queueBase()
 	for _, c := range all {
-		k.queueAdd(c, learned(c.Owner))
+		k.queueAdd(c, learned(c.Owner), peers)
 	}
 	return k.commit()
 }
@@ -101,12 +104,13 @@ func (k *kernel) remove() error {
 }
 
 // replace writes the policy of one container, in one transaction. Either can be nil.
-func (k *kernel) replace(old, now *installed, learned map[answer]time.Duration) error {
+func (k *kernel) replace(old, now *installed, learned map[answer]time.Duration,
+	peers func(string) []netip.Prefix) error {
 	if old != nil {
 		k.queueElements(old, true)
 	}
 	if now != nil {
-		k.queueAdd(now, learned)
+		k.queueAdd(now, learned, peers)
 	}
 	if old != nil {
 		k.queueRemove(old)
@@ -128,7 +132,9 @@ func (k *kernel) queueBase() {
 	}
 
 	t = k.bridge()
-	_ = k.conn.AddSet(viaMap(t), nil)
+	for _, s := range bridgeSets(t) {
+		_ = k.conn.AddSet(s.set, nil)
+	}
 	c := k.conn.AddChain(bridgeChain(t))
 	k.queueRules(t, c.Name, bridgeRules())
 }
@@ -154,7 +160,22 @@ func baseSets(t *nftables.Table) (all []filled) {
 				Interval: true}, intervals(merged(f.of(prefixes)))})
 		}
 	}
+	for _, f := range families() {
+		all = append(all, filled{ingressMap(t, f), nil})
+	}
 	return append(all, filled{policyMap(t), nil})
+}
+
+// bridgeSets returns the sets and maps of the bridge table.
+func bridgeSets(t *nftables.Table) []filled {
+	limited := &nftables.Set{Table: t, Name: setLimited, KeyType: nftables.TypeEtherAddr,
+		KeyByteOrder: binaryutil.BigEndian, Comment: "containers with rules for outgoing traffic"}
+	return []filled{{viaMap(t), nil}, {limited, nil}}
+}
+
+func ingressMap(t *nftables.Table, f family) *nftables.Set {
+	return &nftables.Set{Table: t, Name: sharedSet(mapIngress, f.v6), KeyType: f.address, IsMap: true,
+		DataType: nftables.TypeVerdict, KeyByteOrder: binaryutil.BigEndian, Comment: "container -> its ingress policy"}
 }
 
 func policyMap(t *nftables.Table) *nftables.Set {
@@ -169,18 +190,18 @@ func viaMap(t *nftables.Table) *nftables.Set {
 
 // sets returns the sets of a container.
 func (c *installed) sets(t *nftables.Table, learned map[answer]time.Duration) (all []filled) {
+	short := id.Short(c.Owner)
+	for i, g := range plan(c.IngressPolicy()) {
+		all = append(all, c.static(t, g, i, setFrom)...)
+	}
 	for i, g := range plan(c.Policy()) {
+		all = append(all, c.static(t, g, i, setStatic)...)
 		for _, f := range families() {
-			if list := f.of(g.prefixes); len(list) > 0 {
-				all = append(all, filled{&nftables.Set{Table: t, KeyType: f.address, Interval: true,
-					Comment: comment(g),
-					Name:    setName(id.Short(c.Owner), c.generation, i, false, f.v6)}, intervals(list)})
-			}
 			if !g.domains {
 				continue
 			}
 			s := filled{set: &nftables.Set{Table: t, KeyType: f.address, HasTimeout: true, Comment: comment(g),
-				Name: setName(id.Short(c.Owner), c.generation, i, true, f.v6)}}
+				Name: setName(short, c.generation, i, setNames, f.v6)}}
 			for a, left := range learned {
 				if a.group == i && a.addr.Is6() == f.v6 {
 					s.elements = append(s.elements, nftables.SetElement{Key: a.addr.AsSlice(), Timeout: left})
@@ -192,18 +213,51 @@ func (c *installed) sets(t *nftables.Table, learned map[answer]time.Duration) (a
 	return all
 }
 
+// static returns the sets of the addresses of a group's rules.
+func (c *installed) static(t *nftables.Table, g group, index int, kind string) (all []filled) {
+	for _, f := range families() {
+		if list := f.of(g.prefixes); len(list) > 0 {
+			all = append(all, filled{&nftables.Set{Table: t, KeyType: f.address, Interval: true, Comment: comment(g),
+				Name: setName(id.Short(c.Owner), c.generation, index, kind, f.v6)}, intervals(list)})
+		}
+	}
+	return all
+}
+
 // comment returns the comment of a set.
 func comment(g group) string { return g.text[:min(len(g.text), maxComment)] }
 
 // queueAdd queues sets, chain and elements of a container.
-func (k *kernel) queueAdd(c *installed, learned map[answer]time.Duration) {
+func (k *kernel) queueAdd(c *installed, learned map[answer]time.Duration, peers func(string) []netip.Prefix) {
 	t := k.inet()
+	for _, peer := range c.peers() {
+		k.queuePeer(peer, peers)
+	}
 	for _, s := range c.sets(t, learned) {
 		_ = k.conn.AddSet(s.set, s.elements)
 	}
-	chain := k.conn.AddChain(&nftables.Chain{Name: chainName(c.Owner, c.generation), Table: t})
-	k.queueRules(t, chain.Name, chainRules(c.Container, c.generation))
+	for _, one := range c.chains() {
+		k.conn.AddChain(&nftables.Chain{Name: one.name, Table: t})
+		k.queueRules(t, one.name, one.rules)
+	}
 	k.queueElements(c, false)
+}
+
+// chain is a chain of a container.
+type chain struct {
+	name  string
+	rules []rule
+}
+
+// chains returns the chains of a container: one for each direction with rules.
+func (c *installed) chains() (all []chain) {
+	if len(c.Rules) > 0 {
+		all = append(all, chain{chainName(c.Owner, c.generation), chainRules(c.Container, c.generation)})
+	}
+	if len(c.Ingress) > 0 {
+		all = append(all, chain{ingressChainName(c.Owner, c.generation), ingressRules(c.Container, c.generation)})
+	}
+	return all
 }
 
 // queueElements adds or removes the map elements of a container.
@@ -213,24 +267,51 @@ func (k *kernel) queueElements(c *installed, remove bool) {
 		put = k.conn.SetDeleteElements
 	}
 
-	chain := &expr.Verdict{Kind: expr.VerdictGoto, Chain: chainName(c.Owner, c.generation)}
-	var policies, via []nftables.SetElement
+	for _, s := range k.elements(c) {
+		if len(s.elements) > 0 {
+			_ = put(s.set, s.elements)
+		}
+	}
+}
+
+// elements returns the elements of a container in shared sets and maps.
+func (k *kernel) elements(c *installed) []filled {
+	bridge := bridgeSets(k.bridge())
+	policies, via, limited := filled{set: policyMap(k.inet())}, bridge[0], bridge[1]
+	out := &expr.Verdict{Kind: expr.VerdictGoto, Chain: chainName(c.Owner, c.generation)}
 	for mac, bridge := range c.via {
-		policies = append(policies, nftables.SetElement{Key: []byte(mac), VerdictData: chain})
-		via = append(via, nftables.SetElement{Key: []byte(mac), Val: bridge})
+		via.elements = append(via.elements, nftables.SetElement{Key: []byte(mac), Val: bridge})
+		if len(c.Rules) > 0 {
+			policies.elements = append(policies.elements, nftables.SetElement{Key: []byte(mac), VerdictData: out})
+			limited.elements = append(limited.elements, nftables.SetElement{Key: []byte(mac)})
+		}
 	}
-	if len(via) > 0 {
-		_ = put(policyMap(k.inet()), policies)
-		_ = put(viaMap(k.bridge()), via)
+	all := []filled{policies, via, limited}
+	if len(c.Ingress) == 0 {
+		return all
 	}
+
+	in := &expr.Verdict{Kind: expr.VerdictGoto, Chain: ingressChainName(c.Owner, c.generation)}
+	for _, f := range families() {
+		s := filled{set: ingressMap(k.inet(), f)}
+		for _, a := range c.addresses() {
+			if a.Is6() == f.v6 {
+				s.elements = append(s.elements, nftables.SetElement{Key: a.AsSlice(), VerdictData: in})
+			}
+		}
+		all = append(all, s)
+	}
+	return all
 }
 
 // queueRemove queues the removal of a container's chain and sets. Its elements must be removed before.
 func (k *kernel) queueRemove(c *installed) {
 	t := k.inet()
-	chain := &nftables.Chain{Name: chainName(c.Owner, c.generation), Table: t}
-	k.conn.FlushChain(chain)
-	k.conn.DelChain(chain)
+	for _, one := range c.chains() {
+		chain := &nftables.Chain{Name: one.name, Table: t}
+		k.conn.FlushChain(chain)
+		k.conn.DelChain(chain)
+	}
 	for _, s := range c.sets(t, nil) {
 		k.conn.DelSet(s.set)
 	}
@@ -253,7 +334,7 @@ func (k *kernel) learnedSet(c *installed, a answer) *nftables.Set {
 	if a.addr.Is6() {
 		f = families()[1]
 	}
-	return &nftables.Set{Table: k.inet(), Name: setName(id.Short(c.Owner), c.generation, a.group, true, f.v6),
+	return &nftables.Set{Table: k.inet(), Name: setName(id.Short(c.Owner), c.generation, a.group, setNames, f.v6),
 		KeyType: f.address, HasTimeout: true}
 }
 

@@ -39,18 +39,24 @@ type logged struct {
 	data   []byte
 }
 
-// readLog reads the log group until ctx ends. lost is called for each overflow of the socket.
-func (k *kernel) readLog(ctx context.Context, record func(logged), lost func()) error {
+// openLog opens a socket that receives the records of the log group.
+func (k *kernel) openLog() (*netlink.Conn, error) {
 	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, &netlink.Config{NetNS: k.ns.Fd()})
 	if err != nil {
-		return fmt.Errorf("open a netlink socket: %w", err)
+		return nil, fmt.Errorf("open a netlink socket: %w", err)
 	}
-	defer conn.Close()
-	defer context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })()
 	if err := bindGroup(conn); err != nil {
-		return err
+		return nil, errors.Join(err, conn.Close())
 	}
 	_ = conn.SetReadBuffer(4 << 20)
+	return conn, nil
+}
+
+// readLog reads a socket of openLog until ctx ends, and closes it. lost is called for each overflow of the
+// socket.
+func readLog(ctx context.Context, conn *netlink.Conn, record func(logged), lost func()) error {
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })()
 
 	for {
 		messages, err := conn.Receive()

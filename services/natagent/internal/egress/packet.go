@@ -10,6 +10,7 @@ import (
 // packet holds the headers of a packet.
 type packet struct {
 	protocol uint8
+	from     netip.Addr
 	to       netip.AddrPort // port 0 without ports
 }
 
@@ -28,12 +29,14 @@ func parsePacket(data []byte) (p packet, ok bool) {
 			return p, false
 		}
 		p.protocol = data[9]
+		p.from, _ = netip.AddrFromSlice(data[12:16])
 		addr, _ = netip.AddrFromSlice(data[16:20])
 	case 6:
 		if len(data) < length {
 			return p, false
 		}
 		p.protocol = data[6]
+		p.from, _ = netip.AddrFromSlice(data[8:24])
 		addr, _ = netip.AddrFromSlice(data[24:40])
 	default:
 		return p, false
@@ -65,11 +68,14 @@ func protocolName(number uint8) string {
 	return strconv.Itoa(int(number))
 }
 
-// parsePrefix returns the short container ID and the reason of a record.
-func parsePrefix(text string) (short, reason string, ok bool) {
+// parsePrefix returns the short container ID, the reason and the direction of a record.
+func parsePrefix(text string) (short, reason string, d direction, ok bool) {
 	fields := strings.Fields(strings.TrimRight(text, "\x00"))
-	if len(fields) != 3 || fields[0] != "fairlead" {
-		return "", "", false
+	if len(fields) < 3 || fields[0] != "fairlead" {
+		return "", "", outgoing, false
 	}
-	return fields[1], fields[2], true
+	if len(fields) == 4 && fields[3] == markIncoming {
+		return fields[1], fields[2], incoming, true
+	}
+	return fields[1], fields[2], outgoing, len(fields) == 3
 }

@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -12,10 +13,11 @@ import (
 // chain has few rules, however many addresses there are.
 type group struct {
 	deny     bool
-	kind     egress.Kind // Prefix also stands for Domain
+	kind     egress.Kind // Prefix also stands for Domain, Container for all rules with peers
 	ports    egress.Ports
 	prefixes []netip.Prefix // sorted, none within another
 	domains  bool           // it has a set of learned addresses
+	peers    []string       // containers, networks and labels, which have sets of their own
 	text     string         // the rules as they are written, for comments
 }
 
@@ -23,8 +25,11 @@ type group struct {
 func plan(p egress.Policy) (groups []group) {
 	for _, r := range p {
 		kind := r.Kind
-		if kind == egress.Domain {
+		switch {
+		case kind == egress.Domain:
 			kind = egress.Prefix
+		case r.IsPeer():
+			kind = egress.Container
 		}
 		if kind == egress.DNS {
 			continue
@@ -65,6 +70,8 @@ func (g *group) add(r egress.Rule) {
 		g.domains = true
 	case egress.Prefix:
 		g.prefixes = append(g.prefixes, r.Prefix)
+	case egress.Container, egress.Network, egress.Label:
+		g.peers = append(g.peers, r.Peer())
 	}
 	if g.text != "" {
 		g.text += ","
@@ -95,82 +102,6 @@ func groupOf(groups []group, r egress.Rule) int {
 	return slices.IndexFunc(groups, func(g group) bool {
 		return g.kind == egress.Prefix && g.deny == r.Deny && g.ports == r.Ports
 	})
-}
-
-// denies reports whether a policy denies a connection to an address. learned reports whether an
-// address was answered for a domain of a group. It decides as the rules in the kernel do.
-func denies(p egress.Policy, to destination, learned func(group int, a netip.Addr) bool) bool {
-	if !p.Restricts() {
-		return false
-	}
-
-	groups := plan(p)
-	isMetadata := slices.ContainsFunc(egress.MetadataAddresses(),
-		func(m netip.Prefix) bool { return m.Contains(to.addr) })
-	if slices.ContainsFunc(groups, func(g group) bool { return order(g) == 0 && isMetadata && g.hasPort(to) }) {
-		return false
-	}
-	if isMetadata && !allowsMetadata(p) || p.HasDomains() && to.isDNS() {
-		return true
-	}
-
-	for i, g := range groups {
-		if g.hasPort(to) && g.hasAddress(to, i, learned) {
-			return g.deny
-		}
-	}
-
-	return true
-}
-
-// allowsMetadata reports whether metadata services are not denied by themselves.
-func allowsMetadata(p egress.Policy) bool {
-	return slices.ContainsFunc(p, func(r egress.Rule) bool {
-		return !r.Deny && (r.Kind == egress.All || r.Kind == egress.Observe)
-	})
-}
-
-// destination is the destination of a connection after DNAT.
-type destination struct {
-	addr     netip.Addr
-	protocol uint8
-	port     uint16
-	local    bool // to the host itself
-}
-
-func (d destination) isDNS() bool {
-	return (d.protocol == protoTCP || d.protocol == protoUDP) && slices.Contains(dnsPorts(), d.port)
-}
-
-// dnsPorts returns the ports of name servers.
-func dnsPorts() []uint16 { return []uint16{53, 853} }
-
-func (g group) hasPort(d destination) bool {
-	for _, p := range g.protocols(d.addr.Is6()) {
-		if p.number == 0 || p.number == d.protocol &&
-			(g.ports.First == 0 || g.ports.First <= d.port && d.port <= g.ports.Last) {
-			return true
-		}
-	}
-	return false
-}
-
-func (g group) hasAddress(d destination, index int, learned func(int, netip.Addr) bool) bool {
-	in := func(p netip.Prefix) bool { return p.Contains(d.addr) }
-	private := slices.ContainsFunc(egress.PrivateRanges(), in)
-	switch g.kind {
-	case egress.All, egress.Observe:
-		return true
-	case egress.Host:
-		return d.local
-	case egress.Metadata:
-		return slices.ContainsFunc(egress.MetadataAddresses(), in)
-	case egress.LAN:
-		return !d.local && private
-	case egress.Internet:
-		return !d.local && !private && !slices.ContainsFunc(egress.SpecialRanges(), in)
-	}
-	return slices.ContainsFunc(g.prefixes, in) || g.domains && learned(index, d.addr)
 }
 
 // protocol is an IP protocol number; 0 stands for all.
@@ -206,15 +137,28 @@ func (g group) protocols(v6 bool) []protocol {
 	return []protocol{{}}
 }
 
+// Kinds of sets of a container.
+const (
+	setStatic = "static" // destinations
+	setNames  = "names"  // learned destinations
+	setFrom   = "from"   // sources
+)
+
 // setName returns the name of a set of a container. generation makes the names of a new policy differ
 // from those it replaces.
-func setName(short string, generation uint64, group int, learned, v6 bool) string {
-	kind, family := "static", 4
-	if learned {
-		kind = "names"
-	}
+func setName(short string, generation uint64, group int, kind string, v6 bool) string {
+	return fmt.Sprintf("%s_%d_%s%d_%d", short, generation, kind, group, version(v6))
+}
+
+// peerSet returns the name of the set of a container, network or label, which all policies share.
+func peerSet(peer string, v6 bool) string {
+	sum := sha256.Sum256([]byte(peer))
+	return fmt.Sprintf("peer_%x_%d", sum[:8], version(v6))
+}
+
+func version(v6 bool) int {
 	if v6 {
-		family = 6
+		return 6
 	}
-	return fmt.Sprintf("%s_%d_%s%d_%d", short, generation, kind, group, family)
+	return 4
 }

@@ -22,6 +22,7 @@ type Refusal struct {
 	Address  netip.Addr `json:",omitzero"`
 	Port     uint16     `json:",omitempty"`
 	Domain   string     `json:",omitempty"`
+	Incoming bool       `json:",omitempty"` // Address is the source
 }
 
 // Limits of the journal.

@@ -19,6 +19,8 @@ const (
 	chainRefused = "refused"
 	mapVia       = "via"
 	mapPolicies  = "policies"
+	mapIngress   = "ingress"
+	setLimited   = "limited"
 	// maxComment is the longest comment of a rule that nft accepts.
 	maxComment = 127
 )
@@ -32,13 +34,16 @@ const (
 
 // Reasons of a record.
 const (
-	reasonMetadata = "metadata"
-	reasonDNS      = "dns"
-	reasonRule     = "rule"    // a rule with "!"
-	reasonPolicy   = "policy"  // no rule allows it
+	reasonMetadata = egress.ReasonMetadata
+	reasonDNS      = egress.ReasonDNS
+	reasonRule     = egress.ReasonRule
+	reasonPolicy   = egress.ReasonPolicy
 	reasonObserve  = "observe" // not refused
 	reasonName     = "name"    // a question about a name
 )
+
+// markIncoming follows the reason of incoming packets.
+const markIncoming = "in"
 
 // rule is a rule with its comment.
 type rule struct {
@@ -51,14 +56,38 @@ func (r rule) userData() []byte {
 }
 
 // prefix returns the log prefix of a container and a reason.
-func prefix(owner, reason string) string { return "fairlead " + id.Short(owner) + " " + reason }
+func prefix(owner, reason string, d direction) string {
+	text := "fairlead " + id.Short(owner) + " " + reason
+	if d == incoming {
+		text += " " + markIncoming
+	}
+	return text
+}
 
-// chainRules returns the rules of a container's chain. All packets of new connections traverse it.
+// chainRules returns the rules of a container's chain for outgoing traffic, nil without rules. All packets
+// of new connections traverse it.
 func chainRules(c *Container, generation uint64) []rule {
-	p := c.Policy()
 	b := &chainBuilder{owner: c.Owner, generation: generation}
+	return b.build(c.Policy())
+}
+
+// ingressRules returns the rules of a container's chain for incoming traffic, nil without rules.
+func ingressRules(c *Container, generation uint64) []rule {
+	b := &chainBuilder{owner: c.Owner, generation: generation, direction: incoming}
+	return b.build(c.IngressPolicy())
+}
+
+// chainBuilder collects the rules of a chain.
+type chainBuilder struct {
+	owner      string
+	generation uint64
+	direction  direction
+	rules      []rule
+}
+
+func (b *chainBuilder) build(p egress.Policy) []rule {
 	if p.Observes() {
-		b.add("record new connections", record(prefix(c.Owner, reasonObserve)))
+		b.add("record new connections", record(prefix(b.owner, reasonObserve, b.direction)))
 	}
 
 	groups := plan(p)
@@ -68,7 +97,7 @@ func chainRules(c *Container, generation uint64) []rule {
 		}
 	}
 
-	if p.Restricts() && !allowsMetadata(p) {
+	if p.Restricts() && !p.OpensMetadata() && b.direction == outgoing {
 		b.metadata()
 	}
 	if p.HasDomains() {
@@ -87,20 +116,13 @@ func chainRules(c *Container, generation uint64) []rule {
 	return b.rules
 }
 
-// chainBuilder collects the rules of a chain.
-type chainBuilder struct {
-	owner      string
-	generation uint64
-	rules      []rule
-}
-
 func (b *chainBuilder) add(comment string, parts ...[]expr.Any) {
 	b.rules = append(b.rules, rule{comment, join(parts...)})
 }
 
 // refuse records and refuses what matches.
 func (b *chainBuilder) refuse(comment, reason string, match []expr.Any) {
-	b.add(comment, match, record(prefix(b.owner, reason)))
+	b.add(comment, match, record(prefix(b.owner, reason, b.direction)))
 	b.add(comment, match, refuse())
 }
 
@@ -108,14 +130,14 @@ func (b *chainBuilder) refuse(comment, reason string, match []expr.Any) {
 func (b *chainBuilder) metadata() {
 	for _, f := range families() {
 		b.refuse("metadata services need a rule: metadata", reasonMetadata,
-			join(f.only(), f.to(sharedSet("metadata", f.v6), false)))
+			join(f.only(), outgoing.peer(f, sharedSet("metadata", f.v6), false)))
 	}
 }
 
 // dns refuses other name servers than the embedded one, whose sockets are in the container.
 func (b *chainBuilder) dns() {
 	for _, p := range []uint8{protoTCP, protoUDP} {
-		for _, port := range dnsPorts() {
+		for _, port := range egress.DNSPorts() {
 			b.refuse("with domain rules, only the embedded name server can be used", reasonDNS,
 				hasPorts(protocol{p}, egress.Ports{First: port, Last: port}))
 		}
@@ -140,27 +162,40 @@ func (b *chainBuilder) group(index int, g group) {
 
 // matches returns the alternatives that match the addresses of a group.
 func (b *chainBuilder) matches(index int, g group, f family) (all [][]expr.Any) {
+	d := b.direction
 	switch g.kind {
 	case egress.All, egress.Observe:
 		return [][]expr.Any{nil}
 	case egress.Host:
-		return [][]expr.Any{local(false)}
+		return [][]expr.Any{d.local(false)}
 	case egress.Metadata:
-		return [][]expr.Any{f.to(sharedSet("metadata", f.v6), false)}
+		return [][]expr.Any{d.peer(f, sharedSet("metadata", f.v6), false)}
 	case egress.LAN:
-		return [][]expr.Any{join(local(true), f.to(sharedSet("private", f.v6), false))}
+		return [][]expr.Any{join(d.local(true), d.peer(f, sharedSet("private", f.v6), false))}
 	case egress.Internet:
-		return [][]expr.Any{join(local(true), f.to(sharedSet("private", f.v6), true),
-			f.to(sharedSet("special", f.v6), true))}
+		return [][]expr.Any{join(d.local(true), d.peer(f, sharedSet("private", f.v6), true),
+			d.peer(f, sharedSet("special", f.v6), true))}
+	case egress.Container:
+		for _, peer := range g.peers { // the gateway of a network is the host
+			all = append(all, join(d.local(true), d.peer(f, peerSet(peer, f.v6), false)))
+		}
+		return all
 	}
 
 	if len(f.of(g.prefixes)) > 0 {
-		all = append(all, f.to(setName(id.Short(b.owner), b.generation, index, false, f.v6), false))
+		all = append(all, d.peer(f, b.setName(index, setStatic, f.v6), false))
 	}
 	if g.domains {
-		all = append(all, f.to(setName(id.Short(b.owner), b.generation, index, true, f.v6), false))
+		all = append(all, d.peer(f, b.setName(index, setNames, f.v6), false))
 	}
 	return all
+}
+
+func (b *chainBuilder) setName(group int, kind string, v6 bool) string {
+	if b.direction == incoming {
+		kind = setFrom
+	}
+	return setName(id.Short(b.owner), b.generation, group, kind, v6)
 }
 
 // sharedSet returns the name of a set of all containers.
@@ -176,6 +211,11 @@ func chainName(owner string, generation uint64) string {
 	return fmt.Sprintf("%s_%d", id.Short(owner), generation)
 }
 
+// ingressChainName returns the name of a container's chain for incoming traffic.
+func ingressChainName(owner string, generation uint64) string {
+	return chainName(owner, generation) + "_in"
+}
+
 // baseRules returns the rules of the chains that do not belong to one container. A container is
 // recognized by its MAC address, which the port guard enforces: it can have addresses that netagent
 // has not assigned, such as a link-local one.
@@ -186,9 +226,12 @@ func baseRules() map[string][]rule {
 		meta(expr.MetaKeyIIFTYPE, reg1), equal(binary.NativeEndian.AppendUint16(nil, unix.ARPHRD_ETHER)...),
 		ethernet(offsetFrom),
 		&expr.Lookup{SourceRegister: reg1, SetName: mapPolicies, DestRegister: 0, IsDestRegSet: true}}})
+	in := incomingRules()
 	return map[string][]rule{
-		"forward": start,
-		"input":   start,
+		"forward":         start,
+		"input":           start,
+		"forward-ingress": in,
+		"output":          in,
 		chainRefused: {
 			{"end of a TCP connection", []expr.Any{meta(expr.MetaKeyL4PROTO, reg1), equal(protoTCP),
 				&expr.Reject{Type: unix.NFT_REJECT_TCP_RST}}},
@@ -198,16 +241,33 @@ func baseRules() map[string][]rule {
 	}
 }
 
-// baseChains returns the chains that do not belong to one container. Targets of jumps come first.
+// incomingRules returns the rules that find the chain for incoming traffic of a container, by its address.
+func incomingRules() []rule {
+	rules := []rule{{"known connections", join(established(), []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}})},
+		{"neighbour discovery", join(neighbours(), []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}})}}
+	for _, f := range families() {
+		rules = append(rules, rule{"to containers with a policy", join(f.only(), []expr.Any{
+			network(f.daddr, f.length),
+			&expr.Lookup{SourceRegister: reg1, SetName: sharedSet(mapIngress, f.v6), DestRegister: 0,
+				IsDestRegSet: true}})})
+	}
+	return rules
+}
+
+// baseChains returns the chains that do not belong to one container. Targets of jumps come first. What
+// the sender's policy allows passes the receiver's in a chain of its own.
 func baseChains(t *nftables.Table) (all []*nftables.Chain) {
-	priority, policy := nftables.ChainPriorityRef(*nftables.ChainPriorityFilter-10), nftables.ChainPolicyAccept
 	all = append(all, &nftables.Chain{Name: chainRefused, Table: t})
-	for _, name := range []string{"forward", "input"} {
-		hook := nftables.ChainHookForward
-		if name == "input" {
-			hook = nftables.ChainHookInput
-		}
-		all = append(all, &nftables.Chain{Name: name, Table: t, Type: nftables.ChainTypeFilter, Hooknum: hook,
+	for _, c := range []struct {
+		name string
+		hook *nftables.ChainHook
+		late nftables.ChainPriority
+	}{
+		{"forward", nftables.ChainHookForward, 0}, {"input", nftables.ChainHookInput, 0},
+		{"forward-ingress", nftables.ChainHookForward, 1}, {"output", nftables.ChainHookOutput, 1},
+	} {
+		priority, policy := nftables.ChainPriorityRef(*nftables.ChainPriorityFilter-10+c.late), nftables.ChainPolicyAccept
+		all = append(all, &nftables.Chain{Name: c.name, Table: t, Type: nftables.ChainTypeFilter, Hooknum: c.hook,
 			Priority: priority, Policy: &policy})
 	}
 	return all

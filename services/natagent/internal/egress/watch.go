@@ -18,11 +18,19 @@ func (e *Enforcer) Run(ctx context.Context) {
 		return
 	}
 
+	conn := e.records
 	for ctx.Err() == nil {
-		err := e.kernel.readLog(ctx, e.record, func() { e.journal.AddLost(1) })
+		var err error
+		if conn == nil {
+			conn, err = e.kernel.openLog()
+		}
+		if err == nil {
+			err = readLog(ctx, conn, e.record, func() { e.journal.AddLost(1) })
+		}
 		if err == nil {
 			return
 		}
+		conn = nil
 		e.log.Warn("refused packets are not recorded", "error", err)
 		select {
 		case <-time.After(retry):
@@ -33,7 +41,7 @@ func (e *Enforcer) Run(ctx context.Context) {
 
 // record adds a record of the kernel to the journal.
 func (e *Enforcer) record(l logged) {
-	short, reason, ok := parsePrefix(l.prefix)
+	short, reason, d, ok := parsePrefix(l.prefix)
 	if !ok {
 		return
 	}
@@ -43,7 +51,10 @@ func (e *Enforcer) record(l logged) {
 	}
 
 	r := Refusal{Time: time.Now(), Reason: reason, Protocol: protocolName(p.protocol), Address: p.to.Addr(),
-		Port: p.to.Port()}
+		Port: p.to.Port(), Incoming: d == incoming}
+	if r.Incoming {
+		r.Address = p.from
+	}
 	e.mu.Lock()
 	for _, c := range e.installed {
 		if id.Short(c.Owner) == short {

@@ -22,8 +22,27 @@ import (
 
 // records is a store in memory.
 type records struct {
-	mu  sync.Mutex
-	all map[string]*egress.Container
+	mu    sync.Mutex
+	all   map[string]*egress.Container
+	peers []egress.Peer
+}
+
+func (r *records) Peer(name string) (*egress.Peer, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := range r.peers {
+		if r.peers[i].Name == name {
+			return &r.peers[i], true
+		}
+	}
+	return nil, false
+}
+
+func (r *records) PutPeers(all []egress.Peer) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.peers = all
+	return nil
 }
 
 func (r *records) Policies() (all []*egress.Container) {
@@ -176,6 +195,32 @@ func (w *world) put(rules ...string) {
 	}
 }
 
+// putIngress sets a policy with rules for both directions.
+func (w *world) putIngress(rules, ingress []string) {
+	w.t.Helper()
+	c := &egress.Container{Owner: owner, Name: "box", Rules: rules, Ingress: ingress,
+		Endpoints: []egress.Endpoint{w.endpoint}}
+	if err := w.enforcer.Put(context.Background(), c); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// putPeers sets the addresses of peers: name, prefix, prefix, ... each.
+func (w *world) putPeers(all ...[]string) {
+	w.t.Helper()
+	var peers []egress.Peer
+	for _, one := range all {
+		p := egress.Peer{Name: one[0]}
+		for _, text := range one[1:] {
+			p.Prefixes = append(p.Prefixes, netip.MustParsePrefix(text))
+		}
+		peers = append(peers, p)
+	}
+	if err := w.enforcer.PutPeers(context.Background(), peers); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
 // connect returns "" if a connection works, "refused" if it is rejected, else the error.
 func (w *world) connect(from *testns.NS, to string) string {
 	w.t.Helper()
@@ -225,7 +270,11 @@ func (w *world) refusals(n int) string {
 			continue
 		}
 		for _, r := range found {
-			fmt.Fprintln(&text, r.Name, r.Reason, r.Protocol, r.Address, r.Port, r.Domain)
+			direction := ""
+			if r.Incoming {
+				direction = " in"
+			}
+			fmt.Fprintln(&text, r.Name, r.Reason, r.Protocol, r.Address, r.Port, r.Domain+direction)
 		}
 		return text.String()
 	}

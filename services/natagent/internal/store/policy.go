@@ -1,6 +1,8 @@
 package store
 
 import (
+	"slices"
+
 	"github.com/fairlead/fairlead/agent/state"
 	"github.com/fairlead/fairlead/services/natagent/internal/egress"
 )
@@ -40,4 +42,49 @@ func (s *Store) Bridge(network string) (string, bool) {
 		return "", false
 	}
 	return n.Bridge, true
+}
+
+// newPeers returns the table
+//
+//	peers: name -> Peer
+func newPeers() *state.Table[egress.Peer] {
+	return state.NewTable("peers", func(p *egress.Peer) string { return p.Name })
+}
+
+// Peer returns a container, network or label that rules name. Callers must not modify the result.
+func (s *Store) Peer(name string) (*egress.Peer, bool) { return s.peers.Get(s.db.View(), name) }
+
+// PutPeers replaces all peers. It writes nothing if they are stored already.
+func (s *Store) PutPeers(all []egress.Peer) error {
+	wanted := map[string]*egress.Peer{}
+	for i := range all {
+		wanted[all[i].Name] = &all[i]
+	}
+	var gone []string
+	for p := range s.peers.All(s.db.View()) {
+		have := wanted[p.Name]
+		switch {
+		case have == nil:
+			gone = append(gone, p.Name)
+		case slices.Equal(have.Prefixes, p.Prefixes):
+			delete(wanted, p.Name)
+		}
+	}
+	if len(wanted)+len(gone) == 0 {
+		return nil
+	}
+
+	return s.db.Update(func(tx *state.Tx) error {
+		for _, name := range gone {
+			if _, err := s.peers.Delete(tx, name); err != nil {
+				return err
+			}
+		}
+		for _, p := range wanted {
+			if err := s.peers.Put(tx, p); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }

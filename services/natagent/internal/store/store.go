@@ -21,6 +21,7 @@ type Store struct {
 	networks     *state.Table[firewall.Network]
 	tunnels      *state.Table[firewall.Tunnel]
 	policies     *state.Table[egress.Container]
+	peers        *state.Table[egress.Peer]
 }
 
 // Open opens nat.db in a directory with the zero Config.
@@ -30,8 +31,8 @@ func Open(dir string) (*Store, error) { return OpenAs(dir, state.Config{}) }
 func OpenAs(dir string, how state.Config) (*Store, error) {
 	how.Version, how.Upgrade = version, upgrade
 	s := &Store{publications: newPublications(), networks: newNetworks(), tunnels: newTunnels(),
-		policies: newPolicies()}
-	db, err := how.Open(filepath.Join(dir, "nat.db"), s.publications, s.networks, s.tunnels, s.policies)
+		policies: newPolicies(), peers: newPeers()}
+	db, err := how.Open(filepath.Join(dir, "nat.db"), s.publications, s.networks, s.tunnels, s.policies, s.peers)
 	if err != nil {
 		return nil, err
 	}

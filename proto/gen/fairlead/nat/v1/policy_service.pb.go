@@ -31,10 +31,13 @@ type PutPolicyRequest struct {
 	Owner string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
 	// The container name, for messages.
 	OwnerName string `protobuf:"bytes,2,opt,name=owner_name,json=ownerName,proto3" json:"owner_name,omitempty"`
-	// The rules, in the form of `--egress`, one per element. Not empty; "none" alone allows nothing.
+	// The rules, in the form of `--egress`, one per element. Empty: all outgoing traffic passes; "none"
+	// alone allows nothing.
 	Rules []string `protobuf:"bytes,3,rep,name=rules,proto3" json:"rules,omitempty"`
 	// The connections of the container to bridges.
-	Endpoints     []*PolicyEndpoint `protobuf:"bytes,4,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
+	Endpoints []*PolicyEndpoint `protobuf:"bytes,4,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
+	// The rules for incoming traffic, in the form of `--ingress`. Not empty if rules is.
+	Ingress       []string `protobuf:"bytes,5,rep,name=ingress,proto3" json:"ingress,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -93,6 +96,13 @@ func (x *PutPolicyRequest) GetRules() []string {
 func (x *PutPolicyRequest) GetEndpoints() []*PolicyEndpoint {
 	if x != nil {
 		return x.Endpoints
+	}
+	return nil
+}
+
+func (x *PutPolicyRequest) GetIngress() []string {
+	if x != nil {
+		return x.Ingress
 	}
 	return nil
 }
@@ -281,6 +291,144 @@ func (*DeletePolicyResponse) Descriptor() ([]byte, []int) {
 	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{4}
 }
 
+// PutPeersRequest has all peers of rules.
+type PutPeersRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Each name once.
+	Peers         []*Peer `protobuf:"bytes,1,rep,name=peers,proto3" json:"peers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutPeersRequest) Reset() {
+	*x = PutPeersRequest{}
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutPeersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutPeersRequest) ProtoMessage() {}
+
+func (x *PutPeersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutPeersRequest.ProtoReflect.Descriptor instead.
+func (*PutPeersRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *PutPeersRequest) GetPeers() []*Peer {
+	if x != nil {
+		return x.Peers
+	}
+	return nil
+}
+
+// Peer is a container, a network or a label that rules name.
+type Peer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As in rules: "container:db", "network:back", "label:app=web".
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The addresses and subnets, in CIDR notation.
+	Prefixes      []string `protobuf:"bytes,2,rep,name=prefixes,proto3" json:"prefixes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Peer) Reset() {
+	*x = Peer{}
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Peer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Peer) ProtoMessage() {}
+
+func (x *Peer) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Peer.ProtoReflect.Descriptor instead.
+func (*Peer) Descriptor() ([]byte, []int) {
+	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Peer) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Peer) GetPrefixes() []string {
+	if x != nil {
+		return x.Prefixes
+	}
+	return nil
+}
+
+// PutPeersResponse is empty.
+type PutPeersResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutPeersResponse) Reset() {
+	*x = PutPeersResponse{}
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutPeersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutPeersResponse) ProtoMessage() {}
+
+func (x *PutPeersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutPeersResponse.ProtoReflect.Descriptor instead.
+func (*PutPeersResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{7}
+}
+
 // LearnAddressesRequest has the addresses of an answer of a container.
 type LearnAddressesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -298,7 +446,7 @@ type LearnAddressesRequest struct {
 
 func (x *LearnAddressesRequest) Reset() {
 	*x = LearnAddressesRequest{}
-	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[5]
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -310,7 +458,7 @@ func (x *LearnAddressesRequest) String() string {
 func (*LearnAddressesRequest) ProtoMessage() {}
 
 func (x *LearnAddressesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[5]
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -323,7 +471,7 @@ func (x *LearnAddressesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LearnAddressesRequest.ProtoReflect.Descriptor instead.
 func (*LearnAddressesRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{5}
+	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *LearnAddressesRequest) GetOwner() string {
@@ -363,7 +511,7 @@ type LearnAddressesResponse struct {
 
 func (x *LearnAddressesResponse) Reset() {
 	*x = LearnAddressesResponse{}
-	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[6]
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -375,7 +523,7 @@ func (x *LearnAddressesResponse) String() string {
 func (*LearnAddressesResponse) ProtoMessage() {}
 
 func (x *LearnAddressesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[6]
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -388,7 +536,7 @@ func (x *LearnAddressesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LearnAddressesResponse.ProtoReflect.Descriptor instead.
 func (*LearnAddressesResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{6}
+	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{9}
 }
 
 // RecordRefusedNameRequest has a question that was refused.
@@ -404,7 +552,7 @@ type RecordRefusedNameRequest struct {
 
 func (x *RecordRefusedNameRequest) Reset() {
 	*x = RecordRefusedNameRequest{}
-	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[7]
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -416,7 +564,7 @@ func (x *RecordRefusedNameRequest) String() string {
 func (*RecordRefusedNameRequest) ProtoMessage() {}
 
 func (x *RecordRefusedNameRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[7]
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -429,7 +577,7 @@ func (x *RecordRefusedNameRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordRefusedNameRequest.ProtoReflect.Descriptor instead.
 func (*RecordRefusedNameRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{7}
+	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *RecordRefusedNameRequest) GetOwner() string {
@@ -455,7 +603,7 @@ type RecordRefusedNameResponse struct {
 
 func (x *RecordRefusedNameResponse) Reset() {
 	*x = RecordRefusedNameResponse{}
-	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[8]
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -467,7 +615,7 @@ func (x *RecordRefusedNameResponse) String() string {
 func (*RecordRefusedNameResponse) ProtoMessage() {}
 
 func (x *RecordRefusedNameResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[8]
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -480,7 +628,7 @@ func (x *RecordRefusedNameResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordRefusedNameResponse.ProtoReflect.Descriptor instead.
 func (*RecordRefusedNameResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{8}
+	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{11}
 }
 
 // ListPoliciesRequest is empty.
@@ -492,7 +640,7 @@ type ListPoliciesRequest struct {
 
 func (x *ListPoliciesRequest) Reset() {
 	*x = ListPoliciesRequest{}
-	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[9]
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -504,7 +652,7 @@ func (x *ListPoliciesRequest) String() string {
 func (*ListPoliciesRequest) ProtoMessage() {}
 
 func (x *ListPoliciesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[9]
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -517,7 +665,7 @@ func (x *ListPoliciesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPoliciesRequest.ProtoReflect.Descriptor instead.
 func (*ListPoliciesRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{9}
+	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{12}
 }
 
 // ListPoliciesResponse returns policies.
@@ -531,7 +679,7 @@ type ListPoliciesResponse struct {
 
 func (x *ListPoliciesResponse) Reset() {
 	*x = ListPoliciesResponse{}
-	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[10]
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -543,7 +691,7 @@ func (x *ListPoliciesResponse) String() string {
 func (*ListPoliciesResponse) ProtoMessage() {}
 
 func (x *ListPoliciesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[10]
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -556,7 +704,7 @@ func (x *ListPoliciesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPoliciesResponse.ProtoReflect.Descriptor instead.
 func (*ListPoliciesResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{10}
+	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListPoliciesResponse) GetPolicies() []*Policy {
@@ -576,14 +724,16 @@ type Policy struct {
 	// The rules, one per element.
 	Rules []string `protobuf:"bytes,3,rep,name=rules,proto3" json:"rules,omitempty"`
 	// The number of packets that were refused since the policy was set.
-	Refused       uint64 `protobuf:"varint,4,opt,name=refused,proto3" json:"refused,omitempty"`
+	Refused uint64 `protobuf:"varint,4,opt,name=refused,proto3" json:"refused,omitempty"`
+	// The rules for incoming traffic, one per element.
+	Ingress       []string `protobuf:"bytes,5,rep,name=ingress,proto3" json:"ingress,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Policy) Reset() {
 	*x = Policy{}
-	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[11]
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -595,7 +745,7 @@ func (x *Policy) String() string {
 func (*Policy) ProtoMessage() {}
 
 func (x *Policy) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[11]
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -608,7 +758,7 @@ func (x *Policy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Policy.ProtoReflect.Descriptor instead.
 func (*Policy) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{11}
+	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Policy) GetOwner() string {
@@ -639,6 +789,13 @@ func (x *Policy) GetRefused() uint64 {
 	return 0
 }
 
+func (x *Policy) GetIngress() []string {
+	if x != nil {
+		return x.Ingress
+	}
+	return nil
+}
+
 // WatchRefusalsRequest selects refusals.
 type WatchRefusalsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -656,7 +813,7 @@ type WatchRefusalsRequest struct {
 
 func (x *WatchRefusalsRequest) Reset() {
 	*x = WatchRefusalsRequest{}
-	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[12]
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -668,7 +825,7 @@ func (x *WatchRefusalsRequest) String() string {
 func (*WatchRefusalsRequest) ProtoMessage() {}
 
 func (x *WatchRefusalsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[12]
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -681,7 +838,7 @@ func (x *WatchRefusalsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRefusalsRequest.ProtoReflect.Descriptor instead.
 func (*WatchRefusalsRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{12}
+	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *WatchRefusalsRequest) GetOwner() string {
@@ -725,7 +882,7 @@ type WatchRefusalsResponse struct {
 
 func (x *WatchRefusalsResponse) Reset() {
 	*x = WatchRefusalsResponse{}
-	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[13]
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -737,7 +894,7 @@ func (x *WatchRefusalsResponse) String() string {
 func (*WatchRefusalsResponse) ProtoMessage() {}
 
 func (x *WatchRefusalsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[13]
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -750,7 +907,7 @@ func (x *WatchRefusalsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRefusalsResponse.ProtoReflect.Descriptor instead.
 func (*WatchRefusalsResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{13}
+	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *WatchRefusalsResponse) GetRefusals() []*Refusal {
@@ -783,20 +940,22 @@ type Refusal struct {
 	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
 	// The protocol: tcp, udp, sctp, icmp or a number. Empty for a name.
 	Protocol string `protobuf:"bytes,5,opt,name=protocol,proto3" json:"protocol,omitempty"`
-	// The destination address. Empty for a name.
+	// The destination address, or the source address if incoming. Empty for a name.
 	Address string `protobuf:"bytes,6,opt,name=address,proto3" json:"address,omitempty"`
 	// The destination port. 0 for protocols without ports.
 	Port uint32 `protobuf:"varint,7,opt,name=port,proto3" json:"port,omitempty"`
 	// The name that the container had resolved to the address, or the name that was refused. Empty if
 	// there is none.
-	Name          string `protobuf:"bytes,8,opt,name=name,proto3" json:"name,omitempty"`
+	Name string `protobuf:"bytes,8,opt,name=name,proto3" json:"name,omitempty"`
+	// True for a connection to the container.
+	Incoming      bool `protobuf:"varint,9,opt,name=incoming,proto3" json:"incoming,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Refusal) Reset() {
 	*x = Refusal{}
-	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[14]
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -808,7 +967,7 @@ func (x *Refusal) String() string {
 func (*Refusal) ProtoMessage() {}
 
 func (x *Refusal) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[14]
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -821,7 +980,7 @@ func (x *Refusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
 func (*Refusal) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{14}
+	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Refusal) GetTime() *timestamppb.Timestamp {
@@ -880,17 +1039,25 @@ func (x *Refusal) GetName() string {
 	return ""
 }
 
+func (x *Refusal) GetIncoming() bool {
+	if x != nil {
+		return x.Incoming
+	}
+	return false
+}
+
 var File_fairlead_nat_v1_policy_service_proto protoreflect.FileDescriptor
 
 const file_fairlead_nat_v1_policy_service_proto_rawDesc = "" +
 	"\n" +
-	"$fairlead/nat/v1/policy_service.proto\x12\x0ffairlead.nat.v1\x1a\x1bfairlead/auth/v1/role.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9c\x01\n" +
+	"$fairlead/nat/v1/policy_service.proto\x12\x0ffairlead.nat.v1\x1a\x1bfairlead/auth/v1/role.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb6\x01\n" +
 	"\x10PutPolicyRequest\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12\x1d\n" +
 	"\n" +
 	"owner_name\x18\x02 \x01(\tR\townerName\x12\x14\n" +
 	"\x05rules\x18\x03 \x03(\tR\x05rules\x12=\n" +
-	"\tendpoints\x18\x04 \x03(\v2\x1f.fairlead.nat.v1.PolicyEndpointR\tendpoints\"n\n" +
+	"\tendpoints\x18\x04 \x03(\v2\x1f.fairlead.nat.v1.PolicyEndpointR\tendpoints\x12\x18\n" +
+	"\aingress\x18\x05 \x03(\tR\aingress\"n\n" +
 	"\x0ePolicyEndpoint\x12\x1d\n" +
 	"\n" +
 	"network_id\x18\x01 \x01(\tR\tnetworkId\x12\x1f\n" +
@@ -900,7 +1067,13 @@ const file_fairlead_nat_v1_policy_service_proto_rawDesc = "" +
 	"\x11PutPolicyResponse\"+\n" +
 	"\x13DeletePolicyRequest\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\"\x16\n" +
-	"\x14DeletePolicyResponse\"\x8c\x01\n" +
+	"\x14DeletePolicyResponse\">\n" +
+	"\x0fPutPeersRequest\x12+\n" +
+	"\x05peers\x18\x01 \x03(\v2\x15.fairlead.nat.v1.PeerR\x05peers\"6\n" +
+	"\x04Peer\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
+	"\bprefixes\x18\x02 \x03(\tR\bprefixes\"\x12\n" +
+	"\x10PutPeersResponse\"\x8c\x01\n" +
 	"\x15LearnAddressesRequest\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1c\n" +
@@ -913,13 +1086,14 @@ const file_fairlead_nat_v1_policy_service_proto_rawDesc = "" +
 	"\x19RecordRefusedNameResponse\"\x15\n" +
 	"\x13ListPoliciesRequest\"K\n" +
 	"\x14ListPoliciesResponse\x123\n" +
-	"\bpolicies\x18\x01 \x03(\v2\x17.fairlead.nat.v1.PolicyR\bpolicies\"m\n" +
+	"\bpolicies\x18\x01 \x03(\v2\x17.fairlead.nat.v1.PolicyR\bpolicies\"\x87\x01\n" +
 	"\x06Policy\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12\x1d\n" +
 	"\n" +
 	"owner_name\x18\x02 \x01(\tR\townerName\x12\x14\n" +
 	"\x05rules\x18\x03 \x03(\tR\x05rules\x12\x18\n" +
-	"\arefused\x18\x04 \x01(\x04R\arefused\"\x92\x01\n" +
+	"\arefused\x18\x04 \x01(\x04R\arefused\x12\x18\n" +
+	"\aingress\x18\x05 \x03(\tR\aingress\"\x92\x01\n" +
 	"\x14WatchRefusalsRequest\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x120\n" +
 	"\x05since\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x16\n" +
@@ -927,7 +1101,7 @@ const file_fairlead_nat_v1_policy_service_proto_rawDesc = "" +
 	"\bobserved\x18\x04 \x01(\bR\bobserved\"a\n" +
 	"\x15WatchRefusalsResponse\x124\n" +
 	"\brefusals\x18\x01 \x03(\v2\x18.fairlead.nat.v1.RefusalR\brefusals\x12\x12\n" +
-	"\x04lost\x18\x02 \x01(\x04R\x04lost\"\xe4\x01\n" +
+	"\x04lost\x18\x02 \x01(\x04R\x04lost\"\x80\x02\n" +
 	"\aRefusal\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
 	"\x05owner\x18\x02 \x01(\tR\x05owner\x12\x1d\n" +
@@ -937,10 +1111,12 @@ const file_fairlead_nat_v1_policy_service_proto_rawDesc = "" +
 	"\bprotocol\x18\x05 \x01(\tR\bprotocol\x12\x18\n" +
 	"\aaddress\x18\x06 \x01(\tR\aaddress\x12\x12\n" +
 	"\x04port\x18\a \x01(\rR\x04port\x12\x12\n" +
-	"\x04name\x18\b \x01(\tR\x04name2\xf2\x04\n" +
+	"\x04name\x18\b \x01(\tR\x04name\x12\x1a\n" +
+	"\bincoming\x18\t \x01(\bR\bincoming2\xc9\x05\n" +
 	"\rPolicyService\x12X\n" +
 	"\tPutPolicy\x12!.fairlead.nat.v1.PutPolicyRequest\x1a\".fairlead.nat.v1.PutPolicyResponse\"\x04\xa8\xd4\x18\x01\x12a\n" +
-	"\fDeletePolicy\x12$.fairlead.nat.v1.DeletePolicyRequest\x1a%.fairlead.nat.v1.DeletePolicyResponse\"\x04\xa8\xd4\x18\x01\x12g\n" +
+	"\fDeletePolicy\x12$.fairlead.nat.v1.DeletePolicyRequest\x1a%.fairlead.nat.v1.DeletePolicyResponse\"\x04\xa8\xd4\x18\x01\x12U\n" +
+	"\bPutPeers\x12 .fairlead.nat.v1.PutPeersRequest\x1a!.fairlead.nat.v1.PutPeersResponse\"\x04\xa8\xd4\x18\x01\x12g\n" +
 	"\x0eLearnAddresses\x12&.fairlead.nat.v1.LearnAddressesRequest\x1a'.fairlead.nat.v1.LearnAddressesResponse\"\x04\xa8\xd4\x18\x01\x12p\n" +
 	"\x11RecordRefusedName\x12).fairlead.nat.v1.RecordRefusedNameRequest\x1a*.fairlead.nat.v1.RecordRefusedNameResponse\"\x04\xa8\xd4\x18\x01\x12a\n" +
 	"\fListPolicies\x12$.fairlead.nat.v1.ListPoliciesRequest\x1a%.fairlead.nat.v1.ListPoliciesResponse\"\x04\xa8\xd4\x18\x02\x12f\n" +
@@ -958,50 +1134,56 @@ func file_fairlead_nat_v1_policy_service_proto_rawDescGZIP() []byte {
 	return file_fairlead_nat_v1_policy_service_proto_rawDescData
 }
 
-var file_fairlead_nat_v1_policy_service_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_fairlead_nat_v1_policy_service_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_fairlead_nat_v1_policy_service_proto_goTypes = []any{
 	(*PutPolicyRequest)(nil),          // 0: fairlead.nat.v1.PutPolicyRequest
 	(*PolicyEndpoint)(nil),            // 1: fairlead.nat.v1.PolicyEndpoint
 	(*PutPolicyResponse)(nil),         // 2: fairlead.nat.v1.PutPolicyResponse
 	(*DeletePolicyRequest)(nil),       // 3: fairlead.nat.v1.DeletePolicyRequest
 	(*DeletePolicyResponse)(nil),      // 4: fairlead.nat.v1.DeletePolicyResponse
-	(*LearnAddressesRequest)(nil),     // 5: fairlead.nat.v1.LearnAddressesRequest
-	(*LearnAddressesResponse)(nil),    // 6: fairlead.nat.v1.LearnAddressesResponse
-	(*RecordRefusedNameRequest)(nil),  // 7: fairlead.nat.v1.RecordRefusedNameRequest
-	(*RecordRefusedNameResponse)(nil), // 8: fairlead.nat.v1.RecordRefusedNameResponse
-	(*ListPoliciesRequest)(nil),       // 9: fairlead.nat.v1.ListPoliciesRequest
-	(*ListPoliciesResponse)(nil),      // 10: fairlead.nat.v1.ListPoliciesResponse
-	(*Policy)(nil),                    // 11: fairlead.nat.v1.Policy
-	(*WatchRefusalsRequest)(nil),      // 12: fairlead.nat.v1.WatchRefusalsRequest
-	(*WatchRefusalsResponse)(nil),     // 13: fairlead.nat.v1.WatchRefusalsResponse
-	(*Refusal)(nil),                   // 14: fairlead.nat.v1.Refusal
-	(*durationpb.Duration)(nil),       // 15: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),     // 16: google.protobuf.Timestamp
+	(*PutPeersRequest)(nil),           // 5: fairlead.nat.v1.PutPeersRequest
+	(*Peer)(nil),                      // 6: fairlead.nat.v1.Peer
+	(*PutPeersResponse)(nil),          // 7: fairlead.nat.v1.PutPeersResponse
+	(*LearnAddressesRequest)(nil),     // 8: fairlead.nat.v1.LearnAddressesRequest
+	(*LearnAddressesResponse)(nil),    // 9: fairlead.nat.v1.LearnAddressesResponse
+	(*RecordRefusedNameRequest)(nil),  // 10: fairlead.nat.v1.RecordRefusedNameRequest
+	(*RecordRefusedNameResponse)(nil), // 11: fairlead.nat.v1.RecordRefusedNameResponse
+	(*ListPoliciesRequest)(nil),       // 12: fairlead.nat.v1.ListPoliciesRequest
+	(*ListPoliciesResponse)(nil),      // 13: fairlead.nat.v1.ListPoliciesResponse
+	(*Policy)(nil),                    // 14: fairlead.nat.v1.Policy
+	(*WatchRefusalsRequest)(nil),      // 15: fairlead.nat.v1.WatchRefusalsRequest
+	(*WatchRefusalsResponse)(nil),     // 16: fairlead.nat.v1.WatchRefusalsResponse
+	(*Refusal)(nil),                   // 17: fairlead.nat.v1.Refusal
+	(*durationpb.Duration)(nil),       // 18: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),     // 19: google.protobuf.Timestamp
 }
 var file_fairlead_nat_v1_policy_service_proto_depIdxs = []int32{
 	1,  // 0: fairlead.nat.v1.PutPolicyRequest.endpoints:type_name -> fairlead.nat.v1.PolicyEndpoint
-	15, // 1: fairlead.nat.v1.LearnAddressesRequest.ttl:type_name -> google.protobuf.Duration
-	11, // 2: fairlead.nat.v1.ListPoliciesResponse.policies:type_name -> fairlead.nat.v1.Policy
-	16, // 3: fairlead.nat.v1.WatchRefusalsRequest.since:type_name -> google.protobuf.Timestamp
-	14, // 4: fairlead.nat.v1.WatchRefusalsResponse.refusals:type_name -> fairlead.nat.v1.Refusal
-	16, // 5: fairlead.nat.v1.Refusal.time:type_name -> google.protobuf.Timestamp
-	0,  // 6: fairlead.nat.v1.PolicyService.PutPolicy:input_type -> fairlead.nat.v1.PutPolicyRequest
-	3,  // 7: fairlead.nat.v1.PolicyService.DeletePolicy:input_type -> fairlead.nat.v1.DeletePolicyRequest
-	5,  // 8: fairlead.nat.v1.PolicyService.LearnAddresses:input_type -> fairlead.nat.v1.LearnAddressesRequest
-	7,  // 9: fairlead.nat.v1.PolicyService.RecordRefusedName:input_type -> fairlead.nat.v1.RecordRefusedNameRequest
-	9,  // 10: fairlead.nat.v1.PolicyService.ListPolicies:input_type -> fairlead.nat.v1.ListPoliciesRequest
-	12, // 11: fairlead.nat.v1.PolicyService.WatchRefusals:input_type -> fairlead.nat.v1.WatchRefusalsRequest
-	2,  // 12: fairlead.nat.v1.PolicyService.PutPolicy:output_type -> fairlead.nat.v1.PutPolicyResponse
-	4,  // 13: fairlead.nat.v1.PolicyService.DeletePolicy:output_type -> fairlead.nat.v1.DeletePolicyResponse
-	6,  // 14: fairlead.nat.v1.PolicyService.LearnAddresses:output_type -> fairlead.nat.v1.LearnAddressesResponse
-	8,  // 15: fairlead.nat.v1.PolicyService.RecordRefusedName:output_type -> fairlead.nat.v1.RecordRefusedNameResponse
-	10, // 16: fairlead.nat.v1.PolicyService.ListPolicies:output_type -> fairlead.nat.v1.ListPoliciesResponse
-	13, // 17: fairlead.nat.v1.PolicyService.WatchRefusals:output_type -> fairlead.nat.v1.WatchRefusalsResponse
-	12, // [12:18] is the sub-list for method output_type
-	6,  // [6:12] is the sub-list for method input_type
-	6,  // [6:6] is the sub-list for extension type_name
-	6,  // [6:6] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	6,  // 1: fairlead.nat.v1.PutPeersRequest.peers:type_name -> fairlead.nat.v1.Peer
+	18, // 2: fairlead.nat.v1.LearnAddressesRequest.ttl:type_name -> google.protobuf.Duration
+	14, // 3: fairlead.nat.v1.ListPoliciesResponse.policies:type_name -> fairlead.nat.v1.Policy
+	19, // 4: fairlead.nat.v1.WatchRefusalsRequest.since:type_name -> google.protobuf.Timestamp
+	17, // 5: fairlead.nat.v1.WatchRefusalsResponse.refusals:type_name -> fairlead.nat.v1.Refusal
+	19, // 6: fairlead.nat.v1.Refusal.time:type_name -> google.protobuf.Timestamp
+	0,  // 7: fairlead.nat.v1.PolicyService.PutPolicy:input_type -> fairlead.nat.v1.PutPolicyRequest
+	3,  // 8: fairlead.nat.v1.PolicyService.DeletePolicy:input_type -> fairlead.nat.v1.DeletePolicyRequest
+	5,  // 9: fairlead.nat.v1.PolicyService.PutPeers:input_type -> fairlead.nat.v1.PutPeersRequest
+	8,  // 10: fairlead.nat.v1.PolicyService.LearnAddresses:input_type -> fairlead.nat.v1.LearnAddressesRequest
+	10, // 11: fairlead.nat.v1.PolicyService.RecordRefusedName:input_type -> fairlead.nat.v1.RecordRefusedNameRequest
+	12, // 12: fairlead.nat.v1.PolicyService.ListPolicies:input_type -> fairlead.nat.v1.ListPoliciesRequest
+	15, // 13: fairlead.nat.v1.PolicyService.WatchRefusals:input_type -> fairlead.nat.v1.WatchRefusalsRequest
+	2,  // 14: fairlead.nat.v1.PolicyService.PutPolicy:output_type -> fairlead.nat.v1.PutPolicyResponse
+	4,  // 15: fairlead.nat.v1.PolicyService.DeletePolicy:output_type -> fairlead.nat.v1.DeletePolicyResponse
+	7,  // 16: fairlead.nat.v1.PolicyService.PutPeers:output_type -> fairlead.nat.v1.PutPeersResponse
+	9,  // 17: fairlead.nat.v1.PolicyService.LearnAddresses:output_type -> fairlead.nat.v1.LearnAddressesResponse
+	11, // 18: fairlead.nat.v1.PolicyService.RecordRefusedName:output_type -> fairlead.nat.v1.RecordRefusedNameResponse
+	13, // 19: fairlead.nat.v1.PolicyService.ListPolicies:output_type -> fairlead.nat.v1.ListPoliciesResponse
+	16, // 20: fairlead.nat.v1.PolicyService.WatchRefusals:output_type -> fairlead.nat.v1.WatchRefusalsResponse
+	14, // [14:21] is the sub-list for method output_type
+	7,  // [7:14] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_nat_v1_policy_service_proto_init() }
@@ -1015,7 +1197,7 @@ func file_fairlead_nat_v1_policy_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_nat_v1_policy_service_proto_rawDesc), len(file_fairlead_nat_v1_policy_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   15,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

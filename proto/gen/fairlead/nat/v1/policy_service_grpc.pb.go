@@ -21,6 +21,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	PolicyService_PutPolicy_FullMethodName         = "/fairlead.nat.v1.PolicyService/PutPolicy"
 	PolicyService_DeletePolicy_FullMethodName      = "/fairlead.nat.v1.PolicyService/DeletePolicy"
+	PolicyService_PutPeers_FullMethodName          = "/fairlead.nat.v1.PolicyService/PutPeers"
 	PolicyService_LearnAddresses_FullMethodName    = "/fairlead.nat.v1.PolicyService/LearnAddresses"
 	PolicyService_RecordRefusedName_FullMethodName = "/fairlead.nat.v1.PolicyService/RecordRefusedName"
 	PolicyService_ListPolicies_FullMethodName      = "/fairlead.nat.v1.PolicyService/ListPolicies"
@@ -39,6 +40,10 @@ type PolicyServiceClient interface {
 	PutPolicy(ctx context.Context, in *PutPolicyRequest, opts ...grpc.CallOption) (*PutPolicyResponse, error)
 	// DeletePolicy removes the policy of a container. It does nothing if there is none.
 	DeletePolicy(ctx context.Context, in *DeletePolicyRequest, opts ...grpc.CallOption) (*DeletePolicyResponse, error)
+	// PutPeers sets the present addresses of the containers, networks and labels that rules name. It
+	// replaces all, and ends the connections that policies no longer allow. It is in force when the call
+	// returns. Errors: INVALID_ARGUMENT for peers that are not valid.
+	PutPeers(ctx context.Context, in *PutPeersRequest, opts ...grpc.CallOption) (*PutPeersResponse, error)
 	// LearnAddresses opens the addresses of a name for a container, as far as its policy allows the
 	// name. dnsagent calls it before it answers the container. Errors: NOT_FOUND if the container has
 	// no policy.
@@ -74,6 +79,16 @@ func (c *policyServiceClient) DeletePolicy(ctx context.Context, in *DeletePolicy
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(DeletePolicyResponse)
 	err := c.cc.Invoke(ctx, PolicyService_DeletePolicy_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *policyServiceClient) PutPeers(ctx context.Context, in *PutPeersRequest, opts ...grpc.CallOption) (*PutPeersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PutPeersResponse)
+	err := c.cc.Invoke(ctx, PolicyService_PutPeers_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -141,6 +156,10 @@ type PolicyServiceServer interface {
 	PutPolicy(context.Context, *PutPolicyRequest) (*PutPolicyResponse, error)
 	// DeletePolicy removes the policy of a container. It does nothing if there is none.
 	DeletePolicy(context.Context, *DeletePolicyRequest) (*DeletePolicyResponse, error)
+	// PutPeers sets the present addresses of the containers, networks and labels that rules name. It
+	// replaces all, and ends the connections that policies no longer allow. It is in force when the call
+	// returns. Errors: INVALID_ARGUMENT for peers that are not valid.
+	PutPeers(context.Context, *PutPeersRequest) (*PutPeersResponse, error)
 	// LearnAddresses opens the addresses of a name for a container, as far as its policy allows the
 	// name. dnsagent calls it before it answers the container. Errors: NOT_FOUND if the container has
 	// no policy.
@@ -167,6 +186,9 @@ func (UnimplementedPolicyServiceServer) PutPolicy(context.Context, *PutPolicyReq
 }
 func (UnimplementedPolicyServiceServer) DeletePolicy(context.Context, *DeletePolicyRequest) (*DeletePolicyResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeletePolicy not implemented")
+}
+func (UnimplementedPolicyServiceServer) PutPeers(context.Context, *PutPeersRequest) (*PutPeersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PutPeers not implemented")
 }
 func (UnimplementedPolicyServiceServer) LearnAddresses(context.Context, *LearnAddressesRequest) (*LearnAddressesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method LearnAddresses not implemented")
@@ -233,6 +255,24 @@ func _PolicyService_DeletePolicy_Handler(srv interface{}, ctx context.Context, d
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(PolicyServiceServer).DeletePolicy(ctx, req.(*DeletePolicyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _PolicyService_PutPeers_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PutPeersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PolicyServiceServer).PutPeers(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PolicyService_PutPeers_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PolicyServiceServer).PutPeers(ctx, req.(*PutPeersRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -316,6 +356,10 @@ var PolicyService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DeletePolicy",
 			Handler:    _PolicyService_DeletePolicy_Handler,
+		},
+		{
+			MethodName: "PutPeers",
+			Handler:    _PolicyService_PutPeers_Handler,
 		},
 		{
 			MethodName: "LearnAddresses",

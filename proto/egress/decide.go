@@ -1,0 +1,115 @@
+package egress
+
+import (
+	"net/netip"
+	"slices"
+)
+
+// Target is what a decision is about: the destination of an outgoing connection after DNAT, or the source
+// of an incoming one.
+type Target struct {
+	Addr     netip.Addr
+	Protocol Protocol // empty for protocols without a rule of their own
+	Port     uint16   // of the destination; 0 for protocols without ports
+	Host     bool     // an address of the host itself
+	// Has reports whether the address belongs to the domain, container, network or label of a rule.
+	Has func(r Rule) bool
+}
+
+// Reasons of a refusal.
+const (
+	ReasonPolicy   = "policy"   // no rule allows it
+	ReasonRule     = "rule"     // a rule with "!"
+	ReasonDNS      = "dns"      // another name server than the embedded one
+	ReasonMetadata = "metadata" // a metadata service of a cloud
+)
+
+// Decision is the result for a target.
+type Decision struct {
+	Allowed bool
+	Rule    string // the rule that decided; empty if none did
+	Reason  string // of a refusal
+}
+
+// DNSPorts returns the ports of name servers.
+func DNSPorts() []uint16 { return []uint16{53, 853} }
+
+// Decide returns whether traffic passes, as the rules in the kernel do.
+func (p Policy) Decide(t Target) Decision {
+	if p == nil {
+		return Decision{Allowed: true}
+	}
+	isMetadata := contains(MetadataAddresses(), t.Addr)
+	if r, ok := p.first(t, func(r Rule) bool { return !r.Deny && r.Kind == Metadata }); ok {
+		return Decision{Allowed: true, Rule: r}
+	}
+	if isMetadata && p.Restricts() && !p.OpensMetadata() {
+		return Decision{Reason: ReasonMetadata}
+	}
+	if p.HasDomains() && t.isDNS() {
+		return Decision{Reason: ReasonDNS}
+	}
+
+	if r, ok := p.first(t, func(r Rule) bool { return r.Deny }); ok {
+		return Decision{Rule: r, Reason: ReasonRule}
+	}
+	if r, ok := p.first(t, func(r Rule) bool { return !r.Deny }); ok {
+		return Decision{Allowed: true, Rule: r}
+	}
+	if !p.Restricts() {
+		return Decision{Allowed: true}
+	}
+	return Decision{Reason: ReasonPolicy}
+}
+
+// first returns the first selected rule that matches a target.
+func (p Policy) first(t Target, selected func(Rule) bool) (string, bool) {
+	at := slices.IndexFunc(p, func(r Rule) bool { return selected(r) && r.Ports.has(t) && r.hasAddress(t) })
+	if at < 0 {
+		return "", false
+	}
+	return p[at].String(), true
+}
+
+// OpensMetadata reports whether metadata services are not denied by themselves.
+func (p Policy) OpensMetadata() bool {
+	return slices.ContainsFunc(p, func(r Rule) bool { return !r.Deny && (r.Kind == All || r.Kind == Observe) })
+}
+
+func (t Target) isDNS() bool {
+	return (t.Protocol == TCP || t.Protocol == UDP) && slices.Contains(DNSPorts(), t.Port)
+}
+
+// has reports whether a target has the protocol and one of the ports.
+func (p Ports) has(t Target) bool {
+	switch {
+	case p.First != 0 && (t.Port < p.First || t.Port > p.Last):
+		return false
+	case p.Protocol != "":
+		return p.Protocol == t.Protocol
+	}
+	return p.First == 0 || t.Protocol == TCP || t.Protocol == UDP
+}
+
+func (r Rule) hasAddress(t Target) bool {
+	private := contains(PrivateRanges(), t.Addr)
+	switch r.Kind {
+	case All, Observe:
+		return true
+	case Host:
+		return t.Host
+	case Metadata:
+		return contains(MetadataAddresses(), t.Addr)
+	case LAN:
+		return !t.Host && private
+	case Internet:
+		return !t.Host && !private && !contains(SpecialRanges(), t.Addr)
+	case Prefix:
+		return r.Prefix.Contains(t.Addr)
+	case Domain, Container, Label:
+		return t.Has != nil && t.Has(r)
+	case Network: // its gateway is the host
+		return !t.Host && t.Has != nil && t.Has(r)
+	}
+	return false
+}

@@ -1,0 +1,142 @@
+package egress
+
+import (
+	"context"
+	"maps"
+	"net/netip"
+	"slices"
+
+	"github.com/google/nftables"
+
+	"github.com/fairlead/fairlead/proto/egress"
+	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/natagent/internal/conntrack"
+)
+
+// Peer is a container, a network or a label that rules name, with its present addresses. It is stored.
+type Peer struct {
+	Name     string // as in rules: "container:db"
+	Prefixes []netip.Prefix
+}
+
+// PutPeers sets the addresses of all containers, networks and labels that rules name, and deletes the
+// connections that policies no longer allow. Others have no addresses.
+func (e *Enforcer) PutPeers(ctx context.Context, all []Peer) error {
+	for _, p := range all {
+		if _, _, err := egress.ParsePeer(p.Name); err != nil {
+			return fault.Invalidf("policy", "peers", "%s", err)
+		}
+	}
+
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err := e.store.PutPeers(all); err != nil {
+		return err
+	}
+	if !e.started && len(e.store.Policies()) == 0 {
+		return nil
+	}
+	if err := e.start(ctx); err != nil {
+		return err
+	}
+
+	changed := e.kernel.changedPeers(e.prefixes)
+	if len(changed) == 0 {
+		return nil
+	}
+	if err := e.kernel.putPeers(changed); err != nil {
+		e.log.Warn("addresses of containers out of sync, writing them again", "error", err)
+		if err := e.rebuild(); err != nil {
+			return err
+		}
+	}
+	e.cutPeers(ctx, changed)
+	return nil
+}
+
+// prefixes returns the addresses of a peer.
+func (e *Enforcer) prefixes(peer string) []netip.Prefix {
+	p, ok := e.store.Peer(peer)
+	if !ok {
+		return nil
+	}
+	return merged(p.Prefixes)
+}
+
+// cutPeers deletes the connections that policies with changed peers do not allow.
+func (e *Enforcer) cutPeers(ctx context.Context, changed map[string][]netip.Prefix) {
+	var cuts []conntrack.Selector
+	for _, c := range e.installed {
+		if slices.ContainsFunc(c.peers(), func(peer string) bool { _, ok := changed[peer]; return ok }) {
+			cuts = append(cuts, e.cuts(c.Container)...)
+		}
+	}
+	if err := e.flows.Delete(ctx, cuts); err != nil {
+		e.log.Warn("connections that policies do not allow may continue", "error", err)
+	}
+}
+
+// peerSets returns the sets of a peer.
+func peerSets(t *nftables.Table, peer string, prefixes []netip.Prefix) (all []filled) {
+	for _, f := range families() {
+		all = append(all, filled{&nftables.Set{Table: t, Name: peerSet(peer, f.v6), KeyType: f.address, Interval: true,
+			Comment: peer[:min(len(peer), maxComment)]}, intervals(f.of(prefixes))})
+	}
+	return all
+}
+
+// queuePeer queues the sets of a peer if there are none.
+func (k *kernel) queuePeer(peer string, prefixes func(string) []netip.Prefix) {
+	if _, ok := k.peers[peer]; ok {
+		return
+	}
+	k.peers[peer] = prefixes(peer)
+	for _, s := range peerSets(k.inet(), peer, k.peers[peer]) {
+		_ = k.conn.AddSet(s.set, s.elements)
+	}
+}
+
+// changedPeers returns the peers with sets whose addresses differ from the present ones.
+func (k *kernel) changedPeers(present func(string) []netip.Prefix) map[string][]netip.Prefix {
+	changed := map[string][]netip.Prefix{}
+	for peer, have := range k.peers {
+		if want := present(peer); !slices.Equal(have, want) {
+			changed[peer] = want
+		}
+	}
+	return changed
+}
+
+// putPeers writes the differences of peers, in one transaction.
+func (k *kernel) putPeers(changed map[string][]netip.Prefix) error {
+	for peer, want := range changed {
+		gone, added := peerSets(k.inet(), peer, subtract(k.peers[peer], want)),
+			peerSets(k.inet(), peer, subtract(want, k.peers[peer]))
+		for i := range gone {
+			if len(gone[i].elements) > 0 {
+				_ = k.conn.SetDeleteElements(gone[i].set, gone[i].elements)
+			}
+			if len(added[i].elements) > 0 {
+				_ = k.conn.SetAddElements(added[i].set, added[i].elements)
+			}
+		}
+	}
+	if err := k.commit(); err != nil {
+		return err
+	}
+	maps.Copy(k.peers, changed)
+	return nil
+}
+
+// subtract returns the prefixes of all that are not in some. Both are sorted.
+func subtract(all, some []netip.Prefix) (out []netip.Prefix) {
+	for _, p := range all {
+		for len(some) > 0 && some[0].Addr().Less(p.Addr()) {
+			some = some[1:]
+		}
+		if len(some) == 0 || some[0] != p {
+			out = append(out, p)
+		}
+	}
+	return out
+}
