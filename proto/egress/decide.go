@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// Target is what a decision is about: the destination of an outgoing connection after DNAT, or the source
+// Target is the subject of a decision: the destination of an outgoing connection after DNAT, or the source
 // of an incoming one.
 type Target struct {
 	Addr     netip.Addr

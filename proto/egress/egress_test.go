@@ -42,16 +42,18 @@ func TestParse(t *testing.T) {
 			Last: 25}},
 		"container:db:5432/tcp": {Kind: egress.Container, Name: "db", Ports: egress.Ports{Protocol: egress.TCP,
 			First: 5432, Last: 5432}},
-		"container:Web_1/udp":      {Kind: egress.Container, Name: "Web_1", Ports: egress.Ports{Protocol: egress.UDP}},
-		"!network:back.end":        {Deny: true, Kind: egress.Network, Name: "back.end"},
-		"label:app":                {Kind: egress.Label, Name: "app"},
-		"label:app=web:80-90":      {Kind: egress.Label, Name: "app=web", Ports: egress.Ports{First: 80, Last: 90}},
-		"label:k8s.io/name":        {Kind: egress.Label, Name: "k8s.io/name"},
-		"label:k8s.io/name=x/icmp": {Kind: egress.Label, Name: "k8s.io/name=x", Ports: egress.Ports{Protocol: egress.ICMP}},
-		"label:k8s.io/name/tcp":    {Kind: egress.Label, Name: "k8s.io/name", Ports: egress.Ports{Protocol: egress.TCP}},
-		"label:empty=":             {Kind: egress.Label, Name: "empty="},
-		"container.:80":            {Kind: egress.Domain, Name: "container", Ports: egress.Ports{First: 80, Last: 80}},
-		"[2001:db8::]/32":          {},
+		"container:Web_1/udp": {Kind: egress.Container, Name: "Web_1", Ports: egress.Ports{Protocol: egress.UDP}},
+		"!network:back.end":   {Deny: true, Kind: egress.Network, Name: "back.end"},
+		"label:app":           {Kind: egress.Label, Name: "app"},
+		"label:app=web:80-90": {Kind: egress.Label, Name: "app=web", Ports: egress.Ports{First: 80, Last: 90}},
+		"label:k8s.io/name":   {Kind: egress.Label, Name: "k8s.io/name"},
+		"label:k8s.io/name=x/icmp": {Kind: egress.Label, Name: "k8s.io/name=x",
+			Ports: egress.Ports{Protocol: egress.ICMP}},
+		"label:k8s.io/name/tcp": {Kind: egress.Label, Name: "k8s.io/name",
+			Ports: egress.Ports{Protocol: egress.TCP}},
+		"label:empty=":    {Kind: egress.Label, Name: "empty="},
+		"container.:80":   {Kind: egress.Domain, Name: "container", Ports: egress.Ports{First: 80, Last: 80}},
+		"[2001:db8::]/32": {},
 		"[2001:db8::/32]:443": {Kind: egress.Prefix, Prefix: netip.MustParsePrefix("2001:db8::/32"),
 			Ports: egress.Ports{First: 443, Last: 443}},
 		"[2001:db8::1]/udp": {Kind: egress.Prefix, Prefix: netip.MustParsePrefix("2001:db8::1/128"),
@@ -204,7 +206,8 @@ func TestParseIngress(t *testing.T) {
 		"!internet", "observe"}) {
 		t.Errorf("got %v, %v", got, err)
 	}
-	if !slices.Equal(parse(t, "network:bb,container:aa,!network:bb:80,lan").Peers(), []string{"container:aa", "network:bb"}) {
+	if !slices.Equal(parse(t, "network:bb,container:aa,!network:bb:80,lan").Peers(), []string{"container:aa",
+		"network:bb"}) {
 		t.Error("peers")
 	}
 	for text, want := range map[string]string{"web:80": "did you mean container:web?", "a.test": "no domain names",

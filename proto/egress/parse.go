@@ -18,9 +18,9 @@ const maxRules = 1000
 //	[!]PEER[:PORT[-PORT]][/PROTOCOL]
 //
 // PEER is a name, *.SUFFIX, an address, a CIDR, IPv6 in brackets, container:NAME, network:NAME,
-// label:KEY[=VALUE], or one of the words host, internet, lan, metadata, dns, all and observe. Without a protocol, ports are those of TCP and UDP. "none" alone
-// allows nothing. A name that is close to a word is refused; with a final dot it is a name. No value
-// gives a nil policy. All errors are returned together.
+// label:KEY[=VALUE], or one of the words host, internet, lan, metadata, dns, all and observe. Without a
+// protocol, ports are those of TCP and UDP. "none" alone allows nothing. A name that is close to a word is
+// refused; with a final dot it is a name. No value gives a nil policy. All errors are returned together.
 func Parse(values []string) (Policy, error) {
 	if len(values) == 0 {
 		return nil, nil

@@ -92,7 +92,8 @@ func checkPeer(kind Kind, name string) error {
 	case Label:
 		key, value, _ := strings.Cut(name, "=")
 		if !labelKey.MatchString(key) || !labelValue.MatchString(value) {
-			return fmt.Errorf("%q is not a label, must be KEY or KEY=VALUE of letters, digits, and _.- (/ in the key)", name)
+			return fmt.Errorf("%q is not a label, must be KEY or KEY=VALUE of letters, digits, and _.- (/ in the key)",
+				name)
 		}
 		return nil
 	case Container, Network:

@@ -33,6 +33,7 @@ type HostConfig struct {
 	PortBindings    map[string][]PortBinding
 	PublishAllPorts bool
 	Egress          []string `json:",omitempty"` // Fairlead's: the rules of --egress
+	Ingress         []string `json:",omitempty"` // Fairlead's: the rules of --ingress
 	RestartPolicy   RestartPolicy
 	LogConfig       LogConfig
 	// PublishAddresses are the published addresses, as in --publish-address.
@@ -71,7 +72,7 @@ func hostConfigOf(cfg *containerv1.ContainerConfig) HostConfig {
 		PortBindings:    requestedPorts(net.GetPublish()),
 		RestartPolicy:   restartPolicyOf(cfg.GetRestart()),
 		LogConfig:       logConfigOf(cfg.GetLog()),
-		PublishAllPorts: net.GetPublishAll(), Egress: net.GetEgress(),
+		PublishAllPorts: net.GetPublishAll(), Egress: net.GetEgress(), Ingress: net.GetIngress(),
 		PublishAddresses: addresses(net.GetPublishAddresses()),
 		AutoRemove:       cfg.GetAutoRemove(),
 		DNS:              list(dns.GetServers()),

@@ -27,7 +27,7 @@ type options struct {
 	runtime, platform, pull, stopSignal                   string
 	ip, ip6, mac                                          string
 	networks, aliases                                     []string
-	egress                                                []string
+	egress, ingress                                       []string
 	env, envFiles, volumes, mounts, labels                []string
 	volumesFrom, tmpfs                                    []string
 	volumeDriver                                          string
@@ -127,6 +127,7 @@ func (o *options) networkFlags(f *pflag.FlagSet) {
 	f.StringArrayVar(&o.dnsSearch, "dns-search", nil, "DNS search domain (\".\" for none)")
 	f.StringArrayVar(&o.dnsOptions, "dns-option", nil, "Resolver option, as in resolv.conf")
 	f.StringArrayVar(&o.egress, "egress", nil, "Allow only these destinations: [!]PEER[:PORT][/PROTO],... or none")
+	f.StringArrayVar(&o.ingress, "ingress", nil, "Allow only these sources: [!]PEER[:PORT][/PROTO],... or none")
 	f.StringArrayVar(&o.hosts, "add-host", nil, "Add a hosts entry: NAME:IP or NAME:host-gateway")
 }
 

@@ -10,7 +10,7 @@ import (
 )
 
 func (o *options) addNetwork(c *cli.CLI, cfg *containerv1.ContainerConfig) error {
-	cfg.Network = &containerv1.NetworkConfig{PublishAll: o.publishAll, Egress: o.egress}
+	cfg.Network = &containerv1.NetworkConfig{PublishAll: o.publishAll, Egress: o.egress, Ingress: o.ingress}
 	if !o.keepNetns {
 		cfg.Network.KeepNetns = &o.keepNetns
 	}

@@ -89,7 +89,7 @@ func (o *deniedOptions) show(c *cli.CLI, r *natv1.Refusal) {
 	when := r.GetTime().AsTime().Local().Format(time.RFC3339)
 	if o.format == format.JSON {
 		line, err := json.Marshal(deniedLine{when, r.GetOwner(), r.GetOwnerName(), r.GetReason(), r.GetProtocol(),
-			r.GetAddress(), r.GetPort(), r.GetName()})
+			r.GetAddress(), r.GetPort(), r.GetName(), r.GetIncoming()})
 		if err == nil {
 			c.Println(string(line))
 		}
@@ -108,9 +108,14 @@ type deniedLine struct {
 	Address   string `json:",omitempty"`
 	Port      uint32 `json:",omitempty"`
 	Name      string `json:",omitempty"`
+	Incoming  bool   `json:",omitempty"` // Address is the source
 }
 
+// destination returns the address and port of a refusal, with the source of an incoming connection.
 func destination(r *natv1.Refusal) string {
+	if r.GetIncoming() {
+		return fmt.Sprintf("from %s to :%d", r.GetAddress(), r.GetPort())
+	}
 	if r.GetPort() == 0 {
 		return r.GetAddress()
 	}

@@ -24,19 +24,22 @@ func Group(c *cli.CLI) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "policy",
 		Short: "Manage egress policies",
-		Long: `Manage egress policies: what containers may reach.
+		Long: `Manage policies: what containers may reach, and what may reach them.
 
-A policy is set with --egress of run, create and update. Each rule is [!]PEER[:PORT[-PORT]][/PROTO]:
+A policy is set with --egress and --ingress of run, create and update. Each rule is [!]PEER[:PORT[-PORT]][/PROTO]:
 
   github.com:443, *.npmjs.org    names, enforced by the addresses that the container resolved
   10.0.0.0/8:5432, [fd00::/8]    addresses
+  container:db, network:back     a container, the subnets of a network
+  label:tier=back, label:tier    all containers with a label
   host, lan, internet            the host, private addresses, all other addresses
   metadata                       metadata services of clouds (169.254.169.254)
   dns                            resolve all names, reach nothing
   observe                        reach everything, and record it
   all, none                      everything, nothing
 
-A rule with "!" denies. What no rule allows is refused.`,
+A rule with "!" denies. What no rule allows is refused. Rules of --ingress name the sources of connections, which have
+no domain names, and ports of the container.`,
 		RunE: cli.UnknownCommand,
 	}
 	cmd.AddCommand(newList(c), newSuggest(c))
@@ -62,10 +65,10 @@ func newList(c *cli.CLI) *cobra.Command {
 				return err
 			}
 			w := tabwriter.NewWriter(c.Screen(), 0, 1, 3, ' ', 0)
-			_, _ = fmt.Fprintln(w, "CONTAINER ID\tNAME\tREFUSED\tRULES")
+			_, _ = fmt.Fprintln(w, "CONTAINER ID\tNAME\tREFUSED\tEGRESS\tINGRESS")
 			for _, p := range res.GetPolicies() {
-				_, _ = fmt.Fprintf(w, "%s\t%s\t%d\t%s\n", id.Short(p.GetOwner()), p.GetOwnerName(), p.GetRefused(),
-					strings.Join(p.GetRules(), ","))
+				_, _ = fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\n", id.Short(p.GetOwner()), p.GetOwnerName(), p.GetRefused(),
+					strings.Join(p.GetRules(), ","), strings.Join(p.GetIngress(), ","))
 			}
 			return w.Flush()
 		},
@@ -91,7 +94,11 @@ The output is a value for --egress.`,
 			}
 			var seen []*natv1.Refusal
 			if _, err := refusals(cmd.Context(), cl, &natv1.WatchRefusalsRequest{Owner: owner, Observed: true},
-				func(r *natv1.Refusal) { seen = append(seen, r) }); err != nil {
+				func(r *natv1.Refusal) {
+					if !r.GetIncoming() {
+						seen = append(seen, r)
+					}
+				}); err != nil {
 				return err
 			}
 			if len(seen) == 0 {

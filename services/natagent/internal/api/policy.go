@@ -91,16 +91,18 @@ func (s *policyServer) RecordRefusedName(ctx context.Context,
 
 // ListPolicies implements PolicyServiceServer.
 func (s *policyServer) ListPolicies(ctx context.Context,
-	_ *natv1.ListPoliciesRequest) (*natv1.ListPoliciesResponse, error) {
+	req *natv1.ListPoliciesRequest) (*natv1.ListPoliciesResponse, error) {
 	all, err := s.policies.List(ctx)
 	if err != nil {
 		return nil, err
 	}
 	resp := &natv1.ListPoliciesResponse{}
 	for _, c := range all {
-		resp.Policies = append(resp.Policies, &natv1.Policy{Owner: c.Owner, OwnerName: c.Name, Rules: c.Rules,
-			Ingress: c.Ingress,
-			Refused: s.policies.Refused(c.Owner)})
+		p := &natv1.Policy{Owner: c.Owner, OwnerName: c.Name, Rules: c.Rules, Ingress: c.Ingress}
+		if !req.GetWithoutRefused() {
+			p.Refused = s.policies.Refused(c.Owner)
+		}
+		resp.Policies = append(resp.Policies, p)
 	}
 	return resp, nil
 }

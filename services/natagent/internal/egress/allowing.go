@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"maps"
 	"net/netip"
 
 	"github.com/fairlead/fairlead/proto/egress"
@@ -10,8 +11,8 @@ import (
 // address that the container had resolved then.
 const Established = "established"
 
-// AllowingRule returns the rules that allow a connection from a container to a destination after DNAT,
-// as they are written. It is empty for a source without a policy.
+// AllowingRule returns the rule that allows a connection from a container to a destination after DNAT, as
+// it is written. It is empty for a source without a policy.
 type AllowingRule func(source netip.Addr, protocol uint8, to netip.AddrPort, local bool) string
 
 // AllowingRules returns the present policies as a function. It is not changed by later changes.
@@ -19,15 +20,12 @@ func (e *Enforcer) AllowingRules() AllowingRule {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	type known struct {
-		policy  egress.Policy
-		learned map[answer]bool
+		policy egress.Policy
+		has    func(egress.Rule, netip.Addr) bool
 	}
 	sources := map[netip.Addr]*known{}
 	for _, c := range e.installed {
-		k := &known{c.Policy(), map[answer]bool{}}
-		for a := range e.expiry[c.Owner] {
-			k.learned[a] = true
-		}
+		k := &known{c.Policy(), e.has(c.Container, maps.Clone(e.expiry[c.Owner]))}
 		for _, a := range c.addresses() {
 			sources[a] = k
 		}
@@ -35,23 +33,12 @@ func (e *Enforcer) AllowingRules() AllowingRule {
 
 	return func(source netip.Addr, protocol uint8, to netip.AddrPort, local bool) string {
 		k := sources[source]
-		if k == nil {
+		if k == nil || k.policy == nil {
 			return ""
 		}
-		return allowing(k.policy, destination{to.Addr(), protocol, to.Port(), local},
-			func(group int, a netip.Addr) bool { return k.learned[answer{group, a}] })
-	}
-}
-
-// allowing returns the rules of the group that allows a connection.
-func allowing(p egress.Policy, to destination, learned func(group int, a netip.Addr) bool) string {
-	if p.Restricts() && denies(p, to, learned) {
+		if d := k.policy.Decide(target(protocol, to, local, k.has)); d.Allowed && d.Rule != "" {
+			return d.Rule
+		}
 		return Established
 	}
-	for i, g := range plan(p) {
-		if !g.deny && g.hasPort(to) && g.hasAddress(to, i, learned) {
-			return g.text
-		}
-	}
-	return Established
 }

@@ -396,7 +396,7 @@ func (e *Enforcer) cut(ctx context.Context, c *Container) {
 
 // cuts selects the connections of a container that its policy does not allow.
 func (e *Enforcer) cuts(c *Container) (cuts []conntrack.Selector) {
-	out, in, has := c.Policy(), c.IngressPolicy(), e.has(c)
+	out, in, has := c.Policy(), c.IngressPolicy(), e.has(c, e.expiry[c.Owner])
 	decide := func(p egress.Policy) func(uint8, netip.AddrPort, bool) bool {
 		return func(protocol uint8, peer netip.AddrPort, local bool) bool {
 			return !p.Decide(target(protocol, peer, local, has)).Allowed
@@ -419,10 +419,10 @@ func target(protocol uint8, peer netip.AddrPort, local bool, has func(egress.Rul
 		Host: local, Has: func(r egress.Rule) bool { return has(r, peer.Addr()) }}
 }
 
-// has returns a function that reports whether an address was answered to a container for the domain of a
-// rule, or belongs to its container, network or label.
-func (e *Enforcer) has(c *Container) func(r egress.Rule, a netip.Addr) bool {
-	groups, known := plan(c.Policy()), e.expiry[c.Owner]
+// has returns a function that reports whether an address is known, as answered to a container for the
+// domain of a rule, or belongs to the rule's container, network or label.
+func (e *Enforcer) has(c *Container, known map[answer]time.Time) func(r egress.Rule, a netip.Addr) bool {
+	groups := plan(c.Policy())
 	return func(r egress.Rule, a netip.Addr) bool {
 		if r.Kind == egress.Domain {
 			_, ok := known[answer{groupOf(groups, r), a}]

@@ -266,7 +266,8 @@ func baseChains(t *nftables.Table) (all []*nftables.Chain) {
 		{"forward", nftables.ChainHookForward, 0}, {"input", nftables.ChainHookInput, 0},
 		{"forward-ingress", nftables.ChainHookForward, 1}, {"output", nftables.ChainHookOutput, 1},
 	} {
-		priority, policy := nftables.ChainPriorityRef(*nftables.ChainPriorityFilter-10+c.late), nftables.ChainPolicyAccept
+		priority, policy := nftables.ChainPriorityRef(*nftables.ChainPriorityFilter-10+c.late),
+			nftables.ChainPolicyAccept
 		all = append(all, &nftables.Chain{Name: c.name, Table: t, Type: nftables.ChainTypeFilter, Hooknum: c.hook,
 			Priority: priority, Policy: &policy})
 	}

@@ -25,6 +25,7 @@ type Registration struct {
 	Config       *container.Config
 	Endpoints    []container.Endpoint
 	HostGateways []string // addresses of host-gateway
+	Egress       []string // rules for outgoing traffic; nil: unchanged, or none
 }
 
 // Register registers a container, which creates its name files.
@@ -71,7 +72,7 @@ func (a *Agents) UpdateNames(ctx context.Context, r Registration) error {
 	_, err = a.cfg.Names.Update(ctx,
 		&dnsv1.UpdateRequest{Owner: r.Owner, Networks: networks, HostGateways: r.HostGateways,
 			LinkAliases: linkAliases(&r.Config.Network), Addresses: allAddresses(r.Endpoints),
-			Egress: r.Config.Network.Egress})
+			Egress: r.Egress})
 	return err
 }
 
@@ -118,7 +119,7 @@ func (a *Agents) registerRequest(ctx context.Context, r Registration) (*dnsv1.Re
 		return nil, err
 	}
 
-	req.Egress = r.Config.Network.Egress
+	req.Egress = r.Egress
 	if len(req.Networks) > 0 || len(req.Egress) > 0 {
 		req.FileSource = dnsv1.FileSource_FILE_SOURCE_RESOLVER
 	}

@@ -3,20 +3,20 @@ package agents
 import (
 	"context"
 	"fmt"
+	"net/netip"
 
 	"github.com/fairlead/fairlead/proto/fault"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
+	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+	"github.com/fairlead/fairlead/services/supervisor/internal/policy"
 )
 
-// PutPolicy puts the egress policy of a container in force, on all of its endpoints. It does nothing
-// without rules, and fails if an endpoint has no bridge.
-func (a *Agents) PutPolicy(ctx context.Context, uid, name string, rules []string,
+// PutPolicy puts the rules of a container in force, on all of its endpoints. It fails if an endpoint has
+// no bridge.
+func (a *Agents) PutPolicy(ctx context.Context, uid, name string, rules policy.Rules,
 	endpoints []container.Endpoint) error {
-	if len(rules) == 0 {
-		return nil
-	}
-	req := &natv1.PutPolicyRequest{Owner: uid, OwnerName: name, Rules: rules}
+	req := &natv1.PutPolicyRequest{Owner: uid, OwnerName: name, Rules: rules.Egress, Ingress: rules.Ingress}
 	for _, e := range endpoints {
 		if e.Bridge == "" {
 			return fault.New(fault.Invalid, "container "+name, fmt.Sprintf(
@@ -30,17 +30,55 @@ func (a *Agents) PutPolicy(ctx context.Context, uid, name string, rules []string
 	return err
 }
 
-// DeletePolicy removes the egress policy of a container.
+// DeletePolicy removes the rules of a container.
 func (a *Agents) DeletePolicy(ctx context.Context, uid string) error {
 	_, err := a.cfg.Policies.DeletePolicy(ctx, &natv1.DeletePolicyRequest{Owner: uid})
 	return err
 }
 
-// PolicyOwners returns the containers with an egress policy in natagent.
-func (a *Agents) PolicyOwners(ctx context.Context) (owners []string, err error) {
-	resp, err := a.cfg.Policies.ListPolicies(ctx, &natv1.ListPoliciesRequest{})
+// PutPeers sets the addresses of all containers, networks and labels that rules name.
+func (a *Agents) PutPeers(ctx context.Context, all map[string][]netip.Prefix) error {
+	req := &natv1.PutPeersRequest{}
+	for name, prefixes := range all {
+		p := &natv1.Peer{Name: name}
+		for _, prefix := range prefixes {
+			p.Prefixes = append(p.Prefixes, prefix.String())
+		}
+		req.Peers = append(req.Peers, p)
+	}
+	_, err := a.cfg.Policies.PutPeers(ctx, req)
+	return err
+}
+
+// Subnets returns the subnets of a network.
+func (a *Agents) Subnets(ctx context.Context, ref string) (all []netip.Prefix, err error) {
+	resp, err := a.cfg.Networks.GetNetwork(ctx, &networkv1.GetNetworkRequest{Reference: ref})
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range resp.GetNetwork().GetPools() {
+		if prefix, err := netip.ParsePrefix(p.GetSubnet()); err == nil {
+			all = append(all, prefix.Masked())
+		}
+	}
+	return all, nil
+}
+
+// Policies returns the rules in force in natagent, by container.
+func (a *Agents) Policies(ctx context.Context) (map[string]policy.Rules, error) {
+	resp, err := a.cfg.Policies.ListPolicies(ctx, &natv1.ListPoliciesRequest{WithoutRefused: true})
+	all := map[string]policy.Rules{}
 	for _, p := range resp.GetPolicies() {
-		owners = append(owners, p.GetOwner())
+		all[p.GetOwner()] = policy.Rules{Egress: p.GetRules(), Ingress: p.GetIngress()}
+	}
+	return all, err
+}
+
+// PolicyOwners returns the containers with rules in natagent.
+func (a *Agents) PolicyOwners(ctx context.Context) (owners []string, err error) {
+	all, err := a.Policies(ctx)
+	for owner := range all {
+		owners = append(owners, owner)
 	}
 	return owners, err
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 	"github.com/fairlead/fairlead/services/supervisor/internal/launch"
 	"github.com/fairlead/fairlead/services/supervisor/internal/logfile"
+	"github.com/fairlead/fairlead/services/supervisor/internal/policy"
 	"github.com/fairlead/fairlead/services/supervisor/internal/processlist"
 	"github.com/fairlead/fairlead/services/supervisor/internal/protoconv"
 	"github.com/fairlead/fairlead/services/supervisor/internal/run"
@@ -186,7 +187,8 @@ func (s *containerServer) UpdateContainer(ctx context.Context,
 		}
 		changes.Resources = &limits
 	}
-	changes.Egress = req.GetEgress()
+	changes.Rules = policy.Rules{Egress: protoconv.EgressFromProto(req.GetEgress()),
+		Ingress: protoconv.EgressFromProto(req.GetIngress())}
 	warnings, err := s.containers.Update(ctx, req.GetReference(), changes)
 	return &containerv1.UpdateContainerResponse{Warnings: warnings}, err
 }

@@ -167,6 +167,7 @@ type Endpoint struct {
 	HostBinding                string   // host address of port mappings without one
 	Internal                   bool     // the network is internal
 	Servers                    []string // name servers of the network
+	Egress                     []string `json:",omitempty"` // rules of the network for containers without others
 	Search                     []string `json:",omitempty"` // search domains of the network
 
 	Leases []Lease `json:",omitempty"` // DHCP leases of the addresses

@@ -38,7 +38,8 @@ type Network struct {
 	Links       []Link
 	DropSharers bool // when the container exits, joined containers keep the namespace
 
-	Egress []string `json:",omitempty"` // what the container may reach, one rule per element; nil: everything
+	Egress  []string `json:",omitempty"` // what the container may reach, one rule per element; nil: everything
+	Ingress []string `json:",omitempty"` // what may reach the container; nil: everything
 }
 
 // Link is an additional name of another container, visible only to the container with the link.

@@ -30,7 +30,7 @@ func TestNetworkErrorsNameField(t *testing.T) {
 		"egress syntax": {container.Network{Egress: []string{"a.test:0"}}, "egress", `egress policy is not valid: ` +
 			`rule "a.test:0": invalid port "0", must be a port from 1 to 65535 or a range such as 8000-8010; ` +
 			"see fairlead policy --help"},
-		"egress on host": {container.Network{Mode: "host", Egress: []string{"all"}}, "egress",
+		"egress on host": {container.Network{Mode: "host", Egress: []string{"lan"}}, "egress",
 			"egress policy cannot be enforced on network host; use a bridge network"},
 		"egress on none": {container.Network{Mode: "none", Egress: []string{"all"}}, "egress",
 			"egress policy cannot be enforced on network none; use a bridge network"},

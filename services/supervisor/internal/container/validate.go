@@ -13,7 +13,7 @@ import (
 // Validate checks the configuration without accessing the kernel, the image or other services.
 func (c *Config) Validate() error {
 	checks := []func() error{
-		c.validateSize, c.validateIdentity, c.validateProcess, c.validateMounts, c.validateNetwork, c.ValidateEgress,
+		c.validateSize, c.validateIdentity, c.validateProcess, c.validateMounts, c.validateNetwork, c.ValidatePolicies,
 		c.validatePorts, c.validateDNS, c.validateSysctls, c.validateSecurity,
 		c.validateNamespaces, c.validateRestart, c.validateHealth,
 		func() error { return c.Resources.Validate(c.subject()) },
@@ -34,7 +34,7 @@ const maxConfigSize = 512 << 10
 func (c *Config) validateSize() error {
 	size := 0
 	for _, list := range [][]string{c.Command, c.Entrypoint, c.Env, c.DNS.ExtraHosts, c.DNS.Servers, c.DNS.Search,
-		c.DNS.Options, c.Network.Egress,
+		c.DNS.Options, c.Network.Egress, c.Network.Ingress,
 		c.Security.CapAdd, c.Security.CapDrop, c.Security.Options, c.Security.DeviceRules, c.Security.Groups,
 		{c.Name, c.Image, c.User, c.WorkingDir, c.Platform, c.Runtime, c.Namespaces.CgroupParent}} {
 		for _, s := range list {

@@ -151,6 +151,15 @@ func (f policies) DeletePolicy(context.Context, *natv1.DeletePolicyRequest,
 	return &natv1.DeletePolicyResponse{}, f.w.request("delete policy", func() { f.w.rules = nil })
 }
 
+func (f policies) ListPolicies(context.Context, *natv1.ListPoliciesRequest,
+	...grpc.CallOption) (*natv1.ListPoliciesResponse, error) {
+	resp := &natv1.ListPoliciesResponse{}
+	if f.w.rules != nil {
+		resp.Policies = []*natv1.Policy{{Owner: owner, Rules: f.w.rules}}
+	}
+	return resp, f.w.request("list policies", func() {})
+}
+
 // registrations fakes dnsagent.
 type registrations struct {
 	dnsv1.NameServiceClient

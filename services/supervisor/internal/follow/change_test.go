@@ -10,6 +10,7 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 	"github.com/fairlead/fairlead/services/supervisor/internal/follow"
 	"github.com/fairlead/fairlead/services/supervisor/internal/healthcheck"
+	"github.com/fairlead/fairlead/services/supervisor/internal/policy"
 )
 
 // A stop, a removal and a health check store their state without the lock of the container. No change
@@ -134,12 +135,13 @@ func TestFailedEgressUpdateRestoresPolicy(t *testing.T) {
 				}
 			}
 
-			now, err := follow.Egress{Follower: w.Follower}.Update(t.Context(), &c, []string{"192.0.2.0/24"})
+			now, err := follow.Egress{Follower: w.Follower}.Update(t.Context(), &c,
+				policy.Rules{Egress: []string{"192.0.2.0/24"}})
 			want := before
 			if failing == "" {
 				want = []string{"192.0.2.0/24"}
 			}
-			if (err != nil) != (failing != "") || !slices.Equal(now, want) {
+			if (err != nil) != (failing != "") || !slices.Equal(now.Egress, want) {
 				t.Errorf("%q fails: got %q, %v, want %q", failing, now, err, want)
 			}
 			if !slices.Equal(w.rules, want) {

@@ -4,69 +4,93 @@ import (
 	"context"
 	"errors"
 
-	"github.com/fairlead/fairlead/proto/egress"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/supervisor/internal/agents"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+	"github.com/fairlead/fairlead/services/supervisor/internal/policy"
 )
 
-// Egress changes egress policies.
+// Egress changes the rules for traffic of containers.
 type Egress struct{ *Follower }
 
-// Update changes the egress policy of a container, in force immediately if it is running. It returns
-// the rules to store. nil rules change nothing. On failure the former policy is in force.
-func (r Egress) Update(ctx context.Context, c *container.Container, rules []string) ([]string, error) {
-	had := c.Config.Network.Egress
-	if rules == nil {
+// Update changes the rules of a container, in force immediately if it is running. It returns the rules to
+// store. nil rules change nothing. On failure the former rules are in force.
+func (r Egress) Update(ctx context.Context, c *container.Container, rules policy.Rules) (policy.Rules, error) {
+	had := policy.Rules{Egress: c.Config.Network.Egress, Ingress: c.Config.Network.Ingress}
+	if rules.IsEmpty() {
 		return had, nil
 	}
 
 	next := *c
-	next.Config.Network.Egress = rules
-	if err := next.Config.ValidateEgress(); err != nil {
-		return had, err
+	n := &next.Config.Network
+	if rules.Egress != nil {
+		n.Egress = rules.Egress
 	}
-	p, err := egress.Parse(rules)
-	if err != nil {
+	if rules.Ingress != nil {
+		n.Ingress = rules.Ingress
+	}
+	if err := next.Config.ValidatePolicies(); err != nil {
 		return had, err
 	}
 
-	next.Config.Network.Egress = p.Strings()
+	now := policy.Rules{Egress: n.Egress, Ingress: n.Ingress}
 	if !c.IsRunning() || c.Live == nil {
-		return next.Config.Network.Egress, nil
+		return now, nil
 	}
 	if err := r.apply(ctx, &next); err != nil {
 		return had, errors.Join(err, r.Restore(ctx, c, rules))
 	}
-	return next.Config.Network.Egress, nil
+	return now, nil
 }
 
-// Restore puts the stored policy of a container in force again, after an Update to rules.
-func (r Egress) Restore(ctx context.Context, c *container.Container, rules []string) error {
-	switch {
-	case rules == nil || !c.IsRunning() || c.Live == nil:
+// Restore puts the stored rules of a container in force again, after an Update to rules.
+func (r Egress) Restore(ctx context.Context, c *container.Container, rules policy.Rules) error {
+	if rules.IsEmpty() || !c.IsRunning() || c.Live == nil {
 		return nil
-	case len(c.Config.Network.Egress) == 0:
-		return r.Agents.DeletePolicy(ctx, c.ID)
 	}
 	return r.apply(ctx, c)
 }
 
-// apply puts a policy in force: first for packets, then for names.
+// apply puts the rules of a running container in force: first for packets, then for names.
 func (r Egress) apply(ctx context.Context, c *container.Container) error {
 	ctx, cancel := agents.WithTimeout(ctx)
 	defer cancel()
-	err := r.Agents.PutPolicy(ctx, c.ID, c.Config.Name, c.Config.Network.Egress, c.Live.Endpoints)
-	if err != nil {
+	if err := r.Policies.Apply(ctx, policy.MemberOf(c, c.Live.Endpoints)); err != nil {
 		return err
 	}
 	return r.updateNames(ctx, c, c.Live)
 }
 
-// connectableWithEgress rejects a new network of a running container with a policy: its interface would
+// resync puts rules in force where natagent has others, as after a policy was stored and a crash.
+func (r Egress) resync(ctx context.Context) error {
+	differ, err := r.Policies.Resync(ctx)
+	errs := []error{err}
+	for _, uid := range differ {
+		errs = append(errs, r.reapply(ctx, uid))
+	}
+	return errors.Join(errs...)
+}
+
+// reapply puts the rules of a container in force if it is running.
+func (r Egress) reapply(ctx context.Context, uid string) error {
+	c, unlock, err := r.FindAndLock(ctx, uid)
+	if fault.Is(err, fault.NotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if !c.IsRunning() || c.Live == nil || c.Live.SharedWith != "" {
+		return nil
+	}
+	return r.apply(context.WithoutCancel(ctx), c)
+}
+
+// connectable rejects a new network of a running container with a policy: its interface would
 // be up before the policy is in force on it.
-func connectableWithEgress(c *container.Container) error {
-	if len(c.Config.Network.Egress) == 0 || !c.IsRunning() {
+func (r Egress) connectable(c *container.Container) error {
+	if !c.IsRunning() || r.Policies.Of(policy.MemberOf(c, c.Live.Endpoints)).IsEmpty() {
 		return nil
 	}
 	return fault.New(fault.Busy, c.Subject(),

@@ -14,17 +14,19 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/agents"
 	"github.com/fairlead/fairlead/services/supervisor/internal/lives"
 	"github.com/fairlead/fairlead/services/supervisor/internal/notices"
+	"github.com/fairlead/fairlead/services/supervisor/internal/policies"
 	"github.com/fairlead/fairlead/services/supervisor/internal/store"
 )
 
 // Config holds the dependencies of a Follower.
 type Config struct {
-	Log     *slog.Logger
-	Store   *store.Store
-	Agents  *agents.Agents
-	Lives   *lives.Lives
-	Names   *lives.Names
-	Notices *notices.Notices
+	Log      *slog.Logger
+	Store    *store.Store
+	Agents   *agents.Agents
+	Policies *policies.Policies
+	Lives    *lives.Lives
+	Names    *lives.Names
+	Notices  *notices.Notices
 }
 
 // Follower updates the names and ports of containers.

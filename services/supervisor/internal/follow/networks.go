@@ -24,7 +24,7 @@ func (r *Follower) ConnectNetwork(ctx context.Context, ref string, a container.A
 		return err
 	}
 
-	if err := errors.Join(a.Validate(c.Subject()), connectableWithEgress(c)); err != nil {
+	if err := errors.Join(a.Validate(c.Subject()), Egress{r}.connectable(c)); err != nil {
 		return err
 	}
 

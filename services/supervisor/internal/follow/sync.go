@@ -11,6 +11,7 @@ import (
 	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/supervisor/internal/agents"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+	"github.com/fairlead/fairlead/services/supervisor/internal/policy"
 )
 
 // Retry delays and resync interval of the network sync.
@@ -140,7 +141,7 @@ func (r *Follower) SyncAll(ctx context.Context) error {
 		return err
 	}
 
-	errs := []error{incomplete}
+	errs := []error{incomplete, Egress{r}.resync(ctx)}
 	for _, sb := range all {
 		c, err := r.Store.GetContainer(sb.Owner)
 		if err != nil || !hasOwnSandbox(c, sb) {
@@ -241,7 +242,10 @@ func (r *Follower) updateNamesAndPorts(ctx context.Context, c *container.Contain
 		live.HostGateways = gateways
 	}
 
-	err := r.updateNames(ctx, c, &live)
+	err := r.Policies.Apply(ctx, policy.MemberOf(c, live.Endpoints))
+	if err == nil {
+		err = r.updateNames(ctx, c, &live)
+	}
 	if err == nil {
 		live.Bindings, err = r.republishPorts(ctx, c, &live)
 	}

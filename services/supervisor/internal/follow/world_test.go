@@ -19,6 +19,7 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/follow"
 	"github.com/fairlead/fairlead/services/supervisor/internal/lives"
 	"github.com/fairlead/fairlead/services/supervisor/internal/notices"
+	rules "github.com/fairlead/fairlead/services/supervisor/internal/policies"
 	"github.com/fairlead/fairlead/services/supervisor/internal/protoconv"
 	"github.com/fairlead/fairlead/services/supervisor/internal/store"
 )
@@ -144,7 +145,7 @@ func (w *world) open(t *testing.T) {
 		Publications: publications{w: w}, Policies: policies{w: w}, Names: registrations{w: w}})
 	log := slog.New(slog.DiscardHandler)
 	w.Follower = follow.New(follow.Config{Log: log, Store: w.store, Agents: a, Lives: lives.New(),
-		Names:   lives.NewNames(),
+		Names: lives.NewNames(), Policies: rules.New(rules.Config{Log: log, Store: w.store, Agents: a}),
 		Notices: notices.New(notices.Config{Events: broker, Store: w.store, Agents: a, Log: log})})
 }
 

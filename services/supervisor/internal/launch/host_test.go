@@ -25,6 +25,7 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/launch"
 	"github.com/fairlead/fairlead/services/supervisor/internal/lives"
 	"github.com/fairlead/fairlead/services/supervisor/internal/notices"
+	rules "github.com/fairlead/fairlead/services/supervisor/internal/policies"
 	"github.com/fairlead/fairlead/services/supervisor/internal/runtime"
 	"github.com/fairlead/fairlead/services/supervisor/internal/store"
 	"github.com/fairlead/fairlead/services/supervisor/internal/volumes"
@@ -65,9 +66,10 @@ func newHost(t *testing.T) *host {
 	h.Launcher = launch.New(launch.Config{DataRoot: h.dir, Log: log, Store: s, Images: images{h}, RootFS: rootFS{h},
 		Volumes:   volumes.New(volumes.Config{DataRoot: h.dir, Store: s, Events: broker, Log: log}),
 		Processes: processes{h}, Agents: a, Lives: lives.New(), Names: lives.NewNames(), Joins: lives.NewJoins(),
-		Notices: notices.New(notices.Config{Events: broker, Store: s, Agents: a, Log: log}),
-		Waiters: &launch.Waiters{},
-		Started: func(c *container.Container, _ *lives.Run) { h.started = append(h.started, c.ID) }})
+		Policies: rules.New(rules.Config{Log: log, Store: s, Agents: a}),
+		Notices:  notices.New(notices.Config{Events: broker, Store: s, Agents: a, Log: log}),
+		Waiters:  &launch.Waiters{},
+		Started:  func(c *container.Container, _ *lives.Run) { h.started = append(h.started, c.ID) }})
 	return h
 }
 

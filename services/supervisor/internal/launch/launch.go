@@ -193,6 +193,9 @@ func (l *launch) validate() error {
 	if err := l.checkNamespaces(); err != nil {
 		return err
 	}
+	if err := l.r.Policies.Check(planned(l)); err != nil {
+		return err
+	}
 	if err := checkDevices(&l.req.Config); err != nil {
 		return err
 	}

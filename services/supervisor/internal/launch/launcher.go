@@ -22,6 +22,7 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/logfile"
 	"github.com/fairlead/fairlead/services/supervisor/internal/namefiles"
 	"github.com/fairlead/fairlead/services/supervisor/internal/notices"
+	"github.com/fairlead/fairlead/services/supervisor/internal/policies"
 	"github.com/fairlead/fairlead/services/supervisor/internal/runtime"
 	"github.com/fairlead/fairlead/services/supervisor/internal/spec"
 	"github.com/fairlead/fairlead/services/supervisor/internal/store"
@@ -90,6 +91,7 @@ type Config struct {
 
 	Processes Processes
 	Agents    *agents.Agents
+	Policies  *policies.Policies
 	Lives     *lives.Lives
 	Names     *lives.Names
 	Joins     *lives.Joins

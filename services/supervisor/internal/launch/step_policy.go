@@ -2,12 +2,14 @@ package launch
 
 import (
 	"context"
+	"errors"
 
 	"github.com/fairlead/fairlead/services/supervisor/internal/agents"
+	"github.com/fairlead/fairlead/services/supervisor/internal/policy"
 	"github.com/fairlead/fairlead/services/supervisor/internal/saga"
 )
 
-// applyPolicyOf puts the egress policy in force. The process is created afterwards, so that it never
+// applyPolicyOf puts the rules for traffic in force. The process is created afterwards, so that it never
 // runs without.
 func applyPolicyOf(l *launch) saga.Step {
 	return saga.Step{
@@ -15,13 +17,29 @@ func applyPolicyOf(l *launch) saga.Step {
 		Do: func(ctx context.Context) error {
 			ctx, cancel := agents.WithTimeout(ctx)
 			defer cancel()
-			return l.r.Agents.PutPolicy(ctx, l.id, l.name, l.req.Config.Network.Egress, l.live.Endpoints)
+			return l.r.Policies.Apply(ctx, memberOf(l))
 		},
 		Undo: func(ctx context.Context) error {
-			if l.r.Joins.Any(l.id) && !l.detachesSharers() {
-				return nil // joined containers continue to use the network
+			had, err := l.r.Policies.Leave(ctx, l.id)
+			kept := l.r.Joins.Any(l.id) && !l.detachesSharers() // joined containers continue to use the network
+			if kept || !had && l.req.Config.Network.Egress == nil {
+				return err
 			}
-			return l.r.Agents.DeletePolicy(ctx, l.id)
+			return errors.Join(err, l.r.Agents.DeletePolicy(ctx, l.id))
 		},
 	}
+}
+
+// memberOf returns the container as policies see it.
+func memberOf(l *launch) policy.Member {
+	m := planned(l)
+	m.Name, m.Labels, m.Endpoints = l.name, l.process.Labels, l.live.Endpoints
+	return m
+}
+
+// planned returns the container as policies see it before the first step.
+func planned(l *launch) policy.Member {
+	cfg := &l.req.Config
+	return policy.Member{ID: l.id, Name: cfg.Name, Labels: cfg.Labels, Mode: cfg.Network.Mode,
+		Own: policy.Rules{Egress: cfg.Network.Egress, Ingress: cfg.Network.Ingress}}
 }

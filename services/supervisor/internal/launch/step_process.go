@@ -47,7 +47,7 @@ func (l *launch) createProcess() saga.Step {
 	if l.isShareable() {
 		after = append(after, mountSharedMemory)
 	}
-	if len(l.req.Config.Network.Egress) > 0 {
+	if _, joined := l.req.Config.Network.Mode.Joined(); !joined {
 		after = append(after, applyPolicy)
 	}
 

@@ -53,7 +53,7 @@ func (l *launch) retainFiles(ctx context.Context) error {
 func (l *launch) registration(ctx context.Context) (agents.Registration, error) {
 	cfg := &l.req.Config
 	r := agents.Registration{Owner: l.id, Name: l.name, Hostname: cfg.DNS.Hostname, Config: cfg,
-		Endpoints: l.live.Endpoints}
+		Endpoints: l.live.Endpoints, Egress: l.r.Policies.Names(memberOf(l))}
 	var err error
 	if cfg.UTS == container.UTSHost {
 		if r.Hostname, err = l.utsName(); err != nil {

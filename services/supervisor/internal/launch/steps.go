@@ -17,7 +17,7 @@ const (
 	mountNames        = "mount name files"
 	joinNetwork       = "join network"
 	registerNames     = "register names"
-	applyPolicy       = "apply egress policy"
+	applyPolicy       = "apply policy"
 	publishPorts      = "publish ports"
 	createProcess     = "create process"
 	attachOutput      = "attach output"
@@ -36,10 +36,7 @@ func (l *launch) acquireSteps(after string) []saga.Step {
 	if with, ok := l.req.Config.Network.Mode.Joined(); ok {
 		return []saga.Step{l.mountNames(after), l.joinNamespace(after, with), l.shareNames()}
 	}
-	steps := []saga.Step{l.mountNames(after), l.joinNetwork(after), l.registerNames()}
-	if len(l.req.Config.Network.Egress) > 0 {
-		steps = append(steps, applyPolicyOf(l))
-	}
+	steps := []saga.Step{l.mountNames(after), l.joinNetwork(after), l.registerNames(), applyPolicyOf(l)}
 	if l.publishes() {
 		steps = append(steps, l.publishPorts())
 	}

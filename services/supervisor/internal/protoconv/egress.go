@@ -2,8 +2,8 @@ package protoconv
 
 import "github.com/fairlead/fairlead/proto/egress"
 
-// egressFromProto returns one rule per element. Rules that are not valid stay, for the validation.
-func egressFromProto(values []string) []string {
+// EgressFromProto returns one rule per element. Rules that are not valid stay, for the validation.
+func EgressFromProto(values []string) []string {
 	p, err := egress.Parse(values)
 	if err != nil {
 		return values

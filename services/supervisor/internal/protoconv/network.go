@@ -23,7 +23,7 @@ func EndpointsFromProto(in []*networkv1.Endpoint) []container.Endpoint {
 			IPv6Gateway: e.GetIpv6Gateway(),
 			Driver:      e.GetDriver(), HostBinding: e.GetHostBinding(), Internal: e.GetInternal(),
 			Leases:  leasesFromProto(e.GetLeases()),
-			Servers: e.GetDnsServers(), Search: e.GetDnsSearch()})
+			Servers: e.GetDnsServers(), Search: e.GetDnsSearch(), Egress: e.GetEgress()})
 	}
 
 	return out
@@ -37,7 +37,7 @@ func endpointsToProto(in []container.Endpoint) []*networkv1.Endpoint {
 			InterfaceName: e.Interface, HostInterface: e.HostInterface, MacAddress: e.MAC, Bridge: e.Bridge,
 			Ipv4Address: e.IPv4, Ipv4Gateway: e.IPv4Gateway, Ipv6Address: e.IPv6, Ipv6Gateway: e.IPv6Gateway,
 			Driver: e.Driver, HostBinding: e.HostBinding, Internal: e.Internal,
-			Leases: leasesToProto(e.Leases), DnsServers: e.Servers, DnsSearch: e.Search})
+			Leases: leasesToProto(e.Leases), DnsServers: e.Servers, DnsSearch: e.Search, Egress: e.Egress})
 	}
 	return out
 }

@@ -23,6 +23,7 @@ func (r *Runner) Restore(ctx context.Context) error {
 		}
 	}
 
+	r.rules.Restore()
 	var errs []error
 	for _, c := range r.Store.ListContainers() {
 		if err := newRecovery(r).restoreOne(ctx, c); err != nil {

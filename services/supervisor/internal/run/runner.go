@@ -27,6 +27,7 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/logfile"
 	"github.com/fairlead/fairlead/services/supervisor/internal/namefiles"
 	"github.com/fairlead/fairlead/services/supervisor/internal/notices"
+	"github.com/fairlead/fairlead/services/supervisor/internal/policies"
 	"github.com/fairlead/fairlead/services/supervisor/internal/runtime"
 	"github.com/fairlead/fairlead/services/supervisor/internal/session"
 	"github.com/fairlead/fairlead/services/supervisor/internal/spec"
@@ -69,6 +70,8 @@ type Config struct {
 
 	Defaults container.Defaults // for options that a container does not set
 
+	Egress []string // rules of containers and networks without any; nil: everything
+
 	Processes Processes
 	Agents    *agents.Agents
 }
@@ -89,6 +92,7 @@ type Runner struct {
 	checks   *health.Checks
 
 	policies *restarts
+	rules    *policies.Policies
 
 	foreign sync.Map // container ID to PID, of running processes without stored state
 
@@ -109,15 +113,18 @@ func New(cfg Config) *Runner {
 
 	r := &Runner{Config: cfg, lives: lives.New(), joins: lives.NewJoins()}
 	r.policies = newRestarts(r)
+	r.rules = policies.New(policies.Config{Log: cfg.Log, Store: cfg.Store, Agents: cfg.Agents})
+	r.rules.SetDefault(cfg.Egress)
 	names, waiters := lives.NewNames(), &launch.Waiters{}
 	r.notices = notices.New(notices.Config{Events: cfg.Events, Store: cfg.Store, Agents: cfg.Agents, Log: cfg.Log})
 	r.launcher = launch.New(launch.Config{DataRoot: cfg.DataRoot, Log: cfg.Log, Store: cfg.Store, Images: cfg.Images,
 		Volumes: cfg.Volumes,
 		RootFS:  cfg.RootFS, Host: cfg.Host, Cgroup: cfg.Cgroup, NameFiles: cfg.NameFiles, LogFiles: cfg.LogFiles,
-		Defaults: cfg.Defaults, Processes: cfg.Processes, Agents: cfg.Agents, Lives: r.lives, Names: names,
+		Defaults: cfg.Defaults, Processes: cfg.Processes, Agents: cfg.Agents, Policies: r.rules, Lives: r.lives,
+		Names: names,
 		Joins: r.joins, Notices: r.notices, Waiters: waiters, Started: r.started})
 	r.Follower = follow.New(follow.Config{Log: cfg.Log, Store: cfg.Store, Agents: cfg.Agents, Lives: r.lives,
-		Names: names, Notices: r.notices})
+		Policies: r.rules, Names: names, Notices: r.notices})
 	r.Sessions = session.New(session.Config{Store: cfg.Store, Processes: cfg.Processes, Host: cfg.Host,
 		Defaults: cfg.Defaults, Lives: r.lives, Notices: r.notices, Waiters: waiters,
 		LogPath: r.launcher.LogPath, Root: cfg.RootFS.Path})

@@ -6,6 +6,7 @@ import (
 
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 	"github.com/fairlead/fairlead/services/supervisor/internal/follow"
+	"github.com/fairlead/fairlead/services/supervisor/internal/policy"
 	"github.com/fairlead/fairlead/services/supervisor/internal/resource"
 	"github.com/fairlead/fairlead/services/supervisor/internal/spec"
 )
@@ -14,7 +15,7 @@ import (
 type Changes struct {
 	Restart   *container.RestartPolicy
 	Resources *resource.Limits // zero fields do not change
-	Egress    []string         // nil: unchanged
+	Rules     policy.Rules     // nil rules do not change
 }
 
 // Update changes the configuration of a container, running or not. On failure nothing changes.
@@ -42,14 +43,15 @@ func (r *Runner) Update(ctx context.Context, ref string, changes Changes) (warni
 		return nil, err
 	}
 	policies := follow.Egress{Follower: r.Follower}
-	network, err := policies.Update(ctx, c, changes.Egress)
+	rules, err := policies.Update(ctx, c, changes.Rules)
 	if err != nil {
 		return nil, errors.Join(err, u.applyLimits(ctx, c, c.Config.Resources))
 	}
 
 	now, err := r.Store.UpdateContainer(c.ID, func(c *container.Container) *container.Container {
 		n := *c
-		n.Config.Resources, n.Config.Network.Egress = limits, network
+		n.Config.Resources = limits
+		n.Config.Network.Egress, n.Config.Network.Ingress = rules.Egress, rules.Ingress
 		if changes.Restart != nil {
 			n.Config.Restart, n.Restarts.Count, n.Restarts.Delay = *changes.Restart, 0, 0
 		}
@@ -60,7 +62,7 @@ func (r *Runner) Update(ctx context.Context, ref string, changes Changes) (warni
 	})
 	if err != nil {
 		return nil, errors.Join(err, u.applyLimits(ctx, c, c.Config.Resources), policies.Restore(ctx, c,
-			changes.Egress))
+			changes.Rules))
 	}
 
 	r.notices.Emit(now, "update")

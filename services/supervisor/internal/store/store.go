@@ -1,4 +1,4 @@
-// Package store persists the supervisor's containers, images and volumes in one bbolt file. It contains no
+// Package store persists the supervisor's containers, images, volumes and policies in one bbolt file. It contains no
 // policy. Packages run and image use it.
 package store
 
@@ -17,7 +17,7 @@ func Open(dir string) (*Store, error) { return OpenAs(dir, state.Config{}) }
 // OpenAs opens supervisor.db in a directory.
 func OpenAs(dir string, cfg state.Config) (*Store, error) {
 	cfg.Version, cfg.Upgrade = version, upgrade
-	db, err := cfg.Open(filepath.Join(dir, "supervisor.db"), containers, images, volumes)
+	db, err := cfg.Open(filepath.Join(dir, "supervisor.db"), containers, images, volumes, policies)
 	if err != nil {
 		return nil, err
 	}

@@ -1217,7 +1217,9 @@ type NetworkConfig struct {
 	KeepNetns *bool `protobuf:"varint,8,opt,name=keep_netns,json=keepNetns,proto3,oneof" json:"keep_netns,omitempty"`
 	// --egress: what the container may reach, one rule or list of rules per element. Empty means
 	// everything. Responses have one rule per element.
-	Egress        []string `protobuf:"bytes,9,rep,name=egress,proto3" json:"egress,omitempty"`
+	Egress []string `protobuf:"bytes,9,rep,name=egress,proto3" json:"egress,omitempty"`
+	// --ingress: what may reach the container, as egress.
+	Ingress       []string `protobuf:"bytes,10,rep,name=ingress,proto3" json:"ingress,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1311,6 +1313,13 @@ func (x *NetworkConfig) GetKeepNetns() bool {
 func (x *NetworkConfig) GetEgress() []string {
 	if x != nil {
 		return x.Egress
+	}
+	return nil
+}
+
+func (x *NetworkConfig) GetIngress() []string {
+	if x != nil {
+		return x.Ingress
 	}
 	return nil
 }
@@ -2067,7 +2076,7 @@ const file_fairlead_container_v1_container_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xca\x03\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xe4\x03\n" +
 	"\rNetworkConfig\x12\x12\n" +
 	"\x04mode\x18\x01 \x01(\tR\x04mode\x126\n" +
 	"\apublish\x18\x02 \x03(\v2\x1c.fairlead.nat.v1.PortMappingR\apublish\x12\x1f\n" +
@@ -2079,7 +2088,9 @@ const file_fairlead_container_v1_container_proto_rawDesc = "" +
 	"\x05links\x18\a \x03(\v2\x1b.fairlead.container.v1.LinkR\x05links\x12\"\n" +
 	"\n" +
 	"keep_netns\x18\b \x01(\bH\x00R\tkeepNetns\x88\x01\x01\x12\x16\n" +
-	"\x06egress\x18\t \x03(\tR\x06egressB\r\n" +
+	"\x06egress\x18\t \x03(\tR\x06egress\x12\x18\n" +
+	"\aingress\x18\n" +
+	" \x03(\tR\aingressB\r\n" +
 	"\v_keep_netns\":\n" +
 	"\x04Link\x12\x1c\n" +
 	"\tcontainer\x18\x01 \x01(\tR\tcontainer\x12\x14\n" +

@@ -2534,7 +2534,9 @@ type UpdateContainerRequest struct {
 	// The limits of memory, CPU, block I/O and processes. Zero fields do not change.
 	Resources *Resources `protobuf:"bytes,3,opt,name=resources,proto3" json:"resources,omitempty"`
 	// The egress policy, as in NetworkConfig. Empty: unchanged. Connections that it does not allow end.
-	Egress        []string `protobuf:"bytes,4,rep,name=egress,proto3" json:"egress,omitempty"`
+	Egress []string `protobuf:"bytes,4,rep,name=egress,proto3" json:"egress,omitempty"`
+	// The ingress policy, as egress.
+	Ingress       []string `protobuf:"bytes,5,rep,name=ingress,proto3" json:"ingress,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2593,6 +2595,13 @@ func (x *UpdateContainerRequest) GetResources() *Resources {
 func (x *UpdateContainerRequest) GetEgress() []string {
 	if x != nil {
 		return x.Egress
+	}
+	return nil
+}
+
+func (x *UpdateContainerRequest) GetIngress() []string {
+	if x != nil {
+		return x.Ingress
 	}
 	return nil
 }
@@ -4619,12 +4628,13 @@ const file_fairlead_container_v1_container_service_proto_rawDesc = "" +
 	"\x16PauseContainerResponse\"7\n" +
 	"\x17UnpauseContainerRequest\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\"\x1a\n" +
-	"\x18UnpauseContainerResponse\"\xce\x01\n" +
+	"\x18UnpauseContainerResponse\"\xe8\x01\n" +
 	"\x16UpdateContainerRequest\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\x12>\n" +
 	"\arestart\x18\x02 \x01(\v2$.fairlead.container.v1.RestartPolicyR\arestart\x12>\n" +
 	"\tresources\x18\x03 \x01(\v2 .fairlead.container.v1.ResourcesR\tresources\x12\x16\n" +
-	"\x06egress\x18\x04 \x03(\tR\x06egress\"5\n" +
+	"\x06egress\x18\x04 \x03(\tR\x06egress\x12\x18\n" +
+	"\aingress\x18\x05 \x03(\tR\aingress\"5\n" +
 	"\x17UpdateContainerResponse\x12\x1a\n" +
 	"\bwarnings\x18\x01 \x03(\tR\bwarnings\"L\n" +
 	"\x14KillContainerRequest\x12\x1c\n" +

@@ -631,11 +631,13 @@ func (*RecordRefusedNameResponse) Descriptor() ([]byte, []int) {
 	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{11}
 }
 
-// ListPoliciesRequest is empty.
+// ListPoliciesRequest selects what is returned.
 type ListPoliciesRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// True to leave out the numbers of refused packets.
+	WithoutRefused bool `protobuf:"varint,1,opt,name=without_refused,json=withoutRefused,proto3" json:"without_refused,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *ListPoliciesRequest) Reset() {
@@ -666,6 +668,13 @@ func (x *ListPoliciesRequest) ProtoReflect() protoreflect.Message {
 // Deprecated: Use ListPoliciesRequest.ProtoReflect.Descriptor instead.
 func (*ListPoliciesRequest) Descriptor() ([]byte, []int) {
 	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ListPoliciesRequest) GetWithoutRefused() bool {
+	if x != nil {
+		return x.WithoutRefused
+	}
+	return false
 }
 
 // ListPoliciesResponse returns policies.
@@ -1083,8 +1092,9 @@ const file_fairlead_nat_v1_policy_service_proto_rawDesc = "" +
 	"\x18RecordRefusedNameRequest\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\"\x1b\n" +
-	"\x19RecordRefusedNameResponse\"\x15\n" +
-	"\x13ListPoliciesRequest\"K\n" +
+	"\x19RecordRefusedNameResponse\">\n" +
+	"\x13ListPoliciesRequest\x12'\n" +
+	"\x0fwithout_refused\x18\x01 \x01(\bR\x0ewithoutRefused\"K\n" +
 	"\x14ListPoliciesResponse\x123\n" +
 	"\bpolicies\x18\x01 \x03(\v2\x17.fairlead.nat.v1.PolicyR\bpolicies\"\x87\x01\n" +
 	"\x06Policy\x12\x14\n" +

@@ -560,7 +560,9 @@ type Endpoint struct {
 	// Former addresses without prefix length, valid until CompleteRenumbering.
 	FormerAddresses []string `protobuf:"bytes,19,rep,name=former_addresses,json=formerAddresses,proto3" json:"former_addresses,omitempty"`
 	// The network's search domains, as received by DHCP or router advertisement.
-	DnsSearch     []string `protobuf:"bytes,20,rep,name=dns_search,json=dnsSearch,proto3" json:"dns_search,omitempty"`
+	DnsSearch []string `protobuf:"bytes,20,rep,name=dns_search,json=dnsSearch,proto3" json:"dns_search,omitempty"`
+	// The network's rules for outgoing traffic of containers without rules of their own.
+	Egress        []string `protobuf:"bytes,21,rep,name=egress,proto3" json:"egress,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -731,6 +733,13 @@ func (x *Endpoint) GetFormerAddresses() []string {
 func (x *Endpoint) GetDnsSearch() []string {
 	if x != nil {
 		return x.DnsSearch
+	}
+	return nil
+}
+
+func (x *Endpoint) GetEgress() []string {
+	if x != nil {
+		return x.Egress
 	}
 	return nil
 }
@@ -926,7 +935,7 @@ const file_fairlead_network_v1_network_proto_rawDesc = "" +
 	"\tendpoints\x18\x04 \x03(\v2\x1d.fairlead.network.v1.EndpointR\tendpoints\x12\x1d\n" +
 	"\n" +
 	"netns_only\x18\x05 \x01(\bR\tnetnsOnly\x12)\n" +
-	"\x10renumber_pending\x18\x06 \x01(\bR\x0frenumberPending\"\xb7\x05\n" +
+	"\x10renumber_pending\x18\x06 \x01(\bR\x0frenumberPending\"\xcf\x05\n" +
 	"\bEndpoint\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
@@ -952,7 +961,8 @@ const file_fairlead_network_v1_network_proto_rawDesc = "" +
 	"\x06leases\x18\x12 \x03(\v2\x1a.fairlead.network.v1.LeaseR\x06leases\x12)\n" +
 	"\x10former_addresses\x18\x13 \x03(\tR\x0fformerAddresses\x12\x1d\n" +
 	"\n" +
-	"dns_search\x18\x14 \x03(\tR\tdnsSearch\"\x8c\x03\n" +
+	"dns_search\x18\x14 \x03(\tR\tdnsSearch\x12\x16\n" +
+	"\x06egress\x18\x15 \x03(\tR\x06egress\"\x8c\x03\n" +
 	"\x05Lease\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\tR\bprotocol\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x16\n" +

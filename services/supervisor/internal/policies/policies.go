@@ -1,0 +1,248 @@
+// Package policies puts the rules for traffic of containers in force: it decides with package policy
+// which apply, and sends them to natagent, with the addresses of the containers that rules name.
+//
+// Packages launch, follow and run call it for each container that starts, changes or ends. Names belong
+// to dnsagent, which the callers update.
+package policies
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/netip"
+	"slices"
+	"sync"
+
+	"github.com/fairlead/fairlead/proto/egress"
+	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/supervisor/internal/agents"
+	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+	"github.com/fairlead/fairlead/services/supervisor/internal/policy"
+	"github.com/fairlead/fairlead/services/supervisor/internal/store"
+)
+
+// Config holds the dependencies of Policies.
+type Config struct {
+	Log    *slog.Logger
+	Store  *store.Store
+	Agents *agents.Agents
+}
+
+// Policies knows the rules of running containers. It is safe for concurrent use.
+type Policies struct {
+	cfg Config
+
+	mu       sync.Mutex
+	standard []string // rules of the configuration
+	members  map[string]member
+
+	pushing sync.Mutex
+	pushed  map[string][]netip.Prefix // peers of natagent; nil if unknown
+}
+
+// member is a running container with the rules that were put in force.
+type member struct {
+	policy.Member
+	rules policy.Rules
+	peers []string
+	// had and hadEgress report rules, now or before; hadEgress for outgoing traffic.
+	had, hadEgress bool
+}
+
+// New returns Policies without containers.
+func New(cfg Config) *Policies { return &Policies{cfg: cfg, members: map[string]member{}} }
+
+// SetDefault sets the rules of the configuration, for containers that start.
+func (p *Policies) SetDefault(rules []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.standard = rules
+}
+
+// Restore remembers the running containers of an earlier process.
+func (p *Policies) Restore() {
+	for _, c := range p.cfg.Store.ListContainers() {
+		if c.IsRunning() && c.Live != nil && c.Live.SharedWith == "" {
+			p.remember(policy.MemberOf(c, c.Live.Endpoints))
+		}
+	}
+}
+
+// Sources returns where the rules of a container come from.
+func (p *Policies) Sources(m policy.Member) []policy.Source {
+	p.mu.Lock()
+	standard := p.standard
+	p.mu.Unlock()
+	return policy.Sources(m, p.cfg.Store.ListPolicies(), standard)
+}
+
+// Of returns the rules that apply to a container.
+func (p *Policies) Of(m policy.Member) policy.Rules { return policy.Merge(p.Sources(m)) }
+
+// Names returns the rules for the names of a container: all names if it has no rules any more, nil if it
+// never had any.
+func (p *Policies) Names(m policy.Member) []string {
+	if rules := p.Of(m).Egress; len(rules) > 0 {
+		return rules
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if known := p.members[m.ID]; known.hadEgress {
+		return []string{everything}
+	}
+	return nil
+}
+
+// everything is the rule that lifts a policy.
+const everything = "all"
+
+// Apply puts the rules of a container in force, and its addresses where rules of other containers name
+// it. It sends nothing if no rules are involved.
+func (p *Policies) Apply(ctx context.Context, m policy.Member) error {
+	if err := p.Check(m); err != nil {
+		return err
+	}
+	before, now := p.remember(m)
+	if err := p.push(ctx); err != nil {
+		return err
+	}
+	switch {
+	case len(m.Endpoints) == 0 && !before.had:
+		return nil
+	case !now.rules.IsEmpty():
+		return p.cfg.Agents.PutPolicy(ctx, m.ID, m.Name, now.rules, m.Endpoints)
+	case before.had:
+		return p.cfg.Agents.DeletePolicy(ctx, m.ID)
+	}
+	return nil
+}
+
+// Check rejects rules that cannot be enforced for a container.
+func (p *Policies) Check(m policy.Member) error {
+	sources := p.Sources(m)
+	if m.Mode != container.ModeHost || !policy.Merge(sources).Restricts() {
+		return nil
+	}
+	return fault.New(fault.Invalid, container.Subject(m.Name),
+		fmt.Sprintf("rules of %s cannot be enforced on network %s", sources[0].Name, m.Mode),
+		fault.WithField("egress"), fault.WithHint("use a bridge network, or --egress all"))
+}
+
+// Leave forgets a container that ends, so that rules of other containers do not apply to the next owner
+// of its addresses. had reports whether natagent may have rules of it.
+func (p *Policies) Leave(ctx context.Context, uid string) (had bool, err error) {
+	p.mu.Lock()
+	m, known := p.members[uid]
+	delete(p.members, uid)
+	p.mu.Unlock()
+	return m.had || !known, p.push(ctx)
+}
+
+// Resync sends the addresses of all peers, and returns the running containers whose rules in natagent
+// differ from those that apply.
+func (p *Policies) Resync(ctx context.Context) (differ []string, err error) {
+	if err := p.resend(ctx); err != nil {
+		return nil, err
+	}
+	inForce, err := p.cfg.Agents.Policies(ctx)
+	if err != nil {
+		return nil, err
+	}
+
+	p.mu.Lock()
+	known := maps.Clone(p.members)
+	p.mu.Unlock()
+	for uid, m := range known {
+		if len(m.Endpoints) > 0 && !inForce[uid].Equal(p.Of(m.Member)) {
+			differ = append(differ, uid)
+		}
+	}
+	return differ, nil
+}
+
+// resend sends the addresses of all peers, whatever was sent before. It sends nothing if no rules have
+// peers.
+func (p *Policies) resend(ctx context.Context) error {
+	p.pushing.Lock()
+	defer p.pushing.Unlock()
+	want, err := p.addresses(ctx)
+	if err != nil || len(want)+len(p.pushed) == 0 {
+		return err
+	}
+	return p.send(ctx, want)
+}
+
+// remember stores a container and returns what was known of it, and what is known now.
+func (p *Policies) remember(m policy.Member) (before, now member) {
+	now = member{Member: m, rules: p.Of(m)}
+	now.peers = now.rules.Peers()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	before = p.members[m.ID]
+	now.had = before.had || !now.rules.IsEmpty()
+	now.hadEgress = before.hadEgress || len(now.rules.Egress) > 0
+	p.members[m.ID] = now
+	return before, now
+}
+
+// push sends the addresses of all peers if they differ from those that natagent has.
+func (p *Policies) push(ctx context.Context) error {
+	p.pushing.Lock()
+	defer p.pushing.Unlock()
+	want, err := p.addresses(ctx)
+	if err != nil {
+		return err
+	}
+	if len(want)+len(p.pushed) == 0 || p.pushed != nil && maps.EqualFunc(want, p.pushed, slices.Equal) {
+		return nil
+	}
+	return p.send(ctx, want)
+}
+
+// send sends the addresses of all peers. pushing must be held.
+func (p *Policies) send(ctx context.Context, want map[string][]netip.Prefix) error {
+	if err := p.cfg.Agents.PutPeers(ctx, want); err != nil {
+		p.pushed = nil
+		return err
+	}
+	p.pushed = want
+	return nil
+}
+
+// addresses returns the addresses of all peers that rules of running containers name.
+func (p *Policies) addresses(ctx context.Context) (map[string][]netip.Prefix, error) {
+	all, names := p.all()
+	out := map[string][]netip.Prefix{}
+	for _, name := range names {
+		kind, network, err := egress.ParsePeer(name)
+		switch {
+		case err != nil:
+			continue
+		case kind != egress.Network:
+			out[name] = policy.Addresses(name, all)
+			continue
+		}
+		if out[name], err = p.cfg.Agents.Subnets(ctx, network); err != nil && !fault.Is(err, fault.NotFound) {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// all returns all running containers, and the peers that their rules name.
+func (p *Policies) all() (all []policy.Member, peers []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, m := range p.members {
+		peers = append(peers, m.peers...)
+	}
+	if len(peers) == 0 {
+		return nil, nil
+	}
+	for _, m := range p.members {
+		all = append(all, m.Member)
+	}
+	slices.Sort(peers)
+	return all, slices.Compact(peers)
+}

@@ -1,0 +1,128 @@
+// Package policy decides which rules for traffic apply to a container: its own, those of policies that
+// select it, and defaults. It also finds the addresses of the containers and labels that rules name.
+//
+// It performs no I/O. The rules themselves belong to package proto/egress; package policies puts them in
+// force.
+package policy
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/fairlead/fairlead/proto/egress"
+	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+)
+
+// Policy is a set of rules for all containers that it selects. It is stored.
+type Policy struct {
+	Name     string
+	Selector Selector
+	Egress   []string `json:",omitempty"` // nil: no rules for outgoing traffic
+	Ingress  []string `json:",omitempty"` // nil: no rules for incoming traffic
+	Tests    []Test   `json:",omitempty"`
+}
+
+// Selector selects containers. Of each kind that is not empty, one element must match.
+type Selector struct {
+	Containers []string `json:",omitempty"` // names; "*" stands for any letters
+	Networks   []string `json:",omitempty"` // names
+	Labels     []string `json:",omitempty"` // KEY or KEY=VALUE
+}
+
+// Test is an assertion about one connection.
+type Test struct {
+	Container string // its name
+	Peer      string // [host or address]:port[/protocol]: the destination, or the source if Incoming
+	Incoming  bool   `json:",omitempty"`
+	Allowed   bool
+}
+
+// Member is a container as policies see it.
+type Member struct {
+	ID, Name  string
+	Labels    map[string]string
+	Own       Rules // of --egress and --ingress
+	Mode      container.Mode
+	Endpoints []container.Endpoint
+}
+
+// MemberOf returns a container with endpoints.
+func MemberOf(c *container.Container, endpoints []container.Endpoint) Member {
+	n := &c.Config.Network
+	return Member{ID: c.ID, Name: c.Config.Name, Labels: c.Process.Labels, Own: Rules{n.Egress, n.Ingress},
+		Mode:      n.Mode,
+		Endpoints: endpoints}
+}
+
+// Rules are rules of both directions. nil means none.
+type Rules struct{ Egress, Ingress []string }
+
+// IsEmpty reports whether there are no rules.
+func (r Rules) IsEmpty() bool { return len(r.Egress)+len(r.Ingress) == 0 }
+
+// Equal reports whether two sets of rules are equal.
+func (r Rules) Equal(o Rules) bool {
+	return slices.Equal(r.Egress, o.Egress) && slices.Equal(r.Ingress, o.Ingress)
+}
+
+// Peers returns the containers, networks and labels among the rules.
+func (r Rules) Peers() []string {
+	out, _ := egress.Parse(r.Egress)
+	in, _ := egress.ParseIngress(r.Ingress)
+	return append(out.Peers(), in.Peers()...)
+}
+
+// Restricts reports whether the rules can refuse or record anything.
+func (r Rules) Restricts() bool {
+	for _, parse := range []func() (egress.Policy, error){
+		func() (egress.Policy, error) { return egress.Parse(r.Egress) },
+		func() (egress.Policy, error) { return egress.ParseIngress(r.Ingress) },
+	} {
+		if p, err := parse(); err != nil || p.Restricts() || p.Observes() {
+			return true
+		}
+	}
+	return false
+}
+
+// Selects reports whether a policy selects a container.
+func (s Selector) Selects(m Member) bool {
+	return s.containers(m.Name) && s.networks(m.Endpoints) && s.labels(m.Labels)
+}
+
+func (s Selector) containers(name string) bool {
+	return len(s.Containers) == 0 || slices.ContainsFunc(s.Containers, func(pattern string) bool {
+		ok, err := path.Match(pattern, name)
+		return err == nil && ok
+	})
+}
+
+func (s Selector) networks(endpoints []container.Endpoint) bool {
+	return len(s.Networks) == 0 || slices.ContainsFunc(endpoints, func(e container.Endpoint) bool {
+		return slices.Contains(s.Networks, e.NetworkName)
+	})
+}
+
+func (s Selector) labels(labels map[string]string) bool {
+	return len(s.Labels) == 0 || slices.ContainsFunc(s.Labels,
+		func(l string) bool { return egress.MatchesLabel(l, labels) })
+}
+
+// IsEmpty reports whether a selector has no condition.
+func (s Selector) IsEmpty() bool { return len(s.Containers)+len(s.Networks)+len(s.Labels) == 0 }
+
+// String returns a selector in words.
+func (s Selector) String() string {
+	var all []string
+	for _, kind := range []struct {
+		word string
+		list []string
+	}{{"container", s.Containers}, {"network", s.Networks}, {"label", s.Labels}} {
+		if len(kind.list) > 0 {
+			all = append(all, fmt.Sprintf("%s %s", kind.word, strings.Join(kind.list, "|")))
+		}
+	}
+	return strings.Join(all, ", ")
+}
