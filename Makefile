@@ -156,6 +156,7 @@ check: lint ## Run lint and the tests of pure packages; run it before each commi
 docs: ## Generate docs/reference from help texts and configuration keys, and the golden files of the API
 	@$(GO) test ./agent/config ./ctl/internal/command -run Reference -update
 	@$(GO) test ./agent/laws -run 'PromisedAPI|Reference' -update
+	@$(GO) test ./services/cmd/fairlead-agent -run Reference -update
 
 proto: ## Generate proto/gen from the .proto files
 	@deploy/proto.sh generate

@@ -14,6 +14,8 @@ import (
 
 	"github.com/fairlead/fairlead/agent/internal/command"
 	"github.com/fairlead/fairlead/agent/internal/holder"
+	"github.com/fairlead/fairlead/agent/internal/run"
+	"github.com/fairlead/fairlead/agent/metrics"
 	"github.com/fairlead/fairlead/agent/service"
 )
 
@@ -27,6 +29,9 @@ func Main(services []service.Spec) int {
 	unix.Umask(0o022) // files that containers read must not depend on the shell that starts the agent
 	return status(command.New(services).ExecuteContext(context.Background()))
 }
+
+// Metrics returns the metrics of the daemon itself.
+func Metrics() []metrics.Family { return run.Families() }
 
 // status prints an error and returns the exit status.
 func status(err error) int {

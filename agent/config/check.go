@@ -80,6 +80,7 @@ func (c *Config) check(unread map[string]bool) []error {
 		{[]string{"tlsverify", "tlscacert", "tlscert", "tlskey"}, c.checkTLS},
 		{[]string{"hosts", "tlsverify", "insecure-tcp"}, func() error { return c.checkTCP("hosts", c.Hosts) }},
 		{[]string{"docker-hosts", "tlsverify", "insecure-tcp"}, c.checkDockerHosts},
+		{[]string{"metrics-address", "tlsverify"}, c.checkMetrics},
 	} {
 		if slices.ContainsFunc(rule.keys, func(k string) bool { return unread[k] }) {
 			continue
@@ -205,6 +206,16 @@ func (c *Config) checkTLS() error {
 			fault.WithHint("set tlsverify, or remove it"))
 	}
 	return nil
+}
+
+// checkMetrics requires TLS if other hosts can read the metrics.
+func (c *Config) checkMetrics() error {
+	if c.TLSVerify || c.MetricsAddress.Loopback() {
+		return nil
+	}
+	return fault.New(fault.Invalid, c.subject("metrics-address"), c.MetricsAddress.String()+" requires TLS",
+		fault.WithField("metrics-address"),
+		fault.WithHint("set tlsverify with its files, or use a loopback address or a Unix socket"))
 }
 
 // checkDockerHosts checks the addresses of the Docker Engine API.

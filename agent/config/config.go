@@ -79,6 +79,8 @@ type Config struct {
 
 	Fleet Fleet
 
+	MetricsAddress Host // of the Prometheus endpoint; zero: none
+
 	TLSVerify   bool
 	TLSCACert   string
 	TLSCert     string

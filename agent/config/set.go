@@ -54,6 +54,16 @@ func addHost(c *Config, text string) error {
 	return err
 }
 
+// setMetricsAddress sets the address of the Prometheus endpoint.
+func setMetricsAddress(c *Config, text string) error {
+	h, err := ParseHost(text)
+	if err == nil && h.Network == "fd" {
+		return bad("write unix:///PATH or tcp://ADDRESS:PORT", "%q is not an address for metrics", text)
+	}
+	c.MetricsAddress = h
+	return err
+}
+
 // addDockerHost adds a listen address of the Docker Engine API. NoDockerHost adds none.
 func addDockerHost(c *Config, text string) error {
 	if text == NoDockerHost {

@@ -67,6 +67,23 @@ func TestDockerHostsConflicts(t *testing.T) {
 	}
 }
 
+func TestMetricsAddress(t *testing.T) {
+	for _, text := range []string{"tcp://0.0.0.0:9323", "tcp://10.0.0.1:9323", "fd://", "9323", "tcp://127.0.0.1"} {
+		if _, err := config.Build(flags("metrics-address=" + text)); !fault.Is(err, fault.Invalid) {
+			t.Errorf("%s without TLS: got %v, want an error", text, err)
+		}
+	}
+	for _, text := range []string{"tcp://127.0.0.1:9323", "tcp://[::1]:9323", "unix:///run/m.sock"} {
+		if c := build(t, flags("metrics-address="+text)); c.MetricsAddress.String() != text {
+			t.Errorf("got %s, want %s", c.MetricsAddress, text)
+		}
+	}
+	secured := flags("metrics-address=tcp://0.0.0.0:9323", "tlsverify=true", "tlscacert=/a", "tlscert=/b", "tlskey=/c")
+	if c := build(t, secured); c.MetricsAddress.Loopback() {
+		t.Errorf("got %s with TLS", c.MetricsAddress)
+	}
+}
+
 func TestRegistryLists(t *testing.T) {
 	c := build(t, flags("registry-mirrors=https://mirror.example:5000", "registry-mirrors=http://10.0.0.1",
 		"insecure-registries=registry:5000", "insecure-registries=10.0.0.0/8"))

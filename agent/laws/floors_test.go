@@ -22,7 +22,7 @@ var netagentFloors = [][]string{
 	{"address", "attach", "defaultnet", "hostnet"},
 	{"bringup", "leases"},
 	{"networks", "overlay", "renumber", "sandbox"},
-	{"api", "check"},
+	{"api", "check", "measure"},
 	{""}, // the root package
 }
 

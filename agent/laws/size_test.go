@@ -32,7 +32,7 @@ type sizeException struct {
 // sizeExceptions lists the exceptions. A package that is divided loses its row.
 func sizeExceptions() []sizeException {
 	return []sizeException{
-		{"services/netagent", 470, "its configuration is that of the default bridge too"},
+		{"services/netagent", 480, "its configuration is that of the default bridge too"},
 		{"services/netagent/internal/kernel", 3999, "all netlink requests, so that one package retries dumps"},
 		{"services/fleetagent/internal/fleet", 3300, "membership, roles and overlay of a host share its part"},
 		{"services/fleetagent/internal/fleet.Fleet", 60, "one method a command or a request of another service"},

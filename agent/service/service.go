@@ -10,6 +10,8 @@ import (
 	"net/http"
 
 	"google.golang.org/grpc"
+
+	"github.com/fairlead/fairlead/agent/metrics"
 )
 
 // Service is one service of the agent.
@@ -44,6 +46,12 @@ type NodeDialer interface {
 	// Node returns a connection to the agent of another host by name or ID, which is closed by the
 	// service. It is nil for this host.
 	Node(ctx context.Context, name string) (grpc.ClientConnInterface, error)
+}
+
+// Measurer is a service with metrics, which its Spec declares.
+type Measurer interface {
+	// Measure adds the present values.
+	Measure(ctx context.Context, set *metrics.Set)
 }
 
 // Cleaner is a service that keeps state in the kernel, or knows the users of such state.

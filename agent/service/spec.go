@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/fairlead/fairlead/agent/config"
+	"github.com/fairlead/fairlead/agent/metrics"
 	"github.com/fairlead/fairlead/agent/state"
 )
 
@@ -25,6 +26,8 @@ type Spec struct {
 	HTTP *HTTP
 	// Nodes says that the service connects to the agents of other hosts: it is a NodeDialer.
 	Nodes bool
+	// Metrics are the families of a service that is a Measurer.
+	Metrics []metrics.Family
 	// CheckConfig returns the errors of configuration values that only the service can check. It is
 	// called before any service is created, whether the service runs in this process or not. It can
 	// be nil.

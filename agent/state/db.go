@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/go-memdb"
 	bolt "go.etcd.io/bbolt"
@@ -28,6 +29,8 @@ type DB struct {
 	// watchers is replaced, never modified, when a watch starts or stops.
 	watchers []*watcher
 	keeper   keeper
+
+	committed func(took time.Duration, err error) // nil: none
 }
 
 // Schema is a table as Open needs it. Table[T] is the only implementation.
@@ -72,8 +75,18 @@ func (tx *Tx) txn() *memdb.Txn { return tx.t }
 // Update runs f in a transaction and commits it: to disk, then to memory. Then it reports the changes to the watchers.
 // If f or the disk fails, nothing changes. Updates are serialized, so f must be short and must not call other services.
 func (db *DB) Update(f func(tx *Tx) error) error {
-	changes, watchers, err := db.transact(f, func(tx *Tx) error { return db.commit(tx.changes, nil) })
+	changes, watchers, err := db.transact(f, func(tx *Tx) error { return db.timedCommit(tx.changes) })
 	report(watchers, changes)
+	return err
+}
+
+// timedCommit stores changes and reports the time.
+func (db *DB) timedCommit(changes []record) error {
+	began := time.Now()
+	err := db.commit(changes, nil)
+	if db.committed != nil {
+		db.committed(time.Since(began), err)
+	}
 	return err
 }
 

@@ -35,6 +35,8 @@ type Config struct {
 	// means no data.
 	Evidence func() string
 	Log      *slog.Logger // nil discards
+	// Committed is called after each attempt to store a change. Nil means no function.
+	Committed func(took time.Duration, err error)
 
 	Version int // of the records; 0 means 1
 	// Upgrade converts a record of an earlier version to Version. Nil keeps records unchanged.
@@ -158,7 +160,7 @@ func (o *opener) open() (*DB, error) {
 		return nil, &loss{why: "is damaged: " + err.Error()}
 	}
 	reserve(o.path, o.Config.Log)
-	db := &DB{place: o.place, file: file, log: o.Config.Log}
+	db := &DB{place: o.place, file: file, log: o.Config.Log, committed: o.Committed}
 	if err := guarded(func() error { return o.fill(db) }); err != nil {
 		if lost, ok := errors.AsType[*loss](err); ok && lost.panicked {
 			return nil, err // bbolt keeps its locks when it panics, so Close would hang

@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"github.com/fairlead/fairlead/agent/metrics"
 	"github.com/fairlead/fairlead/agent/state"
 	"github.com/fairlead/fairlead/proto/fault"
 	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
@@ -25,6 +26,7 @@ import (
 	"github.com/fairlead/fairlead/services/dnsagent/internal/api"
 	"github.com/fairlead/fairlead/services/dnsagent/internal/files"
 	"github.com/fairlead/fairlead/services/dnsagent/internal/fleetnames"
+	"github.com/fairlead/fairlead/services/dnsagent/internal/measure"
 	"github.com/fairlead/fairlead/services/dnsagent/internal/names"
 	"github.com/fairlead/fairlead/services/dnsagent/internal/registration"
 	"github.com/fairlead/fairlead/services/dnsagent/internal/resolvconf"
@@ -58,9 +60,13 @@ type Config struct {
 	Hostname func() (string, error) // returns the host name; nil means os.Hostname
 }
 
+// Metrics returns the metrics of the service.
+func Metrics() []metrics.Family { return measure.Families() }
+
 // Service is dnsagent. It implements agent/service.Service.
 type Service struct {
 	*api.Server
+	measure.Meter
 	store     *store.Store
 	names     *names.Names
 	resolvers *resolvers.Resolvers
@@ -103,6 +109,7 @@ func New(_ context.Context, cfg Config) (*Service, error) {
 			Log: cfg.Log})
 	}
 	s.Server = api.New(api.Config{Names: s.names, Queries: s.resolvers.Queries(), Cache: s.resolvers})
+	s.Meter = measure.Meter{Queries: s.resolvers.Queries(), Resolvers: s.names.Resolved}
 	return s, nil
 }
 

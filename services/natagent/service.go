@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"sync"
 
+	"github.com/fairlead/fairlead/agent/metrics"
 	"github.com/fairlead/fairlead/agent/notify"
 	"github.com/fairlead/fairlead/agent/state"
 	"github.com/fairlead/fairlead/proto/fault"
@@ -33,6 +34,7 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/hostfirewall"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostport/hold"
+	"github.com/fairlead/fairlead/services/natagent/internal/measure"
 	"github.com/fairlead/fairlead/services/natagent/internal/publish"
 	"github.com/fairlead/fairlead/services/natagent/internal/reconcile"
 	"github.com/fairlead/fairlead/services/natagent/internal/relay"
@@ -73,9 +75,13 @@ const (
 	BackendIPTables = backend.IPTables
 )
 
+// Metrics returns the metrics of the service.
+func Metrics() []metrics.Family { return measure.Families() }
+
 // Service is natagent. It implements agent/service.Service.
 type Service struct {
 	*api.Server
+	measure.Meter
 	ns           hostns.NS
 	store        *store.Store
 	firewall     *backend.Backend
@@ -138,6 +144,8 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	}
 
 	s.Server = api.New(served)
+	s.Meter = measure.Meter{Publications: st.Publications, Policies: s.egress, Reconciler: s.reconciler,
+		Proc: "/proc/sys/net/netfilter"}
 	return s, nil
 }
 

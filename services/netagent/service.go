@@ -18,6 +18,7 @@ import (
 	"github.com/fairlead/fairlead/agent/diagnosis"
 	"github.com/fairlead/fairlead/agent/events"
 	"github.com/fairlead/fairlead/agent/fdpass"
+	"github.com/fairlead/fairlead/agent/metrics"
 	"github.com/fairlead/fairlead/agent/state"
 	"github.com/fairlead/fairlead/proto/fault"
 	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
@@ -40,6 +41,7 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/leases"
 	"github.com/fairlead/fairlead/services/netagent/internal/lock"
+	"github.com/fairlead/fairlead/services/netagent/internal/measure"
 	"github.com/fairlead/fairlead/services/netagent/internal/namespace"
 	"github.com/fairlead/fairlead/services/netagent/internal/natclient"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
@@ -113,9 +115,13 @@ func addressSpace(pools []AddressPool) network.AddressPools {
 	return space
 }
 
+// Metrics returns the metrics of the service.
+func Metrics() []metrics.Family { return measure.Families() }
+
 // Service is netagent.
 type Service struct {
 	*api.Server
+	measure.Meter
 	settings   network.BridgeSettings
 	store      *store.Store
 	host       *kernel.Host
@@ -282,6 +288,7 @@ func assemble(
 	s.sandboxes = sandbox.New(sandbox.Config{Store: db, Drivers: drivers, Bringup: s.overlay, Addresses: addresses,
 		Source: s.networks, Attach: s.attach, Leases: s.leases, Locks: s.locks, Namespaces: namespace.Host{},
 		Dir: filepath.Join(cfg.ExecRoot, "netns"), Log: cfg.Log})
+	s.Meter = measure.Meter{Networks: s.networks, Sandboxes: s.sandboxes}
 	s.renumberer = renumber.New(renumber.Config{Store: db, Drivers: drivers, Addresses: addresses, Source: s.networks,
 		Attach: s.attach, Locks: s.locks, Namespaces: namespace.Host{}, Ready: s.sandboxes.Ready,
 		Log: cfg.Log})

@@ -14,6 +14,7 @@ import (
 
 	"github.com/fairlead/fairlead/agent/diagnosis"
 	"github.com/fairlead/fairlead/agent/events"
+	"github.com/fairlead/fairlead/agent/metrics"
 	"github.com/fairlead/fairlead/agent/state"
 	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
@@ -27,6 +28,7 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/image"
 	"github.com/fairlead/fairlead/services/supervisor/internal/launch"
 	"github.com/fairlead/fairlead/services/supervisor/internal/logfile"
+	"github.com/fairlead/fairlead/services/supervisor/internal/measure"
 	"github.com/fairlead/fairlead/services/supervisor/internal/namefiles"
 	"github.com/fairlead/fairlead/services/supervisor/internal/resource"
 	"github.com/fairlead/fairlead/services/supervisor/internal/rootfs"
@@ -71,9 +73,13 @@ type Config struct {
 	Names        dnsv1.NameServiceClient
 }
 
+// Metrics returns the metrics of the service.
+func Metrics() []metrics.Family { return measure.Families() }
+
 // Service is the container service.
 type Service struct {
 	*api.Server
+	measure.Meter
 
 	runner  *run.Runner
 	driver  *runtime.Driver
@@ -149,6 +155,8 @@ func New(ctx context.Context, cfg Config) (_ *Service, err error) {
 		Processes: processes{s.driver},
 		Agents: agents.New(agents.Config{Networks: cfg.Networks, Sandboxes: cfg.Sandboxes,
 			Publications: cfg.Publications, Policies: cfg.Policies, Names: cfg.Names, HostGateways: cfg.HostGateways})})
+	s.Meter = measure.Meter{Containers: s.runner.List, Images: func() int { return len(s.images.List()) },
+		Launches: s.runner.LaunchTimes()}
 	return s, s.serve(cfg, groups)
 }
 

@@ -94,7 +94,8 @@ func TestMethodWithoutRoleIsAnError(t *testing.T) {
 
 func TestServicesOfPackage(t *testing.T) {
 	got := ServicesOf("fairlead.network.v1", "fairlead.nat.v1", "fairlead.none.v1")
-	want := []string{"fairlead.nat.v1.FirewallService", "fairlead.nat.v1.PolicyService",
+	want := []string{"fairlead.nat.v1.ConnectionService", "fairlead.nat.v1.FirewallService",
+		"fairlead.nat.v1.PolicyService",
 		"fairlead.nat.v1.PublicationService", "fairlead.network.v1.NetworkService",
 		"fairlead.network.v1.SandboxService"}
 	if !slices.Equal(got, want) {

@@ -38,6 +38,7 @@ type agent struct {
 	members    []*member
 	public     *socket        // nil: this process has no public socket
 	publicGRPC *server.Server // of public
+	metrics    *socket        // nil: no metrics-address, or another process serves it
 	tls        atomic.Pointer[tls.Config]
 	config     *configuration
 	entry      func() (*server.Entry, error) // for calls of other hosts
@@ -83,6 +84,7 @@ func (a *agent) listen(ctx context.Context, o Options, p *route.Table) error {
 			func(r grpc.ServiceRegistrar) {
 				m.service.Register(r)
 				agentv1.RegisterConfigServiceServer(r, configServer{configuration: a.config})
+				agentv1.RegisterMetricsServiceServer(r, metricsServer{agent: a, member: m})
 			})
 		m.socket, m.grpc = socket{m.Name, served, listeners}, served
 		if err == nil {
@@ -95,7 +97,11 @@ func (a *agent) listen(ctx context.Context, o Options, p *route.Table) error {
 	if !o.Public {
 		return nil
 	}
-	if err := a.listenPublic(ctx, o, p); err != nil {
+	err = a.listenPublic(ctx, o, p)
+	if err == nil {
+		err = a.listenMetrics(ctx, o)
+	}
+	if err != nil {
 		return errors.Join(err, a.closeListeners())
 	}
 	return nil

@@ -4,7 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -32,6 +36,7 @@ func TestDeploymentModesRespondAlike(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRoots(t)
+			r.cfg.MetricsAddress = config.Host{Network: "unix", Address: r.cfg.ExecRoot + "/metrics.sock"}
 			shape(r)
 			conn := r.dial("fairlead")
 			list, err := containerv1.NewContainerServiceClient(conn).ListContainers(r.ctx,
@@ -59,11 +64,56 @@ func TestDeploymentModesRespondAlike(t *testing.T) {
 				!strings.Contains(shown, "fairlead.container.v1.ContainerService") {
 				t.Errorf("reflection shows %s", shown)
 			}
+			checkMetrics(t, r.cfg.MetricsAddress.Address)
 			r.stop()
 			r.mustBeEmpty(r.cfg.ExecRoot)
 			r.mustBeEmpty(r.cfg.DataRoot)
 		})
 	}
+}
+
+// checkMetrics reads the endpoint of the process with the public socket, which has those of all services.
+func checkMetrics(t *testing.T, path string) {
+	t.Helper()
+	client := http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", path)
+		}}}
+	defer client.CloseIdleConnections()
+	request := func(method, path string) (int, string) {
+		req, err := http.NewRequestWithContext(t.Context(), method, "http://agent"+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		body, _ := io.ReadAll(res.Body)
+		return res.StatusCode, string(body)
+	}
+
+	if code, _ := request(http.MethodPost, "/metrics"); code != http.StatusMethodNotAllowed {
+		t.Errorf("POST: got %d", code)
+	}
+	if code, _ := request(http.MethodGet, "/"); code != http.StatusNotFound {
+		t.Errorf("another path: got %d", code)
+	}
+
+	var missing []string
+	for began := time.Now(); time.Since(began) < time.Minute; { // a service can be slow under load
+		code, text := request(http.MethodGet, "/metrics")
+		missing = slices.DeleteFunc([]string{`fairlead_service_up{service="nat"} 1`,
+			`fairlead_service_up{service="supervisor"} 1`,
+			`_count{server="public",method="fairlead.container.v1.ContainerService/ListContainers",code="OK"} 1`,
+			`_count{server="net",method="fairlead.network.v1.SandboxService/CreateSandbox",code="OK"} 1`},
+			func(line string) bool { return code == http.StatusOK && strings.Contains(text, line) })
+		if len(missing) == 0 {
+			return
+		}
+	}
+	t.Errorf("metrics without %q", missing)
 }
 
 func TestSecondAgentOnSameRootsIsRejected(t *testing.T) {

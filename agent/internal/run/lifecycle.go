@@ -83,6 +83,9 @@ func (a *agent) start(ctx context.Context, w *runGroup, allReady func()) {
 	if a.public != nil {
 		a.public.serve(a.log, w, a.public.listeners)
 	}
+	if a.metrics != nil {
+		a.metrics.serve(a.log, w, a.metrics.listeners)
+	}
 }
 
 // ready reports that the whole agent is ready.
@@ -107,6 +110,9 @@ func (a *agent) stop(ctx context.Context, w *runGroup, halt func()) error {
 	defer cancel()
 	if a.public != nil {
 		a.public.server.Stop(ctx)
+	}
+	if a.metrics != nil {
+		a.metrics.server.Stop(ctx)
 	}
 	for _, m := range a.members {
 		if m.http != nil {

@@ -7,12 +7,14 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/fairlead/fairlead/agent/config"
 	"github.com/fairlead/fairlead/agent/internal/holder"
 	"github.com/fairlead/fairlead/agent/internal/listen"
 	"github.com/fairlead/fairlead/agent/internal/process"
 	"github.com/fairlead/fairlead/agent/internal/route"
+	"github.com/fairlead/fairlead/agent/metrics"
 	"github.com/fairlead/fairlead/agent/service"
 	"github.com/fairlead/fairlead/agent/state"
 	"github.com/fairlead/fairlead/proto/fault"
@@ -24,6 +26,7 @@ type configuration struct {
 	peers   *route.Table
 	agent   *agent
 	stores  map[string]service.FDStore // by service
+	commits map[string]*metrics.Times  // of the stores, by service
 
 	now       atomic.Pointer[config.Config]
 	reloading sync.Mutex
@@ -32,12 +35,25 @@ type configuration struct {
 }
 
 func newConfiguration(o Options, p *route.Table, a *agent) *configuration {
-	c := &configuration{options: o, peers: p, agent: a, stores: map[string]service.FDStore{}}
+	c := &configuration{options: o, peers: p, agent: a, stores: map[string]service.FDStore{},
+		commits: map[string]*metrics.Times{}}
 	for _, s := range o.Services {
-		c.stores[s.Name] = storeOf(o, s.Name)
+		c.stores[s.Name], c.commits[s.Name] = storeOf(o, s.Name), new(metrics.Times)
 	}
 	c.now.Store(o.Config)
 	return c
+}
+
+// committed returns the function that counts the changes of a service's store.
+func (c *configuration) committed(name string) func(time.Duration, error) {
+	times := c.commits[name]
+	return func(took time.Duration, err error) {
+		outcome := "ok"
+		if err != nil {
+			outcome = "error"
+		}
+		times.Add(took, outcome)
+	}
 }
 
 // storeOf returns the store in the service manager, or a holder if the service manager does not
@@ -72,7 +88,7 @@ func (c *configuration) host(s service.Spec, cfg *config.Config) service.Deps {
 		peer = c.onBehalf
 	}
 	return service.Deps{Config: cfg, Log: log, Peer: peer, Watch: c.watchHealth, FDStore: c.stores[s.Name],
-		State: state.Config{Choice: c.options.Choice, Log: log}, Accept: c.agent.accept}
+		State: state.Config{Choice: c.options.Choice, Log: log, Committed: c.committed(s.Name)}, Accept: c.agent.accept}
 }
 
 // enableReload allows reloads. The agent is ready.

@@ -18,6 +18,7 @@ import (
 
 	"github.com/fairlead/fairlead/agent/internal/auth"
 	"github.com/fairlead/fairlead/agent/internal/proxy"
+	"github.com/fairlead/fairlead/agent/metrics"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/faultrpc"
 	"github.com/fairlead/fairlead/proto/noderpc"
@@ -33,7 +34,8 @@ type calls struct {
 	roles    auth.Roles
 	audience auth.Audience
 
-	watches budget // subscriptions of events
+	times   metrics.Times // of finished calls
+	watches budget        // subscriptions of events
 	node    NodeFunc
 
 	ready   chan struct{} // closed when the service is ready
@@ -201,6 +203,7 @@ func recovered(method string, handle func() error) (err error) {
 
 func (c *calls) write(ctx context.Context, method string, who auth.Identity, took time.Duration, err, sent error) {
 	code := status.Code(sent)
+	c.times.Add(took, strings.TrimPrefix(method, "/"), code.String())
 	attrs := []slog.Attr{
 		slog.String("server", c.name), slog.String("method", strings.TrimPrefix(method, "/")),
 		slog.String("peer", who.String()),

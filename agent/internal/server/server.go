@@ -22,6 +22,7 @@ import (
 	"google.golang.org/grpc/reflection/grpc_reflection_v1alpha"
 
 	"github.com/fairlead/fairlead/agent/internal/auth"
+	"github.com/fairlead/fairlead/agent/metrics"
 )
 
 // maxMessage is the maximum size of a message in either direction.
@@ -147,3 +148,6 @@ func (s shownServices) GetServiceInfo() map[string]grpc.ServiceInfo {
 	}
 	return all
 }
+
+// Times returns the times of finished calls by method and status code.
+func (s *Server) Times() *metrics.Times { return &s.calls.times }

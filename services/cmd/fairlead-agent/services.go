@@ -25,14 +25,17 @@ import (
 // depends on.
 func services() []service.Spec {
 	return []service.Spec{
-		service.Make(service.Spec{Name: "nat", Title: "natagent", Packages: []string{"fairlead.nat.v1"}},
+		service.Make(service.Spec{Name: "nat", Title: "natagent", Packages: []string{"fairlead.nat.v1"},
+			Metrics: natagent.Metrics()},
 			natConfig, natagent.New),
 		service.Make(service.Spec{Name: "net", Title: "netagent", Packages: []string{"fairlead.network.v1"},
-			CheckConfig: checkNet}, netConfig, netagent.New),
-		service.Make(service.Spec{Name: "dns", Title: "dnsagent", Packages: []string{"fairlead.dns.v1"}},
+			CheckConfig: checkNet, Metrics: netagent.Metrics()}, netConfig, netagent.New),
+		service.Make(service.Spec{Name: "dns", Title: "dnsagent", Packages: []string{"fairlead.dns.v1"},
+			Metrics: dnsagent.Metrics()},
 			dnsConfig, dnsagent.New),
 		service.Make(service.Spec{Name: "supervisor", Title: "supervisor", Public: true,
-			Packages: []string{"fairlead.container.v1", "fairlead.host.v1"}}, supervisorConfig, supervisor.New),
+			Packages: []string{"fairlead.container.v1", "fairlead.host.v1"}, Metrics: supervisor.Metrics()},
+			supervisorConfig, supervisor.New),
 		service.Make(service.Spec{Name: "fleet", Title: "fleetagent", Nodes: true,
 			Packages: []string{"fairlead.fleet.v1"}},
 			fleetConfig, fleetagent.New),

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/google/nftables"
-	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
 )
 
@@ -52,36 +51,6 @@ func (k *kernel) read() (string, error) {
 
 	sort.Strings(lines)
 	return strings.Join(lines, "\n"), nil
-}
-
-// refused returns the sum of the counters of the rules that refuse packets of a container.
-func (k *kernel) refused(c *installed) (total uint64, err error) {
-	t := k.inet()
-	for _, chain := range c.chains() {
-		rules, err := k.conn.GetRules(t, &nftables.Chain{Name: chain.name, Table: t})
-		if err != nil {
-			return total, err
-		}
-		for _, r := range rules {
-			total += refusedBy(r)
-		}
-	}
-	return total, nil
-}
-
-// refusedBy returns the counter of a rule that refuses packets, otherwise 0.
-func refusedBy(r *nftables.Rule) (packets uint64) {
-	for _, e := range r.Exprs {
-		switch e := e.(type) {
-		case *expr.Counter:
-			packets = e.Packets
-		case *expr.Verdict:
-			if e.Chain == chainRefused {
-				return packets
-			}
-		}
-	}
-	return 0
 }
 
 // starts counts the elements without ends of intervals, which the kernel also returns for an open one.

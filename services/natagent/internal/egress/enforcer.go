@@ -60,6 +60,7 @@ type Enforcer struct {
 	started    bool // the tables were written by this process
 	generation uint64
 	records    *netlink.Conn // of refused packets, for Run; nil before start, or if it cannot be opened
+	restores   uint64        // after changes by other programs
 	installed  map[string]*installed
 	expiry     map[string]map[answer]time.Time  // of learned addresses, by owner
 	names      map[string]map[netip.Addr]string // the last name that was answered with an address, by owner
@@ -311,6 +312,7 @@ func (e *Enforcer) Sync(ctx context.Context) error {
 		return nil
 	}
 	e.log.Warn("egress policies changed externally, restored")
+	e.restores++
 	return e.rebuild()
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -39,6 +40,7 @@ type Journal struct {
 	mu      sync.Mutex
 	kept    []Refusal // oldest first
 	lost    uint64
+	reasons map[string]uint64 // number of records by reason
 	file    *os.File
 	size    int64
 	changed chan struct{} // closed by the next change
@@ -47,7 +49,8 @@ type Journal struct {
 // OpenJournal reads the refusals of former processes. Unreadable lines are skipped: a crash can cut
 // the last one.
 func OpenJournal(dir string) (*Journal, error) {
-	j := &Journal{path: filepath.Join(dir, "refusals.json"), changed: make(chan struct{})}
+	j := &Journal{path: filepath.Join(dir, "refusals.json"), changed: make(chan struct{}),
+		reasons: map[string]uint64{}}
 	for _, path := range []string{j.path + ".1", j.path} {
 		if err := j.load(path); err != nil {
 			return nil, err
@@ -99,6 +102,7 @@ func (j *Journal) Add(r Refusal) {
 		r.Time = j.kept[n-1].Time.Add(1)
 	}
 	j.keep(r)
+	j.reasons[r.Reason]++
 	close(j.changed)
 	j.changed = make(chan struct{})
 
@@ -144,6 +148,13 @@ func (j *Journal) Since(t time.Time) (found []Refusal, lost uint64, more <-chan 
 		}
 	}
 	return found, j.lost, j.changed
+}
+
+// counts returns the numbers of records by reason, and of overflows, since the start of the process.
+func (j *Journal) counts() (map[string]uint64, uint64) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return maps.Clone(j.reasons), j.lost
 }
 
 // Close closes the file.

@@ -89,7 +89,7 @@ func (e *Enforcer) Refused(owner string) uint64 {
 	if c == nil {
 		return 0
 	}
-	n, err := e.kernel.refused(c)
+	_, n, err := e.kernel.counters(c)
 	if err != nil {
 		e.log.Warn("refused packets not counted", "container", c.Name, "error", err)
 	}

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -41,12 +42,13 @@ type Reconciler struct {
 
 	mu       sync.Mutex
 	external ExternalChanges
+	outcomes map[string]uint64 // number of comparisons
 }
 
 // New returns a reconciler.
 func New(store Store, fw firewall.Firewall, flows Flows, log *slog.Logger) *Reconciler {
 	return &Reconciler{store: store, firewall: fw, flows: flows, log: log,
-		changes: keylock.NewSingle(), ready: make(chan struct{})}
+		changes: keylock.NewSingle(), ready: make(chan struct{}), outcomes: map[string]uint64{}}
 }
 
 // Lock waits for the first reconcile and acquires the change lock. end must be called.
@@ -66,6 +68,7 @@ func (r *Reconciler) Repair(ctx context.Context) error { return r.repair(ctx, ni
 func (r *Reconciler) repair(ctx context.Context, after *firewall.Modifier) error {
 	want := r.store.State()
 	change, err := r.firewall.Sync(ctx, want)
+	r.count(change, err)
 	if err != nil {
 		return err
 	}
@@ -84,6 +87,29 @@ func (r *Reconciler) repair(ctx context.Context, after *firewall.Modifier) error
 	}
 
 	return nil
+}
+
+// count counts a comparison by its outcome.
+func (r *Reconciler) count(change firewall.Change, err error) {
+	outcome := "unchanged"
+	switch {
+	case err != nil:
+		outcome = "error"
+	case change.Rebuilt:
+		outcome = "rebuilt"
+	case change.Added > 0 || len(change.Removed) > 0:
+		outcome = "changed"
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.outcomes[outcome]++
+}
+
+// Outcomes returns the numbers of comparisons by outcome since natagent started.
+func (r *Reconciler) Outcomes() map[string]uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return maps.Clone(r.outcomes)
 }
 
 // subnets returns the subnets with masquerade or SNAT, and all subnets.

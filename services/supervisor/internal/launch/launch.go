@@ -216,7 +216,8 @@ func (l *launch) run(ctx context.Context, steps []saga.Step) (*Launched, error) 
 func (l *launch) supervised(ctx context.Context, steps []saga.Step) (*Launched, error) {
 	l.life = l.r.Lives.Begin(l.id)
 	began := time.Now()
-	err := saga.Run(ctx, steps, l.observe())
+	err := saga.Run(ctx, l.r.Times.timed(steps), l.observe())
+	l.r.Times.All.Add(time.Since(began), outcomeOf(err))
 	if l.life.Failed = err != nil; err == nil {
 		l.r.Notices.Launched(l.c, l.initial == container.Launching, l.live.Endpoints)
 	}

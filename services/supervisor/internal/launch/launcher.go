@@ -104,7 +104,10 @@ type Config struct {
 }
 
 // Launcher launches containers and undoes launches.
-type Launcher struct{ Config }
+type Launcher struct {
+	Config
+	Times Times
+}
 
 // New returns a Launcher.
 func New(cfg Config) *Launcher { return &Launcher{Config: cfg} }

@@ -153,6 +153,9 @@ func (r *Runner) Find(ref string) (*container.Container, error) { return r.Store
 // List returns all containers, newest first.
 func (r *Runner) List() []*container.Container { return r.Store.ListContainers() }
 
+// LaunchTimes returns the times of launches.
+func (r *Runner) LaunchTimes() *launch.Times { return &r.launcher.Times }
+
 // logFor returns a logger with the container's ID.
 func (r *Runner) logFor(uid string) *slog.Logger { return r.launcher.LogFor(uid) }
 

@@ -1,0 +1,57 @@
+package metrics
+
+import (
+	"strings"
+	"sync"
+	"time"
+)
+
+// Times counts events and their duration by labels. The zero value is empty. It is safe for
+// concurrent use.
+type Times struct {
+	mu  sync.Mutex
+	all map[string]*duration
+}
+
+type duration struct {
+	labels []string
+	count  uint64
+	sum    time.Duration
+}
+
+// Add counts an event. Labels must come from a bounded set; more than MaxSamples are added up.
+func (t *Times) Add(took time.Duration, labels ...string) {
+	key := strings.Join(labels, "\xff")
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	d := t.all[key]
+	if d == nil && len(t.all) >= MaxSamples {
+		labels = []string{Other}
+		key = Other
+		d = t.all[key]
+	}
+	if d == nil {
+		if t.all == nil {
+			t.all = map[string]*duration{}
+		}
+		d = &duration{labels: append([]string(nil), labels...)}
+		t.all[key] = d
+	}
+	d.count++
+	d.sum += took
+}
+
+// Measure adds the events to a summary whose first labels have the given values.
+func (t *Times) Measure(s *Set, name string, first ...string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, d := range t.all {
+		labels := append(append([]string(nil), first...), d.labels...)
+		if i, ok := s.known[name]; ok {
+			for len(labels) < len(s.measured[i].Labels) {
+				labels = append(labels, Other)
+			}
+		}
+		s.AddSummary(name, d.count, d.sum.Seconds(), labels...)
+	}
+}
