@@ -63,7 +63,7 @@ type records struct {
 }
 
 func (p *peers) read(ctx context.Context) (*records, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 60*time.Second)
 	defer cancel()
 	r := &records{map[string]*containerv1.Container{}, map[string]*networkv1.Sandbox{}, map[string]*networkv1.Network{},
 		map[string]*natv1.Publication{}, map[string]bool{}, map[string]bool{}, nil}

@@ -47,7 +47,7 @@ func keeps(t *testing.T, m *testsystemd.Manager, owners ...string) {
 		return len(m.Names()) == want
 	}
 
-	for deadline := time.Now().Add(10 * time.Second); !complete(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(60 * time.Second); !complete(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("got sockets %q, want two of each of %q", m.Names(), owners)
 		}
@@ -129,7 +129,7 @@ func TestUnusedStoredSocketsAreDropped(t *testing.T) {
 	_ = f.Close()
 	has := func(n int) {
 		t.Helper()
-		for deadline := time.Now().Add(10 * time.Second); len(sm.Names()) != n; time.Sleep(time.Millisecond) {
+		for deadline := time.Now().Add(60 * time.Second); len(sm.Names()) != n; time.Sleep(time.Millisecond) {
 			if time.Now().After(deadline) {
 				t.Fatalf("got sockets %q", sm.Names())
 			}
@@ -155,7 +155,7 @@ func TestNewSocketsReplaceStoredOnes(t *testing.T) {
 	k.forgetNow(web) // as after a restart of the container
 	register(t, client, onNetworks(web, "front 10.1.0.2 web"))
 	want := inodeOf(t, k.socket("udp", web))
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(60 * time.Second); ; time.Sleep(time.Millisecond) {
 		files, err := sm.PassedFiles()
 		if err != nil {
 			t.Fatal(err)

@@ -79,7 +79,7 @@ func (m *machine) start() (dnsv1.NameServiceClient, func()) {
 	case <-ready:
 	case err := <-ended:
 		m.t.Fatalf("service exited: %v", err)
-	case <-time.After(10 * time.Second):
+	case <-time.After(60 * time.Second):
 		m.t.Fatal("service is not ready")
 	}
 

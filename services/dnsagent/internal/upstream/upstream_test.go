@@ -106,7 +106,7 @@ func open(ns *testns.NS, what string) (fds []int, err error) {
 func TestDialContainerUsesItsNetwork(t *testing.T) {
 	ns := testns.New(t)
 	dial := upstream.DialContainer(socketServer(t, ns), "owner")
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
 
 	for _, host := range []string{"127.0.0.1", "::1"} {
@@ -133,7 +133,7 @@ func TestDialContainerUsesItsNetwork(t *testing.T) {
 				t.Errorf("%s %s: %v", network, at, err)
 				continue
 			}
-			_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+			_ = conn.SetDeadline(time.Now().Add(60 * time.Second))
 			_, _ = conn.Write([]byte("echo"))
 			buf := make([]byte, 64)
 			if n, err := conn.Read(buf); string(buf[:n]) != "echo" || err != nil {

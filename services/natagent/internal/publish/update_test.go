@@ -193,7 +193,7 @@ func TestUpdateKeepsConnectionsOnMove(t *testing.T) {
 		renumbered := *ask
 		renumbered.IPv4 = netip.MustParseAddr("10.0.0.9")
 		// deletion for a new binding is delayed
-		for until := time.Now().Add(10 * time.Second); len(k.takeDeleted()) == 0; time.Sleep(time.Millisecond) {
+		for until := time.Now().Add(60 * time.Second); len(k.takeDeleted()) == 0; time.Sleep(time.Millisecond) {
 			if time.Now().After(until) {
 				t.Fatal("no deletion for the new port")
 			}

@@ -50,7 +50,7 @@ func (m probeBarrier) AddressOwner(_ network.Network, addr netip.Addr) (string, 
 	select {
 	case <-other:
 		return "", nil
-	case <-time.After(10 * time.Second):
+	case <-time.After(60 * time.Second):
 		return "", fault.New(fault.Internal, "the LAN", "families are probed sequentially")
 	}
 }

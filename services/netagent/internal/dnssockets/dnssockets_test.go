@@ -279,7 +279,7 @@ func TestForgetClosesSockets(t *testing.T) {
 	before := openSockets(t)
 	r := f.resolver(owner)
 	var handed []string // sockets open in both the keeper and the resolver, after fd passing has closed its copies
-	for deadline := time.Now().Add(5 * time.Second); len(handed) != 2 &&
+	for deadline := time.Now().Add(60 * time.Second); len(handed) != 2 &&
 		time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		handed = nil
 		for socket, holders := range openSockets(t) {

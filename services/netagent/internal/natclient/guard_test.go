@@ -112,7 +112,7 @@ func TestApplyWithRetryStops(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(60 * time.Second):
 		t.Fatal("got no end of retries although natagent responds")
 	}
 }
@@ -122,7 +122,7 @@ func TestRulesOfLostNetworkReplaced(t *testing.T) {
 	n, other := bridge(t, db), &natv1.FirewallNetwork{Id: id.New(), Bridge: "br-other"}
 	nat.Lost = []*natv1.FirewallNetwork{{Id: id.New(), Bridge: n.Bridge().Device}, other}
 	lost := nat.Lost[0].GetId()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
 
 	if err := applyWithRetry(ctx, g, n.Network); err != nil {

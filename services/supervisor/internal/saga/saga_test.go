@@ -62,7 +62,7 @@ func TestRunExecutesIndependentStepsConcurrently(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(5 * time.Second):
+	case <-time.After(60 * time.Second):
 		t.Fatal("independent steps did not run concurrently")
 	}
 }

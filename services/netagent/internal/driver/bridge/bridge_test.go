@@ -74,10 +74,14 @@ func connect(t *testing.T, d *bridge.Driver, n network.Network, addr string) (pi
 }
 
 // reaches reports whether an address refuses a connection from a namespace. A refusal is a
-// response, so the address is reachable.
-func reaches(t *testing.T, ns *testns.NS, pin, addr string) bool {
+// response, so the address is reachable. It waits longer if that is wanted.
+func reaches(t *testing.T, ns *testns.NS, pin, addr string, want bool) bool {
 	t.Helper()
-	out, _ := ns.Try("nsenter", "--net="+pin, "--", "timeout", "1", "bash", "-c", "</dev/tcp/"+addr+"/9")
+	seconds := "1"
+	if want {
+		seconds = "30" // on a loaded machine
+	}
+	out, _ := ns.Try("nsenter", "--net="+pin, "--", "timeout", seconds, "bash", "-c", "</dev/tcp/"+addr+"/9")
 	return strings.Contains(out, "refused")
 }
 
@@ -86,10 +90,10 @@ func TestInterContainerTraffic(t *testing.T) {
 		ns, d, n := fixture(t, func(n *network.Network) { n.Spec.Bridge.InterContainer = icc })
 		one, _ := connect(t, d, n, "172.17.0.2/16")
 		_, _ = connect(t, d, n, "172.17.0.3/16")
-		if got := reaches(t, ns, one, "172.17.0.3"); got != icc {
+		if got := reaches(t, ns, one, "172.17.0.3", icc); got != icc {
 			t.Errorf("ICC %v: container reaches the other one: %v", icc, got)
 		}
-		if !reaches(t, ns, one, "172.17.0.1") {
+		if !reaches(t, ns, one, "172.17.0.1", true) {
 			t.Errorf("ICC %v: container does not reach the host", icc)
 		}
 	}
@@ -98,7 +102,7 @@ func TestInterContainerTraffic(t *testing.T) {
 func TestDetachDisablesPortInHeldNamespace(t *testing.T) {
 	ns, d, n := fixture(t, func(*network.Network) {})
 	pin, e := connect(t, d, n, "172.17.0.2/16")
-	if !reaches(t, ns, pin, "172.17.0.1") {
+	if !reaches(t, ns, pin, "172.17.0.1", true) {
 		t.Fatal("container does not reach the host")
 	}
 	for range 2 { // idempotent
@@ -134,7 +138,7 @@ func TestLinkGCKeepsReattachedLink(t *testing.T) {
 	}
 	runLinkGC(t, d)
 	ns.Run("ip", "link", "show", e.HostInterface)
-	if !reaches(t, ns, pin, "172.17.0.1") {
+	if !reaches(t, ns, pin, "172.17.0.1", true) {
 		t.Error("container does not reach the host")
 	}
 }
@@ -193,7 +197,7 @@ func TestApplyReattachesPorts(t *testing.T) {
 		!strings.Contains(out, "hairpin on") {
 		t.Errorf("port flags not restored: %s", out)
 	}
-	if !reaches(t, ns, pin, "172.17.0.1") {
+	if !reaches(t, ns, pin, "172.17.0.1", true) {
 		t.Error("container does not reach the host")
 	}
 
@@ -228,7 +232,7 @@ func TestSweepReattachesPorts(t *testing.T) {
 	if out := ns.Run("ip", "-d", "link", "show", e.HostInterface); !strings.Contains(out, "isolated on") {
 		t.Errorf("port flags not restored: %s", out)
 	}
-	if !reaches(t, ns, pin, "172.17.0.1") {
+	if !reaches(t, ns, pin, "172.17.0.1", true) {
 		t.Error("container does not reach the host")
 	}
 }

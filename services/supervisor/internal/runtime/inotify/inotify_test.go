@@ -50,7 +50,7 @@ func TestCloseInterruptsNext(t *testing.T) {
 		if !errors.Is(err, os.ErrClosed) {
 			t.Errorf("Next: got %v, want os.ErrClosed", err)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(60 * time.Second):
 		t.Fatal("Next does not return")
 	}
 }
