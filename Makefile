@@ -8,6 +8,8 @@ GO      ?= go
 PREFIX  ?= /usr
 DESTDIR ?=
 ETC     ?= /etc/fairlead
+# Where container runtimes find CNI plugins. Not all look in the same place: see docs/cni.md.
+CNI     ?= $(PREFIX)/lib/cni
 
 # The version, followed by the commit unless that is the release's.
 VERSION := $(shell cat proto/version/VERSION)$(shell git describe --exact-match --tags >/dev/null 2>&1 || git log -1 --format=+g%h 2>/dev/null)
@@ -60,10 +62,11 @@ setup: ## Install missing packages for build and test
 clients: ## Build Docker's own clients for the tests of the Engine API; ten minutes the first time
 	@deploy/clients.sh docker compose
 
-build: ## Build the static binaries bin/fairlead, bin/fairlead-agent and bin/fairlead-store
+build: ## Build the static binaries bin/fairlead, fairlead-agent, fairlead-store and fairlead-cni
 	$(BUILD) -o bin/fairlead ./ctl/cmd/fairlead
 	$(BUILD) -o bin/fairlead-agent ./services/cmd/fairlead-agent
 	$(BUILD) -o bin/fairlead-store ./services/cmd/fairlead-store
+	$(BUILD) -o bin/fairlead-cni ./ctl/cmd/fairlead-cni
 
 man: build ## Write the man pages of all commands and of daemon.json to .cache/man
 	rm -rf $(MAN)
@@ -72,6 +75,7 @@ man: build ## Write the man pages of all commands and of daemon.json to .cache/m
 
 install: man ## Install binaries, units, completion, man pages and configuration (DESTDIR, PREFIX)
 	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/bin bin/fairlead bin/fairlead-agent bin/fairlead-store
+	install -D -m 0755 -t $(DESTDIR)$(CNI) bin/fairlead-cni
 	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system $(UNITS)
 	sed -i 's|^ExecStart=/usr/bin/|ExecStart=$(PREFIX)/bin/|' $(addprefix $(DESTDIR)$(PREFIX)/lib/systemd/system/,$(notdir $(UNITS)))
 	install -d $(addprefix $(DESTDIR)$(PREFIX)/share/,$(dir $(COMPLETIONS)))
@@ -82,7 +86,7 @@ install: man ## Install binaries, units, completion, man pages and configuration
 
 uninstall: ## Remove installed files, except the configuration, and all network state
 	test -n "$(DESTDIR)" || ! test -x $(PREFIX)/bin/fairlead-agent || $(PREFIX)/bin/fairlead-agent cleanup
-	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,fairlead fairlead-agent fairlead-store)
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/bin/,fairlead fairlead-agent fairlead-store) $(DESTDIR)$(CNI)/fairlead-cni
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/share/,$(COMPLETIONS) $(MANPAGES))
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/lib/systemd/system/,$(notdir $(UNITS)))
 

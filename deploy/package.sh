@@ -19,7 +19,7 @@ build() {
 # The licenses of all modules in the binaries, which ask to be distributed with them.
 licenses() { # to a directory
   go list -deps -f '{{with .Module}}{{if not .Main}}{{.Path}} {{.Dir}}{{end}}{{end}}' \
-    ./ctl/cmd/fairlead ./services/cmd/fairlead-agent ./services/cmd/fairlead-store | sort -u |
+    ./ctl/cmd/fairlead ./ctl/cmd/fairlead-cni ./services/cmd/fairlead-agent ./services/cmd/fairlead-store | sort -u |
     while read -r module dir; do
       find "$dir" -maxdepth 1 -type f \( -iname 'license*' -o -iname 'notice*' -o -iname 'copying*' \) |
         while read -r file; do install -D -m 0644 "$file" "$1/$module/$(basename "$file")"; done

@@ -40,7 +40,7 @@ func sourceRules() []sourceRule {
 		name: "netip, not net.IP", find: findOldIP,
 		but: []string{
 			"services/*/internal/kernel", "services/netagent/internal/dhcp", "services/natagent/internal/conntrack",
-			"services/natagent/internal/firewall/*", "agent/test/testns",
+			"services/natagent/internal/firewall/*", "agent/test/testns", "ctl/internal/cni",
 		},
 		reason: "a netip.Addr is comparable and can be a map key; only callers of libraries with net.IP convert",
 		caught: "package p\nimport \"net\"\nvar loopback = net.ParseIP(\"::1\")",

@@ -13,6 +13,7 @@ const clientsDir = cacheDir + "/clients"
 
 // condition evaluates the script conditions. clients: Docker's own clients are built. link:KIND: the
 // kernel supports sub-interfaces of that kind.
+// podman: podman is installed and FAIRLEAD_PODMAN is set: it is slow.
 // packages: Debian packages can be installed. The machine of deploy/vm has no network for
 // that, and its root is an overlay, which cannot be a layer of another overlay.
 func condition(cond string) (bool, error) {
@@ -24,6 +25,11 @@ func condition(cond string) (bool, error) {
 		_, err := os.Stat(filepath.Join(clientsDir, "docker"))
 		_, compose := os.Stat(filepath.Join(clientsDir, "cli-plugins", "docker-compose"))
 		return err == nil && compose == nil, nil
+	}
+
+	if cond == "podman" {
+		_, err := exec.LookPath("podman")
+		return err == nil && os.Getenv("FAIRLEAD_PODMAN") != "", nil
 	}
 
 	kind, ok := strings.CutPrefix(cond, "link:")

@@ -12,6 +12,7 @@
 //	greet-many                connects to many greeters
 //	certify                   writes certificates
 //	untouched                 checks the directory that a hostile image attacked
+//	cni                       calls CNI plugins with the library that containerd, CRI-O and podman use
 //
 // The scripts of testdata/families run for networks with IPv4, with IPv6 and with both. They also
 // have the commands of family_test.go.
@@ -57,6 +58,7 @@ func TestMain(m *testing.M) {
 		"greet-many": greetMany,
 		"untouched":  untouched,
 		"journal":    fakeJournal,
+		"cni":        runCNI,
 	})
 }
 

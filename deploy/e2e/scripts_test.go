@@ -113,6 +113,7 @@ func build(t *testing.T) string {
 		"fairlead":       "./ctl/cmd/fairlead",
 		"fairlead-agent": "./services/cmd/fairlead-agent",
 		"fairlead-store": "./services/cmd/fairlead-store",
+		"fairlead-cni":   "./ctl/cmd/fairlead-cni",
 	}
 	for name, pkg := range packages {
 		cmd := exec.Command("go", "build", "-o", filepath.Join(bin, name), pkg)

@@ -117,6 +117,7 @@ func (m machine) files(t *testing.T) []string {
 func (m machine) check(t *testing.T) {
 	t.Helper()
 	out := m.run(t, `fairlead --version; fairlead-agent --version; fairlead-store --version
+/usr/lib/cni/fairlead-cni --version
 fairlead-agent --validate
 man -w fairlead fairlead-run fairlead-network-create fairlead-agent fairlead-daemon.json fairlead-store
 man --warnings fairlead-run 2>&1 | head -n 400
@@ -126,7 +127,8 @@ ls /usr/share/fish/vendor_completions.d/fairlead.fish
 ls -l /usr/share/doc/fairlead/copyright /usr/share/doc/fairlead/licenses/github.com/spf13/cobra
 cat /usr/lib/systemd/system/fairlead*.service | grep ExecStart=`)
 	for _, want := range []string{
-		"fairlead-agent version v", "configuration OK", "/usr/share/man/man1/fairlead-network-create.1.gz",
+		"fairlead-agent version v", "fairlead-cni version v", "configuration OK",
+		"/usr/share/man/man1/fairlead-network-create.1.gz",
 		"/usr/share/man/man5/fairlead-daemon.json.5.gz", "/usr/share/man/man8/fairlead-agent.8.gz",
 		"--publish", "Create and start a container", "ExecStart=/usr/bin/fairlead-agent net",
 	} {

@@ -57,7 +57,7 @@ func (w builder) job(ctx context.Context, o options) (job.Job, error) {
 func (w builder) binaries(ctx context.Context) (dir string, err error) {
 	dir = filepath.Join(w.cache, "bin") + "/"
 	_, err = w.goTool(ctx, "build", "-o", dir, "./ctl/cmd/fairlead", "./services/cmd/fairlead-agent",
-		"./services/cmd/fairlead-store")
+		"./services/cmd/fairlead-store", "./ctl/cmd/fairlead-cni")
 	return filepath.Clean(dir), err
 }
 

@@ -120,6 +120,10 @@ func (f *fakeSandboxes) Release(_ context.Context, owner string, _ endpoint.Rele
 	return nil
 }
 
+func (f *fakeSandboxes) Compare(owner string) ([]string, error) {
+	return []string{"eth0 of " + owner + " is missing"}, nil
+}
+
 func (f *fakeSandboxes) NeedsRenumbering(sb endpoint.Sandbox) bool {
 	return len(sb.Endpoints) > 0 && sb.Endpoints[0].Renumbering
 }

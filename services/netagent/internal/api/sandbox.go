@@ -123,6 +123,20 @@ func (h *sandboxHandler) CompleteRenumbering(ctx context.Context,
 	return &networkv1.CompleteRenumberingResponse{RemovedAddresses: addrsOut(removed)}, nil
 }
 
+// CheckSandbox compares an owner's sandbox with its namespace.
+func (h *sandboxHandler) CheckSandbox(_ context.Context,
+	req *networkv1.CheckSandboxRequest) (*networkv1.CheckSandboxResponse, error) {
+	sb, err := h.sandboxes.Get(req.GetOwner())
+	if err != nil {
+		return nil, err
+	}
+	differences, err := h.sandboxes.Compare(req.GetOwner())
+	if err != nil {
+		return nil, err
+	}
+	return &networkv1.CheckSandboxResponse{Sandbox: h.out(sb), Differences: differences}, nil
+}
+
 // Release removes all network resources of an owner.
 func (h *sandboxHandler) Release(ctx context.Context,
 	req *networkv1.ReleaseRequest) (*networkv1.ReleaseResponse, error) {
@@ -135,13 +149,20 @@ func (h *sandboxHandler) Release(ctx context.Context,
 
 // requestIn converts a request. An unknown mode becomes empty, and Request.Validate rejects it.
 func requestIn(req *networkv1.CreateSandboxRequest) (endpoint.Request, error) {
-	out := endpoint.Request{Owner: req.GetOwner(), OwnerName: req.GetOwnerName()}
+	out := endpoint.Request{Owner: req.GetOwner(), OwnerName: req.GetOwnerName(), External: req.GetNetnsPath()}
 	switch req.GetMode() {
 	case networkv1.SandboxMode_SANDBOX_MODE_PRIVATE:
 		out.Mode = endpoint.Private
 	case networkv1.SandboxMode_SANDBOX_MODE_HOST:
 		out.Mode = endpoint.Host
+	case networkv1.SandboxMode_SANDBOX_MODE_EXTERNAL:
+		out.Mode = endpoint.Private
 	}
+
+	if err := checkPath(req); err != nil {
+		return out, err
+	}
+
 	var err error
 	out.Endpoints, err = specsIn(req.GetOwner(), req.GetEndpoints())
 	return out, err
@@ -162,7 +183,7 @@ func specsIn(owner string, all []*networkv1.EndpointSpec) ([]endpoint.Spec, erro
 func specIn(owner string, e *networkv1.EndpointSpec) (endpoint.Spec, error) {
 	out := endpoint.Spec{Network: e.GetNetwork(), MAC: e.GetMacAddress(), Interface: e.GetInterfaceName(),
 		Priority: int(e.GetGatewayPriority()),
-		Sysctls:  e.GetSysctls()}
+		Sysctls:  e.GetSysctls(), Labels: e.GetLabels()}
 	for _, text := range e.GetLinkLocalAddresses() {
 		addr, err := addrIn("sandbox of "+id.Short(owner), "link-local-ip", text)
 		if err != nil {
@@ -197,9 +218,12 @@ func (h *sandboxHandler) out(sb endpoint.Sandbox) *networkv1.Sandbox {
 
 func sandboxOut(sb endpoint.Sandbox) *networkv1.Sandbox {
 	out := &networkv1.Sandbox{Owner: sb.Owner, NetnsOnly: sb.NetnsOnly, NetnsPath: sb.NetnsPath,
-		Mode: networkv1.SandboxMode_SANDBOX_MODE_PRIVATE}
-	if sb.Mode == endpoint.Host {
+		Mode: networkv1.SandboxMode_SANDBOX_MODE_PRIVATE, ExternalPath: sb.External}
+	switch {
+	case sb.Mode == endpoint.Host:
 		out.Mode = networkv1.SandboxMode_SANDBOX_MODE_HOST
+	case sb.External != "":
+		out.Mode = networkv1.SandboxMode_SANDBOX_MODE_EXTERNAL
 	}
 
 	for _, e := range sb.Endpoints {
@@ -211,7 +235,7 @@ func sandboxOut(sb endpoint.Sandbox) *networkv1.Sandbox {
 				GatewayPriority: int32(e.Spec.Priority), StaticAddress: e.Spec.HasStaticAddress(),
 				HostBinding: addrOut(e.HostBinding), Driver: e.Driver, Internal: e.Internal,
 				Leases: leasesOut(e.Leases()), DnsServers: addrsOut(e.DNS), DnsSearch: e.Search(),
-				FormerAddresses: formerOut(e)})
+				FormerAddresses: formerOut(e), Labels: e.Spec.Labels})
 	}
 
 	return out

@@ -43,6 +43,8 @@ type Sandboxes interface {
 	Disconnect(ctx context.Context, owner, ref string) (endpoint.Sandbox, error)
 	Reserve(ctx context.Context, owner string, specs []endpoint.Spec) error
 	Release(ctx context.Context, owner string, keep endpoint.ReleaseKeep) error
+	// Compare returns the differences between the namespace of an owner and its record.
+	Compare(owner string) ([]string, error)
 	// NeedsRenumbering reports whether a sandbox needs other addresses or is being renumbered.
 	NeedsRenumbering(endpoint.Sandbox) bool
 	// Watch returns a notifier for sandboxes that may need renumbering.

@@ -31,6 +31,10 @@ type Sandbox struct {
 	CreatedAt time.Time
 	OwnerName string // for messages; may be empty
 	NetnsOnly bool   // released except for the namespace, which other containers share
+
+	// External is the path of a namespace that another program created and keeps. It is also pinned at
+	// NetnsPath, so it stays usable if that program removes the path. Empty: the namespace is Fairlead's.
+	External string `json:",omitempty"`
 }
 
 // Matches reports whether the sandbox fulfills a request. The specs must have network ids.

@@ -15,6 +15,7 @@ type Request struct {
 	Owner     string
 	OwnerName string // for messages; may be empty
 	Mode      Mode
+	External  string // path of the namespace of another program; empty: a new one
 	Endpoints []Spec // one per interface, in the order of their numbers
 }
 
@@ -31,7 +32,12 @@ type Spec struct {
 	Sysctls   []string     `json:",omitempty"` // of the interface, see sysctlForm
 
 	Allowed []netip.Prefix `json:",omitempty"` // source addresses in addition to its own
+
+	Labels map[string]string `json:",omitempty"` // of the client
 }
+
+// maxLabels is the total length of an endpoint's labels in bytes.
+const maxLabels = 4096
 
 // Equal reports whether two requests are equal.
 func (s Spec) Equal(other Spec) bool { return reflect.DeepEqual(s, other) }
@@ -54,6 +60,8 @@ func (s Spec) Validate(subject string) error {
 		return fault.Invalidf(subject, "ip", "invalid IPv4 address: %s", s.IPv4)
 	case s.IPv6.IsValid() && (!s.IPv6.Is6() || s.IPv6.Is4In6() || s.IPv6.Zone() != "" || s.IPv6.IsLinkLocalUnicast()):
 		return fault.Invalidf(subject, "ip6", "invalid IPv6 address: %s", s.IPv6)
+	case s.labelBytes() > maxLabels:
+		return fault.Invalidf(subject, "labels", "labels have %d bytes, more than %d", s.labelBytes(), maxLabels)
 	case s.Interface != "" && (!network.ValidLinkName(s.Interface) || s.Interface == "lo"):
 		return fault.Invalidf(subject, "interface",
 			"%q is not a valid interface name: 1 to %d characters, no spaces, slashes or colons, not lo",
@@ -79,6 +87,13 @@ func (s Spec) Validate(subject string) error {
 	}
 
 	return s.validateMAC(subject)
+}
+
+func (s Spec) labelBytes() (sum int) {
+	for key, value := range s.Labels {
+		sum += len(key) + len(value)
+	}
+	return sum
 }
 
 func (s Spec) validateMAC(subject string) error {

@@ -76,6 +76,9 @@ func (n *Namespace) setUp(index int) error {
 	})
 }
 
+// EnableLoopback sets lo up.
+func (n *Namespace) EnableLoopback() error { return n.setUp(loopbackIndex) }
+
 // Apply writes sysctls of the namespace. It must be called on the namespace's thread.
 func (n *Namespace) Apply(settings []Sysctl) error {
 	for _, s := range settings {

@@ -36,31 +36,6 @@ func (n *Namespace) Pin(path string) error {
 	return nil
 }
 
-// PinProcess pins the namespace of a process, to replace a lost pin.
-func PinProcess(pid int, path string) error {
-	from := fmt.Sprintf("/proc/%d/ns/net", pid)
-	var its, own unix.Stat_t
-	if err := errors.Join(unix.Stat(from, &its), unix.Stat(threadNS, &own)); err != nil {
-		return fmt.Errorf("inspect network namespace of process %d: %w", pid, err)
-	}
-
-	if its.Ino == own.Ino {
-		return fmt.Errorf("process %d is in the host's network namespace", pid)
-	}
-
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDONLY|unix.O_NOFOLLOW, 0o444)
-	if err != nil {
-		return fmt.Errorf("pin network namespace: %w", err)
-	}
-
-	_ = f.Close() // nothing was written
-	if err := unix.Mount(from, path, "", unix.MS_BIND, ""); err != nil {
-		return fmt.Errorf("pin network namespace at %s: %w", path, errors.Join(err, os.Remove(path)))
-	}
-
-	return nil
-}
-
 // Pinned reports whether a namespace is pinned at a path.
 func Pinned(path string) bool {
 	var st unix.Statfs_t

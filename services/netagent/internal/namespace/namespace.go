@@ -32,10 +32,15 @@ type Keeper interface {
 	// Create creates a namespace with these sysctls, calls f in it, and pins it last. The kernel may
 	// lack the optional sysctls. If f fails, no namespace remains.
 	Create(path string, sysctls, optional []kernel.Sysctl, f func(Namespace) error) error
+	// Adopt pins the namespace of another program, sets lo up and writes sysctls, which the kernel may
+	// lack. from is a path of the namespace.
+	Adopt(from, path string, optional []kernel.Sysctl) error
 	// Within calls f in a pinned namespace.
 	Within(path string, f func(Namespace) error) error
 	// Exists reports whether a namespace is pinned at a path.
 	Exists(path string) bool
+	// Same reports whether two paths are of one namespace.
+	Same(a, b string) bool
 	// Unpin unpins a namespace. It does nothing if there is none.
 	Unpin(path string) error
 	// PinProcess pins the namespace of a process.
@@ -76,9 +81,6 @@ func (Host) Exists(path string) bool { return kernel.Pinned(path) }
 
 // Unpin implements Keeper.
 func (Host) Unpin(path string) error { return kernel.Unpin(path) }
-
-// PinProcess implements Keeper.
-func (Host) PinProcess(pid int, path string) error { return kernel.PinProcess(pid, path) }
 
 // List implements Keeper.
 func (Host) List(dir string) ([]string, error) {

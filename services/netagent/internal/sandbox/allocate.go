@@ -10,7 +10,8 @@ import (
 
 // allocate allocates the addresses of all endpoints and chooses their interface names and gateways.
 func (m *Manager) allocate(req endpoint.Request, nets []store.Network) (endpoint.Sandbox, error) {
-	sb := endpoint.Sandbox{Owner: req.Owner, OwnerName: req.OwnerName, Mode: req.Mode, CreatedAt: time.Now().UTC()}
+	sb := endpoint.Sandbox{Owner: req.Owner, OwnerName: req.OwnerName, Mode: req.Mode, CreatedAt: time.Now().UTC(),
+		External: req.External}
 	if req.Mode == endpoint.Private {
 		sb.NetnsPath = m.pinOf(req.Owner)
 	}

@@ -163,7 +163,7 @@ func (m *Manager) existing(req endpoint.Request, nets []store.Network) (have end
 		specs[i] = req.Endpoints[i].On(n.ID)
 	}
 
-	if !have.Matches(req.Mode, specs) {
+	if !have.Matches(req.Mode, specs) || !m.sameNamespace(have, req) {
 		return endpoint.Sandbox{}, false, fault.New(fault.Exists, endpoint.SandboxSubject(req.Owner),
 			"already exists with another configuration",
 			fault.WithHint("release it first"))
@@ -175,6 +175,14 @@ func (m *Manager) existing(req endpoint.Request, nets []store.Network) (have end
 
 	have.OwnerName = req.OwnerName
 	return have, true, m.store.PutSandbox(have)
+}
+
+// sameNamespace reports whether a sandbox is in the namespace that a request asks for.
+func (m *Manager) sameNamespace(have endpoint.Sandbox, req endpoint.Request) bool {
+	if have.External == "" || req.External == "" {
+		return have.External == req.External
+	}
+	return m.namespaces.Same(have.NetnsPath, req.External)
 }
 
 // clearStalePin unpins a stale namespace at the owner's path. It fails if a sandbox of an owner
@@ -198,7 +206,10 @@ func (m *Manager) storeAndCreate(
 	go func() { stored <- m.store.PutSandbox(sb) }()
 	var err error
 	made := sb
-	if sb.Mode == endpoint.Private {
+	switch {
+	case sb.External != "":
+		made, err = m.adoptNamespace(ctx, sb, nets)
+	case sb.Mode == endpoint.Private:
 		made, err = m.createNamespace(ctx, sb, nets)
 	}
 	if err = errors.Join(err, <-stored); err == nil && leases.Has(made) {
@@ -221,6 +232,22 @@ func (m *Manager) createNamespace(
 			sb, err = m.attachAll(ctx, ns, sb, nets)
 			return err
 		})
+	return sb, attach.Fault(err, sb)
+}
+
+// adoptNamespace pins the namespace of another program and attaches all endpoints. It is pinned first:
+// the endpoints of an incomplete sandbox are then removed from it.
+func (m *Manager) adoptNamespace(
+	ctx context.Context, sb endpoint.Sandbox, nets []store.Network,
+) (endpoint.Sandbox, error) {
+	if err := m.namespaces.Adopt(sb.External, sb.NetnsPath, unguidedSysctls()); err != nil {
+		return sb, fault.Invalidf(endpoint.SandboxSubject(sb.Owner), "netns_path",
+			"cannot use network namespace %s: %v", sb.External, err)
+	}
+	err := m.namespaces.Within(sb.NetnsPath, func(ns namespace.Namespace) (err error) {
+		sb, err = m.attachAll(ctx, ns, sb, nets)
+		return err
+	})
 	return sb, attach.Fault(err, sb)
 }
 

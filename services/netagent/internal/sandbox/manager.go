@@ -85,6 +85,9 @@ func (m *Manager) Get(owner string) (endpoint.Sandbox, error) {
 	return sb, nil
 }
 
+// Compare returns the differences between the namespace of an owner and its record.
+func (m *Manager) Compare(owner string) ([]string, error) { return m.attach.Compare(owner) }
+
 // List returns all sandboxes, sorted by owner.
 func (m *Manager) List() []endpoint.Sandbox { return m.store.Sandboxes() }
 

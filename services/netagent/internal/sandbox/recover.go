@@ -36,8 +36,12 @@ func (m *Manager) Recover() (Recovered, error) {
 			found.Restored++
 			continue
 		}
-		// The addresses are kept: the supervisor decides whether the container still exists.
-		errs = append(errs, m.addresses.ReserveStatic(sb, false), m.leases.Hold(sb), m.detachAll(sb))
+		// The addresses are kept: the supervisor decides whether the container still exists. The client
+		// of an external namespace requests its addresses again.
+		if sb.External == "" {
+			errs = append(errs, m.addresses.ReserveStatic(sb, false), m.leases.Hold(sb))
+		}
+		errs = append(errs, m.detachAll(sb))
 		gone, found.Missing = append(gone, sb.Owner), append(found.Missing, sb)
 	}
 

@@ -72,7 +72,12 @@ func (m *Manager) remove(sb endpoint.Sandbox) error {
 func (m *Manager) detachAll(sb endpoint.Sandbox) error {
 	var errs []error
 	for _, e := range sb.Endpoints {
-		if n, d, ok := m.attach.NetworkOf(e); ok { // otherwise the network is deleted, with its bridge
+		n, d, ok := m.attach.NetworkOf(e)
+		switch {
+		case !ok: // the network is deleted, with its bridge
+		case sb.External != "": // the namespace remains
+			errs = append(errs, d.Remove(n, sb, e))
+		default:
 			errs = append(errs, d.Detach(n, sb, e))
 		}
 	}

@@ -83,8 +83,11 @@ func (s *Store) DeleteSandboxes(owners ...string) error {
 }
 
 // NeedsRenumbering reports whether a sandbox lacks addresses of its networks, or has not completed
-// a renumbering.
+// a renumbering. An external sandbox keeps its addresses: its client has passed them on.
 func (s *Store) NeedsRenumbering(sb endpoint.Sandbox) bool {
+	if sb.External != "" {
+		return false
+	}
 	for _, e := range sb.Endpoints {
 		if n, ok := s.Network(e.NetworkID); ok && e.NeedsRenumbering(n.Network) {
 			return true

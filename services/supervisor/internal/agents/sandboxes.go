@@ -16,11 +16,13 @@ type Sandbox struct {
 	Former          []string // addresses that renumbering has replaced
 	NamespaceOnly   bool     // kept for joined containers, without endpoints
 	RenumberPending bool
+	External        bool // another program created the namespace, for example a CNI runtime
 }
 
 func sandboxFromProto(in *networkv1.Sandbox) Sandbox {
 	out := Sandbox{Owner: in.GetOwner(), NetnsPath: in.GetNetnsPath(), NamespaceOnly: in.GetNetnsOnly(),
-		Endpoints: protoconv.EndpointsFromProto(in.GetEndpoints()), RenumberPending: in.GetRenumberPending()}
+		Endpoints: protoconv.EndpointsFromProto(in.GetEndpoints()), RenumberPending: in.GetRenumberPending(),
+		External: in.GetMode() == networkv1.SandboxMode_SANDBOX_MODE_EXTERNAL}
 	for _, e := range in.GetEndpoints() {
 		out.Former = append(out.Former, e.GetFormerAddresses()...)
 	}

@@ -120,6 +120,9 @@ func (f fakeSandboxes) ListSandboxes(ctx context.Context, _ *networkv1.ListSandb
 func (h *host) sandboxOf(uid string) *networkv1.Sandbox {
 	sb := &networkv1.Sandbox{Owner: uid,
 		Endpoints: []*networkv1.Endpoint{{Bridge: "br0", Ipv4Address: "172.17.0.2/16"}}}
+	if slices.Contains(h.heldBy(uid), "external") {
+		sb.Mode = networkv1.SandboxMode_SANDBOX_MODE_EXTERNAL
+	}
 	if slices.Contains(h.heldBy(uid), "endpoint on n1") {
 		sb.Endpoints = append(sb.Endpoints, &networkv1.Endpoint{NetworkName: "n1", NetworkId: "n1", Bridge: "br1",
 			Ipv4Address: "172.18.0.2/16", Ipv4Gateway: "172.18.0.1"})

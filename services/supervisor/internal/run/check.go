@@ -198,7 +198,7 @@ func (h *actual) unknown(known map[string]bool) (out []string) {
 	}
 
 	for uid := range seen {
-		if !known[uid] && id.Valid(uid) {
+		if !known[uid] && !h.sandboxes[uid].External && id.Valid(uid) {
 			out = append(out, "resources exist for "+id.Short(uid)+", which is not a stored container")
 		}
 	}

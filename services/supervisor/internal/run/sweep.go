@@ -74,6 +74,8 @@ func (r Sweeper) sweepOne(ctx context.Context, uid string) error {
 		r.logFor(uid).Info("undoing interrupted start", "name", c.Config.Name)
 	} else if running, err := r.runsUnknown(ctx, uid); running || err != nil {
 		return err
+	} else if external, err := r.isExternal(ctx, uid); external || err != nil {
+		return err
 	}
 
 	r.logFor(uid).Info("releasing resources")
@@ -86,6 +88,18 @@ func (r Sweeper) sweepOne(ctx context.Context, uid string) error {
 	}
 
 	return err
+}
+
+// isExternal reports whether an owner is not a container, but a namespace of another program, which
+// releases it itself.
+func (r Sweeper) isExternal(ctx context.Context, uid string) (bool, error) {
+	ctx, cancel := agents.WithTimeout(ctx)
+	defer cancel()
+	sb, err := r.Agents.Sandbox(ctx, uid)
+	if fault.Is(err, fault.NotFound) {
+		return false, nil
+	}
+	return sb.External, err
 }
 
 // runsUnknown reports whether a process runs for an owner that is not stored as running. Its
@@ -101,7 +115,7 @@ func (r Sweeper) runsUnknown(ctx context.Context, uid string) (bool, error) {
 	return true, nil
 }
 
-// owners returns the owners of resources in all services and on this host.
+// owners returns the owners of resources in all services and on this host, except external ones.
 // The error names the sources that cannot be listed.
 func (r Sweeper) owners(ctx context.Context) (map[string]bool, error) {
 	ctx, cancel := agents.WithTimeout(ctx)
@@ -126,7 +140,22 @@ func (r Sweeper) owners(ctx context.Context) (map[string]bool, error) {
 		}
 	}
 
-	return all, errors.Join(errs...)
+	return all, errors.Join(append(errs, r.removeExternal(ctx, all))...)
+}
+
+// removeExternal removes the owners of external namespaces. If they cannot be listed, it removes all
+// owners.
+func (r Sweeper) removeExternal(ctx context.Context, owners map[string]bool) error {
+	sandboxes, err := r.Agents.Sandboxes(ctx)
+	if err != nil {
+		clear(owners)
+	}
+	for _, sb := range sandboxes {
+		if sb.External {
+			delete(owners, sb.Owner)
+		}
+	}
+	return err
 }
 
 func (r Sweeper) publicationOwners(ctx context.Context) ([]string, error) {

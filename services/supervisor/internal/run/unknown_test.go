@@ -67,6 +67,35 @@ func TestSweepKeepsUnknownProcess(t *testing.T) {
 	}
 }
 
+// TestSweepKeepsExternalNamespaces has the sandbox of a CNI runtime, with ports and names.
+func TestSweepKeepsExternalNamespaces(t *testing.T) {
+	h := newHost(t)
+	pod := strings.Repeat("ab", 32)
+	for _, what := range []string{"external", "sandbox", "ports", "names"} {
+		h.hold(pod, what)
+	}
+	if err := run.NewSweeper(h.runner).Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	h.wantHeld(t, pod, "external", "names", "ports", "sandbox")
+	for _, f := range run.NewChecker(h.runner).Check(t.Context(), false) {
+		if strings.Contains(f.Text, "not a stored container") {
+			t.Errorf("got finding %s", f.Text)
+		}
+	}
+
+	// After a reboot only ports and names are left of it.
+	for _, what := range []string{"external", "sandbox"} {
+		if err := h.drop(pod, what); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := run.NewSweeper(h.runner).Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	h.wantHeld(t, pod)
+}
+
 // netagent reserved addresses for a creation, and was killed before it could release them.
 func TestSweepReleasesStrayReservations(t *testing.T) {
 	h := newHost(t)

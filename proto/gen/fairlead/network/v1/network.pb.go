@@ -35,6 +35,8 @@ const (
 	SandboxMode_SANDBOX_MODE_PRIVATE SandboxMode = 1
 	// The host's namespace.
 	SandboxMode_SANDBOX_MODE_HOST SandboxMode = 2
+	// A namespace that another program created, for example a CNI runtime. It outlives the sandbox.
+	SandboxMode_SANDBOX_MODE_EXTERNAL SandboxMode = 3
 )
 
 // Enum value maps for SandboxMode.
@@ -43,11 +45,13 @@ var (
 		0: "SANDBOX_MODE_UNSPECIFIED",
 		1: "SANDBOX_MODE_PRIVATE",
 		2: "SANDBOX_MODE_HOST",
+		3: "SANDBOX_MODE_EXTERNAL",
 	}
 	SandboxMode_value = map[string]int32{
 		"SANDBOX_MODE_UNSPECIFIED": 0,
 		"SANDBOX_MODE_PRIVATE":     1,
 		"SANDBOX_MODE_HOST":        2,
+		"SANDBOX_MODE_EXTERNAL":    3,
 	}
 )
 
@@ -442,8 +446,10 @@ type Sandbox struct {
 	// True if a changed network requires other addresses: call RenumberSandbox, then
 	// CompleteRenumbering.
 	RenumberPending bool `protobuf:"varint,6,opt,name=renumber_pending,json=renumberPending,proto3" json:"renumber_pending,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// The path of an external namespace when it was added. It is pinned at netns_path too.
+	ExternalPath  string `protobuf:"bytes,7,opt,name=external_path,json=externalPath,proto3" json:"external_path,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Sandbox) Reset() {
@@ -518,6 +524,13 @@ func (x *Sandbox) GetRenumberPending() bool {
 	return false
 }
 
+func (x *Sandbox) GetExternalPath() string {
+	if x != nil {
+		return x.ExternalPath
+	}
+	return ""
+}
+
 // Endpoint is the attachment of a sandbox to one network.
 type Endpoint struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -562,7 +575,9 @@ type Endpoint struct {
 	// The network's search domains, as received by DHCP or router advertisement.
 	DnsSearch []string `protobuf:"bytes,20,rep,name=dns_search,json=dnsSearch,proto3" json:"dns_search,omitempty"`
 	// The network's rules for outgoing traffic of containers without rules of their own.
-	Egress        []string `protobuf:"bytes,21,rep,name=egress,proto3" json:"egress,omitempty"`
+	Egress []string `protobuf:"bytes,21,rep,name=egress,proto3" json:"egress,omitempty"`
+	// The labels of the request.
+	Labels        map[string]string `protobuf:"bytes,22,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -740,6 +755,13 @@ func (x *Endpoint) GetDnsSearch() []string {
 func (x *Endpoint) GetEgress() []string {
 	if x != nil {
 		return x.Egress
+	}
+	return nil
+}
+
+func (x *Endpoint) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
 	}
 	return nil
 }
@@ -926,7 +948,7 @@ const file_fairlead_network_v1_network_proto_rawDesc = "" +
 	"\x04free\x18\a \x01(\x04R\x04free\x1a?\n" +
 	"\x11AuxAddressesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xfb\x01\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa0\x02\n" +
 	"\aSandbox\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x124\n" +
 	"\x04mode\x18\x02 \x01(\x0e2 .fairlead.network.v1.SandboxModeR\x04mode\x12\x1d\n" +
@@ -935,7 +957,8 @@ const file_fairlead_network_v1_network_proto_rawDesc = "" +
 	"\tendpoints\x18\x04 \x03(\v2\x1d.fairlead.network.v1.EndpointR\tendpoints\x12\x1d\n" +
 	"\n" +
 	"netns_only\x18\x05 \x01(\bR\tnetnsOnly\x12)\n" +
-	"\x10renumber_pending\x18\x06 \x01(\bR\x0frenumberPending\"\xcf\x05\n" +
+	"\x10renumber_pending\x18\x06 \x01(\bR\x0frenumberPending\x12#\n" +
+	"\rexternal_path\x18\a \x01(\tR\fexternalPath\"\xcd\x06\n" +
 	"\bEndpoint\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
@@ -962,7 +985,11 @@ const file_fairlead_network_v1_network_proto_rawDesc = "" +
 	"\x10former_addresses\x18\x13 \x03(\tR\x0fformerAddresses\x12\x1d\n" +
 	"\n" +
 	"dns_search\x18\x14 \x03(\tR\tdnsSearch\x12\x16\n" +
-	"\x06egress\x18\x15 \x03(\tR\x06egress\"\x8c\x03\n" +
+	"\x06egress\x18\x15 \x03(\tR\x06egress\x12A\n" +
+	"\x06labels\x18\x16 \x03(\v2).fairlead.network.v1.Endpoint.LabelsEntryR\x06labels\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x8c\x03\n" +
 	"\x05Lease\x12\x1a\n" +
 	"\bprotocol\x18\x01 \x01(\tR\bprotocol\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x16\n" +
@@ -975,11 +1002,12 @@ const file_fairlead_network_v1_network_proto_rawDesc = "" +
 	"\fname_servers\x18\b \x03(\tR\vnameServers\x12\x16\n" +
 	"\x06search\x18\t \x03(\tR\x06search\x12\x16\n" +
 	"\x06routes\x18\n" +
-	" \x03(\tR\x06routes*\\\n" +
+	" \x03(\tR\x06routes*w\n" +
 	"\vSandboxMode\x12\x1c\n" +
 	"\x18SANDBOX_MODE_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14SANDBOX_MODE_PRIVATE\x10\x01\x12\x15\n" +
-	"\x11SANDBOX_MODE_HOST\x10\x02BFZDgithub.com/fairlead/fairlead/proto/gen/fairlead/network/v1;networkv1b\x06proto3"
+	"\x11SANDBOX_MODE_HOST\x10\x02\x12\x19\n" +
+	"\x15SANDBOX_MODE_EXTERNAL\x10\x03BFZDgithub.com/fairlead/fairlead/proto/gen/fairlead/network/v1;networkv1b\x06proto3"
 
 var (
 	file_fairlead_network_v1_network_proto_rawDescOnce sync.Once
@@ -994,7 +1022,7 @@ func file_fairlead_network_v1_network_proto_rawDescGZIP() []byte {
 }
 
 var file_fairlead_network_v1_network_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_fairlead_network_v1_network_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_fairlead_network_v1_network_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_fairlead_network_v1_network_proto_goTypes = []any{
 	(SandboxMode)(0),              // 0: fairlead.network.v1.SandboxMode
 	(*Network)(nil),               // 1: fairlead.network.v1.Network
@@ -1005,11 +1033,12 @@ var file_fairlead_network_v1_network_proto_goTypes = []any{
 	nil,                           // 6: fairlead.network.v1.Network.LabelsEntry
 	nil,                           // 7: fairlead.network.v1.Network.OptionsEntry
 	nil,                           // 8: fairlead.network.v1.Pool.AuxAddressesEntry
-	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
+	nil,                           // 9: fairlead.network.v1.Endpoint.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
 }
 var file_fairlead_network_v1_network_proto_depIdxs = []int32{
 	2,  // 0: fairlead.network.v1.Network.pools:type_name -> fairlead.network.v1.Pool
-	9,  // 1: fairlead.network.v1.Network.created_at:type_name -> google.protobuf.Timestamp
+	10, // 1: fairlead.network.v1.Network.created_at:type_name -> google.protobuf.Timestamp
 	6,  // 2: fairlead.network.v1.Network.labels:type_name -> fairlead.network.v1.Network.LabelsEntry
 	7,  // 3: fairlead.network.v1.Network.options:type_name -> fairlead.network.v1.Network.OptionsEntry
 	2,  // 4: fairlead.network.v1.Network.former_pools:type_name -> fairlead.network.v1.Pool
@@ -1017,15 +1046,16 @@ var file_fairlead_network_v1_network_proto_depIdxs = []int32{
 	0,  // 6: fairlead.network.v1.Sandbox.mode:type_name -> fairlead.network.v1.SandboxMode
 	4,  // 7: fairlead.network.v1.Sandbox.endpoints:type_name -> fairlead.network.v1.Endpoint
 	5,  // 8: fairlead.network.v1.Endpoint.leases:type_name -> fairlead.network.v1.Lease
-	9,  // 9: fairlead.network.v1.Lease.granted_at:type_name -> google.protobuf.Timestamp
-	9,  // 10: fairlead.network.v1.Lease.renew_at:type_name -> google.protobuf.Timestamp
-	9,  // 11: fairlead.network.v1.Lease.rebind_at:type_name -> google.protobuf.Timestamp
-	9,  // 12: fairlead.network.v1.Lease.expire_at:type_name -> google.protobuf.Timestamp
-	13, // [13:13] is the sub-list for method output_type
-	13, // [13:13] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	9,  // 9: fairlead.network.v1.Endpoint.labels:type_name -> fairlead.network.v1.Endpoint.LabelsEntry
+	10, // 10: fairlead.network.v1.Lease.granted_at:type_name -> google.protobuf.Timestamp
+	10, // 11: fairlead.network.v1.Lease.renew_at:type_name -> google.protobuf.Timestamp
+	10, // 12: fairlead.network.v1.Lease.rebind_at:type_name -> google.protobuf.Timestamp
+	10, // 13: fairlead.network.v1.Lease.expire_at:type_name -> google.protobuf.Timestamp
+	14, // [14:14] is the sub-list for method output_type
+	14, // [14:14] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_network_v1_network_proto_init() }
@@ -1039,7 +1069,7 @@ func file_fairlead_network_v1_network_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_network_v1_network_proto_rawDesc), len(file_fairlead_network_v1_network_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   8,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -32,7 +32,11 @@ type CreateSandboxRequest struct {
 	// One for each interface, in the order of their numbers. Must be empty in host mode.
 	Endpoints []*EndpointSpec `protobuf:"bytes,3,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
 	// The container name, for messages. Can be empty.
-	OwnerName     string `protobuf:"bytes,4,opt,name=owner_name,json=ownerName,proto3" json:"owner_name,omitempty"`
+	OwnerName string `protobuf:"bytes,4,opt,name=owner_name,json=ownerName,proto3" json:"owner_name,omitempty"`
+	// The path of the network namespace, such as "/run/netns/web" or "/proc/4711/ns/net". Required in
+	// external mode, and empty otherwise. Neither the namespace nor its other interfaces are changed,
+	// except that lo comes up and router advertisements are ignored.
+	NetnsPath     string `protobuf:"bytes,5,opt,name=netns_path,json=netnsPath,proto3" json:"netns_path,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -95,6 +99,13 @@ func (x *CreateSandboxRequest) GetOwnerName() string {
 	return ""
 }
 
+func (x *CreateSandboxRequest) GetNetnsPath() string {
+	if x != nil {
+		return x.NetnsPath
+	}
+	return ""
+}
+
 // EndpointSpec holds the specification of one endpoint.
 type EndpointSpec struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -118,8 +129,10 @@ type EndpointSpec struct {
 	Sysctls []string `protobuf:"bytes,8,rep,name=sysctls,proto3" json:"sysctls,omitempty"`
 	// Additional source subnets that the container can send from. Bridge networks only.
 	AllowedAddresses []string `protobuf:"bytes,9,rep,name=allowed_addresses,json=allowedAddresses,proto3" json:"allowed_addresses,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// Labels of the client, which are only stored. At most 4,096 bytes.
+	Labels        map[string]string `protobuf:"bytes,10,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *EndpointSpec) Reset() {
@@ -211,6 +224,13 @@ func (x *EndpointSpec) GetSysctls() []string {
 func (x *EndpointSpec) GetAllowedAddresses() []string {
 	if x != nil {
 		return x.AllowedAddresses
+	}
+	return nil
+}
+
+func (x *EndpointSpec) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
 	}
 	return nil
 }
@@ -721,6 +741,107 @@ func (*WatchSandboxesResponse) Descriptor() ([]byte, []int) {
 	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{12}
 }
 
+// CheckSandboxRequest names an owner.
+type CheckSandboxRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The container ID.
+	Owner         string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckSandboxRequest) Reset() {
+	*x = CheckSandboxRequest{}
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckSandboxRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckSandboxRequest) ProtoMessage() {}
+
+func (x *CheckSandboxRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckSandboxRequest.ProtoReflect.Descriptor instead.
+func (*CheckSandboxRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *CheckSandboxRequest) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+// CheckSandboxResponse holds the sandbox and how its namespace differs from it.
+type CheckSandboxResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The sandbox.
+	Sandbox *Sandbox `protobuf:"bytes,1,opt,name=sandbox,proto3" json:"sandbox,omitempty"`
+	// One line each. Empty means that everything is as stored.
+	Differences   []string `protobuf:"bytes,2,rep,name=differences,proto3" json:"differences,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckSandboxResponse) Reset() {
+	*x = CheckSandboxResponse{}
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckSandboxResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckSandboxResponse) ProtoMessage() {}
+
+func (x *CheckSandboxResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckSandboxResponse.ProtoReflect.Descriptor instead.
+func (*CheckSandboxResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *CheckSandboxResponse) GetSandbox() *Sandbox {
+	if x != nil {
+		return x.Sandbox
+	}
+	return nil
+}
+
+func (x *CheckSandboxResponse) GetDifferences() []string {
+	if x != nil {
+		return x.Differences
+	}
+	return nil
+}
+
 // RenumberSandboxRequest names an owner.
 type RenumberSandboxRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -732,7 +853,7 @@ type RenumberSandboxRequest struct {
 
 func (x *RenumberSandboxRequest) Reset() {
 	*x = RenumberSandboxRequest{}
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[13]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -744,7 +865,7 @@ func (x *RenumberSandboxRequest) String() string {
 func (*RenumberSandboxRequest) ProtoMessage() {}
 
 func (x *RenumberSandboxRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[13]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -757,7 +878,7 @@ func (x *RenumberSandboxRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenumberSandboxRequest.ProtoReflect.Descriptor instead.
 func (*RenumberSandboxRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{13}
+	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RenumberSandboxRequest) GetOwner() string {
@@ -778,7 +899,7 @@ type RenumberSandboxResponse struct {
 
 func (x *RenumberSandboxResponse) Reset() {
 	*x = RenumberSandboxResponse{}
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[14]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -790,7 +911,7 @@ func (x *RenumberSandboxResponse) String() string {
 func (*RenumberSandboxResponse) ProtoMessage() {}
 
 func (x *RenumberSandboxResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[14]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -803,7 +924,7 @@ func (x *RenumberSandboxResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenumberSandboxResponse.ProtoReflect.Descriptor instead.
 func (*RenumberSandboxResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{14}
+	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *RenumberSandboxResponse) GetSandbox() *Sandbox {
@@ -824,7 +945,7 @@ type CompleteRenumberingRequest struct {
 
 func (x *CompleteRenumberingRequest) Reset() {
 	*x = CompleteRenumberingRequest{}
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[15]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -836,7 +957,7 @@ func (x *CompleteRenumberingRequest) String() string {
 func (*CompleteRenumberingRequest) ProtoMessage() {}
 
 func (x *CompleteRenumberingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[15]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -849,7 +970,7 @@ func (x *CompleteRenumberingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompleteRenumberingRequest.ProtoReflect.Descriptor instead.
 func (*CompleteRenumberingRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{15}
+	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *CompleteRenumberingRequest) GetOwner() string {
@@ -870,7 +991,7 @@ type CompleteRenumberingResponse struct {
 
 func (x *CompleteRenumberingResponse) Reset() {
 	*x = CompleteRenumberingResponse{}
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[16]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -882,7 +1003,7 @@ func (x *CompleteRenumberingResponse) String() string {
 func (*CompleteRenumberingResponse) ProtoMessage() {}
 
 func (x *CompleteRenumberingResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[16]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -895,7 +1016,7 @@ func (x *CompleteRenumberingResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompleteRenumberingResponse.ProtoReflect.Descriptor instead.
 func (*CompleteRenumberingResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{16}
+	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *CompleteRenumberingResponse) GetRemovedAddresses() []string {
@@ -921,7 +1042,7 @@ type ReleaseRequest struct {
 
 func (x *ReleaseRequest) Reset() {
 	*x = ReleaseRequest{}
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[17]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -933,7 +1054,7 @@ func (x *ReleaseRequest) String() string {
 func (*ReleaseRequest) ProtoMessage() {}
 
 func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[17]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -946,7 +1067,7 @@ func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{17}
+	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ReleaseRequest) GetOwner() string {
@@ -983,7 +1104,7 @@ type ReserveAddressesRequest struct {
 
 func (x *ReserveAddressesRequest) Reset() {
 	*x = ReserveAddressesRequest{}
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[18]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -995,7 +1116,7 @@ func (x *ReserveAddressesRequest) String() string {
 func (*ReserveAddressesRequest) ProtoMessage() {}
 
 func (x *ReserveAddressesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[18]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1008,7 +1129,7 @@ func (x *ReserveAddressesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReserveAddressesRequest.ProtoReflect.Descriptor instead.
 func (*ReserveAddressesRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{18}
+	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ReserveAddressesRequest) GetOwner() string {
@@ -1034,7 +1155,7 @@ type ReserveAddressesResponse struct {
 
 func (x *ReserveAddressesResponse) Reset() {
 	*x = ReserveAddressesResponse{}
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[19]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1046,7 +1167,7 @@ func (x *ReserveAddressesResponse) String() string {
 func (*ReserveAddressesResponse) ProtoMessage() {}
 
 func (x *ReserveAddressesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[19]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1059,7 +1180,7 @@ func (x *ReserveAddressesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReserveAddressesResponse.ProtoReflect.Descriptor instead.
 func (*ReserveAddressesResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{19}
+	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{21}
 }
 
 // ReleaseResponse is empty.
@@ -1071,7 +1192,7 @@ type ReleaseResponse struct {
 
 func (x *ReleaseResponse) Reset() {
 	*x = ReleaseResponse{}
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[20]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1083,7 +1204,7 @@ func (x *ReleaseResponse) String() string {
 func (*ReleaseResponse) ProtoMessage() {}
 
 func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[20]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1096,20 +1217,22 @@ func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{20}
+	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{22}
 }
 
 var File_fairlead_network_v1_sandbox_service_proto protoreflect.FileDescriptor
 
 const file_fairlead_network_v1_sandbox_service_proto_rawDesc = "" +
 	"\n" +
-	")fairlead/network/v1/sandbox_service.proto\x12\x13fairlead.network.v1\x1a\x1bfairlead/auth/v1/role.proto\x1a!fairlead/network/v1/network.proto\"\xc2\x01\n" +
+	")fairlead/network/v1/sandbox_service.proto\x12\x13fairlead.network.v1\x1a\x1bfairlead/auth/v1/role.proto\x1a!fairlead/network/v1/network.proto\"\xe1\x01\n" +
 	"\x14CreateSandboxRequest\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x124\n" +
 	"\x04mode\x18\x02 \x01(\x0e2 .fairlead.network.v1.SandboxModeR\x04mode\x12?\n" +
 	"\tendpoints\x18\x03 \x03(\v2!.fairlead.network.v1.EndpointSpecR\tendpoints\x12\x1d\n" +
 	"\n" +
-	"owner_name\x18\x04 \x01(\tR\townerName\"\xda\x02\n" +
+	"owner_name\x18\x04 \x01(\tR\townerName\x12\x1d\n" +
+	"\n" +
+	"netns_path\x18\x05 \x01(\tR\tnetnsPath\"\xdc\x03\n" +
 	"\fEndpointSpec\x12\x18\n" +
 	"\anetwork\x18\x01 \x01(\tR\anetwork\x12!\n" +
 	"\fipv4_address\x18\x02 \x01(\tR\vipv4Address\x12!\n" +
@@ -1120,7 +1243,12 @@ const file_fairlead_network_v1_sandbox_service_proto_rawDesc = "" +
 	"\x10gateway_priority\x18\x06 \x01(\x05R\x0fgatewayPriority\x120\n" +
 	"\x14link_local_addresses\x18\a \x03(\tR\x12linkLocalAddresses\x12\x18\n" +
 	"\asysctls\x18\b \x03(\tR\asysctls\x12+\n" +
-	"\x11allowed_addresses\x18\t \x03(\tR\x10allowedAddresses\"m\n" +
+	"\x11allowed_addresses\x18\t \x03(\tR\x10allowedAddresses\x12E\n" +
+	"\x06labels\x18\n" +
+	" \x03(\v2-.fairlead.network.v1.EndpointSpec.LabelsEntryR\x06labels\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"m\n" +
 	"\x16ConnectEndpointRequest\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12=\n" +
 	"\bendpoint\x18\x02 \x01(\v2!.fairlead.network.v1.EndpointSpecR\bendpoint\"Q\n" +
@@ -1142,7 +1270,12 @@ const file_fairlead_network_v1_sandbox_service_proto_rawDesc = "" +
 	"\tsandboxes\x18\x01 \x03(\v2\x1c.fairlead.network.v1.SandboxR\tsandboxes\x12-\n" +
 	"\x12reservation_owners\x18\x02 \x03(\tR\x11reservationOwners\"\x17\n" +
 	"\x15WatchSandboxesRequest\"\x18\n" +
-	"\x16WatchSandboxesResponse\".\n" +
+	"\x16WatchSandboxesResponse\"+\n" +
+	"\x13CheckSandboxRequest\x12\x14\n" +
+	"\x05owner\x18\x01 \x01(\tR\x05owner\"p\n" +
+	"\x14CheckSandboxResponse\x126\n" +
+	"\asandbox\x18\x01 \x01(\v2\x1c.fairlead.network.v1.SandboxR\asandbox\x12 \n" +
+	"\vdifferences\x18\x02 \x03(\tR\vdifferences\".\n" +
 	"\x16RenumberSandboxRequest\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\"Q\n" +
 	"\x17RenumberSandboxResponse\x126\n" +
@@ -1159,7 +1292,7 @@ const file_fairlead_network_v1_sandbox_service_proto_rawDesc = "" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12?\n" +
 	"\tendpoints\x18\x02 \x03(\v2!.fairlead.network.v1.EndpointSpecR\tendpoints\"\x1a\n" +
 	"\x18ReserveAddressesResponse\"\x11\n" +
-	"\x0fReleaseResponse2\xfc\b\n" +
+	"\x0fReleaseResponse2\xe7\t\n" +
 	"\x0eSandboxService\x12l\n" +
 	"\rCreateSandbox\x12).fairlead.network.v1.CreateSandboxRequest\x1a*.fairlead.network.v1.CreateSandboxResponse\"\x04\xa8\xd4\x18\x01\x12c\n" +
 	"\n" +
@@ -1170,7 +1303,8 @@ const file_fairlead_network_v1_sandbox_service_proto_rawDesc = "" +
 	"\x10ReserveAddresses\x12,.fairlead.network.v1.ReserveAddressesRequest\x1a-.fairlead.network.v1.ReserveAddressesResponse\"\x04\xa8\xd4\x18\x01\x12q\n" +
 	"\x0eWatchSandboxes\x12*.fairlead.network.v1.WatchSandboxesRequest\x1a+.fairlead.network.v1.WatchSandboxesResponse\"\x04\xa8\xd4\x18\x010\x01\x12r\n" +
 	"\x0fRenumberSandbox\x12+.fairlead.network.v1.RenumberSandboxRequest\x1a,.fairlead.network.v1.RenumberSandboxResponse\"\x04\xa8\xd4\x18\x01\x12~\n" +
-	"\x13CompleteRenumbering\x12/.fairlead.network.v1.CompleteRenumberingRequest\x1a0.fairlead.network.v1.CompleteRenumberingResponse\"\x04\xa8\xd4\x18\x01\x12Z\n" +
+	"\x13CompleteRenumbering\x12/.fairlead.network.v1.CompleteRenumberingRequest\x1a0.fairlead.network.v1.CompleteRenumberingResponse\"\x04\xa8\xd4\x18\x01\x12i\n" +
+	"\fCheckSandbox\x12(.fairlead.network.v1.CheckSandboxRequest\x1a).fairlead.network.v1.CheckSandboxResponse\"\x04\xa8\xd4\x18\x01\x12Z\n" +
 	"\aRelease\x12#.fairlead.network.v1.ReleaseRequest\x1a$.fairlead.network.v1.ReleaseResponse\"\x04\xa8\xd4\x18\x01BFZDgithub.com/fairlead/fairlead/proto/gen/fairlead/network/v1;networkv1b\x06proto3"
 
 var (
@@ -1185,7 +1319,7 @@ func file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP() []byte {
 	return file_fairlead_network_v1_sandbox_service_proto_rawDescData
 }
 
-var file_fairlead_network_v1_sandbox_service_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_fairlead_network_v1_sandbox_service_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_fairlead_network_v1_sandbox_service_proto_goTypes = []any{
 	(*CreateSandboxRequest)(nil),        // 0: fairlead.network.v1.CreateSandboxRequest
 	(*EndpointSpec)(nil),                // 1: fairlead.network.v1.EndpointSpec
@@ -1200,53 +1334,60 @@ var file_fairlead_network_v1_sandbox_service_proto_goTypes = []any{
 	(*ListSandboxesResponse)(nil),       // 10: fairlead.network.v1.ListSandboxesResponse
 	(*WatchSandboxesRequest)(nil),       // 11: fairlead.network.v1.WatchSandboxesRequest
 	(*WatchSandboxesResponse)(nil),      // 12: fairlead.network.v1.WatchSandboxesResponse
-	(*RenumberSandboxRequest)(nil),      // 13: fairlead.network.v1.RenumberSandboxRequest
-	(*RenumberSandboxResponse)(nil),     // 14: fairlead.network.v1.RenumberSandboxResponse
-	(*CompleteRenumberingRequest)(nil),  // 15: fairlead.network.v1.CompleteRenumberingRequest
-	(*CompleteRenumberingResponse)(nil), // 16: fairlead.network.v1.CompleteRenumberingResponse
-	(*ReleaseRequest)(nil),              // 17: fairlead.network.v1.ReleaseRequest
-	(*ReserveAddressesRequest)(nil),     // 18: fairlead.network.v1.ReserveAddressesRequest
-	(*ReserveAddressesResponse)(nil),    // 19: fairlead.network.v1.ReserveAddressesResponse
-	(*ReleaseResponse)(nil),             // 20: fairlead.network.v1.ReleaseResponse
-	(SandboxMode)(0),                    // 21: fairlead.network.v1.SandboxMode
-	(*Sandbox)(nil),                     // 22: fairlead.network.v1.Sandbox
+	(*CheckSandboxRequest)(nil),         // 13: fairlead.network.v1.CheckSandboxRequest
+	(*CheckSandboxResponse)(nil),        // 14: fairlead.network.v1.CheckSandboxResponse
+	(*RenumberSandboxRequest)(nil),      // 15: fairlead.network.v1.RenumberSandboxRequest
+	(*RenumberSandboxResponse)(nil),     // 16: fairlead.network.v1.RenumberSandboxResponse
+	(*CompleteRenumberingRequest)(nil),  // 17: fairlead.network.v1.CompleteRenumberingRequest
+	(*CompleteRenumberingResponse)(nil), // 18: fairlead.network.v1.CompleteRenumberingResponse
+	(*ReleaseRequest)(nil),              // 19: fairlead.network.v1.ReleaseRequest
+	(*ReserveAddressesRequest)(nil),     // 20: fairlead.network.v1.ReserveAddressesRequest
+	(*ReserveAddressesResponse)(nil),    // 21: fairlead.network.v1.ReserveAddressesResponse
+	(*ReleaseResponse)(nil),             // 22: fairlead.network.v1.ReleaseResponse
+	nil,                                 // 23: fairlead.network.v1.EndpointSpec.LabelsEntry
+	(SandboxMode)(0),                    // 24: fairlead.network.v1.SandboxMode
+	(*Sandbox)(nil),                     // 25: fairlead.network.v1.Sandbox
 }
 var file_fairlead_network_v1_sandbox_service_proto_depIdxs = []int32{
-	21, // 0: fairlead.network.v1.CreateSandboxRequest.mode:type_name -> fairlead.network.v1.SandboxMode
+	24, // 0: fairlead.network.v1.CreateSandboxRequest.mode:type_name -> fairlead.network.v1.SandboxMode
 	1,  // 1: fairlead.network.v1.CreateSandboxRequest.endpoints:type_name -> fairlead.network.v1.EndpointSpec
-	1,  // 2: fairlead.network.v1.ConnectEndpointRequest.endpoint:type_name -> fairlead.network.v1.EndpointSpec
-	22, // 3: fairlead.network.v1.ConnectEndpointResponse.sandbox:type_name -> fairlead.network.v1.Sandbox
-	22, // 4: fairlead.network.v1.DisconnectEndpointResponse.sandbox:type_name -> fairlead.network.v1.Sandbox
-	22, // 5: fairlead.network.v1.CreateSandboxResponse.sandbox:type_name -> fairlead.network.v1.Sandbox
-	22, // 6: fairlead.network.v1.GetSandboxResponse.sandbox:type_name -> fairlead.network.v1.Sandbox
-	22, // 7: fairlead.network.v1.ListSandboxesResponse.sandboxes:type_name -> fairlead.network.v1.Sandbox
-	22, // 8: fairlead.network.v1.RenumberSandboxResponse.sandbox:type_name -> fairlead.network.v1.Sandbox
-	1,  // 9: fairlead.network.v1.ReserveAddressesRequest.endpoints:type_name -> fairlead.network.v1.EndpointSpec
-	0,  // 10: fairlead.network.v1.SandboxService.CreateSandbox:input_type -> fairlead.network.v1.CreateSandboxRequest
-	7,  // 11: fairlead.network.v1.SandboxService.GetSandbox:input_type -> fairlead.network.v1.GetSandboxRequest
-	9,  // 12: fairlead.network.v1.SandboxService.ListSandboxes:input_type -> fairlead.network.v1.ListSandboxesRequest
-	2,  // 13: fairlead.network.v1.SandboxService.ConnectEndpoint:input_type -> fairlead.network.v1.ConnectEndpointRequest
-	4,  // 14: fairlead.network.v1.SandboxService.DisconnectEndpoint:input_type -> fairlead.network.v1.DisconnectEndpointRequest
-	18, // 15: fairlead.network.v1.SandboxService.ReserveAddresses:input_type -> fairlead.network.v1.ReserveAddressesRequest
-	11, // 16: fairlead.network.v1.SandboxService.WatchSandboxes:input_type -> fairlead.network.v1.WatchSandboxesRequest
-	13, // 17: fairlead.network.v1.SandboxService.RenumberSandbox:input_type -> fairlead.network.v1.RenumberSandboxRequest
-	15, // 18: fairlead.network.v1.SandboxService.CompleteRenumbering:input_type -> fairlead.network.v1.CompleteRenumberingRequest
-	17, // 19: fairlead.network.v1.SandboxService.Release:input_type -> fairlead.network.v1.ReleaseRequest
-	6,  // 20: fairlead.network.v1.SandboxService.CreateSandbox:output_type -> fairlead.network.v1.CreateSandboxResponse
-	8,  // 21: fairlead.network.v1.SandboxService.GetSandbox:output_type -> fairlead.network.v1.GetSandboxResponse
-	10, // 22: fairlead.network.v1.SandboxService.ListSandboxes:output_type -> fairlead.network.v1.ListSandboxesResponse
-	3,  // 23: fairlead.network.v1.SandboxService.ConnectEndpoint:output_type -> fairlead.network.v1.ConnectEndpointResponse
-	5,  // 24: fairlead.network.v1.SandboxService.DisconnectEndpoint:output_type -> fairlead.network.v1.DisconnectEndpointResponse
-	19, // 25: fairlead.network.v1.SandboxService.ReserveAddresses:output_type -> fairlead.network.v1.ReserveAddressesResponse
-	12, // 26: fairlead.network.v1.SandboxService.WatchSandboxes:output_type -> fairlead.network.v1.WatchSandboxesResponse
-	14, // 27: fairlead.network.v1.SandboxService.RenumberSandbox:output_type -> fairlead.network.v1.RenumberSandboxResponse
-	16, // 28: fairlead.network.v1.SandboxService.CompleteRenumbering:output_type -> fairlead.network.v1.CompleteRenumberingResponse
-	20, // 29: fairlead.network.v1.SandboxService.Release:output_type -> fairlead.network.v1.ReleaseResponse
-	20, // [20:30] is the sub-list for method output_type
-	10, // [10:20] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	23, // 2: fairlead.network.v1.EndpointSpec.labels:type_name -> fairlead.network.v1.EndpointSpec.LabelsEntry
+	1,  // 3: fairlead.network.v1.ConnectEndpointRequest.endpoint:type_name -> fairlead.network.v1.EndpointSpec
+	25, // 4: fairlead.network.v1.ConnectEndpointResponse.sandbox:type_name -> fairlead.network.v1.Sandbox
+	25, // 5: fairlead.network.v1.DisconnectEndpointResponse.sandbox:type_name -> fairlead.network.v1.Sandbox
+	25, // 6: fairlead.network.v1.CreateSandboxResponse.sandbox:type_name -> fairlead.network.v1.Sandbox
+	25, // 7: fairlead.network.v1.GetSandboxResponse.sandbox:type_name -> fairlead.network.v1.Sandbox
+	25, // 8: fairlead.network.v1.ListSandboxesResponse.sandboxes:type_name -> fairlead.network.v1.Sandbox
+	25, // 9: fairlead.network.v1.CheckSandboxResponse.sandbox:type_name -> fairlead.network.v1.Sandbox
+	25, // 10: fairlead.network.v1.RenumberSandboxResponse.sandbox:type_name -> fairlead.network.v1.Sandbox
+	1,  // 11: fairlead.network.v1.ReserveAddressesRequest.endpoints:type_name -> fairlead.network.v1.EndpointSpec
+	0,  // 12: fairlead.network.v1.SandboxService.CreateSandbox:input_type -> fairlead.network.v1.CreateSandboxRequest
+	7,  // 13: fairlead.network.v1.SandboxService.GetSandbox:input_type -> fairlead.network.v1.GetSandboxRequest
+	9,  // 14: fairlead.network.v1.SandboxService.ListSandboxes:input_type -> fairlead.network.v1.ListSandboxesRequest
+	2,  // 15: fairlead.network.v1.SandboxService.ConnectEndpoint:input_type -> fairlead.network.v1.ConnectEndpointRequest
+	4,  // 16: fairlead.network.v1.SandboxService.DisconnectEndpoint:input_type -> fairlead.network.v1.DisconnectEndpointRequest
+	20, // 17: fairlead.network.v1.SandboxService.ReserveAddresses:input_type -> fairlead.network.v1.ReserveAddressesRequest
+	11, // 18: fairlead.network.v1.SandboxService.WatchSandboxes:input_type -> fairlead.network.v1.WatchSandboxesRequest
+	15, // 19: fairlead.network.v1.SandboxService.RenumberSandbox:input_type -> fairlead.network.v1.RenumberSandboxRequest
+	17, // 20: fairlead.network.v1.SandboxService.CompleteRenumbering:input_type -> fairlead.network.v1.CompleteRenumberingRequest
+	13, // 21: fairlead.network.v1.SandboxService.CheckSandbox:input_type -> fairlead.network.v1.CheckSandboxRequest
+	19, // 22: fairlead.network.v1.SandboxService.Release:input_type -> fairlead.network.v1.ReleaseRequest
+	6,  // 23: fairlead.network.v1.SandboxService.CreateSandbox:output_type -> fairlead.network.v1.CreateSandboxResponse
+	8,  // 24: fairlead.network.v1.SandboxService.GetSandbox:output_type -> fairlead.network.v1.GetSandboxResponse
+	10, // 25: fairlead.network.v1.SandboxService.ListSandboxes:output_type -> fairlead.network.v1.ListSandboxesResponse
+	3,  // 26: fairlead.network.v1.SandboxService.ConnectEndpoint:output_type -> fairlead.network.v1.ConnectEndpointResponse
+	5,  // 27: fairlead.network.v1.SandboxService.DisconnectEndpoint:output_type -> fairlead.network.v1.DisconnectEndpointResponse
+	21, // 28: fairlead.network.v1.SandboxService.ReserveAddresses:output_type -> fairlead.network.v1.ReserveAddressesResponse
+	12, // 29: fairlead.network.v1.SandboxService.WatchSandboxes:output_type -> fairlead.network.v1.WatchSandboxesResponse
+	16, // 30: fairlead.network.v1.SandboxService.RenumberSandbox:output_type -> fairlead.network.v1.RenumberSandboxResponse
+	18, // 31: fairlead.network.v1.SandboxService.CompleteRenumbering:output_type -> fairlead.network.v1.CompleteRenumberingResponse
+	14, // 32: fairlead.network.v1.SandboxService.CheckSandbox:output_type -> fairlead.network.v1.CheckSandboxResponse
+	22, // 33: fairlead.network.v1.SandboxService.Release:output_type -> fairlead.network.v1.ReleaseResponse
+	23, // [23:34] is the sub-list for method output_type
+	12, // [12:23] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_network_v1_sandbox_service_proto_init() }
@@ -1261,7 +1402,7 @@ func file_fairlead_network_v1_sandbox_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_network_v1_sandbox_service_proto_rawDesc), len(file_fairlead_network_v1_sandbox_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   21,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

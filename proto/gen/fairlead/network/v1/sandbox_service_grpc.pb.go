@@ -28,6 +28,7 @@ const (
 	SandboxService_WatchSandboxes_FullMethodName      = "/fairlead.network.v1.SandboxService/WatchSandboxes"
 	SandboxService_RenumberSandbox_FullMethodName     = "/fairlead.network.v1.SandboxService/RenumberSandbox"
 	SandboxService_CompleteRenumbering_FullMethodName = "/fairlead.network.v1.SandboxService/CompleteRenumbering"
+	SandboxService_CheckSandbox_FullMethodName        = "/fairlead.network.v1.SandboxService/CheckSandbox"
 	SandboxService_Release_FullMethodName             = "/fairlead.network.v1.SandboxService/Release"
 )
 
@@ -71,6 +72,9 @@ type SandboxServiceClient interface {
 	RenumberSandbox(ctx context.Context, in *RenumberSandboxRequest, opts ...grpc.CallOption) (*RenumberSandboxResponse, error)
 	// CompleteRenumbering removes the former addresses. It does nothing if there are none.
 	CompleteRenumbering(ctx context.Context, in *CompleteRenumberingRequest, opts ...grpc.CallOption) (*CompleteRenumberingResponse, error)
+	// CheckSandbox compares the sandbox of an owner with its namespace: interfaces, addresses and default
+	// routes. Errors: NOT_FOUND if there is none.
+	CheckSandbox(ctx context.Context, in *CheckSandboxRequest, opts ...grpc.CallOption) (*CheckSandboxResponse, error)
 	// Release removes everything that belongs to an owner. Neither the namespace nor a process needs
 	// to exist. It does nothing if there is nothing to release.
 	Release(ctx context.Context, in *ReleaseRequest, opts ...grpc.CallOption) (*ReleaseResponse, error)
@@ -183,6 +187,16 @@ func (c *sandboxServiceClient) CompleteRenumbering(ctx context.Context, in *Comp
 	return out, nil
 }
 
+func (c *sandboxServiceClient) CheckSandbox(ctx context.Context, in *CheckSandboxRequest, opts ...grpc.CallOption) (*CheckSandboxResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CheckSandboxResponse)
+	err := c.cc.Invoke(ctx, SandboxService_CheckSandbox_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *sandboxServiceClient) Release(ctx context.Context, in *ReleaseRequest, opts ...grpc.CallOption) (*ReleaseResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ReleaseResponse)
@@ -233,6 +247,9 @@ type SandboxServiceServer interface {
 	RenumberSandbox(context.Context, *RenumberSandboxRequest) (*RenumberSandboxResponse, error)
 	// CompleteRenumbering removes the former addresses. It does nothing if there are none.
 	CompleteRenumbering(context.Context, *CompleteRenumberingRequest) (*CompleteRenumberingResponse, error)
+	// CheckSandbox compares the sandbox of an owner with its namespace: interfaces, addresses and default
+	// routes. Errors: NOT_FOUND if there is none.
+	CheckSandbox(context.Context, *CheckSandboxRequest) (*CheckSandboxResponse, error)
 	// Release removes everything that belongs to an owner. Neither the namespace nor a process needs
 	// to exist. It does nothing if there is nothing to release.
 	Release(context.Context, *ReleaseRequest) (*ReleaseResponse, error)
@@ -272,6 +289,9 @@ func (UnimplementedSandboxServiceServer) RenumberSandbox(context.Context, *Renum
 }
 func (UnimplementedSandboxServiceServer) CompleteRenumbering(context.Context, *CompleteRenumberingRequest) (*CompleteRenumberingResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CompleteRenumbering not implemented")
+}
+func (UnimplementedSandboxServiceServer) CheckSandbox(context.Context, *CheckSandboxRequest) (*CheckSandboxResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CheckSandbox not implemented")
 }
 func (UnimplementedSandboxServiceServer) Release(context.Context, *ReleaseRequest) (*ReleaseResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Release not implemented")
@@ -452,6 +472,24 @@ func _SandboxService_CompleteRenumbering_Handler(srv interface{}, ctx context.Co
 	return interceptor(ctx, in, info, handler)
 }
 
+func _SandboxService_CheckSandbox_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CheckSandboxRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SandboxServiceServer).CheckSandbox(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SandboxService_CheckSandbox_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SandboxServiceServer).CheckSandbox(ctx, req.(*CheckSandboxRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _SandboxService_Release_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ReleaseRequest)
 	if err := dec(in); err != nil {
@@ -508,6 +546,10 @@ var SandboxService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CompleteRenumbering",
 			Handler:    _SandboxService_CompleteRenumbering_Handler,
+		},
+		{
+			MethodName: "CheckSandbox",
+			Handler:    _SandboxService_CheckSandbox_Handler,
 		},
 		{
 			MethodName: "Release",

@@ -77,6 +77,16 @@ func (k *Keeper) At(path string) *Namespace {
 	return k.pins[path]
 }
 
+// Adopt implements namespace.Keeper. The namespace at from is pinned at path too.
+func (k *Keeper) Adopt(from, path string, _ []kernel.Sysctl) error {
+	ns := k.At(from)
+	if ns == nil {
+		return errors.New("no namespace at " + from)
+	}
+	k.Pin(path, ns)
+	return nil
+}
+
 // Within implements namespace.Keeper.
 func (k *Keeper) Within(path string, f func(namespace.Namespace) error) error {
 	ns := k.At(path)
@@ -88,6 +98,9 @@ func (k *Keeper) Within(path string, f func(namespace.Namespace) error) error {
 
 // Exists reports whether a namespace is pinned at a path.
 func (k *Keeper) Exists(path string) bool { return k.At(path) != nil }
+
+// Same reports whether two paths are of one namespace.
+func (k *Keeper) Same(a, b string) bool { return k.At(a) == k.At(b) }
 
 // Unpin implements namespace.Keeper.
 func (k *Keeper) Unpin(path string) error {
