@@ -23,17 +23,18 @@ func (h *Host) AddressedLinks(ipv6 bool) ([]string, error) {
 		return nil, fmt.Errorf("list addresses: %w", err)
 	}
 
-	links, err := h.names()
-	if err != nil {
-		return nil, err
-	}
-
+	// Few links have an address: most are bridge ports of containers, which a list of all links describes.
 	var names []string
 	for index, addrs := range all {
-		if name := links[index]; name != "" && slices.ContainsFunc(addrs, func(p netip.Prefix) bool {
-			return reachable(p.Addr())
-		}) {
-			names = append(names, name)
+		if !slices.ContainsFunc(addrs, func(p netip.Prefix) bool { return reachable(p.Addr()) }) {
+			continue
+		}
+		link, ok, err := h.LinkAt(index)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			names = append(names, link.Name)
 		}
 	}
 

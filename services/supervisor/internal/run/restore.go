@@ -3,6 +3,7 @@ package run
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
@@ -14,6 +15,9 @@ import (
 // unknownExitCode is the exit code if no monitor recorded the exit status, as after a power loss.
 const unknownExitCode = 137
 
+// maxRestored bounds the containers that are restored concurrently.
+const maxRestored = 8
+
 // Restore adopts running containers and removes the remains of interrupted operations.
 // It must be called before all other methods, and does not change containers that match the store.
 func (r *Runner) Restore(ctx context.Context) error {
@@ -24,14 +28,7 @@ func (r *Runner) Restore(ctx context.Context) error {
 	}
 
 	r.rules.Restore()
-	var errs []error
-	for _, c := range r.Store.ListContainers() {
-		if err := newRecovery(r).restoreOne(ctx, c); err != nil {
-			errs = append(errs, err)
-			r.logFor(c.ID).Error("cannot restore container", "name", c.Config.Name, "status", c.Status, "error", err)
-		}
-	}
-
+	err := newRecovery(r).restoreAll(ctx, r.Store.ListContainers())
 	if err := r.Volumes.Restore(ctx); err != nil {
 		r.Log.Warn("volumes incompletely restored", "error", err)
 	}
@@ -41,7 +38,7 @@ func (r *Runner) Restore(ctx context.Context) error {
 	}
 
 	if ctx.Err() != nil {
-		return errors.Join(errs...)
+		return err
 	}
 
 	return nil
@@ -51,6 +48,26 @@ func (r *Runner) Restore(ctx context.Context) error {
 type recovery struct{ *Runner }
 
 func newRecovery(r *Runner) recovery { return recovery{r} }
+
+// restoreAll restores containers, some concurrently: after a reboot the end of each is stored by several
+// services, which wait for the disk.
+func (r recovery) restoreAll(ctx context.Context, all []*container.Container) error {
+	errs := make([]error, len(all))
+	slots := make(chan struct{}, maxRestored)
+	var pending sync.WaitGroup
+	for i, c := range all {
+		slots <- struct{}{}
+		pending.Go(func() {
+			defer func() { <-slots }()
+			if errs[i] = r.restoreOne(ctx, c); errs[i] != nil {
+				r.logFor(c.ID).Error("cannot restore container", "name", c.Config.Name, "status", c.Status,
+					"error", errs[i])
+			}
+		})
+	}
+	pending.Wait()
+	return errors.Join(errs...)
+}
 
 func (r recovery) restoreOne(ctx context.Context, c *container.Container) error {
 	switch c.Status {
