@@ -42,7 +42,7 @@ var (
 		"services/*/internal/container", "services/*/internal/resource", "services/*/internal/signal",
 		"services/*/internal/saga", "services/*/internal/volume",
 		"services/*/internal/restart", "services/*/internal/healthcheck",
-		"services/*/internal/logdriver", "services/*/internal/cpulist",
+		"services/*/internal/logdriver", "services/*/internal/cpulist", "services/*/internal/devicerequest",
 	}
 	identifiers = []string{"proto/fault", "proto/id", "proto/port", "proto/egress"}
 

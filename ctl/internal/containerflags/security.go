@@ -33,7 +33,10 @@ func (o *Security) Add(f *pflag.FlagSet) {
 	f.StringArrayVar(&s.CapAdd, "cap-add", nil, "Add a capability, such as NET_ADMIN, or ALL")
 	f.StringArrayVar(&s.CapDrop, "cap-drop", nil, "Drop a capability, or ALL")
 	f.StringArrayVar(&o.options, "security-opt", nil, "Security option (see above)")
-	f.Var(&value{kind: "list", parse: o.addDevice}, "device", "Add a host device: PATH[:CONTAINER_PATH][:rwm]")
+	f.Var(&value{kind: "list", parse: o.addDevice}, "device",
+		"Add a host device: PATH[:CONTAINER_PATH][:rwm], or\nVENDOR/CLASS=NAME (CDI)")
+	f.Var(&value{kind: "gpu-request", parse: o.addGPUs}, "gpus",
+		"Add GPUs described by CDI: all, a number, or device=ID")
 	f.Var(&value{kind: "list", parse: o.addDeviceRule}, "device-cgroup-rule", "Allow devices: \"TYPE MAJOR:MINOR rwm\"")
 	f.StringArrayVar(&s.Groups, "group-add", nil, "Add a supplementary group: name or ID")
 	f.BoolVar(&s.ReadOnly, "read-only", false, "Mount the root file system read-only")
@@ -48,7 +51,22 @@ func (o *Security) Add(f *pflag.FlagSet) {
 	f.StringArrayVar(&o.annotation, "annotation", nil, "Set an annotation for the OCI runtime: KEY[=VALUE]")
 }
 
+func (o *Security) addGPUs(text string) error {
+	g, err := limitspec.ParseGPUs(text)
+	if err == nil {
+		o.security.DeviceRequests = append(o.security.DeviceRequests, &containerv1.DeviceRequest{Driver: g.Driver,
+			Count: int32(g.Count), DeviceIds: g.IDs,
+			Capabilities: []*containerv1.Capabilities{{Names: append(g.Capabilities, "gpu")}}})
+	}
+	return err
+}
+
 func (o *Security) addDevice(text string) error {
+	if limitspec.IsDeviceName(text) {
+		o.security.DeviceRequests = append(o.security.DeviceRequests,
+			&containerv1.DeviceRequest{Driver: "cdi", DeviceIds: []string{text}})
+		return nil
+	}
 	d, err := limitspec.ParseDevice(text)
 	if err == nil {
 		o.security.Devices = append(o.security.Devices, &containerv1.Device{HostPath: d.HostPath,

@@ -13,6 +13,15 @@ type DeviceMapping struct {
 	CgroupPermissions string
 }
 
+// DeviceRequest is a request for devices that CDI describes.
+type DeviceRequest struct {
+	Driver       string
+	Count        int
+	DeviceIDs    []string
+	Capabilities [][]string
+	Options      map[string]string // always empty
+}
+
 // Security holds the privileges and namespaces of a container.
 type Security struct {
 	Privileged        bool
@@ -23,7 +32,7 @@ type Security struct {
 	GroupAdd          []string
 	Devices           []DeviceMapping
 	DeviceCgroupRules []string
-	DeviceRequests    []struct{} // always null
+	DeviceRequests    []DeviceRequest // null without one
 	Init              *bool
 	Annotations       map[string]string `json:",omitempty"`
 	PidMode           string
@@ -48,6 +57,14 @@ func securityOf(cfg *containerv1.ContainerConfig) Security {
 	}
 	for _, d := range s.GetDevices() {
 		out.Devices = append(out.Devices, DeviceMapping{d.GetHostPath(), d.GetContainerPath(), d.GetPermissions()})
+	}
+	for _, r := range s.GetDeviceRequests() {
+		request := DeviceRequest{Driver: r.GetDriver(), Count: int(r.GetCount()), DeviceIDs: r.GetDeviceIds(),
+			Options: map[string]string{}}
+		for _, c := range r.GetCapabilities() {
+			request.Capabilities = append(request.Capabilities, c.GetNames())
+		}
+		out.DeviceRequests = append(out.DeviceRequests, request)
 	}
 	return out
 }

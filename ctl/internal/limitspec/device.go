@@ -1,9 +1,12 @@
 package limitspec
 
 import (
+	"encoding/csv"
+	"errors"
 	"fmt"
 	"path"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 )
@@ -38,6 +41,75 @@ func ParseDevice(text string) (Device, error) {
 		return d, fmt.Errorf("%s is not an absolute path", d.ContainerPath)
 	}
 	return d, nil
+}
+
+// deviceName matches the name of a CDI device, VENDOR/CLASS=NAME.
+var deviceName = regexp.MustCompile(`^[A-Za-z]([\w.-]*[A-Za-z0-9])?/[A-Za-z]([\w.-]*[A-Za-z0-9])?=` +
+	`[A-Za-z0-9]([\w.:-]*[A-Za-z0-9])?$`)
+
+// IsDeviceName reports whether text names a CDI device, VENDOR/CLASS=NAME.
+func IsDeviceName(text string) bool { return deviceName.MatchString(text) }
+
+// GPUs is a parsed --gpus.
+type GPUs struct {
+	Driver       string
+	Count        int // -1 means all
+	IDs          []string
+	Capabilities []string // in addition to gpu
+}
+
+// ParseGPUs parses "all", a number, or fields as in "driver=nvidia,device=0" and
+// "count=2,\"capabilities=compute,utility\"".
+func ParseGPUs(text string) (GPUs, error) {
+	var g GPUs
+	fields, err := csv.NewReader(strings.NewReader(text)).Read()
+	if err != nil {
+		return g, err
+	}
+
+	seen := map[string]bool{}
+	for _, field := range fields {
+		key, value, ok := strings.Cut(field, "=")
+		if !ok {
+			key, value = "count", field
+		}
+		if seen[key] {
+			return g, fmt.Errorf("gpu request key '%s' can be specified only once", key)
+		}
+		seen[key] = true
+		switch key {
+		case "driver":
+			g.Driver = value
+		case "count":
+			if g.Count, err = parseCount(value); err != nil {
+				return g, err
+			}
+		case "device":
+			g.IDs = strings.Split(value, ",")
+		case "capabilities":
+			g.Capabilities = strings.Split(value, ",")
+		case "options":
+			return g, errors.New("options of GPUs are not supported: a CDI specification has none")
+		default:
+			return g, fmt.Errorf("unexpected key '%s' in '%s'", key, field)
+		}
+	}
+
+	if !seen["count"] && len(g.IDs) == 0 {
+		g.Count = 1
+	}
+	return g, nil
+}
+
+func parseCount(text string) (int, error) {
+	if text == "all" {
+		return -1, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		return 0, fmt.Errorf(`invalid count (%s): value must be either "all" or an integer`, text)
+	}
+	return n, nil
 }
 
 // isMode reports whether text consists of r, w and m, each at most once.

@@ -49,7 +49,6 @@ func flags() []flagEntry {
 		{"run create", "cpu-rt-period cpu-rt-runtime", "use --cpu-shares or --cpus"},
 		{"run create", "cpu-count cpu-percent", "omit it: it applies to Windows only"},
 		{"run create", "isolation", "omit it: it applies to Windows only"},
-		{"run create", "gpus", "add the devices with --device, and mount the driver's libraries with -v"},
 		{"run create", "storage-opt", "use --tmpfs PATH:size=64m, or limit the data root's file system"},
 		{"run create pull", "disable-content-trust", "omit it; pull the image by its digest: NAME@sha256:…"},
 		{"run create", "use-api-socket",

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/supervisor/internal/devicerequest"
 )
 
 // Security holds the privileges of a container.
@@ -19,6 +20,8 @@ type Security struct {
 	DeviceRules []string `json:",omitempty"` // as "c 10:* rwm"
 	Groups      []string `json:",omitempty"` // names or IDs of supplementary groups
 	ReadOnly    bool     `json:",omitempty"` // of the root file system
+
+	DeviceRequests []devicerequest.Request `json:",omitempty"`
 }
 
 // Device is a device of the host in a container.
@@ -140,6 +143,11 @@ func (c *Config) validateSecurity() error {
 	}
 	if len(s.Groups) > maxGroupsAdded {
 		return fault.Invalidf(subject, "group-add", "at most %d groups are allowed", maxGroupsAdded)
+	}
+	for _, r := range s.DeviceRequests {
+		if err := r.Validate(subject); err != nil {
+			return err
+		}
 	}
 	return c.validateDevices()
 }

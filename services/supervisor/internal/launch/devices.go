@@ -1,6 +1,10 @@
 package launch
 
 import (
+	"github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/supervisor/internal/cdi"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 	"github.com/fairlead/fairlead/services/supervisor/internal/device"
 	"github.com/fairlead/fairlead/services/supervisor/internal/spec"
@@ -11,6 +15,30 @@ func checkDevices(cfg *container.Config) error {
 	for _, d := range cfg.Security.Devices {
 		if _, err := device.Find(container.Subject(cfg.Name), d.HostPath, d.ContainerPath); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// edits returns the changes that the requested devices of CDI make to the specification.
+func edits(cfg *container.Config) ([]cdi.Edits, error) {
+	requests := cfg.Security.DeviceRequests
+	if len(requests) == 0 {
+		return nil, nil
+	}
+	return cdi.Load(cdi.Directories()).Resolve(container.Subject(cfg.Name), requests)
+}
+
+// applyEdits adds the requested devices of CDI to a specification.
+func applyEdits(cfg *container.Config, s *specs.Spec) error {
+	all, err := edits(cfg)
+	if err != nil {
+		return err
+	}
+	for _, e := range all {
+		if err := e.Apply(s); err != nil {
+			return fault.New(fault.Invalid, container.Subject(cfg.Name), "CDI device injection failed",
+				fault.WithField("device"), fault.WithCause(err))
 		}
 	}
 	return nil

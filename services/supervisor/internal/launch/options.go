@@ -42,6 +42,9 @@ func (r *Launcher) checkHost(cfg *container.Config) error {
 	if err := checkJournal(subject, cfg); err != nil {
 		return err
 	}
+	if _, err := edits(cfg); err != nil {
+		return err
+	}
 	if _, err := blockDevices(subject, cfg.Resources); err != nil || len(cfg.Security.Devices) == 0 {
 		return err
 	}

@@ -88,6 +88,9 @@ func (l *launch) create(ctx context.Context) (err error) {
 		return err
 	}
 	s, err := spec.Build(opts)
+	if err == nil {
+		err = applyEdits(&l.req.Config, s)
+	}
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+	"github.com/fairlead/fairlead/services/supervisor/internal/devicerequest"
 	"github.com/fairlead/fairlead/services/supervisor/internal/logdriver"
 	"github.com/fairlead/fairlead/services/supervisor/internal/resource"
 )
@@ -22,7 +23,9 @@ func TestOptionsSurviveConversion(t *testing.T) {
 			DeviceWriteIOps: rates("e"), Ulimits: []resource.Ulimit{{Name: "core", Soft: 1, Hard: -1}}, ShmSize: 9},
 		Security: container.Security{Privileged: true, CapAdd: []string{"a"}, CapDrop: []string{"b"},
 			Options: []string{"c"}, DeviceRules: []string{"d"}, Groups: []string{"e"}, ReadOnly: true,
-			Devices: []container.Device{{HostPath: "a", ContainerPath: "b", Permissions: "r"}}},
+			Devices: []container.Device{{HostPath: "a", ContainerPath: "b", Permissions: "r"}},
+			DeviceRequests: []devicerequest.Request{{Driver: "a", Count: -1, IDs: []string{"b"},
+				Capabilities: [][]string{{"c"}, {"d", "e"}}}}},
 		Namespaces:  container.Namespaces{IPC: "a", PID: "b", Cgroup: "c", User: "d", CgroupParent: "e"},
 		Init:        &yes,
 		Annotations: map[string]string{"a": "b"},

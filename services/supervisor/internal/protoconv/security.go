@@ -5,6 +5,7 @@ import (
 
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+	"github.com/fairlead/fairlead/services/supervisor/internal/devicerequest"
 )
 
 // SecurityFromProto converts the privileges of a container.
@@ -16,6 +17,13 @@ func SecurityFromProto(in *containerv1.Security) container.Security {
 		out.Devices = append(out.Devices, container.Device{HostPath: d.GetHostPath(),
 			ContainerPath: d.GetContainerPath(), Permissions: cmp.Or(d.GetPermissions(), "rwm")})
 	}
+	for _, r := range in.GetDeviceRequests() {
+		request := devicerequest.Request{Driver: r.GetDriver(), Count: int(r.GetCount()), IDs: r.GetDeviceIds()}
+		for _, c := range r.GetCapabilities() {
+			request.Capabilities = append(request.Capabilities, c.GetNames())
+		}
+		out.DeviceRequests = append(out.DeviceRequests, request)
+	}
 	return out
 }
 
@@ -25,6 +33,13 @@ func securityToProto(s container.Security) *containerv1.Security {
 	for _, d := range s.Devices {
 		out.Devices = append(out.Devices, &containerv1.Device{HostPath: d.HostPath, ContainerPath: d.ContainerPath,
 			Permissions: d.Permissions})
+	}
+	for _, r := range s.DeviceRequests {
+		request := &containerv1.DeviceRequest{Driver: r.Driver, Count: int32(r.Count), DeviceIds: r.IDs}
+		for _, names := range r.Capabilities {
+			request.Capabilities = append(request.Capabilities, &containerv1.Capabilities{Names: names})
+		}
+		out.DeviceRequests = append(out.DeviceRequests, request)
 	}
 	return out
 }

@@ -1471,7 +1471,13 @@ type ExecOptions struct {
 	// The exec of CreateExec to start. Only `detach` and `size` apply then.
 	ExecId string `protobuf:"bytes,20,opt,name=exec_id,json=execId,proto3" json:"exec_id,omitempty"`
 	// --privileged: all capabilities of the agent.
-	Privileged    bool `protobuf:"varint,21,opt,name=privileged,proto3" json:"privileged,omitempty"`
+	Privileged bool `protobuf:"varint,21,opt,name=privileged,proto3" json:"privileged,omitempty"`
+	// The keys that detach the client, as in "ctrl-p,ctrl-q". Clients interpret them; the agent keeps them
+	// for the client that starts the exec.
+	DetachKeys string `protobuf:"bytes,22,opt,name=detach_keys,json=detachKeys,proto3" json:"detach_keys,omitempty"`
+	// The streams that the client of CreateExec attaches, "stdin", "stdout" or "stderr". Kept for the
+	// client that starts the exec. Empty means all.
+	Attach        []string `protobuf:"bytes,23,rep,name=attach,proto3" json:"attach,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1583,10 +1589,25 @@ func (x *ExecOptions) GetPrivileged() bool {
 	return false
 }
 
+func (x *ExecOptions) GetDetachKeys() string {
+	if x != nil {
+		return x.DetachKeys
+	}
+	return ""
+}
+
+func (x *ExecOptions) GetAttach() []string {
+	if x != nil {
+		return x.Attach
+	}
+	return nil
+}
+
 // CreateExecRequest holds the exec.
 type CreateExecRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The container, the program and its options. `detach`, `size` and `exec_id` are ignored.
+	// The container, the program and its options. `detach` and `exec_id` are ignored. `size` applies
+	// unless the start has one.
 	Exec          *ExecOptions `protobuf:"bytes,1,opt,name=exec,proto3" json:"exec,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -4563,7 +4584,7 @@ const file_fairlead_container_v1_container_service_proto_rawDesc = "" +
 	"\x14ExecContainerRequest\x128\n" +
 	"\x04exec\x18\x01 \x01(\v2\".fairlead.container.v1.ExecOptionsH\x00R\x04exec\x124\n" +
 	"\x05input\x18\x02 \x01(\v2\x1c.fairlead.container.v1.InputH\x00R\x05inputB\t\n" +
-	"\amessage\"\xc1\x02\n" +
+	"\amessage\"\xfa\x02\n" +
 	"\vExecOptions\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\x12\x12\n" +
 	"\x04args\x18\x02 \x03(\tR\x04args\x12\x10\n" +
@@ -4579,7 +4600,10 @@ const file_fairlead_container_v1_container_service_proto_rawDesc = "" +
 	"\aexec_id\x18\x14 \x01(\tR\x06execId\x12\x1e\n" +
 	"\n" +
 	"privileged\x18\x15 \x01(\bR\n" +
-	"privileged\"K\n" +
+	"privileged\x12\x1f\n" +
+	"\vdetach_keys\x18\x16 \x01(\tR\n" +
+	"detachKeys\x12\x16\n" +
+	"\x06attach\x18\x17 \x03(\tR\x06attach\"K\n" +
 	"\x11CreateExecRequest\x126\n" +
 	"\x04exec\x18\x01 \x01(\v2\".fairlead.container.v1.ExecOptionsR\x04exec\"-\n" +
 	"\x12CreateExecResponse\x12\x17\n" +

@@ -41,9 +41,11 @@ type Security struct {
 	// --group-add: names of the image or IDs.
 	Groups []string `protobuf:"bytes,7,rep,name=groups,proto3" json:"groups,omitempty"`
 	// --read-only: mount the root file system read-only.
-	ReadOnly      bool `protobuf:"varint,8,opt,name=read_only,json=readOnly,proto3" json:"read_only,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	ReadOnly bool `protobuf:"varint,8,opt,name=read_only,json=readOnly,proto3" json:"read_only,omitempty"`
+	// --gpus, and names of CDI devices in --device.
+	DeviceRequests []*DeviceRequest `protobuf:"bytes,9,rep,name=device_requests,json=deviceRequests,proto3" json:"device_requests,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Security) Reset() {
@@ -132,6 +134,133 @@ func (x *Security) GetReadOnly() bool {
 	return false
 }
 
+func (x *Security) GetDeviceRequests() []*DeviceRequest {
+	if x != nil {
+		return x.DeviceRequests
+	}
+	return nil
+}
+
+// DeviceRequest requests devices that specifications of CDI, the Container Device Interface, describe
+// on the host, in /etc/cdi or /var/run/cdi.
+type DeviceRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "cdi", or the vendor of GPUs: "nvidia" or "amd". Empty means any vendor of GPUs.
+	Driver string `protobuf:"bytes,1,opt,name=driver,proto3" json:"driver,omitempty"`
+	// The number of GPUs, -1 for all. Exclusive with device_ids.
+	Count int32 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
+	// The names of devices: with "cdi" VENDOR/CLASS=NAME, otherwise names of GPUs.
+	DeviceIds []string `protobuf:"bytes,3,rep,name=device_ids,json=deviceIds,proto3" json:"device_ids,omitempty"`
+	// Alternatives of capabilities. One must contain "gpu", unless the driver is "cdi".
+	Capabilities  []*Capabilities `protobuf:"bytes,4,rep,name=capabilities,proto3" json:"capabilities,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeviceRequest) Reset() {
+	*x = DeviceRequest{}
+	mi := &file_fairlead_container_v1_security_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeviceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeviceRequest) ProtoMessage() {}
+
+func (x *DeviceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_security_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeviceRequest.ProtoReflect.Descriptor instead.
+func (*DeviceRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_security_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *DeviceRequest) GetDriver() string {
+	if x != nil {
+		return x.Driver
+	}
+	return ""
+}
+
+func (x *DeviceRequest) GetCount() int32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *DeviceRequest) GetDeviceIds() []string {
+	if x != nil {
+		return x.DeviceIds
+	}
+	return nil
+}
+
+func (x *DeviceRequest) GetCapabilities() []*Capabilities {
+	if x != nil {
+		return x.Capabilities
+	}
+	return nil
+}
+
+// Capabilities is a set of capabilities that devices must have together.
+type Capabilities struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Such as "gpu" and "compute".
+	Names         []string `protobuf:"bytes,1,rep,name=names,proto3" json:"names,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Capabilities) Reset() {
+	*x = Capabilities{}
+	mi := &file_fairlead_container_v1_security_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Capabilities) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Capabilities) ProtoMessage() {}
+
+func (x *Capabilities) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_security_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Capabilities.ProtoReflect.Descriptor instead.
+func (*Capabilities) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_security_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Capabilities) GetNames() []string {
+	if x != nil {
+		return x.Names
+	}
+	return nil
+}
+
 // Device is a device of the host in a container.
 type Device struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -147,7 +276,7 @@ type Device struct {
 
 func (x *Device) Reset() {
 	*x = Device{}
-	mi := &file_fairlead_container_v1_security_proto_msgTypes[1]
+	mi := &file_fairlead_container_v1_security_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -159,7 +288,7 @@ func (x *Device) String() string {
 func (*Device) ProtoMessage() {}
 
 func (x *Device) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_security_proto_msgTypes[1]
+	mi := &file_fairlead_container_v1_security_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -172,7 +301,7 @@ func (x *Device) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Device.ProtoReflect.Descriptor instead.
 func (*Device) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_security_proto_rawDescGZIP(), []int{1}
+	return file_fairlead_container_v1_security_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Device) GetHostPath() string {
@@ -216,7 +345,7 @@ type Namespaces struct {
 
 func (x *Namespaces) Reset() {
 	*x = Namespaces{}
-	mi := &file_fairlead_container_v1_security_proto_msgTypes[2]
+	mi := &file_fairlead_container_v1_security_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -228,7 +357,7 @@ func (x *Namespaces) String() string {
 func (*Namespaces) ProtoMessage() {}
 
 func (x *Namespaces) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_security_proto_msgTypes[2]
+	mi := &file_fairlead_container_v1_security_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -241,7 +370,7 @@ func (x *Namespaces) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Namespaces.ProtoReflect.Descriptor instead.
 func (*Namespaces) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_security_proto_rawDescGZIP(), []int{2}
+	return file_fairlead_container_v1_security_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Namespaces) GetIpc() string {
@@ -283,7 +412,7 @@ var File_fairlead_container_v1_security_proto protoreflect.FileDescriptor
 
 const file_fairlead_container_v1_security_proto_rawDesc = "" +
 	"\n" +
-	"$fairlead/container/v1/security.proto\x12\x15fairlead.container.v1\"\x96\x02\n" +
+	"$fairlead/container/v1/security.proto\x12\x15fairlead.container.v1\"\xe5\x02\n" +
 	"\bSecurity\x12\x1e\n" +
 	"\n" +
 	"privileged\x18\x01 \x01(\bR\n" +
@@ -294,7 +423,16 @@ const file_fairlead_container_v1_security_proto_rawDesc = "" +
 	"\adevices\x18\x05 \x03(\v2\x1d.fairlead.container.v1.DeviceR\adevices\x12.\n" +
 	"\x13device_cgroup_rules\x18\x06 \x03(\tR\x11deviceCgroupRules\x12\x16\n" +
 	"\x06groups\x18\a \x03(\tR\x06groups\x12\x1b\n" +
-	"\tread_only\x18\b \x01(\bR\breadOnly\"n\n" +
+	"\tread_only\x18\b \x01(\bR\breadOnly\x12M\n" +
+	"\x0fdevice_requests\x18\t \x03(\v2$.fairlead.container.v1.DeviceRequestR\x0edeviceRequests\"\xa5\x01\n" +
+	"\rDeviceRequest\x12\x16\n" +
+	"\x06driver\x18\x01 \x01(\tR\x06driver\x12\x14\n" +
+	"\x05count\x18\x02 \x01(\x05R\x05count\x12\x1d\n" +
+	"\n" +
+	"device_ids\x18\x03 \x03(\tR\tdeviceIds\x12G\n" +
+	"\fcapabilities\x18\x04 \x03(\v2#.fairlead.container.v1.CapabilitiesR\fcapabilities\"$\n" +
+	"\fCapabilities\x12\x14\n" +
+	"\x05names\x18\x01 \x03(\tR\x05names\"n\n" +
 	"\x06Device\x12\x1b\n" +
 	"\thost_path\x18\x01 \x01(\tR\bhostPath\x12%\n" +
 	"\x0econtainer_path\x18\x02 \x01(\tR\rcontainerPath\x12 \n" +
@@ -319,19 +457,23 @@ func file_fairlead_container_v1_security_proto_rawDescGZIP() []byte {
 	return file_fairlead_container_v1_security_proto_rawDescData
 }
 
-var file_fairlead_container_v1_security_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_fairlead_container_v1_security_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_fairlead_container_v1_security_proto_goTypes = []any{
-	(*Security)(nil),   // 0: fairlead.container.v1.Security
-	(*Device)(nil),     // 1: fairlead.container.v1.Device
-	(*Namespaces)(nil), // 2: fairlead.container.v1.Namespaces
+	(*Security)(nil),      // 0: fairlead.container.v1.Security
+	(*DeviceRequest)(nil), // 1: fairlead.container.v1.DeviceRequest
+	(*Capabilities)(nil),  // 2: fairlead.container.v1.Capabilities
+	(*Device)(nil),        // 3: fairlead.container.v1.Device
+	(*Namespaces)(nil),    // 4: fairlead.container.v1.Namespaces
 }
 var file_fairlead_container_v1_security_proto_depIdxs = []int32{
-	1, // 0: fairlead.container.v1.Security.devices:type_name -> fairlead.container.v1.Device
-	1, // [1:1] is the sub-list for method output_type
-	1, // [1:1] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	3, // 0: fairlead.container.v1.Security.devices:type_name -> fairlead.container.v1.Device
+	1, // 1: fairlead.container.v1.Security.device_requests:type_name -> fairlead.container.v1.DeviceRequest
+	2, // 2: fairlead.container.v1.DeviceRequest.capabilities:type_name -> fairlead.container.v1.Capabilities
+	3, // [3:3] is the sub-list for method output_type
+	3, // [3:3] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	3, // [3:3] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_container_v1_security_proto_init() }
@@ -345,7 +487,7 @@ func file_fairlead_container_v1_security_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_container_v1_security_proto_rawDesc), len(file_fairlead_container_v1_security_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   3,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

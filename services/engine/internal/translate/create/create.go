@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -141,7 +142,8 @@ func (b *Body) checkUnsupported() error {
 		given bool
 		hint  string
 	}{
-		{"HostConfig.DeviceRequests", len(h.DeviceRequests) > 0, "use HostConfig.Devices"},
+		{"HostConfig.DeviceRequests.Options", slices.ContainsFunc(h.DeviceRequests,
+			func(r container.DeviceRequest) bool { return len(r.Options) > 0 }), "a CDI specification has none"},
 		{"HostConfig.StorageOpt", len(h.StorageOpt) > 0, "the storage driver has no options"},
 		{"HostConfig.Cgroup", h.Cgroup != "", "use HostConfig.CgroupParent"},
 		{"HostConfig.Isolation", h.Isolation != "" && !h.Isolation.IsDefault(), "it is for Windows"},
@@ -174,6 +176,14 @@ func (b *Body) security() *containerv1.Security {
 	}
 	if h.MaskedPaths != nil && h.ReadonlyPaths != nil { // both are empty, see checkUnsupported
 		s.Options = append(s.Options, "systempaths=unconfined")
+	}
+	for _, r := range h.DeviceRequests {
+		request := &containerv1.DeviceRequest{Driver: r.Driver, Count: int32(max(-2, min(r.Count, math.MaxInt32))),
+			DeviceIds: r.DeviceIDs}
+		for _, names := range r.Capabilities {
+			request.Capabilities = append(request.Capabilities, &containerv1.Capabilities{Names: names})
+		}
+		s.DeviceRequests = append(s.DeviceRequests, request)
 	}
 	for _, d := range h.Devices {
 		s.Devices = append(s.Devices, &containerv1.Device{HostPath: d.PathOnHost, ContainerPath: d.PathInContainer,

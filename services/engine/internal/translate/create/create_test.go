@@ -68,7 +68,8 @@ func TestWrongBodies(t *testing.T) {
 		`{"HostConfig":{"Binds":["/a:/"]}}`: "destination can't " +
 			"be '/'",
 		`{"HostConfig":{"Mounts":[{"Type":"npipe","Target":"/a"}]}}`: "mount type unknown",
-		`{"HostConfig":{"DeviceRequests":[{"Count":-1}]}}`:           "HostConfig.DeviceRequests: is not supported",
+		`{"HostConfig":{"DeviceRequests":[{"Options":{"a":"b"}}]}}`: "HostConfig.DeviceRequests.Options: is not " +
+			"supported",
 		`{"HostConfig":{"MaskedPaths":["/x"]}}`: "MaskedPaths and " +
 			"ReadonlyPaths: is not supported",
 		`{"Labels":{"fairlead.publish.form":"10.0.0.0/8"}}`: "label " +

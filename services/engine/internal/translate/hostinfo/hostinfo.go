@@ -70,7 +70,7 @@ func FromProto(h *hostv1.GetInfoResponse, firewall string, now time.Time, v apiv
 		Runtimes: map[string]system.RuntimeWithStatus{}, DefaultRuntime: filepath.Base(h.GetRuntime()),
 		Swarm:              swarm.Info{LocalNodeState: swarm.LocalNodeStateInactive},
 		LiveRestoreEnabled: true, InitBinary: initBinary(h), SecurityOptions: []string{"name=seccomp,profile=builtin"},
-		CDISpecDirs: []string{}, Warnings: h.GetWarnings(),
+		CDISpecDirs: []string{"/etc/cdi", "/var/run/cdi"}, Warnings: h.GetWarnings(),
 	}}
 	if cgroupVersion == "2" {
 		doc.SecurityOptions = append(doc.SecurityOptions, "name=cgroupns")

@@ -120,6 +120,14 @@ func resources(cfg *containerv1.ContainerConfig) container.Resources {
 		out.Devices = append(out.Devices, container.DeviceMapping{PathOnHost: d.GetHostPath(),
 			PathInContainer: d.GetContainerPath(), CgroupPermissions: cmp.Or(d.GetPermissions(), "rwm")})
 	}
+	for _, req := range sec.GetDeviceRequests() {
+		request := container.DeviceRequest{Driver: req.GetDriver(), Count: int(req.GetCount()),
+			DeviceIDs: req.GetDeviceIds(), Options: map[string]string{}}
+		for _, c := range req.GetCapabilities() {
+			request.Capabilities = append(request.Capabilities, c.GetNames())
+		}
+		out.DeviceRequests = append(out.DeviceRequests, request)
+	}
 	for _, d := range r.GetBlkioWeightDevices() {
 		out.BlkioWeightDevice = append(out.BlkioWeightDevice,
 			&blkiodev.WeightDevice{Path: d.GetPath(), Weight: uint16(d.GetWeight())})
