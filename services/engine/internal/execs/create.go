@@ -2,6 +2,7 @@ package execs
 
 import (
 	"net/http"
+	"slices"
 
 	"github.com/moby/moby/api/types/common"
 	"github.com/moby/moby/api/types/container"
@@ -22,11 +23,40 @@ func (h *Handlers) Create(w http.ResponseWriter, r *httpapi.Request) error {
 	if _, err := detachKeys(body.DetachKeys); err != nil {
 		return err
 	}
-	created, err := h.clients.Containers.CreateExec(r.Context(), &containerv1.CreateExecRequest{
-		Exec: &containerv1.ExecOptions{Reference: r.Name(), Args: body.Cmd, Env: body.Env, WorkingDir: body.WorkingDir,
-			User: body.User, Tty: body.Tty, OpenStdin: body.AttachStdin, Privileged: body.Privileged}})
+	options := &containerv1.ExecOptions{Reference: r.Name(), Args: body.Cmd, Env: body.Env, WorkingDir: body.WorkingDir,
+		User: body.User, Tty: body.Tty, OpenStdin: body.AttachStdin, Privileged: body.Privileged,
+		DetachKeys: body.DetachKeys, Attach: streams(&body)}
+	if body.ConsoleSize != nil && body.Tty {
+		options.Size = size(*body.ConsoleSize)
+	}
+	created, err := h.clients.Containers.CreateExec(r.Context(), &containerv1.CreateExecRequest{Exec: options})
 	if err != nil {
 		return err
 	}
 	return httpapi.WriteJSON(w, http.StatusCreated, common.IDResponse{ID: created.GetExecId()})
+}
+
+// streams returns the streams that a client attaches; none means all.
+func streams(body *container.ExecCreateRequest) []string {
+	var out []string
+	for _, s := range []struct {
+		name string
+		on   bool
+	}{{"stdin", body.AttachStdin}, {"stdout", body.AttachStdout}, {"stderr", body.AttachStderr}} {
+		if s.on {
+			out = append(out, s.name)
+		}
+	}
+	return out
+}
+
+// attaches reports whether the client that starts an exec gets a stream.
+func attaches(exec *containerv1.ExecOptions, name string) bool {
+	return len(exec.GetAttach()) == 0 || slices.Contains(exec.GetAttach(), name)
+}
+
+// size returns the size of a terminal, given as rows and columns.
+func size(box [2]uint) *containerv1.TerminalSize {
+	const largest = 1 << 16 // the supervisor refuses it
+	return &containerv1.TerminalSize{Rows: uint32(min(box[0], largest)), Columns: uint32(min(box[1], largest))}
 }

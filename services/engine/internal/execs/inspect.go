@@ -27,9 +27,16 @@ func execFromProto(e *containerv1.Exec) *container.ExecInspectResponse {
 	if args := o.GetArgs(); len(args) > 0 {
 		config.Entrypoint, config.Arguments = args[0], args[1:]
 	}
+	keys := []byte{}
+	if o.GetDetachKeys() != "" {
+		if parsed, err := detachKeys(o.GetDetachKeys()); err == nil {
+			keys = parsed
+		}
+	}
 	out := &container.ExecInspectResponse{ID: e.GetId(), Running: e.GetRunning(), ProcessConfig: config,
-		OpenStdin: o.GetOpenStdin(), OpenStdout: true, OpenStderr: true, ContainerID: e.GetContainerId(),
-		DetachKeys: []byte{}, Pid: int(e.GetPid()), CanRemove: !e.GetRunning() && e.ExitCode != nil}
+		OpenStdin: o.GetOpenStdin(), OpenStdout: attaches(o, "stdout"), OpenStderr: attaches(o, "stderr"),
+		ContainerID: e.GetContainerId(),
+		DetachKeys:  keys, Pid: int(e.GetPid()), CanRemove: !e.GetRunning() && e.ExitCode != nil}
 	if e.ExitCode != nil {
 		code := int(e.GetExitCode())
 		out.ExitCode = &code

@@ -13,7 +13,7 @@ import (
 	"github.com/fairlead/fairlead/services/engine/internal/stream"
 )
 
-// detachKeys parses the keys of an exec. The supervisor does not store them: the default applies.
+// detachKeys parses the keys of an exec. Empty means the default.
 func detachKeys(text string) ([]byte, error) { return stream.ParseDetachKeys(text) }
 
 // Start serves POST /exec/{id}/start.
@@ -30,8 +30,7 @@ func (h *Handlers) Start(w http.ResponseWriter, r *httpapi.Request) error {
 	exec := found.GetExec().GetOptions()
 	options := &containerv1.ExecOptions{ExecId: r.Param("id"), Detach: body.Detach}
 	if body.ConsoleSize != nil && exec.GetTty() {
-		options.Size = &containerv1.TerminalSize{Rows: uint32(min(body.ConsoleSize[0], 1<<16)),
-			Columns: uint32(min(body.ConsoleSize[1], 1<<16))}
+		options.Size = size(*body.ConsoleSize)
 	}
 	if body.Detach || !h.isRunning(r.Context(), found.GetExec().GetContainerId()) {
 		call, err := h.start(r.Context(), options)
@@ -62,9 +61,10 @@ func (h *Handlers) run(ctx context.Context, client stream.Client, exec, options 
 		return
 	}
 
-	o := stream.Options{Stdin: exec.GetOpenStdin(), Stdout: true, Stderr: true, CloseStdin: !exec.GetTty()}
+	o := stream.Options{Stdin: exec.GetOpenStdin(), Stdout: attaches(exec, "stdout"), Stderr: attaches(exec, "stderr"),
+		CloseStdin: !exec.GetTty()}
 	if exec.GetTty() {
-		if o.DetachKeys, err = detachKeys(""); err != nil {
+		if o.DetachKeys, err = detachKeys(exec.GetDetachKeys()); err != nil {
 			o.DetachKeys = nil
 		}
 	}

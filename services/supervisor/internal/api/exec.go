@@ -11,7 +11,14 @@ import (
 // CreateExec implements ContainerServiceServer.
 func (s *containerServer) CreateExec(_ context.Context,
 	req *containerv1.CreateExecRequest) (*containerv1.CreateExecResponse, error) {
-	uid, err := s.containers.CreateExec(execFromProto(req.GetExec()))
+	exec := execFromProto(req.GetExec())
+	if req.GetExec().GetSize() != nil {
+		var err error
+		if exec.Rows, exec.Cols, err = sizeFromProto(req.GetExec().GetSize()); err != nil {
+			return nil, err
+		}
+	}
+	uid, err := s.containers.CreateExec(exec)
 	return &containerv1.CreateExecResponse{ExecId: uid}, err
 }
 
@@ -59,14 +66,18 @@ func (s *containerServer) startExec(ctx context.Context, opts *containerv1.ExecO
 func execFromProto(in *containerv1.ExecOptions) session.ExecRequest {
 	return session.ExecRequest{Reference: in.GetReference(), Args: in.GetArgs(), Env: in.GetEnv(),
 		WorkingDir: in.GetWorkingDir(), User: in.GetUser(), TTY: in.GetTty(), OpenStdin: in.GetOpenStdin(),
-		Privileged: in.GetPrivileged()}
+		Privileged: in.GetPrivileged(), DetachKeys: in.GetDetachKeys(), Attach: in.GetAttach()}
 }
 
 func execToProto(e session.ExecState) *containerv1.Exec {
 	r := e.Request
 	out := &containerv1.Exec{Id: e.ID, ContainerId: e.Container, Running: e.Running, Pid: uint32(e.PID),
 		Options: &containerv1.ExecOptions{Reference: e.Container, Args: r.Args, Env: r.Env, WorkingDir: r.WorkingDir,
-			User: r.User, Tty: r.TTY, OpenStdin: r.OpenStdin, Privileged: r.Privileged}}
+			User: r.User, Tty: r.TTY, OpenStdin: r.OpenStdin, Privileged: r.Privileged,
+			DetachKeys: r.DetachKeys, Attach: r.Attach}}
+	if r.Rows > 0 {
+		out.Options.Size = &containerv1.TerminalSize{Rows: uint32(r.Rows), Columns: uint32(r.Cols)}
+	}
 	if e.ExitCode != nil {
 		code := uint32(*e.ExitCode)
 		out.ExitCode = &code

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -35,6 +36,7 @@ import (
 // processes.
 type host struct {
 	runner     *run.Runner
+	execSize   atomic.Pointer[specs.Box] // terminal size of the last exec
 	dir        string
 	fail       string     // the step that fails
 	failures   int        // how often it fails; 0 means always
@@ -340,6 +342,7 @@ func (f fakeProcesses) Attach(context.Context, string) (launch.Output, error) {
 }
 
 func (f fakeProcesses) Exec(_ context.Context, req runtime.ExecRequest) (session.Session, error) {
+	f.h.execSize.Store(req.Process.ConsoleSize)
 	return fakeSession{code: len(req.Process.Args), detached: req.Detach}, f.h.step("exec")
 }
 

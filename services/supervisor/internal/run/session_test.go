@@ -2,6 +2,7 @@ package run_test
 
 import (
 	"context"
+	"slices"
 	"testing"
 
 	"github.com/fairlead/fairlead/proto/fault"
@@ -52,6 +53,31 @@ func TestExecIsAnObject(t *testing.T) {
 
 	if _, err := h.runner.ExecState("nosuch"); !fault.Is(err, fault.NotFound) {
 		t.Errorf("unknown: got %v", err)
+	}
+}
+
+// The size of the creation applies unless the start has one. Keys and streams are kept for clients.
+func TestExecKeepsSizeAndKeys(t *testing.T) {
+	h := newHost(t)
+	h.mustRun(t, request("web"))
+	for _, tc := range []struct{ rows, want uint16 }{{0, 33}, {44, 44}} {
+		uid, err := h.runner.CreateExec(session.ExecRequest{Reference: "web", Args: []string{"sh"}, TTY: true, Rows: 33,
+			Cols: 77, DetachKeys: "ctrl-x", Attach: []string{"stdout"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, process, err := h.runner.StartExec(t.Context(), uid, session.StartExec{Rows: tc.rows, Cols: 2 * tc.rows})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if size := h.execSize.Load(); size == nil || size.Height != uint(tc.want) {
+			t.Errorf("size at the start %d: got %v", tc.rows, size)
+		}
+		e, err := h.runner.ExecState(uid)
+		if err != nil || e.Request.DetachKeys != "ctrl-x" || !slices.Equal(e.Request.Attach, []string{"stdout"}) {
+			t.Errorf("got %+v, %v", e.Request, err)
+		}
+		_ = process.Close()
 	}
 }
 

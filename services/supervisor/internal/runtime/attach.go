@@ -78,6 +78,9 @@ func (d *Driver) Attach(ctx context.Context, uid string) (*Attachment, error) {
 		return a, nil
 	}
 
+	if err := c.checkClients(); err != nil {
+		return nil, err
+	}
 	before := attachsocket.OpenFiles(c.record.Monitor)
 	a, err := d.connect(ctx, uid, c.record.OpenStdin)
 	if err != nil {
@@ -90,6 +93,21 @@ func (d *Driver) Attach(ctx context.Context, uid string) (*Attachment, error) {
 	a.join(c, c.backlogs.Join())
 	go a.fill()
 	return a, nil
+}
+
+// maxClients is the number of clients that one monitor serves. conmon itself stops accepting a few later,
+// and further clients would wait in vain.
+const maxClients = 200
+
+func (c *container) checkClients() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.attachments) < maxClients {
+		return nil
+	}
+	return fault.New(fault.Exhausted, subject(c.id),
+		fmt.Sprintf("%d clients are attached, which is the limit", maxClients),
+		fault.WithHint("detach some, or read the output with logs -f"))
 }
 
 // connect connects to the monitor's socket.

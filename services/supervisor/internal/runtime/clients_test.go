@@ -34,6 +34,20 @@ func TestAttachInputEndsWithClient(t *testing.T) {
 	c.wantExit(0)
 }
 
+func TestAttachedClientsAreLimited(t *testing.T) {
+	h := newHost(t)
+	c := h.sleeper("")
+	for range 200 {
+		c.attach()
+	}
+	const want = "200 clients are attached, which is the limit"
+	if _, err := h.driver.Attach(h.ctx, c.id); !fault.Is(err, fault.Exhausted) || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want %q", err, want)
+	}
+	c.kill()
+	c.wantExit(137)
+}
+
 func TestUnattachedLaunchKeepsInputOpen(t *testing.T) {
 	h := newHost(t)
 	c := h.container("sh", "-c", "echo hello; while read x; do echo got $x; done")

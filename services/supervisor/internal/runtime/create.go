@@ -14,6 +14,7 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/supervisor/internal/runtime/backlog"
 	"github.com/fairlead/fairlead/services/supervisor/internal/runtime/oci"
+	"github.com/fairlead/fairlead/services/supervisor/internal/runtime/procstat"
 )
 
 // Create creates the container: namespaces, cgroup, mounts and init process. It returns the process
@@ -141,9 +142,9 @@ func (p *Prepared) hold(pid int, early *Attachment) (*container, error) {
 	bundle := p.d.bundle(p.launch.ID)
 	r := record{Runtime: p.runtime.Path, PID: pid, TTY: p.launch.TTY, OpenStdin: p.launch.OpenStdin}
 	var errs [4]error
-	r.Monitor, errs[0] = readPid(filepath.Join(bundle, monitorPidFile))
-	r.Started, errs[1] = startTime(r.PID)
-	r.MonitorStarted, errs[2] = startTime(r.Monitor)
+	r.Monitor, errs[0] = procstat.ReadPID(filepath.Join(bundle, monitorPidFile))
+	r.Started, errs[1] = procstat.StartTime(r.PID)
+	r.MonitorStarted, errs[2] = procstat.StartTime(r.Monitor)
 	errs[3] = r.write(bundle)
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, p.failed("its process has exited", err)

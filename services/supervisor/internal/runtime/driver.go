@@ -182,5 +182,9 @@ func (d *Driver) running(uid string) (*container, error) {
 	if c := d.get(uid); c != nil && !c.ended() {
 		return c, nil
 	}
-	return nil, fault.New(fault.Busy, subject(uid), "is not running", fault.WithHint("start it first"))
+	return nil, notRunning(uid)
+}
+
+func notRunning(uid string) error {
+	return fault.New(fault.Busy, subject(uid), "Container "+uid+" is not running", fault.WithHint("start it first"))
 }

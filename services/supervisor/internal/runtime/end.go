@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/supervisor/internal/runtime/procstat"
 )
 
 // ErrEnded is returned by Signal and Stop if the process has ended or never existed. Its exit can
@@ -127,7 +128,7 @@ func (d *Driver) Kill(ctx context.Context, uid string) error {
 
 // wakeMonitor continues a stopped monitor whose process has ended.
 func (c *container) wakeMonitor() {
-	if c.monitor != nil && !c.init.alive() && stopped(c.record.Monitor) {
+	if c.monitor != nil && !c.init.alive() && procstat.IsStopped(c.record.Monitor) {
 		_ = c.monitor.signal(syscall.SIGCONT)
 	}
 }
@@ -139,7 +140,7 @@ func (d *Driver) stuck(c *container) error {
 		return fault.New(fault.Busy, subject(c.id), text, fault.WithHint("thaw the cgroup %s", at))
 	}
 
-	switch state, _ := processState(c.record.PID); state {
+	switch state := procstat.State(c.record.PID); state {
 	case "D":
 		return fault.New(fault.Busy, subject(c.id), text,
 			fault.WithHint("it may hang on disk or network I/O; see /proc/%d/stack", c.record.PID))

@@ -15,6 +15,7 @@ import (
 
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/supervisor/internal/runtime/oci"
+	"github.com/fairlead/fairlead/services/supervisor/internal/runtime/procstat"
 	"github.com/fairlead/fairlead/services/supervisor/internal/runtime/terminal"
 )
 
@@ -50,6 +51,9 @@ func (d *Driver) Exec(ctx context.Context, req ExecRequest) (*ExecSession, error
 	}
 
 	e.close()
+	if c.ended() || c.init.isEnding() { // which explains any error
+		return nil, notRunning(req.ID)
+	}
 	if _, ok := errors.AsType[*fault.Fault](err); err != nil && !ok && ctx.Err() == nil {
 		err = fault.New(fault.Internal, subject(req.ID), "cannot start the process", fault.WithCause(err))
 	}
@@ -200,7 +204,7 @@ func (e *execution) started(ctx context.Context) error {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for {
-		pid, err := readPid(filepath.Join(e.dir, pidFile))
+		pid, err := procstat.ReadPID(filepath.Join(e.dir, pidFile))
 		if err == nil {
 			e.session.process, _ = openProcess(pid) // nil if it has already ended
 			return nil
@@ -217,7 +221,7 @@ func (e *execution) started(ctx context.Context) error {
 
 // afterEnd distinguishes a process that has already ended from one that was never started.
 func (e *execution) afterEnd() error {
-	if pid, err := readPid(filepath.Join(e.dir, pidFile)); err == nil {
+	if pid, err := procstat.ReadPID(filepath.Join(e.dir, pidFile)); err == nil {
 		if e.req.Detach { // otherwise it ended with the runtime
 			e.session.process, _ = openProcess(pid)
 		}

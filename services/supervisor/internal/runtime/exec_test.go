@@ -249,6 +249,35 @@ func TestExecNeedsRunningContainer(t *testing.T) {
 	}
 }
 
+// Whatever the runtime reports about a container that ends meanwhile, the error says that it ended.
+func TestExecIntoEndingContainer(t *testing.T) {
+	h := newHost(t)
+	for range 5 {
+		c := h.sleeper("")
+		done := make(chan error)
+		for range 2 {
+			go func() {
+				for {
+					s, err := h.driver.Exec(h.ctx, runtime.ExecRequest{ID: c.id,
+						Process: c.execProcess(spec.Process{Args: []string{"true"}})})
+					if err != nil {
+						done <- err
+						return
+					}
+					_ = s.Close()
+				}
+			}()
+		}
+		c.kill()
+		for range 2 {
+			if err := <-done; !fault.Is(err, fault.Busy) || !strings.Contains(err.Error(), "is not running") {
+				t.Errorf("got %v", err)
+			}
+		}
+		c.wantExit(137)
+	}
+}
+
 func TestExecConfinementEqualsContainer(t *testing.T) {
 	h := newHost(t)
 	c := h.sleeper("")

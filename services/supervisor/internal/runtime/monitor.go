@@ -9,13 +9,15 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/fairlead/fairlead/services/supervisor/internal/runtime/procstat"
 )
 
 // endMonitor kills the monitor of a container without a process, and the monitor's children. A
 // runtime that is still creating the container would otherwise continue and leave untracked
 // resources. Most monitors have already exited.
 func (d *Driver) endMonitor(uid string) {
-	pid, err := readPid(filepath.Join(d.bundle(uid), monitorPidFile))
+	pid, err := procstat.ReadPID(filepath.Join(d.bundle(uid), monitorPidFile))
 	if err != nil {
 		return
 	}
@@ -35,7 +37,7 @@ func (d *Driver) endMonitor(uid string) {
 
 	deadline := time.Now().Add(killTime)
 	_ = p.signal(syscall.SIGSTOP) // a stopped process starts no children
-	for p.alive() && !stopped(pid) && time.Now().Before(deadline) {
+	for p.alive() && !procstat.IsStopped(pid) && time.Now().Before(deadline) {
 		time.Sleep(time.Millisecond)
 	}
 
@@ -72,23 +74,4 @@ func endChildren(pid int) (some bool) {
 	}
 
 	return some
-}
-
-// stopped reports whether a process is stopped.
-func stopped(pid int) bool {
-	state, err := processState(pid)
-	return err == nil && state == "T"
-}
-
-// processState returns field 3 of /proc/PID/stat, a letter; see proc_pid_stat(5).
-func processState(pid int) (string, error) {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return "", err
-	}
-	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	if len(fields) == 0 {
-		return "", fmt.Errorf("process status %q: too few fields", stat)
-	}
-	return fields[0], nil
 }

@@ -4,12 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/fairlead/fairlead/services/supervisor/internal/runtime/procstat"
 )
 
 // process is a process held by a pidfd, so that its PID cannot be reused unnoticed.
@@ -36,7 +36,7 @@ func openProcessOf(pid int, started uint64) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	if now, err := startTime(pid); err != nil || now != started || !p.alive() {
+	if now, err := procstat.StartTime(pid); err != nil || now != started || !p.alive() {
 		p.close()
 		return nil, os.ErrProcessDone
 	}
@@ -75,6 +75,22 @@ func readable(fd uintptr) bool {
 	return err == nil && n > 0
 }
 
+// isEnding reports whether a process has ended, or begins to within endingTime. An init process ends
+// long after it has been killed, as it waits for all others of its namespace.
+func (p *process) isEnding() bool {
+	for end := time.Now().Add(endingTime); ; time.Sleep(5 * time.Millisecond) {
+		if !p.alive() || procstat.IsExiting(p.pid) {
+			return true
+		}
+		if time.Now().After(end) {
+			return false
+		}
+	}
+}
+
+// endingTime is the time until a process that was killed begins to end.
+const endingTime = 100 * time.Millisecond
+
 func (p *process) signal(sig syscall.Signal) error {
 	conn, err := p.f.SyscallConn()
 	if err != nil {
@@ -93,35 +109,3 @@ func (p *process) signal(sig syscall.Signal) error {
 }
 
 func (p *process) close() { _ = p.f.Close() }
-
-// startTime returns the start time of a process in clock ticks since boot.
-func startTime(pid int) (uint64, error) {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, err
-	}
-	return parseStartTime(string(stat))
-}
-
-// parseStartTime parses field 22 of /proc/PID/stat. Field 2, the program's name, can contain
-// parentheses.
-func parseStartTime(stat string) (uint64, error) {
-	fields := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
-	if len(fields) < 20 {
-		return 0, fmt.Errorf("process status %q: too few fields", stat)
-	}
-	return strconv.ParseUint(fields[19], 10, 64)
-}
-
-// readPid reads a PID file.
-func readPid(path string) (int, error) {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return 0, err
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
-	if err != nil || pid <= 0 {
-		return 0, fmt.Errorf("%s: %q is not a process ID", path, b)
-	}
-	return pid, nil
-}

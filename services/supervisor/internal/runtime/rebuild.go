@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/fairlead/fairlead/agent/initproc"
+	"github.com/fairlead/fairlead/services/supervisor/internal/runtime/procstat"
 )
 
 // rebuildRecord restores the lost record of a running container from its process. It returns unread
@@ -73,6 +74,6 @@ func monitorOf(pid int, uid string) (monitor int, started uint64, ok bool) {
 		return 0, 0, false
 	}
 
-	started, err = startTime(monitor)
+	started, err = procstat.StartTime(monitor)
 	return monitor, started, err == nil
 }

@@ -27,6 +27,10 @@ type ExecRequest struct {
 	Detach     bool
 	Privileged bool // with all capabilities of the agent
 	Rows, Cols uint16
+
+	// What the client that starts the exec gets to know: its keys and streams.
+	DetachKeys string
+	Attach     []string
 }
 
 // Session is a connection to an exec process.

@@ -91,7 +91,10 @@ func (s *Sessions) StartExec(ctx context.Context, uid string, opts StartExec) (*
 	}
 
 	req := e.req
-	req.Detach, req.Rows, req.Cols = opts.Detach, opts.Rows, opts.Cols
+	req.Detach = opts.Detach
+	if opts.Rows > 0 && opts.Cols > 0 {
+		req.Rows, req.Cols = opts.Rows, opts.Cols
+	}
 	session, err := s.process(ctx, c, &req)
 	if err != nil {
 		s.execs.end(uid, failedCode(ctx, err))
