@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -22,10 +23,18 @@ import (
 	"github.com/fairlead/fairlead/services/fleetagent/internal/token"
 )
 
-// Limits of the listener for other hosts.
+// Limits of the listener for other hosts, and those of a host that joins, which is not authenticated.
 const (
-	connectionTimeout = 5 * time.Second // until a client has finished the TLS handshake
-	maxRequest        = 4 << 20         // as on the sockets of the agent
+	maxRequest     = 4 << 20 // as on the sockets of the agent
+	joinRequest    = 64 << 10
+	joinStreams    = 2
+	joinHeaders    = 8 << 10
+	joinBuffer     = 4 << 10
+	joinTime       = 30 * time.Second // of a connection
+	joinIdle       = 10 * time.Second
+	joinGrace      = 5 * time.Second
+	maxHeaders     = 64 << 10
+	maxHostStreams = 1000
 )
 
 // Accept handles a call of an authorized client, as service.Deps has it.
@@ -52,25 +61,56 @@ type Hosts struct {
 	Gate     Gatekeeper
 	Identify func(tls.ConnectionState) (pki.Identity, error) // verifies the certificate of a connection
 	Accept   Accept
+	// HandshakeTime limits a handshake. 0: five seconds.
+	HandshakeTime time.Duration
 }
 
-// Serve serves a listener until ctx ends.
+// Serve serves a listener until ctx ends. Clients without a certificate have a server of their own, which accepts
+// small requests only.
 func (h Hosts) Serve(ctx context.Context, l net.Listener) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	enroll := &enrollServer{gate: h.Gate, identify: h.Identify}
-	s := grpc.NewServer(grpc.Creds(credentials.NewTLS(h.TLS)), grpc.ConnectionTimeout(connectionTimeout),
-		grpc.MaxRecvMsgSize(maxRequest), grpc.MaxSendMsgSize(maxRequest), grpc.UnaryInterceptor(convertFaults(h.Log)),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: keepaliveTime, Timeout: keepaliveTimeout}),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: keepaliveMinimum,
-			PermitWithoutStream: true}),
-		grpc.UnknownServiceHandler(func(_ any, in grpc.ServerStream) error { return h.command(enroll, in) }))
-	fleetv1.RegisterEnrollServiceServer(s, enroll)
-	fleetv1.RegisterClaimServiceServer(s, &claimServer{claims: h.Gate, enroll: enroll})
-	stop := context.AfterFunc(ctx, s.Stop)
+	known := h.newServer(enroll, grpc.MaxRecvMsgSize(maxRequest), grpc.MaxSendMsgSize(maxRequest),
+		grpc.MaxHeaderListSize(maxHeaders), grpc.MaxConcurrentStreams(maxHostStreams),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: keepaliveTime, Timeout: keepaliveTimeout}))
+	fleetv1.RegisterClaimServiceServer(known, &claimServer{claims: h.Gate, enroll: enroll})
+	joining := h.newServer(enroll, grpc.MaxRecvMsgSize(joinRequest), grpc.MaxSendMsgSize(joinRequest),
+		grpc.MaxHeaderListSize(joinHeaders), grpc.MaxConcurrentStreams(joinStreams),
+		grpc.ReadBufferSize(joinBuffer), grpc.WriteBufferSize(joinBuffer),
+		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionAge: joinTime, MaxConnectionIdle: joinIdle,
+			MaxConnectionAgeGrace: joinGrace, Time: keepaliveTime, Timeout: keepaliveTimeout}))
+
+	d := divide(l, h.TLS, cmp.Or(h.HandshakeTime, handshakeTime))
+	stop := context.AfterFunc(ctx, func() {
+		known.Stop()
+		joining.Stop()
+	})
 	defer stop()
-	if err := s.Serve(l); err != nil && !errors.Is(err, grpc.ErrServerStopped) && ctx.Err() == nil {
-		return err
+	errs := make(chan error, 3)
+	go func() { errs <- d.run(ctx, l) }()
+	go func() { errs <- known.Serve(d.known) }()
+	go func() { errs <- joining.Serve(d.joining) }()
+	first := <-errs
+	stopping := ctx.Err() != nil
+	cancel()
+	for range cap(errs) - 1 {
+		<-errs
+	}
+	if first != nil && !errors.Is(first, grpc.ErrServerStopped) && !stopping {
+		return first
 	}
 	return nil
+}
+
+// newServer returns a server that admits hosts and accepts commands.
+func (h Hosts) newServer(enroll *enrollServer, limits ...grpc.ServerOption) *grpc.Server {
+	s := grpc.NewServer(append(limits, grpc.Creds(handshaken{}), grpc.UnaryInterceptor(convertFaults(h.Log)),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: keepaliveMinimum,
+			PermitWithoutStream: true}),
+		grpc.UnknownServiceHandler(func(_ any, in grpc.ServerStream) error { return h.command(enroll, in) }))...)
+	fleetv1.RegisterEnrollServiceServer(s, enroll)
+	return s
 }
 
 // command handles a call to the services of this host, or through it to those of another one.

@@ -62,6 +62,10 @@ func (g *gate) Enroll(context.Context, [token.SecretLen]byte, []byte, *fleetv1.H
 	return &fleetv1.Host{}, &x509.Certificate{Raw: []byte("raw")}, []string{"url"}, g.call("enroll")
 }
 
+func (g *gate) Renew(context.Context, pki.Identity, []byte) (*x509.Certificate, []string, error) {
+	return &x509.Certificate{Raw: []byte("raw")}, nil, g.call("renew")
+}
+
 func (g *gate) Probe(_ context.Context, _ pki.Identity, ports []uint16) (Probed, error) {
 	return Probed{time.Unix(7, 0), ports[:1], 9}, g.call("probe")
 }
