@@ -74,6 +74,7 @@ The host's address in the fleet is the one from which it reaches the manager.`,
 			}
 			fmt.Fprintf(c.Out, "Joined fleet %s. This host is %s with address %s.\n", short(res.GetFleetId()),
 				res.GetHost().GetName(), res.GetHost().GetAddress())
+			c.Warn(res.GetWarnings()...)
 			return nil
 		},
 	}

@@ -92,12 +92,15 @@ func (a Admission) IssueToken(ctx context.Context, valid time.Duration, uses uin
 }
 
 // Enroll admits a host that has the secret of a token. The secret is used up in the same
-// transaction that stores the host, so a token admits no more hosts than it says.
+// transaction that stores the host, so a token admits no more hosts than it says. fits refuses a host that cannot
+// have the networks of the fleet.
 func (a Admission) Enroll(ctx context.Context, secret [token.SecretLen]byte, request []byte, host *fleetv1.Host,
-	clock time.Time) (*fleetv1.Host, *x509.Certificate, error) {
-	if err := a.check(host, clock); err != nil {
+	clock time.Time, fits func(netip.Addr) error) (*fleetv1.Host, *x509.Certificate, error) {
+	address, err := a.check(host, clock)
+	if err != nil {
 		return nil, nil, err
 	}
+	checked := false
 	for range attempts {
 		var t *fleetv1.JoinToken
 		var stored etcd.Value
@@ -106,6 +109,12 @@ func (a Admission) Enroll(ctx context.Context, secret [token.SecretLen]byte, req
 			return err
 		}); err != nil {
 			return nil, nil, err
+		}
+		if !checked { // after the token, so that only its holder learns of the fleet's networks
+			if err := fits(address); err != nil {
+				return nil, nil, err
+			}
+			checked = true
 		}
 		admitted := &fleetv1.Host{Id: host.GetId(), Name: host.GetName(), Address: host.GetAddress(),
 			Port:    host.GetPort(),
@@ -128,23 +137,23 @@ func (a Admission) Enroll(ctx context.Context, secret [token.SecretLen]byte, req
 }
 
 // check refuses a host whose record could not be used.
-func (a Admission) check(host *fleetv1.Host, clock time.Time) error {
+func (a Admission) check(host *fleetv1.Host, clock time.Time) (netip.Addr, error) {
+	address, err := netip.ParseAddr(host.GetAddress())
 	if err := CheckName(host.GetName()); err != nil {
-		return err
+		return address, err
 	}
-	if address, err := netip.ParseAddr(host.GetAddress()); err != nil || address.IsUnspecified() ||
-		address.IsLoopback() {
-		return fault.Invalidf("host "+host.GetName(), "address", "address %q cannot be reached by other hosts",
+	if err != nil || address.IsUnspecified() || address.IsLoopback() {
+		return address, fault.Invalidf("host "+host.GetName(), "address", "address %q cannot be reached by other hosts",
 			host.GetAddress())
 	}
 	if !validID(host.GetId()) {
-		return fault.Invalidf("host "+host.GetName(), "id", "id %q is not 16 hexadecimal digits", host.GetId())
+		return address, fault.Invalidf("host "+host.GetName(), "id", "id %q is not 16 hexadecimal digits", host.GetId())
 	}
 	if skew := clock.Sub(a.Now()); skew.Abs() > maxSkew {
-		return fault.New(fault.Invalid, "host "+host.GetName(), fmt.Sprintf("its clock is %s %s", skew.Abs().Round(
-			time.Second), direction(skew)), fault.WithHint("set the clock; at most %s are accepted", maxSkew))
+		return address, fault.New(fault.Invalid, "host "+host.GetName(), fmt.Sprintf("its clock is %s %s",
+			skew.Abs().Round(time.Second), direction(skew)), fault.WithHint("set the clock; at most %s are accepted", maxSkew))
 	}
-	return nil
+	return address, nil
 }
 
 func direction(skew time.Duration) string {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/netip"
 	"time"
 
 	"google.golang.org/grpc"
@@ -20,6 +21,7 @@ import (
 	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
 	"github.com/fairlead/fairlead/proto/noderpc"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/pki"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/preflight"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/token"
 )
 
@@ -40,10 +42,18 @@ const (
 // Accept handles a call of an authorized client, as service.Deps has it.
 type Accept = func(in grpc.ServerStream, certificate string) error
 
+// Joining describes a host that joins.
+type Joining struct {
+	Request  []byte // for a certificate, in DER
+	Host     *fleetv1.Host
+	Now      time.Time // its clock
+	Underlay preflight.Underlay
+}
+
 // Gatekeeper admits hosts and gives them addresses. It is implemented by fleet.Fleet.
 type Gatekeeper interface {
-	Enroll(ctx context.Context, secret [token.SecretLen]byte, request []byte, host *fleetv1.Host, clock time.Time) (
-		*fleetv1.Host, *x509.Certificate, []string, error)
+	Enroll(ctx context.Context, secret [token.SecretLen]byte, joining Joining) (*fleetv1.Host, *x509.Certificate,
+		[]string, error)
 	Renew(ctx context.Context, who pki.Identity, request []byte) (*x509.Certificate, []string, error)
 	Dismiss(ctx context.Context, who pki.Identity) error
 	Claims
@@ -166,8 +176,16 @@ func (s *enrollServer) Enroll(ctx context.Context, req *fleetv1.EnrollRequest) (
 		return nil, fault.Invalidf("join token", "secret", "has a secret of %d bytes, not %d", len(req.GetSecret()),
 			token.SecretLen)
 	}
-	host, cert, store, err := s.gate.Enroll(ctx, secret, req.GetCertificateRequest(), req.GetHost(),
-		req.GetNow().AsTime())
+	joining := Joining{Request: req.GetCertificateRequest(), Host: req.GetHost(), Now: req.GetNow().AsTime(),
+		Underlay: preflight.Underlay{MTU: int(req.GetUnderlayMtu())}}
+	for _, text := range req.GetRoutes() {
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, fault.Invalidf("host "+req.GetHost().GetName(), "routes", "%q is not an address range", text)
+		}
+		joining.Underlay.Routes = append(joining.Underlay.Routes, p.Masked())
+	}
+	host, cert, store, err := s.gate.Enroll(ctx, secret, joining)
 	if err != nil {
 		return nil, err
 	}

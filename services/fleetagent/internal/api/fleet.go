@@ -22,7 +22,8 @@ import (
 type Fleet interface {
 	Init(ctx context.Context, address, name string, addressSpace []string) (fleet string, host *fleetv1.Host,
 		token string, err error)
-	Join(ctx context.Context, token, address, name string) (fleet string, host *fleetv1.Host, err error)
+	Join(ctx context.Context, token, address, name string) (fleet string, host *fleetv1.Host, warnings []string,
+		err error)
 	Leave(ctx context.Context, force bool) error
 	Get(ctx context.Context) (*fleetv1.GetFleetResponse, error)
 	Hosts(ctx context.Context) (hosts []*fleetv1.Host, outdated string, err error)
@@ -93,11 +94,11 @@ func (s *fleetServer) InitFleet(ctx context.Context, req *fleetv1.InitFleetReque
 // JoinFleet joins a fleet.
 func (s *fleetServer) JoinFleet(ctx context.Context, req *fleetv1.JoinFleetRequest) (*fleetv1.JoinFleetResponse,
 	error) {
-	fleet, host, err := s.fleet.Join(ctx, req.GetToken(), req.GetAddress(), req.GetName())
+	fleet, host, warnings, err := s.fleet.Join(ctx, req.GetToken(), req.GetAddress(), req.GetName())
 	if err != nil {
 		return nil, err
 	}
-	return &fleetv1.JoinFleetResponse{FleetId: fleet, Host: host}, nil
+	return &fleetv1.JoinFleetResponse{FleetId: fleet, Host: host, Warnings: warnings}, nil
 }
 
 // LeaveFleet leaves the fleet.

@@ -57,8 +57,8 @@ func (g *gate) Confirm(_ context.Context, c ledger.Caller, network string) error
 
 func (g *gate) Dismiss(_ context.Context, who pki.Identity) error { return g.call("dismiss", who.Host) }
 
-func (g *gate) Enroll(context.Context, [token.SecretLen]byte, []byte, *fleetv1.Host, time.Time) (
-	*fleetv1.Host, *x509.Certificate, []string, error) {
+func (g *gate) Enroll(context.Context, [token.SecretLen]byte, Joining) (*fleetv1.Host, *x509.Certificate, []string,
+	error) {
 	return &fleetv1.Host{}, &x509.Certificate{Raw: []byte("raw")}, []string{"url"}, g.call("enroll")
 }
 

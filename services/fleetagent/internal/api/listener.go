@@ -23,7 +23,7 @@ const (
 	maxJoiningEach    = 4
 	handshakeTime     = 5 * time.Second
 	acceptRetry       = 100 * time.Millisecond
-	maxFailures       = 50 // to accept, one after the other
+	maxFailures       = 50 // to accept, in a row
 	maxQueue          = 16
 	protocol          = "h2"
 	sourceBits6       = 64 // an IPv6 host can use all addresses of its network
@@ -49,13 +49,13 @@ type divided struct {
 	known         *queue
 	joining       *queue
 	handshakes    limiter
-	strangers     limiter
+	unknown       limiter
 }
 
 // divide returns the division of a listener. run feeds it.
 func divide(l net.Listener, config *tls.Config, limit time.Duration) *divided {
 	return &divided{config: config, handshakeTime: limit, known: newQueue(l), joining: newQueue(l),
-		handshakes: newLimiter(maxHandshakes, maxHandshakesEach), strangers: newLimiter(maxJoining, maxJoiningEach)}
+		handshakes: newLimiter(maxHandshakes, maxHandshakesEach), unknown: newLimiter(maxJoining, maxJoiningEach)}
 }
 
 // run accepts connections until the listener is closed.
@@ -96,7 +96,7 @@ func (d *divided) accept(ctx context.Context, conn net.Conn) {
 		d.known.put(ctx, s)
 		return
 	}
-	release, ok := d.strangers.take(conn)
+	release, ok := d.unknown.take(conn)
 	if !ok {
 		_ = conn.Close()
 		return

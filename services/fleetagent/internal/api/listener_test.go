@@ -21,8 +21,8 @@ import (
 
 // served is a listener with a client that has a certificate and one that has none.
 type served struct {
-	address        string
-	host, stranger *tls.Config
+	address       string
+	host, unknown *tls.Config
 }
 
 func serve(t *testing.T, g *gate, handshake time.Duration) served {
@@ -33,7 +33,8 @@ func serve(t *testing.T, g *gate, handshake time.Duration) served {
 	}
 	local := netip.MustParseAddr("127.0.0.1")
 	certificate := func(role pki.Role, host string) *tls.Certificate {
-		key, cert, err := authority.Issue(pki.Identity{Fleet: "f1", Role: role, Host: host}, local, time.Hour, time.Now())
+		key, cert, err := authority.Issue(pki.Identity{Fleet: "f1", Role: role, Host: host}, local, time.Hour,
+			time.Now())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -74,20 +75,20 @@ func (s served) client(t *testing.T, config *tls.Config) fleetv1.EnrollServiceCl
 	return fleetv1.NewEnrollServiceClient(conn)
 }
 
-func TestStrangersSendSmallRequestsOnly(t *testing.T) {
+func TestUnknownClientsSendSmallRequestsOnly(t *testing.T) {
 	g := &gate{}
 	s := serve(t, g, 0)
 	large := make([]byte, joinRequest+1)
-	stranger, host := s.client(t, s.stranger), s.client(t, s.host)
+	unknown, host := s.client(t, s.unknown), s.client(t, s.host)
 	request := &fleetv1.EnrollRequest{Secret: make([]byte, 32)}
-	if _, err := stranger.Enroll(t.Context(), request); err != nil && status.Code(err) == codes.ResourceExhausted {
+	if _, err := unknown.Enroll(t.Context(), request); err != nil && status.Code(err) == codes.ResourceExhausted {
 		t.Errorf("small request: %v", err)
 	}
-	_, err := stranger.Enroll(t.Context(), &fleetv1.EnrollRequest{Secret: large})
+	_, err := unknown.Enroll(t.Context(), &fleetv1.EnrollRequest{Secret: large})
 	if status.Code(err) != codes.ResourceExhausted {
 		t.Errorf("large request without a certificate: got error %v", err)
 	}
-	if _, err := stranger.Renew(t.Context(), &fleetv1.RenewRequest{}); status.Code(err) != codes.PermissionDenied {
+	if _, err := unknown.Renew(t.Context(), &fleetv1.RenewRequest{}); status.Code(err) != codes.PermissionDenied {
 		t.Errorf("request without a certificate: got error %v", err)
 	}
 	if _, err := host.Renew(t.Context(), &fleetv1.RenewRequest{CertificateRequest: large}); err != nil {
@@ -95,10 +96,10 @@ func TestStrangersSendSmallRequestsOnly(t *testing.T) {
 	}
 }
 
-func TestStrangersHaveFewConnections(t *testing.T) {
+func TestUnknownClientsHaveFewConnections(t *testing.T) {
 	s := serve(t, &gate{}, 0)
 	for range maxJoiningEach {
-		conn, err := tls.Dial("tcp", s.address, s.stranger)
+		conn, err := tls.Dial("tcp", s.address, s.unknown)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -107,13 +108,13 @@ func TestStrangersHaveFewConnections(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	conn, err := tls.Dial("tcp", s.address, s.stranger)
+	conn, err := tls.Dial("tcp", s.address, s.unknown)
 	if err == nil { // with TLS 1.3 the client has finished first
 		defer conn.Close()
 		_, err = io.ReadFull(conn, make([]byte, 9))
 	}
 	if err == nil {
-		t.Errorf("got connection %d of one stranger accepted", maxJoiningEach+1)
+		t.Errorf("got connection %d of one unknown client accepted", maxJoiningEach+1)
 	}
 	if _, err := s.client(t, s.host).Renew(t.Context(), &fleetv1.RenewRequest{}); err != nil {
 		t.Errorf("a host meanwhile: %v", err)

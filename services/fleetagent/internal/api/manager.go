@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,6 +19,9 @@ import (
 	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/token"
 )
+
+// maxRoutes limits the routes that a joining host sends: its request must stay small.
+const maxRoutes = 1000
 
 // Limits of calls to a manager. One that changes the fleet waits for a store whose leader was lost.
 const (
@@ -80,12 +84,16 @@ func (m *Manager) Reach(ctx context.Context) (netip.Addr, error) {
 }
 
 // Enroll asks to be admitted. It returns the stored host, its certificate and the store's URLs.
-func (m *Manager) Enroll(ctx context.Context, secret [token.SecretLen]byte, request []byte, host *fleetv1.Host,
-	now time.Time) (*fleetv1.Host, *x509.Certificate, []string, error) {
+func (m *Manager) Enroll(ctx context.Context, secret [token.SecretLen]byte, joining Joining) (*fleetv1.Host,
+	*x509.Certificate, []string, error) {
 	ctx, cancel := context.WithTimeout(ctx, managerTimeout)
 	defer cancel()
-	r, err := m.client.Enroll(ctx, &fleetv1.EnrollRequest{Secret: secret[:], CertificateRequest: request, Host: host,
-		Now: timestamppb.New(now)})
+	req := &fleetv1.EnrollRequest{Secret: secret[:], CertificateRequest: joining.Request, Host: joining.Host,
+		Now: timestamppb.New(joining.Now), UnderlayMtu: uint32(max(0, joining.Underlay.MTU))} //nolint:gosec // an MTU
+	for _, p := range joining.Underlay.Routes[:min(maxRoutes, len(joining.Underlay.Routes))] {
+		req.Routes = append(req.Routes, p.String())
+	}
+	r, err := m.client.Enroll(ctx, req)
 	if err != nil {
 		return nil, nil, nil, m.failed(err)
 	}
@@ -113,10 +121,14 @@ func (m *Manager) Leave(ctx context.Context) error {
 	return m.failed(err)
 }
 
-// failed names the manager if it could not be reached.
+// failed names the manager if it could not be reached, or if its certificate was not accepted.
 func (m *Manager) failed(err error) error {
 	if err == nil || fault.KindOf(err) != fault.Unavailable {
 		return err
+	}
+	if _, why, ok := strings.Cut(err.Error(), "authentication handshake failed: "); ok {
+		return fault.New(fault.Unavailable, "manager "+m.address.String(),
+			"is not accepted: "+strings.TrimRight(why, `"`))
 	}
 	return fault.New(fault.Unavailable, "manager "+m.address.String(), "cannot be reached", fault.WithCause(err),
 		fault.WithHint("open TCP port %d of that host for this one", m.address.Port()))

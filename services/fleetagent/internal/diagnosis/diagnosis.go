@@ -159,7 +159,7 @@ func (d *doctor) checkMember(ctx context.Context, m quorum.Member, name, url str
 	}
 	s, err := d.Store.Status(ctx, url)
 	if err != nil {
-		d.add("store", name, problem, err.Error(), opening(d.Ports.StoreClient, "that host"))
+		d.add("store", name, problem, err.Error(), Opening(d.Ports.StoreClient, "that host"))
 		return false
 	}
 	switch {
@@ -196,7 +196,7 @@ func (d *doctor) checkHost(ctx context.Context, h *fleetv1.Host) {
 	probed, err := manager.Probe(limited, ports)
 	if err != nil {
 		d.add("hosts", h.GetName(), problem, "does not answer at "+agentOf(h).String(),
-			"check whether its agent runs; "+opening(d.Ports.Agent, "that host"))
+			"check whether its agent runs; "+Opening(d.Ports.Agent, "that host"))
 		return
 	}
 	took := d.Now().Sub(began)
@@ -214,15 +214,15 @@ func (d *doctor) checkHost(ctx context.Context, h *fleetv1.Host) {
 	}
 	for _, port := range probed.Closed {
 		d.add("hosts", h.GetName(), problem, fmt.Sprintf("cannot connect to TCP port %d of this host", port),
-			opening(port, "this host"))
+			Opening(port, "this host"))
 	}
 	if skew.Abs() <= smallSkew && len(probed.Closed) == 0 {
 		d.add("hosts", h.GetName(), fine, "is reached in both directions", "")
 	}
 }
 
-// opening returns a hint with the command that opens a port in the firewall of a host.
-func opening(port uint16, of string) string {
+// Opening returns a hint with the command that opens a port in the firewall of a host.
+func Opening(port uint16, of string) string {
 	for _, tool := range []struct{ program, command string }{
 		{"ufw", "ufw allow %d/tcp"},
 		{"firewall-cmd", "firewall-cmd --permanent --add-port=%d/tcp && firewall-cmd --reload"},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -117,7 +118,7 @@ func (h *host) found() string {
 
 func (h *host) join(token string) {
 	h.t.Helper()
-	if _, _, err := h.Join(context.Background(), token, h.address, h.name); err != nil {
+	if _, _, _, err := h.Join(context.Background(), token, h.address, h.name); err != nil {
 		h.t.Fatal(err)
 	}
 }
@@ -205,7 +206,7 @@ func TestTokensAreUsedUp(t *testing.T) {
 	one, two, three := newHost(t, 1), newHost(t, 2), newHost(t, 3)
 	token := one.found()
 	two.join(token)
-	_, _, err := three.Join(context.Background(), token, three.address, three.name)
+	_, _, _, err := three.Join(context.Background(), token, three.address, three.name)
 	if fault.KindOf(err) != fault.Denied || !strings.Contains(err.Error(), "has expired, was used") {
 		t.Errorf("got error %v for a used token", err)
 	}
@@ -224,7 +225,7 @@ func TestOneTokenAdmitsExactlyItsUses(t *testing.T) {
 	results := make(chan error)
 	for _, h := range others {
 		go func() {
-			_, _, err := h.Join(context.Background(), token, h.address, h.name)
+			_, _, _, err := h.Join(context.Background(), token, h.address, h.name)
 			results <- err
 		}()
 	}
@@ -271,7 +272,7 @@ func TestBadJoinsLeaveNoTrace(t *testing.T) {
 		if c.host != "" {
 			hostName = c.host
 		}
-		_, _, err := c.h.Join(context.Background(), c.token, address, hostName)
+		_, _, _, err := c.h.Join(context.Background(), c.token, address, hostName)
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got error %v, want %q", name, err, c.want)
 		}
@@ -279,6 +280,60 @@ func TestBadJoinsLeaveNoTrace(t *testing.T) {
 	one.await("host1 alive, host2 alive")
 	three.join(good) // a failed attempt has used nothing up
 	one.await("host1 alive, host2 alive, host3 alive")
+}
+
+func TestHostsThatDoNotFitAreRefused(t *testing.T) {
+	t.Parallel()
+	one, two := newHost(t, 1), newHost(t, 2)
+	one.found()
+	_, err := one.create(1, "app", "10.77.0.0/24")
+	must0(t, err)
+	good := one.token(5)
+	for name, c := range map[string]struct {
+		skew time.Duration
+		want string
+	}{
+		"an hour behind": {-time.Hour,
+			": is not accepted: certificate of " + one.id() + ": is not valid yet: the local clock is behind by"},
+		"minutes behind": {-3 * time.Minute, "its clock is 3m0s behind"},
+		"an hour ahead":  {time.Hour, "its clock is 1h0m0s ahead"},
+		"days ahead":     {48 * time.Hour, ": expired 24h0m"},
+	} {
+		two.stop()
+		two.cfg.Now = func() time.Time { return time.Now().Add(c.skew) }
+		two.start()
+		_, _, _, err := two.Join(context.Background(), good, two.address, two.name)
+		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "open TCP port") {
+			t.Errorf("%s: got error %v, want %q", name, err, c.want)
+		}
+	}
+	two.stop()
+	two.cfg.Now = time.Now
+	two.start()
+	route := func(change string) {
+		if out, err := exec.Command("ip", "route", change, "10.77.0.128/25", "dev", "lo").CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	route("add")
+	_, _, _, err = two.Join(context.Background(), good, two.address, two.name)
+	if err == nil || !strings.Contains(err.Error(), "its route 10.77.0.128/25 overlaps network app (10.77.0.0/24)") {
+		t.Errorf("overlap: got error %v", err)
+	}
+	route("del")
+	if got, err := one.listed(); got != "host1 alive" {
+		t.Errorf("after refusals: got %q, error %v", got, err)
+	}
+	if _, _, warnings, err := two.Join(context.Background(), good, two.address, two.name); err != nil ||
+		len(warnings) > 0 {
+		t.Errorf("a host that fits: got warnings %q, error %v", warnings, err)
+	}
+
+	three := newHost(t, 3)
+	_, _, _, err = three.Init(context.Background(), three.address, three.name, []string{"127.0.0.0/8"})
+	if err == nil {
+		t.Error("an address space that the host uses was accepted")
+	}
 }
 
 func TestTokenOfAnotherAuthorityIsRefused(t *testing.T) {
@@ -289,7 +344,7 @@ func TestTokenOfAnotherAuthorityIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	one.found() // the same address, another fleet
-	_, _, err := two.Join(context.Background(), old, two.address, two.name)
+	_, _, _, err := two.Join(context.Background(), old, two.address, two.name)
 	if err == nil || !strings.Contains(err.Error(), "does not have the certificate that the join token names") {
 		t.Errorf("got error %v", err)
 	}

@@ -3,26 +3,51 @@ package fleet
 import (
 	"context"
 	"crypto/x509"
-	"time"
+	"net/netip"
 
 	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/api"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/pki"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/preflight"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/token"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/view"
 )
 
 // Enroll admits a host that has a token.
-func (p *part) Enroll(ctx context.Context, secret [token.SecretLen]byte, request []byte, host *fleetv1.Host,
-	clock time.Time) (*fleetv1.Host, *x509.Certificate, []string, error) {
+func (p *part) Enroll(ctx context.Context, secret [token.SecretLen]byte, joining api.Joining) (*fleetv1.Host,
+	*x509.Certificate, []string, error) {
 	a, err := p.admission()
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	admitted, cert, err := a.Enroll(ctx, secret, request, host, clock)
+	admitted, cert, err := a.Enroll(ctx, secret, joining.Request, joining.Host, joining.Now,
+		func(address netip.Addr) error {
+			return joining.Underlay.Check(joining.Host.GetName(), address, p.networks())
+		})
 	if err != nil {
 		return nil, nil, nil, err
 	}
 	p.cfg.Log.Info("host joined the fleet", "host", admitted.GetName(), "address", admitted.GetAddress())
 	return admitted, cert, p.storeURLs(), nil
+}
+
+// networks returns the networks of the fleet that a host must be able to have.
+func (p *part) networks() (all []preflight.Network) {
+	p.mirror.Read(func(v *view.View) {
+		for _, n := range v.Networks() {
+			if n.GetDeleted() {
+				continue
+			}
+			one := preflight.Network{Name: n.GetName(), MTU: int(n.GetMtu())}
+			for _, pool := range n.GetPools() {
+				if s, err := netip.ParsePrefix(pool.GetSubnet()); err == nil {
+					one.Subnets = append(one.Subnets, s)
+				}
+			}
+			all = append(all, one)
+		}
+	})
+	return all
 }
 
 // Renew issues a new certificate to a host.

@@ -28,7 +28,7 @@ func (f *Fleet) Init(ctx context.Context, given, name string, addressSpace []str
 	host *fleetv1.Host, text string, err error) {
 	f.change.Lock()
 	defer f.change.Unlock()
-	address, name, err := f.checkInit(given, name)
+	address, name, underlay, err := f.checkInit(given, name)
 	if err != nil {
 		return "", nil, "", err
 	}
@@ -42,12 +42,16 @@ func (f *Fleet) Init(ctx context.Context, given, name string, addressSpace []str
 	if err != nil {
 		return "", nil, "", err
 	}
+	complete := space.Complete(ranges, m.Fleet)
+	if err := checkSpace(underlay, complete); err != nil {
+		return "", nil, "", err
+	}
 	host = f.ownRecord(m.Host, name, address)
 	host.Role, host.Joined = fleetv1.HostRole_HOST_ROLE_MANAGER, timestamppb.New(m.Joined)
 	host.StoreUrl = m.Store[0]
 
 	if err = membership.Save(f.cfg.Dir, m); err == nil {
-		err = f.bootstrap(ctx, m, host, space.Complete(ranges, m.Fleet))
+		err = f.bootstrap(ctx, m, host, complete)
 	}
 	if err == nil {
 		err = f.begin(m, true)
@@ -66,12 +70,13 @@ func (f *Fleet) Init(ctx context.Context, given, name string, addressSpace []str
 }
 
 // checkInit finds every reason to refuse before anything is made.
-func (f *Fleet) checkInit(given, name string) (address netip.Addr, host string, err error) {
+func (f *Fleet) checkInit(given, name string) (address netip.Addr, host string, underlay preflight.Underlay,
+	err error) {
 	if err := f.refuseSecond(); err != nil {
-		return address, "", err
+		return address, "", underlay, err
 	}
 	if host, err = preflight.Name(name); err != nil {
-		return address, "", err
+		return address, "", underlay, err
 	}
 	if given == "" {
 		address, err = preflight.DefaultAddress()
@@ -82,9 +87,18 @@ func (f *Fleet) checkInit(given, name string) (address netip.Addr, host string, 
 		err = f.storeLeft()
 	}
 	if err == nil {
-		err = preflight.Ports(address, f.cfg.Ports.Agent, f.cfg.Ports.StoreClient, f.cfg.Ports.StorePeer)
+		underlay, err = f.checkHost(address, f.cfg.Ports.StoreClient, f.cfg.Ports.StorePeer)
 	}
-	return address, host, err
+	return address, host, underlay, err
+}
+
+// checkSpace refuses an address space that the host's routes cover.
+func checkSpace(underlay preflight.Underlay, addressSpace []string) error {
+	ranges, err := space.Parse(addressSpace)
+	if err != nil {
+		return err
+	}
+	return underlay.CheckSpace(ranges)
 }
 
 // found returns the membership of the first manager of a new fleet.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"net/netip"
 	"sync"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/api"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/diagnosis"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/membership"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/pki"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/preflight"
@@ -22,44 +24,84 @@ const presenceTimeout = 30 * time.Second
 
 // Join makes this host part of the fleet of a token. If it fails, the host is left without a fleet
 // and the fleet without the host.
-func (f *Fleet) Join(ctx context.Context, text, given, name string) (fleet string, host *fleetv1.Host, err error) {
+func (f *Fleet) Join(ctx context.Context, text, given, name string) (fleet string, host *fleetv1.Host,
+	warnings []string, err error) {
 	f.change.Lock()
 	defer f.change.Unlock()
 	t, err := token.Parse(text)
 	if err != nil {
-		return "", nil, err
+		return "", nil, nil, err
 	}
 	if err := f.refuseSecond(); err != nil {
-		return "", nil, err
+		return "", nil, nil, err
 	}
 	if name, err = preflight.Name(name); err != nil {
-		return "", nil, err
+		return "", nil, nil, err
 	}
 	if given != "" {
 		if _, err := preflight.Address(given); err != nil {
-			return "", nil, err
+			return "", nil, nil, err
 		}
 	}
 
 	manager, authority, local, err := f.reach(ctx, t)
 	if err != nil {
-		return "", nil, err
+		return "", nil, nil, err
 	}
 	defer manager.Close()
 	if given != "" {
 		local = netip.MustParseAddr(given).Unmap()
 	}
-	if err := preflight.Ports(local, f.cfg.Ports.Agent); err != nil {
-		return "", nil, err
-	}
-	m, host, err := f.enroll(ctx, manager, t, authority, name, local)
+	underlay, err := f.checkHost(local)
 	if err != nil {
-		return "", nil, err
+		return "", nil, nil, err
+	}
+	m, host, err := f.enroll(ctx, manager, t, authority, name, local, underlay)
+	if err != nil {
+		return "", nil, nil, err
 	}
 	if err := f.complete(ctx, m, host.GetRole()); err != nil {
-		return "", nil, err
+		return "", nil, nil, err
 	}
-	return m.Fleet, host, nil
+	return m.Fleet, host, f.closedPorts(ctx, t.Managers), nil
+}
+
+// checkHost checks what a fleet needs of this host besides its name.
+func (f *Fleet) checkHost(address netip.Addr, ports ...uint16) (preflight.Underlay, error) {
+	underlay, err := preflight.ReadUnderlay(address)
+	if err == nil {
+		err = underlay.CheckMTU(address)
+	}
+	if err == nil {
+		err = preflight.PortInUse()
+	}
+	if err == nil {
+		err = preflight.Ports(address, append(ports, f.cfg.Ports.Agent)...)
+	}
+	return underlay, err
+}
+
+// closedPorts returns a warning if managers cannot connect to this host.
+func (f *Fleet) closedPorts(ctx context.Context, managers []netip.AddrPort) []string {
+	p, err := f.current()
+	if err != nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	for _, address := range managers {
+		manager, err := api.DialManager(address, p.clientTLS("", pki.Manager))
+		if err != nil {
+			continue
+		}
+		probed, err := manager.Probe(ctx, []uint16{f.cfg.Ports.Agent})
+		_ = manager.Close()
+		if err == nil && len(probed.Closed) > 0 {
+			return []string{fmt.Sprintf("manager %s cannot connect to TCP port %d of this host, and so cannot command "+
+				"it; %s", address.Addr(), f.cfg.Ports.Agent, diagnosis.Opening(f.cfg.Ports.Agent, "this host"))}
+		}
+	}
+	return nil
 }
 
 // reach connects to the first manager of a token that answers and has the right certificate.
@@ -89,8 +131,7 @@ func (f *Fleet) reach(ctx context.Context, t token.Token) (*api.Manager, *x509.C
 
 // enroll asks the manager to admit this host.
 func (f *Fleet) enroll(ctx context.Context, manager *api.Manager, t token.Token, authority *x509.Certificate,
-	name string,
-	address netip.Addr) (*membership.Membership, *fleetv1.Host, error) {
+	name string, address netip.Addr, underlay preflight.Underlay) (*membership.Membership, *fleetv1.Host, error) {
 	key, err := pki.NewKey()
 	if err != nil {
 		return nil, nil, err
@@ -101,7 +142,8 @@ func (f *Fleet) enroll(ctx context.Context, manager *api.Manager, t token.Token,
 	}
 
 	now := f.cfg.Now()
-	host, cert, store, err := manager.Enroll(ctx, t.Secret, request, f.ownRecord(newID(), name, address), now)
+	host, cert, store, err := manager.Enroll(ctx, t.Secret, api.Joining{Request: request,
+		Host: f.ownRecord(newID(), name, address), Now: now, Underlay: underlay})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -239,3 +239,6 @@ func (v *View) UnderlayMTU() uint32 {
 
 // Generation returns the generation of the store.
 func (v *View) Generation() uint64 { return v.generation }
+
+// Networks returns all networks by ID, also those that are being deleted. They are not changed.
+func (v *View) Networks() map[string]*fleetv1.OverlayNetwork { return v.networks }

@@ -33,7 +33,11 @@ type EnrollRequest struct {
 	// The name, the address, the port and the version of the host.
 	Host *Host `protobuf:"bytes,3,opt,name=host,proto3" json:"host,omitempty"`
 	// The host's clock.
-	Now           *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=now,proto3" json:"now,omitempty"`
+	Now *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=now,proto3" json:"now,omitempty"`
+	// The MTU of the interface with its address. 0: not known.
+	UnderlayMtu uint32 `protobuf:"varint,5,opt,name=underlay_mtu,json=underlayMtu,proto3" json:"underlay_mtu,omitempty"`
+	// The destinations of its routes, without default routes, in CIDR form.
+	Routes        []string `protobuf:"bytes,6,rep,name=routes,proto3" json:"routes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -92,6 +96,20 @@ func (x *EnrollRequest) GetHost() *Host {
 func (x *EnrollRequest) GetNow() *timestamppb.Timestamp {
 	if x != nil {
 		return x.Now
+	}
+	return nil
+}
+
+func (x *EnrollRequest) GetUnderlayMtu() uint32 {
+	if x != nil {
+		return x.UnderlayMtu
+	}
+	return 0
+}
+
+func (x *EnrollRequest) GetRoutes() []string {
+	if x != nil {
+		return x.Routes
 	}
 	return nil
 }
@@ -706,12 +724,14 @@ var File_fairlead_fleet_v1_enroll_service_proto protoreflect.FileDescriptor
 
 const file_fairlead_fleet_v1_enroll_service_proto_rawDesc = "" +
 	"\n" +
-	"&fairlead/fleet/v1/enroll_service.proto\x12\x11fairlead.fleet.v1\x1a\x1bfairlead/auth/v1/role.proto\x1a\x1cfairlead/fleet/v1/host.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb3\x01\n" +
+	"&fairlead/fleet/v1/enroll_service.proto\x12\x11fairlead.fleet.v1\x1a\x1bfairlead/auth/v1/role.proto\x1a\x1cfairlead/fleet/v1/host.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xee\x01\n" +
 	"\rEnrollRequest\x12\x16\n" +
 	"\x06secret\x18\x01 \x01(\fR\x06secret\x12/\n" +
 	"\x13certificate_request\x18\x02 \x01(\fR\x12certificateRequest\x12+\n" +
 	"\x04host\x18\x03 \x01(\v2\x17.fairlead.fleet.v1.HostR\x04host\x12,\n" +
-	"\x03now\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x03now\"u\n" +
+	"\x03now\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x03now\x12!\n" +
+	"\funderlay_mtu\x18\x05 \x01(\rR\vunderlayMtu\x12\x16\n" +
+	"\x06routes\x18\x06 \x03(\tR\x06routes\"u\n" +
 	"\x0eEnrollResponse\x12+\n" +
 	"\x04host\x18\x01 \x01(\v2\x17.fairlead.fleet.v1.HostR\x04host\x12 \n" +
 	"\vcertificate\x18\x02 \x01(\fR\vcertificate\x12\x14\n" +

@@ -340,7 +340,9 @@ type JoinFleetResponse struct {
 	// The ID of the fleet.
 	FleetId string `protobuf:"bytes,1,opt,name=fleet_id,json=fleetId,proto3" json:"fleet_id,omitempty"`
 	// This host.
-	Host          *Host `protobuf:"bytes,2,opt,name=host,proto3" json:"host,omitempty"`
+	Host *Host `protobuf:"bytes,2,opt,name=host,proto3" json:"host,omitempty"`
+	// What the host lacks to work with all others.
+	Warnings      []string `protobuf:"bytes,3,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -385,6 +387,13 @@ func (x *JoinFleetResponse) GetFleetId() string {
 func (x *JoinFleetResponse) GetHost() *Host {
 	if x != nil {
 		return x.Host
+	}
+	return nil
+}
+
+func (x *JoinFleetResponse) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
 	}
 	return nil
 }
@@ -1697,10 +1706,11 @@ const file_fairlead_fleet_v1_fleet_service_proto_rawDesc = "" +
 	"\x10JoinFleetRequest\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x12\n" +
-	"\x04name\x18\x03 \x01(\tR\x04name\"[\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\"w\n" +
 	"\x11JoinFleetResponse\x12\x19\n" +
 	"\bfleet_id\x18\x01 \x01(\tR\afleetId\x12+\n" +
-	"\x04host\x18\x02 \x01(\v2\x17.fairlead.fleet.v1.HostR\x04host\")\n" +
+	"\x04host\x18\x02 \x01(\v2\x17.fairlead.fleet.v1.HostR\x04host\x12\x1a\n" +
+	"\bwarnings\x18\x03 \x03(\tR\bwarnings\")\n" +
 	"\x11LeaveFleetRequest\x12\x14\n" +
 	"\x05force\x18\x01 \x01(\bR\x05force\"\x14\n" +
 	"\x12LeaveFleetResponse\"\x11\n" +
