@@ -151,7 +151,8 @@ func (a Admission) check(host *fleetv1.Host, clock time.Time) (netip.Addr, error
 	}
 	if skew := clock.Sub(a.Now()); skew.Abs() > maxSkew {
 		return address, fault.New(fault.Invalid, "host "+host.GetName(), fmt.Sprintf("its clock is %s %s",
-			skew.Abs().Round(time.Second), direction(skew)), fault.WithHint("set the clock; at most %s are accepted", maxSkew))
+			skew.Abs().Round(time.Second), direction(skew)), fault.WithHint("set the clock; at most %s are accepted",
+			maxSkew))
 	}
 	return address, nil
 }

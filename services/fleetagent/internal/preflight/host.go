@@ -29,7 +29,7 @@ func overhead(address netip.Addr) int {
 	return overhead4
 }
 
-// Underlay is what a fleet needs to know of the network of a host.
+// Underlay is the network of a host, as a fleet needs it.
 type Underlay struct {
 	MTU    int            // of the interface with the host's address
 	Routes []netip.Prefix // destinations without default routes
@@ -101,17 +101,17 @@ func (u Underlay) Check(host string, address netip.Addr, networks []Network) err
 	slices.SortFunc(networks, func(a, b Network) int { return strings.Compare(a.Name, b.Name) })
 	for _, n := range networks {
 		if need := n.MTU + overhead(address); u.MTU != 0 && u.MTU < need {
-			return fault.New(fault.Conflict, "host "+host, fmt.Sprintf(
-				"the interface of its address has an MTU of %d, and network %s needs %d: %d for packets, %d for the tunnel",
-				u.MTU, n.Name, need, n.MTU, overhead(address)),
+			return fault.New(fault.Conflict, "host "+host, fmt.Sprintf("the interface of its address has an MTU of %d, "+
+				"and network %s needs %d: %d for packets, %d for the tunnel", u.MTU, n.Name, need, n.MTU,
+				overhead(address)),
 				fault.WithHint("raise the MTU of the interface; or on a manager: fairlead network update --mtu %d %s",
 					u.MTU-overhead(address), n.Name))
 		}
 		for _, s := range n.Subnets {
 			for _, r := range u.Routes {
 				if r.Overlaps(s) {
-					return fault.New(fault.Conflict, "host "+host, fmt.Sprintf("its route %s overlaps network %s (%s)", r,
-						n.Name, s), fault.WithHint("remove the route, or use another subnet for what it belongs to"))
+					return fault.New(fault.Conflict, "host "+host, fmt.Sprintf("its route %s overlaps network %s (%s)",
+						r, n.Name, s), fault.WithHint("remove the route, or use another subnet for what it belongs to"))
 				}
 			}
 		}
