@@ -14,7 +14,7 @@ import (
 // netagentFloors lists the packages of netagent by floor. A package imports only packages of lower
 // floors, so a change of one is visible only above it, and no two need each other.
 var netagentFloors = [][]string{
-	{"bridgenf", "cause", "dnssockets/redirect", "ipam", "kernel", "lease", "lock", "portguard"},
+	{"bridgenf", "cause", "dnssockets/redirect", "ipam", "kernel", "lease", "lock", "pathprobe", "portguard"},
 	{"bootclock", "diagnose", "frame", "namespace", "network"},
 	{"endpoint"},
 	{"damage", "dhcp", "dnssockets", "driver", "store"},

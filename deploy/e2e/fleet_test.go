@@ -122,7 +122,10 @@ func (f *fleet) await(n int, args, want string) {
 	f.t.Fatalf("host %d: fairlead %s: got %q, want %q", n, args, out, want)
 }
 
-const states = "fleet ls --format {{.Name}}={{.State}}"
+const (
+	states    = "fleet ls --format {{.Name}}={{.State}}"
+	dataPaths = "fleet ls --format {{.Name}}={{.DataPath}}"
+)
 
 // joinCommand matches the command that init and token print.
 var joinCommand = regexp.MustCompile(`fairlead (fleet join flt1\.\S+)`)
@@ -147,14 +150,15 @@ func TestFleetOfThreeHosts(t *testing.T) {
 				f.await(n, states, "one=alive\nthree=alive\ntwo=alive")
 			}
 
-			f.outages()
+			f.outages(mode == lab.AllInOne) // the data path does not depend on the mode
 			f.members()
 		})
 	}
 }
 
-// outages cuts a host off, kills all agents and lets them return.
-func (f *fleet) outages() {
+// outages cuts a host off, kills all agents and lets them return. A firewall that closes the port of the tunnel
+// breaks the data path meanwhile, if paths is set.
+func (f *fleet) outages(paths bool) {
 	f.t.Helper()
 	must := func(err error) {
 		if err != nil {
@@ -166,6 +170,15 @@ func (f *fleet) outages() {
 	must(f.lan.Connect(f.ctx, "port2"))
 	f.await(1, states, "one=alive\nthree=alive\ntwo=alive")
 
+	if paths {
+		f.await(1, dataPaths, "one=ok\nthree=ok\ntwo=ok")
+		for _, rule := range []string{"add table inet stop",
+			"add chain inet stop in { type filter hook input priority 0 ; }",
+			"add rule inet stop in udp dport 4789 drop"} {
+			_, err := f.hosts[2].Host.Output(f.ctx, "nft", rule)
+			must(err)
+		}
+	}
 	for _, a := range f.agents {
 		must(a.Stop(syscall.SIGKILL))
 	}
@@ -175,6 +188,15 @@ func (f *fleet) outages() {
 	for n := 1; n <= 3; n++ {
 		f.await(n, states, "one=alive\nthree=alive\ntwo=alive")
 	}
+	if !paths {
+		return
+	}
+	f.await(1, dataPaths, "one=broken: three\nthree=broken: one,two\ntwo=broken: three")
+	f.refuse(1, "fleet doctor",
+		"the data path between it and this host is broken: no packet to UDP port 4789 comes back")
+	_, err := f.hosts[2].Host.Output(f.ctx, "nft", "delete table inet stop")
+	must(err)
+	f.await(1, dataPaths, "one=ok\nthree=ok\ntwo=ok")
 }
 
 // members removes one host; then all leave.

@@ -280,7 +280,7 @@ func assemble(
 	s.leases = leases.New(leases.Config{Store: db, LAN: children, Attach: s.attach, Locks: s.locks,
 		Namespaces: namespace.Host{}, Log: cfg.Log})
 	s.overlay = overlay.New(overlay.Config{Fleet: cfg.Fleet, Firewall: cfg.Firewall, Store: db, Kernel: host,
-		Bringup: s.bringup, Locks: s.locks, Allocator: allocator, Events: &s.events, Log: cfg.Log})
+		Bringup: s.bringup, Locks: s.locks, Allocator: allocator, Events: &s.events, Log: cfg.Log, Probe: true})
 	s.networks = networks.New(networks.Config{Store: db, Locks: s.locks, Allocator: allocator, Addresses: addresses,
 		Endpoints: s.attach, Leases: s.leases, Host: host, Bringup: s.bringup, Parents: children, Fleet: s.overlay,
 		Isolates: cfg.checkIsolation, AddressPools: addressSpace(cfg.AddressPools), Options: cfg.NetworkOptions,

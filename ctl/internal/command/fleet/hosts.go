@@ -21,11 +21,13 @@ type row struct {
 	Address string
 	Joined  string
 	Version string
+	// DataPath is ok, or names the hosts that packets of containers do not reach.
+	DataPath string
 }
 
-const columns = "{{.ID}}\t{{.Name}}\t{{.Role}}\t{{.State}}\t{{.Address}}\t{{.Version}}"
+const columns = "{{.ID}}\t{{.Name}}\t{{.Role}}\t{{.State}}\t{{.Address}}\t{{.DataPath}}\t{{.Version}}"
 
-var header = row{"HOST ID", "NAME", "ROLE", "STATE", "ADDRESS", "JOINED", "VERSION"}
+var header = row{"HOST ID", "NAME", "ROLE", "STATE", "ADDRESS", "JOINED", "VERSION", "DATA PATH"}
 
 // Row returns an empty row, for the completion of templates.
 func Row() any { return row{} }
@@ -39,7 +41,7 @@ func newList(c *cli.CLI) *cobra.Command {
 		Short:   "List the hosts of the fleet",
 		Long: `List the hosts of the fleet. A host is suspect if it has not renewed its lease for 15 seconds.
 
-Template fields: .ID .Name .Role .State .Address .Joined .Version. "table TEMPLATE" prints a table.`,
+Template fields: .ID .Name .Role .State .Address .Joined .Version .DataPath. "table TEMPLATE" prints a table.`,
 		Args: cli.ExactArgs(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if quiet {
@@ -70,9 +72,24 @@ func list(ctx context.Context, c *cli.CLI, text string) error {
 	for _, h := range res.GetHosts() {
 		role, state := word(h.GetRole().String(), "HOST_ROLE_"), word(h.GetState().String(), "HOST_STATE_")
 		rows = append(rows, row{h.GetId(), h.GetName(), role, state, h.GetAddress(), h.GetJoined().AsTime().String(),
-			h.GetVersion()})
+			h.GetVersion(), dataPath(h)})
 	}
 	return format.Print(c.Screen(), text, columns, header, rows)
+}
+
+// dataPath returns whether packets of containers reach the other hosts.
+func dataPath(h *fleetv1.Host) string {
+	if h.GetState() != fleetv1.HostState_HOST_STATE_ALIVE {
+		return "-"
+	}
+	var names []string
+	for _, p := range h.GetProblems() {
+		names = append(names, p.GetName())
+	}
+	if len(names) == 0 {
+		return "ok"
+	}
+	return "broken: " + strings.Join(names, ",")
 }
 
 // word returns an enum value as a word in lower case.
@@ -109,7 +126,11 @@ type document struct {
 	Store              []string
 	StoreError         string
 	CertificateExpires string
+	Problems           []problem
 }
+
+// problem is a host that packets of containers do not reach.
+type problem struct{ Host, Reason string }
 
 func newInspect(c *cli.CLI) *cobra.Command {
 	var text string
@@ -136,7 +157,11 @@ func inspect(ctx context.Context, cl *client.Client) (document, error) {
 	if err != nil {
 		return document{}, err
 	}
+	problems := []problem{}
+	for _, p := range r.GetProblems() {
+		problems = append(problems, problem{p.GetName(), p.GetReason()})
+	}
 	return document{r.GetFleetId(), r.GetHostId(), r.GetHostName(),
 		word(r.GetRole().String(), "HOST_ROLE_"), r.GetStore(), r.GetStoreError(),
-		r.GetCertificateExpires().AsTime().Format("2006-01-02T15:04:05Z")}, nil
+		r.GetCertificateExpires().AsTime().Format("2006-01-02T15:04:05Z"), problems}, nil
 }

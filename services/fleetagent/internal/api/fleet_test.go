@@ -119,7 +119,7 @@ func (o *overlays) ClaimBlock(_ context.Context, _ string, subnet, exact netip.P
 	return &fleetv1.OverlayBlock{Prefix: "10.1.0.0/29"}, nil
 }
 
-func (o *overlays) PublishHost(_ context.Context, info *fleetv1.HostInfo) error {
+func (o *overlays) PublishHost(_ context.Context, info *fleetv1.HostInfo, _ int) error {
 	o.info = info
 	return nil
 }

@@ -14,7 +14,7 @@ import (
 type Overlay interface {
 	WatchOverlay(ctx context.Context, send func(*fleetv1.WatchOverlayResponse) error) error
 	WatchEndpoints(ctx context.Context, send func(*fleetv1.WatchEndpointsResponse) error) error
-	PublishHost(ctx context.Context, info *fleetv1.HostInfo) error
+	PublishHost(ctx context.Context, info *fleetv1.HostInfo, probed int) error
 	CreateNetwork(ctx context.Context, n *fleetv1.OverlayNetwork, ipv6 bool) (*fleetv1.OverlayNetwork, []string, error)
 	UpdateNetwork(ctx context.Context, r *fleetv1.UpdateNetworkRequest) (*fleetv1.OverlayNetwork, error)
 	RemoveNetwork(ctx context.Context, network string) error
@@ -47,7 +47,8 @@ func (s *overlayServer) WatchEndpoints(_ *fleetv1.WatchEndpointsRequest,
 func (s *overlayServer) PublishHost(ctx context.Context, req *fleetv1.PublishHostRequest) (
 	*fleetv1.PublishHostResponse, error) {
 	return &fleetv1.PublishHostResponse{}, s.overlay.PublishHost(ctx, &fleetv1.HostInfo{Routes: req.GetRoutes(),
-		UnderlayMtu: req.GetUnderlayMtu(), TunnelKey: req.GetTunnelKey()})
+		UnderlayMtu: req.GetUnderlayMtu(), TunnelKey: req.GetTunnelKey(), Problems: req.GetProblems()},
+		int(req.GetProbed()))
 }
 
 // CreateNetwork creates a network on all hosts.

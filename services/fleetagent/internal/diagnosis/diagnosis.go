@@ -21,6 +21,7 @@ import (
 	"github.com/fairlead/fairlead/services/fleetagent/internal/etcd"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/membership"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/pki"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/preflight"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/quorum"
 )
 
@@ -110,6 +111,17 @@ func (d *doctor) checkSelf() {
 		d.add("this host", "certificate", fine, fmt.Sprintf("expires in %s", left.Round(time.Minute)), "")
 	}
 
+	for _, h := range d.Hosts {
+		for _, p := range h.GetProblems() {
+			if h.GetId() == m.Host {
+				d.add("hosts", p.GetName(), problem, "the data path between it and this host is broken: "+p.GetReason(),
+					OpeningUDP("both hosts"))
+			} else if h.GetName() < p.GetName() && p.GetHostId() != m.Host {
+				d.add("hosts", h.GetName(), problem, "the data path between it and "+p.GetName()+" is broken: "+
+					p.GetReason(), OpeningUDP("both hosts"))
+			}
+		}
+	}
 	for key, reason := range d.Damaged {
 		d.add("store", "record", problem, key+" cannot be used: "+reason+"; the last good value is used",
 			"repair or delete it")
@@ -221,7 +233,14 @@ func (d *doctor) checkHost(ctx context.Context, h *fleetv1.Host) {
 	}
 }
 
-// Opening returns a hint with the command that opens a port in the firewall of a host.
+// OpeningUDP returns a hint with the command that opens the port of the tunnel in the firewall of a host.
+func OpeningUDP(of string) string {
+	return strings.ReplaceAll(strings.ReplaceAll(Opening(preflight.TunnelPort, of), "/tcp", "/udp"), "-p tcp",
+		"-p udp") +
+		"; check the MTU of the way"
+}
+
+// Opening returns a hint with the command that opens a TCP port in the firewall of a host.
 func Opening(port uint16, of string) string {
 	for _, tool := range []struct{ program, command string }{
 		{"ufw", "ufw allow %d/tcp"},

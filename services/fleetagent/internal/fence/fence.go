@@ -2,7 +2,7 @@
 // manager was away. Each of them starts a generation, with a higher number than all before. Hosts keep the
 // highest number that they have seen, and a manager asks them before it starts its store.
 //
-// The package makes no call itself. It is used by fleetagent.
+// The package makes no call itself, and knows where the number is stored. It is used by fleetagent.
 package fence
 
 import (

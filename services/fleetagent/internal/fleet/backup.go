@@ -110,7 +110,7 @@ func (f *Fleet) restored(a archive.Archive, given string) (*membership.Membershi
 
 	now := f.cfg.Now()
 	who := pki.Identity{Fleet: m.Fleet, Role: pki.Manager, Host: m.Host}
-	generation, _ := generationIn("settings", a.Records["settings"])
+	generation, _ := fence.In("settings", a.Records["settings"])
 	m.StoreGeneration = fence.Next(max(m.Generation, m.StoreGeneration, generation), now)
 	m.Generation = m.StoreGeneration
 	m.Address, m.Port, m.Member = address.String(), f.cfg.Ports.Agent, nil
@@ -160,7 +160,7 @@ func (f *Fleet) refill(ctx context.Context, m *membership.Membership, a archive.
 			}
 		}
 		if key == keys.Settings() {
-			if data, err = withGeneration(key, data, m.StoreGeneration); err != nil {
+			if data, err = fence.With(key, data, m.StoreGeneration); err != nil {
 				return nil, err
 			}
 		}

@@ -30,7 +30,7 @@ func (f *Fleet) Diagnose(ctx context.Context) ([]*hostv1.Finding, error) {
 	}
 	h := diagnosis.Host{Self: p.membership(), Ports: diagnosis.Ports(p.cfg.Ports), Now: p.cfg.Now, Store: p.client,
 		TLS: func(host string) *tls.Config { return p.clientTLS(host, "") }}
-	h.Hosts, _ = p.list()
+	h.Hosts, _ = p.listProblems()
 	p.mirror.Read(func(v *view.View) { h.Damaged = maps.Clone(v.Damaged()) })
 	return h.Check(ctx), nil
 }

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fairlead/fairlead/agent/events"
@@ -55,6 +56,8 @@ type Fleet struct {
 	part    *part           // nil: the host has no fleet
 	base    context.Context // of Run; parts run below it
 	changed chan struct{}   // closed when part changes
+
+	watchers atomic.Int32 // services that follow the overlay
 }
 
 // New returns the part of this host as it is stored. Run starts it.

@@ -10,6 +10,7 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/etcd"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/fence"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/record"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/view"
 )
@@ -25,7 +26,7 @@ type sink struct{ *part }
 
 // Reset replaces all records. Those of a store that was replaced are not accepted.
 func (s sink) Reset(all []etcd.Value, at etcd.Position) error {
-	if generation, ok := generationOf(s.keys, all); ok {
+	if generation, ok := fence.Of(s.keys, all); ok {
 		if err := s.fence.Check(generation); err != nil {
 			return err
 		}

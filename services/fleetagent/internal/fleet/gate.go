@@ -20,34 +20,17 @@ func (p *part) Enroll(ctx context.Context, secret [token.SecretLen]byte, joining
 	if err != nil {
 		return nil, nil, nil, err
 	}
+	var networks []preflight.Network
+	p.mirror.Read(func(v *view.View) { networks = preflight.Networks(v.Networks()) })
 	admitted, cert, err := a.Enroll(ctx, secret, joining.Request, joining.Host, joining.Now,
 		func(address netip.Addr) error {
-			return joining.Underlay.Check(joining.Host.GetName(), address, p.networks())
+			return joining.Underlay.Check(joining.Host.GetName(), address, networks)
 		})
 	if err != nil {
 		return nil, nil, nil, err
 	}
 	p.cfg.Log.Info("host joined the fleet", "host", admitted.GetName(), "address", admitted.GetAddress())
 	return admitted, cert, p.storeURLs(), nil
-}
-
-// networks returns the networks of the fleet that a host must be able to have.
-func (p *part) networks() (all []preflight.Network) {
-	p.mirror.Read(func(v *view.View) {
-		for _, n := range v.Networks() {
-			if n.GetDeleted() {
-				continue
-			}
-			one := preflight.Network{Name: n.GetName(), MTU: int(n.GetMtu())}
-			for _, pool := range n.GetPools() {
-				if s, err := netip.ParsePrefix(pool.GetSubnet()); err == nil {
-					one.Subnets = append(one.Subnets, s)
-				}
-			}
-			all = append(all, one)
-		}
-	})
-	return all
 }
 
 // Renew issues a new certificate to a host.

@@ -10,7 +10,6 @@ import (
 	"github.com/fairlead/fairlead/services/fleetagent/internal/etcd"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/fence"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/membership"
-	"github.com/fairlead/fairlead/services/fleetagent/internal/record"
 )
 
 // How often a manager asks other hosts for the generation of the store, and how many at most.
@@ -78,36 +77,10 @@ func (r roles) raise(ctx context.Context, client *etcd.Client) error {
 	if err != nil {
 		return err
 	}
-	data, err := withGeneration(value.Key, value.Data, next)
+	data, err := fence.With(value.Key, value.Data, next)
 	if err != nil {
 		return err
 	}
 	_, err = client.Commit(ctx, nil, etcd.Put(value.Key, data))
 	return err
-}
-
-// generationOf returns the generation in the records of a store.
-func generationOf(keys record.Keys, all []etcd.Value) (uint64, bool) {
-	for _, v := range all {
-		if v.Key == keys.Settings() {
-			return generationIn(v.Key, v.Data)
-		}
-	}
-	return 0, false
-}
-
-func generationIn(key string, data []byte) (uint64, bool) {
-	settings := &fleetv1.FleetSettings{}
-	err := record.Decode(key, data, settings)
-	return settings.GetGeneration(), err == nil
-}
-
-// withGeneration returns the settings of a fleet with another generation.
-func withGeneration(key string, data []byte, generation uint64) ([]byte, error) {
-	settings := &fleetv1.FleetSettings{}
-	if err := record.Decode(key, data, settings); err != nil {
-		return nil, err
-	}
-	settings.Generation = generation
-	return record.Encode(settings)
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,6 +19,9 @@ import (
 	"github.com/fairlead/fairlead/services/fleetagent/internal/preflight"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/token"
 )
+
+// pathTime limits the wait for probes of the data path.
+const pathTime = 10 * time.Second
 
 // How long a host waits until it sees itself alive in its new fleet.
 const presenceTimeout = 30 * time.Second
@@ -63,7 +67,7 @@ func (f *Fleet) Join(ctx context.Context, text, given, name string) (fleet strin
 	if err := f.complete(ctx, m, host.GetRole()); err != nil {
 		return "", nil, nil, err
 	}
-	return m.Fleet, host, f.closedPorts(ctx, t.Managers), nil
+	return m.Fleet, host, append(f.closedPorts(ctx, t.Managers), f.brokenPaths(ctx)...), nil
 }
 
 // checkHost checks what a fleet needs of this host besides its name.
@@ -79,6 +83,34 @@ func (f *Fleet) checkHost(address netip.Addr, ports ...uint16) (preflight.Underl
 		err = preflight.Ports(address, append(ports, f.cfg.Ports.Agent)...)
 	}
 	return underlay, err
+}
+
+// brokenPaths waits until netagent has checked the ways to all other hosts, and returns a warning for each that is
+// broken.
+func (f *Fleet) brokenPaths(ctx context.Context) (warnings []string) {
+	p, err := f.current()
+	if err != nil || f.watchers.Load() == 0 {
+		return nil // there is no netagent
+	}
+	for deadline := time.Now().Add(pathTime); ctx.Err() == nil && time.Now().Before(deadline); {
+		hosts, _ := p.list()
+		others := slices.DeleteFunc(hosts, func(h *fleetv1.Host) bool {
+			return h.GetId() == p.membership().Host || h.GetState() != fleetv1.HostState_HOST_STATE_ALIVE
+		})
+		p.mu.Lock()
+		problems, probed := p.info.GetProblems(), p.probed
+		p.mu.Unlock()
+		if probed >= len(others) {
+			for _, b := range problems {
+				warnings = append(warnings,
+					"containers do not reach host "+p.nameOf(b.GetHostId())+": "+b.GetReason()+"; "+
+						diagnosis.OpeningUDP("both hosts"))
+			}
+			return warnings
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return []string{"the data path to other hosts is not checked yet; see fairlead fleet doctor"}
 }
 
 // closedPorts returns a warning if managers cannot connect to this host.

@@ -1,14 +1,17 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"net/netip"
 	"time"
 
 	"github.com/fairlead/fairlead/proto/fault"
 	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/hostinfo"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/mirror"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/record"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/view"
 )
 
 // storeTime is the time after which a call says that the store is away.
@@ -17,6 +20,8 @@ const storeTime = 2 * time.Second
 // WatchOverlay sends the view of this host and its changes. It continues when the host joins a fleet
 // or leaves it.
 func (f *Fleet) WatchOverlay(ctx context.Context, send func(*fleetv1.WatchOverlayResponse) error) error {
+	f.watchers.Add(1)
+	defer f.watchers.Add(-1)
 	return f.watch(ctx, func() error { return send(&fleetv1.WatchOverlayResponse{Reset_: true, Synced: true}) },
 		func(ctx context.Context, m *mirror.Mirror) error { return m.WatchOverlay(ctx, send) })
 }
@@ -71,7 +76,7 @@ func until(a, b context.Context) context.Context {
 }
 
 // PublishHost publishes what other hosts must know of this one.
-func (f *Fleet) PublishHost(_ context.Context, info *fleetv1.HostInfo) error {
+func (f *Fleet) PublishHost(_ context.Context, info *fleetv1.HostInfo, probed int) error {
 	p, err := f.current()
 	if err != nil {
 		return err
@@ -81,12 +86,29 @@ func (f *Fleet) PublishHost(_ context.Context, info *fleetv1.HostInfo) error {
 			return fault.Invalidf("route "+text, "routes", "is not an address range")
 		}
 	}
+	p.mu.Lock()
+	before := p.info
+	p.info, p.probed = info, probed
+	p.mu.Unlock()
+	if hostinfo.Same(before, info) {
+		return nil
+	}
 	data, err := record.Encode(info)
 	if err != nil {
 		return err
 	}
 	p.publisher.Set(map[string][]byte{p.keys.Info(p.membership().Host): data})
+	for _, e := range hostinfo.Changes(before, info, p.nameOf) {
+		p.cfg.Log.Warn("data path changed", "change", e.Action, "details", e.Attributes)
+		p.emit(e.Action, e.Attributes)
+	}
 	return nil
+}
+
+// nameOf returns the name of a host, or its ID.
+func (p *part) nameOf(id string) (name string) {
+	p.mirror.Read(func(v *view.View) { name = v.Hosts()[id].GetName() })
+	return cmp.Or(name, id)
 }
 
 // PublishEndpoints changes the endpoints of this host.

@@ -17,7 +17,7 @@ func TestNetworksOfAFleet(t *testing.T) {
 	t.Parallel()
 	one, two, third := three(t)
 	ctx := context.Background()
-	must0(t, two.PublishHost(ctx, &fleetv1.HostInfo{Routes: []string{"10.128.0.0/18"}, UnderlayMtu: 1400}))
+	must0(t, two.PublishHost(ctx, &fleetv1.HostInfo{Routes: []string{"10.128.0.0/18"}, UnderlayMtu: 1400}, 0))
 	watching := two.watch()
 	first := one.watch()
 	first.until("the MTU of two", func() bool { return first.self.GetUnderlayMtu() == 1400 })

@@ -52,8 +52,10 @@ type part struct {
 
 	mu        sync.Mutex
 	m         *membership.Membership
-	memberErr error         // why the members of the store differ from the managers
-	present   chan struct{} // closed when the host sees itself alive for the first time
+	memberErr error             // why the members of the store differ from the managers
+	present   chan struct{}     // closed when the host sees itself alive for the first time
+	info      *fleetv1.HostInfo // what this host has published
+	probed    int               // hosts whose data path was checked
 	usage     usage.Tracker
 
 	changed chan struct{} // see noteChange

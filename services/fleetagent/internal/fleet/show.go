@@ -11,8 +11,10 @@ import (
 
 	"github.com/fairlead/fairlead/proto/fault"
 	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/hostinfo"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/pki"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/token"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/view"
 )
 
 // Get returns what this host knows of its fleet.
@@ -21,6 +23,7 @@ func (f *Fleet) Get(context.Context) (*fleetv1.GetFleetResponse, error) {
 	if err != nil {
 		return nil, err
 	}
+	hosts, _ := p.listProblems()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	r := &fleetv1.GetFleetResponse{FleetId: p.m.Fleet, HostId: p.m.Host, Store: p.m.Store,
@@ -32,7 +35,19 @@ func (f *Fleet) Get(context.Context) (*fleetv1.GetFleetResponse, error) {
 	if err := p.outage.Err(); err != nil {
 		r.StoreError = err.Error()
 	}
+	for _, h := range hosts {
+		if h.GetId() == p.m.Host {
+			r.Problems = h.GetProblems()
+		}
+	}
 	return r, nil
+}
+
+// listProblems returns the hosts with the problems of their data paths.
+func (p *part) listProblems() ([]*fleetv1.Host, error) {
+	hosts, err := p.list()
+	p.mirror.Read(func(v *view.View) { hostinfo.Problems(hosts, v.Info) })
+	return hosts, err
 }
 
 // Hosts returns the hosts of the fleet, also while the store is away.
@@ -41,7 +56,7 @@ func (f *Fleet) Hosts(context.Context) (hosts []*fleetv1.Host, outdated string, 
 	if err != nil {
 		return nil, "", err
 	}
-	hosts, storeErr := p.list()
+	hosts, storeErr := p.listProblems()
 	if storeErr != nil {
 		outdated = storeErr.Error()
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/fairlead/fairlead/proto/fault"
+	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
 )
 
 // TunnelPort is the UDP port of the packets between containers.
@@ -95,15 +96,33 @@ type Network struct {
 	Subnets []netip.Prefix
 }
 
+// Networks returns the networks of a fleet, without those that are being deleted.
+func Networks(networks map[string]*fleetv1.OverlayNetwork) (all []Network) {
+	for _, n := range networks {
+		if n.GetDeleted() {
+			continue
+		}
+		one := Network{Name: n.GetName(), MTU: int(n.GetMtu())}
+		for _, pool := range n.GetPools() {
+			if s, err := netip.ParsePrefix(pool.GetSubnet()); err == nil {
+				one.Subnets = append(one.Subnets, s)
+			}
+		}
+		all = append(all, one)
+	}
+	return all
+}
+
 // Check refuses a host that could not have all networks of a fleet: its packets are too small, or its routes
 // overlap. address is that of the host.
 func (u Underlay) Check(host string, address netip.Addr, networks []Network) error {
 	slices.SortFunc(networks, func(a, b Network) int { return strings.Compare(a.Name, b.Name) })
 	for _, n := range networks {
 		if need := n.MTU + overhead(address); u.MTU != 0 && u.MTU < need {
-			return fault.New(fault.Conflict, "host "+host, fmt.Sprintf("the interface of its address has an MTU of %d, "+
-				"and network %s needs %d: %d for packets, %d for the tunnel", u.MTU, n.Name, need, n.MTU,
-				overhead(address)),
+			return fault.New(fault.Conflict, "host "+host,
+				fmt.Sprintf("the interface of its address has an MTU of %d, "+
+					"and network %s needs %d: %d for packets, %d for the tunnel", u.MTU, n.Name, need, n.MTU,
+					overhead(address)),
 				fault.WithHint("raise the MTU of the interface; or on a manager: fairlead network update --mtu %d %s",
 					u.MTU-overhead(address), n.Name))
 		}

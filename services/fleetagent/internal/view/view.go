@@ -242,3 +242,6 @@ func (v *View) Generation() uint64 { return v.generation }
 
 // Networks returns all networks by ID, also those that are being deleted. They are not changed.
 func (v *View) Networks() map[string]*fleetv1.OverlayNetwork { return v.networks }
+
+// Info returns what a host has published, or nil.
+func (v *View) Info(id string) *fleetv1.HostInfo { return v.infos[id] }

@@ -39,6 +39,9 @@ func (c *Controller) Run(ctx context.Context, containers Containers) {
 	all.Go(func() { c.receive(ctx, containers) })
 	all.Go(func() { c.repair(ctx) })
 	all.Go(func() { c.tendAll(ctx, containers) })
+	if c.paths != nil {
+		all.Go(func() { c.paths.Run(ctx) })
+	}
 	all.Go(func() {
 		for ctx.Err() == nil {
 			if err := c.Kernel.WatchTunnel(ctx, network.TunnelDevice, c.drift.Notify); err != nil {
@@ -104,6 +107,7 @@ func (c *Controller) take(ctx context.Context, v *view, asked []*fleetv1.BlockRe
 	}
 	c.storeBlocks(v)
 
+	setPaths(c.paths, v)
 	c.once.Do(func() { close(c.synced) })
 	c.tend.Notify()
 }

@@ -29,6 +29,7 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/lock"
 	"github.com/fairlead/fairlead/services/netagent/internal/natclient"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
+	"github.com/fairlead/fairlead/services/netagent/internal/pathprobe"
 	"github.com/fairlead/fairlead/services/netagent/internal/store"
 )
 
@@ -69,6 +70,7 @@ type Config struct {
 	Allocator *ipam.Allocator
 	Events    *events.Broker
 	Log       *slog.Logger
+	Probe     bool // check the ways to other hosts
 }
 
 // Controller follows the fleet. It is safe for concurrent use.
@@ -98,13 +100,18 @@ type Controller struct {
 	publisher string // ID of this host in the fleet to which it was published
 
 	drift, tend notify.Signal
+	paths       *pathprobe.Prober // nil: the ways to other hosts are not checked
 }
 
 // New returns a controller. It does nothing before Run.
 func New(cfg Config) *Controller {
-	return &Controller{Config: cfg, synced: make(chan struct{}), covered: map[string]bool{},
+	c := &Controller{Config: cfg, synced: make(chan struct{}), covered: map[string]bool{},
 		claimed: map[netip.Prefix]string{}, leaving: map[netip.Prefix]string{}, removed: map[string]bool{},
 		fresh: map[string]bool{}, drift: notify.NewSignal(), tend: notify.NewSignal()}
+	if cfg.Probe {
+		c.paths = pathprobe.New(cfg.Log)
+	}
+	return c
 }
 
 // Changed reports that containers were connected or removed.

@@ -21,7 +21,7 @@ func (c *Controller) tendAll(ctx context.Context, containers Containers) {
 	tick := time.NewTicker(tendInterval)
 	defer tick.Stop()
 	for {
-		resting := false // nothing has changed for a while
+		resting, probed := false, false // nothing has changed for a while
 		select {
 		case <-ctx.Done():
 			return
@@ -29,10 +29,18 @@ func (c *Controller) tendAll(ctx context.Context, containers Containers) {
 			wait(ctx, debounce)
 		case <-tick.C:
 			resting = true
+		case <-pathsChanged(c.paths):
+			probed = true
 		}
 
 		v := c.seen.Load()
 		if v == nil {
+			continue
+		}
+		if probed {
+			if v.self != nil {
+				c.publishHost(ctx, v)
+			}
 			continue
 		}
 
@@ -374,6 +382,8 @@ func (c *Controller) hostOf(v *view) (*fleetv1.PublishHostRequest, error) {
 	}
 	slices.Sort(req.Routes)
 	req.Routes = slices.Compact(req.Routes)
+
+	addPaths(c.paths, req)
 
 	links, err := c.Kernel.Links()
 	if err != nil {

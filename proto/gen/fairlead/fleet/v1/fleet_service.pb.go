@@ -534,7 +534,9 @@ type GetFleetResponse struct {
 	// The name of this host in the fleet.
 	HostName string `protobuf:"bytes,6,opt,name=host_name,json=hostName,proto3" json:"host_name,omitempty"`
 	// The role of this host.
-	Role          HostRole `protobuf:"varint,7,opt,name=role,proto3,enum=fairlead.fleet.v1.HostRole" json:"role,omitempty"`
+	Role HostRole `protobuf:"varint,7,opt,name=role,proto3,enum=fairlead.fleet.v1.HostRole" json:"role,omitempty"`
+	// The hosts that packets between containers do not reach from this one, or that do not reach it.
+	Problems      []*PathProblem `protobuf:"bytes,8,rep,name=problems,proto3" json:"problems,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -616,6 +618,13 @@ func (x *GetFleetResponse) GetRole() HostRole {
 		return x.Role
 	}
 	return HostRole_HOST_ROLE_UNSPECIFIED
+}
+
+func (x *GetFleetResponse) GetProblems() []*PathProblem {
+	if x != nil {
+		return x.Problems
+	}
+	return nil
 }
 
 // ListHostsRequest is empty.
@@ -1714,7 +1723,7 @@ const file_fairlead_fleet_v1_fleet_service_proto_rawDesc = "" +
 	"\x11LeaveFleetRequest\x12\x14\n" +
 	"\x05force\x18\x01 \x01(\bR\x05force\"\x14\n" +
 	"\x12LeaveFleetResponse\"\x11\n" +
-	"\x0fGetFleetRequest\"\x98\x02\n" +
+	"\x0fGetFleetRequest\"\xd4\x02\n" +
 	"\x10GetFleetResponse\x12\x19\n" +
 	"\bfleet_id\x18\x01 \x01(\tR\afleetId\x12\x17\n" +
 	"\ahost_id\x18\x02 \x01(\tR\x06hostId\x12\x14\n" +
@@ -1723,7 +1732,8 @@ const file_fairlead_fleet_v1_fleet_service_proto_rawDesc = "" +
 	"storeError\x12K\n" +
 	"\x13certificate_expires\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x12certificateExpires\x12\x1b\n" +
 	"\thost_name\x18\x06 \x01(\tR\bhostName\x12/\n" +
-	"\x04role\x18\a \x01(\x0e2\x1b.fairlead.fleet.v1.HostRoleR\x04role\"\x12\n" +
+	"\x04role\x18\a \x01(\x0e2\x1b.fairlead.fleet.v1.HostRoleR\x04role\x12:\n" +
+	"\bproblems\x18\b \x03(\v2\x1e.fairlead.fleet.v1.PathProblemR\bproblems\"\x12\n" +
 	"\x10ListHostsRequest\"^\n" +
 	"\x11ListHostsResponse\x12-\n" +
 	"\x05hosts\x18\x01 \x03(\v2\x17.fairlead.fleet.v1.HostR\x05hosts\x12\x1a\n" +
@@ -1845,8 +1855,9 @@ var file_fairlead_fleet_v1_fleet_service_proto_goTypes = []any{
 	(*v1.Event)(nil),                  // 33: fairlead.event.v1.Event
 	(*Host)(nil),                      // 34: fairlead.fleet.v1.Host
 	(HostRole)(0),                     // 35: fairlead.fleet.v1.HostRole
-	(*durationpb.Duration)(nil),       // 36: google.protobuf.Duration
-	(*v11.Finding)(nil),               // 37: fairlead.host.v1.Finding
+	(*PathProblem)(nil),               // 36: fairlead.fleet.v1.PathProblem
+	(*durationpb.Duration)(nil),       // 37: google.protobuf.Duration
+	(*v11.Finding)(nil),               // 38: fairlead.host.v1.Finding
 }
 var file_fairlead_fleet_v1_fleet_service_proto_depIdxs = []int32{
 	32, // 0: fairlead.fleet.v1.WatchFleetEventsRequest.since:type_name -> google.protobuf.Timestamp
@@ -1856,54 +1867,55 @@ var file_fairlead_fleet_v1_fleet_service_proto_depIdxs = []int32{
 	34, // 4: fairlead.fleet.v1.JoinFleetResponse.host:type_name -> fairlead.fleet.v1.Host
 	32, // 5: fairlead.fleet.v1.GetFleetResponse.certificate_expires:type_name -> google.protobuf.Timestamp
 	35, // 6: fairlead.fleet.v1.GetFleetResponse.role:type_name -> fairlead.fleet.v1.HostRole
-	34, // 7: fairlead.fleet.v1.ListHostsResponse.hosts:type_name -> fairlead.fleet.v1.Host
-	36, // 8: fairlead.fleet.v1.CreateTokenRequest.valid:type_name -> google.protobuf.Duration
-	35, // 9: fairlead.fleet.v1.CreateTokenRequest.role:type_name -> fairlead.fleet.v1.HostRole
-	32, // 10: fairlead.fleet.v1.CreateTokenResponse.expires:type_name -> google.protobuf.Timestamp
-	34, // 11: fairlead.fleet.v1.PromoteHostResponse.host:type_name -> fairlead.fleet.v1.Host
-	34, // 12: fairlead.fleet.v1.DemoteHostResponse.host:type_name -> fairlead.fleet.v1.Host
-	37, // 13: fairlead.fleet.v1.DiagnoseFleetResponse.findings:type_name -> fairlead.host.v1.Finding
-	36, // 14: fairlead.fleet.v1.CreateCertificateRequest.valid:type_name -> google.protobuf.Duration
-	32, // 15: fairlead.fleet.v1.CreateCertificateResponse.expires:type_name -> google.protobuf.Timestamp
-	34, // 16: fairlead.fleet.v1.RestoreFleetResponse.host:type_name -> fairlead.fleet.v1.Host
-	34, // 17: fairlead.fleet.v1.RemoveHostResponse.host:type_name -> fairlead.fleet.v1.Host
-	0,  // 18: fairlead.fleet.v1.FleetService.WatchFleetEvents:input_type -> fairlead.fleet.v1.WatchFleetEventsRequest
-	2,  // 19: fairlead.fleet.v1.FleetService.InitFleet:input_type -> fairlead.fleet.v1.InitFleetRequest
-	4,  // 20: fairlead.fleet.v1.FleetService.JoinFleet:input_type -> fairlead.fleet.v1.JoinFleetRequest
-	6,  // 21: fairlead.fleet.v1.FleetService.LeaveFleet:input_type -> fairlead.fleet.v1.LeaveFleetRequest
-	8,  // 22: fairlead.fleet.v1.FleetService.GetFleet:input_type -> fairlead.fleet.v1.GetFleetRequest
-	10, // 23: fairlead.fleet.v1.FleetService.ListHosts:input_type -> fairlead.fleet.v1.ListHostsRequest
-	12, // 24: fairlead.fleet.v1.FleetService.CreateToken:input_type -> fairlead.fleet.v1.CreateTokenRequest
-	14, // 25: fairlead.fleet.v1.FleetService.PromoteHost:input_type -> fairlead.fleet.v1.PromoteHostRequest
-	16, // 26: fairlead.fleet.v1.FleetService.DemoteHost:input_type -> fairlead.fleet.v1.DemoteHostRequest
-	18, // 27: fairlead.fleet.v1.FleetService.DiagnoseFleet:input_type -> fairlead.fleet.v1.DiagnoseFleetRequest
-	20, // 28: fairlead.fleet.v1.FleetService.CreateCertificate:input_type -> fairlead.fleet.v1.CreateCertificateRequest
-	22, // 29: fairlead.fleet.v1.FleetService.RevokeCertificate:input_type -> fairlead.fleet.v1.RevokeCertificateRequest
-	24, // 30: fairlead.fleet.v1.FleetService.BackupFleet:input_type -> fairlead.fleet.v1.BackupFleetRequest
-	26, // 31: fairlead.fleet.v1.FleetService.RestoreFleet:input_type -> fairlead.fleet.v1.RestoreFleetRequest
-	28, // 32: fairlead.fleet.v1.FleetService.RecoverFleet:input_type -> fairlead.fleet.v1.RecoverFleetRequest
-	30, // 33: fairlead.fleet.v1.FleetService.RemoveHost:input_type -> fairlead.fleet.v1.RemoveHostRequest
-	1,  // 34: fairlead.fleet.v1.FleetService.WatchFleetEvents:output_type -> fairlead.fleet.v1.WatchFleetEventsResponse
-	3,  // 35: fairlead.fleet.v1.FleetService.InitFleet:output_type -> fairlead.fleet.v1.InitFleetResponse
-	5,  // 36: fairlead.fleet.v1.FleetService.JoinFleet:output_type -> fairlead.fleet.v1.JoinFleetResponse
-	7,  // 37: fairlead.fleet.v1.FleetService.LeaveFleet:output_type -> fairlead.fleet.v1.LeaveFleetResponse
-	9,  // 38: fairlead.fleet.v1.FleetService.GetFleet:output_type -> fairlead.fleet.v1.GetFleetResponse
-	11, // 39: fairlead.fleet.v1.FleetService.ListHosts:output_type -> fairlead.fleet.v1.ListHostsResponse
-	13, // 40: fairlead.fleet.v1.FleetService.CreateToken:output_type -> fairlead.fleet.v1.CreateTokenResponse
-	15, // 41: fairlead.fleet.v1.FleetService.PromoteHost:output_type -> fairlead.fleet.v1.PromoteHostResponse
-	17, // 42: fairlead.fleet.v1.FleetService.DemoteHost:output_type -> fairlead.fleet.v1.DemoteHostResponse
-	19, // 43: fairlead.fleet.v1.FleetService.DiagnoseFleet:output_type -> fairlead.fleet.v1.DiagnoseFleetResponse
-	21, // 44: fairlead.fleet.v1.FleetService.CreateCertificate:output_type -> fairlead.fleet.v1.CreateCertificateResponse
-	23, // 45: fairlead.fleet.v1.FleetService.RevokeCertificate:output_type -> fairlead.fleet.v1.RevokeCertificateResponse
-	25, // 46: fairlead.fleet.v1.FleetService.BackupFleet:output_type -> fairlead.fleet.v1.BackupFleetResponse
-	27, // 47: fairlead.fleet.v1.FleetService.RestoreFleet:output_type -> fairlead.fleet.v1.RestoreFleetResponse
-	29, // 48: fairlead.fleet.v1.FleetService.RecoverFleet:output_type -> fairlead.fleet.v1.RecoverFleetResponse
-	31, // 49: fairlead.fleet.v1.FleetService.RemoveHost:output_type -> fairlead.fleet.v1.RemoveHostResponse
-	34, // [34:50] is the sub-list for method output_type
-	18, // [18:34] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	36, // 7: fairlead.fleet.v1.GetFleetResponse.problems:type_name -> fairlead.fleet.v1.PathProblem
+	34, // 8: fairlead.fleet.v1.ListHostsResponse.hosts:type_name -> fairlead.fleet.v1.Host
+	37, // 9: fairlead.fleet.v1.CreateTokenRequest.valid:type_name -> google.protobuf.Duration
+	35, // 10: fairlead.fleet.v1.CreateTokenRequest.role:type_name -> fairlead.fleet.v1.HostRole
+	32, // 11: fairlead.fleet.v1.CreateTokenResponse.expires:type_name -> google.protobuf.Timestamp
+	34, // 12: fairlead.fleet.v1.PromoteHostResponse.host:type_name -> fairlead.fleet.v1.Host
+	34, // 13: fairlead.fleet.v1.DemoteHostResponse.host:type_name -> fairlead.fleet.v1.Host
+	38, // 14: fairlead.fleet.v1.DiagnoseFleetResponse.findings:type_name -> fairlead.host.v1.Finding
+	37, // 15: fairlead.fleet.v1.CreateCertificateRequest.valid:type_name -> google.protobuf.Duration
+	32, // 16: fairlead.fleet.v1.CreateCertificateResponse.expires:type_name -> google.protobuf.Timestamp
+	34, // 17: fairlead.fleet.v1.RestoreFleetResponse.host:type_name -> fairlead.fleet.v1.Host
+	34, // 18: fairlead.fleet.v1.RemoveHostResponse.host:type_name -> fairlead.fleet.v1.Host
+	0,  // 19: fairlead.fleet.v1.FleetService.WatchFleetEvents:input_type -> fairlead.fleet.v1.WatchFleetEventsRequest
+	2,  // 20: fairlead.fleet.v1.FleetService.InitFleet:input_type -> fairlead.fleet.v1.InitFleetRequest
+	4,  // 21: fairlead.fleet.v1.FleetService.JoinFleet:input_type -> fairlead.fleet.v1.JoinFleetRequest
+	6,  // 22: fairlead.fleet.v1.FleetService.LeaveFleet:input_type -> fairlead.fleet.v1.LeaveFleetRequest
+	8,  // 23: fairlead.fleet.v1.FleetService.GetFleet:input_type -> fairlead.fleet.v1.GetFleetRequest
+	10, // 24: fairlead.fleet.v1.FleetService.ListHosts:input_type -> fairlead.fleet.v1.ListHostsRequest
+	12, // 25: fairlead.fleet.v1.FleetService.CreateToken:input_type -> fairlead.fleet.v1.CreateTokenRequest
+	14, // 26: fairlead.fleet.v1.FleetService.PromoteHost:input_type -> fairlead.fleet.v1.PromoteHostRequest
+	16, // 27: fairlead.fleet.v1.FleetService.DemoteHost:input_type -> fairlead.fleet.v1.DemoteHostRequest
+	18, // 28: fairlead.fleet.v1.FleetService.DiagnoseFleet:input_type -> fairlead.fleet.v1.DiagnoseFleetRequest
+	20, // 29: fairlead.fleet.v1.FleetService.CreateCertificate:input_type -> fairlead.fleet.v1.CreateCertificateRequest
+	22, // 30: fairlead.fleet.v1.FleetService.RevokeCertificate:input_type -> fairlead.fleet.v1.RevokeCertificateRequest
+	24, // 31: fairlead.fleet.v1.FleetService.BackupFleet:input_type -> fairlead.fleet.v1.BackupFleetRequest
+	26, // 32: fairlead.fleet.v1.FleetService.RestoreFleet:input_type -> fairlead.fleet.v1.RestoreFleetRequest
+	28, // 33: fairlead.fleet.v1.FleetService.RecoverFleet:input_type -> fairlead.fleet.v1.RecoverFleetRequest
+	30, // 34: fairlead.fleet.v1.FleetService.RemoveHost:input_type -> fairlead.fleet.v1.RemoveHostRequest
+	1,  // 35: fairlead.fleet.v1.FleetService.WatchFleetEvents:output_type -> fairlead.fleet.v1.WatchFleetEventsResponse
+	3,  // 36: fairlead.fleet.v1.FleetService.InitFleet:output_type -> fairlead.fleet.v1.InitFleetResponse
+	5,  // 37: fairlead.fleet.v1.FleetService.JoinFleet:output_type -> fairlead.fleet.v1.JoinFleetResponse
+	7,  // 38: fairlead.fleet.v1.FleetService.LeaveFleet:output_type -> fairlead.fleet.v1.LeaveFleetResponse
+	9,  // 39: fairlead.fleet.v1.FleetService.GetFleet:output_type -> fairlead.fleet.v1.GetFleetResponse
+	11, // 40: fairlead.fleet.v1.FleetService.ListHosts:output_type -> fairlead.fleet.v1.ListHostsResponse
+	13, // 41: fairlead.fleet.v1.FleetService.CreateToken:output_type -> fairlead.fleet.v1.CreateTokenResponse
+	15, // 42: fairlead.fleet.v1.FleetService.PromoteHost:output_type -> fairlead.fleet.v1.PromoteHostResponse
+	17, // 43: fairlead.fleet.v1.FleetService.DemoteHost:output_type -> fairlead.fleet.v1.DemoteHostResponse
+	19, // 44: fairlead.fleet.v1.FleetService.DiagnoseFleet:output_type -> fairlead.fleet.v1.DiagnoseFleetResponse
+	21, // 45: fairlead.fleet.v1.FleetService.CreateCertificate:output_type -> fairlead.fleet.v1.CreateCertificateResponse
+	23, // 46: fairlead.fleet.v1.FleetService.RevokeCertificate:output_type -> fairlead.fleet.v1.RevokeCertificateResponse
+	25, // 47: fairlead.fleet.v1.FleetService.BackupFleet:output_type -> fairlead.fleet.v1.BackupFleetResponse
+	27, // 48: fairlead.fleet.v1.FleetService.RestoreFleet:output_type -> fairlead.fleet.v1.RestoreFleetResponse
+	29, // 49: fairlead.fleet.v1.FleetService.RecoverFleet:output_type -> fairlead.fleet.v1.RecoverFleetResponse
+	31, // 50: fairlead.fleet.v1.FleetService.RemoveHost:output_type -> fairlead.fleet.v1.RemoveHostResponse
+	35, // [35:51] is the sub-list for method output_type
+	19, // [19:35] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_fleet_v1_fleet_service_proto_init() }

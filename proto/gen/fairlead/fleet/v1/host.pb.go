@@ -148,7 +148,9 @@ type Host struct {
 	// The version of its agent.
 	Version string `protobuf:"bytes,8,opt,name=version,proto3" json:"version,omitempty"`
 	// Its state.
-	State         HostState `protobuf:"varint,9,opt,name=state,proto3,enum=fairlead.fleet.v1.HostState" json:"state,omitempty"`
+	State HostState `protobuf:"varint,9,opt,name=state,proto3,enum=fairlead.fleet.v1.HostState" json:"state,omitempty"`
+	// The hosts that packets of its containers do not reach, as it sees them. Not stored here.
+	Problems      []*PathProblem `protobuf:"bytes,10,rep,name=problems,proto3" json:"problems,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -246,11 +248,82 @@ func (x *Host) GetState() HostState {
 	return HostState_HOST_STATE_UNSPECIFIED
 }
 
+func (x *Host) GetProblems() []*PathProblem {
+	if x != nil {
+		return x.Problems
+	}
+	return nil
+}
+
+// PathProblem is a host that packets do not reach.
+type PathProblem struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 16 hexadecimal digits.
+	HostId string `protobuf:"bytes,1,opt,name=host_id,json=hostId,proto3" json:"host_id,omitempty"`
+	// The name of that host. Not stored.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// What is lost.
+	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PathProblem) Reset() {
+	*x = PathProblem{}
+	mi := &file_fairlead_fleet_v1_host_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PathProblem) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PathProblem) ProtoMessage() {}
+
+func (x *PathProblem) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_fleet_v1_host_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PathProblem.ProtoReflect.Descriptor instead.
+func (*PathProblem) Descriptor() ([]byte, []int) {
+	return file_fairlead_fleet_v1_host_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *PathProblem) GetHostId() string {
+	if x != nil {
+		return x.HostId
+	}
+	return ""
+}
+
+func (x *PathProblem) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PathProblem) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 var File_fairlead_fleet_v1_host_proto protoreflect.FileDescriptor
 
 const file_fairlead_fleet_v1_host_proto_rawDesc = "" +
 	"\n" +
-	"\x1cfairlead/fleet/v1/host.proto\x12\x11fairlead.fleet.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa8\x02\n" +
+	"\x1cfairlead/fleet/v1/host.proto\x12\x11fairlead.fleet.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe4\x02\n" +
 	"\x04Host\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12/\n" +
@@ -260,7 +333,13 @@ const file_fairlead_fleet_v1_host_proto_rawDesc = "" +
 	"\tstore_url\x18\x06 \x01(\tR\bstoreUrl\x122\n" +
 	"\x06joined\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x06joined\x12\x18\n" +
 	"\aversion\x18\b \x01(\tR\aversion\x122\n" +
-	"\x05state\x18\t \x01(\x0e2\x1c.fairlead.fleet.v1.HostStateR\x05state*R\n" +
+	"\x05state\x18\t \x01(\x0e2\x1c.fairlead.fleet.v1.HostStateR\x05state\x12:\n" +
+	"\bproblems\x18\n" +
+	" \x03(\v2\x1e.fairlead.fleet.v1.PathProblemR\bproblems\"R\n" +
+	"\vPathProblem\x12\x17\n" +
+	"\ahost_id\x18\x01 \x01(\tR\x06hostId\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason*R\n" +
 	"\bHostRole\x12\x19\n" +
 	"\x15HOST_ROLE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10HOST_ROLE_MEMBER\x10\x01\x12\x15\n" +
@@ -283,22 +362,24 @@ func file_fairlead_fleet_v1_host_proto_rawDescGZIP() []byte {
 }
 
 var file_fairlead_fleet_v1_host_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_fairlead_fleet_v1_host_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
+var file_fairlead_fleet_v1_host_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
 var file_fairlead_fleet_v1_host_proto_goTypes = []any{
 	(HostRole)(0),                 // 0: fairlead.fleet.v1.HostRole
 	(HostState)(0),                // 1: fairlead.fleet.v1.HostState
 	(*Host)(nil),                  // 2: fairlead.fleet.v1.Host
-	(*timestamppb.Timestamp)(nil), // 3: google.protobuf.Timestamp
+	(*PathProblem)(nil),           // 3: fairlead.fleet.v1.PathProblem
+	(*timestamppb.Timestamp)(nil), // 4: google.protobuf.Timestamp
 }
 var file_fairlead_fleet_v1_host_proto_depIdxs = []int32{
 	0, // 0: fairlead.fleet.v1.Host.role:type_name -> fairlead.fleet.v1.HostRole
-	3, // 1: fairlead.fleet.v1.Host.joined:type_name -> google.protobuf.Timestamp
+	4, // 1: fairlead.fleet.v1.Host.joined:type_name -> google.protobuf.Timestamp
 	1, // 2: fairlead.fleet.v1.Host.state:type_name -> fairlead.fleet.v1.HostState
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	3, // 3: fairlead.fleet.v1.Host.problems:type_name -> fairlead.fleet.v1.PathProblem
+	4, // [4:4] is the sub-list for method output_type
+	4, // [4:4] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_fleet_v1_host_proto_init() }
@@ -312,7 +393,7 @@ func file_fairlead_fleet_v1_host_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_fleet_v1_host_proto_rawDesc), len(file_fairlead_fleet_v1_host_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   1,
+			NumMessages:   2,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

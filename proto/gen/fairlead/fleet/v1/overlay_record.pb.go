@@ -84,7 +84,9 @@ type HostInfo struct {
 	// As in PublishHostRequest.
 	UnderlayMtu uint32 `protobuf:"varint,2,opt,name=underlay_mtu,json=underlayMtu,proto3" json:"underlay_mtu,omitempty"`
 	// As in PublishHostRequest.
-	TunnelKey     []byte `protobuf:"bytes,3,opt,name=tunnel_key,json=tunnelKey,proto3" json:"tunnel_key,omitempty"`
+	TunnelKey []byte `protobuf:"bytes,3,opt,name=tunnel_key,json=tunnelKey,proto3" json:"tunnel_key,omitempty"`
+	// As in PublishHostRequest.
+	Problems      []*PathProblem `protobuf:"bytes,4,rep,name=problems,proto3" json:"problems,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -136,6 +138,13 @@ func (x *HostInfo) GetUnderlayMtu() uint32 {
 func (x *HostInfo) GetTunnelKey() []byte {
 	if x != nil {
 		return x.TunnelKey
+	}
+	return nil
+}
+
+func (x *HostInfo) GetProblems() []*PathProblem {
+	if x != nil {
+		return x.Problems
 	}
 	return nil
 }
@@ -255,17 +264,18 @@ var File_fairlead_fleet_v1_overlay_record_proto protoreflect.FileDescriptor
 
 const file_fairlead_fleet_v1_overlay_record_proto_rawDesc = "" +
 	"\n" +
-	"&fairlead/fleet/v1/overlay_record.proto\x12\x11fairlead.fleet.v1\x1a'fairlead/fleet/v1/overlay_service.proto\"T\n" +
+	"&fairlead/fleet/v1/overlay_record.proto\x12\x11fairlead.fleet.v1\x1a\x1cfairlead/fleet/v1/host.proto\x1a'fairlead/fleet/v1/overlay_service.proto\"T\n" +
 	"\rFleetSettings\x12#\n" +
 	"\raddress_space\x18\x01 \x03(\tR\faddressSpace\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x02 \x01(\x04R\n" +
-	"generation\"d\n" +
+	"generation\"\xa0\x01\n" +
 	"\bHostInfo\x12\x16\n" +
 	"\x06routes\x18\x01 \x03(\tR\x06routes\x12!\n" +
 	"\funderlay_mtu\x18\x02 \x01(\rR\vunderlayMtu\x12\x1d\n" +
 	"\n" +
-	"tunnel_key\x18\x03 \x01(\fR\ttunnelKey\"B\n" +
+	"tunnel_key\x18\x03 \x01(\fR\ttunnelKey\x12:\n" +
+	"\bproblems\x18\x04 \x03(\v2\x1e.fairlead.fleet.v1.PathProblemR\bproblems\"B\n" +
 	"\tHostUsage\x125\n" +
 	"\x06blocks\x18\x01 \x03(\v2\x1d.fairlead.fleet.v1.BlockUsageR\x06blocks\"_\n" +
 	"\tBlockWish\x12 \n" +
@@ -292,15 +302,17 @@ var file_fairlead_fleet_v1_overlay_record_proto_goTypes = []any{
 	(*HostInfo)(nil),      // 1: fairlead.fleet.v1.HostInfo
 	(*HostUsage)(nil),     // 2: fairlead.fleet.v1.HostUsage
 	(*BlockWish)(nil),     // 3: fairlead.fleet.v1.BlockWish
-	(*BlockUsage)(nil),    // 4: fairlead.fleet.v1.BlockUsage
+	(*PathProblem)(nil),   // 4: fairlead.fleet.v1.PathProblem
+	(*BlockUsage)(nil),    // 5: fairlead.fleet.v1.BlockUsage
 }
 var file_fairlead_fleet_v1_overlay_record_proto_depIdxs = []int32{
-	4, // 0: fairlead.fleet.v1.HostUsage.blocks:type_name -> fairlead.fleet.v1.BlockUsage
-	1, // [1:1] is the sub-list for method output_type
-	1, // [1:1] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	4, // 0: fairlead.fleet.v1.HostInfo.problems:type_name -> fairlead.fleet.v1.PathProblem
+	5, // 1: fairlead.fleet.v1.HostUsage.blocks:type_name -> fairlead.fleet.v1.BlockUsage
+	2, // [2:2] is the sub-list for method output_type
+	2, // [2:2] is the sub-list for method input_type
+	2, // [2:2] is the sub-list for extension type_name
+	2, // [2:2] is the sub-list for extension extendee
+	0, // [0:2] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_fleet_v1_overlay_record_proto_init() }
@@ -308,6 +320,7 @@ func file_fairlead_fleet_v1_overlay_record_proto_init() {
 	if File_fairlead_fleet_v1_overlay_record_proto != nil {
 		return
 	}
+	file_fairlead_fleet_v1_host_proto_init()
 	file_fairlead_fleet_v1_overlay_service_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{

@@ -273,7 +273,11 @@ type PublishHostRequest struct {
 	// The MTU of the interface with the underlay address.
 	UnderlayMtu uint32 `protobuf:"varint,2,opt,name=underlay_mtu,json=underlayMtu,proto3" json:"underlay_mtu,omitempty"`
 	// The public key of the WireGuard tunnel. Empty if there is none.
-	TunnelKey     []byte `protobuf:"bytes,3,opt,name=tunnel_key,json=tunnelKey,proto3" json:"tunnel_key,omitempty"`
+	TunnelKey []byte `protobuf:"bytes,3,opt,name=tunnel_key,json=tunnelKey,proto3" json:"tunnel_key,omitempty"`
+	// The hosts that packets do not reach.
+	Problems []*PathProblem `protobuf:"bytes,4,rep,name=problems,proto3" json:"problems,omitempty"`
+	// The number of hosts whose data path was checked, with and without problems.
+	Probed        uint32 `protobuf:"varint,5,opt,name=probed,proto3" json:"probed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -327,6 +331,20 @@ func (x *PublishHostRequest) GetTunnelKey() []byte {
 		return x.TunnelKey
 	}
 	return nil
+}
+
+func (x *PublishHostRequest) GetProblems() []*PathProblem {
+	if x != nil {
+		return x.Problems
+	}
+	return nil
+}
+
+func (x *PublishHostRequest) GetProbed() uint32 {
+	if x != nil {
+		return x.Probed
+	}
+	return 0
 }
 
 // PublishHostResponse is empty.
@@ -1547,7 +1565,7 @@ var File_fairlead_fleet_v1_overlay_service_proto protoreflect.FileDescriptor
 
 const file_fairlead_fleet_v1_overlay_service_proto_rawDesc = "" +
 	"\n" +
-	"'fairlead/fleet/v1/overlay_service.proto\x12\x11fairlead.fleet.v1\x1a\x1bfairlead/auth/v1/role.proto\x1a\x1ffairlead/fleet/v1/overlay.proto\"\x15\n" +
+	"'fairlead/fleet/v1/overlay_service.proto\x12\x11fairlead.fleet.v1\x1a\x1bfairlead/auth/v1/role.proto\x1a\x1cfairlead/fleet/v1/host.proto\x1a\x1ffairlead/fleet/v1/overlay.proto\"\x15\n" +
 	"\x13WatchOverlayRequest\"\xda\x03\n" +
 	"\x14WatchOverlayResponse\x12\x14\n" +
 	"\x05reset\x18\x01 \x01(\bR\x05reset\x12\x16\n" +
@@ -1567,12 +1585,14 @@ const file_fairlead_fleet_v1_overlay_service_proto_rawDesc = "" +
 	"\x06prefix\x18\x02 \x01(\tR\x06prefix\x12\x1c\n" +
 	"\n" +
 	"to_host_id\x18\x03 \x01(\tR\btoHostId\x12\x18\n" +
-	"\aaddress\x18\x04 \x01(\tR\aaddress\"n\n" +
+	"\aaddress\x18\x04 \x01(\tR\aaddress\"\xc2\x01\n" +
 	"\x12PublishHostRequest\x12\x16\n" +
 	"\x06routes\x18\x01 \x03(\tR\x06routes\x12!\n" +
 	"\funderlay_mtu\x18\x02 \x01(\rR\vunderlayMtu\x12\x1d\n" +
 	"\n" +
-	"tunnel_key\x18\x03 \x01(\fR\ttunnelKey\"\x15\n" +
+	"tunnel_key\x18\x03 \x01(\fR\ttunnelKey\x12:\n" +
+	"\bproblems\x18\x04 \x03(\v2\x1e.fairlead.fleet.v1.PathProblemR\bproblems\x12\x16\n" +
+	"\x06probed\x18\x05 \x01(\rR\x06probed\"\x15\n" +
 	"\x13PublishHostResponse\"g\n" +
 	"\x14CreateNetworkRequest\x12;\n" +
 	"\anetwork\x18\x01 \x01(\v2!.fairlead.fleet.v1.OverlayNetworkR\anetwork\x12\x12\n" +
@@ -1712,7 +1732,8 @@ var file_fairlead_fleet_v1_overlay_service_proto_goTypes = []any{
 	(*OverlayHost)(nil),                   // 29: fairlead.fleet.v1.OverlayHost
 	(*OverlayNetwork)(nil),                // 30: fairlead.fleet.v1.OverlayNetwork
 	(*OverlayBlock)(nil),                  // 31: fairlead.fleet.v1.OverlayBlock
-	(*OverlayEndpoint)(nil),               // 32: fairlead.fleet.v1.OverlayEndpoint
+	(*PathProblem)(nil),                   // 32: fairlead.fleet.v1.PathProblem
+	(*OverlayEndpoint)(nil),               // 33: fairlead.fleet.v1.OverlayEndpoint
 }
 var file_fairlead_fleet_v1_overlay_service_proto_depIdxs = []int32{
 	28, // 0: fairlead.fleet.v1.WatchOverlayResponse.self:type_name -> fairlead.fleet.v1.OverlaySelf
@@ -1720,46 +1741,47 @@ var file_fairlead_fleet_v1_overlay_service_proto_depIdxs = []int32{
 	30, // 2: fairlead.fleet.v1.WatchOverlayResponse.networks:type_name -> fairlead.fleet.v1.OverlayNetwork
 	31, // 3: fairlead.fleet.v1.WatchOverlayResponse.blocks:type_name -> fairlead.fleet.v1.OverlayBlock
 	2,  // 4: fairlead.fleet.v1.WatchOverlayResponse.requests:type_name -> fairlead.fleet.v1.BlockRequest
-	30, // 5: fairlead.fleet.v1.CreateNetworkRequest.network:type_name -> fairlead.fleet.v1.OverlayNetwork
-	30, // 6: fairlead.fleet.v1.CreateNetworkResponse.network:type_name -> fairlead.fleet.v1.OverlayNetwork
-	27, // 7: fairlead.fleet.v1.UpdateNetworkRequest.labels:type_name -> fairlead.fleet.v1.UpdateNetworkRequest.LabelsEntry
-	30, // 8: fairlead.fleet.v1.UpdateNetworkResponse.network:type_name -> fairlead.fleet.v1.OverlayNetwork
-	31, // 9: fairlead.fleet.v1.ClaimBlockResponse.block:type_name -> fairlead.fleet.v1.OverlayBlock
-	20, // 10: fairlead.fleet.v1.ReportUsageRequest.blocks:type_name -> fairlead.fleet.v1.BlockUsage
-	32, // 11: fairlead.fleet.v1.PublishEndpointsRequest.endpoints:type_name -> fairlead.fleet.v1.OverlayEndpoint
-	23, // 12: fairlead.fleet.v1.PublishEndpointsRequest.removed:type_name -> fairlead.fleet.v1.EndpointKey
-	29, // 13: fairlead.fleet.v1.WatchEndpointsResponse.hosts:type_name -> fairlead.fleet.v1.OverlayHost
-	32, // 14: fairlead.fleet.v1.WatchEndpointsResponse.endpoints:type_name -> fairlead.fleet.v1.OverlayEndpoint
-	23, // 15: fairlead.fleet.v1.WatchEndpointsResponse.removed:type_name -> fairlead.fleet.v1.EndpointKey
-	0,  // 16: fairlead.fleet.v1.OverlayService.WatchOverlay:input_type -> fairlead.fleet.v1.WatchOverlayRequest
-	3,  // 17: fairlead.fleet.v1.OverlayService.PublishHost:input_type -> fairlead.fleet.v1.PublishHostRequest
-	5,  // 18: fairlead.fleet.v1.OverlayService.CreateNetwork:input_type -> fairlead.fleet.v1.CreateNetworkRequest
-	7,  // 19: fairlead.fleet.v1.OverlayService.UpdateNetwork:input_type -> fairlead.fleet.v1.UpdateNetworkRequest
-	9,  // 20: fairlead.fleet.v1.OverlayService.RemoveNetwork:input_type -> fairlead.fleet.v1.RemoveNetworkRequest
-	11, // 21: fairlead.fleet.v1.OverlayService.MarkNetworkUp:input_type -> fairlead.fleet.v1.MarkNetworkUpRequest
-	13, // 22: fairlead.fleet.v1.OverlayService.ConfirmNetworkRemoved:input_type -> fairlead.fleet.v1.ConfirmNetworkRemovedRequest
-	15, // 23: fairlead.fleet.v1.OverlayService.ClaimBlock:input_type -> fairlead.fleet.v1.ClaimBlockRequest
-	17, // 24: fairlead.fleet.v1.OverlayService.ReleaseBlock:input_type -> fairlead.fleet.v1.ReleaseBlockRequest
-	19, // 25: fairlead.fleet.v1.OverlayService.ReportUsage:input_type -> fairlead.fleet.v1.ReportUsageRequest
-	22, // 26: fairlead.fleet.v1.OverlayService.PublishEndpoints:input_type -> fairlead.fleet.v1.PublishEndpointsRequest
-	25, // 27: fairlead.fleet.v1.OverlayService.WatchEndpoints:input_type -> fairlead.fleet.v1.WatchEndpointsRequest
-	1,  // 28: fairlead.fleet.v1.OverlayService.WatchOverlay:output_type -> fairlead.fleet.v1.WatchOverlayResponse
-	4,  // 29: fairlead.fleet.v1.OverlayService.PublishHost:output_type -> fairlead.fleet.v1.PublishHostResponse
-	6,  // 30: fairlead.fleet.v1.OverlayService.CreateNetwork:output_type -> fairlead.fleet.v1.CreateNetworkResponse
-	8,  // 31: fairlead.fleet.v1.OverlayService.UpdateNetwork:output_type -> fairlead.fleet.v1.UpdateNetworkResponse
-	10, // 32: fairlead.fleet.v1.OverlayService.RemoveNetwork:output_type -> fairlead.fleet.v1.RemoveNetworkResponse
-	12, // 33: fairlead.fleet.v1.OverlayService.MarkNetworkUp:output_type -> fairlead.fleet.v1.MarkNetworkUpResponse
-	14, // 34: fairlead.fleet.v1.OverlayService.ConfirmNetworkRemoved:output_type -> fairlead.fleet.v1.ConfirmNetworkRemovedResponse
-	16, // 35: fairlead.fleet.v1.OverlayService.ClaimBlock:output_type -> fairlead.fleet.v1.ClaimBlockResponse
-	18, // 36: fairlead.fleet.v1.OverlayService.ReleaseBlock:output_type -> fairlead.fleet.v1.ReleaseBlockResponse
-	21, // 37: fairlead.fleet.v1.OverlayService.ReportUsage:output_type -> fairlead.fleet.v1.ReportUsageResponse
-	24, // 38: fairlead.fleet.v1.OverlayService.PublishEndpoints:output_type -> fairlead.fleet.v1.PublishEndpointsResponse
-	26, // 39: fairlead.fleet.v1.OverlayService.WatchEndpoints:output_type -> fairlead.fleet.v1.WatchEndpointsResponse
-	28, // [28:40] is the sub-list for method output_type
-	16, // [16:28] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	32, // 5: fairlead.fleet.v1.PublishHostRequest.problems:type_name -> fairlead.fleet.v1.PathProblem
+	30, // 6: fairlead.fleet.v1.CreateNetworkRequest.network:type_name -> fairlead.fleet.v1.OverlayNetwork
+	30, // 7: fairlead.fleet.v1.CreateNetworkResponse.network:type_name -> fairlead.fleet.v1.OverlayNetwork
+	27, // 8: fairlead.fleet.v1.UpdateNetworkRequest.labels:type_name -> fairlead.fleet.v1.UpdateNetworkRequest.LabelsEntry
+	30, // 9: fairlead.fleet.v1.UpdateNetworkResponse.network:type_name -> fairlead.fleet.v1.OverlayNetwork
+	31, // 10: fairlead.fleet.v1.ClaimBlockResponse.block:type_name -> fairlead.fleet.v1.OverlayBlock
+	20, // 11: fairlead.fleet.v1.ReportUsageRequest.blocks:type_name -> fairlead.fleet.v1.BlockUsage
+	33, // 12: fairlead.fleet.v1.PublishEndpointsRequest.endpoints:type_name -> fairlead.fleet.v1.OverlayEndpoint
+	23, // 13: fairlead.fleet.v1.PublishEndpointsRequest.removed:type_name -> fairlead.fleet.v1.EndpointKey
+	29, // 14: fairlead.fleet.v1.WatchEndpointsResponse.hosts:type_name -> fairlead.fleet.v1.OverlayHost
+	33, // 15: fairlead.fleet.v1.WatchEndpointsResponse.endpoints:type_name -> fairlead.fleet.v1.OverlayEndpoint
+	23, // 16: fairlead.fleet.v1.WatchEndpointsResponse.removed:type_name -> fairlead.fleet.v1.EndpointKey
+	0,  // 17: fairlead.fleet.v1.OverlayService.WatchOverlay:input_type -> fairlead.fleet.v1.WatchOverlayRequest
+	3,  // 18: fairlead.fleet.v1.OverlayService.PublishHost:input_type -> fairlead.fleet.v1.PublishHostRequest
+	5,  // 19: fairlead.fleet.v1.OverlayService.CreateNetwork:input_type -> fairlead.fleet.v1.CreateNetworkRequest
+	7,  // 20: fairlead.fleet.v1.OverlayService.UpdateNetwork:input_type -> fairlead.fleet.v1.UpdateNetworkRequest
+	9,  // 21: fairlead.fleet.v1.OverlayService.RemoveNetwork:input_type -> fairlead.fleet.v1.RemoveNetworkRequest
+	11, // 22: fairlead.fleet.v1.OverlayService.MarkNetworkUp:input_type -> fairlead.fleet.v1.MarkNetworkUpRequest
+	13, // 23: fairlead.fleet.v1.OverlayService.ConfirmNetworkRemoved:input_type -> fairlead.fleet.v1.ConfirmNetworkRemovedRequest
+	15, // 24: fairlead.fleet.v1.OverlayService.ClaimBlock:input_type -> fairlead.fleet.v1.ClaimBlockRequest
+	17, // 25: fairlead.fleet.v1.OverlayService.ReleaseBlock:input_type -> fairlead.fleet.v1.ReleaseBlockRequest
+	19, // 26: fairlead.fleet.v1.OverlayService.ReportUsage:input_type -> fairlead.fleet.v1.ReportUsageRequest
+	22, // 27: fairlead.fleet.v1.OverlayService.PublishEndpoints:input_type -> fairlead.fleet.v1.PublishEndpointsRequest
+	25, // 28: fairlead.fleet.v1.OverlayService.WatchEndpoints:input_type -> fairlead.fleet.v1.WatchEndpointsRequest
+	1,  // 29: fairlead.fleet.v1.OverlayService.WatchOverlay:output_type -> fairlead.fleet.v1.WatchOverlayResponse
+	4,  // 30: fairlead.fleet.v1.OverlayService.PublishHost:output_type -> fairlead.fleet.v1.PublishHostResponse
+	6,  // 31: fairlead.fleet.v1.OverlayService.CreateNetwork:output_type -> fairlead.fleet.v1.CreateNetworkResponse
+	8,  // 32: fairlead.fleet.v1.OverlayService.UpdateNetwork:output_type -> fairlead.fleet.v1.UpdateNetworkResponse
+	10, // 33: fairlead.fleet.v1.OverlayService.RemoveNetwork:output_type -> fairlead.fleet.v1.RemoveNetworkResponse
+	12, // 34: fairlead.fleet.v1.OverlayService.MarkNetworkUp:output_type -> fairlead.fleet.v1.MarkNetworkUpResponse
+	14, // 35: fairlead.fleet.v1.OverlayService.ConfirmNetworkRemoved:output_type -> fairlead.fleet.v1.ConfirmNetworkRemovedResponse
+	16, // 36: fairlead.fleet.v1.OverlayService.ClaimBlock:output_type -> fairlead.fleet.v1.ClaimBlockResponse
+	18, // 37: fairlead.fleet.v1.OverlayService.ReleaseBlock:output_type -> fairlead.fleet.v1.ReleaseBlockResponse
+	21, // 38: fairlead.fleet.v1.OverlayService.ReportUsage:output_type -> fairlead.fleet.v1.ReportUsageResponse
+	24, // 39: fairlead.fleet.v1.OverlayService.PublishEndpoints:output_type -> fairlead.fleet.v1.PublishEndpointsResponse
+	26, // 40: fairlead.fleet.v1.OverlayService.WatchEndpoints:output_type -> fairlead.fleet.v1.WatchEndpointsResponse
+	29, // [29:41] is the sub-list for method output_type
+	17, // [17:29] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_fleet_v1_overlay_service_proto_init() }
@@ -1767,6 +1789,7 @@ func file_fairlead_fleet_v1_overlay_service_proto_init() {
 	if File_fairlead_fleet_v1_overlay_service_proto != nil {
 		return
 	}
+	file_fairlead_fleet_v1_host_proto_init()
 	file_fairlead_fleet_v1_overlay_proto_init()
 	file_fairlead_fleet_v1_overlay_service_proto_msgTypes[7].OneofWrappers = []any{}
 	type x struct{}

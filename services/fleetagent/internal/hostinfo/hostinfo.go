@@ -1,0 +1,86 @@
+// Package hostinfo holds what a host publishes about itself: it says which events follow from a change, and which
+// hosts have a broken data path. It is pure. It is used by fleetagent.
+package hostinfo
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+
+	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
+)
+
+// Event is an event of the fleet.
+type Event struct {
+	Action     string
+	Attributes map[string]string
+}
+
+// Changes returns the events of a change. before is nil if nothing was published. name returns the name of a host.
+func Changes(before, after *fleetv1.HostInfo, name func(id string) string) (all []Event) {
+	was, is := byHost(before), byHost(after)
+	for _, p := range after.GetProblems() {
+		if was[p.GetHostId()] != p.GetReason() {
+			all = append(all, Event{"path_broken", map[string]string{"to": name(p.GetHostId()),
+				"reason": p.GetReason()}})
+		}
+	}
+	for _, p := range before.GetProblems() {
+		if is[p.GetHostId()] == "" {
+			all = append(all, Event{"path_restored", map[string]string{"to": name(p.GetHostId())}})
+		}
+	}
+	if before == nil || before.GetUnderlayMtu() == after.GetUnderlayMtu() {
+		return all
+	}
+	mtu := func(i *fleetv1.HostInfo) string { return strconv.FormatUint(uint64(i.GetUnderlayMtu()), 10) }
+	if after.GetUnderlayMtu() == 0 { // no interface has the address
+		return append(all, Event{"underlay_lost", map[string]string{"last_mtu": mtu(before)}})
+	}
+	return append(all, Event{"underlay_changed", map[string]string{"last_mtu": mtu(before), "mtu": mtu(after)}})
+}
+
+func byHost(info *fleetv1.HostInfo) map[string]string {
+	all := map[string]string{}
+	for _, p := range info.GetProblems() {
+		all[p.GetHostId()] = p.GetReason()
+	}
+	return all
+}
+
+// Problems sets the problems of hosts: those that a host reports, and those of other hosts with it. Hosts that are
+// not alive have none, because their packets are lost anyway. info returns the record that a host has published.
+func Problems(hosts []*fleetv1.Host, info func(id string) *fleetv1.HostInfo) {
+	alive := map[string]*fleetv1.Host{}
+	for _, h := range hosts {
+		if h.GetState() == fleetv1.HostState_HOST_STATE_ALIVE {
+			alive[h.GetId()] = h
+		}
+	}
+	add := func(on, other *fleetv1.Host, reason string) {
+		if !slices.ContainsFunc(on.Problems,
+			func(p *fleetv1.PathProblem) bool { return p.GetHostId() == other.GetId() }) {
+			on.Problems = append(on.Problems, &fleetv1.PathProblem{HostId: other.GetId(), Name: other.GetName(),
+				Reason: reason})
+		}
+	}
+	for _, h := range hosts {
+		for _, p := range info(h.GetId()).GetProblems() {
+			if other := alive[p.GetHostId()]; other != nil && alive[h.GetId()] != nil {
+				add(h, other, p.GetReason())
+				add(other, h, p.GetReason())
+			}
+		}
+	}
+	for _, h := range hosts {
+		slices.SortFunc(h.Problems, func(a, b *fleetv1.PathProblem) int {
+			return strings.Compare(a.GetName(),
+				b.GetName())
+		})
+	}
+}
+
+// Same reports whether the same was published before.
+func Same(before, after *fleetv1.HostInfo) bool { return before != nil && proto.Equal(before, after) }

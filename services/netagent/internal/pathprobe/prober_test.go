@@ -1,0 +1,91 @@
+package pathprobe
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fairlead/fairlead/agent/test/testns"
+)
+
+// waitLimit limits the wait for a condition on a loaded machine.
+const waitLimit = time.Minute
+
+// await waits until the problems of a prober contain a text, or until there are none.
+func await(t *testing.T, p *Prober, want string) {
+	t.Helper()
+	got, decided := "", 0
+	for began := time.Now(); time.Since(began) < waitLimit; time.Sleep(20 * time.Millisecond) {
+		var all []Problem
+		all, decided = p.Problems()
+		if got = fmt.Sprint(all); decided == 1 && (want == "" && len(all) == 0 || want != "" && strings.Contains(got,
+			want)) {
+			return
+		}
+	}
+	t.Errorf("got problems %s of %d hosts, want %q", got, decided, want)
+}
+
+// TestProbesMeetFirewallsAndMTUs probes over real sockets, between two namespaces.
+func TestProbesMeetFirewallsAndMTUs(t *testing.T) {
+	one, two := testns.New(t), testns.New(t)
+	testns.Connect(t, one, "one0", "192.0.2.1/24 2001:db8::1/64", two, "two0", "192.0.2.2/24 2001:db8::2/64")
+	for _, family := range []struct{ one, two string }{{"192.0.2.1", "192.0.2.2"}, {"2001:db8::1", "2001:db8::2"}} {
+		first := start(t, one, family.one, family.two)
+		start(t, two, family.two, family.one)
+		await(t, first, "")
+
+		two.Run("nft", "add table inet stop")
+		two.Run("nft", "add chain inet stop in { type filter hook input priority 0 ; }")
+		two.Run("nft", "add rule inet stop in udp dport 4789 drop")
+		await(t, first, "no packet to UDP port 4789 comes back")
+		two.Run("nft", "flush chain inet stop in")
+		two.Run("nft", "add rule inet stop in udp length > 1200 drop")
+		await(t, first, "packets of 1500 bytes are lost, small ones arrive")
+		two.Run("nft", "delete table inet stop")
+		await(t, first, "")
+	}
+}
+
+// start runs a prober in a namespace.
+func start(t *testing.T, in *testns.NS, local, peer string) *Prober {
+	t.Helper()
+	p := newProber(slog.New(slog.DiscardHandler), func(a netip.Addr) (c conn, err error) {
+		in.Do(func() { c, err = openRaw(a) })
+		return c, err
+	})
+	p.paths.times = times{fast: 100 * time.Millisecond, check: 100 * time.Millisecond, slow: 200 * time.Millisecond}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		p.Run(ctx)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+	})
+	p.Set(netip.MustParseAddr(local), 1500, []Peer{{"peer", peer}})
+	return p
+}
+
+func TestRepliesAreLimited(t *testing.T) {
+	p := newProber(slog.New(slog.DiscardHandler), nil)
+	p.Set(netip.MustParseAddr("192.0.2.1"), 1500, []Peer{{"two", "192.0.2.2"}})
+	if p.mayReply("192.0.2.9") {
+		t.Error("a foreign host gets a reply")
+	}
+	n := 0
+	for range 10 * maxReplies {
+		if p.mayReply("192.0.2.2") {
+			n++
+		}
+	}
+	if n < maxReplies || n > 5*maxReplies {
+		t.Errorf("got %d replies in a burst, want about %d", n, maxReplies)
+	}
+}
