@@ -53,6 +53,7 @@ type Config struct {
 	RegistryMirrors    []string // URLs
 	InsecureRegistries []string // host[:port] or CIDR
 	DefaultRuntime     string   // a name in PATH or an absolute path; empty: the supervisor's choice
+	BuildKit           string   // the program for builds: a name in PATH or an absolute path
 
 	LogDriver  string // json-file, local, journald or none
 	LogMaxSize int64  // bytes of one file of a container's log; 0: no limit

@@ -160,6 +160,8 @@ func containerKeys() []Key {
 			set:   addInsecure},
 		{Name: "default-runtime", Flag: "default-runtime", Usage: "OCI runtime: name or absolute path",
 			set: setRuntime},
+		{Name: "buildkitd", Flag: "buildkitd", Default: "buildkitd",
+			Usage: "BuildKit program for docker build: name or absolute path", set: setBuildKit},
 		{Name: "default-pids-limit", Kind: Number, Flag: "default-pids-limit", Default: "4096",
 			Usage: "Process limit of a container (0: none)",
 			set:   setPidsLimit},

@@ -190,11 +190,17 @@ func setPublishBlocked(c *Config, text string) error {
 	return nil
 }
 
-func setRuntime(c *Config, text string) error {
+func setRuntime(c *Config, text string) error { return setProgram(&c.DefaultRuntime, text, "crun") }
+
+func setBuildKit(c *Config, text string) error { return setProgram(&c.BuildKit, text, "buildkitd") }
+
+// setProgram sets the name or path of a program.
+func setProgram(field *string, text, example string) error {
 	if strings.Contains(text, "/") && !filepath.IsAbs(text) || strings.ContainsAny(text, " \n\x00") {
-		return bad("write a name such as crun, or an absolute path", "%q is neither a name nor an absolute path", text)
+		return bad("write a name such as "+example+", or an absolute path",
+			"%q is neither a name nor an absolute path", text)
 	}
-	c.DefaultRuntime = text
+	*field = text
 	return nil
 }
 

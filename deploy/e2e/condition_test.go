@@ -11,7 +11,8 @@ import (
 // clientsDir contains Docker's own clients, which make clients builds.
 const clientsDir = cacheDir + "/clients"
 
-// condition evaluates the script conditions. clients: Docker's own clients are built. link:KIND: the
+// condition evaluates the script conditions. clients: Docker's own clients are built. builder: buildx and
+// BuildKit are built too. link:KIND: the
 // kernel supports sub-interfaces of that kind.
 // podman: podman is installed and FAIRLEAD_PODMAN is set: it is slow.
 // packages: Debian packages can be installed. The machine of deploy/vm has no network for
@@ -22,9 +23,11 @@ func condition(cond string) (bool, error) {
 	}
 
 	if cond == "clients" {
-		_, err := os.Stat(filepath.Join(clientsDir, "docker"))
-		_, compose := os.Stat(filepath.Join(clientsDir, "cli-plugins", "docker-compose"))
-		return err == nil && compose == nil, nil
+		return hasClients("docker", "cli-plugins/docker-compose"), nil
+	}
+
+	if cond == "builder" {
+		return hasClients("docker", "cli-plugins/docker-compose", "cli-plugins/docker-buildx", "buildkitd"), nil
 	}
 
 	if cond == "podman" {
@@ -43,4 +46,14 @@ func condition(cond string) (bool, error) {
 
 	script := "ip link add v0 type veth peer name v1 && ip link add link v0 name probe type " + kind
 	return exec.Command("unshare", "--net", "sh", "-c", script).Run() == nil, nil
+}
+
+// hasClients reports whether all of these clients are built.
+func hasClients(names ...string) bool {
+	for _, name := range names {
+		if _, err := os.Stat(filepath.Join(clientsDir, name)); err != nil {
+			return false
+		}
+	}
+	return true
 }

@@ -216,6 +216,10 @@ func (e fixture) setup(env *testscript.Env, mode lab.DeployMode) error {
 	if runtime := os.Getenv("FAIRLEAD_RUNTIME"); runtime != "" {
 		keys["default-runtime"] = runtime
 	}
+	if hasClients("buildkitd") {
+		path, _ := filepath.Abs(filepath.Join(clientsDir, "buildkitd")) // it fails only without a working directory
+		keys["buildkitd"] = path
+	}
 
 	s.agent, err = l.NewAgent(e.bin, mode, keys)
 	if err != nil {
@@ -239,7 +243,8 @@ func (s *scriptEnv) setVariables(bin string) {
 		"CLIENT":        lab.ClientIPv4,
 		"REGISTRY":      registryAddress,
 		"DOCKER_HOST":   "unix://" + s.agent.ExecRoot() + "/docker.sock",
-		"DOCKER_CONFIG": clients, // where docker finds compose
+		"DOCKER_CONFIG": clients, // where docker finds compose and buildx
+		"BUILDX_CONFIG": s.Dir + "/buildx",
 	} {
 		s.env.Setenv(name, value)
 	}

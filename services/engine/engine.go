@@ -58,14 +58,15 @@ type Service struct {
 // New creates the service.
 func New(_ context.Context, c Config) (*Service, error) {
 	presence := peers.NewPresence(c.Services, c.Watch)
+	builders := builds.New(c.Clients)
 	return &Service{presence: presence, router: httpapi.NewRouter(c.Log, presence.Ready,
-		system.New(c.Clients).Operations(),
+		system.New(c.Clients, builders.Cache).Operations(),
 		containers.New(c.Clients).Operations(),
 		execs.New(c.Clients).Operations(),
 		images.New(c.Clients).Operations(),
 		networks.New(c.Clients).Operations(),
 		volumes.New(c.Clients).Operations(),
-		builds.Operations(),
+		builders.Operations(),
 		swarm.Operations(),
 	)}, nil
 }

@@ -21,20 +21,21 @@ import (
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 	"github.com/fairlead/fairlead/services/supervisor/internal/agents"
 	"github.com/fairlead/fairlead/services/supervisor/internal/api"
+	"github.com/fairlead/fairlead/services/supervisor/internal/builder"
+	"github.com/fairlead/fairlead/services/supervisor/internal/buildnet"
 	"github.com/fairlead/fairlead/services/supervisor/internal/cgroup"
 	"github.com/fairlead/fairlead/services/supervisor/internal/defaults"
 	"github.com/fairlead/fairlead/services/supervisor/internal/diagnose"
 	"github.com/fairlead/fairlead/services/supervisor/internal/disk"
 	"github.com/fairlead/fairlead/services/supervisor/internal/image"
-	"github.com/fairlead/fairlead/services/supervisor/internal/launch"
 	"github.com/fairlead/fairlead/services/supervisor/internal/logfile"
 	"github.com/fairlead/fairlead/services/supervisor/internal/measure"
 	"github.com/fairlead/fairlead/services/supervisor/internal/namefiles"
+	"github.com/fairlead/fairlead/services/supervisor/internal/processes"
 	"github.com/fairlead/fairlead/services/supervisor/internal/resource"
 	"github.com/fairlead/fairlead/services/supervisor/internal/rootfs"
 	"github.com/fairlead/fairlead/services/supervisor/internal/run"
 	"github.com/fairlead/fairlead/services/supervisor/internal/runtime"
-	"github.com/fairlead/fairlead/services/supervisor/internal/session"
 	"github.com/fairlead/fairlead/services/supervisor/internal/spec"
 	"github.com/fairlead/fairlead/services/supervisor/internal/store"
 	"github.com/fairlead/fairlead/services/supervisor/internal/volumes"
@@ -63,6 +64,9 @@ type Config struct {
 	LogMaxFiles        int               // log files kept for each container, at least 1
 	Runtimes           map[string]string // additional ones: name to path
 	Options            Options           // defaults of containers' options
+	BuildKit           string            // program that runs builds: name or path
+	BuildDNS           []string          // servers of build steps; empty means those of the host
+	Program            string            // path of the agent, which is a plugin too: see package buildplugin
 	HostGateways       []string          // addresses of host-gateway; empty means the gateways of the default bridge
 
 	Networks     networkv1.NetworkServiceClient
@@ -88,6 +92,7 @@ type Service struct {
 	volumes *volumes.Volumes
 	events  events.Broker
 	logs    *logfile.Rotator
+	builder *builder.Builder
 
 	registries atomic.Pointer[Config] // whose registries are in effect
 }
@@ -147,14 +152,16 @@ func New(ctx context.Context, cfg Config) (_ *Service, err error) {
 		return nil, err
 	}
 
+	others := agents.New(agents.Config{Networks: cfg.Networks, Sandboxes: cfg.Sandboxes,
+		Publications: cfg.Publications, Policies: cfg.Policies, Names: cfg.Names, HostGateways: cfg.HostGateways})
+	steps := buildnet.New(others, cfg.Log)
+	s.builder = s.newBuilder(cfg, steps, others)
 	s.volumes = volumes.New(volumes.Config{DataRoot: cfg.DataRoot, Store: s.store, Events: &s.events, Log: cfg.Log})
 	s.runner = run.New(run.Config{DataRoot: cfg.DataRoot, Log: cfg.Log, Store: s.store, Images: s.images,
 		Committed: s.images, Volumes: s.volumes,
 		RootFS: rootfs.New(filepath.Join(cfg.DataRoot, "containers")), NameFiles: namefiles.New(nameDir), Host: host,
 		Cgroup: groups, LogFiles: s.logs, Defaults: standard, Events: &s.events,
-		Processes: processes{s.driver},
-		Agents: agents.New(agents.Config{Networks: cfg.Networks, Sandboxes: cfg.Sandboxes,
-			Publications: cfg.Publications, Policies: cfg.Policies, Names: cfg.Names, HostGateways: cfg.HostGateways})})
+		Processes: processes.Adapter{Driver: s.driver}, Agents: others, BuildStep: steps.Uses})
 	s.Meter = measure.Meter{Containers: s.runner.List, Images: func() int { return len(s.images.List()) },
 		Launches: s.runner.LaunchTimes()}
 	return s, s.serve(cfg, groups)
@@ -179,7 +186,7 @@ func (s *Service) serve(cfg Config, groups cgroup.Layout) error {
 	}
 
 	s.Server = api.New(api.Config{Containers: s.runner, Events: &s.events, Networks: cfg.Networks, Fleet: cfg.Fleet,
-		Images: s.images, Volumes: s.volumes,
+		Images: s.images, Volumes: s.volumes, Builder: s.builder,
 		Files: s.runner.Files, Commits: s.runner.Commits,
 		Disk: disk.New(disk.Config{Containers: s.runner, Images: s.images, Volumes: s.volumes,
 			Upper: s.runner.RootFS.Upper, Events: &s.events, Log: cfg.Log}),
@@ -226,6 +233,9 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 // Close releases files and connections. Containers keep running.
 func (s *Service) Close() error {
 	var errs []error
+	if s.builder != nil {
+		s.builder.Close()
+	}
 	if s.runner != nil {
 		s.runner.Close()
 	}
@@ -243,32 +253,4 @@ func (s *Service) Close() error {
 	}
 
 	return errors.Join(errs...)
-}
-
-// processes adapts the runtime driver to run.Processes.
-type processes struct{ *runtime.Driver }
-
-func (p processes) Prepare(ctx context.Context, l runtime.Launch) (launch.Monitor, error) {
-	return orNil[launch.Monitor](p.Driver.Prepare(ctx, l))
-}
-
-func (p processes) Attach(ctx context.Context, uid string) (launch.Output, error) {
-	return orNil[launch.Output](p.Driver.Attach(ctx, uid))
-}
-
-func (p processes) Exec(ctx context.Context, req runtime.ExecRequest) (session.Session, error) {
-	return orNil[session.Session](p.Driver.Exec(ctx, req))
-}
-
-// orNil converts a pointer to the interface that it implements, and a nil pointer to a nil
-// interface.
-func orNil[I any, P interface {
-	*E
-	comparable
-}, E any](p P, err error) (I, error) {
-	var none I
-	if p == nil {
-		return none, err
-	}
-	return any(p).(I), err
 }

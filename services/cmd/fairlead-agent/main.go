@@ -5,6 +5,12 @@ import (
 	"os"
 
 	"github.com/fairlead/fairlead/agent"
+	"github.com/fairlead/fairlead/services/supervisor/buildplugin"
 )
 
-func main() { os.Exit(agent.Main(services())) }
+func main() {
+	if status, called := buildplugin.Run(os.Args[0]); called {
+		os.Exit(status)
+	}
+	os.Exit(agent.Main(services()))
+}

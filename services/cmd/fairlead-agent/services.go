@@ -124,8 +124,9 @@ func supervisorConfig(h service.Deps) supervisor.Config {
 		DataRoot: h.Config.DataRoot, ExecRoot: h.Config.ExecRoot, Log: h.Log, State: h.State,
 		DefaultRuntime: h.Config.DefaultRuntime, RegistryMirrors: h.Config.RegistryMirrors,
 		InsecureRegistries: h.Config.InsecureRegistries,
-		HostGateways:       texts(h.Config.HostGateways),
-		Runtimes:           runtimes(h.Config.Runtimes), Options: containerOptions(h.Config),
+		BuildKit:           h.Config.BuildKit, BuildDNS: texts(h.Config.DNS), Program: ownProgram(),
+		HostGateways: texts(h.Config.HostGateways),
+		Runtimes:     runtimes(h.Config.Runtimes), Options: containerOptions(h.Config),
 		LogMaxSize: h.Config.LogMaxSize, LogMaxFiles: h.Config.LogMaxFile,
 		Fleet:    fleetv1.NewFleetServiceClient(h.Peer("fleet")),
 		Networks: networkv1.NewNetworkServiceClient(net), Sandboxes: networkv1.NewSandboxServiceClient(net),
@@ -180,17 +181,23 @@ func engineConfig(h service.Deps) engine.Config {
 			Files:      containerv1.NewFileServiceClient(supervise),
 			Images:     containerv1.NewImageServiceClient(supervise),
 			Volumes:    containerv1.NewVolumeServiceClient(supervise),
+			Builder:    containerv1.NewBuilderServiceClient(supervise),
 			Host:       hostv1.NewHostServiceClient(supervise), Networks: networkv1.NewNetworkServiceClient(net),
 			Sandboxes: networkv1.NewSandboxServiceClient(net), Publications: natv1.NewPublicationServiceClient(nat),
 			Firewall: natv1.NewFirewallServiceClient(nat),
 		}}
 }
 
-// storeProgram returns the path of fairlead-store, which is installed in the directory of the agent.
-func storeProgram() string {
+// ownProgram returns the path of the agent.
+func ownProgram() string {
 	own, err := os.Executable()
 	if err != nil {
-		return "fairlead-store"
+		return os.Args[0]
 	}
-	return filepath.Join(filepath.Dir(own), "fairlead-store")
+	return own
+}
+
+// storeProgram returns the path of fairlead-store, which is installed in the directory of the agent.
+func storeProgram() string {
+	return filepath.Join(filepath.Dir(ownProgram()), "fairlead-store")
 }

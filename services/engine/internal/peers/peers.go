@@ -24,6 +24,7 @@ type Clients struct {
 	Files        containerv1.FileServiceClient
 	Images       containerv1.ImageServiceClient
 	Volumes      containerv1.VolumeServiceClient
+	Builder      containerv1.BuilderServiceClient
 	Host         hostv1.HostServiceClient
 	Networks     networkv1.NetworkServiceClient
 	Sandboxes    networkv1.SandboxServiceClient

@@ -86,6 +86,30 @@ func TakeOver(w http.ResponseWriter, r *httpapi.Request, tty bool) (Client, erro
 	return &conn{Conn: raw, in: rest(raw, buffered), framed: !tty}, nil
 }
 
+// Upgrade takes over the connection of a request for another protocol.
+func Upgrade(w http.ResponseWriter, protocol string) (net.Conn, error) {
+	raw, buffered, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return nil, err
+	}
+	_ = raw.SetDeadline(time.Time{}) // the server has set one for the headers
+	head := "HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: " + protocol + "\r\n\r\n"
+	if _, err := raw.Write([]byte(head)); err != nil {
+		_ = raw.Close()
+		return nil, err
+	}
+	return &upgraded{Conn: raw, in: rest(raw, buffered)}, nil
+}
+
+// upgraded is a connection with what was received before the upgrade.
+type upgraded struct {
+	net.Conn
+	in io.Reader
+}
+
+// Read reads, first what was sent with the request.
+func (u *upgraded) Read(b []byte) (int, error) { return u.in.Read(b) }
+
 // rest returns what the client has sent after its request. The buffer of the server is not used for it:
 // reading its end would end the context of the request.
 func rest(raw net.Conn, buffered *bufio.ReadWriter) io.Reader {

@@ -25,6 +25,9 @@ func (h *Handlers) DiskUsage(w http.ResponseWriter, r *httpapi.Request) error {
 		wanted = objects
 	}
 	host, err := h.diskUsage(r.Context())
+	if err == nil && slices.Contains(wanted, "build-cache") {
+		host.BuildCache, err = h.cache(r.Context())
+	}
 	if err != nil {
 		return err
 	}

@@ -2,8 +2,11 @@
 package system
 
 import (
+	"context"
 	"net/http"
 	"time"
+
+	"github.com/moby/moby/api/types/build"
 
 	"github.com/fairlead/fairlead/services/engine/internal/apiversion"
 	"github.com/fairlead/fairlead/services/engine/internal/httpapi"
@@ -13,11 +16,17 @@ import (
 // Handlers are the handlers.
 type Handlers struct {
 	clients peers.Clients
+	cache   BuildCache
 	now     func() time.Time
 }
 
+// BuildCache returns the records of the build cache.
+type BuildCache func(context.Context) ([]build.CacheRecord, error)
+
 // New returns the handlers.
-func New(clients peers.Clients) *Handlers { return &Handlers{clients, time.Now} }
+func New(clients peers.Clients, cache BuildCache) *Handlers {
+	return &Handlers{clients, cache, time.Now}
+}
 
 // Operations returns the operations.
 func (h *Handlers) Operations() []httpapi.Operation {

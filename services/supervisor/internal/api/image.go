@@ -29,6 +29,8 @@ type Images interface {
 	Remove(ref, platform string, force bool) (*image.Removal, error)
 	Prune(all bool, filters []string) (*image.Removal, error)
 	Save(ctx context.Context, refs []string, platform string, out io.Writer) error
+	Layout(ref, platform string) (manifest, config []byte, err error)
+	ReadLayer(ctx context.Context, diffID string, out io.Writer) error
 	Push(ctx context.Context, req image.PushRequest) error
 	Describe(ctx context.Context, ref string, cred image.Credentials) (*image.Remote, error)
 	Search(ctx context.Context, term string, limit int, cred image.Credentials) ([]image.Found, error)

@@ -19,6 +19,7 @@ type Config struct {
 	Files      Files
 	Commits    Commits
 	Disk       Disk
+	Builder    Builder
 	Host       HostConfig
 }
 
@@ -35,5 +36,6 @@ func (s *Server) Register(r grpc.ServiceRegistrar) {
 	containerv1.RegisterImageServiceServer(r, &imageServer{images: s.cfg.Images, commits: s.cfg.Commits})
 	containerv1.RegisterVolumeServiceServer(r, &volumeServer{volumes: s.cfg.Volumes})
 	containerv1.RegisterFileServiceServer(r, &fileServer{files: s.cfg.Files})
+	containerv1.RegisterBuilderServiceServer(r, &builderServer{builder: s.cfg.Builder})
 	hostv1.RegisterHostServiceServer(r, &hostServer{cfg: s.cfg.Host})
 }

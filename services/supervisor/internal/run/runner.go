@@ -59,6 +59,7 @@ type Config struct {
 	Committed commit.Images
 	Volumes   *volumes.Volumes // nil means volumes below DataRoot
 	RootFS    launch.RootFS
+	BuildStep func(uid string) bool // reports whether an owner is a build step; nil means none is
 	Host      spec.Host
 	Cgroup    cgroup.Layout
 

@@ -53,7 +53,7 @@ func (r Sweeper) Sweep(ctx context.Context) error {
 }
 
 func (r Sweeper) sweepOne(ctx context.Context, uid string) error {
-	if r.lives.Of(uid) != nil || r.joins.Any(uid) {
+	if r.lives.Of(uid) != nil || r.joins.Any(uid) || r.BuildStep != nil && r.BuildStep(uid) {
 		return nil
 	}
 

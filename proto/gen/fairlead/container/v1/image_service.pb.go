@@ -2177,6 +2177,217 @@ func (*CheckCredentialsResponse) Descriptor() ([]byte, []int) {
 	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{34}
 }
 
+// GetImageLayoutRequest names an image.
+type GetImageLayoutRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The image.
+	Reference string `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
+	// os/arch[/variant]. Empty means the host's platform if the name has an image for it.
+	Platform      string `protobuf:"bytes,2,opt,name=platform,proto3" json:"platform,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetImageLayoutRequest) Reset() {
+	*x = GetImageLayoutRequest{}
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetImageLayoutRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetImageLayoutRequest) ProtoMessage() {}
+
+func (x *GetImageLayoutRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetImageLayoutRequest.ProtoReflect.Descriptor instead.
+func (*GetImageLayoutRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *GetImageLayoutRequest) GetReference() string {
+	if x != nil {
+		return x.Reference
+	}
+	return ""
+}
+
+func (x *GetImageLayoutRequest) GetPlatform() string {
+	if x != nil {
+		return x.Platform
+	}
+	return ""
+}
+
+// GetImageLayoutResponse holds the documents of an image. Their digests are those of the bytes.
+type GetImageLayoutResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The manifest, whose layers are uncompressed.
+	Manifest []byte `protobuf:"bytes,1,opt,name=manifest,proto3" json:"manifest,omitempty"`
+	// The configuration.
+	Config        []byte `protobuf:"bytes,2,opt,name=config,proto3" json:"config,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetImageLayoutResponse) Reset() {
+	*x = GetImageLayoutResponse{}
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetImageLayoutResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetImageLayoutResponse) ProtoMessage() {}
+
+func (x *GetImageLayoutResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetImageLayoutResponse.ProtoReflect.Descriptor instead.
+func (*GetImageLayoutResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *GetImageLayoutResponse) GetManifest() []byte {
+	if x != nil {
+		return x.Manifest
+	}
+	return nil
+}
+
+func (x *GetImageLayoutResponse) GetConfig() []byte {
+	if x != nil {
+		return x.Config
+	}
+	return nil
+}
+
+// ReadImageLayerRequest names a layer.
+type ReadImageLayerRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The digest of the uncompressed layer.
+	DiffId string `protobuf:"bytes,1,opt,name=diff_id,json=diffId,proto3" json:"diff_id,omitempty"`
+	// The number of bytes to skip.
+	Offset        int64 `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadImageLayerRequest) Reset() {
+	*x = ReadImageLayerRequest{}
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadImageLayerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadImageLayerRequest) ProtoMessage() {}
+
+func (x *ReadImageLayerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadImageLayerRequest.ProtoReflect.Descriptor instead.
+func (*ReadImageLayerRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *ReadImageLayerRequest) GetDiffId() string {
+	if x != nil {
+		return x.DiffId
+	}
+	return ""
+}
+
+func (x *ReadImageLayerRequest) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+// ReadImageLayerResponse holds a piece of the archive.
+type ReadImageLayerResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most 1 MiB.
+	Data          []byte `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadImageLayerResponse) Reset() {
+	*x = ReadImageLayerResponse{}
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadImageLayerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadImageLayerResponse) ProtoMessage() {}
+
+func (x *ReadImageLayerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_image_service_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadImageLayerResponse.ProtoReflect.Descriptor instead.
+func (*ReadImageLayerResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_image_service_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *ReadImageLayerResponse) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
 var File_fairlead_container_v1_image_service_proto protoreflect.FileDescriptor
 
 const file_fairlead_container_v1_image_service_proto_rawDesc = "" +
@@ -2310,7 +2521,18 @@ const file_fairlead_container_v1_image_service_proto_rawDesc = "" +
 	"\x17CheckCredentialsRequest\x12\x16\n" +
 	"\x06server\x18\x01 \x01(\tR\x06server\x12D\n" +
 	"\vcredentials\x18\x02 \x01(\v2\".fairlead.container.v1.CredentialsR\vcredentials\"\x1a\n" +
-	"\x18CheckCredentialsResponse2\xf7\f\n" +
+	"\x18CheckCredentialsResponse\"Q\n" +
+	"\x15GetImageLayoutRequest\x12\x1c\n" +
+	"\treference\x18\x01 \x01(\tR\treference\x12\x1a\n" +
+	"\bplatform\x18\x02 \x01(\tR\bplatform\"L\n" +
+	"\x16GetImageLayoutResponse\x12\x1a\n" +
+	"\bmanifest\x18\x01 \x01(\fR\bmanifest\x12\x16\n" +
+	"\x06config\x18\x02 \x01(\fR\x06config\"H\n" +
+	"\x15ReadImageLayerRequest\x12\x17\n" +
+	"\adiff_id\x18\x01 \x01(\tR\x06diffId\x12\x16\n" +
+	"\x06offset\x18\x02 \x01(\x03R\x06offset\",\n" +
+	"\x16ReadImageLayerResponse\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data2\xe3\x0e\n" +
 	"\fImageService\x12f\n" +
 	"\tPullImage\x12'.fairlead.container.v1.PullImageRequest\x1a(.fairlead.container.v1.PullImageResponse\"\x04\xa8\xd4\x18\x020\x01\x12h\n" +
 	"\tLoadImage\x12'.fairlead.container.v1.LoadImageRequest\x1a(.fairlead.container.v1.LoadImageResponse\"\x04\xa8\xd4\x18\x02(\x010\x01\x12l\n" +
@@ -2328,7 +2550,9 @@ const file_fairlead_container_v1_image_service_proto_rawDesc = "" +
 	"\x0fGetImageHistory\x12-.fairlead.container.v1.GetImageHistoryRequest\x1a..fairlead.container.v1.GetImageHistoryResponse\"\x04\xa8\xd4\x18\x02\x12s\n" +
 	"\x0eGetRemoteImage\x12,.fairlead.container.v1.GetRemoteImageRequest\x1a-.fairlead.container.v1.GetRemoteImageResponse\"\x04\xa8\xd4\x18\x02\x12m\n" +
 	"\fSearchImages\x12*.fairlead.container.v1.SearchImagesRequest\x1a+.fairlead.container.v1.SearchImagesResponse\"\x04\xa8\xd4\x18\x02\x12y\n" +
-	"\x10CheckCredentials\x12..fairlead.container.v1.CheckCredentialsRequest\x1a/.fairlead.container.v1.CheckCredentialsResponse\"\x04\xa8\xd4\x18\x02BJZHgithub.com/fairlead/fairlead/proto/gen/fairlead/container/v1;containerv1b\x06proto3"
+	"\x10CheckCredentials\x12..fairlead.container.v1.CheckCredentialsRequest\x1a/.fairlead.container.v1.CheckCredentialsResponse\"\x04\xa8\xd4\x18\x02\x12s\n" +
+	"\x0eGetImageLayout\x12,.fairlead.container.v1.GetImageLayoutRequest\x1a-.fairlead.container.v1.GetImageLayoutResponse\"\x04\xa8\xd4\x18\x02\x12u\n" +
+	"\x0eReadImageLayer\x12,.fairlead.container.v1.ReadImageLayerRequest\x1a-.fairlead.container.v1.ReadImageLayerResponse\"\x04\xa8\xd4\x18\x020\x01BJZHgithub.com/fairlead/fairlead/proto/gen/fairlead/container/v1;containerv1b\x06proto3"
 
 var (
 	file_fairlead_container_v1_image_service_proto_rawDescOnce sync.Once
@@ -2342,7 +2566,7 @@ func file_fairlead_container_v1_image_service_proto_rawDescGZIP() []byte {
 	return file_fairlead_container_v1_image_service_proto_rawDescData
 }
 
-var file_fairlead_container_v1_image_service_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
+var file_fairlead_container_v1_image_service_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_fairlead_container_v1_image_service_proto_goTypes = []any{
 	(*Credentials)(nil),              // 0: fairlead.container.v1.Credentials
 	(*PullImageRequest)(nil),         // 1: fairlead.container.v1.PullImageRequest
@@ -2379,26 +2603,30 @@ var file_fairlead_container_v1_image_service_proto_goTypes = []any{
 	(*FoundImage)(nil),               // 32: fairlead.container.v1.FoundImage
 	(*CheckCredentialsRequest)(nil),  // 33: fairlead.container.v1.CheckCredentialsRequest
 	(*CheckCredentialsResponse)(nil), // 34: fairlead.container.v1.CheckCredentialsResponse
-	(*Progress)(nil),                 // 35: fairlead.container.v1.Progress
-	(*Image)(nil),                    // 36: fairlead.container.v1.Image
-	(*timestamppb.Timestamp)(nil),    // 37: google.protobuf.Timestamp
+	(*GetImageLayoutRequest)(nil),    // 35: fairlead.container.v1.GetImageLayoutRequest
+	(*GetImageLayoutResponse)(nil),   // 36: fairlead.container.v1.GetImageLayoutResponse
+	(*ReadImageLayerRequest)(nil),    // 37: fairlead.container.v1.ReadImageLayerRequest
+	(*ReadImageLayerResponse)(nil),   // 38: fairlead.container.v1.ReadImageLayerResponse
+	(*Progress)(nil),                 // 39: fairlead.container.v1.Progress
+	(*Image)(nil),                    // 40: fairlead.container.v1.Image
+	(*timestamppb.Timestamp)(nil),    // 41: google.protobuf.Timestamp
 }
 var file_fairlead_container_v1_image_service_proto_depIdxs = []int32{
 	0,  // 0: fairlead.container.v1.PullImageRequest.credentials:type_name -> fairlead.container.v1.Credentials
-	35, // 1: fairlead.container.v1.PullImageResponse.progress:type_name -> fairlead.container.v1.Progress
-	36, // 2: fairlead.container.v1.PullImageResponse.image:type_name -> fairlead.container.v1.Image
-	36, // 3: fairlead.container.v1.LoadImageResponse.images:type_name -> fairlead.container.v1.Image
-	35, // 4: fairlead.container.v1.LoadImageResponse.progress:type_name -> fairlead.container.v1.Progress
+	39, // 1: fairlead.container.v1.PullImageResponse.progress:type_name -> fairlead.container.v1.Progress
+	40, // 2: fairlead.container.v1.PullImageResponse.image:type_name -> fairlead.container.v1.Image
+	40, // 3: fairlead.container.v1.LoadImageResponse.images:type_name -> fairlead.container.v1.Image
+	39, // 4: fairlead.container.v1.LoadImageResponse.progress:type_name -> fairlead.container.v1.Progress
 	6,  // 5: fairlead.container.v1.ImportImageRequest.options:type_name -> fairlead.container.v1.ImportOptions
-	36, // 6: fairlead.container.v1.ImportImageResponse.image:type_name -> fairlead.container.v1.Image
-	36, // 7: fairlead.container.v1.CommitContainerResponse.image:type_name -> fairlead.container.v1.Image
-	36, // 8: fairlead.container.v1.ListImagesResponse.images:type_name -> fairlead.container.v1.Image
-	36, // 9: fairlead.container.v1.GetImageResponse.image:type_name -> fairlead.container.v1.Image
+	40, // 6: fairlead.container.v1.ImportImageResponse.image:type_name -> fairlead.container.v1.Image
+	40, // 7: fairlead.container.v1.CommitContainerResponse.image:type_name -> fairlead.container.v1.Image
+	40, // 8: fairlead.container.v1.ListImagesResponse.images:type_name -> fairlead.container.v1.Image
+	40, // 9: fairlead.container.v1.GetImageResponse.image:type_name -> fairlead.container.v1.Image
 	0,  // 10: fairlead.container.v1.PushImageRequest.credentials:type_name -> fairlead.container.v1.Credentials
-	35, // 11: fairlead.container.v1.PushImageResponse.progress:type_name -> fairlead.container.v1.Progress
+	39, // 11: fairlead.container.v1.PushImageResponse.progress:type_name -> fairlead.container.v1.Progress
 	24, // 12: fairlead.container.v1.PushImageResponse.pushed:type_name -> fairlead.container.v1.PushedImage
 	27, // 13: fairlead.container.v1.GetImageHistoryResponse.history:type_name -> fairlead.container.v1.ImageHistory
-	37, // 14: fairlead.container.v1.ImageHistory.created_at:type_name -> google.protobuf.Timestamp
+	41, // 14: fairlead.container.v1.ImageHistory.created_at:type_name -> google.protobuf.Timestamp
 	0,  // 15: fairlead.container.v1.GetRemoteImageRequest.credentials:type_name -> fairlead.container.v1.Credentials
 	0,  // 16: fairlead.container.v1.SearchImagesRequest.credentials:type_name -> fairlead.container.v1.Credentials
 	32, // 17: fairlead.container.v1.SearchImagesResponse.images:type_name -> fairlead.container.v1.FoundImage
@@ -2418,23 +2646,27 @@ var file_fairlead_container_v1_image_service_proto_depIdxs = []int32{
 	28, // 31: fairlead.container.v1.ImageService.GetRemoteImage:input_type -> fairlead.container.v1.GetRemoteImageRequest
 	30, // 32: fairlead.container.v1.ImageService.SearchImages:input_type -> fairlead.container.v1.SearchImagesRequest
 	33, // 33: fairlead.container.v1.ImageService.CheckCredentials:input_type -> fairlead.container.v1.CheckCredentialsRequest
-	2,  // 34: fairlead.container.v1.ImageService.PullImage:output_type -> fairlead.container.v1.PullImageResponse
-	4,  // 35: fairlead.container.v1.ImageService.LoadImage:output_type -> fairlead.container.v1.LoadImageResponse
-	7,  // 36: fairlead.container.v1.ImageService.ImportImage:output_type -> fairlead.container.v1.ImportImageResponse
-	9,  // 37: fairlead.container.v1.ImageService.CommitContainer:output_type -> fairlead.container.v1.CommitContainerResponse
-	11, // 38: fairlead.container.v1.ImageService.ListImages:output_type -> fairlead.container.v1.ListImagesResponse
-	13, // 39: fairlead.container.v1.ImageService.GetImage:output_type -> fairlead.container.v1.GetImageResponse
-	15, // 40: fairlead.container.v1.ImageService.TagImage:output_type -> fairlead.container.v1.TagImageResponse
-	17, // 41: fairlead.container.v1.ImageService.RemoveImage:output_type -> fairlead.container.v1.RemoveImageResponse
-	19, // 42: fairlead.container.v1.ImageService.PruneImages:output_type -> fairlead.container.v1.PruneImagesResponse
-	21, // 43: fairlead.container.v1.ImageService.SaveImages:output_type -> fairlead.container.v1.SaveImagesResponse
-	23, // 44: fairlead.container.v1.ImageService.PushImage:output_type -> fairlead.container.v1.PushImageResponse
-	26, // 45: fairlead.container.v1.ImageService.GetImageHistory:output_type -> fairlead.container.v1.GetImageHistoryResponse
-	29, // 46: fairlead.container.v1.ImageService.GetRemoteImage:output_type -> fairlead.container.v1.GetRemoteImageResponse
-	31, // 47: fairlead.container.v1.ImageService.SearchImages:output_type -> fairlead.container.v1.SearchImagesResponse
-	34, // 48: fairlead.container.v1.ImageService.CheckCredentials:output_type -> fairlead.container.v1.CheckCredentialsResponse
-	34, // [34:49] is the sub-list for method output_type
-	19, // [19:34] is the sub-list for method input_type
+	35, // 34: fairlead.container.v1.ImageService.GetImageLayout:input_type -> fairlead.container.v1.GetImageLayoutRequest
+	37, // 35: fairlead.container.v1.ImageService.ReadImageLayer:input_type -> fairlead.container.v1.ReadImageLayerRequest
+	2,  // 36: fairlead.container.v1.ImageService.PullImage:output_type -> fairlead.container.v1.PullImageResponse
+	4,  // 37: fairlead.container.v1.ImageService.LoadImage:output_type -> fairlead.container.v1.LoadImageResponse
+	7,  // 38: fairlead.container.v1.ImageService.ImportImage:output_type -> fairlead.container.v1.ImportImageResponse
+	9,  // 39: fairlead.container.v1.ImageService.CommitContainer:output_type -> fairlead.container.v1.CommitContainerResponse
+	11, // 40: fairlead.container.v1.ImageService.ListImages:output_type -> fairlead.container.v1.ListImagesResponse
+	13, // 41: fairlead.container.v1.ImageService.GetImage:output_type -> fairlead.container.v1.GetImageResponse
+	15, // 42: fairlead.container.v1.ImageService.TagImage:output_type -> fairlead.container.v1.TagImageResponse
+	17, // 43: fairlead.container.v1.ImageService.RemoveImage:output_type -> fairlead.container.v1.RemoveImageResponse
+	19, // 44: fairlead.container.v1.ImageService.PruneImages:output_type -> fairlead.container.v1.PruneImagesResponse
+	21, // 45: fairlead.container.v1.ImageService.SaveImages:output_type -> fairlead.container.v1.SaveImagesResponse
+	23, // 46: fairlead.container.v1.ImageService.PushImage:output_type -> fairlead.container.v1.PushImageResponse
+	26, // 47: fairlead.container.v1.ImageService.GetImageHistory:output_type -> fairlead.container.v1.GetImageHistoryResponse
+	29, // 48: fairlead.container.v1.ImageService.GetRemoteImage:output_type -> fairlead.container.v1.GetRemoteImageResponse
+	31, // 49: fairlead.container.v1.ImageService.SearchImages:output_type -> fairlead.container.v1.SearchImagesResponse
+	34, // 50: fairlead.container.v1.ImageService.CheckCredentials:output_type -> fairlead.container.v1.CheckCredentialsResponse
+	36, // 51: fairlead.container.v1.ImageService.GetImageLayout:output_type -> fairlead.container.v1.GetImageLayoutResponse
+	38, // 52: fairlead.container.v1.ImageService.ReadImageLayer:output_type -> fairlead.container.v1.ReadImageLayerResponse
+	36, // [36:53] is the sub-list for method output_type
+	19, // [19:36] is the sub-list for method input_type
 	19, // [19:19] is the sub-list for extension type_name
 	19, // [19:19] is the sub-list for extension extendee
 	0,  // [0:19] is the sub-list for field type_name
@@ -2465,7 +2697,7 @@ func file_fairlead_container_v1_image_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_container_v1_image_service_proto_rawDesc), len(file_fairlead_container_v1_image_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   35,
+			NumMessages:   39,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

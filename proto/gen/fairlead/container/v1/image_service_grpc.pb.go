@@ -34,6 +34,8 @@ const (
 	ImageService_GetRemoteImage_FullMethodName   = "/fairlead.container.v1.ImageService/GetRemoteImage"
 	ImageService_SearchImages_FullMethodName     = "/fairlead.container.v1.ImageService/SearchImages"
 	ImageService_CheckCredentials_FullMethodName = "/fairlead.container.v1.ImageService/CheckCredentials"
+	ImageService_GetImageLayout_FullMethodName   = "/fairlead.container.v1.ImageService/GetImageLayout"
+	ImageService_ReadImageLayer_FullMethodName   = "/fairlead.container.v1.ImageService/ReadImageLayer"
 )
 
 // ImageServiceClient is the client API for ImageService service.
@@ -86,6 +88,12 @@ type ImageServiceClient interface {
 	// CheckCredentials asks a registry to verify credentials. Errors: PERMISSION_DENIED if it rejects
 	// them.
 	CheckCredentials(ctx context.Context, in *CheckCredentialsRequest, opts ...grpc.CallOption) (*CheckCredentialsResponse, error)
+	// GetImageLayout returns the documents of an image with uncompressed layers, as SaveImages writes
+	// them. Errors: as for SaveImages.
+	GetImageLayout(ctx context.Context, in *GetImageLayoutRequest, opts ...grpc.CallOption) (*GetImageLayoutResponse, error)
+	// ReadImageLayer returns the uncompressed archive of a stored layer. Errors: NOT_FOUND if it is not
+	// stored; FAILED_PRECONDITION if its archive was not recorded.
+	ReadImageLayer(ctx context.Context, in *ReadImageLayerRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadImageLayerResponse], error)
 }
 
 type imageServiceClient struct {
@@ -279,6 +287,35 @@ func (c *imageServiceClient) CheckCredentials(ctx context.Context, in *CheckCred
 	return out, nil
 }
 
+func (c *imageServiceClient) GetImageLayout(ctx context.Context, in *GetImageLayoutRequest, opts ...grpc.CallOption) (*GetImageLayoutResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetImageLayoutResponse)
+	err := c.cc.Invoke(ctx, ImageService_GetImageLayout_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *imageServiceClient) ReadImageLayer(ctx context.Context, in *ReadImageLayerRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ReadImageLayerResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &ImageService_ServiceDesc.Streams[5], ImageService_ReadImageLayer_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[ReadImageLayerRequest, ReadImageLayerResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ImageService_ReadImageLayerClient = grpc.ServerStreamingClient[ReadImageLayerResponse]
+
 // ImageServiceServer is the server API for ImageService service.
 // All implementations must embed UnimplementedImageServiceServer
 // for forward compatibility.
@@ -329,6 +366,12 @@ type ImageServiceServer interface {
 	// CheckCredentials asks a registry to verify credentials. Errors: PERMISSION_DENIED if it rejects
 	// them.
 	CheckCredentials(context.Context, *CheckCredentialsRequest) (*CheckCredentialsResponse, error)
+	// GetImageLayout returns the documents of an image with uncompressed layers, as SaveImages writes
+	// them. Errors: as for SaveImages.
+	GetImageLayout(context.Context, *GetImageLayoutRequest) (*GetImageLayoutResponse, error)
+	// ReadImageLayer returns the uncompressed archive of a stored layer. Errors: NOT_FOUND if it is not
+	// stored; FAILED_PRECONDITION if its archive was not recorded.
+	ReadImageLayer(*ReadImageLayerRequest, grpc.ServerStreamingServer[ReadImageLayerResponse]) error
 	mustEmbedUnimplementedImageServiceServer()
 }
 
@@ -383,6 +426,12 @@ func (UnimplementedImageServiceServer) SearchImages(context.Context, *SearchImag
 }
 func (UnimplementedImageServiceServer) CheckCredentials(context.Context, *CheckCredentialsRequest) (*CheckCredentialsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CheckCredentials not implemented")
+}
+func (UnimplementedImageServiceServer) GetImageLayout(context.Context, *GetImageLayoutRequest) (*GetImageLayoutResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetImageLayout not implemented")
+}
+func (UnimplementedImageServiceServer) ReadImageLayer(*ReadImageLayerRequest, grpc.ServerStreamingServer[ReadImageLayerResponse]) error {
+	return status.Error(codes.Unimplemented, "method ReadImageLayer not implemented")
 }
 func (UnimplementedImageServiceServer) mustEmbedUnimplementedImageServiceServer() {}
 func (UnimplementedImageServiceServer) testEmbeddedByValue()                      {}
@@ -632,6 +681,35 @@ func _ImageService_CheckCredentials_Handler(srv interface{}, ctx context.Context
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ImageService_GetImageLayout_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetImageLayoutRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ImageServiceServer).GetImageLayout(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ImageService_GetImageLayout_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ImageServiceServer).GetImageLayout(ctx, req.(*GetImageLayoutRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ImageService_ReadImageLayer_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(ReadImageLayerRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(ImageServiceServer).ReadImageLayer(m, &grpc.GenericServerStream[ReadImageLayerRequest, ReadImageLayerResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type ImageService_ReadImageLayerServer = grpc.ServerStreamingServer[ReadImageLayerResponse]
+
 // ImageService_ServiceDesc is the grpc.ServiceDesc for ImageService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -679,6 +757,10 @@ var ImageService_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "CheckCredentials",
 			Handler:    _ImageService_CheckCredentials_Handler,
 		},
+		{
+			MethodName: "GetImageLayout",
+			Handler:    _ImageService_GetImageLayout_Handler,
+		},
 	},
 	Streams: []grpc.StreamDesc{
 		{
@@ -705,6 +787,11 @@ var ImageService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "PushImage",
 			Handler:       _ImageService_PushImage_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "ReadImageLayer",
+			Handler:       _ImageService_ReadImageLayer_Handler,
 			ServerStreams: true,
 		},
 	},

@@ -28,6 +28,36 @@ func Credentials(h http.Header) *containerv1.Credentials {
 	return CredentialsToProto(auth)
 }
 
+// configHeader has the credentials for all registries of a client.
+const configHeader = "X-Registry-Config"
+
+// hubServer is the name of Docker Hub in a client's configuration.
+const hubServer = "https://index.docker.io/v1/"
+
+// All returns a function that returns the user name and password for a registry, from the headers of a
+// build. Both are empty if there are none. A user name "" with a password is an identity token.
+func All(h http.Header) func(host string) (user, password string) {
+	all := map[string]registry.AuthConfig{}
+	if data, err := decode(h.Get(configHeader)); err == nil {
+		_ = json.Unmarshal(data, &all) // what cannot be read counts as none
+	}
+	return func(host string) (string, string) {
+		auth, ok := all[host]
+		if host == "docker.io" || strings.HasSuffix(host, ".docker.io") {
+			if auth, ok = all[hubServer]; !ok {
+				auth = all["docker.io"]
+			}
+		} else if !ok {
+			auth = all["https://"+host]
+		}
+		c := CredentialsToProto(auth)
+		if c.GetIdentityToken() != "" {
+			return "", c.GetIdentityToken()
+		}
+		return c.GetUsername(), c.GetPassword()
+	}
+}
+
 // CredentialsToProto converts credentials. It returns nil for those without content.
 func CredentialsToProto(auth registry.AuthConfig) *containerv1.Credentials {
 	c := &containerv1.Credentials{Username: auth.Username, Password: auth.Password, IdentityToken: auth.IdentityToken}

@@ -36,3 +36,21 @@ func TestCredentialsOfHeaders(t *testing.T) {
 		}
 	}
 }
+
+func TestAllOfABuild(t *testing.T) {
+	h := http.Header{}
+	h.Set("X-Registry-Config", base64.URLEncoding.EncodeToString([]byte(`{
+		"https://index.docker.io/v1/": {"username": "hub", "password": "p1"},
+		"registry.example:5000": {"auth": "dXNlcjpwMg=="},
+		"https://other.example": {"identitytoken": "token"}}`)))
+	for host, want := range map[string][2]string{"registry-1.docker.io": {"hub", "p1"}, "docker.io": {"hub", "p1"},
+		"registry.example:5000": {"user", "p2"}, "other.example": {"", "token"}, "none.example": {}} {
+		if user, password := authheader.All(h)(host); user != want[0] || password != want[1] {
+			t.Errorf("%s: got %q, %q", host, user, password)
+		}
+	}
+	h.Set("X-Registry-Config", "no base64!")
+	if _, password := authheader.All(h)("docker.io"); password != "" {
+		t.Errorf("got %q of a broken header", password)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/moby/moby/api/types/build"
 	"github.com/moby/moby/api/types/volume"
 
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
@@ -22,6 +23,7 @@ type Host struct {
 	Containers []*containerv1.Container
 	Images     []*containerv1.Image
 	Volumes    []*containerv1.Volume
+	BuildCache []build.CacheRecord
 }
 
 // Document is the answer to GET /system/df. Version 1.53 removed the first five fields.
@@ -69,7 +71,7 @@ func FromProto(h Host, wanted []string, verbose bool, now time.Time, v apiversio
 	add("image", h.images(v), &doc.ImageUsage, &doc.Images)
 	add("container", h.containers(now, v), &doc.ContainerUsage, &doc.Containers)
 	add("volume", h.volumes(), &doc.VolumeUsage, &doc.Volumes)
-	add("build-cache", Objects{Items: []any{}}, &doc.BuildCacheUsage, &doc.BuildCache)
+	add("build-cache", h.buildCache(), &doc.BuildCacheUsage, &doc.BuildCache)
 	if former && slices.Contains(wanted, "image") {
 		size := max(h.Usage.GetLayers(), 0)
 		doc.LayersSize = &size
@@ -109,6 +111,24 @@ func (h Host) containers(now time.Time, v apiversion.Version) Objects {
 		}
 		out.Items = append(out.Items, listing.FromProto(c, &inspect.Sizes{Writable: size,
 			Root: size + root[c.GetImageId()]}, now, v))
+	}
+	return out
+}
+
+// buildCache returns the usage of the build cache. What is shared with other records is not added.
+func (h Host) buildCache() Objects {
+	out := Objects{TotalCount: int64(len(h.BuildCache)), Items: []any{}}
+	for _, r := range h.BuildCache {
+		if r.InUse {
+			out.ActiveCount++
+		}
+		if !r.Shared {
+			out.TotalSize += r.Size
+			if !r.InUse {
+				out.Reclaimable += r.Size
+			}
+		}
+		out.Items = append(out.Items, r)
 	}
 	return out
 }

@@ -122,7 +122,7 @@ func (w *writer) image(ctx context.Context, img *Saved,
 		return err
 	}
 
-	mediaType, data, err := img.document()
+	mediaType, data, err := img.Document()
 	if err != nil {
 		return err
 	}
@@ -132,8 +132,8 @@ func (w *writer) image(ctx context.Context, img *Saved,
 	return err
 }
 
-// document returns the manifest of an image: the stored one if it describes uncompressed layers.
-func (img *Saved) document() (mediaType string, data []byte, err error) {
+// Document returns the manifest of an image: the stored one if it describes uncompressed layers.
+func (img *Saved) Document() (mediaType string, data []byte, err error) {
 	m := ocispec.Manifest{Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest,
 		Config: ocispec.Descriptor{MediaType: ocispec.MediaTypeImageConfig, Digest: digest.Digest(img.ID),
 			Size: int64(len(img.Config))},
