@@ -151,9 +151,15 @@ func (s *session) usesStore() bool {
 
 // tunnel is a connection in the messages of a stream.
 type tunnel struct {
-	stream grpc.ClientStream
+	stream messages
 	cancel context.CancelFunc
 	rest   []byte // received, not read yet
+}
+
+// messages is a stream of either side.
+type messages interface {
+	SendMsg(m any) error
+	RecvMsg(m any) error
 }
 
 // tunnelData is the field of a message with data.
