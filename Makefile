@@ -151,7 +151,7 @@ lint: ## Check formatting, vet, staticcheck, dead code and shell scripts
 	@deploy/lint.sh
 
 # Packages whose tests need neither root nor a kernel.
-PURE ?= ./agent/config/... ./agent/events ./proto/fault ./proto/faultrpc ./proto/id ./proto/port/... ./proto/egress ./agent/laws ./ctl/... \
+PURE ?= ./agent/config/... ./agent/events ./proto/fault ./proto/faultrpc ./proto/id ./proto/port/... ./proto/bandwidth ./proto/egress ./agent/laws ./ctl/... \
 	$(shell $(GO) list -f '{{.ImportPath}}' ./services/... | grep -E '/(container|hostport|hostsfile|frame|ipam|lease|network|publication|registration|resolvconf|saga|zone)$$')
 
 check: lint ## Run lint and the tests of pure packages; run it before each commit

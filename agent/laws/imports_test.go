@@ -33,7 +33,7 @@ var (
 
 	// purePackages lists the packages with domain logic. They perform no I/O.
 	purePackages = []string{
-		"agent/config", "proto/fault", "proto/id", "proto/port", "proto/egress", "agent/portrecord",
+		"agent/config", "proto/fault", "proto/id", "proto/port", "proto/bandwidth", "proto/egress", "agent/portrecord",
 		"services/*/internal/ipam", "services/*/internal/network", "services/*/internal/endpoint",
 		"services/*/internal/frame",
 		"services/*/internal/lease", "services/*/internal/publication", "services/*/internal/ruleset",
@@ -44,7 +44,7 @@ var (
 		"services/*/internal/restart", "services/*/internal/healthcheck",
 		"services/*/internal/logdriver", "services/*/internal/cpulist", "services/*/internal/devicerequest",
 	}
-	identifiers = []string{"proto/fault", "proto/id", "proto/port", "proto/egress"}
+	identifiers = []string{"proto/fault", "proto/id", "proto/port", "proto/bandwidth", "proto/egress"}
 
 	// testPackages lists the packages for tests only, such as suites and fakes.
 	testPackages = []string{

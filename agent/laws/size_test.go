@@ -33,7 +33,7 @@ type sizeException struct {
 func sizeExceptions() []sizeException {
 	return []sizeException{
 		{"services/netagent", 480, "its configuration is that of the default bridge too"},
-		{"services/netagent/internal/kernel", 3999, "all netlink requests, so that one package retries dumps"},
+		{"services/netagent/internal/kernel", 4080, "all netlink requests, so that one package retries dumps"},
 		{"services/fleetagent/internal/fleet", 3300, "membership, roles and overlay of a host share its part"},
 		{"services/fleetagent/internal/fleet.Fleet", 60, "one method a command or a request of another service"},
 		{"services/fleetagent/internal/fleet.part", 60, "the tasks of a host in a fleet; roles has its own type"},
@@ -174,7 +174,7 @@ func TestSizesCatchTheirExamples(t *testing.T) {
 		{"services/natagent/internal/publish", size{files: 9, lines: 2500}, 0},
 		{"services/natagent/internal/publish", size{lines: 2501}, 1},
 		{"services/netagent/internal/kernel", size{lines: 3000, methods: map[string]int{"Host": 70}}, 0},
-		{"services/netagent/internal/kernel", size{lines: 4000, methods: map[string]int{"Host": 90, "Other": 46}}, 3},
+		{"services/netagent/internal/kernel", size{lines: 4100, methods: map[string]int{"Host": 90, "Other": 46}}, 3},
 		{"agent/state", size{methods: map[string]int{"DB": 45}}, 0},
 	} {
 		if got := checkSize(row.name, row.size); len(got) != row.want {

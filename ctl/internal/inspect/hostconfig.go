@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/fairlead/fairlead/ctl/internal/format"
+	"github.com/fairlead/fairlead/proto/bandwidth"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 )
@@ -34,6 +35,7 @@ type HostConfig struct {
 	PublishAllPorts bool
 	Egress          []string `json:",omitempty"` // Fairlead's: the rules of --egress
 	Ingress         []string `json:",omitempty"` // Fairlead's: the rules of --ingress
+	Bandwidth       string   `json:",omitempty"` // Fairlead's: the limits of --bandwidth
 	RestartPolicy   RestartPolicy
 	LogConfig       LogConfig
 	// PublishAddresses are the published addresses, as in --publish-address.
@@ -73,6 +75,7 @@ func hostConfigOf(cfg *containerv1.ContainerConfig) HostConfig {
 		RestartPolicy:   restartPolicyOf(cfg.GetRestart()),
 		LogConfig:       logConfigOf(cfg.GetLog()),
 		PublishAllPorts: net.GetPublishAll(), Egress: net.GetEgress(), Ingress: net.GetIngress(),
+		Bandwidth:        bandwidth.Limit{In: net.GetBandwidth().GetIn(), Out: net.GetBandwidth().GetOut()}.String(),
 		PublishAddresses: addresses(net.GetPublishAddresses()),
 		AutoRemove:       cfg.GetAutoRemove(),
 		DNS:              list(dns.GetServers()),

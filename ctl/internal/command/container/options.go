@@ -27,6 +27,7 @@ type options struct {
 	runtime, platform, pull, stopSignal                   string
 	ip, ip6, mac                                          string
 	networks, aliases                                     []string
+	bandwidth                                             string
 	egress, ingress                                       []string
 	env, envFiles, volumes, mounts, labels                []string
 	volumesFrom, tmpfs                                    []string
@@ -128,6 +129,7 @@ func (o *options) networkFlags(f *pflag.FlagSet) {
 	f.StringArrayVar(&o.dnsOptions, "dns-option", nil, "Resolver option, as in resolv.conf")
 	f.StringArrayVar(&o.egress, "egress", nil, "Allow only these destinations: [!]PEER[:PORT][/PROTO],... or none")
 	f.StringArrayVar(&o.ingress, "ingress", nil, "Allow only these sources: [!]PEER[:PORT][/PROTO],... or none")
+	f.StringVar(&o.bandwidth, "bandwidth", "", "Limit of each network: in=RATE,out=RATE, such as 10mbit")
 	f.StringArrayVar(&o.hosts, "add-host", nil, "Add a hosts entry: NAME:IP or NAME:host-gateway")
 }
 

@@ -11,6 +11,10 @@ import (
 
 func (o *options) addNetwork(c *cli.CLI, cfg *containerv1.ContainerConfig) error {
 	cfg.Network = &containerv1.NetworkConfig{PublishAll: o.publishAll, Egress: o.egress, Ingress: o.ingress}
+	var err error
+	if cfg.Network.Bandwidth, err = parseBandwidth(o.bandwidth); err != nil {
+		return err
+	}
 	if !o.keepNetns {
 		cfg.Network.KeepNetns = &o.keepNetns
 	}
@@ -27,7 +31,6 @@ func (o *options) addNetwork(c *cli.CLI, cfg *containerv1.ContainerConfig) error
 		return err
 	}
 
-	var err error
 	if cfg.Network.Publish, err = mappings(o.publish); err != nil {
 		return err
 	}

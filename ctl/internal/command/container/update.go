@@ -15,6 +15,7 @@ import (
 type updateOptions struct {
 	restart         string
 	egress, ingress []string
+	bandwidth       string
 	limits          containerflags.Resources
 }
 
@@ -28,20 +29,25 @@ func newUpdate(c *cli.CLI) *cobra.Command {
 	cmd.Flags().StringVar(&o.restart, "restart", "", containerflags.RestartUsage)
 	cmd.Flags().StringArrayVar(&o.egress, "egress", nil, "Replace the egress policy: rules as of run, all or none")
 	cmd.Flags().StringArrayVar(&o.ingress, "ingress", nil, "Replace the ingress policy: rules as of run, all or none")
+	cmd.Flags().StringVar(&o.bandwidth, "bandwidth", "", "Replace the bandwidth limits: as of run, or none")
 	o.limits.AddForUpdate(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		policy, err := containerflags.ParseRestart(o.restart)
 		if err != nil {
 			return &cli.UsageError{Command: cmd.CommandPath(), Code: cli.ExitFailure, Err: err}
 		}
+		rate, err := parseBandwidth(o.bandwidth)
+		if err != nil {
+			return &cli.UsageError{Command: cmd.CommandPath(), Code: cli.ExitFailure, Err: err}
+		}
 		limits := o.limits.Values(cmd.Flags())
-		if policy == nil && limits == nil && o.egress == nil && o.ingress == nil {
+		if policy == nil && limits == nil && o.egress == nil && o.ingress == nil && rate == nil {
 			return errors.New("you must provide one or more flags when using this command")
 		}
 		return each(c, func(ctx context.Context, cl *client.Client, reference string) (string, error) {
 			res, err := cl.Containers.UpdateContainer(ctx,
 				&containerv1.UpdateContainerRequest{Reference: reference, Restart: policy, Resources: limits,
-					Egress: o.egress, Ingress: o.ingress})
+					Egress: o.egress, Ingress: o.ingress, Bandwidth: rate})
 			if err == nil && len(res.GetWarnings()) > 0 {
 				err = cli.WarningsError(res.GetWarnings())
 			}

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/fairlead/fairlead/proto/bandwidth"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/faultrpc"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
@@ -113,6 +114,11 @@ func (f *fakeSandboxes) Disconnect(_ context.Context, owner, ref string) (endpoi
 func (f *fakeSandboxes) Reserve(_ context.Context, owner string, specs []endpoint.Spec) error {
 	_, err := f.create(endpoint.Request{Owner: owner, Endpoints: specs})
 	return err
+}
+
+func (f *fakeSandboxes) SetBandwidth(owner string, limit bandwidth.Limit) error {
+	f.gone = append(f.gone, owner+" "+limit.String())
+	return nil
 }
 
 func (f *fakeSandboxes) Release(_ context.Context, owner string, _ endpoint.ReleaseKeep) error {

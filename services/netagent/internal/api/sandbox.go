@@ -6,6 +6,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/fairlead/fairlead/proto/bandwidth"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
@@ -137,6 +138,13 @@ func (h *sandboxHandler) CheckSandbox(_ context.Context,
 	return &networkv1.CheckSandboxResponse{Sandbox: h.out(sb), Differences: differences}, nil
 }
 
+// SetBandwidth changes the limits of a sandbox.
+func (h *sandboxHandler) SetBandwidth(_ context.Context,
+	req *networkv1.SetBandwidthRequest) (*networkv1.SetBandwidthResponse, error) {
+	limit := bandwidth.Limit{In: req.GetBandwidthIn(), Out: req.GetBandwidthOut()}
+	return &networkv1.SetBandwidthResponse{}, h.sandboxes.SetBandwidth(req.GetOwner(), limit)
+}
+
 // Release removes all network resources of an owner.
 func (h *sandboxHandler) Release(ctx context.Context,
 	req *networkv1.ReleaseRequest) (*networkv1.ReleaseResponse, error) {
@@ -183,7 +191,8 @@ func specsIn(owner string, all []*networkv1.EndpointSpec) ([]endpoint.Spec, erro
 func specIn(owner string, e *networkv1.EndpointSpec) (endpoint.Spec, error) {
 	out := endpoint.Spec{Network: e.GetNetwork(), MAC: e.GetMacAddress(), Interface: e.GetInterfaceName(),
 		Priority: int(e.GetGatewayPriority()),
-		Sysctls:  e.GetSysctls(), Labels: e.GetLabels()}
+		Sysctls:  e.GetSysctls(), Labels: e.GetLabels(),
+		Bandwidth: bandwidth.Limit{In: e.GetBandwidthIn(), Out: e.GetBandwidthOut()}}
 	for _, text := range e.GetLinkLocalAddresses() {
 		addr, err := addrIn("sandbox of "+id.Short(owner), "link-local-ip", text)
 		if err != nil {

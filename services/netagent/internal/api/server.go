@@ -10,6 +10,7 @@ import (
 
 	"github.com/fairlead/fairlead/agent/diagnosis"
 	"github.com/fairlead/fairlead/agent/events"
+	"github.com/fairlead/fairlead/proto/bandwidth"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/ipam"
@@ -42,6 +43,7 @@ type Sandboxes interface {
 	Connect(ctx context.Context, owner string, spec endpoint.Spec) (endpoint.Sandbox, error)
 	Disconnect(ctx context.Context, owner, ref string) (endpoint.Sandbox, error)
 	Reserve(ctx context.Context, owner string, specs []endpoint.Spec) error
+	SetBandwidth(owner string, limit bandwidth.Limit) error
 	Release(ctx context.Context, owner string, keep endpoint.ReleaseKeep) error
 	// Compare returns the differences between the namespace of an owner and its record.
 	Compare(owner string) ([]string, error)

@@ -92,6 +92,12 @@ func (m *Syncer) RepairAll(ctx context.Context) {
 	}
 }
 
+// ApplyIn applies all endpoints of a sandbox in its namespace. The owner's lock must be held.
+func (m *Syncer) ApplyIn(ns namespace.Namespace, sb endpoint.Sandbox) error {
+	_, err := m.applyIn(ns, sb)
+	return err
+}
+
 // Recreate removes an endpoint that can be incomplete from a namespace, and creates it again.
 func (m *Syncer) Recreate(ns namespace.Namespace, sb endpoint.Sandbox, e endpoint.Endpoint) error {
 	n, d, ok := m.NetworkOf(e)

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"reflect"
 
+	"github.com/fairlead/fairlead/proto/bandwidth"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
@@ -34,6 +35,8 @@ type Spec struct {
 	Allowed []netip.Prefix `json:",omitempty"` // source addresses in addition to its own
 
 	Labels map[string]string `json:",omitempty"` // of the client
+
+	Bandwidth bandwidth.Limit `json:",omitzero"`
 }
 
 // maxLabels is the total length of an endpoint's labels in bytes.
@@ -84,6 +87,10 @@ func (s Spec) Validate(subject string) error {
 		if !p.IsValid() || p.Addr().Is4In6() || p.Addr().Zone() != "" {
 			return fault.Invalidf(subject, "allowed-addresses", "invalid subnet %s in allowed-addresses", p)
 		}
+	}
+
+	if err := s.Bandwidth.Validate(); err != nil {
+		return fault.Invalidf(subject, "bandwidth", "%s", err)
 	}
 
 	return s.validateMAC(subject)

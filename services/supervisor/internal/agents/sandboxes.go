@@ -3,6 +3,7 @@ package agents
 import (
 	"context"
 
+	"github.com/fairlead/fairlead/proto/bandwidth"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 	"github.com/fairlead/fairlead/services/supervisor/internal/protoconv"
@@ -37,7 +38,7 @@ func (a *Agents) CreateSandbox(ctx context.Context, uid, name string, n *contain
 		req.Mode = networkv1.SandboxMode_SANDBOX_MODE_HOST
 	}
 	for _, at := range n.Attachments {
-		req.Endpoints = append(req.Endpoints, protoconv.EndpointSpecToProto(at))
+		req.Endpoints = append(req.Endpoints, protoconv.EndpointSpecToProto(at, n.Bandwidth))
 	}
 	resp, err := a.cfg.Sandboxes.CreateSandbox(ctx, req)
 	return sandboxFromProto(resp.GetSandbox()), err
@@ -63,7 +64,7 @@ func (a *Agents) ReserveAddresses(ctx context.Context, uid string, n *container.
 	req := &networkv1.ReserveAddressesRequest{Owner: uid}
 	for _, at := range n.Attachments {
 		if at.Fixed() {
-			req.Endpoints = append(req.Endpoints, protoconv.EndpointSpecToProto(at))
+			req.Endpoints = append(req.Endpoints, protoconv.EndpointSpecToProto(at, n.Bandwidth))
 		}
 	}
 	_, err := a.cfg.Sandboxes.ReserveAddresses(ctx, req)
@@ -71,12 +72,22 @@ func (a *Agents) ReserveAddresses(ctx context.Context, uid string, n *container.
 }
 
 // ConnectEndpoint connects a sandbox to a network.
-func (a *Agents) ConnectEndpoint(ctx context.Context, uid string, at container.Attachment) (Sandbox, error) {
+func (a *Agents) ConnectEndpoint(ctx context.Context, uid string, at container.Attachment,
+	limit bandwidth.Limit) (Sandbox, error) {
 	ctx, cancel := WithTimeout(ctx)
 	defer cancel()
 	resp, err := a.cfg.Sandboxes.ConnectEndpoint(ctx,
-		&networkv1.ConnectEndpointRequest{Owner: uid, Endpoint: protoconv.EndpointSpecToProto(at)})
+		&networkv1.ConnectEndpointRequest{Owner: uid, Endpoint: protoconv.EndpointSpecToProto(at, limit)})
 	return sandboxFromProto(resp.GetSandbox()), err
+}
+
+// SetBandwidth changes the limits of all endpoints of a sandbox.
+func (a *Agents) SetBandwidth(ctx context.Context, uid string, limit bandwidth.Limit) error {
+	ctx, cancel := WithTimeout(ctx)
+	defer cancel()
+	_, err := a.cfg.Sandboxes.SetBandwidth(ctx, &networkv1.SetBandwidthRequest{Owner: uid, BandwidthIn: limit.In,
+		BandwidthOut: limit.Out})
+	return err
 }
 
 // DisconnectEndpoint disconnects a sandbox, or releases the DHCP lease held for a stopped

@@ -187,6 +187,10 @@ func (s *containerServer) UpdateContainer(ctx context.Context,
 		}
 		changes.Resources = &limits
 	}
+	if req.GetBandwidth() != nil {
+		limit := protoconv.BandwidthFromProto(req.GetBandwidth())
+		changes.Bandwidth = &limit
+	}
 	changes.Rules = policy.Rules{Egress: protoconv.EgressFromProto(req.GetEgress()),
 		Ingress: protoconv.EgressFromProto(req.GetIngress())}
 	warnings, err := s.containers.Update(ctx, req.GetReference(), changes)

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/fairlead/fairlead/proto/bandwidth"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/port"
 )
@@ -40,6 +41,8 @@ type Network struct {
 
 	Egress  []string `json:",omitempty"` // what the container may reach, one rule per element; nil: everything
 	Ingress []string `json:",omitempty"` // what may reach the container; nil: everything
+
+	Bandwidth bandwidth.Limit `json:",omitzero"` // of each endpoint
 }
 
 // Link is an additional name of another container, visible only to the container with the link.

@@ -13,7 +13,8 @@ import (
 // Validate checks the configuration without accessing the kernel, the image or other services.
 func (c *Config) Validate() error {
 	checks := []func() error{
-		c.validateSize, c.validateIdentity, c.validateProcess, c.validateMounts, c.validateNetwork, c.ValidatePolicies,
+		c.validateSize, c.validateIdentity, c.validateProcess, c.validateMounts, c.validateNetwork,
+		c.ValidatePolicies, c.ValidateBandwidth,
 		c.validatePorts, c.validateDNS, c.validateSysctls, c.validateSecurity,
 		c.validateNamespaces, c.validateRestart, c.validateHealth,
 		func() error { return c.Resources.Validate(c.subject()) },

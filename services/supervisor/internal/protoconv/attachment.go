@@ -3,6 +3,7 @@ package protoconv
 import (
 	"net/netip"
 
+	"github.com/fairlead/fairlead/proto/bandwidth"
 	"github.com/fairlead/fairlead/proto/fault"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
@@ -89,9 +90,10 @@ func linksToProto(in []container.Link) []*containerv1.Link {
 	return out
 }
 
-// EndpointSpecToProto converts an attachment to netagent's message.
-func EndpointSpecToProto(a container.Attachment) *networkv1.EndpointSpec {
-	return &networkv1.EndpointSpec{Network: a.Network, Ipv4Address: addr(a.IPv4), Ipv6Address: addr(a.IPv6),
+// EndpointSpecToProto converts an attachment of a container with a bandwidth limit to netagent's message.
+func EndpointSpecToProto(a container.Attachment, limit bandwidth.Limit) *networkv1.EndpointSpec {
+	return &networkv1.EndpointSpec{BandwidthIn: limit.In, BandwidthOut: limit.Out,
+		Network: a.Network, Ipv4Address: addr(a.IPv4), Ipv6Address: addr(a.IPv6),
 		MacAddress:    a.MAC,
 		InterfaceName: a.Interface, GatewayPriority: int32(a.Priority),
 		LinkLocalAddresses: addrs(a.LinkLocal), Sysctls: a.Sysctls, AllowedAddresses: prefixes(a.Allowed)}

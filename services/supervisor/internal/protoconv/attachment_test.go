@@ -6,6 +6,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/testing/protocmp"
 
+	"github.com/fairlead/fairlead/proto/bandwidth"
 	"github.com/fairlead/fairlead/proto/fault"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
@@ -32,11 +33,13 @@ func TestAttachmentRoundTrip(t *testing.T) {
 		t.Errorf("in - out +:\n%s", d)
 	}
 
-	want := &networkv1.EndpointSpec{Network: "n1", Ipv4Address: "10.0.0.5", Ipv6Address: "fd00::5",
+	want := &networkv1.EndpointSpec{Network: "n1", BandwidthIn: 1e6, BandwidthOut: 2e6,
+		Ipv4Address: "10.0.0.5", Ipv6Address: "fd00::5",
 		MacAddress: "02:00:00:00:00:01", InterfaceName: "lan", GatewayPriority: -2,
 		LinkLocalAddresses: []string{"169.254.7.7", "fe80::7"},
 		Sysctls:            []string{"net.ipv4.conf.IFNAME.log_martians=1"}}
-	if d := cmp.Diff(want, protoconv.EndpointSpecToProto(cfg.Network.Attachments[0]), protocmp.Transform()); d != "" {
+	if d := cmp.Diff(want, protoconv.EndpointSpecToProto(cfg.Network.Attachments[0],
+		bandwidth.Limit{In: 1e6, Out: 2e6}), protocmp.Transform()); d != "" {
 		t.Errorf("for netagent: want - got +:\n%s", d)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/fairlead/fairlead/proto/bandwidth"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 	"github.com/fairlead/fairlead/services/supervisor/internal/follow"
 	"github.com/fairlead/fairlead/services/supervisor/internal/policy"
@@ -16,6 +17,7 @@ type Changes struct {
 	Restart   *container.RestartPolicy
 	Resources *resource.Limits // zero fields do not change
 	Rules     policy.Rules     // nil rules do not change
+	Bandwidth *bandwidth.Limit
 }
 
 // Update changes the configuration of a container, running or not. On failure nothing changes.
@@ -47,10 +49,16 @@ func (r *Runner) Update(ctx context.Context, ref string, changes Changes) (warni
 	if err != nil {
 		return nil, errors.Join(err, u.applyLimits(ctx, c, c.Config.Resources))
 	}
+	rate, err := u.updateBandwidth(ctx, c, changes.Bandwidth)
+	if err != nil {
+		return nil, errors.Join(err, u.applyLimits(ctx, c, c.Config.Resources), policies.Restore(ctx, c,
+			changes.Rules))
+	}
 
 	now, err := r.Store.UpdateContainer(c.ID, func(c *container.Container) *container.Container {
 		n := *c
 		n.Config.Resources = limits
+		n.Config.Network.Bandwidth = rate
 		n.Config.Network.Egress, n.Config.Network.Ingress = rules.Egress, rules.Ingress
 		if changes.Restart != nil {
 			n.Config.Restart, n.Restarts.Count, n.Restarts.Delay = *changes.Restart, 0, 0
@@ -62,7 +70,7 @@ func (r *Runner) Update(ctx context.Context, ref string, changes Changes) (warni
 	})
 	if err != nil {
 		return nil, errors.Join(err, u.applyLimits(ctx, c, c.Config.Resources), policies.Restore(ctx, c,
-			changes.Rules))
+			changes.Rules), u.applyBandwidth(ctx, c, c.Config.Network.Bandwidth))
 	}
 
 	r.notices.Emit(now, "update")
@@ -71,6 +79,33 @@ func (r *Runner) Update(ctx context.Context, ref string, changes Changes) (warni
 
 // updater has the parts of an update.
 type updater struct{ *Runner }
+
+// updateBandwidth applies a changed limit of bandwidth to a running container and returns the present
+// one. On failure it applies the former one.
+func (r updater) updateBandwidth(ctx context.Context, c *container.Container,
+	change *bandwidth.Limit) (bandwidth.Limit, error) {
+	had := c.Config.Network.Bandwidth
+	if change == nil || *change == had {
+		return had, nil
+	}
+	next := *c
+	next.Config.Network.Bandwidth = *change
+	if err := next.Config.ValidateBandwidth(); err != nil {
+		return had, err
+	}
+	if err := r.applyBandwidth(ctx, c, *change); err != nil {
+		return had, errors.Join(err, r.applyBandwidth(ctx, c, had))
+	}
+	return *change, nil
+}
+
+// applyBandwidth sets the limit of a container that is running with a network of its own.
+func (r updater) applyBandwidth(ctx context.Context, c *container.Container, limit bandwidth.Limit) error {
+	if !c.IsRunning() || c.Live == nil {
+		return nil
+	}
+	return r.Agents.SetBandwidth(ctx, c.ID, limit)
+}
 
 // updateLimits applies changed limits to a running container and returns all of its limits. On
 // failure it applies the former ones.

@@ -1219,7 +1219,9 @@ type NetworkConfig struct {
 	// everything. Responses have one rule per element.
 	Egress []string `protobuf:"bytes,9,rep,name=egress,proto3" json:"egress,omitempty"`
 	// --ingress: what may reach the container, as egress.
-	Ingress       []string `protobuf:"bytes,10,rep,name=ingress,proto3" json:"ingress,omitempty"`
+	Ingress []string `protobuf:"bytes,10,rep,name=ingress,proto3" json:"ingress,omitempty"`
+	// --bandwidth, for each network: how fast the container may receive and send. Unset means no limit.
+	Bandwidth     *Bandwidth `protobuf:"bytes,11,opt,name=bandwidth,proto3" json:"bandwidth,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1324,6 +1326,68 @@ func (x *NetworkConfig) GetIngress() []string {
 	return nil
 }
 
+func (x *NetworkConfig) GetBandwidth() *Bandwidth {
+	if x != nil {
+		return x.Bandwidth
+	}
+	return nil
+}
+
+// Bandwidth is a limit in bits per second.
+type Bandwidth struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// To the container. 0 means no limit.
+	In uint64 `protobuf:"varint,1,opt,name=in,proto3" json:"in,omitempty"`
+	// From the container. 0 means no limit.
+	Out           uint64 `protobuf:"varint,2,opt,name=out,proto3" json:"out,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Bandwidth) Reset() {
+	*x = Bandwidth{}
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Bandwidth) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Bandwidth) ProtoMessage() {}
+
+func (x *Bandwidth) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Bandwidth.ProtoReflect.Descriptor instead.
+func (*Bandwidth) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Bandwidth) GetIn() uint64 {
+	if x != nil {
+		return x.In
+	}
+	return 0
+}
+
+func (x *Bandwidth) GetOut() uint64 {
+	if x != nil {
+		return x.Out
+	}
+	return 0
+}
+
 // Link is a name of another container that only this container can resolve.
 type Link struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1337,7 +1401,7 @@ type Link struct {
 
 func (x *Link) Reset() {
 	*x = Link{}
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[9]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1349,7 +1413,7 @@ func (x *Link) String() string {
 func (*Link) ProtoMessage() {}
 
 func (x *Link) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[9]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1362,7 +1426,7 @@ func (x *Link) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Link.ProtoReflect.Descriptor instead.
 func (*Link) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{9}
+	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Link) GetContainer() string {
@@ -1413,7 +1477,7 @@ type NetworkAttachment struct {
 
 func (x *NetworkAttachment) Reset() {
 	*x = NetworkAttachment{}
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[10]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1425,7 +1489,7 @@ func (x *NetworkAttachment) String() string {
 func (*NetworkAttachment) ProtoMessage() {}
 
 func (x *NetworkAttachment) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[10]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1438,7 +1502,7 @@ func (x *NetworkAttachment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NetworkAttachment.ProtoReflect.Descriptor instead.
 func (*NetworkAttachment) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{10}
+	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *NetworkAttachment) GetNetwork() string {
@@ -1533,7 +1597,7 @@ type ExposedPort struct {
 
 func (x *ExposedPort) Reset() {
 	*x = ExposedPort{}
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[11]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1545,7 +1609,7 @@ func (x *ExposedPort) String() string {
 func (*ExposedPort) ProtoMessage() {}
 
 func (x *ExposedPort) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[11]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1558,7 +1622,7 @@ func (x *ExposedPort) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExposedPort.ProtoReflect.Descriptor instead.
 func (*ExposedPort) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{11}
+	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ExposedPort) GetProtocol() v1.Protocol {
@@ -1603,7 +1667,7 @@ type DnsConfig struct {
 
 func (x *DnsConfig) Reset() {
 	*x = DnsConfig{}
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[12]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1615,7 +1679,7 @@ func (x *DnsConfig) String() string {
 func (*DnsConfig) ProtoMessage() {}
 
 func (x *DnsConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[12]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1628,7 +1692,7 @@ func (x *DnsConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DnsConfig.ProtoReflect.Descriptor instead.
 func (*DnsConfig) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{12}
+	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *DnsConfig) GetHostname() string {
@@ -1739,7 +1803,7 @@ type Container struct {
 
 func (x *Container) Reset() {
 	*x = Container{}
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[13]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1751,7 +1815,7 @@ func (x *Container) String() string {
 func (*Container) ProtoMessage() {}
 
 func (x *Container) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[13]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1764,7 +1828,7 @@ func (x *Container) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Container.ProtoReflect.Descriptor instead.
 func (*Container) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{13}
+	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Container) GetId() string {
@@ -2076,7 +2140,7 @@ const file_fairlead_container_v1_container_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xe4\x03\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa4\x04\n" +
 	"\rNetworkConfig\x12\x12\n" +
 	"\x04mode\x18\x01 \x01(\tR\x04mode\x126\n" +
 	"\apublish\x18\x02 \x03(\v2\x1c.fairlead.nat.v1.PortMappingR\apublish\x12\x1f\n" +
@@ -2090,8 +2154,12 @@ const file_fairlead_container_v1_container_proto_rawDesc = "" +
 	"keep_netns\x18\b \x01(\bH\x00R\tkeepNetns\x88\x01\x01\x12\x16\n" +
 	"\x06egress\x18\t \x03(\tR\x06egress\x12\x18\n" +
 	"\aingress\x18\n" +
-	" \x03(\tR\aingressB\r\n" +
-	"\v_keep_netns\":\n" +
+	" \x03(\tR\aingress\x12>\n" +
+	"\tbandwidth\x18\v \x01(\v2 .fairlead.container.v1.BandwidthR\tbandwidthB\r\n" +
+	"\v_keep_netns\"-\n" +
+	"\tBandwidth\x12\x0e\n" +
+	"\x02in\x18\x01 \x01(\x04R\x02in\x12\x10\n" +
+	"\x03out\x18\x02 \x01(\x04R\x03out\":\n" +
 	"\x04Link\x12\x1c\n" +
 	"\tcontainer\x18\x01 \x01(\tR\tcontainer\x12\x14\n" +
 	"\x05alias\x18\x02 \x01(\tR\x05alias\"\xac\x03\n" +
@@ -2202,7 +2270,7 @@ func file_fairlead_container_v1_container_proto_rawDescGZIP() []byte {
 }
 
 var file_fairlead_container_v1_container_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_fairlead_container_v1_container_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_fairlead_container_v1_container_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_fairlead_container_v1_container_proto_goTypes = []any{
 	(HealthStatus)(0),             // 0: fairlead.container.v1.HealthStatus
 	(PullPolicy)(0),               // 1: fairlead.container.v1.PullPolicy
@@ -2217,77 +2285,79 @@ var file_fairlead_container_v1_container_proto_goTypes = []any{
 	(*Mount)(nil),                 // 10: fairlead.container.v1.Mount
 	(*VolumeOptions)(nil),         // 11: fairlead.container.v1.VolumeOptions
 	(*NetworkConfig)(nil),         // 12: fairlead.container.v1.NetworkConfig
-	(*Link)(nil),                  // 13: fairlead.container.v1.Link
-	(*NetworkAttachment)(nil),     // 14: fairlead.container.v1.NetworkAttachment
-	(*ExposedPort)(nil),           // 15: fairlead.container.v1.ExposedPort
-	(*DnsConfig)(nil),             // 16: fairlead.container.v1.DnsConfig
-	(*Container)(nil),             // 17: fairlead.container.v1.Container
-	nil,                           // 18: fairlead.container.v1.ContainerConfig.LabelsEntry
-	nil,                           // 19: fairlead.container.v1.ContainerConfig.SysctlsEntry
-	nil,                           // 20: fairlead.container.v1.ContainerConfig.AnnotationsEntry
-	nil,                           // 21: fairlead.container.v1.LogConfig.OptionsEntry
-	nil,                           // 22: fairlead.container.v1.VolumeOptions.OptionsEntry
-	nil,                           // 23: fairlead.container.v1.VolumeOptions.LabelsEntry
-	(*Resources)(nil),             // 24: fairlead.container.v1.Resources
-	(*Security)(nil),              // 25: fairlead.container.v1.Security
-	(*Namespaces)(nil),            // 26: fairlead.container.v1.Namespaces
-	(*durationpb.Duration)(nil),   // 27: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 28: google.protobuf.Timestamp
-	(*v1.PortMapping)(nil),        // 29: fairlead.nat.v1.PortMapping
-	(*v1.AddressMapping)(nil),     // 30: fairlead.nat.v1.AddressMapping
-	(v1.Protocol)(0),              // 31: fairlead.nat.v1.Protocol
-	(*v11.Sandbox)(nil),           // 32: fairlead.network.v1.Sandbox
-	(*v1.PortBinding)(nil),        // 33: fairlead.nat.v1.PortBinding
+	(*Bandwidth)(nil),             // 13: fairlead.container.v1.Bandwidth
+	(*Link)(nil),                  // 14: fairlead.container.v1.Link
+	(*NetworkAttachment)(nil),     // 15: fairlead.container.v1.NetworkAttachment
+	(*ExposedPort)(nil),           // 16: fairlead.container.v1.ExposedPort
+	(*DnsConfig)(nil),             // 17: fairlead.container.v1.DnsConfig
+	(*Container)(nil),             // 18: fairlead.container.v1.Container
+	nil,                           // 19: fairlead.container.v1.ContainerConfig.LabelsEntry
+	nil,                           // 20: fairlead.container.v1.ContainerConfig.SysctlsEntry
+	nil,                           // 21: fairlead.container.v1.ContainerConfig.AnnotationsEntry
+	nil,                           // 22: fairlead.container.v1.LogConfig.OptionsEntry
+	nil,                           // 23: fairlead.container.v1.VolumeOptions.OptionsEntry
+	nil,                           // 24: fairlead.container.v1.VolumeOptions.LabelsEntry
+	(*Resources)(nil),             // 25: fairlead.container.v1.Resources
+	(*Security)(nil),              // 26: fairlead.container.v1.Security
+	(*Namespaces)(nil),            // 27: fairlead.container.v1.Namespaces
+	(*durationpb.Duration)(nil),   // 28: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 29: google.protobuf.Timestamp
+	(*v1.PortMapping)(nil),        // 30: fairlead.nat.v1.PortMapping
+	(*v1.AddressMapping)(nil),     // 31: fairlead.nat.v1.AddressMapping
+	(v1.Protocol)(0),              // 32: fairlead.nat.v1.Protocol
+	(*v11.Sandbox)(nil),           // 33: fairlead.network.v1.Sandbox
+	(*v1.PortBinding)(nil),        // 34: fairlead.nat.v1.PortBinding
 }
 var file_fairlead_container_v1_container_proto_depIdxs = []int32{
 	10, // 0: fairlead.container.v1.ContainerConfig.mounts:type_name -> fairlead.container.v1.Mount
-	18, // 1: fairlead.container.v1.ContainerConfig.labels:type_name -> fairlead.container.v1.ContainerConfig.LabelsEntry
+	19, // 1: fairlead.container.v1.ContainerConfig.labels:type_name -> fairlead.container.v1.ContainerConfig.LabelsEntry
 	12, // 2: fairlead.container.v1.ContainerConfig.network:type_name -> fairlead.container.v1.NetworkConfig
-	16, // 3: fairlead.container.v1.ContainerConfig.dns:type_name -> fairlead.container.v1.DnsConfig
+	17, // 3: fairlead.container.v1.ContainerConfig.dns:type_name -> fairlead.container.v1.DnsConfig
 	1,  // 4: fairlead.container.v1.ContainerConfig.pull:type_name -> fairlead.container.v1.PullPolicy
-	19, // 5: fairlead.container.v1.ContainerConfig.sysctls:type_name -> fairlead.container.v1.ContainerConfig.SysctlsEntry
-	24, // 6: fairlead.container.v1.ContainerConfig.resources:type_name -> fairlead.container.v1.Resources
-	25, // 7: fairlead.container.v1.ContainerConfig.security:type_name -> fairlead.container.v1.Security
-	26, // 8: fairlead.container.v1.ContainerConfig.namespaces:type_name -> fairlead.container.v1.Namespaces
-	20, // 9: fairlead.container.v1.ContainerConfig.annotations:type_name -> fairlead.container.v1.ContainerConfig.AnnotationsEntry
+	20, // 5: fairlead.container.v1.ContainerConfig.sysctls:type_name -> fairlead.container.v1.ContainerConfig.SysctlsEntry
+	25, // 6: fairlead.container.v1.ContainerConfig.resources:type_name -> fairlead.container.v1.Resources
+	26, // 7: fairlead.container.v1.ContainerConfig.security:type_name -> fairlead.container.v1.Security
+	27, // 8: fairlead.container.v1.ContainerConfig.namespaces:type_name -> fairlead.container.v1.Namespaces
+	21, // 9: fairlead.container.v1.ContainerConfig.annotations:type_name -> fairlead.container.v1.ContainerConfig.AnnotationsEntry
 	9,  // 10: fairlead.container.v1.ContainerConfig.log:type_name -> fairlead.container.v1.LogConfig
 	5,  // 11: fairlead.container.v1.ContainerConfig.restart:type_name -> fairlead.container.v1.RestartPolicy
 	6,  // 12: fairlead.container.v1.ContainerConfig.health_check:type_name -> fairlead.container.v1.HealthCheck
-	27, // 13: fairlead.container.v1.HealthCheck.interval:type_name -> google.protobuf.Duration
-	27, // 14: fairlead.container.v1.HealthCheck.timeout:type_name -> google.protobuf.Duration
-	27, // 15: fairlead.container.v1.HealthCheck.start_period:type_name -> google.protobuf.Duration
-	27, // 16: fairlead.container.v1.HealthCheck.start_interval:type_name -> google.protobuf.Duration
+	28, // 13: fairlead.container.v1.HealthCheck.interval:type_name -> google.protobuf.Duration
+	28, // 14: fairlead.container.v1.HealthCheck.timeout:type_name -> google.protobuf.Duration
+	28, // 15: fairlead.container.v1.HealthCheck.start_period:type_name -> google.protobuf.Duration
+	28, // 16: fairlead.container.v1.HealthCheck.start_interval:type_name -> google.protobuf.Duration
 	0,  // 17: fairlead.container.v1.Health.status:type_name -> fairlead.container.v1.HealthStatus
 	8,  // 18: fairlead.container.v1.Health.log:type_name -> fairlead.container.v1.HealthResult
-	28, // 19: fairlead.container.v1.HealthResult.start:type_name -> google.protobuf.Timestamp
-	28, // 20: fairlead.container.v1.HealthResult.end:type_name -> google.protobuf.Timestamp
-	21, // 21: fairlead.container.v1.LogConfig.options:type_name -> fairlead.container.v1.LogConfig.OptionsEntry
+	29, // 19: fairlead.container.v1.HealthResult.start:type_name -> google.protobuf.Timestamp
+	29, // 20: fairlead.container.v1.HealthResult.end:type_name -> google.protobuf.Timestamp
+	22, // 21: fairlead.container.v1.LogConfig.options:type_name -> fairlead.container.v1.LogConfig.OptionsEntry
 	2,  // 22: fairlead.container.v1.Mount.type:type_name -> fairlead.container.v1.MountType
 	11, // 23: fairlead.container.v1.Mount.volume:type_name -> fairlead.container.v1.VolumeOptions
-	22, // 24: fairlead.container.v1.VolumeOptions.options:type_name -> fairlead.container.v1.VolumeOptions.OptionsEntry
-	23, // 25: fairlead.container.v1.VolumeOptions.labels:type_name -> fairlead.container.v1.VolumeOptions.LabelsEntry
-	29, // 26: fairlead.container.v1.NetworkConfig.publish:type_name -> fairlead.nat.v1.PortMapping
-	15, // 27: fairlead.container.v1.NetworkConfig.expose:type_name -> fairlead.container.v1.ExposedPort
-	14, // 28: fairlead.container.v1.NetworkConfig.networks:type_name -> fairlead.container.v1.NetworkAttachment
-	30, // 29: fairlead.container.v1.NetworkConfig.publish_addresses:type_name -> fairlead.nat.v1.AddressMapping
-	13, // 30: fairlead.container.v1.NetworkConfig.links:type_name -> fairlead.container.v1.Link
-	13, // 31: fairlead.container.v1.NetworkAttachment.links:type_name -> fairlead.container.v1.Link
-	31, // 32: fairlead.container.v1.ExposedPort.protocol:type_name -> fairlead.nat.v1.Protocol
-	4,  // 33: fairlead.container.v1.Container.config:type_name -> fairlead.container.v1.ContainerConfig
-	3,  // 34: fairlead.container.v1.Container.status:type_name -> fairlead.container.v1.ContainerStatus
-	28, // 35: fairlead.container.v1.Container.created_at:type_name -> google.protobuf.Timestamp
-	28, // 36: fairlead.container.v1.Container.started_at:type_name -> google.protobuf.Timestamp
-	28, // 37: fairlead.container.v1.Container.finished_at:type_name -> google.protobuf.Timestamp
-	32, // 38: fairlead.container.v1.Container.sandbox:type_name -> fairlead.network.v1.Sandbox
-	33, // 39: fairlead.container.v1.Container.bindings:type_name -> fairlead.nat.v1.PortBinding
-	15, // 40: fairlead.container.v1.Container.exposed:type_name -> fairlead.container.v1.ExposedPort
-	7,  // 41: fairlead.container.v1.Container.health:type_name -> fairlead.container.v1.Health
-	6,  // 42: fairlead.container.v1.Container.effective_health_check:type_name -> fairlead.container.v1.HealthCheck
-	43, // [43:43] is the sub-list for method output_type
-	43, // [43:43] is the sub-list for method input_type
-	43, // [43:43] is the sub-list for extension type_name
-	43, // [43:43] is the sub-list for extension extendee
-	0,  // [0:43] is the sub-list for field type_name
+	23, // 24: fairlead.container.v1.VolumeOptions.options:type_name -> fairlead.container.v1.VolumeOptions.OptionsEntry
+	24, // 25: fairlead.container.v1.VolumeOptions.labels:type_name -> fairlead.container.v1.VolumeOptions.LabelsEntry
+	30, // 26: fairlead.container.v1.NetworkConfig.publish:type_name -> fairlead.nat.v1.PortMapping
+	16, // 27: fairlead.container.v1.NetworkConfig.expose:type_name -> fairlead.container.v1.ExposedPort
+	15, // 28: fairlead.container.v1.NetworkConfig.networks:type_name -> fairlead.container.v1.NetworkAttachment
+	31, // 29: fairlead.container.v1.NetworkConfig.publish_addresses:type_name -> fairlead.nat.v1.AddressMapping
+	14, // 30: fairlead.container.v1.NetworkConfig.links:type_name -> fairlead.container.v1.Link
+	13, // 31: fairlead.container.v1.NetworkConfig.bandwidth:type_name -> fairlead.container.v1.Bandwidth
+	14, // 32: fairlead.container.v1.NetworkAttachment.links:type_name -> fairlead.container.v1.Link
+	32, // 33: fairlead.container.v1.ExposedPort.protocol:type_name -> fairlead.nat.v1.Protocol
+	4,  // 34: fairlead.container.v1.Container.config:type_name -> fairlead.container.v1.ContainerConfig
+	3,  // 35: fairlead.container.v1.Container.status:type_name -> fairlead.container.v1.ContainerStatus
+	29, // 36: fairlead.container.v1.Container.created_at:type_name -> google.protobuf.Timestamp
+	29, // 37: fairlead.container.v1.Container.started_at:type_name -> google.protobuf.Timestamp
+	29, // 38: fairlead.container.v1.Container.finished_at:type_name -> google.protobuf.Timestamp
+	33, // 39: fairlead.container.v1.Container.sandbox:type_name -> fairlead.network.v1.Sandbox
+	34, // 40: fairlead.container.v1.Container.bindings:type_name -> fairlead.nat.v1.PortBinding
+	16, // 41: fairlead.container.v1.Container.exposed:type_name -> fairlead.container.v1.ExposedPort
+	7,  // 42: fairlead.container.v1.Container.health:type_name -> fairlead.container.v1.Health
+	6,  // 43: fairlead.container.v1.Container.effective_health_check:type_name -> fairlead.container.v1.HealthCheck
+	44, // [44:44] is the sub-list for method output_type
+	44, // [44:44] is the sub-list for method input_type
+	44, // [44:44] is the sub-list for extension type_name
+	44, // [44:44] is the sub-list for extension extendee
+	0,  // [0:44] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_container_v1_container_proto_init() }
@@ -2300,14 +2370,14 @@ func file_fairlead_container_v1_container_proto_init() {
 	file_fairlead_container_v1_container_proto_msgTypes[0].OneofWrappers = []any{}
 	file_fairlead_container_v1_container_proto_msgTypes[6].OneofWrappers = []any{}
 	file_fairlead_container_v1_container_proto_msgTypes[8].OneofWrappers = []any{}
-	file_fairlead_container_v1_container_proto_msgTypes[13].OneofWrappers = []any{}
+	file_fairlead_container_v1_container_proto_msgTypes[14].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_container_v1_container_proto_rawDesc), len(file_fairlead_container_v1_container_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   20,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -130,7 +130,11 @@ type EndpointSpec struct {
 	// Additional source subnets that the container can send from. Bridge networks only.
 	AllowedAddresses []string `protobuf:"bytes,9,rep,name=allowed_addresses,json=allowedAddresses,proto3" json:"allowed_addresses,omitempty"`
 	// Labels of the client, which are only stored. At most 4,096 bytes.
-	Labels        map[string]string `protobuf:"bytes,10,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Labels map[string]string `protobuf:"bytes,10,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// The limit of what the container receives, in bits per second. 0 means none. Bridge networks only.
+	BandwidthIn uint64 `protobuf:"varint,11,opt,name=bandwidth_in,json=bandwidthIn,proto3" json:"bandwidth_in,omitempty"`
+	// The limit of what the container sends, in bits per second. 0 means none. Bridge networks only.
+	BandwidthOut  uint64 `protobuf:"varint,12,opt,name=bandwidth_out,json=bandwidthOut,proto3" json:"bandwidth_out,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -235,6 +239,20 @@ func (x *EndpointSpec) GetLabels() map[string]string {
 	return nil
 }
 
+func (x *EndpointSpec) GetBandwidthIn() uint64 {
+	if x != nil {
+		return x.BandwidthIn
+	}
+	return 0
+}
+
+func (x *EndpointSpec) GetBandwidthOut() uint64 {
+	if x != nil {
+		return x.BandwidthOut
+	}
+	return 0
+}
+
 // ConnectEndpointRequest holds the endpoint to add.
 type ConnectEndpointRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -336,6 +354,107 @@ func (x *ConnectEndpointResponse) GetSandbox() *Sandbox {
 	return nil
 }
 
+// SetBandwidthRequest holds the limits of each endpoint.
+type SetBandwidthRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The container ID.
+	Owner string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	// As in EndpointSpec.
+	BandwidthIn uint64 `protobuf:"varint,2,opt,name=bandwidth_in,json=bandwidthIn,proto3" json:"bandwidth_in,omitempty"`
+	// As in EndpointSpec.
+	BandwidthOut  uint64 `protobuf:"varint,3,opt,name=bandwidth_out,json=bandwidthOut,proto3" json:"bandwidth_out,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetBandwidthRequest) Reset() {
+	*x = SetBandwidthRequest{}
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetBandwidthRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetBandwidthRequest) ProtoMessage() {}
+
+func (x *SetBandwidthRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetBandwidthRequest.ProtoReflect.Descriptor instead.
+func (*SetBandwidthRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *SetBandwidthRequest) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+func (x *SetBandwidthRequest) GetBandwidthIn() uint64 {
+	if x != nil {
+		return x.BandwidthIn
+	}
+	return 0
+}
+
+func (x *SetBandwidthRequest) GetBandwidthOut() uint64 {
+	if x != nil {
+		return x.BandwidthOut
+	}
+	return 0
+}
+
+// SetBandwidthResponse is empty.
+type SetBandwidthResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetBandwidthResponse) Reset() {
+	*x = SetBandwidthResponse{}
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetBandwidthResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetBandwidthResponse) ProtoMessage() {}
+
+func (x *SetBandwidthResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetBandwidthResponse.ProtoReflect.Descriptor instead.
+func (*SetBandwidthResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{5}
+}
+
 // DisconnectEndpointRequest names the endpoint to remove.
 type DisconnectEndpointRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -349,7 +468,7 @@ type DisconnectEndpointRequest struct {
 
 func (x *DisconnectEndpointRequest) Reset() {
 	*x = DisconnectEndpointRequest{}
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[4]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -361,7 +480,7 @@ func (x *DisconnectEndpointRequest) String() string {
 func (*DisconnectEndpointRequest) ProtoMessage() {}
 
 func (x *DisconnectEndpointRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[4]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -374,7 +493,7 @@ func (x *DisconnectEndpointRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DisconnectEndpointRequest.ProtoReflect.Descriptor instead.
 func (*DisconnectEndpointRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{4}
+	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *DisconnectEndpointRequest) GetOwner() string {
@@ -402,7 +521,7 @@ type DisconnectEndpointResponse struct {
 
 func (x *DisconnectEndpointResponse) Reset() {
 	*x = DisconnectEndpointResponse{}
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[5]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -414,7 +533,7 @@ func (x *DisconnectEndpointResponse) String() string {
 func (*DisconnectEndpointResponse) ProtoMessage() {}
 
 func (x *DisconnectEndpointResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[5]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -427,7 +546,7 @@ func (x *DisconnectEndpointResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DisconnectEndpointResponse.ProtoReflect.Descriptor instead.
 func (*DisconnectEndpointResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{5}
+	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *DisconnectEndpointResponse) GetSandbox() *Sandbox {
@@ -448,7 +567,7 @@ type CreateSandboxResponse struct {
 
 func (x *CreateSandboxResponse) Reset() {
 	*x = CreateSandboxResponse{}
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[6]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -460,7 +579,7 @@ func (x *CreateSandboxResponse) String() string {
 func (*CreateSandboxResponse) ProtoMessage() {}
 
 func (x *CreateSandboxResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[6]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -473,7 +592,7 @@ func (x *CreateSandboxResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateSandboxResponse.ProtoReflect.Descriptor instead.
 func (*CreateSandboxResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{6}
+	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *CreateSandboxResponse) GetSandbox() *Sandbox {
@@ -494,7 +613,7 @@ type GetSandboxRequest struct {
 
 func (x *GetSandboxRequest) Reset() {
 	*x = GetSandboxRequest{}
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[7]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -506,7 +625,7 @@ func (x *GetSandboxRequest) String() string {
 func (*GetSandboxRequest) ProtoMessage() {}
 
 func (x *GetSandboxRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[7]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -519,7 +638,7 @@ func (x *GetSandboxRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSandboxRequest.ProtoReflect.Descriptor instead.
 func (*GetSandboxRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{7}
+	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetSandboxRequest) GetOwner() string {
@@ -540,7 +659,7 @@ type GetSandboxResponse struct {
 
 func (x *GetSandboxResponse) Reset() {
 	*x = GetSandboxResponse{}
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[8]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -552,7 +671,7 @@ func (x *GetSandboxResponse) String() string {
 func (*GetSandboxResponse) ProtoMessage() {}
 
 func (x *GetSandboxResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[8]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -565,7 +684,7 @@ func (x *GetSandboxResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSandboxResponse.ProtoReflect.Descriptor instead.
 func (*GetSandboxResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{8}
+	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *GetSandboxResponse) GetSandbox() *Sandbox {
@@ -584,7 +703,7 @@ type ListSandboxesRequest struct {
 
 func (x *ListSandboxesRequest) Reset() {
 	*x = ListSandboxesRequest{}
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[9]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -596,7 +715,7 @@ func (x *ListSandboxesRequest) String() string {
 func (*ListSandboxesRequest) ProtoMessage() {}
 
 func (x *ListSandboxesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[9]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -609,7 +728,7 @@ func (x *ListSandboxesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSandboxesRequest.ProtoReflect.Descriptor instead.
 func (*ListSandboxesRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{9}
+	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{11}
 }
 
 // ListSandboxesResponse holds the sandboxes.
@@ -625,7 +744,7 @@ type ListSandboxesResponse struct {
 
 func (x *ListSandboxesResponse) Reset() {
 	*x = ListSandboxesResponse{}
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[10]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -637,7 +756,7 @@ func (x *ListSandboxesResponse) String() string {
 func (*ListSandboxesResponse) ProtoMessage() {}
 
 func (x *ListSandboxesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[10]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -650,7 +769,7 @@ func (x *ListSandboxesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSandboxesResponse.ProtoReflect.Descriptor instead.
 func (*ListSandboxesResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{10}
+	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ListSandboxesResponse) GetSandboxes() []*Sandbox {
@@ -676,7 +795,7 @@ type WatchSandboxesRequest struct {
 
 func (x *WatchSandboxesRequest) Reset() {
 	*x = WatchSandboxesRequest{}
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[11]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -688,7 +807,7 @@ func (x *WatchSandboxesRequest) String() string {
 func (*WatchSandboxesRequest) ProtoMessage() {}
 
 func (x *WatchSandboxesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[11]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -701,7 +820,7 @@ func (x *WatchSandboxesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchSandboxesRequest.ProtoReflect.Descriptor instead.
 func (*WatchSandboxesRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{11}
+	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{13}
 }
 
 // WatchSandboxesResponse is empty.
@@ -713,7 +832,7 @@ type WatchSandboxesResponse struct {
 
 func (x *WatchSandboxesResponse) Reset() {
 	*x = WatchSandboxesResponse{}
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[12]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -725,7 +844,7 @@ func (x *WatchSandboxesResponse) String() string {
 func (*WatchSandboxesResponse) ProtoMessage() {}
 
 func (x *WatchSandboxesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[12]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -738,7 +857,7 @@ func (x *WatchSandboxesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchSandboxesResponse.ProtoReflect.Descriptor instead.
 func (*WatchSandboxesResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{12}
+	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{14}
 }
 
 // CheckSandboxRequest names an owner.
@@ -752,7 +871,7 @@ type CheckSandboxRequest struct {
 
 func (x *CheckSandboxRequest) Reset() {
 	*x = CheckSandboxRequest{}
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[13]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -764,7 +883,7 @@ func (x *CheckSandboxRequest) String() string {
 func (*CheckSandboxRequest) ProtoMessage() {}
 
 func (x *CheckSandboxRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[13]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -777,7 +896,7 @@ func (x *CheckSandboxRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckSandboxRequest.ProtoReflect.Descriptor instead.
 func (*CheckSandboxRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{13}
+	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CheckSandboxRequest) GetOwner() string {
@@ -800,7 +919,7 @@ type CheckSandboxResponse struct {
 
 func (x *CheckSandboxResponse) Reset() {
 	*x = CheckSandboxResponse{}
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[14]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -812,7 +931,7 @@ func (x *CheckSandboxResponse) String() string {
 func (*CheckSandboxResponse) ProtoMessage() {}
 
 func (x *CheckSandboxResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[14]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -825,7 +944,7 @@ func (x *CheckSandboxResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckSandboxResponse.ProtoReflect.Descriptor instead.
 func (*CheckSandboxResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{14}
+	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *CheckSandboxResponse) GetSandbox() *Sandbox {
@@ -853,7 +972,7 @@ type RenumberSandboxRequest struct {
 
 func (x *RenumberSandboxRequest) Reset() {
 	*x = RenumberSandboxRequest{}
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[15]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -865,7 +984,7 @@ func (x *RenumberSandboxRequest) String() string {
 func (*RenumberSandboxRequest) ProtoMessage() {}
 
 func (x *RenumberSandboxRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[15]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -878,7 +997,7 @@ func (x *RenumberSandboxRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenumberSandboxRequest.ProtoReflect.Descriptor instead.
 func (*RenumberSandboxRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{15}
+	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RenumberSandboxRequest) GetOwner() string {
@@ -899,7 +1018,7 @@ type RenumberSandboxResponse struct {
 
 func (x *RenumberSandboxResponse) Reset() {
 	*x = RenumberSandboxResponse{}
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[16]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -911,7 +1030,7 @@ func (x *RenumberSandboxResponse) String() string {
 func (*RenumberSandboxResponse) ProtoMessage() {}
 
 func (x *RenumberSandboxResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[16]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -924,7 +1043,7 @@ func (x *RenumberSandboxResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenumberSandboxResponse.ProtoReflect.Descriptor instead.
 func (*RenumberSandboxResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{16}
+	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RenumberSandboxResponse) GetSandbox() *Sandbox {
@@ -945,7 +1064,7 @@ type CompleteRenumberingRequest struct {
 
 func (x *CompleteRenumberingRequest) Reset() {
 	*x = CompleteRenumberingRequest{}
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[17]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -957,7 +1076,7 @@ func (x *CompleteRenumberingRequest) String() string {
 func (*CompleteRenumberingRequest) ProtoMessage() {}
 
 func (x *CompleteRenumberingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[17]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -970,7 +1089,7 @@ func (x *CompleteRenumberingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompleteRenumberingRequest.ProtoReflect.Descriptor instead.
 func (*CompleteRenumberingRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{17}
+	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *CompleteRenumberingRequest) GetOwner() string {
@@ -991,7 +1110,7 @@ type CompleteRenumberingResponse struct {
 
 func (x *CompleteRenumberingResponse) Reset() {
 	*x = CompleteRenumberingResponse{}
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[18]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1003,7 +1122,7 @@ func (x *CompleteRenumberingResponse) String() string {
 func (*CompleteRenumberingResponse) ProtoMessage() {}
 
 func (x *CompleteRenumberingResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[18]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1016,7 +1135,7 @@ func (x *CompleteRenumberingResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompleteRenumberingResponse.ProtoReflect.Descriptor instead.
 func (*CompleteRenumberingResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{18}
+	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *CompleteRenumberingResponse) GetRemovedAddresses() []string {
@@ -1042,7 +1161,7 @@ type ReleaseRequest struct {
 
 func (x *ReleaseRequest) Reset() {
 	*x = ReleaseRequest{}
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[19]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1054,7 +1173,7 @@ func (x *ReleaseRequest) String() string {
 func (*ReleaseRequest) ProtoMessage() {}
 
 func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[19]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1067,7 +1186,7 @@ func (x *ReleaseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{19}
+	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ReleaseRequest) GetOwner() string {
@@ -1104,7 +1223,7 @@ type ReserveAddressesRequest struct {
 
 func (x *ReserveAddressesRequest) Reset() {
 	*x = ReserveAddressesRequest{}
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[20]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1116,7 +1235,7 @@ func (x *ReserveAddressesRequest) String() string {
 func (*ReserveAddressesRequest) ProtoMessage() {}
 
 func (x *ReserveAddressesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[20]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1129,7 +1248,7 @@ func (x *ReserveAddressesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReserveAddressesRequest.ProtoReflect.Descriptor instead.
 func (*ReserveAddressesRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{20}
+	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ReserveAddressesRequest) GetOwner() string {
@@ -1155,7 +1274,7 @@ type ReserveAddressesResponse struct {
 
 func (x *ReserveAddressesResponse) Reset() {
 	*x = ReserveAddressesResponse{}
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[21]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1167,7 +1286,7 @@ func (x *ReserveAddressesResponse) String() string {
 func (*ReserveAddressesResponse) ProtoMessage() {}
 
 func (x *ReserveAddressesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[21]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1180,7 +1299,7 @@ func (x *ReserveAddressesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReserveAddressesResponse.ProtoReflect.Descriptor instead.
 func (*ReserveAddressesResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{21}
+	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{23}
 }
 
 // ReleaseResponse is empty.
@@ -1192,7 +1311,7 @@ type ReleaseResponse struct {
 
 func (x *ReleaseResponse) Reset() {
 	*x = ReleaseResponse{}
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[22]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1204,7 +1323,7 @@ func (x *ReleaseResponse) String() string {
 func (*ReleaseResponse) ProtoMessage() {}
 
 func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[22]
+	mi := &file_fairlead_network_v1_sandbox_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1217,7 +1336,7 @@ func (x *ReleaseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{22}
+	return file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP(), []int{24}
 }
 
 var File_fairlead_network_v1_sandbox_service_proto protoreflect.FileDescriptor
@@ -1232,7 +1351,7 @@ const file_fairlead_network_v1_sandbox_service_proto_rawDesc = "" +
 	"\n" +
 	"owner_name\x18\x04 \x01(\tR\townerName\x12\x1d\n" +
 	"\n" +
-	"netns_path\x18\x05 \x01(\tR\tnetnsPath\"\xdc\x03\n" +
+	"netns_path\x18\x05 \x01(\tR\tnetnsPath\"\xa4\x04\n" +
 	"\fEndpointSpec\x12\x18\n" +
 	"\anetwork\x18\x01 \x01(\tR\anetwork\x12!\n" +
 	"\fipv4_address\x18\x02 \x01(\tR\vipv4Address\x12!\n" +
@@ -1245,7 +1364,9 @@ const file_fairlead_network_v1_sandbox_service_proto_rawDesc = "" +
 	"\asysctls\x18\b \x03(\tR\asysctls\x12+\n" +
 	"\x11allowed_addresses\x18\t \x03(\tR\x10allowedAddresses\x12E\n" +
 	"\x06labels\x18\n" +
-	" \x03(\v2-.fairlead.network.v1.EndpointSpec.LabelsEntryR\x06labels\x1a9\n" +
+	" \x03(\v2-.fairlead.network.v1.EndpointSpec.LabelsEntryR\x06labels\x12!\n" +
+	"\fbandwidth_in\x18\v \x01(\x04R\vbandwidthIn\x12#\n" +
+	"\rbandwidth_out\x18\f \x01(\x04R\fbandwidthOut\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"m\n" +
@@ -1253,7 +1374,12 @@ const file_fairlead_network_v1_sandbox_service_proto_rawDesc = "" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12=\n" +
 	"\bendpoint\x18\x02 \x01(\v2!.fairlead.network.v1.EndpointSpecR\bendpoint\"Q\n" +
 	"\x17ConnectEndpointResponse\x126\n" +
-	"\asandbox\x18\x01 \x01(\v2\x1c.fairlead.network.v1.SandboxR\asandbox\"K\n" +
+	"\asandbox\x18\x01 \x01(\v2\x1c.fairlead.network.v1.SandboxR\asandbox\"s\n" +
+	"\x13SetBandwidthRequest\x12\x14\n" +
+	"\x05owner\x18\x01 \x01(\tR\x05owner\x12!\n" +
+	"\fbandwidth_in\x18\x02 \x01(\x04R\vbandwidthIn\x12#\n" +
+	"\rbandwidth_out\x18\x03 \x01(\x04R\fbandwidthOut\"\x16\n" +
+	"\x14SetBandwidthResponse\"K\n" +
 	"\x19DisconnectEndpointRequest\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12\x18\n" +
 	"\anetwork\x18\x02 \x01(\tR\anetwork\"T\n" +
@@ -1292,7 +1418,8 @@ const file_fairlead_network_v1_sandbox_service_proto_rawDesc = "" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12?\n" +
 	"\tendpoints\x18\x02 \x03(\v2!.fairlead.network.v1.EndpointSpecR\tendpoints\"\x1a\n" +
 	"\x18ReserveAddressesResponse\"\x11\n" +
-	"\x0fReleaseResponse2\xe7\t\n" +
+	"\x0fReleaseResponse2\xd2\n" +
+	"\n" +
 	"\x0eSandboxService\x12l\n" +
 	"\rCreateSandbox\x12).fairlead.network.v1.CreateSandboxRequest\x1a*.fairlead.network.v1.CreateSandboxResponse\"\x04\xa8\xd4\x18\x01\x12c\n" +
 	"\n" +
@@ -1304,7 +1431,8 @@ const file_fairlead_network_v1_sandbox_service_proto_rawDesc = "" +
 	"\x0eWatchSandboxes\x12*.fairlead.network.v1.WatchSandboxesRequest\x1a+.fairlead.network.v1.WatchSandboxesResponse\"\x04\xa8\xd4\x18\x010\x01\x12r\n" +
 	"\x0fRenumberSandbox\x12+.fairlead.network.v1.RenumberSandboxRequest\x1a,.fairlead.network.v1.RenumberSandboxResponse\"\x04\xa8\xd4\x18\x01\x12~\n" +
 	"\x13CompleteRenumbering\x12/.fairlead.network.v1.CompleteRenumberingRequest\x1a0.fairlead.network.v1.CompleteRenumberingResponse\"\x04\xa8\xd4\x18\x01\x12i\n" +
-	"\fCheckSandbox\x12(.fairlead.network.v1.CheckSandboxRequest\x1a).fairlead.network.v1.CheckSandboxResponse\"\x04\xa8\xd4\x18\x01\x12Z\n" +
+	"\fCheckSandbox\x12(.fairlead.network.v1.CheckSandboxRequest\x1a).fairlead.network.v1.CheckSandboxResponse\"\x04\xa8\xd4\x18\x01\x12i\n" +
+	"\fSetBandwidth\x12(.fairlead.network.v1.SetBandwidthRequest\x1a).fairlead.network.v1.SetBandwidthResponse\"\x04\xa8\xd4\x18\x01\x12Z\n" +
 	"\aRelease\x12#.fairlead.network.v1.ReleaseRequest\x1a$.fairlead.network.v1.ReleaseResponse\"\x04\xa8\xd4\x18\x01BFZDgithub.com/fairlead/fairlead/proto/gen/fairlead/network/v1;networkv1b\x06proto3"
 
 var (
@@ -1319,72 +1447,76 @@ func file_fairlead_network_v1_sandbox_service_proto_rawDescGZIP() []byte {
 	return file_fairlead_network_v1_sandbox_service_proto_rawDescData
 }
 
-var file_fairlead_network_v1_sandbox_service_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_fairlead_network_v1_sandbox_service_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_fairlead_network_v1_sandbox_service_proto_goTypes = []any{
 	(*CreateSandboxRequest)(nil),        // 0: fairlead.network.v1.CreateSandboxRequest
 	(*EndpointSpec)(nil),                // 1: fairlead.network.v1.EndpointSpec
 	(*ConnectEndpointRequest)(nil),      // 2: fairlead.network.v1.ConnectEndpointRequest
 	(*ConnectEndpointResponse)(nil),     // 3: fairlead.network.v1.ConnectEndpointResponse
-	(*DisconnectEndpointRequest)(nil),   // 4: fairlead.network.v1.DisconnectEndpointRequest
-	(*DisconnectEndpointResponse)(nil),  // 5: fairlead.network.v1.DisconnectEndpointResponse
-	(*CreateSandboxResponse)(nil),       // 6: fairlead.network.v1.CreateSandboxResponse
-	(*GetSandboxRequest)(nil),           // 7: fairlead.network.v1.GetSandboxRequest
-	(*GetSandboxResponse)(nil),          // 8: fairlead.network.v1.GetSandboxResponse
-	(*ListSandboxesRequest)(nil),        // 9: fairlead.network.v1.ListSandboxesRequest
-	(*ListSandboxesResponse)(nil),       // 10: fairlead.network.v1.ListSandboxesResponse
-	(*WatchSandboxesRequest)(nil),       // 11: fairlead.network.v1.WatchSandboxesRequest
-	(*WatchSandboxesResponse)(nil),      // 12: fairlead.network.v1.WatchSandboxesResponse
-	(*CheckSandboxRequest)(nil),         // 13: fairlead.network.v1.CheckSandboxRequest
-	(*CheckSandboxResponse)(nil),        // 14: fairlead.network.v1.CheckSandboxResponse
-	(*RenumberSandboxRequest)(nil),      // 15: fairlead.network.v1.RenumberSandboxRequest
-	(*RenumberSandboxResponse)(nil),     // 16: fairlead.network.v1.RenumberSandboxResponse
-	(*CompleteRenumberingRequest)(nil),  // 17: fairlead.network.v1.CompleteRenumberingRequest
-	(*CompleteRenumberingResponse)(nil), // 18: fairlead.network.v1.CompleteRenumberingResponse
-	(*ReleaseRequest)(nil),              // 19: fairlead.network.v1.ReleaseRequest
-	(*ReserveAddressesRequest)(nil),     // 20: fairlead.network.v1.ReserveAddressesRequest
-	(*ReserveAddressesResponse)(nil),    // 21: fairlead.network.v1.ReserveAddressesResponse
-	(*ReleaseResponse)(nil),             // 22: fairlead.network.v1.ReleaseResponse
-	nil,                                 // 23: fairlead.network.v1.EndpointSpec.LabelsEntry
-	(SandboxMode)(0),                    // 24: fairlead.network.v1.SandboxMode
-	(*Sandbox)(nil),                     // 25: fairlead.network.v1.Sandbox
+	(*SetBandwidthRequest)(nil),         // 4: fairlead.network.v1.SetBandwidthRequest
+	(*SetBandwidthResponse)(nil),        // 5: fairlead.network.v1.SetBandwidthResponse
+	(*DisconnectEndpointRequest)(nil),   // 6: fairlead.network.v1.DisconnectEndpointRequest
+	(*DisconnectEndpointResponse)(nil),  // 7: fairlead.network.v1.DisconnectEndpointResponse
+	(*CreateSandboxResponse)(nil),       // 8: fairlead.network.v1.CreateSandboxResponse
+	(*GetSandboxRequest)(nil),           // 9: fairlead.network.v1.GetSandboxRequest
+	(*GetSandboxResponse)(nil),          // 10: fairlead.network.v1.GetSandboxResponse
+	(*ListSandboxesRequest)(nil),        // 11: fairlead.network.v1.ListSandboxesRequest
+	(*ListSandboxesResponse)(nil),       // 12: fairlead.network.v1.ListSandboxesResponse
+	(*WatchSandboxesRequest)(nil),       // 13: fairlead.network.v1.WatchSandboxesRequest
+	(*WatchSandboxesResponse)(nil),      // 14: fairlead.network.v1.WatchSandboxesResponse
+	(*CheckSandboxRequest)(nil),         // 15: fairlead.network.v1.CheckSandboxRequest
+	(*CheckSandboxResponse)(nil),        // 16: fairlead.network.v1.CheckSandboxResponse
+	(*RenumberSandboxRequest)(nil),      // 17: fairlead.network.v1.RenumberSandboxRequest
+	(*RenumberSandboxResponse)(nil),     // 18: fairlead.network.v1.RenumberSandboxResponse
+	(*CompleteRenumberingRequest)(nil),  // 19: fairlead.network.v1.CompleteRenumberingRequest
+	(*CompleteRenumberingResponse)(nil), // 20: fairlead.network.v1.CompleteRenumberingResponse
+	(*ReleaseRequest)(nil),              // 21: fairlead.network.v1.ReleaseRequest
+	(*ReserveAddressesRequest)(nil),     // 22: fairlead.network.v1.ReserveAddressesRequest
+	(*ReserveAddressesResponse)(nil),    // 23: fairlead.network.v1.ReserveAddressesResponse
+	(*ReleaseResponse)(nil),             // 24: fairlead.network.v1.ReleaseResponse
+	nil,                                 // 25: fairlead.network.v1.EndpointSpec.LabelsEntry
+	(SandboxMode)(0),                    // 26: fairlead.network.v1.SandboxMode
+	(*Sandbox)(nil),                     // 27: fairlead.network.v1.Sandbox
 }
 var file_fairlead_network_v1_sandbox_service_proto_depIdxs = []int32{
-	24, // 0: fairlead.network.v1.CreateSandboxRequest.mode:type_name -> fairlead.network.v1.SandboxMode
+	26, // 0: fairlead.network.v1.CreateSandboxRequest.mode:type_name -> fairlead.network.v1.SandboxMode
 	1,  // 1: fairlead.network.v1.CreateSandboxRequest.endpoints:type_name -> fairlead.network.v1.EndpointSpec
-	23, // 2: fairlead.network.v1.EndpointSpec.labels:type_name -> fairlead.network.v1.EndpointSpec.LabelsEntry
+	25, // 2: fairlead.network.v1.EndpointSpec.labels:type_name -> fairlead.network.v1.EndpointSpec.LabelsEntry
 	1,  // 3: fairlead.network.v1.ConnectEndpointRequest.endpoint:type_name -> fairlead.network.v1.EndpointSpec
-	25, // 4: fairlead.network.v1.ConnectEndpointResponse.sandbox:type_name -> fairlead.network.v1.Sandbox
-	25, // 5: fairlead.network.v1.DisconnectEndpointResponse.sandbox:type_name -> fairlead.network.v1.Sandbox
-	25, // 6: fairlead.network.v1.CreateSandboxResponse.sandbox:type_name -> fairlead.network.v1.Sandbox
-	25, // 7: fairlead.network.v1.GetSandboxResponse.sandbox:type_name -> fairlead.network.v1.Sandbox
-	25, // 8: fairlead.network.v1.ListSandboxesResponse.sandboxes:type_name -> fairlead.network.v1.Sandbox
-	25, // 9: fairlead.network.v1.CheckSandboxResponse.sandbox:type_name -> fairlead.network.v1.Sandbox
-	25, // 10: fairlead.network.v1.RenumberSandboxResponse.sandbox:type_name -> fairlead.network.v1.Sandbox
+	27, // 4: fairlead.network.v1.ConnectEndpointResponse.sandbox:type_name -> fairlead.network.v1.Sandbox
+	27, // 5: fairlead.network.v1.DisconnectEndpointResponse.sandbox:type_name -> fairlead.network.v1.Sandbox
+	27, // 6: fairlead.network.v1.CreateSandboxResponse.sandbox:type_name -> fairlead.network.v1.Sandbox
+	27, // 7: fairlead.network.v1.GetSandboxResponse.sandbox:type_name -> fairlead.network.v1.Sandbox
+	27, // 8: fairlead.network.v1.ListSandboxesResponse.sandboxes:type_name -> fairlead.network.v1.Sandbox
+	27, // 9: fairlead.network.v1.CheckSandboxResponse.sandbox:type_name -> fairlead.network.v1.Sandbox
+	27, // 10: fairlead.network.v1.RenumberSandboxResponse.sandbox:type_name -> fairlead.network.v1.Sandbox
 	1,  // 11: fairlead.network.v1.ReserveAddressesRequest.endpoints:type_name -> fairlead.network.v1.EndpointSpec
 	0,  // 12: fairlead.network.v1.SandboxService.CreateSandbox:input_type -> fairlead.network.v1.CreateSandboxRequest
-	7,  // 13: fairlead.network.v1.SandboxService.GetSandbox:input_type -> fairlead.network.v1.GetSandboxRequest
-	9,  // 14: fairlead.network.v1.SandboxService.ListSandboxes:input_type -> fairlead.network.v1.ListSandboxesRequest
+	9,  // 13: fairlead.network.v1.SandboxService.GetSandbox:input_type -> fairlead.network.v1.GetSandboxRequest
+	11, // 14: fairlead.network.v1.SandboxService.ListSandboxes:input_type -> fairlead.network.v1.ListSandboxesRequest
 	2,  // 15: fairlead.network.v1.SandboxService.ConnectEndpoint:input_type -> fairlead.network.v1.ConnectEndpointRequest
-	4,  // 16: fairlead.network.v1.SandboxService.DisconnectEndpoint:input_type -> fairlead.network.v1.DisconnectEndpointRequest
-	20, // 17: fairlead.network.v1.SandboxService.ReserveAddresses:input_type -> fairlead.network.v1.ReserveAddressesRequest
-	11, // 18: fairlead.network.v1.SandboxService.WatchSandboxes:input_type -> fairlead.network.v1.WatchSandboxesRequest
-	15, // 19: fairlead.network.v1.SandboxService.RenumberSandbox:input_type -> fairlead.network.v1.RenumberSandboxRequest
-	17, // 20: fairlead.network.v1.SandboxService.CompleteRenumbering:input_type -> fairlead.network.v1.CompleteRenumberingRequest
-	13, // 21: fairlead.network.v1.SandboxService.CheckSandbox:input_type -> fairlead.network.v1.CheckSandboxRequest
-	19, // 22: fairlead.network.v1.SandboxService.Release:input_type -> fairlead.network.v1.ReleaseRequest
-	6,  // 23: fairlead.network.v1.SandboxService.CreateSandbox:output_type -> fairlead.network.v1.CreateSandboxResponse
-	8,  // 24: fairlead.network.v1.SandboxService.GetSandbox:output_type -> fairlead.network.v1.GetSandboxResponse
-	10, // 25: fairlead.network.v1.SandboxService.ListSandboxes:output_type -> fairlead.network.v1.ListSandboxesResponse
-	3,  // 26: fairlead.network.v1.SandboxService.ConnectEndpoint:output_type -> fairlead.network.v1.ConnectEndpointResponse
-	5,  // 27: fairlead.network.v1.SandboxService.DisconnectEndpoint:output_type -> fairlead.network.v1.DisconnectEndpointResponse
-	21, // 28: fairlead.network.v1.SandboxService.ReserveAddresses:output_type -> fairlead.network.v1.ReserveAddressesResponse
-	12, // 29: fairlead.network.v1.SandboxService.WatchSandboxes:output_type -> fairlead.network.v1.WatchSandboxesResponse
-	16, // 30: fairlead.network.v1.SandboxService.RenumberSandbox:output_type -> fairlead.network.v1.RenumberSandboxResponse
-	18, // 31: fairlead.network.v1.SandboxService.CompleteRenumbering:output_type -> fairlead.network.v1.CompleteRenumberingResponse
-	14, // 32: fairlead.network.v1.SandboxService.CheckSandbox:output_type -> fairlead.network.v1.CheckSandboxResponse
-	22, // 33: fairlead.network.v1.SandboxService.Release:output_type -> fairlead.network.v1.ReleaseResponse
-	23, // [23:34] is the sub-list for method output_type
-	12, // [12:23] is the sub-list for method input_type
+	6,  // 16: fairlead.network.v1.SandboxService.DisconnectEndpoint:input_type -> fairlead.network.v1.DisconnectEndpointRequest
+	22, // 17: fairlead.network.v1.SandboxService.ReserveAddresses:input_type -> fairlead.network.v1.ReserveAddressesRequest
+	13, // 18: fairlead.network.v1.SandboxService.WatchSandboxes:input_type -> fairlead.network.v1.WatchSandboxesRequest
+	17, // 19: fairlead.network.v1.SandboxService.RenumberSandbox:input_type -> fairlead.network.v1.RenumberSandboxRequest
+	19, // 20: fairlead.network.v1.SandboxService.CompleteRenumbering:input_type -> fairlead.network.v1.CompleteRenumberingRequest
+	15, // 21: fairlead.network.v1.SandboxService.CheckSandbox:input_type -> fairlead.network.v1.CheckSandboxRequest
+	4,  // 22: fairlead.network.v1.SandboxService.SetBandwidth:input_type -> fairlead.network.v1.SetBandwidthRequest
+	21, // 23: fairlead.network.v1.SandboxService.Release:input_type -> fairlead.network.v1.ReleaseRequest
+	8,  // 24: fairlead.network.v1.SandboxService.CreateSandbox:output_type -> fairlead.network.v1.CreateSandboxResponse
+	10, // 25: fairlead.network.v1.SandboxService.GetSandbox:output_type -> fairlead.network.v1.GetSandboxResponse
+	12, // 26: fairlead.network.v1.SandboxService.ListSandboxes:output_type -> fairlead.network.v1.ListSandboxesResponse
+	3,  // 27: fairlead.network.v1.SandboxService.ConnectEndpoint:output_type -> fairlead.network.v1.ConnectEndpointResponse
+	7,  // 28: fairlead.network.v1.SandboxService.DisconnectEndpoint:output_type -> fairlead.network.v1.DisconnectEndpointResponse
+	23, // 29: fairlead.network.v1.SandboxService.ReserveAddresses:output_type -> fairlead.network.v1.ReserveAddressesResponse
+	14, // 30: fairlead.network.v1.SandboxService.WatchSandboxes:output_type -> fairlead.network.v1.WatchSandboxesResponse
+	18, // 31: fairlead.network.v1.SandboxService.RenumberSandbox:output_type -> fairlead.network.v1.RenumberSandboxResponse
+	20, // 32: fairlead.network.v1.SandboxService.CompleteRenumbering:output_type -> fairlead.network.v1.CompleteRenumberingResponse
+	16, // 33: fairlead.network.v1.SandboxService.CheckSandbox:output_type -> fairlead.network.v1.CheckSandboxResponse
+	5,  // 34: fairlead.network.v1.SandboxService.SetBandwidth:output_type -> fairlead.network.v1.SetBandwidthResponse
+	24, // 35: fairlead.network.v1.SandboxService.Release:output_type -> fairlead.network.v1.ReleaseResponse
+	24, // [24:36] is the sub-list for method output_type
+	12, // [12:24] is the sub-list for method input_type
 	12, // [12:12] is the sub-list for extension type_name
 	12, // [12:12] is the sub-list for extension extendee
 	0,  // [0:12] is the sub-list for field type_name
@@ -1402,7 +1534,7 @@ func file_fairlead_network_v1_sandbox_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_network_v1_sandbox_service_proto_rawDesc), len(file_fairlead_network_v1_sandbox_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   24,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -29,6 +29,7 @@ const (
 	SandboxService_RenumberSandbox_FullMethodName     = "/fairlead.network.v1.SandboxService/RenumberSandbox"
 	SandboxService_CompleteRenumbering_FullMethodName = "/fairlead.network.v1.SandboxService/CompleteRenumbering"
 	SandboxService_CheckSandbox_FullMethodName        = "/fairlead.network.v1.SandboxService/CheckSandbox"
+	SandboxService_SetBandwidth_FullMethodName        = "/fairlead.network.v1.SandboxService/SetBandwidth"
 	SandboxService_Release_FullMethodName             = "/fairlead.network.v1.SandboxService/Release"
 )
 
@@ -75,6 +76,9 @@ type SandboxServiceClient interface {
 	// CheckSandbox compares the sandbox of an owner with its namespace: interfaces, addresses and default
 	// routes. Errors: NOT_FOUND if there is none.
 	CheckSandbox(ctx context.Context, in *CheckSandboxRequest, opts ...grpc.CallOption) (*CheckSandboxResponse, error)
+	// SetBandwidth changes the limits of all endpoints of a sandbox. Connections continue.
+	// Errors: NOT_FOUND without a sandbox.
+	SetBandwidth(ctx context.Context, in *SetBandwidthRequest, opts ...grpc.CallOption) (*SetBandwidthResponse, error)
 	// Release removes everything that belongs to an owner. Neither the namespace nor a process needs
 	// to exist. It does nothing if there is nothing to release.
 	Release(ctx context.Context, in *ReleaseRequest, opts ...grpc.CallOption) (*ReleaseResponse, error)
@@ -197,6 +201,16 @@ func (c *sandboxServiceClient) CheckSandbox(ctx context.Context, in *CheckSandbo
 	return out, nil
 }
 
+func (c *sandboxServiceClient) SetBandwidth(ctx context.Context, in *SetBandwidthRequest, opts ...grpc.CallOption) (*SetBandwidthResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetBandwidthResponse)
+	err := c.cc.Invoke(ctx, SandboxService_SetBandwidth_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *sandboxServiceClient) Release(ctx context.Context, in *ReleaseRequest, opts ...grpc.CallOption) (*ReleaseResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ReleaseResponse)
@@ -250,6 +264,9 @@ type SandboxServiceServer interface {
 	// CheckSandbox compares the sandbox of an owner with its namespace: interfaces, addresses and default
 	// routes. Errors: NOT_FOUND if there is none.
 	CheckSandbox(context.Context, *CheckSandboxRequest) (*CheckSandboxResponse, error)
+	// SetBandwidth changes the limits of all endpoints of a sandbox. Connections continue.
+	// Errors: NOT_FOUND without a sandbox.
+	SetBandwidth(context.Context, *SetBandwidthRequest) (*SetBandwidthResponse, error)
 	// Release removes everything that belongs to an owner. Neither the namespace nor a process needs
 	// to exist. It does nothing if there is nothing to release.
 	Release(context.Context, *ReleaseRequest) (*ReleaseResponse, error)
@@ -292,6 +309,9 @@ func (UnimplementedSandboxServiceServer) CompleteRenumbering(context.Context, *C
 }
 func (UnimplementedSandboxServiceServer) CheckSandbox(context.Context, *CheckSandboxRequest) (*CheckSandboxResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CheckSandbox not implemented")
+}
+func (UnimplementedSandboxServiceServer) SetBandwidth(context.Context, *SetBandwidthRequest) (*SetBandwidthResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetBandwidth not implemented")
 }
 func (UnimplementedSandboxServiceServer) Release(context.Context, *ReleaseRequest) (*ReleaseResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Release not implemented")
@@ -490,6 +510,24 @@ func _SandboxService_CheckSandbox_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _SandboxService_SetBandwidth_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetBandwidthRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SandboxServiceServer).SetBandwidth(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SandboxService_SetBandwidth_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SandboxServiceServer).SetBandwidth(ctx, req.(*SetBandwidthRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _SandboxService_Release_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ReleaseRequest)
 	if err := dec(in); err != nil {
@@ -550,6 +588,10 @@ var SandboxService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CheckSandbox",
 			Handler:    _SandboxService_CheckSandbox_Handler,
+		},
+		{
+			MethodName: "SetBandwidth",
+			Handler:    _SandboxService_SetBandwidth_Handler,
 		},
 		{
 			MethodName: "Release",

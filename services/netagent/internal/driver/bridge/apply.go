@@ -48,10 +48,26 @@ func (d *Driver) Apply(
 	if err == nil {
 		err = d.putNeighbours(bridge.Index, e)
 	}
+	shaped, serr := d.shape(ns, e)
+	changes, err = append(changes, shaped...), errors.Join(err, serr)
 	for _, p := range gone {
 		err = errors.Join(err, d.host.DeleteNeighbour(bridge.Index, p.Addr()))
 	}
 	return changes, fault.Wrap(err, fault.Internal, n.Subject(), "cannot apply "+e.Interface)
+}
+
+// shape limits both ends of an endpoint: the container receives what the host end sends. The container
+// end is limited in the namespace, where only a container with CAP_NET_ADMIN can lift it.
+func (d *Driver) shape(ns *kernel.Namespace, e endpoint.Endpoint) (changes []string, err error) {
+	in, err := d.host.Shape(e.HostInterface, e.Spec.Bandwidth.In)
+	if err != nil {
+		return nil, err
+	}
+	out, err := ns.Shape(e.Interface, e.Spec.Bandwidth.Out)
+	if in || out {
+		changes = append(changes, "bandwidth of "+e.Interface)
+	}
+	return changes, err
 }
 
 // applyPort attaches the host end of an endpoint to the bridge, with its FDB entry and MTU.

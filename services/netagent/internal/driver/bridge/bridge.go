@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"github.com/fairlead/fairlead/agent/notify"
+	"github.com/fairlead/fairlead/proto/bandwidth"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/netagent/internal/driver"
 	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
@@ -138,6 +139,10 @@ func (d *Driver) Attach(ns *kernel.Namespace, n network.Network, owner string, e
 
 	if err == nil {
 		err = d.putNeighbours(bridge.Index, e)
+	}
+
+	if err == nil && e.Spec.Bandwidth != (bandwidth.Limit{}) {
+		_, err = d.shape(ns, e)
 	}
 
 	if err == nil {
