@@ -22,6 +22,7 @@ func TestOverlayNetworks(t *testing.T) {
 			f.overlayStarts()
 			f.overlayMatrix()
 			f.overlayNames()
+			f.overlayInspected()
 			if mode == lab.AllInOne { // does not depend on the mode
 				f.overlayPorts()
 				f.overlayForgery()
@@ -75,6 +76,22 @@ func (f *fleet) overlayMatrix() {
 		}
 		f.pings(from, fmt.Sprint("a", from), lab.ClientIPv4, true)
 		f.pings(from, fmt.Sprint("o", from), lab.ClientIPv4, false)
+	}
+}
+
+// overlayInspected waits until inspect shows the containers of other hosts too.
+func (f *fleet) overlayInspected() {
+	f.t.Helper()
+	for _, want := range []string{"a1//" + f.addresses(1, "a1", "app")[0] + "/20 ",
+		"a2/two/" + f.addresses(2, "a2", "app")[0] + "/20 ", "a3/three/" + f.addresses(3, "a3", "app")[0] + "/20 "} {
+		out := ""
+		for f.ctx.Err() == nil && !strings.Contains(out, want) {
+			out, _ = f.agents[0].CLI(f.ctx, "network", "inspect", "-f",
+				"{{range .Containers}}{{.Name}}/{{.Node}}/{{.IPv4Address}} {{end}}", "app")
+		}
+		if !strings.Contains(out, want) {
+			f.t.Errorf("got containers %s, want %s", out, want)
+		}
 	}
 }
 

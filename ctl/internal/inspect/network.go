@@ -3,9 +3,11 @@ package inspect
 import (
 	"cmp"
 	"maps"
+	"net/netip"
 	"strconv"
 
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
+	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 )
 
@@ -56,6 +58,7 @@ type NetworkContainer struct {
 	MacAddress  string
 	IPv4Address string
 	IPv6Address string
+	Node        string `json:",omitempty"` // of a container on another host of the fleet
 }
 
 // NetworkStatus holds the usage of the address pools of a network.
@@ -107,9 +110,44 @@ func containersOn(networkID string, containers []*containerv1.Container) map[str
 		for _, e := range c.GetSandbox().GetEndpoints() {
 			if e.GetNetworkId() == networkID {
 				out[c.GetId()] = NetworkContainer{c.GetConfig().GetName(), e.GetId(), e.GetMacAddress(),
-					e.GetIpv4Address(), e.GetIpv6Address()}
+					e.GetIpv4Address(), e.GetIpv6Address(), ""}
 			}
 		}
 	}
 	return out
+}
+
+// AddEndpoints adds the containers of other hosts of the fleet, which have no hardware address here.
+func (n *Network) AddEndpoints(all []*fleetv1.HostEndpoint) {
+	for _, h := range all {
+		e := h.GetEndpoint()
+		if _, here := n.Containers[e.GetOwner()]; here {
+			continue
+		}
+		c := NetworkContainer{Node: h.GetHostName()}
+		if len(e.GetNames()) > 0 {
+			c.Name = e.GetNames()[0]
+		}
+		for _, text := range e.GetAddresses() {
+			a, err := netip.ParseAddr(text)
+			switch {
+			case err != nil:
+			case a.Is4():
+				c.IPv4Address = withLength(a, n.IPAM.Config)
+			default:
+				c.IPv6Address = withLength(a, n.IPAM.Config)
+			}
+		}
+		n.Containers[e.GetOwner()] = c
+	}
+}
+
+// withLength returns an address with the length of its subnet.
+func withLength(a netip.Addr, pools []Pool) string {
+	for _, p := range pools {
+		if s, err := netip.ParsePrefix(p.Subnet); err == nil && s.Contains(a) {
+			return netip.PrefixFrom(a, s.Bits()).String()
+		}
+	}
+	return a.String()
 }

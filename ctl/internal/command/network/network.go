@@ -14,6 +14,7 @@ import (
 	"github.com/fairlead/fairlead/ctl/internal/command/cli"
 	"github.com/fairlead/fairlead/ctl/internal/format"
 	"github.com/fairlead/fairlead/ctl/internal/inspect"
+	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 	"github.com/fairlead/fairlead/proto/id"
 )
@@ -120,8 +121,11 @@ func rowOf(n *networkv1.Network) row {
 		strconv.FormatBool(n.GetInternal()), strings.Join(labels, ","), n.GetName(), scopeOf(n)}
 }
 
-// Document returns the inspect document of a network. Without a response of the supervisor, it
-// lists no containers.
+// scopeGlobal is the scope of networks across hosts.
+const scopeGlobal = "global"
+
+// Document returns the inspect document of a network, with the containers of all hosts. Without a response of the
+// supervisor, it lists no containers of this host; without one of fleetagent, none of other hosts.
 func Document(ctx context.Context, cl *client.Client, reference string) (any, error) {
 	res, err := cl.Networks.GetNetwork(ctx, &networkv1.GetNetworkRequest{Reference: reference})
 	if err != nil {
@@ -131,5 +135,14 @@ func Document(ctx context.Context, cl *client.Client, reference string) (any, er
 	if err != nil && ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	return inspect.FromNetwork(res.GetNetwork(), list), nil
+	doc := inspect.FromNetwork(res.GetNetwork(), list)
+	if res.GetNetwork().GetScope() != scopeGlobal {
+		return doc, nil
+	}
+	others, err := cl.Fleet.ListEndpoints(ctx, &fleetv1.ListEndpointsRequest{NetworkId: res.GetNetwork().GetId()})
+	if err != nil && ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	doc.AddEndpoints(others.GetEndpoints())
+	return doc, nil
 }

@@ -27,6 +27,7 @@ type Fleet interface {
 	Leave(ctx context.Context, force bool) error
 	Get(ctx context.Context) (*fleetv1.GetFleetResponse, error)
 	Hosts(ctx context.Context) (hosts []*fleetv1.Host, outdated string, err error)
+	Endpoints(ctx context.Context, network string) ([]*fleetv1.HostEndpoint, error)
 	IssueToken(ctx context.Context, valid time.Duration, uses uint32, role token.Role) (word string,
 		expires time.Time, err error)
 	PromoteHost(ctx context.Context, reference string) (*fleetv1.Host, error)
@@ -110,6 +111,16 @@ func (s *fleetServer) LeaveFleet(ctx context.Context, req *fleetv1.LeaveFleetReq
 // GetFleet returns what this host knows of its fleet.
 func (s *fleetServer) GetFleet(ctx context.Context, _ *fleetv1.GetFleetRequest) (*fleetv1.GetFleetResponse, error) {
 	return s.fleet.Get(ctx)
+}
+
+// ListEndpoints returns the endpoints of a network on all hosts.
+func (s *fleetServer) ListEndpoints(ctx context.Context, req *fleetv1.ListEndpointsRequest) (
+	*fleetv1.ListEndpointsResponse, error) {
+	all, err := s.fleet.Endpoints(ctx, req.GetNetworkId())
+	if err != nil {
+		return nil, err
+	}
+	return &fleetv1.ListEndpointsResponse{Endpoints: all}, nil
 }
 
 // ListHosts returns the hosts of the fleet.

@@ -63,6 +63,20 @@ func (f *Fleet) Hosts(context.Context) (hosts []*fleetv1.Host, outdated string, 
 	return hosts, outdated, nil
 }
 
+// Endpoints returns the endpoints of a network on all hosts, also while the store is away.
+func (f *Fleet) Endpoints(_ context.Context, network string) (all []*fleetv1.HostEndpoint, err error) {
+	p, err := f.current()
+	if err != nil {
+		return nil, err
+	}
+	p.mirror.Read(func(v *view.View) {
+		for _, e := range v.OnNetwork(network) {
+			all = append(all, &fleetv1.HostEndpoint{Endpoint: e, HostName: v.Hosts()[e.GetHostId()].GetName()})
+		}
+	})
+	return all, nil
+}
+
 // IssueToken returns a new join token with the addresses of all managers.
 func (f *Fleet) IssueToken(ctx context.Context, valid time.Duration, uses uint32, role token.Role) (string,
 	time.Time, error) {

@@ -719,6 +719,153 @@ func (x *ListHostsResponse) GetOutdated() string {
 	return ""
 }
 
+// ListEndpointsRequest names a network.
+type ListEndpointsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The ID of the network.
+	NetworkId     string `protobuf:"bytes,1,opt,name=network_id,json=networkId,proto3" json:"network_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListEndpointsRequest) Reset() {
+	*x = ListEndpointsRequest{}
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListEndpointsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListEndpointsRequest) ProtoMessage() {}
+
+func (x *ListEndpointsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListEndpointsRequest.ProtoReflect.Descriptor instead.
+func (*ListEndpointsRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ListEndpointsRequest) GetNetworkId() string {
+	if x != nil {
+		return x.NetworkId
+	}
+	return ""
+}
+
+// ListEndpointsResponse returns endpoints.
+type ListEndpointsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In any order.
+	Endpoints     []*HostEndpoint `protobuf:"bytes,1,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListEndpointsResponse) Reset() {
+	*x = ListEndpointsResponse{}
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListEndpointsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListEndpointsResponse) ProtoMessage() {}
+
+func (x *ListEndpointsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListEndpointsResponse.ProtoReflect.Descriptor instead.
+func (*ListEndpointsResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ListEndpointsResponse) GetEndpoints() []*HostEndpoint {
+	if x != nil {
+		return x.Endpoints
+	}
+	return nil
+}
+
+// HostEndpoint is an endpoint with its host.
+type HostEndpoint struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The endpoint.
+	Endpoint *OverlayEndpoint `protobuf:"bytes,1,opt,name=endpoint,proto3" json:"endpoint,omitempty"`
+	// The name of its host.
+	HostName      string `protobuf:"bytes,2,opt,name=host_name,json=hostName,proto3" json:"host_name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HostEndpoint) Reset() {
+	*x = HostEndpoint{}
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HostEndpoint) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HostEndpoint) ProtoMessage() {}
+
+func (x *HostEndpoint) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HostEndpoint.ProtoReflect.Descriptor instead.
+func (*HostEndpoint) Descriptor() ([]byte, []int) {
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *HostEndpoint) GetEndpoint() *OverlayEndpoint {
+	if x != nil {
+		return x.Endpoint
+	}
+	return nil
+}
+
+func (x *HostEndpoint) GetHostName() string {
+	if x != nil {
+		return x.HostName
+	}
+	return ""
+}
+
 // CreateTokenRequest has the options of `fleet token`.
 type CreateTokenRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -734,7 +881,7 @@ type CreateTokenRequest struct {
 
 func (x *CreateTokenRequest) Reset() {
 	*x = CreateTokenRequest{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[12]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -746,7 +893,7 @@ func (x *CreateTokenRequest) String() string {
 func (*CreateTokenRequest) ProtoMessage() {}
 
 func (x *CreateTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[12]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -759,7 +906,7 @@ func (x *CreateTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTokenRequest.ProtoReflect.Descriptor instead.
 func (*CreateTokenRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{12}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CreateTokenRequest) GetValid() *durationpb.Duration {
@@ -796,7 +943,7 @@ type CreateTokenResponse struct {
 
 func (x *CreateTokenResponse) Reset() {
 	*x = CreateTokenResponse{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[13]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -808,7 +955,7 @@ func (x *CreateTokenResponse) String() string {
 func (*CreateTokenResponse) ProtoMessage() {}
 
 func (x *CreateTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[13]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -821,7 +968,7 @@ func (x *CreateTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTokenResponse.ProtoReflect.Descriptor instead.
 func (*CreateTokenResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{13}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *CreateTokenResponse) GetToken() string {
@@ -849,7 +996,7 @@ type PromoteHostRequest struct {
 
 func (x *PromoteHostRequest) Reset() {
 	*x = PromoteHostRequest{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[14]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -861,7 +1008,7 @@ func (x *PromoteHostRequest) String() string {
 func (*PromoteHostRequest) ProtoMessage() {}
 
 func (x *PromoteHostRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[14]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -874,7 +1021,7 @@ func (x *PromoteHostRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PromoteHostRequest.ProtoReflect.Descriptor instead.
 func (*PromoteHostRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{14}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *PromoteHostRequest) GetReference() string {
@@ -895,7 +1042,7 @@ type PromoteHostResponse struct {
 
 func (x *PromoteHostResponse) Reset() {
 	*x = PromoteHostResponse{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[15]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -907,7 +1054,7 @@ func (x *PromoteHostResponse) String() string {
 func (*PromoteHostResponse) ProtoMessage() {}
 
 func (x *PromoteHostResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[15]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -920,7 +1067,7 @@ func (x *PromoteHostResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PromoteHostResponse.ProtoReflect.Descriptor instead.
 func (*PromoteHostResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{15}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *PromoteHostResponse) GetHost() *Host {
@@ -941,7 +1088,7 @@ type DemoteHostRequest struct {
 
 func (x *DemoteHostRequest) Reset() {
 	*x = DemoteHostRequest{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[16]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -953,7 +1100,7 @@ func (x *DemoteHostRequest) String() string {
 func (*DemoteHostRequest) ProtoMessage() {}
 
 func (x *DemoteHostRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[16]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -966,7 +1113,7 @@ func (x *DemoteHostRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DemoteHostRequest.ProtoReflect.Descriptor instead.
 func (*DemoteHostRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{16}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *DemoteHostRequest) GetReference() string {
@@ -987,7 +1134,7 @@ type DemoteHostResponse struct {
 
 func (x *DemoteHostResponse) Reset() {
 	*x = DemoteHostResponse{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[17]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -999,7 +1146,7 @@ func (x *DemoteHostResponse) String() string {
 func (*DemoteHostResponse) ProtoMessage() {}
 
 func (x *DemoteHostResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[17]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1012,7 +1159,7 @@ func (x *DemoteHostResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DemoteHostResponse.ProtoReflect.Descriptor instead.
 func (*DemoteHostResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{17}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *DemoteHostResponse) GetHost() *Host {
@@ -1031,7 +1178,7 @@ type DiagnoseFleetRequest struct {
 
 func (x *DiagnoseFleetRequest) Reset() {
 	*x = DiagnoseFleetRequest{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[18]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1043,7 +1190,7 @@ func (x *DiagnoseFleetRequest) String() string {
 func (*DiagnoseFleetRequest) ProtoMessage() {}
 
 func (x *DiagnoseFleetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[18]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1056,7 +1203,7 @@ func (x *DiagnoseFleetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiagnoseFleetRequest.ProtoReflect.Descriptor instead.
 func (*DiagnoseFleetRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{18}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{21}
 }
 
 // DiagnoseFleetResponse has the findings.
@@ -1070,7 +1217,7 @@ type DiagnoseFleetResponse struct {
 
 func (x *DiagnoseFleetResponse) Reset() {
 	*x = DiagnoseFleetResponse{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[19]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1082,7 +1229,7 @@ func (x *DiagnoseFleetResponse) String() string {
 func (*DiagnoseFleetResponse) ProtoMessage() {}
 
 func (x *DiagnoseFleetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[19]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1095,7 +1242,7 @@ func (x *DiagnoseFleetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiagnoseFleetResponse.ProtoReflect.Descriptor instead.
 func (*DiagnoseFleetResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{19}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *DiagnoseFleetResponse) GetFindings() []*v11.Finding {
@@ -1118,7 +1265,7 @@ type CreateCertificateRequest struct {
 
 func (x *CreateCertificateRequest) Reset() {
 	*x = CreateCertificateRequest{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[20]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1130,7 +1277,7 @@ func (x *CreateCertificateRequest) String() string {
 func (*CreateCertificateRequest) ProtoMessage() {}
 
 func (x *CreateCertificateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[20]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1143,7 +1290,7 @@ func (x *CreateCertificateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateCertificateRequest.ProtoReflect.Descriptor instead.
 func (*CreateCertificateRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{20}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *CreateCertificateRequest) GetName() string {
@@ -1179,7 +1326,7 @@ type CreateCertificateResponse struct {
 
 func (x *CreateCertificateResponse) Reset() {
 	*x = CreateCertificateResponse{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[21]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1191,7 +1338,7 @@ func (x *CreateCertificateResponse) String() string {
 func (*CreateCertificateResponse) ProtoMessage() {}
 
 func (x *CreateCertificateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[21]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1204,7 +1351,7 @@ func (x *CreateCertificateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateCertificateResponse.ProtoReflect.Descriptor instead.
 func (*CreateCertificateResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{21}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *CreateCertificateResponse) GetCa() []byte {
@@ -1253,7 +1400,7 @@ type RevokeCertificateRequest struct {
 
 func (x *RevokeCertificateRequest) Reset() {
 	*x = RevokeCertificateRequest{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[22]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1265,7 +1412,7 @@ func (x *RevokeCertificateRequest) String() string {
 func (*RevokeCertificateRequest) ProtoMessage() {}
 
 func (x *RevokeCertificateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[22]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1278,7 +1425,7 @@ func (x *RevokeCertificateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeCertificateRequest.ProtoReflect.Descriptor instead.
 func (*RevokeCertificateRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{22}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *RevokeCertificateRequest) GetName() string {
@@ -1297,7 +1444,7 @@ type RevokeCertificateResponse struct {
 
 func (x *RevokeCertificateResponse) Reset() {
 	*x = RevokeCertificateResponse{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[23]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1309,7 +1456,7 @@ func (x *RevokeCertificateResponse) String() string {
 func (*RevokeCertificateResponse) ProtoMessage() {}
 
 func (x *RevokeCertificateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[23]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1322,7 +1469,7 @@ func (x *RevokeCertificateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeCertificateResponse.ProtoReflect.Descriptor instead.
 func (*RevokeCertificateResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{23}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{26}
 }
 
 // BackupFleetRequest is empty.
@@ -1334,7 +1481,7 @@ type BackupFleetRequest struct {
 
 func (x *BackupFleetRequest) Reset() {
 	*x = BackupFleetRequest{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[24]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1346,7 +1493,7 @@ func (x *BackupFleetRequest) String() string {
 func (*BackupFleetRequest) ProtoMessage() {}
 
 func (x *BackupFleetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[24]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1359,7 +1506,7 @@ func (x *BackupFleetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupFleetRequest.ProtoReflect.Descriptor instead.
 func (*BackupFleetRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{24}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{27}
 }
 
 // BackupFleetResponse has a part of the backup.
@@ -1373,7 +1520,7 @@ type BackupFleetResponse struct {
 
 func (x *BackupFleetResponse) Reset() {
 	*x = BackupFleetResponse{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[25]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1385,7 +1532,7 @@ func (x *BackupFleetResponse) String() string {
 func (*BackupFleetResponse) ProtoMessage() {}
 
 func (x *BackupFleetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[25]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1398,7 +1545,7 @@ func (x *BackupFleetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupFleetResponse.ProtoReflect.Descriptor instead.
 func (*BackupFleetResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{25}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *BackupFleetResponse) GetData() []byte {
@@ -1421,7 +1568,7 @@ type RestoreFleetRequest struct {
 
 func (x *RestoreFleetRequest) Reset() {
 	*x = RestoreFleetRequest{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[26]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1433,7 +1580,7 @@ func (x *RestoreFleetRequest) String() string {
 func (*RestoreFleetRequest) ProtoMessage() {}
 
 func (x *RestoreFleetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[26]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1446,7 +1593,7 @@ func (x *RestoreFleetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreFleetRequest.ProtoReflect.Descriptor instead.
 func (*RestoreFleetRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{26}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *RestoreFleetRequest) GetData() []byte {
@@ -1476,7 +1623,7 @@ type RestoreFleetResponse struct {
 
 func (x *RestoreFleetResponse) Reset() {
 	*x = RestoreFleetResponse{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[27]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1488,7 +1635,7 @@ func (x *RestoreFleetResponse) String() string {
 func (*RestoreFleetResponse) ProtoMessage() {}
 
 func (x *RestoreFleetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[27]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1501,7 +1648,7 @@ func (x *RestoreFleetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreFleetResponse.ProtoReflect.Descriptor instead.
 func (*RestoreFleetResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{27}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *RestoreFleetResponse) GetFleetId() string {
@@ -1527,7 +1674,7 @@ type RecoverFleetRequest struct {
 
 func (x *RecoverFleetRequest) Reset() {
 	*x = RecoverFleetRequest{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[28]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1539,7 +1686,7 @@ func (x *RecoverFleetRequest) String() string {
 func (*RecoverFleetRequest) ProtoMessage() {}
 
 func (x *RecoverFleetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[28]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1552,7 +1699,7 @@ func (x *RecoverFleetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecoverFleetRequest.ProtoReflect.Descriptor instead.
 func (*RecoverFleetRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{28}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{31}
 }
 
 // RecoverFleetResponse is empty.
@@ -1564,7 +1711,7 @@ type RecoverFleetResponse struct {
 
 func (x *RecoverFleetResponse) Reset() {
 	*x = RecoverFleetResponse{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[29]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1576,7 +1723,7 @@ func (x *RecoverFleetResponse) String() string {
 func (*RecoverFleetResponse) ProtoMessage() {}
 
 func (x *RecoverFleetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[29]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1589,7 +1736,7 @@ func (x *RecoverFleetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecoverFleetResponse.ProtoReflect.Descriptor instead.
 func (*RecoverFleetResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{29}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{32}
 }
 
 // RemoveHostRequest names a host.
@@ -1605,7 +1752,7 @@ type RemoveHostRequest struct {
 
 func (x *RemoveHostRequest) Reset() {
 	*x = RemoveHostRequest{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[30]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1617,7 +1764,7 @@ func (x *RemoveHostRequest) String() string {
 func (*RemoveHostRequest) ProtoMessage() {}
 
 func (x *RemoveHostRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[30]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1630,7 +1777,7 @@ func (x *RemoveHostRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveHostRequest.ProtoReflect.Descriptor instead.
 func (*RemoveHostRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{30}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *RemoveHostRequest) GetReference() string {
@@ -1658,7 +1805,7 @@ type RemoveHostResponse struct {
 
 func (x *RemoveHostResponse) Reset() {
 	*x = RemoveHostResponse{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[31]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1670,7 +1817,7 @@ func (x *RemoveHostResponse) String() string {
 func (*RemoveHostResponse) ProtoMessage() {}
 
 func (x *RemoveHostResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[31]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1683,7 +1830,7 @@ func (x *RemoveHostResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveHostResponse.ProtoReflect.Descriptor instead.
 func (*RemoveHostResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{31}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *RemoveHostResponse) GetHost() *Host {
@@ -1697,7 +1844,7 @@ var File_fairlead_fleet_v1_fleet_service_proto protoreflect.FileDescriptor
 
 const file_fairlead_fleet_v1_fleet_service_proto_rawDesc = "" +
 	"\n" +
-	"%fairlead/fleet/v1/fleet_service.proto\x12\x11fairlead.fleet.v1\x1a\x1bfairlead/auth/v1/role.proto\x1a\x1dfairlead/event/v1/event.proto\x1a\x1cfairlead/fleet/v1/host.proto\x1a\x1efairlead/host/v1/finding.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x97\x01\n" +
+	"%fairlead/fleet/v1/fleet_service.proto\x12\x11fairlead.fleet.v1\x1a\x1bfairlead/auth/v1/role.proto\x1a\x1dfairlead/event/v1/event.proto\x1a\x1cfairlead/fleet/v1/host.proto\x1a\x1ffairlead/fleet/v1/overlay.proto\x1a\x1efairlead/host/v1/finding.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x97\x01\n" +
 	"\x17WatchFleetEventsRequest\x120\n" +
 	"\x05since\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x120\n" +
 	"\x05until\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x18\n" +
@@ -1737,7 +1884,15 @@ const file_fairlead_fleet_v1_fleet_service_proto_rawDesc = "" +
 	"\x10ListHostsRequest\"^\n" +
 	"\x11ListHostsResponse\x12-\n" +
 	"\x05hosts\x18\x01 \x03(\v2\x17.fairlead.fleet.v1.HostR\x05hosts\x12\x1a\n" +
-	"\boutdated\x18\x02 \x01(\tR\boutdated\"\x8a\x01\n" +
+	"\boutdated\x18\x02 \x01(\tR\boutdated\"5\n" +
+	"\x14ListEndpointsRequest\x12\x1d\n" +
+	"\n" +
+	"network_id\x18\x01 \x01(\tR\tnetworkId\"V\n" +
+	"\x15ListEndpointsResponse\x12=\n" +
+	"\tendpoints\x18\x01 \x03(\v2\x1f.fairlead.fleet.v1.HostEndpointR\tendpoints\"k\n" +
+	"\fHostEndpoint\x12>\n" +
+	"\bendpoint\x18\x01 \x01(\v2\".fairlead.fleet.v1.OverlayEndpointR\bendpoint\x12\x1b\n" +
+	"\thost_name\x18\x02 \x01(\tR\bhostName\"\x8a\x01\n" +
 	"\x12CreateTokenRequest\x12/\n" +
 	"\x05valid\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x05valid\x12\x12\n" +
 	"\x04uses\x18\x02 \x01(\rR\x04uses\x12/\n" +
@@ -1783,7 +1938,7 @@ const file_fairlead_fleet_v1_fleet_service_proto_rawDesc = "" +
 	"\treference\x18\x01 \x01(\tR\treference\x12\x14\n" +
 	"\x05force\x18\x02 \x01(\bR\x05force\"A\n" +
 	"\x12RemoveHostResponse\x12+\n" +
-	"\x04host\x18\x01 \x01(\v2\x17.fairlead.fleet.v1.HostR\x04host2\xef\f\n" +
+	"\x04host\x18\x01 \x01(\v2\x17.fairlead.fleet.v1.HostR\x04host2\xd9\r\n" +
 	"\fFleetService\x12s\n" +
 	"\x10WatchFleetEvents\x12*.fairlead.fleet.v1.WatchFleetEventsRequest\x1a+.fairlead.fleet.v1.WatchFleetEventsResponse\"\x04\xa8\xd4\x18\x020\x01\x12\\\n" +
 	"\tInitFleet\x12#.fairlead.fleet.v1.InitFleetRequest\x1a$.fairlead.fleet.v1.InitFleetResponse\"\x04\xa8\xd4\x18\x02\x12\\\n" +
@@ -1791,7 +1946,8 @@ const file_fairlead_fleet_v1_fleet_service_proto_rawDesc = "" +
 	"\n" +
 	"LeaveFleet\x12$.fairlead.fleet.v1.LeaveFleetRequest\x1a%.fairlead.fleet.v1.LeaveFleetResponse\"\x04\xa8\xd4\x18\x02\x12Y\n" +
 	"\bGetFleet\x12\".fairlead.fleet.v1.GetFleetRequest\x1a#.fairlead.fleet.v1.GetFleetResponse\"\x04\xa8\xd4\x18\x02\x12\\\n" +
-	"\tListHosts\x12#.fairlead.fleet.v1.ListHostsRequest\x1a$.fairlead.fleet.v1.ListHostsResponse\"\x04\xa8\xd4\x18\x02\x12b\n" +
+	"\tListHosts\x12#.fairlead.fleet.v1.ListHostsRequest\x1a$.fairlead.fleet.v1.ListHostsResponse\"\x04\xa8\xd4\x18\x02\x12h\n" +
+	"\rListEndpoints\x12'.fairlead.fleet.v1.ListEndpointsRequest\x1a(.fairlead.fleet.v1.ListEndpointsResponse\"\x04\xa8\xd4\x18\x02\x12b\n" +
 	"\vCreateToken\x12%.fairlead.fleet.v1.CreateTokenRequest\x1a&.fairlead.fleet.v1.CreateTokenResponse\"\x04\xa8\xd4\x18\x02\x12b\n" +
 	"\vPromoteHost\x12%.fairlead.fleet.v1.PromoteHostRequest\x1a&.fairlead.fleet.v1.PromoteHostResponse\"\x04\xa8\xd4\x18\x02\x12_\n" +
 	"\n" +
@@ -1817,7 +1973,7 @@ func file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP() []byte {
 	return file_fairlead_fleet_v1_fleet_service_proto_rawDescData
 }
 
-var file_fairlead_fleet_v1_fleet_service_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_fairlead_fleet_v1_fleet_service_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
 var file_fairlead_fleet_v1_fleet_service_proto_goTypes = []any{
 	(*WatchFleetEventsRequest)(nil),   // 0: fairlead.fleet.v1.WatchFleetEventsRequest
 	(*WatchFleetEventsResponse)(nil),  // 1: fairlead.fleet.v1.WatchFleetEventsResponse
@@ -1831,91 +1987,99 @@ var file_fairlead_fleet_v1_fleet_service_proto_goTypes = []any{
 	(*GetFleetResponse)(nil),          // 9: fairlead.fleet.v1.GetFleetResponse
 	(*ListHostsRequest)(nil),          // 10: fairlead.fleet.v1.ListHostsRequest
 	(*ListHostsResponse)(nil),         // 11: fairlead.fleet.v1.ListHostsResponse
-	(*CreateTokenRequest)(nil),        // 12: fairlead.fleet.v1.CreateTokenRequest
-	(*CreateTokenResponse)(nil),       // 13: fairlead.fleet.v1.CreateTokenResponse
-	(*PromoteHostRequest)(nil),        // 14: fairlead.fleet.v1.PromoteHostRequest
-	(*PromoteHostResponse)(nil),       // 15: fairlead.fleet.v1.PromoteHostResponse
-	(*DemoteHostRequest)(nil),         // 16: fairlead.fleet.v1.DemoteHostRequest
-	(*DemoteHostResponse)(nil),        // 17: fairlead.fleet.v1.DemoteHostResponse
-	(*DiagnoseFleetRequest)(nil),      // 18: fairlead.fleet.v1.DiagnoseFleetRequest
-	(*DiagnoseFleetResponse)(nil),     // 19: fairlead.fleet.v1.DiagnoseFleetResponse
-	(*CreateCertificateRequest)(nil),  // 20: fairlead.fleet.v1.CreateCertificateRequest
-	(*CreateCertificateResponse)(nil), // 21: fairlead.fleet.v1.CreateCertificateResponse
-	(*RevokeCertificateRequest)(nil),  // 22: fairlead.fleet.v1.RevokeCertificateRequest
-	(*RevokeCertificateResponse)(nil), // 23: fairlead.fleet.v1.RevokeCertificateResponse
-	(*BackupFleetRequest)(nil),        // 24: fairlead.fleet.v1.BackupFleetRequest
-	(*BackupFleetResponse)(nil),       // 25: fairlead.fleet.v1.BackupFleetResponse
-	(*RestoreFleetRequest)(nil),       // 26: fairlead.fleet.v1.RestoreFleetRequest
-	(*RestoreFleetResponse)(nil),      // 27: fairlead.fleet.v1.RestoreFleetResponse
-	(*RecoverFleetRequest)(nil),       // 28: fairlead.fleet.v1.RecoverFleetRequest
-	(*RecoverFleetResponse)(nil),      // 29: fairlead.fleet.v1.RecoverFleetResponse
-	(*RemoveHostRequest)(nil),         // 30: fairlead.fleet.v1.RemoveHostRequest
-	(*RemoveHostResponse)(nil),        // 31: fairlead.fleet.v1.RemoveHostResponse
-	(*timestamppb.Timestamp)(nil),     // 32: google.protobuf.Timestamp
-	(*v1.Event)(nil),                  // 33: fairlead.event.v1.Event
-	(*Host)(nil),                      // 34: fairlead.fleet.v1.Host
-	(HostRole)(0),                     // 35: fairlead.fleet.v1.HostRole
-	(*PathProblem)(nil),               // 36: fairlead.fleet.v1.PathProblem
-	(*durationpb.Duration)(nil),       // 37: google.protobuf.Duration
-	(*v11.Finding)(nil),               // 38: fairlead.host.v1.Finding
+	(*ListEndpointsRequest)(nil),      // 12: fairlead.fleet.v1.ListEndpointsRequest
+	(*ListEndpointsResponse)(nil),     // 13: fairlead.fleet.v1.ListEndpointsResponse
+	(*HostEndpoint)(nil),              // 14: fairlead.fleet.v1.HostEndpoint
+	(*CreateTokenRequest)(nil),        // 15: fairlead.fleet.v1.CreateTokenRequest
+	(*CreateTokenResponse)(nil),       // 16: fairlead.fleet.v1.CreateTokenResponse
+	(*PromoteHostRequest)(nil),        // 17: fairlead.fleet.v1.PromoteHostRequest
+	(*PromoteHostResponse)(nil),       // 18: fairlead.fleet.v1.PromoteHostResponse
+	(*DemoteHostRequest)(nil),         // 19: fairlead.fleet.v1.DemoteHostRequest
+	(*DemoteHostResponse)(nil),        // 20: fairlead.fleet.v1.DemoteHostResponse
+	(*DiagnoseFleetRequest)(nil),      // 21: fairlead.fleet.v1.DiagnoseFleetRequest
+	(*DiagnoseFleetResponse)(nil),     // 22: fairlead.fleet.v1.DiagnoseFleetResponse
+	(*CreateCertificateRequest)(nil),  // 23: fairlead.fleet.v1.CreateCertificateRequest
+	(*CreateCertificateResponse)(nil), // 24: fairlead.fleet.v1.CreateCertificateResponse
+	(*RevokeCertificateRequest)(nil),  // 25: fairlead.fleet.v1.RevokeCertificateRequest
+	(*RevokeCertificateResponse)(nil), // 26: fairlead.fleet.v1.RevokeCertificateResponse
+	(*BackupFleetRequest)(nil),        // 27: fairlead.fleet.v1.BackupFleetRequest
+	(*BackupFleetResponse)(nil),       // 28: fairlead.fleet.v1.BackupFleetResponse
+	(*RestoreFleetRequest)(nil),       // 29: fairlead.fleet.v1.RestoreFleetRequest
+	(*RestoreFleetResponse)(nil),      // 30: fairlead.fleet.v1.RestoreFleetResponse
+	(*RecoverFleetRequest)(nil),       // 31: fairlead.fleet.v1.RecoverFleetRequest
+	(*RecoverFleetResponse)(nil),      // 32: fairlead.fleet.v1.RecoverFleetResponse
+	(*RemoveHostRequest)(nil),         // 33: fairlead.fleet.v1.RemoveHostRequest
+	(*RemoveHostResponse)(nil),        // 34: fairlead.fleet.v1.RemoveHostResponse
+	(*timestamppb.Timestamp)(nil),     // 35: google.protobuf.Timestamp
+	(*v1.Event)(nil),                  // 36: fairlead.event.v1.Event
+	(*Host)(nil),                      // 37: fairlead.fleet.v1.Host
+	(HostRole)(0),                     // 38: fairlead.fleet.v1.HostRole
+	(*PathProblem)(nil),               // 39: fairlead.fleet.v1.PathProblem
+	(*OverlayEndpoint)(nil),           // 40: fairlead.fleet.v1.OverlayEndpoint
+	(*durationpb.Duration)(nil),       // 41: google.protobuf.Duration
+	(*v11.Finding)(nil),               // 42: fairlead.host.v1.Finding
 }
 var file_fairlead_fleet_v1_fleet_service_proto_depIdxs = []int32{
-	32, // 0: fairlead.fleet.v1.WatchFleetEventsRequest.since:type_name -> google.protobuf.Timestamp
-	32, // 1: fairlead.fleet.v1.WatchFleetEventsRequest.until:type_name -> google.protobuf.Timestamp
-	33, // 2: fairlead.fleet.v1.WatchFleetEventsResponse.event:type_name -> fairlead.event.v1.Event
-	34, // 3: fairlead.fleet.v1.InitFleetResponse.host:type_name -> fairlead.fleet.v1.Host
-	34, // 4: fairlead.fleet.v1.JoinFleetResponse.host:type_name -> fairlead.fleet.v1.Host
-	32, // 5: fairlead.fleet.v1.GetFleetResponse.certificate_expires:type_name -> google.protobuf.Timestamp
-	35, // 6: fairlead.fleet.v1.GetFleetResponse.role:type_name -> fairlead.fleet.v1.HostRole
-	36, // 7: fairlead.fleet.v1.GetFleetResponse.problems:type_name -> fairlead.fleet.v1.PathProblem
-	34, // 8: fairlead.fleet.v1.ListHostsResponse.hosts:type_name -> fairlead.fleet.v1.Host
-	37, // 9: fairlead.fleet.v1.CreateTokenRequest.valid:type_name -> google.protobuf.Duration
-	35, // 10: fairlead.fleet.v1.CreateTokenRequest.role:type_name -> fairlead.fleet.v1.HostRole
-	32, // 11: fairlead.fleet.v1.CreateTokenResponse.expires:type_name -> google.protobuf.Timestamp
-	34, // 12: fairlead.fleet.v1.PromoteHostResponse.host:type_name -> fairlead.fleet.v1.Host
-	34, // 13: fairlead.fleet.v1.DemoteHostResponse.host:type_name -> fairlead.fleet.v1.Host
-	38, // 14: fairlead.fleet.v1.DiagnoseFleetResponse.findings:type_name -> fairlead.host.v1.Finding
-	37, // 15: fairlead.fleet.v1.CreateCertificateRequest.valid:type_name -> google.protobuf.Duration
-	32, // 16: fairlead.fleet.v1.CreateCertificateResponse.expires:type_name -> google.protobuf.Timestamp
-	34, // 17: fairlead.fleet.v1.RestoreFleetResponse.host:type_name -> fairlead.fleet.v1.Host
-	34, // 18: fairlead.fleet.v1.RemoveHostResponse.host:type_name -> fairlead.fleet.v1.Host
-	0,  // 19: fairlead.fleet.v1.FleetService.WatchFleetEvents:input_type -> fairlead.fleet.v1.WatchFleetEventsRequest
-	2,  // 20: fairlead.fleet.v1.FleetService.InitFleet:input_type -> fairlead.fleet.v1.InitFleetRequest
-	4,  // 21: fairlead.fleet.v1.FleetService.JoinFleet:input_type -> fairlead.fleet.v1.JoinFleetRequest
-	6,  // 22: fairlead.fleet.v1.FleetService.LeaveFleet:input_type -> fairlead.fleet.v1.LeaveFleetRequest
-	8,  // 23: fairlead.fleet.v1.FleetService.GetFleet:input_type -> fairlead.fleet.v1.GetFleetRequest
-	10, // 24: fairlead.fleet.v1.FleetService.ListHosts:input_type -> fairlead.fleet.v1.ListHostsRequest
-	12, // 25: fairlead.fleet.v1.FleetService.CreateToken:input_type -> fairlead.fleet.v1.CreateTokenRequest
-	14, // 26: fairlead.fleet.v1.FleetService.PromoteHost:input_type -> fairlead.fleet.v1.PromoteHostRequest
-	16, // 27: fairlead.fleet.v1.FleetService.DemoteHost:input_type -> fairlead.fleet.v1.DemoteHostRequest
-	18, // 28: fairlead.fleet.v1.FleetService.DiagnoseFleet:input_type -> fairlead.fleet.v1.DiagnoseFleetRequest
-	20, // 29: fairlead.fleet.v1.FleetService.CreateCertificate:input_type -> fairlead.fleet.v1.CreateCertificateRequest
-	22, // 30: fairlead.fleet.v1.FleetService.RevokeCertificate:input_type -> fairlead.fleet.v1.RevokeCertificateRequest
-	24, // 31: fairlead.fleet.v1.FleetService.BackupFleet:input_type -> fairlead.fleet.v1.BackupFleetRequest
-	26, // 32: fairlead.fleet.v1.FleetService.RestoreFleet:input_type -> fairlead.fleet.v1.RestoreFleetRequest
-	28, // 33: fairlead.fleet.v1.FleetService.RecoverFleet:input_type -> fairlead.fleet.v1.RecoverFleetRequest
-	30, // 34: fairlead.fleet.v1.FleetService.RemoveHost:input_type -> fairlead.fleet.v1.RemoveHostRequest
-	1,  // 35: fairlead.fleet.v1.FleetService.WatchFleetEvents:output_type -> fairlead.fleet.v1.WatchFleetEventsResponse
-	3,  // 36: fairlead.fleet.v1.FleetService.InitFleet:output_type -> fairlead.fleet.v1.InitFleetResponse
-	5,  // 37: fairlead.fleet.v1.FleetService.JoinFleet:output_type -> fairlead.fleet.v1.JoinFleetResponse
-	7,  // 38: fairlead.fleet.v1.FleetService.LeaveFleet:output_type -> fairlead.fleet.v1.LeaveFleetResponse
-	9,  // 39: fairlead.fleet.v1.FleetService.GetFleet:output_type -> fairlead.fleet.v1.GetFleetResponse
-	11, // 40: fairlead.fleet.v1.FleetService.ListHosts:output_type -> fairlead.fleet.v1.ListHostsResponse
-	13, // 41: fairlead.fleet.v1.FleetService.CreateToken:output_type -> fairlead.fleet.v1.CreateTokenResponse
-	15, // 42: fairlead.fleet.v1.FleetService.PromoteHost:output_type -> fairlead.fleet.v1.PromoteHostResponse
-	17, // 43: fairlead.fleet.v1.FleetService.DemoteHost:output_type -> fairlead.fleet.v1.DemoteHostResponse
-	19, // 44: fairlead.fleet.v1.FleetService.DiagnoseFleet:output_type -> fairlead.fleet.v1.DiagnoseFleetResponse
-	21, // 45: fairlead.fleet.v1.FleetService.CreateCertificate:output_type -> fairlead.fleet.v1.CreateCertificateResponse
-	23, // 46: fairlead.fleet.v1.FleetService.RevokeCertificate:output_type -> fairlead.fleet.v1.RevokeCertificateResponse
-	25, // 47: fairlead.fleet.v1.FleetService.BackupFleet:output_type -> fairlead.fleet.v1.BackupFleetResponse
-	27, // 48: fairlead.fleet.v1.FleetService.RestoreFleet:output_type -> fairlead.fleet.v1.RestoreFleetResponse
-	29, // 49: fairlead.fleet.v1.FleetService.RecoverFleet:output_type -> fairlead.fleet.v1.RecoverFleetResponse
-	31, // 50: fairlead.fleet.v1.FleetService.RemoveHost:output_type -> fairlead.fleet.v1.RemoveHostResponse
-	35, // [35:51] is the sub-list for method output_type
-	19, // [19:35] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	35, // 0: fairlead.fleet.v1.WatchFleetEventsRequest.since:type_name -> google.protobuf.Timestamp
+	35, // 1: fairlead.fleet.v1.WatchFleetEventsRequest.until:type_name -> google.protobuf.Timestamp
+	36, // 2: fairlead.fleet.v1.WatchFleetEventsResponse.event:type_name -> fairlead.event.v1.Event
+	37, // 3: fairlead.fleet.v1.InitFleetResponse.host:type_name -> fairlead.fleet.v1.Host
+	37, // 4: fairlead.fleet.v1.JoinFleetResponse.host:type_name -> fairlead.fleet.v1.Host
+	35, // 5: fairlead.fleet.v1.GetFleetResponse.certificate_expires:type_name -> google.protobuf.Timestamp
+	38, // 6: fairlead.fleet.v1.GetFleetResponse.role:type_name -> fairlead.fleet.v1.HostRole
+	39, // 7: fairlead.fleet.v1.GetFleetResponse.problems:type_name -> fairlead.fleet.v1.PathProblem
+	37, // 8: fairlead.fleet.v1.ListHostsResponse.hosts:type_name -> fairlead.fleet.v1.Host
+	14, // 9: fairlead.fleet.v1.ListEndpointsResponse.endpoints:type_name -> fairlead.fleet.v1.HostEndpoint
+	40, // 10: fairlead.fleet.v1.HostEndpoint.endpoint:type_name -> fairlead.fleet.v1.OverlayEndpoint
+	41, // 11: fairlead.fleet.v1.CreateTokenRequest.valid:type_name -> google.protobuf.Duration
+	38, // 12: fairlead.fleet.v1.CreateTokenRequest.role:type_name -> fairlead.fleet.v1.HostRole
+	35, // 13: fairlead.fleet.v1.CreateTokenResponse.expires:type_name -> google.protobuf.Timestamp
+	37, // 14: fairlead.fleet.v1.PromoteHostResponse.host:type_name -> fairlead.fleet.v1.Host
+	37, // 15: fairlead.fleet.v1.DemoteHostResponse.host:type_name -> fairlead.fleet.v1.Host
+	42, // 16: fairlead.fleet.v1.DiagnoseFleetResponse.findings:type_name -> fairlead.host.v1.Finding
+	41, // 17: fairlead.fleet.v1.CreateCertificateRequest.valid:type_name -> google.protobuf.Duration
+	35, // 18: fairlead.fleet.v1.CreateCertificateResponse.expires:type_name -> google.protobuf.Timestamp
+	37, // 19: fairlead.fleet.v1.RestoreFleetResponse.host:type_name -> fairlead.fleet.v1.Host
+	37, // 20: fairlead.fleet.v1.RemoveHostResponse.host:type_name -> fairlead.fleet.v1.Host
+	0,  // 21: fairlead.fleet.v1.FleetService.WatchFleetEvents:input_type -> fairlead.fleet.v1.WatchFleetEventsRequest
+	2,  // 22: fairlead.fleet.v1.FleetService.InitFleet:input_type -> fairlead.fleet.v1.InitFleetRequest
+	4,  // 23: fairlead.fleet.v1.FleetService.JoinFleet:input_type -> fairlead.fleet.v1.JoinFleetRequest
+	6,  // 24: fairlead.fleet.v1.FleetService.LeaveFleet:input_type -> fairlead.fleet.v1.LeaveFleetRequest
+	8,  // 25: fairlead.fleet.v1.FleetService.GetFleet:input_type -> fairlead.fleet.v1.GetFleetRequest
+	10, // 26: fairlead.fleet.v1.FleetService.ListHosts:input_type -> fairlead.fleet.v1.ListHostsRequest
+	12, // 27: fairlead.fleet.v1.FleetService.ListEndpoints:input_type -> fairlead.fleet.v1.ListEndpointsRequest
+	15, // 28: fairlead.fleet.v1.FleetService.CreateToken:input_type -> fairlead.fleet.v1.CreateTokenRequest
+	17, // 29: fairlead.fleet.v1.FleetService.PromoteHost:input_type -> fairlead.fleet.v1.PromoteHostRequest
+	19, // 30: fairlead.fleet.v1.FleetService.DemoteHost:input_type -> fairlead.fleet.v1.DemoteHostRequest
+	21, // 31: fairlead.fleet.v1.FleetService.DiagnoseFleet:input_type -> fairlead.fleet.v1.DiagnoseFleetRequest
+	23, // 32: fairlead.fleet.v1.FleetService.CreateCertificate:input_type -> fairlead.fleet.v1.CreateCertificateRequest
+	25, // 33: fairlead.fleet.v1.FleetService.RevokeCertificate:input_type -> fairlead.fleet.v1.RevokeCertificateRequest
+	27, // 34: fairlead.fleet.v1.FleetService.BackupFleet:input_type -> fairlead.fleet.v1.BackupFleetRequest
+	29, // 35: fairlead.fleet.v1.FleetService.RestoreFleet:input_type -> fairlead.fleet.v1.RestoreFleetRequest
+	31, // 36: fairlead.fleet.v1.FleetService.RecoverFleet:input_type -> fairlead.fleet.v1.RecoverFleetRequest
+	33, // 37: fairlead.fleet.v1.FleetService.RemoveHost:input_type -> fairlead.fleet.v1.RemoveHostRequest
+	1,  // 38: fairlead.fleet.v1.FleetService.WatchFleetEvents:output_type -> fairlead.fleet.v1.WatchFleetEventsResponse
+	3,  // 39: fairlead.fleet.v1.FleetService.InitFleet:output_type -> fairlead.fleet.v1.InitFleetResponse
+	5,  // 40: fairlead.fleet.v1.FleetService.JoinFleet:output_type -> fairlead.fleet.v1.JoinFleetResponse
+	7,  // 41: fairlead.fleet.v1.FleetService.LeaveFleet:output_type -> fairlead.fleet.v1.LeaveFleetResponse
+	9,  // 42: fairlead.fleet.v1.FleetService.GetFleet:output_type -> fairlead.fleet.v1.GetFleetResponse
+	11, // 43: fairlead.fleet.v1.FleetService.ListHosts:output_type -> fairlead.fleet.v1.ListHostsResponse
+	13, // 44: fairlead.fleet.v1.FleetService.ListEndpoints:output_type -> fairlead.fleet.v1.ListEndpointsResponse
+	16, // 45: fairlead.fleet.v1.FleetService.CreateToken:output_type -> fairlead.fleet.v1.CreateTokenResponse
+	18, // 46: fairlead.fleet.v1.FleetService.PromoteHost:output_type -> fairlead.fleet.v1.PromoteHostResponse
+	20, // 47: fairlead.fleet.v1.FleetService.DemoteHost:output_type -> fairlead.fleet.v1.DemoteHostResponse
+	22, // 48: fairlead.fleet.v1.FleetService.DiagnoseFleet:output_type -> fairlead.fleet.v1.DiagnoseFleetResponse
+	24, // 49: fairlead.fleet.v1.FleetService.CreateCertificate:output_type -> fairlead.fleet.v1.CreateCertificateResponse
+	26, // 50: fairlead.fleet.v1.FleetService.RevokeCertificate:output_type -> fairlead.fleet.v1.RevokeCertificateResponse
+	28, // 51: fairlead.fleet.v1.FleetService.BackupFleet:output_type -> fairlead.fleet.v1.BackupFleetResponse
+	30, // 52: fairlead.fleet.v1.FleetService.RestoreFleet:output_type -> fairlead.fleet.v1.RestoreFleetResponse
+	32, // 53: fairlead.fleet.v1.FleetService.RecoverFleet:output_type -> fairlead.fleet.v1.RecoverFleetResponse
+	34, // 54: fairlead.fleet.v1.FleetService.RemoveHost:output_type -> fairlead.fleet.v1.RemoveHostResponse
+	38, // [38:55] is the sub-list for method output_type
+	21, // [21:38] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_fleet_v1_fleet_service_proto_init() }
@@ -1924,13 +2088,14 @@ func file_fairlead_fleet_v1_fleet_service_proto_init() {
 		return
 	}
 	file_fairlead_fleet_v1_host_proto_init()
+	file_fairlead_fleet_v1_overlay_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_fleet_v1_fleet_service_proto_rawDesc), len(file_fairlead_fleet_v1_fleet_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   32,
+			NumMessages:   35,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

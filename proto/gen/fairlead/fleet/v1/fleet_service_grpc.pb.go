@@ -27,6 +27,7 @@ const (
 	FleetService_LeaveFleet_FullMethodName        = "/fairlead.fleet.v1.FleetService/LeaveFleet"
 	FleetService_GetFleet_FullMethodName          = "/fairlead.fleet.v1.FleetService/GetFleet"
 	FleetService_ListHosts_FullMethodName         = "/fairlead.fleet.v1.FleetService/ListHosts"
+	FleetService_ListEndpoints_FullMethodName     = "/fairlead.fleet.v1.FleetService/ListEndpoints"
 	FleetService_CreateToken_FullMethodName       = "/fairlead.fleet.v1.FleetService/CreateToken"
 	FleetService_PromoteHost_FullMethodName       = "/fairlead.fleet.v1.FleetService/PromoteHost"
 	FleetService_DemoteHost_FullMethodName        = "/fairlead.fleet.v1.FleetService/DemoteHost"
@@ -58,6 +59,8 @@ type FleetServiceClient interface {
 	GetFleet(ctx context.Context, in *GetFleetRequest, opts ...grpc.CallOption) (*GetFleetResponse, error)
 	// ListHosts returns the hosts of the fleet, sorted by name.
 	ListHosts(ctx context.Context, in *ListHostsRequest, opts ...grpc.CallOption) (*ListHostsResponse, error)
+	// ListEndpoints returns the endpoints of a network on all hosts.
+	ListEndpoints(ctx context.Context, in *ListEndpointsRequest, opts ...grpc.CallOption) (*ListEndpointsResponse, error)
 	// CreateToken returns a new join token. Managers only.
 	CreateToken(ctx context.Context, in *CreateTokenRequest, opts ...grpc.CallOption) (*CreateTokenResponse, error)
 	// PromoteHost makes a member a manager. It returns when the host's member of the store has
@@ -157,6 +160,16 @@ func (c *fleetServiceClient) ListHosts(ctx context.Context, in *ListHostsRequest
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListHostsResponse)
 	err := c.cc.Invoke(ctx, FleetService_ListHosts_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *fleetServiceClient) ListEndpoints(ctx context.Context, in *ListEndpointsRequest, opts ...grpc.CallOption) (*ListEndpointsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListEndpointsResponse)
+	err := c.cc.Invoke(ctx, FleetService_ListEndpoints_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -294,6 +307,8 @@ type FleetServiceServer interface {
 	GetFleet(context.Context, *GetFleetRequest) (*GetFleetResponse, error)
 	// ListHosts returns the hosts of the fleet, sorted by name.
 	ListHosts(context.Context, *ListHostsRequest) (*ListHostsResponse, error)
+	// ListEndpoints returns the endpoints of a network on all hosts.
+	ListEndpoints(context.Context, *ListEndpointsRequest) (*ListEndpointsResponse, error)
 	// CreateToken returns a new join token. Managers only.
 	CreateToken(context.Context, *CreateTokenRequest) (*CreateTokenResponse, error)
 	// PromoteHost makes a member a manager. It returns when the host's member of the store has
@@ -347,6 +362,9 @@ func (UnimplementedFleetServiceServer) GetFleet(context.Context, *GetFleetReques
 }
 func (UnimplementedFleetServiceServer) ListHosts(context.Context, *ListHostsRequest) (*ListHostsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListHosts not implemented")
+}
+func (UnimplementedFleetServiceServer) ListEndpoints(context.Context, *ListEndpointsRequest) (*ListEndpointsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListEndpoints not implemented")
 }
 func (UnimplementedFleetServiceServer) CreateToken(context.Context, *CreateTokenRequest) (*CreateTokenResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateToken not implemented")
@@ -496,6 +514,24 @@ func _FleetService_ListHosts_Handler(srv interface{}, ctx context.Context, dec f
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(FleetServiceServer).ListHosts(ctx, req.(*ListHostsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _FleetService_ListEndpoints_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListEndpointsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(FleetServiceServer).ListEndpoints(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: FleetService_ListEndpoints_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(FleetServiceServer).ListEndpoints(ctx, req.(*ListEndpointsRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -688,6 +724,10 @@ var FleetService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListHosts",
 			Handler:    _FleetService_ListHosts_Handler,
+		},
+		{
+			MethodName: "ListEndpoints",
+			Handler:    _FleetService_ListEndpoints_Handler,
 		},
 		{
 			MethodName: "CreateToken",
