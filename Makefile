@@ -43,6 +43,7 @@ VM_OTHER ?= TestScripts/scripts/one/s[0-9]
 
 # The number of containers in make hammer.
 LOOPS ?= 2000
+KILLS ?= 200
 
 # The number of containers and of kills in make stormtest.
 STORM       ?= 300
@@ -51,7 +52,7 @@ STORM_KILLS ?= 10
 # The number of kills in make killtest.
 KILLS ?= 1000
 
-.PHONY: help setup clients compare build man install uninstall deb rpm demo demo-fleet test hammer vmtest crashtest killtest stormtest bench lint check docs proto proto-check fuzz clean
+.PHONY: help setup clients compare build man install uninstall deb rpm demo demo-fleet test fleettest hammer vmtest crashtest killtest stormtest bench lint check docs proto proto-check fuzz clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -114,6 +115,9 @@ test: setup ## Run all tests, and print what passed, failed and was skipped
 
 hammer: setup ## Run 2,000 short-lived containers with both runtimes (LOOPS)
 	@for runtime in crun runc; do FAIRLEAD_RUNTIME=$$runtime FAIRLEAD_HAMMER=$(LOOPS) $(GO) test -count=1 -timeout 60m -run 'TestScripts/scripts/(one|split)/verbs_race_exit$$' ./deploy/e2e; done
+
+fleettest: setup build ## Run random faults on a fleet of four hosts while containers come and go (KILLS)
+	@FAIRLEAD_FLEET_KILLS=$(KILLS) $(GO) test -count=1 -v -timeout 60m -run TestFleetSurvivesRandomFaults ./deploy/e2e
 
 vmtest: setup build ## Run demo and tests on Debian's kernel in a VM; hours without KVM (VM_TESTS, VM_FLAGS)
 	@echo 'vmtest: compiling on the host'

@@ -261,3 +261,34 @@ func agentOf(h *fleetv1.Host) netip.AddrPort {
 	address, _ := netip.ParseAddr(h.GetAddress())
 	return netip.AddrPortFrom(address, uint16(h.GetPort())) //nolint:gosec // a stored port
 }
+
+// ClosedPort returns a warning if the first manager that answers cannot connect to a TCP port of this host.
+func ClosedPort(ctx context.Context, managers []netip.AddrPort, config *tls.Config, port uint16) []string {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	for _, address := range managers {
+		manager, err := api.DialManager(address, config)
+		if err != nil {
+			continue
+		}
+		probed, err := manager.Probe(ctx, []uint16{port})
+		_ = manager.Close()
+		if err == nil && len(probed.Closed) == 0 {
+			return nil
+		}
+		if err == nil {
+			return []string{fmt.Sprintf("manager %s cannot connect to TCP port %d of this host, and so cannot command "+
+				"it; %s", address.Addr(), port, Opening(port, "this host"))}
+		}
+	}
+	return nil
+}
+
+// BrokenPaths returns a warning for each host that packets of containers do not reach.
+func BrokenPaths(problems []*fleetv1.PathProblem, name func(id string) string) (warnings []string) {
+	for _, p := range problems {
+		warnings = append(warnings, "containers do not reach host "+name(p.GetHostId())+": "+p.GetReason()+"; "+
+			OpeningUDP("both hosts"))
+	}
+	return warnings
+}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"net/netip"
 	"slices"
 	"sync"
@@ -67,7 +66,7 @@ func (f *Fleet) Join(ctx context.Context, text, given, name string) (fleet strin
 	if err := f.complete(ctx, m, host.GetRole()); err != nil {
 		return "", nil, nil, err
 	}
-	return m.Fleet, host, append(f.closedPorts(ctx, t.Managers), f.brokenPaths(ctx)...), nil
+	return m.Fleet, host, append(f.closedPort(ctx, t.Managers), f.brokenPaths(ctx)...), nil
 }
 
 // checkHost checks what a fleet needs of this host besides its name.
@@ -87,7 +86,7 @@ func (f *Fleet) checkHost(address netip.Addr, ports ...uint16) (preflight.Underl
 
 // brokenPaths waits until netagent has checked the ways to all other hosts, and returns a warning for each that is
 // broken.
-func (f *Fleet) brokenPaths(ctx context.Context) (warnings []string) {
+func (f *Fleet) brokenPaths(ctx context.Context) []string {
 	p, err := f.current()
 	if err != nil || f.watchers.Load() == 0 {
 		return nil // there is no netagent
@@ -101,39 +100,20 @@ func (f *Fleet) brokenPaths(ctx context.Context) (warnings []string) {
 		problems, probed := p.info.GetProblems(), p.probed
 		p.mu.Unlock()
 		if probed >= len(others) {
-			for _, b := range problems {
-				warnings = append(warnings,
-					"containers do not reach host "+p.nameOf(b.GetHostId())+": "+b.GetReason()+"; "+
-						diagnosis.OpeningUDP("both hosts"))
-			}
-			return warnings
+			return diagnosis.BrokenPaths(problems, p.nameOf)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
 	return []string{"the data path to other hosts is not checked yet; see fairlead fleet doctor"}
 }
 
-// closedPorts returns a warning if managers cannot connect to this host.
-func (f *Fleet) closedPorts(ctx context.Context, managers []netip.AddrPort) []string {
+// closedPort returns a warning if a manager cannot connect to this host.
+func (f *Fleet) closedPort(ctx context.Context, managers []netip.AddrPort) []string {
 	p, err := f.current()
 	if err != nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
-	defer cancel()
-	for _, address := range managers {
-		manager, err := api.DialManager(address, p.clientTLS("", pki.Manager))
-		if err != nil {
-			continue
-		}
-		probed, err := manager.Probe(ctx, []uint16{f.cfg.Ports.Agent})
-		_ = manager.Close()
-		if err == nil && len(probed.Closed) > 0 {
-			return []string{fmt.Sprintf("manager %s cannot connect to TCP port %d of this host, and so cannot command "+
-				"it; %s", address.Addr(), f.cfg.Ports.Agent, diagnosis.Opening(f.cfg.Ports.Agent, "this host"))}
-		}
-	}
-	return nil
+	return diagnosis.ClosedPort(ctx, managers, p.clientTLS("", pki.Manager), f.cfg.Ports.Agent)
 }
 
 // reach connects to the first manager of a token that answers and has the right certificate.

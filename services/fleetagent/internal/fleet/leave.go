@@ -16,6 +16,9 @@ import (
 	"github.com/fairlead/fairlead/services/fleetagent/internal/view"
 )
 
+// seenTime is the time that the last manager waits until it sees that the last other host has left.
+const seenTime = time.Second
+
 // forcedLeave is the time that a forced leave waits for the managers.
 const forcedLeave = 5 * time.Second
 
@@ -48,8 +51,12 @@ func (f *Fleet) Leave(ctx context.Context, force bool) error {
 // depart takes the host out of the fleet's records. A manager becomes a member first. The only manager
 // ends the fleet, which has no other hosts.
 func (p *part) depart(ctx context.Context) error {
-	m, others := p.membership(), p.others()
+	m := p.membership()
 	if m.IsManager() && len(p.managerHosts()) < 2 {
+		seen, cancel := context.WithTimeout(ctx, seenTime)
+		p.mirror.Await(seen, func(v *view.View) bool { return len(v.Hosts()) < 2 })
+		cancel()
+		others := p.others()
 		if others == 0 {
 			return nil
 		}
