@@ -5,8 +5,11 @@ import (
 	"net/netip"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/fairlead/fairlead/proto/egress"
 )
 
 // Each function below parses one text into one field.
@@ -179,6 +182,16 @@ func setFirewallBackend(c *Config, text string) error {
 		return bad("write auto, nftables or iptables", "%q is not a valid firewall backend", text)
 	}
 	c.FirewallBackend = text
+	return nil
+}
+
+// addEgress adds rules of an egress policy. All are checked together, as "none" excludes others.
+func addEgress(c *Config, text string) error {
+	p, err := egress.Parse(append(slices.Clone(c.Egress), text))
+	if err != nil {
+		return bad("see fairlead policy --help", "%s", err)
+	}
+	c.Egress = p.Strings()
 	return nil
 }
 

@@ -63,6 +63,8 @@ type Client struct {
 	Publications natv1.PublicationServiceClient
 	// Policies lists egress policies and what they refused.
 	Policies natv1.PolicyServiceClient
+	// NamedPolicies manages policies that select containers.
+	NamedPolicies containerv1.NamedPolicyServiceClient
 	// Connections lists the connections of containers.
 	Connections natv1.ConnectionServiceClient
 	// DNSQueries lists the DNS questions of containers.
@@ -140,22 +142,23 @@ func Dial(host string, options ...Option) (*Client, error) {
 	}
 
 	return &Client{
-		Containers:   containerv1.NewContainerServiceClient(conn),
-		Images:       containerv1.NewImageServiceClient(conn),
-		Volumes:      containerv1.NewVolumeServiceClient(conn),
-		Files:        containerv1.NewFileServiceClient(conn),
-		Networks:     networkv1.NewNetworkServiceClient(conn),
-		Firewall:     natv1.NewFirewallServiceClient(conn),
-		Publications: natv1.NewPublicationServiceClient(conn),
-		Policies:     natv1.NewPolicyServiceClient(conn),
-		Connections:  natv1.NewConnectionServiceClient(conn),
-		DNSQueries:   dnsv1.NewQueryServiceClient(conn),
-		Names:        dnsv1.NewNameServiceClient(conn),
-		Host:         hostv1.NewHostServiceClient(conn),
-		Fleet:        fleetv1.NewFleetServiceClient(conn),
-		Config:       agentv1.NewConfigServiceClient(conn),
-		link:         l,
-		conn:         conn,
+		Containers:    containerv1.NewContainerServiceClient(conn),
+		Images:        containerv1.NewImageServiceClient(conn),
+		Volumes:       containerv1.NewVolumeServiceClient(conn),
+		Files:         containerv1.NewFileServiceClient(conn),
+		Networks:      networkv1.NewNetworkServiceClient(conn),
+		Firewall:      natv1.NewFirewallServiceClient(conn),
+		Publications:  natv1.NewPublicationServiceClient(conn),
+		Policies:      natv1.NewPolicyServiceClient(conn),
+		NamedPolicies: containerv1.NewNamedPolicyServiceClient(conn),
+		Connections:   natv1.NewConnectionServiceClient(conn),
+		DNSQueries:    dnsv1.NewQueryServiceClient(conn),
+		Names:         dnsv1.NewNameServiceClient(conn),
+		Host:          hostv1.NewHostServiceClient(conn),
+		Fleet:         fleetv1.NewFleetServiceClient(conn),
+		Config:        agentv1.NewConfigServiceClient(conn),
+		link:          l,
+		conn:          conn,
 	}, nil
 }
 

@@ -27,6 +27,7 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/defaults"
 	"github.com/fairlead/fairlead/services/supervisor/internal/diagnose"
 	"github.com/fairlead/fairlead/services/supervisor/internal/disk"
+	"github.com/fairlead/fairlead/services/supervisor/internal/follow"
 	"github.com/fairlead/fairlead/services/supervisor/internal/image"
 	"github.com/fairlead/fairlead/services/supervisor/internal/logfile"
 	"github.com/fairlead/fairlead/services/supervisor/internal/measure"
@@ -64,6 +65,7 @@ type Config struct {
 	LogMaxFiles        int               // log files kept for each container, at least 1
 	Runtimes           map[string]string // additional ones: name to path
 	Options            Options           // defaults of containers' options
+	Egress             []string          // rules for outgoing traffic without others; nil: everything
 	BuildKit           string            // program that runs builds: name or path
 	BuildDNS           []string          // servers of build steps; empty means those of the host
 	Program            string            // path of the agent, which is a plugin too: see package buildplugin
@@ -161,7 +163,7 @@ func New(ctx context.Context, cfg Config) (_ *Service, err error) {
 		Committed: s.images, Volumes: s.volumes,
 		RootFS: rootfs.New(filepath.Join(cfg.DataRoot, "containers")), NameFiles: namefiles.New(nameDir), Host: host,
 		Cgroup: groups, LogFiles: s.logs, Defaults: standard, Events: &s.events,
-		Processes: processes.Adapter{Driver: s.driver}, Agents: others, BuildStep: steps.Uses})
+		Processes: processes.Adapter{Driver: s.driver}, Egress: cfg.Egress, Agents: others, BuildStep: steps.Uses})
 	s.Meter = measure.Meter{Containers: s.runner.List, Images: func() int { return len(s.images.List()) },
 		Launches: s.runner.LaunchTimes()}
 	return s, s.serve(cfg, groups)
@@ -187,7 +189,8 @@ func (s *Service) serve(cfg Config, groups cgroup.Layout) error {
 
 	s.Server = api.New(api.Config{Containers: s.runner, Events: &s.events, Networks: cfg.Networks, Fleet: cfg.Fleet,
 		Images: s.images, Volumes: s.volumes, Builder: s.builder,
-		Files: s.runner.Files, Commits: s.runner.Commits,
+		Policies: follow.Egress{Follower: s.runner.Follower},
+		Files:    s.runner.Files, Commits: s.runner.Commits,
 		Disk: disk.New(disk.Config{Containers: s.runner, Images: s.images, Volumes: s.volumes,
 			Upper: s.runner.RootFS.Upper, Events: &s.events, Log: cfg.Log}),
 		Host: api.HostConfig{
@@ -206,12 +209,14 @@ func (s *Service) serve(cfg Config, groups cgroup.Layout) error {
 	return nil
 }
 
-// Reload applies changed registry mirrors and insecure registries.
+// Reload applies changed registry mirrors, insecure registries and rules for outgoing traffic.
 func (s *Service) Reload(_ context.Context, cfg Config) error {
 	if err := s.images.UseRegistries(cfg.RegistryMirrors, cfg.InsecureRegistries); err != nil {
 		return err
 	}
 	s.registries.Store(&cfg)
+	s.runner.Rules.SetDefault(cfg.Egress)
+	s.runner.RequestSync()
 	return nil
 }
 

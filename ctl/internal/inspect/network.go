@@ -30,6 +30,7 @@ type Network struct {
 	Options    map[string]string
 	Labels     map[string]string
 	DNS        []string `json:",omitempty"`
+	Egress     []string `json:",omitempty"`
 	Status     NetworkStatus
 }
 
@@ -84,7 +85,8 @@ func FromNetwork(n *networkv1.Network, containers []*containerv1.Container) *Net
 		ConfigFrom: ConfigFrom{n.GetConfigFrom()}, ConfigOnly: n.GetConfigOnly(),
 		IPAM: IPAM{Driver: cmp.Or(n.GetIpamDriver(), "default"), Options: map[string]string{}, Config: []Pool{}},
 		Containers: containersOn(n.GetId(),
-			containers), Options: map[string]string{}, Labels: map[string]string{}, DNS: n.GetDns()}
+			containers), Options: map[string]string{}, Labels: map[string]string{}, DNS: n.GetDns(),
+		Egress: n.GetEgress()}
 	doc.Status.IPAM.Subnets = map[string]SubnetStatus{}
 	for _, p := range n.GetPools() {
 		doc.IPAM.Config = append(doc.IPAM.Config,

@@ -125,6 +125,7 @@ func supervisorConfig(h service.Deps) supervisor.Config {
 		DefaultRuntime: h.Config.DefaultRuntime, RegistryMirrors: h.Config.RegistryMirrors,
 		InsecureRegistries: h.Config.InsecureRegistries,
 		BuildKit:           h.Config.BuildKit, BuildDNS: texts(h.Config.DNS), Program: ownProgram(),
+		Egress:       h.Config.Egress,
 		HostGateways: texts(h.Config.HostGateways),
 		Runtimes:     runtimes(h.Config.Runtimes), Options: containerOptions(h.Config),
 		LogMaxSize: h.Config.LogMaxSize, LogMaxFiles: h.Config.LogMaxFile,

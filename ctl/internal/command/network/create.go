@@ -17,7 +17,7 @@ type createOptions struct {
 	subnets, ranges, gateways, aux []string
 	labels, options                []string
 	internal, ipv4, ipv6           bool
-	dns                            []string
+	dns, egress                    []string
 	configOnly                     bool
 	configFrom                     string
 	scope                          string
@@ -86,6 +86,7 @@ All, prefix com.docker.network:
 	f.BoolVar(&o.internal, "internal", false, "Isolate the network from outside")
 	f.BoolVar(&o.ipv4, "ipv4", true, "Enable IPv4")
 	f.BoolVar(&o.ipv6, "ipv6", false, "Enable IPv6")
+	f.StringArrayVar(&o.egress, "egress", nil, "Rules for outgoing traffic of containers without rules of their own")
 	f.StringSliceVar(&o.dns, "dns", nil, "Upstream DNS server")
 	f.BoolVar(&o.configOnly, "config-only", false, "Create a configuration-only network")
 	f.StringVar(&o.configFrom, "config-from", "", "Copy the configuration of another network")
@@ -100,7 +101,7 @@ All, prefix com.docker.network:
 
 func (o *createOptions) request(name string) (*networkv1.CreateNetworkRequest, error) {
 	req := &networkv1.CreateNetworkRequest{Id: id.New(), Name: name, Driver: o.driver, Internal: o.internal,
-		ConfigOnly: o.configOnly, ConfigFrom: o.configFrom, Dns: o.dns}
+		ConfigOnly: o.configOnly, ConfigFrom: o.configFrom, Dns: o.dns, Egress: o.egress}
 	if err := o.rejectSwarmFlags(); err != nil {
 		return nil, err
 	}

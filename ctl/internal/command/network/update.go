@@ -15,6 +15,7 @@ import (
 type updateOptions struct {
 	mtu                           uint32
 	subnets, labels, without, dns []string
+	egress                        []string
 	ipv6, renumber                bool
 }
 
@@ -46,6 +47,7 @@ and published ports are updated, plus 3 seconds.`,
 	f.Uint32Var(&o.mtu, "mtu", 0, "MTU of the network")
 	f.StringArrayVar(&o.subnets, "subnet", nil, "New subnet")
 	f.StringSliceVar(&o.dns, "dns", nil, "Replace the upstream DNS servers (empty: remove them)")
+	f.StringArrayVar(&o.egress, "egress", nil, "Replace the rules for outgoing traffic (all: remove them)")
 	f.BoolVar(&o.ipv6, "ipv6", false, "Add IPv6")
 	f.BoolVar(&o.renumber, "renumber", false, "Move running containers to the new subnet")
 	f.StringArrayVar(&o.labels, "label", nil, "Set a label: KEY=VALUE")
@@ -54,7 +56,8 @@ and published ports are updated, plus 3 seconds.`,
 }
 
 func (o *updateOptions) request(cmd *cobra.Command, ref string) (*networkv1.UpdateNetworkRequest, error) {
-	req := &networkv1.UpdateNetworkRequest{Reference: ref, Subnets: o.subnets, Ipv6: o.ipv6, Renumber: o.renumber}
+	req := &networkv1.UpdateNetworkRequest{Reference: ref, Subnets: o.subnets, Ipv6: o.ipv6, Renumber: o.renumber,
+		Egress: o.egress}
 	var err error
 	if req.Labels, err = networkspec.ParseKeyValues("label", o.labels); err != nil {
 		return nil, err
@@ -77,9 +80,10 @@ func (o *updateOptions) request(cmd *cobra.Command, ref string) (*networkv1.Upda
 		return nil, fault.New(fault.Invalid, "network "+ref, "IPv6 cannot be removed", fault.WithField("ipv6"),
 			fault.WithHint("create a new network and connect the containers to it"))
 	}
-	if req.Mtu == nil && req.Dns == nil && !req.Ipv6 && !req.Renumber && len(req.Subnets)+len(req.Labels) == 0 {
+	if req.Mtu == nil && req.Dns == nil && !req.Ipv6 && !req.Renumber &&
+		len(req.Subnets)+len(req.Labels)+len(req.Egress) == 0 {
 		return nil, fault.Invalidf("network update", "",
-			"no change given: use --mtu, --subnet, --dns, --ipv6, --renumber, --label or --label-rm")
+			"no change given: use --mtu, --subnet, --dns, --egress, --ipv6, --renumber, --label or --label-rm")
 	}
 
 	return req, nil

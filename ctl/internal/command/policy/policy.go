@@ -23,10 +23,11 @@ import (
 func Group(c *cli.CLI) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "policy",
-		Short: "Manage egress policies",
+		Short: "Manage policies for traffic of containers",
 		Long: `Manage policies: what containers may reach, and what may reach them.
 
-A policy is set with --egress and --ingress of run, create and update. Each rule is [!]PEER[:PORT[-PORT]][/PROTO]:
+A policy is set with --egress and --ingress of run, create and update, or by files that select containers: see
+"policy apply". Each rule is [!]PEER[:PORT[-PORT]][/PROTO]:
 
   github.com:443, *.npmjs.org    names, enforced by the addresses that the container resolved
   10.0.0.0/8:5432, [fd00::/8]    addresses
@@ -42,7 +43,8 @@ A rule with "!" denies. What no rule allows is refused. Rules of --ingress name 
 no domain names, and ports of the container.`,
 		RunE: cli.UnknownCommand,
 	}
-	cmd.AddCommand(newList(c), newSuggest(c))
+	cmd.AddCommand(newApply(c), newExplain(c), newList(c), newRemove(c), newSchema(c), newShow(c), newSuggest(c),
+		newTest(c))
 	return cmd
 }
 
@@ -53,11 +55,14 @@ func newList(c *cli.CLI) *cobra.Command {
 	return &cobra.Command{
 		Use:     "ls",
 		Aliases: []string{"list"},
-		Short:   "List the policies of running containers",
+		Short:   "List policies of files, and the rules in force for running containers",
 		Args:    cli.ExactArgs(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cl, err := c.Client()
 			if err != nil {
+				return err
+			}
+			if err := listNamed(cmd, c); err != nil {
 				return err
 			}
 			res, err := cl.Policies.ListPolicies(cmd.Context(), &natv1.ListPoliciesRequest{})

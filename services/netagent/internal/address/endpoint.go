@@ -18,7 +18,8 @@ func (m *Addresses) Endpoint(
 ) (endpoint.Endpoint, error) {
 	e := endpoint.Endpoint{ID: id.New(), NetworkID: n.ID, NetworkName: n.Name, Driver: n.Driver,
 		Interface:   spec.Interface,
-		HostBinding: n.Bridge().HostBinding, Internal: n.Spec.Internal, DNS: n.Spec.DNS, Spec: spec.On(n.ID)}
+		HostBinding: n.Bridge().HostBinding, Internal: n.Spec.Internal, DNS: n.Spec.DNS,
+		Egress: n.Spec.Egress, Spec: spec.On(n.ID)}
 	if e.Interface == "" {
 		e.Interface = endpoint.FreeInterface(n.Spec.InterfacePrefix, names)
 		names[e.Interface] = true

@@ -104,7 +104,8 @@ func (h *networkHandler) UpdateNetwork(ctx context.Context,
 		return nil, fault.Invalidf("network", "reference", "reference is missing")
 	}
 
-	edit := network.Update{Labels: req.GetLabels(), IPv6: req.GetIpv6(), Renumber: req.GetRenumber()}
+	edit := network.Update{Labels: req.GetLabels(), IPv6: req.GetIpv6(), Renumber: req.GetRenumber(),
+		Egress: req.GetEgress()}
 	if req.Mtu != nil {
 		mtu := int(req.GetMtu())
 		edit.MTU = &mtu
@@ -199,7 +200,7 @@ func networkOut(n network.Network) *networkv1.Network {
 		out.FormerPools = append(out.FormerPools, poolOut(p))
 	}
 
-	out.Dns = addrsOut(n.Spec.DNS)
+	out.Dns, out.Egress = addrsOut(n.Spec.DNS), n.Spec.Egress
 	return out
 }
 

@@ -11,7 +11,7 @@ import (
 func wantedIn(req *networkv1.CreateNetworkRequest) (network.Draft, error) {
 	out := network.Draft{ID: req.GetId(), Name: req.GetName(), Driver: req.GetDriver(), Internal: req.GetInternal(),
 		IPv4: req.Ipv4,
-		IPv6: req.Ipv6, Labels: req.GetLabels(), Options: req.GetOptions(),
+		IPv6: req.Ipv6, Labels: req.GetLabels(), Options: req.GetOptions(), Egress: req.GetEgress(),
 		ConfigOnly: req.GetConfigOnly(), ConfigFrom: req.GetConfigFrom(), IPAM: req.GetIpamDriver()}
 	for _, p := range req.GetPools() {
 		pool, err := poolIn("network "+req.GetName(), p)

@@ -244,6 +244,7 @@ func sandboxOut(sb endpoint.Sandbox) *networkv1.Sandbox {
 				GatewayPriority: int32(e.Spec.Priority), StaticAddress: e.Spec.HasStaticAddress(),
 				HostBinding: addrOut(e.HostBinding), Driver: e.Driver, Internal: e.Internal,
 				Leases: leasesOut(e.Leases()), DnsServers: addrsOut(e.DNS), DnsSearch: e.Search(),
+				Egress:          e.Egress,
 				FormerAddresses: formerOut(e), Labels: e.Spec.Labels})
 	}
 

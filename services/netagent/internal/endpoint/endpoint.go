@@ -34,6 +34,7 @@ type Endpoint struct {
 	Lease6 *lease.Terms `json:",omitempty"`
 
 	DNS    []netip.Addr  // of the network
+	Egress []string      `json:",omitempty"` // rules of the network, which the supervisor puts in force
 	Routes []lease.Route `json:",omitempty"` // from the leases, in addition to the default route
 	// LeaseUnapplied is true while a changed lease is not applied to the interface.
 	LeaseUnapplied bool `json:",omitempty"`

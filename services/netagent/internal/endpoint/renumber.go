@@ -113,10 +113,14 @@ func Difference(some, others []netip.Prefix) []netip.Prefix {
 }
 
 // WithPrefixLens returns the endpoint after a network update. Its addresses get the prefix length
-// of their current subnet. Changed name servers start a renumbering, which updates the resolver.
+// of their current subnet. Changed name servers and rules
+// start a renumbering, which updates the resolver and the policy.
 func (e Endpoint) WithPrefixLens(n network.Network) Endpoint {
 	if servers := e.NameServers(n); !slices.Equal(e.DNS, servers) {
 		e.DNS, e.Renumbering = servers, true
+	}
+	if !slices.Equal(e.Egress, n.Spec.Egress) {
+		e.Egress, e.Renumbering = n.Spec.Egress, true
 	}
 
 	for _, p := range n.Spec.Pools {

@@ -25,7 +25,8 @@ type Draft struct {
 	Options  map[string]string
 	IPAM     string // IPAMDefault or IPAMDHCP; empty: IPAMDefault
 
-	DNS []netip.Addr // upstreams of the containers; none: the configured ones
+	DNS    []netip.Addr // upstreams of the containers; none: the configured ones
+	Egress []string     // rules for outgoing traffic of the containers; none: the configured ones
 
 	ConfigOnly bool   // holds configuration for other networks
 	ConfigFrom string // name of the configuration network to use
@@ -33,7 +34,8 @@ type Draft struct {
 
 // WithConfigFrom returns the request with the configuration of a configuration network.
 func (w Draft) WithConfigFrom(config Draft) (Draft, error) {
-	if len(w.Pools)+len(w.Options)+len(w.Labels)+len(w.DNS) > 0 || w.IPAM != "" || w.Internal || w.IPv4 != nil ||
+	if len(w.Pools)+len(w.Options)+len(w.Labels)+len(w.DNS)+len(w.Egress) > 0 || w.IPAM != "" ||
+		w.Internal || w.IPv4 != nil ||
 		w.IPv6 != nil || w.ConfigOnly {
 		return w, fault.New(fault.Invalid, "network "+w.Name,
 			"user-specified configurations are not supported if the network depends on a configuration network",
@@ -120,6 +122,8 @@ func (w Draft) Build() (Network, error) {
 
 	errs = append(errs, n.checkModes(), w.applyIPAM(&n, ipv4, ipv6))
 	n.Spec.DNS, err = nameServers(n, w.DNS)
+	errs = append(errs, err)
+	n.Spec.Egress, err = egressRules(n, w.Egress)
 	errs = append(errs, err)
 	return n, errors.Join(append(errs, w.checkPools(n, ipv4, ipv6)...)...)
 }

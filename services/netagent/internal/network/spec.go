@@ -32,6 +32,7 @@ type Spec struct {
 	DHCP4           bool              `json:",omitempty"` // a DHCP server on the LAN assigns IPv4 addresses
 	DHCP6           bool              `json:",omitempty"` // DHCPv6 or SLAAC on the LAN assigns IPv6 addresses
 	DNS             []netip.Addr      `json:",omitempty"` // upstreams of its containers; none: the configured ones
+	Egress          []string          `json:",omitempty"` // rules of containers without rules of their own
 	Labels          map[string]string `json:",omitempty"` // labels of the user
 	Options         map[string]string `json:",omitempty"` // driver options as given
 	InterfacePrefix string            `json:",omitempty"` // of names in containers; empty: DefaultPrefix

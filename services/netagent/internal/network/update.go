@@ -14,6 +14,7 @@ type Update struct {
 	Subnets    []netip.Prefix    // larger subnets replace those they contain; others need IPv6 or Renumber
 	Labels     map[string]string // an empty value removes the label
 	DNS        *[]netip.Addr
+	Egress     []string                      // nil: unchanged
 	IPv6       bool                          // enable IPv6
 	GrowLimits map[netip.Prefix]netip.Prefix // grow limits of allocated subnets
 	Renumber   bool                          // subnets can be replaced and containers renumbered
@@ -63,6 +64,12 @@ func (e Update) Apply(n Network) (Network, error) {
 
 	if e.DNS != nil {
 		if next.Spec.DNS, err = nameServers(n, *e.DNS); err != nil {
+			return n, err
+		}
+	}
+
+	if e.Egress != nil {
+		if next.Spec.Egress, err = egressRules(n, e.Egress); err != nil {
 			return n, err
 		}
 	}

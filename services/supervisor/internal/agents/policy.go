@@ -18,6 +18,9 @@ func (a *Agents) PutPolicy(ctx context.Context, uid, name string, rules policy.R
 	endpoints []container.Endpoint) error {
 	req := &natv1.PutPolicyRequest{Owner: uid, OwnerName: name, Rules: rules.Egress, Ingress: rules.Ingress}
 	for _, e := range endpoints {
+		if e.Bridge == "" && !rules.Restricts() {
+			continue
+		}
 		if e.Bridge == "" {
 			return fault.New(fault.Invalid, "container "+name, fmt.Sprintf(
 				"egress policy cannot be enforced on network %s of driver %s", e.NetworkName, e.Driver),

@@ -21,6 +21,7 @@ type Config struct {
 	Disk       Disk
 	Builder    Builder
 	Host       HostConfig
+	Policies   Policies
 }
 
 // Server registers the gRPC services of the supervisor.
@@ -37,5 +38,6 @@ func (s *Server) Register(r grpc.ServiceRegistrar) {
 	containerv1.RegisterVolumeServiceServer(r, &volumeServer{volumes: s.cfg.Volumes})
 	containerv1.RegisterFileServiceServer(r, &fileServer{files: s.cfg.Files})
 	containerv1.RegisterBuilderServiceServer(r, &builderServer{builder: s.cfg.Builder})
+	containerv1.RegisterNamedPolicyServiceServer(r, &policyServer{policies: s.cfg.Policies})
 	hostv1.RegisterHostServiceServer(r, &hostServer{cfg: s.cfg.Host})
 }

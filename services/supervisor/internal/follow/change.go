@@ -103,7 +103,7 @@ func (r *Follower) applySandbox(ctx context.Context, c *container.Container, san
 	}
 
 	if left != nil {
-		r.requestSync()
+		r.RequestSync()
 	}
 
 	r.Notices.NetworkChanges(c.ID, c.Live.Endpoints, live.Endpoints)
@@ -185,7 +185,7 @@ func (r *Follower) undo(ctx context.Context, c *container.Container, left *conta
 
 // postpone stores a pending change and requests a sync.
 func (r *Follower) postpone(uid string, change *container.Change) error {
-	defer r.requestSync()
+	defer r.RequestSync()
 	err := r.storeChange(uid, change)
 	if err != nil {
 		r.overrideChange(uid, change)
@@ -197,7 +197,7 @@ func (r *Follower) postpone(uid string, change *container.Change) error {
 // nil means that no change is pending.
 func (r *Follower) overrideChange(uid string, change *container.Change) {
 	r.changes.Store(uid, change)
-	r.requestSync()
+	r.RequestSync()
 }
 
 // Completed completes an interrupted change and returns the container without it. The container's

@@ -125,7 +125,7 @@ func (r *Follower) unpublish(ctx context.Context, c *container.Container) {
 	defer cancel()
 	if _, err := r.publishMappings(ctx, c, c.Live, c.Republished(), false); err != nil {
 		r.logFor(c.ID).Warn("published ports not restored, retrying", "error", err)
-		r.requestSync()
+		r.RequestSync()
 	}
 }
 

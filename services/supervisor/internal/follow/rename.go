@@ -76,7 +76,7 @@ func (r *Follower) renameRunning(ctx context.Context, c *container.Container, na
 	}
 
 	if berr := r.updateName(back, c); berr != nil {
-		r.requestSync()
+		r.RequestSync()
 		return errors.Join(err, berr)
 	}
 

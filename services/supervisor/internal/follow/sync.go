@@ -68,7 +68,7 @@ func (r *Follower) watch(ctx context.Context) error {
 				lost <- err
 				return
 			}
-			r.requestSync()
+			r.RequestSync()
 		}
 	}()
 
@@ -86,8 +86,8 @@ func (r *Follower) watch(ctx context.Context) error {
 	}
 }
 
-// requestSync makes the network sync run soon.
-func (r *Follower) requestSync() { r.wake.Notify() }
+// RequestSync makes the network sync run soon.
+func (r *Follower) RequestSync() { r.wake.Notify() }
 
 // syncUntilDone synchronizes until it succeeds, with growing delays.
 func (r *Follower) syncUntilDone(ctx context.Context) {

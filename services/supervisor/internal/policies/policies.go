@@ -71,10 +71,14 @@ func (p *Policies) Restore() {
 
 // Sources returns where the rules of a container come from.
 func (p *Policies) Sources(m policy.Member) []policy.Source {
+	return p.sources(m, p.cfg.Store.ListPolicies())
+}
+
+func (p *Policies) sources(m policy.Member, all []*policy.Policy) []policy.Source {
 	p.mu.Lock()
 	standard := p.standard
 	p.mu.Unlock()
-	return policy.Sources(m, p.cfg.Store.ListPolicies(), standard)
+	return policy.Sources(m, all, standard)
 }
 
 // Of returns the rules that apply to a container.
@@ -119,14 +123,26 @@ func (p *Policies) Apply(ctx context.Context, m policy.Member) error {
 }
 
 // Check rejects rules that cannot be enforced for a container.
-func (p *Policies) Check(m policy.Member) error {
-	sources := p.Sources(m)
-	if m.Mode != container.ModeHost || !policy.Merge(sources).Restricts() {
+func (p *Policies) Check(m policy.Member) error { return p.checkSources(m, p.Sources(m)) }
+
+func (p *Policies) checkSources(m policy.Member, sources []policy.Source) error {
+	if !policy.Merge(sources).Restricts() {
 		return nil
 	}
-	return fault.New(fault.Invalid, container.Subject(m.Name),
-		fmt.Sprintf("rules of %s cannot be enforced on network %s", sources[0].Name, m.Mode),
-		fault.WithField("egress"), fault.WithHint("use a bridge network, or --egress all"))
+	invalid := func(network string) error {
+		return fault.New(fault.Invalid, container.Subject(m.Name),
+			fmt.Sprintf("rules of %s cannot be enforced on network %s", sources[0].Name, network),
+			fault.WithField("egress"), fault.WithHint("use a bridge network, or --egress all"))
+	}
+	if m.Mode == container.ModeHost {
+		return invalid(string(m.Mode))
+	}
+	for _, e := range m.Endpoints {
+		if e.Bridge == "" && e.Driver != "" {
+			return invalid(e.NetworkName + " of driver " + e.Driver)
+		}
+	}
+	return nil
 }
 
 // Leave forgets a container that ends, so that rules of other containers do not apply to the next owner
@@ -150,10 +166,7 @@ func (p *Policies) Resync(ctx context.Context) (differ []string, err error) {
 		return nil, err
 	}
 
-	p.mu.Lock()
-	known := maps.Clone(p.members)
-	p.mu.Unlock()
-	for uid, m := range known {
+	for uid, m := range p.running() {
 		if len(m.Endpoints) > 0 && !inForce[uid].Equal(p.Of(m.Member)) {
 			differ = append(differ, uid)
 		}

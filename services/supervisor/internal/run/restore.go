@@ -27,7 +27,7 @@ func (r *Runner) Restore(ctx context.Context) error {
 		}
 	}
 
-	r.rules.Restore()
+	r.Rules.Restore()
 	err := newRecovery(r).restoreAll(ctx, r.Store.ListContainers())
 	if err := r.Volumes.Restore(ctx); err != nil {
 		r.Log.Warn("volumes incompletely restored", "error", err)

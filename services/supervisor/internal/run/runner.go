@@ -85,6 +85,7 @@ type Runner struct {
 	*Usage
 	Files   *files.Files    // reads the files of containers
 	Commits *commit.Commits // creates images from containers
+	Rules   *policies.Policies
 
 	launcher *launch.Launcher
 	lives    *lives.Lives
@@ -93,7 +94,6 @@ type Runner struct {
 	checks   *health.Checks
 
 	policies *restarts
-	rules    *policies.Policies
 
 	foreign sync.Map // container ID to PID, of running processes without stored state
 
@@ -114,18 +114,18 @@ func New(cfg Config) *Runner {
 
 	r := &Runner{Config: cfg, lives: lives.New(), joins: lives.NewJoins()}
 	r.policies = newRestarts(r)
-	r.rules = policies.New(policies.Config{Log: cfg.Log, Store: cfg.Store, Agents: cfg.Agents})
-	r.rules.SetDefault(cfg.Egress)
+	r.Rules = policies.New(policies.Config{Log: cfg.Log, Store: cfg.Store, Agents: cfg.Agents})
+	r.Rules.SetDefault(cfg.Egress)
 	names, waiters := lives.NewNames(), &launch.Waiters{}
 	r.notices = notices.New(notices.Config{Events: cfg.Events, Store: cfg.Store, Agents: cfg.Agents, Log: cfg.Log})
 	r.launcher = launch.New(launch.Config{DataRoot: cfg.DataRoot, Log: cfg.Log, Store: cfg.Store, Images: cfg.Images,
 		Volumes: cfg.Volumes,
 		RootFS:  cfg.RootFS, Host: cfg.Host, Cgroup: cfg.Cgroup, NameFiles: cfg.NameFiles, LogFiles: cfg.LogFiles,
-		Defaults: cfg.Defaults, Processes: cfg.Processes, Agents: cfg.Agents, Policies: r.rules, Lives: r.lives,
+		Defaults: cfg.Defaults, Processes: cfg.Processes, Agents: cfg.Agents, Policies: r.Rules, Lives: r.lives,
 		Names: names,
 		Joins: r.joins, Notices: r.notices, Waiters: waiters, Started: r.started})
 	r.Follower = follow.New(follow.Config{Log: cfg.Log, Store: cfg.Store, Agents: cfg.Agents, Lives: r.lives,
-		Policies: r.rules, Names: names, Notices: r.notices})
+		Policies: r.Rules, Names: names, Notices: r.notices})
 	r.Sessions = session.New(session.Config{Store: cfg.Store, Processes: cfg.Processes, Host: cfg.Host,
 		Defaults: cfg.Defaults, Lives: r.lives, Notices: r.notices, Waiters: waiters,
 		LogPath: r.launcher.LogPath, Root: cfg.RootFS.Path})

@@ -132,7 +132,9 @@ type Network struct {
 	// Former pools that containers still have addresses from.
 	FormerPools []*Pool `protobuf:"bytes,21,rep,name=former_pools,json=formerPools,proto3" json:"former_pools,omitempty"`
 	// The hosts that the network spans: "local" for this host. Empty means "local".
-	Scope         string `protobuf:"bytes,23,opt,name=scope,proto3" json:"scope,omitempty"`
+	Scope string `protobuf:"bytes,23,opt,name=scope,proto3" json:"scope,omitempty"`
+	// The rules for outgoing traffic of containers without rules of their own, as of `--egress`.
+	Egress        []string `protobuf:"bytes,24,rep,name=egress,proto3" json:"egress,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -326,6 +328,13 @@ func (x *Network) GetScope() string {
 		return x.Scope
 	}
 	return ""
+}
+
+func (x *Network) GetEgress() []string {
+	if x != nil {
+		return x.Egress
+	}
+	return nil
 }
 
 // Pool is a subnet of a network, with the addresses that can be allocated.
@@ -898,7 +907,7 @@ var File_fairlead_network_v1_network_proto protoreflect.FileDescriptor
 
 const file_fairlead_network_v1_network_proto_rawDesc = "" +
 	"\n" +
-	"!fairlead/network/v1/network.proto\x12\x13fairlead.network.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf7\x06\n" +
+	"!fairlead/network/v1/network.proto\x12\x13fairlead.network.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8f\a\n" +
 	"\aNetwork\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -931,7 +940,8 @@ const file_fairlead_network_v1_network_proto_rawDesc = "" +
 	"ipamDriver\x12\x10\n" +
 	"\x03dns\x18\x14 \x03(\tR\x03dns\x12<\n" +
 	"\fformer_pools\x18\x15 \x03(\v2\x19.fairlead.network.v1.PoolR\vformerPools\x12\x14\n" +
-	"\x05scope\x18\x17 \x01(\tR\x05scope\x1a9\n" +
+	"\x05scope\x18\x17 \x01(\tR\x05scope\x12\x16\n" +
+	"\x06egress\x18\x18 \x03(\tR\x06egress\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a:\n" +

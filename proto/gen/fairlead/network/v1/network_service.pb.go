@@ -168,7 +168,10 @@ type CreateNetworkRequest struct {
 	IpamDriver string `protobuf:"bytes,15,opt,name=ipam_driver,json=ipamDriver,proto3" json:"ipam_driver,omitempty"`
 	// The upstream DNS servers for containers without servers of their own. Empty means the
 	// configured ones.
-	Dns           []string `protobuf:"bytes,12,rep,name=dns,proto3" json:"dns,omitempty"`
+	Dns []string `protobuf:"bytes,12,rep,name=dns,proto3" json:"dns,omitempty"`
+	// The rules for outgoing traffic of containers without rules of their own, as of `--egress`. Only on
+	// bridge networks.
+	Egress        []string `protobuf:"bytes,16,rep,name=egress,proto3" json:"egress,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -290,6 +293,13 @@ func (x *CreateNetworkRequest) GetIpamDriver() string {
 func (x *CreateNetworkRequest) GetDns() []string {
 	if x != nil {
 		return x.Dns
+	}
+	return nil
+}
+
+func (x *CreateNetworkRequest) GetEgress() []string {
+	if x != nil {
+		return x.Egress
 	}
 	return nil
 }
@@ -434,7 +444,9 @@ type UpdateNetworkRequest struct {
 	Ipv6 bool `protobuf:"varint,6,opt,name=ipv6,proto3" json:"ipv6,omitempty"`
 	// True to allow any new subnets. Running containers are renumbered one by one. Without `subnets`,
 	// those that a host route overlaps are replaced by free ones.
-	Renumber      bool `protobuf:"varint,7,opt,name=renumber,proto3" json:"renumber,omitempty"`
+	Renumber bool `protobuf:"varint,7,opt,name=renumber,proto3" json:"renumber,omitempty"`
+	// New rules for outgoing traffic, as in CreateNetworkRequest. "all" lifts them.
+	Egress        []string `protobuf:"bytes,8,rep,name=egress,proto3" json:"egress,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -516,6 +528,13 @@ func (x *UpdateNetworkRequest) GetRenumber() bool {
 		return x.Renumber
 	}
 	return false
+}
+
+func (x *UpdateNetworkRequest) GetEgress() []string {
+	if x != nil {
+		return x.Egress
+	}
+	return nil
 }
 
 // NameServers holds addresses of name servers.
@@ -1275,7 +1294,7 @@ const file_fairlead_network_v1_network_service_proto_rawDesc = "" +
 	"\x05until\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x18\n" +
 	"\afilters\x18\x03 \x03(\tR\afilters\"E\n" +
 	"\x13WatchEventsResponse\x12.\n" +
-	"\x05event\x18\x01 \x01(\v2\x18.fairlead.event.v1.EventR\x05event\"\xf4\x04\n" +
+	"\x05event\x18\x01 \x01(\v2\x18.fairlead.event.v1.EventR\x05event\"\x8c\x05\n" +
 	"\x14CreateNetworkRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -1293,7 +1312,8 @@ const file_fairlead_network_v1_network_service_proto_rawDesc = "" +
 	"configFrom\x12\x1f\n" +
 	"\vipam_driver\x18\x0f \x01(\tR\n" +
 	"ipamDriver\x12\x10\n" +
-	"\x03dns\x18\f \x03(\tR\x03dns\x1a9\n" +
+	"\x03dns\x18\f \x03(\tR\x03dns\x12\x16\n" +
+	"\x06egress\x18\x10 \x03(\tR\x06egress\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a:\n" +
@@ -1311,7 +1331,7 @@ const file_fairlead_network_v1_network_service_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"O\n" +
 	"\x15CreateNetworkResponse\x126\n" +
-	"\anetwork\x18\x01 \x01(\v2\x1c.fairlead.network.v1.NetworkR\anetwork\"\xdb\x02\n" +
+	"\anetwork\x18\x01 \x01(\v2\x1c.fairlead.network.v1.NetworkR\anetwork\"\xf3\x02\n" +
 	"\x14UpdateNetworkRequest\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\x12\x15\n" +
 	"\x03mtu\x18\x02 \x01(\rH\x00R\x03mtu\x88\x01\x01\x12\x18\n" +
@@ -1319,7 +1339,8 @@ const file_fairlead_network_v1_network_service_proto_rawDesc = "" +
 	"\x06labels\x18\x04 \x03(\v25.fairlead.network.v1.UpdateNetworkRequest.LabelsEntryR\x06labels\x122\n" +
 	"\x03dns\x18\x05 \x01(\v2 .fairlead.network.v1.NameServersR\x03dns\x12\x12\n" +
 	"\x04ipv6\x18\x06 \x01(\bR\x04ipv6\x12\x1a\n" +
-	"\brenumber\x18\a \x01(\bR\brenumber\x1a9\n" +
+	"\brenumber\x18\a \x01(\bR\brenumber\x12\x16\n" +
+	"\x06egress\x18\b \x03(\tR\x06egress\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x06\n" +

@@ -1,0 +1,21 @@
+package network
+
+import (
+	"github.com/fairlead/fairlead/proto/egress"
+	"github.com/fairlead/fairlead/proto/fault"
+)
+
+// egressRules returns the rules for outgoing traffic, one an element. It rejects rules that are not valid,
+// and networks where they cannot be enforced.
+func egressRules(n Network, rules []string) ([]string, error) {
+	p, err := egress.Parse(rules)
+	switch {
+	case err != nil:
+		return nil, fault.New(fault.Invalid, n.Subject(), "egress policy is not valid: "+err.Error(),
+			fault.WithField("egress"), fault.WithHint("see fairlead policy --help"))
+	case p.Restricts() && n.Driver != DriverBridge && n.Driver != DriverOverlay:
+		return nil, fault.New(fault.Invalid, n.Subject(), "egress policy cannot be enforced with driver "+n.Driver,
+			fault.WithField("egress"), fault.WithHint("use a bridge network"))
+	}
+	return p.Strings(), nil
+}

@@ -1,0 +1,157 @@
+package policies
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+	"github.com/fairlead/fairlead/services/supervisor/internal/policy"
+)
+
+// Change is a change of stored policies.
+type Change struct {
+	Put    []*policy.Policy
+	Remove []string
+}
+
+// Store stores a change. It rejects policies that are not valid or do not exist, and those that cannot be
+// enforced for a running container. all returns the policies with the change.
+func (p *Policies) Store(c Change, dryRun bool) (all []*policy.Policy, err error) {
+	for _, one := range c.Put {
+		if err := one.Validate(); err != nil {
+			return nil, err
+		}
+	}
+	for _, name := range c.Remove {
+		if _, ok := p.cfg.Store.GetPolicy(name); !ok {
+			return nil, fault.New(fault.NotFound, "policy "+name, "No such policy: "+name)
+		}
+	}
+
+	all = p.with(c)
+	for _, m := range p.running() {
+		if err := p.checkSources(m.Member, p.sources(m.Member, all)); err != nil {
+			return nil, err
+		}
+	}
+	if dryRun {
+		return all, nil
+	}
+	return all, p.cfg.Store.ChangePolicies(c.Put, c.Remove)
+}
+
+// with returns the stored policies with a change, sorted by name.
+func (p *Policies) with(c Change) []*policy.Policy {
+	byName := map[string]*policy.Policy{}
+	for _, one := range p.cfg.Store.ListPolicies() {
+		byName[one.Name] = one
+	}
+	for _, one := range c.Put {
+		byName[one.Name] = one
+	}
+	for _, name := range c.Remove {
+		delete(byName, name)
+	}
+	return slices.SortedFunc(maps.Values(byName), func(a, b *policy.Policy) int {
+		return strings.Compare(a.Name,
+			b.Name)
+	})
+}
+
+// Outdated returns the running containers whose rules differ from those that apply.
+func (p *Policies) Outdated() (uids []string) {
+	for uid, m := range p.running() {
+		if !m.rules.Equal(p.Of(m.Member)) {
+			uids = append(uids, uid)
+		}
+	}
+	return uids
+}
+
+func (p *Policies) running() map[string]member {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return maps.Clone(p.members)
+}
+
+// Selected returns the names of the running containers that a policy selects, sorted.
+func (p *Policies) Selected(one *policy.Policy) (names []string) {
+	for _, m := range p.running() {
+		if one.Selector.Selects(m.Member) {
+			names = append(names, m.Name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// List returns all policies, sorted by name.
+func (p *Policies) List() []*policy.Policy { return p.cfg.Store.ListPolicies() }
+
+// Member returns a stored container as policies see it. A stopped one has no addresses.
+func (p *Policies) Member(ref string) (policy.Member, error) {
+	c, err := p.cfg.Store.FindContainer(ref)
+	if err != nil {
+		return policy.Member{}, err
+	}
+	if c.Live != nil {
+		return policy.MemberOf(c, c.Live.Endpoints), nil
+	}
+	m := policy.MemberOf(c, nil)
+	for _, a := range c.Config.Network.Attachments {
+		m.Endpoints = append(m.Endpoints, container.Endpoint{NetworkName: a.Network})
+	}
+	return m, nil
+}
+
+// Result is the result of a test.
+type Result struct {
+	Policy string
+	policy.Test
+	policy.Decision
+	Err error
+}
+
+// Test returns the results of the tests of policies, as if all were stored.
+func (p *Policies) Test(tested, all []*policy.Policy) (results []Result) {
+	for _, one := range tested {
+		for _, t := range one.Tests {
+			r := Result{Policy: one.Name, Test: t}
+			m, err := p.Member(t.Container)
+			if err == nil {
+				r.Decision, err = policy.Decide(p.sources(m, all), t, p.Members())
+			}
+			r.Err = err
+			results = append(results, r)
+		}
+	}
+	return results
+}
+
+// Explain returns the sources of the rules of a container, and the decision about a test if it has a
+// peer.
+func (p *Policies) Explain(ref, peer string, incoming bool) (sources []policy.Source, d policy.Decision, err error) {
+	m, err := p.Member(ref)
+	if err != nil {
+		return nil, d, err
+	}
+	sources = p.Sources(m)
+	if peer == "" {
+		return sources, d, nil
+	}
+	d, err = policy.Decide(sources, policy.Test{Container: m.Name, Peer: peer, Incoming: incoming}, p.Members())
+	if err != nil {
+		return nil, d, fault.New(fault.Invalid, "peer", err.Error())
+	}
+	return sources, d, nil
+}
+
+// Members returns all running containers.
+func (p *Policies) Members() (all []policy.Member) {
+	for _, m := range p.running() {
+		all = append(all, m.Member)
+	}
+	return all
+}
