@@ -24,6 +24,9 @@ const (
 	headerMethods = headerPrefix + "Grpc-Method"
 )
 
+// HasID reports whether the header of a request names a session.
+func HasID(header http.Header) bool { return header.Get(headerID) != "" }
+
 // Methods that BuildKit calls on a session.
 const (
 	methodSend   = "/moby.filesync.v1.FileSend/DiffCopy"

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/fairlead/fairlead/services/engine/internal/buildkit"
 	"github.com/fairlead/fairlead/services/engine/internal/httpapi"
 	"github.com/fairlead/fairlead/services/engine/internal/stream"
 )
@@ -34,6 +35,9 @@ func (h *Handlers) Control(w http.ResponseWriter, r *httpapi.Request) error {
 func (h *Handlers) Session(w http.ResponseWriter, r *httpapi.Request) error {
 	if err := checkUpgrade(r); err != nil {
 		return err
+	}
+	if !buildkit.HasID(r.Header) {
+		return httpapi.Errorf(http.StatusBadRequest, "no session ID in request")
 	}
 	bk, err := h.gateway.Open(r.Context(), false)
 	if err != nil {
