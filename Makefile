@@ -147,7 +147,7 @@ bench: setup build ## Run the benchmarks (BENCH: steps, see deploy/bench/main.go
 	@CGO_ENABLED=0 $(GO) build -o .cache/bench ./deploy/bench
 	@exec .cache/bench $(BENCH)
 
-compare: setup build ## Run 380 docker commands against Debian's dockerd and Fairlead, and compare; five minutes
+compare: setup build ## Run 640 docker commands against Debian's dockerd and Fairlead, and compare; eight minutes
 	@CGO_ENABLED=0 $(GO) build -o .cache/compare ./deploy/compare
 	@exec .cache/compare deploy/compare/commands.txt
 

@@ -15,8 +15,9 @@ func TestMissingCommandsAndFlags(t *testing.T) {
 		{args: "help manifest", code: 1,
 			stderr: "fairlead: docker manifest is not supported; instead: inspect manifests in the registry with " +
 				"skopeo inspect --raw docker://IMAGE\n"},
-		{args: "system info -f x", code: 1,
-			stderr: "fairlead: docker system info is not supported; instead: fairlead info\n"},
+		{args: "system dial-stdio -f x", code: 1, stderr: "fairlead: docker system dial-stdio is not supported; " +
+			"instead: forward the socket: ssh -L /tmp/f.sock:/run/fairlead/fairlead.sock HOST, then " +
+			"fairlead -H unix:///tmp/f.sock\n"},
 		{args: "swarm init --x", code: 1,
 			stderr: "fairlead: docker swarm is not supported; Fairlead manages one host and has no Swarm mode\n"},
 		{args: "run --zzzzzz x", code: 125, stderr: "fairlead: unknown flag: --zzzzzz; see 'fairlead run --help'\n"},

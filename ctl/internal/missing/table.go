@@ -29,9 +29,7 @@ func verbs() map[string]string {
 		"swarm":          swarm,
 		"system dial-stdio": "forward the socket: ssh -L /tmp/f.sock:/run/fairlead/fairlead.sock HOST, then " +
 			"fairlead -H unix:///tmp/f.sock",
-		"system events": "fairlead events",
-		"system info":   "fairlead info",
-		"trust":         noNeed,
+		"trust": noNeed,
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 // Group returns the command `fairlead system`.
 func Group(c *cli.CLI) *cobra.Command {
 	return cli.Group("system", "Check the agent's state, show and free disk space", newCheck(c), newDiskUsage(c),
+		newEvents(c), newInfo(c),
 		prune.System(c))
 }
 

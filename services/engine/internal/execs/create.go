@@ -3,6 +3,7 @@ package execs
 import (
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/moby/moby/api/types/common"
 	"github.com/moby/moby/api/types/container"
@@ -23,7 +24,7 @@ func (h *Handlers) Create(w http.ResponseWriter, r *httpapi.Request) error {
 	if _, err := detachKeys(body.DetachKeys); err != nil {
 		return err
 	}
-	options := &containerv1.ExecOptions{Reference: r.Name(), Args: body.Cmd, Env: body.Env, WorkingDir: body.WorkingDir,
+	options := &containerv1.ExecOptions{Reference: r.Name(), Args: body.Cmd, Env: assigned(body.Env), WorkingDir: body.WorkingDir,
 		User: body.User, Tty: body.Tty, OpenStdin: body.AttachStdin, Privileged: body.Privileged,
 		DetachKeys: body.DetachKeys, Attach: streams(&body)}
 	if body.ConsoleSize != nil && body.Tty {
@@ -48,6 +49,12 @@ func streams(body *container.ExecCreateRequest) []string {
 		}
 	}
 	return out
+}
+
+// assigned returns the variables with a value. The others, which clients send for -e NAME without a
+// variable of that name, are not set, as in Docker.
+func assigned(env []string) []string {
+	return slices.DeleteFunc(env, func(v string) bool { return !strings.Contains(v, "=") })
 }
 
 // attaches reports whether the client that starts an exec gets a stream.

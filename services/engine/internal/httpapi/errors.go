@@ -53,12 +53,17 @@ func fromFault(err error) *Error {
 	// Messages that begin with a capital letter are Docker's and name their subject themselves.
 	if f, ok := errors.AsType[*fault.Fault](err); ok && f.Step == "" && f.Cause == nil && f.Message != "" &&
 		unicode.IsUpper(rune(f.Message[0])) {
-		if _, name, ok := strings.Cut(f.Subject, `"`); ok && !strings.Contains(f.Message, strings.Trim(name, `"`)) {
+		if _, name, ok := strings.Cut(f.Subject, `"`); ok && !names(f.Message, strings.Trim(name, `"`)) {
 			return &Error{status, f.Message + ": " + strings.Trim(name, `"`)}
 		}
 		return &Error{status, f.Message}
 	}
 	return &Error{status, err.Error()}
+}
+
+// names reports whether a message contains a name, maybe without the tag of an image.
+func names(message, name string) bool {
+	return strings.Contains(message, name) || strings.HasSuffix(message, ": "+strings.TrimSuffix(name, ":latest"))
 }
 
 // imageName returns the name in a subject: image "NAME". As in Docker, a name has the tag latest if it

@@ -63,7 +63,11 @@ func (f *Files) CopyFrom(ctx context.Context, ref, name string, begin func(Stat)
 		if err := tree.Write(ctx, out, v.root, at, st.Name, tree.Options{}); err != nil {
 			return readFault(c, err)
 		}
-		return out.Close()
+		if err := out.Close(); err != nil {
+			return err
+		}
+		f.Notices.Emit(c, "archive-path")
+		return nil
 	})
 }
 
@@ -90,7 +94,11 @@ func (f *Files) CopyTo(ctx context.Context, to Target, in io.Reader) error {
 		if !to.KeepOwner {
 			into.Owner = &[2]int{}
 		}
-		return writeFault(c, tree.Extract(ctx, in, dir, into))
+		if err := tree.Extract(ctx, in, dir, into); err != nil {
+			return writeFault(c, err)
+		}
+		f.Notices.Emit(c, "extract-to-dir")
+		return nil
 	})
 }
 

@@ -14,10 +14,12 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/fairlead/fairlead/agent/events"
 	"github.com/fairlead/fairlead/agent/test/testns"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 	"github.com/fairlead/fairlead/services/supervisor/internal/lives"
+	"github.com/fairlead/fairlead/services/supervisor/internal/notices"
 	"github.com/fairlead/fairlead/services/supervisor/internal/store"
 	"github.com/fairlead/fairlead/services/supervisor/internal/volume"
 )
@@ -68,7 +70,8 @@ func newHost(t *testing.T, mounts ...container.Mount) *host {
 	h.must(s.AddContainer(&container.Container{ID: strings.Repeat("a", 64), Status: container.Exited,
 		ImageID: "sha256:aa",
 		Config:  container.Config{Name: "web", Mounts: mounts}}))
-	h.Files = New(Config{Store: s, Images: h, RootFS: h, Volumes: h, Lives: lives.New()})
+	h.Files = New(Config{Store: s, Images: h, RootFS: h, Volumes: h, Lives: lives.New(),
+		Notices: notices.New(notices.Config{Events: &events.Broker{}})})
 	return h
 }
 

@@ -43,7 +43,9 @@ func checkJournal(subject string, cfg *container.Config) error {
 	if cfg.Log.Driver != logdriver.Journald {
 		return nil
 	}
-	_, err := os.Stat(journalSocket)
-	return fault.Wrap(err, fault.Unavailable, subject,
-		"failed to initialize logging driver: journald is not enabled on this host")
+	if _, err := os.Stat(journalSocket); err != nil {
+		return fault.New(fault.Unavailable, subject, // without the cause, in whose words docker sees exit code 127
+			"failed to initialize logging driver: journald is not enabled on this host")
+	}
+	return nil
 }

@@ -1,7 +1,9 @@
 package imagedoc_test
 
 import (
+	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/moby/moby/api/types/container"
@@ -28,6 +30,14 @@ func TestSummaryOfVersions(t *testing.T) {
 		apitest.Golden(t, fmt.Sprintf("summary-%d", minor), imagedoc.SummaryFromProto(i, apiversion.V(minor), usage))
 	}
 	apitest.Validate(t, "GET /images/json", 200, []any{imagedoc.SummaryFromProto(i, apiversion.Max, usage)})
+
+	i.Containers = 2
+	doc, err := json.Marshal(imagedoc.SummaryFromProto(i, apiversion.V(40), imagedoc.Usage{
+		Shared: map[string]int64{i.GetId(): 7}, Disk: true}))
+	if err != nil || !strings.Contains(string(doc), `"Containers":2`) ||
+		!strings.Contains(string(doc), `"SharedSize":7`) {
+		t.Errorf("disk usage of an old version: got %s, %v", doc, err)
+	}
 
 	dangling := &containerv1.Image{Id: i.GetId()}
 	apitest.Golden(t, "dangling-42", imagedoc.SummaryFromProto(dangling, apiversion.V(42), imagedoc.Usage{}))

@@ -20,6 +20,7 @@ const notMeasured = -1
 type Usage struct {
 	Shared     map[string]int64    // by image ID: bytes of layers that other images have too; nil unless requested
 	Containers map[string][]string // by image ID: the containers that use it; nil without manifests
+	Disk       bool                // all versions have the numbers of disk usage, other lists only later ones
 	Manifests  bool
 }
 
@@ -41,10 +42,10 @@ func SummaryFromProto(i *containerv1.Image, v apiversion.Version, u Usage) any {
 		SharedSize:  notMeasured,
 		Size:        i.GetSize(),
 	}
-	if v.AtLeast(51) {
+	if v.AtLeast(51) || u.Disk {
 		s.Containers = i.GetContainers()
 	}
-	if v.AtLeast(42) && u.Shared != nil {
+	if (v.AtLeast(42) || u.Disk) && u.Shared != nil {
 		s.SharedSize = u.Shared[i.GetId()]
 	}
 	if v.AtLeast(48) {

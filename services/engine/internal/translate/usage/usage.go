@@ -90,7 +90,7 @@ func (h Host) images(v apiversion.Version) Objects {
 		if image.GetContainers() > 0 {
 			out.ActiveCount++
 		}
-		out.Items = append(out.Items, imagedoc.SummaryFromProto(image, v, imagedoc.Usage{Shared: shared}))
+		out.Items = append(out.Items, imagedoc.SummaryFromProto(image, v, imagedoc.Usage{Shared: shared, Disk: true}))
 	}
 	return out
 }
