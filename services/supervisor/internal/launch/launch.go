@@ -131,7 +131,7 @@ func (r *Launcher) Create(ctx context.Context, req Request) (*Launched, error) {
 	}
 
 	r.Notices.Emit(l.c, "create")
-	created := &Launched{Container: l.c}
+	created := &Launched{Container: l.c, warnings: l.req.Config.Resources.Warnings()}
 	if l.internal && l.publishes() {
 		created.warnings = append(created.warnings, notices.Unpublished(l.name))
 	}
@@ -232,7 +232,11 @@ func (l *launch) supervised(ctx context.Context, steps []saga.Step) (*Launched, 
 
 	l.r.Started(l.c, l.life)
 	l.r.LogFor(l.id).Info("launched", "name", l.name, "pid", l.live.PID, "took", time.Since(began))
-	return &Launched{Container: l.c, Output: l.output, Run: l.life, warnings: l.warnings,
+	warnings := l.warnings
+	if l.initial == container.Launching { // otherwise its creation reported them
+		warnings = append(l.req.Config.Resources.Warnings(), warnings...)
+	}
+	return &Launched{Container: l.c, Output: l.output, Run: l.life, warnings: warnings,
 		firewallWarnings: l.firewallWarnings}, nil
 }
 

@@ -65,6 +65,15 @@ type limitCheck struct {
 	field, text string
 }
 
+// Warnings returns what limits allow that their user may not expect, one line each.
+func (r *Limits) Warnings() []string {
+	if !r.OOMKillDisable || r.Memory != 0 {
+		return nil
+	}
+	return []string{"OOM killer is disabled for the container, but no memory limit is set, this can result in the " +
+		"system running out of resources."}
+}
+
 // Validate checks the limits without regard to the host.
 func (r *Limits) Validate(subject string) error { return r.validate(subject, false) }
 

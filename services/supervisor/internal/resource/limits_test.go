@@ -55,6 +55,17 @@ func TestValidation(t *testing.T) {
 	}
 }
 
+func TestWarnings(t *testing.T) {
+	for _, tc := range []struct {
+		limits Limits
+		want   int
+	}{{Limits{OOMKillDisable: true}, 1}, {Limits{OOMKillDisable: true, Memory: MinMemory}, 0}, {Limits{}, 0}} {
+		if got := tc.limits.Warnings(); len(got) != tc.want {
+			t.Errorf("%+v: got %q", tc.limits, got)
+		}
+	}
+}
+
 func TestDefaults(t *testing.T) {
 	d := Defaults{ShmSize: 5, OOMScoreAdj: 7}
 	got := Limits{Memory: 10}.WithDefaults(d)
