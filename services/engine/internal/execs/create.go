@@ -24,9 +24,9 @@ func (h *Handlers) Create(w http.ResponseWriter, r *httpapi.Request) error {
 	if _, err := detachKeys(body.DetachKeys); err != nil {
 		return err
 	}
-	options := &containerv1.ExecOptions{Reference: r.Name(), Args: body.Cmd, Env: assigned(body.Env), WorkingDir: body.WorkingDir,
-		User: body.User, Tty: body.Tty, OpenStdin: body.AttachStdin, Privileged: body.Privileged,
-		DetachKeys: body.DetachKeys, Attach: streams(&body)}
+	options := &containerv1.ExecOptions{Reference: r.Name(), Args: body.Cmd, Env: assigned(body.Env),
+		WorkingDir: body.WorkingDir, User: body.User, Tty: body.Tty, OpenStdin: body.AttachStdin,
+		Privileged: body.Privileged, DetachKeys: body.DetachKeys, Attach: streams(&body)}
 	if body.ConsoleSize != nil && body.Tty {
 		options.Size = size(*body.ConsoleSize)
 	}
