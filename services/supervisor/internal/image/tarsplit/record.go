@@ -7,6 +7,7 @@
 package tarsplit
 
 import (
+	"bufio"
 	"encoding/json"
 	"errors"
 	"hash/crc64"
@@ -55,7 +56,7 @@ func (r *Recorder) Close() (Summary, error) {
 func (r *Recorder) run(in *io.PipeReader, out io.Writer) {
 	defer close(r.done)
 
-	count := &counter{in: in}
+	count := &counter{in: bufio.NewReaderSize(in, 256<<10)} // each read of the pipe waits for the writer
 	w := newWriter(out)
 	err := w.archive(count)
 	_, _ = io.Copy(io.Discard, count) // the writer of the archive must not block

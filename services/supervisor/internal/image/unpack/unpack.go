@@ -7,6 +7,7 @@ package unpack
 
 import (
 	"archive/tar"
+	"bufio"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -49,7 +50,9 @@ func Into(ctx context.Context, in io.Reader, dir string, also ...io.Writer) (*La
 	sum := sha256.New()
 	tee := io.TeeReader(&spare{in: plain, root: root}, io.MultiWriter(append(also, sum)...))
 	w := &walk{spare: root.Spare, dirs: map[string]bool{}, parents: map[string]bool{}}
-	if err := beneath.Jail(dir, func() error { return w.apply(ctx, tee) }); err != nil {
+	// The jail has a thread of its own. Waking it for each small read takes longer than unpacking.
+	large := bufio.NewReaderSize(tee, spareEvery)
+	if err := beneath.Jail(dir, func() error { return w.apply(ctx, large) }); err != nil {
 		return nil, err
 	}
 
