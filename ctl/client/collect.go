@@ -194,8 +194,8 @@ func (c *Client) Import(ctx context.Context, opts *containerv1.ImportOptions, ar
 	return res.GetImage(), err
 }
 
-// maxChunk is the size limit of one message of an archive.
-const maxChunk = 1 << 20
+// maxChunk is the size limit of one message of an archive. A message fits gRPC's buffers of 1 MB.
+const maxChunk = 1<<20 - 1<<10
 
 // upload sends the content of a reader in chunks. It returns nil if the agent closes the stream
 // early; the caller receives the reason.

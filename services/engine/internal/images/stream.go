@@ -13,8 +13,8 @@ import (
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 )
 
-// chunkSize is the size of the pieces of archives.
-const chunkSize = 1 << 20
+// chunkSize is the size of the pieces of archives. A message with one fits gRPC's buffers of 1 MB.
+const chunkSize = 1<<20 - 1<<10
 
 // credentials returns the credentials of a request for a registry, or nil.
 func credentials(r *httpapi.Request) *containerv1.Credentials {

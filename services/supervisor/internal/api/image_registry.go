@@ -37,8 +37,9 @@ func (s *imageServer) GetImageHistory(_ context.Context,
 	return out, nil
 }
 
-// saveChunk is the size of one message of a saved archive.
-const saveChunk = 256 << 10
+// saveChunk is the size of one message of an archive. A message fits gRPC's buffers of 1 MB, which are
+// cleared as a whole for each use.
+const saveChunk = 1<<20 - 1<<10
 
 // SaveImages implements ImageServiceServer.
 func (s *imageServer) SaveImages(req *containerv1.SaveImagesRequest,
