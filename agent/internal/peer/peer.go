@@ -28,6 +28,13 @@ const connectTimeout = 10 * time.Second
 // repeated because creates and releases are idempotent.
 const attempts = 5
 
+// Flow control windows on Unix sockets. That of a connection fits the page of a list, so that the other side
+// sends it without waiting. That of a stream bounds what is buffered for a client that does not read.
+const (
+	connWindow   = 2 << 20
+	streamWindow = 256 << 10
+)
+
 // Dial returns a connection whose calls return faults. name denotes the other side in messages.
 func Dial(name string, host config.Host) (*grpc.ClientConn, error) {
 	w := readyInterceptor{name, host, connectTimeout}
@@ -46,6 +53,8 @@ func dial(host config.Host, options ...grpc.DialOption) (*grpc.ClientConn, error
 	target := host.String()
 	if host.Network == "tcp" {
 		target = "passthrough:///" + host.Address
+	} else {
+		options = append(options, grpc.WithInitialWindowSize(streamWindow), grpc.WithInitialConnWindowSize(connWindow))
 	}
 	conn, err := grpc.NewClient(target, append(options,
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
