@@ -52,11 +52,11 @@ func gets(c *containerv1.Container) clienttest.Script {
 func TestPsMatchesDocker(t *testing.T) {
 	some := clienttest.Script{"ListContainers": {clienttest.Answers(&containerv1.ListContainersResponse{
 		Containers: []*containerv1.Container{web(), old()}})}}
-	all := []proto.Message{&containerv1.ListContainersRequest{All: true}}
+	all := []proto.Message{&containerv1.ListContainersRequest{All: true, Summary: true}}
 	checkAll(t, []row{
 		{args: "ps", script: clienttest.Script{"ListContainers": {clienttest.Answers(
 			&containerv1.ListContainersResponse{})}},
-			requests: []proto.Message{&containerv1.ListContainersRequest{}},
+			requests: []proto.Message{&containerv1.ListContainersRequest{Summary: true}},
 			stdout:   "CONTAINER ID   IMAGE     COMMAND   CREATED   STATUS    PORTS     NAMES\n"},
 		{args: "ps -a", script: some, requests: all, stdout: "" +
 			"CONTAINER ID   IMAGE     COMMAND                  CREATED       STATUS                  PORTS       " +
@@ -76,7 +76,7 @@ func TestPsMatchesDocker(t *testing.T) {
 				"<.Nothing>: can't evaluate field Nothing in type ps.row\n"},
 		{args: "ps -q --filter name=^we --filter label=tier=front", script: some,
 			stdout: "a1a1a1a1a1a1\nb2b2b2b2b2b2\n",
-			requests: []proto.Message{&containerv1.ListContainersRequest{Filters: []string{"name=^we",
+			requests: []proto.Message{&containerv1.ListContainersRequest{Summary: true, Filters: []string{"name=^we",
 				"label=tier=front"}}}},
 		{args: "ps --filter status=asleep", code: 1, script: clienttest.Script{"ListContainers": {clienttest.Fails(
 			fault.Invalidf("filter status=asleep", "filters", "invalid filter"))}},
@@ -84,7 +84,7 @@ func TestPsMatchesDocker(t *testing.T) {
 		{args: "ps -s --format {{.Size}}", script: clienttest.Script{"ListContainers": {clienttest.Answers(
 			&containerv1.ListContainersResponse{Containers: []*containerv1.Container{{SizeRw: proto.Int64(2000),
 				SizeRootFs: proto.Int64(3_000_000)}}})}}, stdout: "2kB (virtual 3MB)\n",
-			requests: []proto.Message{&containerv1.ListContainersRequest{Size: true}}},
+			requests: []proto.Message{&containerv1.ListContainersRequest{Size: true, Summary: true}}},
 		{args: "ps x", code: 1, stderr: "fairlead: 'fairlead ps' requires no arguments; see 'fairlead ps --help'\n"},
 	})
 	got := execute(t, row{args: "ps --format json", script: some})

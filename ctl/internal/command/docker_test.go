@@ -83,7 +83,9 @@ func TestPsLastAndLatest(t *testing.T) {
 			{Id: "cccccccccccc1", Config: &containerv1.ContainerConfig{}, Args: []string{"sh", "-c", "echo 'a b'"}},
 			{Id: "bbbbbbbbbbbb1", Config: &containerv1.ContainerConfig{}},
 		}})}}
-	limit := func(n uint32) []proto.Message { return []proto.Message{&containerv1.ListContainersRequest{Limit: n}} }
+	limit := func(n uint32) []proto.Message {
+		return []proto.Message{&containerv1.ListContainersRequest{Limit: n, Summary: true}}
+	}
 	checkAll(t, []row{
 		{args: "ps -lq", script: list, stdout: "cccccccccccc\n", requests: limit(1)},
 		{args: "ps -n 5 -q", script: list, stdout: "cccccccccccc\nbbbbbbbbbbbb\n", requests: limit(5)},

@@ -106,7 +106,7 @@ func (o *listOptions) run(ctx context.Context, c *cli.CLI) error {
 	}
 
 	req := &containerv1.ListContainersRequest{All: o.all, Filters: o.filters, Limit: uint32(max(o.last, 0)),
-		Size: o.size || strings.Contains(o.format, ".Size")}
+		Summary: true, Size: o.size || strings.Contains(o.format, ".Size")}
 	list, nodes, err := c.Containers(ctx, req, o.fleet, strings.Contains(o.format, ".Node"))
 	if err != nil {
 		return err

@@ -35,7 +35,7 @@ func (h *Handlers) List(w http.ResponseWriter, r *httpapi.Request) error {
 	}
 
 	all := r.Bool("all") || limit > 0 || filter.AnyState()
-	request := &containerv1.ListContainersRequest{All: all || filter.NeedsAll()}
+	request := &containerv1.ListContainersRequest{All: all || filter.NeedsAll(), Summary: true}
 	if !filter.NeedsAll() { // labels select most: the rest is not even sent
 		for _, label := range values["label"] {
 			request.Filters = append(request.Filters, "label="+label)

@@ -259,12 +259,16 @@ func (s *containerServer) GetContainer(ctx context.Context,
 	if err != nil {
 		return nil, err
 	}
-	return &containerv1.GetContainerResponse{Container: s.measured(ctx, c, req.GetSize())}, nil
+	return &containerv1.GetContainerResponse{Container: s.measured(ctx, c, s.message(c), req.GetSize())}, nil
 }
 
 // message converts a container, with the directories of its volumes.
 func (s *containerServer) message(c *container.Container) *containerv1.Container {
-	out := protoconv.ContainerToProto(c, s.containers.LogPath(c.ID), s.containers.ExecIDs(c.ID))
+	return s.withVolumes(protoconv.ContainerToProto(c, s.containers.LogPath(c.ID), s.containers.ExecIDs(c.ID)))
+}
+
+// withVolumes adds the directories of the volumes of a container.
+func (s *containerServer) withVolumes(out *containerv1.Container) *containerv1.Container {
 	for _, m := range out.GetConfig().GetMounts() {
 		if m.GetType() == containerv1.MountType_MOUNT_TYPE_VOLUME {
 			m.HostPath = path.Join(s.volumes.Path(m.GetSource()), m.GetSubpath())

@@ -5,6 +5,7 @@ import (
 
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+	"github.com/fairlead/fairlead/services/supervisor/internal/protoconv"
 	"github.com/fairlead/fairlead/services/supervisor/internal/selection"
 )
 
@@ -23,7 +24,12 @@ func (s *containerServer) ListContainers(ctx context.Context,
 
 	out, next, err := page(list, req.GetPageToken(),
 		func(c *container.Container) position { return positionOf(c.CreatedAt, c.ID) },
-		func(c *container.Container) *containerv1.Container { return s.measured(ctx, c, req.GetSize()) })
+		func(c *container.Container) *containerv1.Container {
+			if req.GetSummary() {
+				return s.measured(ctx, c, s.withVolumes(protoconv.SummaryToProto(c)), req.GetSize())
+			}
+			return s.measured(ctx, c, s.message(c), req.GetSize())
+		})
 	if err != nil {
 		return nil, err
 	}
@@ -31,10 +37,9 @@ func (s *containerServer) ListContainers(ctx context.Context,
 	return &containerv1.ListContainersResponse{Containers: out, NextPageToken: next}, ctx.Err()
 }
 
-// measured converts a container, with its size if requested. A container that was removed meanwhile has
-// none.
-func (s *containerServer) measured(ctx context.Context, c *container.Container, size bool) *containerv1.Container {
-	out := s.message(c)
+// measured adds the size of a container if requested. A container that was removed meanwhile has none.
+func (s *containerServer) measured(ctx context.Context, c *container.Container, out *containerv1.Container,
+	size bool) *containerv1.Container {
 	if !size {
 		return out
 	}

@@ -179,6 +179,16 @@ func ContainerToProto(c *container.Container, logPath string, execs []string) *c
 	return out
 }
 
+// SummaryToProto converts what lists show of a container to a message.
+func SummaryToProto(c *container.Container) *containerv1.Container {
+	out := ContainerToProto(c, "", nil)
+	cfg := out.GetConfig()
+	cfg.Env, cfg.Command, cfg.Entrypoint, cfg.WorkingDir, cfg.User, cfg.StopSignal = nil, nil, nil, "", "", ""
+	cfg.Dns, cfg.Resources, cfg.Security, cfg.Namespaces, cfg.Log, cfg.Sysctls = nil, nil, nil, nil, nil, nil
+	out.LogPath, out.HostnamePath, out.HostsPath, out.ResolvConfPath, out.RuntimePath = "", "", "", "", ""
+	return out
+}
+
 // effective returns the configuration of a container merged with its image's.
 func effective(c *container.Container) *container.Config {
 	cfg := c.Config

@@ -3560,7 +3560,10 @@ type ListContainersRequest struct {
 	// The newest containers that match, in any state. 0 means no limit. The same for all pages.
 	Limit uint32 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`
 	// True to measure the files of each container.
-	Size          bool `protobuf:"varint,5,opt,name=size,proto3" json:"size,omitempty"`
+	Size bool `protobuf:"varint,5,opt,name=size,proto3" json:"size,omitempty"`
+	// True to omit what lists do not show: of the configuration env, command, entrypoint, working_dir, user,
+	// stop_signal, dns, resources, security, namespaces, log and sysctls; and all paths.
+	Summary       bool `protobuf:"varint,6,opt,name=summary,proto3" json:"summary,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3626,6 +3629,13 @@ func (x *ListContainersRequest) GetLimit() uint32 {
 func (x *ListContainersRequest) GetSize() bool {
 	if x != nil {
 		return x.Size
+	}
+	return false
+}
+
+func (x *ListContainersRequest) GetSummary() bool {
+	if x != nil {
+		return x.Summary
 	}
 	return false
 }
@@ -4728,14 +4738,15 @@ const file_fairlead_container_v1_container_service_proto_rawDesc = "" +
 	"\treference\x18\x01 \x01(\tR\treference\x12B\n" +
 	"\tcondition\x18\x02 \x01(\x0e2$.fairlead.container.v1.WaitConditionR\tcondition\"J\n" +
 	"\x11WatchExitResponse\x125\n" +
-	"\x06exited\x18\x01 \x01(\v2\x1d.fairlead.container.v1.ExitedR\x06exited\"\x8c\x01\n" +
+	"\x06exited\x18\x01 \x01(\v2\x1d.fairlead.container.v1.ExitedR\x06exited\"\xa6\x01\n" +
 	"\x15ListContainersRequest\x12\x10\n" +
 	"\x03all\x18\x01 \x01(\bR\x03all\x12\x1d\n" +
 	"\n" +
 	"page_token\x18\x02 \x01(\tR\tpageToken\x12\x18\n" +
 	"\afilters\x18\x03 \x03(\tR\afilters\x12\x14\n" +
 	"\x05limit\x18\x04 \x01(\rR\x05limit\x12\x12\n" +
-	"\x04size\x18\x05 \x01(\bR\x04size\"\x82\x01\n" +
+	"\x04size\x18\x05 \x01(\bR\x04size\x12\x18\n" +
+	"\asummary\x18\x06 \x01(\bR\asummary\"\x82\x01\n" +
 	"\x16ListContainersResponse\x12@\n" +
 	"\n" +
 	"containers\x18\x01 \x03(\v2 .fairlead.container.v1.ContainerR\n" +
