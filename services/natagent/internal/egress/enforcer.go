@@ -259,7 +259,8 @@ func (e *Enforcer) remember(owner, name string, addresses []netip.Addr) {
 	}
 }
 
-// sort returns the addresses that are new, and those that expire before half of ttl.
+// sort returns the addresses that are new, and those that expire before the answer does. ttl has the
+// grace, so that an address is renewed at most once in that time.
 func (e *Enforcer) sort(c *installed, name string, addresses []netip.Addr, ttl time.Duration) (add,
 	renew map[answer]time.Duration) {
 	known, now := e.expiry[c.Owner], time.Now()
@@ -282,7 +283,7 @@ func (e *Enforcer) sort(c *installed, name string, addresses []netip.Addr, ttl t
 			a := answer{i, addr.Unmap()}
 			until, present := known[a]
 			switch {
-			case present && until.Sub(now) < ttl/2:
+			case present && until.Sub(now) < ttl-grace: // clients keep the answer for its TTL
 				renew[a] = ttl
 			case !present && len(known)+len(add) < maxLearned:
 				add[a] = ttl
