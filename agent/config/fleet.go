@@ -1,6 +1,7 @@
 package config
 
 import (
+	"math"
 	"strconv"
 	"time"
 )
@@ -9,6 +10,8 @@ import (
 type Fleet struct {
 	Port, StorePort, PeerPort uint16 // TCP, on the host's fleet address
 	Lease                     time.Duration
+	WireGuardPort             uint16        // the first of two UDP ports
+	KeyLifetime               time.Duration // of WireGuard's keys
 }
 
 func fleetKeys() []Key {
@@ -25,6 +28,12 @@ func fleetKeys() []Key {
 		{Name: "fleet-lease", Flag: "fleet-lease", Default: "15s",
 			Usage: "Time without a sign of life until other hosts suspect this one",
 			set:   setFleetLease},
+		{Name: "fleet-wireguard-port", Kind: Number, Flag: "fleet-wireguard-port", Default: "51820",
+			Usage: "First of two UDP ports for encrypted networks of the fleet",
+			set:   setWireGuardPort},
+		{Name: "fleet-key-lifetime", Flag: "fleet-key-lifetime", Default: "24h",
+			Usage: "Time after which keys of encrypted networks are replaced",
+			set:   setKeyLifetime},
 	}
 }
 
@@ -45,5 +54,23 @@ func setFleetLease(c *Config, text string) error {
 		return bad("write a duration from 3s to 5m", "%q is not a usable lease", text)
 	}
 	c.Fleet.Lease = d
+	return nil
+}
+
+func setWireGuardPort(c *Config, text string) error {
+	n, err := strconv.ParseUint(text, 10, 16)
+	if err != nil || n == 0 || n == math.MaxUint16 { // the next port is used too
+		return bad("write a number from 1 to 65534", "%q is not a usable port", text)
+	}
+	c.Fleet.WireGuardPort = uint16(n)
+	return nil
+}
+
+func setKeyLifetime(c *Config, text string) error {
+	d, err := time.ParseDuration(text)
+	if err != nil || d < 10*time.Second || d > 30*24*time.Hour {
+		return bad("write a duration from 10s to 720h", "%q is not a usable lifetime", text)
+	}
+	c.Fleet.KeyLifetime = d
 	return nil
 }

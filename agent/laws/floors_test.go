@@ -14,11 +14,12 @@ import (
 // netagentFloors lists the packages of netagent by floor. A package imports only packages of lower
 // floors, so a change of one is visible only above it, and no two need each other.
 var netagentFloors = [][]string{
-	{"bridgenf", "cause", "dnssockets/redirect", "ipam", "kernel", "lease", "lock", "pathprobe", "portguard"},
-	{"bootclock", "diagnose", "frame", "namespace", "network"},
+	{"bridgenf", "cause", "dnssockets/redirect", "ipam", "kernel", "lease", "lock", "pathprobe", "portguard",
+		"tunnelkey"},
+	{"bootclock", "diagnose", "frame", "namespace", "network", "wireguard"},
 	{"endpoint"},
 	{"damage", "dhcp", "dnssockets", "driver", "store"},
-	{"driver/bridge", "driver/macvlan", "natclient"},
+	{"driver/bridge", "driver/macvlan", "encryption", "natclient"},
 	{"address", "attach", "defaultnet", "hostnet"},
 	{"bringup", "leases"},
 	{"networks", "overlay", "renumber", "sandbox"},

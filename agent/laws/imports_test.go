@@ -25,6 +25,7 @@ type importRule struct {
 var (
 	netlinkLibraries = []string{
 		"github.com/vishvananda/netlink/...", "github.com/vishvananda/netns/...", "github.com/mdlayher/netlink/...",
+		"github.com/mdlayher/genetlink/...", "golang.zx2c4.com/wireguard/...",
 	}
 	firewallLibraries = []string{
 		"github.com/google/nftables/...", "github.com/coreos/go-iptables/...", "sigs.k8s.io/knftables/...",
@@ -41,7 +42,7 @@ var (
 		"services/*/internal/resolvconf", "services/*/internal/zone",
 		"services/*/internal/container", "services/*/internal/resource", "services/*/internal/signal",
 		"services/*/internal/saga", "services/*/internal/volume",
-		"services/*/internal/restart", "services/*/internal/healthcheck",
+		"services/*/internal/restart", "services/*/internal/tunnelkey", "services/*/internal/healthcheck",
 		"services/*/internal/logdriver", "services/*/internal/cpulist", "services/*/internal/devicerequest",
 	}
 	identifiers = []string{"proto/fault", "proto/id", "proto/port", "proto/bandwidth", "proto/egress"}
@@ -101,11 +102,12 @@ func importRules(services []string) []importRule {
 			but: []string{
 				"services/netagent/internal/kernel", "services/natagent/internal/conntrack",
 				"services/natagent/internal/firewall/nflink", "services/netagent/internal/dnssockets/redirect",
-				"services/natagent/internal/egress",
+				"services/natagent/internal/egress", "services/netagent/internal/wireguard",
 			},
 			reason: "only the kernel packages retry interrupted dumps. Package redirect sends its own transactions " +
 				"in the namespaces of containers: it does not dump, and the socket of the firewall library fails for " +
-				"descriptors above 1023. Package nflink replaces that socket. Package egress reads a log group",
+				"descriptors above 1023. Package nflink replaces that socket. Package egress reads a log group. " +
+				"Package wireguard configures devices that only encrypted networks have",
 			caught: [2]string{"services/netagent/internal/driver/bridge", "github.com/vishvananda/netlink"},
 		}, {
 			name: "firewall libraries only in the firewall packages", in: []string{"..."}, ban: firewallLibraries,

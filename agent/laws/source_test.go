@@ -41,6 +41,7 @@ func sourceRules() []sourceRule {
 		but: []string{
 			"services/*/internal/kernel", "services/netagent/internal/dhcp", "services/natagent/internal/conntrack",
 			"services/natagent/internal/firewall/*", "agent/test/testns", "ctl/internal/cni",
+			"services/netagent/internal/wireguard",
 		},
 		reason: "a netip.Addr is comparable and can be a map key; only callers of libraries with net.IP convert",
 		caught: "package p\nimport \"net\"\nvar loopback = net.ParseIP(\"::1\")",

@@ -19,6 +19,7 @@ func TestOverlayNetworks(t *testing.T) {
 			f.serveImages()
 			f.refuse(1, "network create -d overlay app", "run fairlead fleet init to start a fleet")
 			f.found()
+			f.overlayEncrypted()
 			f.overlayStarts()
 			f.overlayMatrix()
 			f.overlayNames()

@@ -35,6 +35,7 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/driver"
 	"github.com/fairlead/fairlead/services/netagent/internal/driver/bridge"
 	"github.com/fairlead/fairlead/services/netagent/internal/driver/macvlan"
+	"github.com/fairlead/fairlead/services/netagent/internal/encryption"
 	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/hostnet"
 	"github.com/fairlead/fairlead/services/netagent/internal/ipam"
@@ -51,14 +52,13 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/renumber"
 	"github.com/fairlead/fairlead/services/netagent/internal/sandbox"
 	"github.com/fairlead/fairlead/services/netagent/internal/store"
+	"github.com/fairlead/fairlead/services/netagent/internal/wireguard"
 )
 
 // Config configures netagent. Zero values select the defaults.
 type Config struct {
 	DataRoot string // holds net.db
-	// ExecRoot holds net-fd.sock, which passes sockets to dnsagent, and netns/ with the pinned
-	// namespaces. Its file system must not survive a reboot.
-	ExecRoot string
+	ExecRoot string // holds net-fd.sock for dnsagent, and netns/; its file system must not survive a reboot
 
 	Log   *slog.Logger
 	State state.Config // options of the store
@@ -82,22 +82,21 @@ type Config struct {
 
 	NoForwarding   bool                         // do not enable forwarding
 	NetworkOptions map[string]map[string]string // driver to default options of new networks
-	// Renumber makes running containers follow a new subnet of the default bridge.
-	Renumber bool
+	Renumber       bool                         // containers follow a new subnet of the default bridge
 
-	// AddressPools are the source of dynamic subnets. Empty means Docker's ranges and unique local
-	// IPv6 addresses.
+	// AddressPools are the source of dynamic subnets; default: Docker's and unique local IPv6 ones.
 	AddressPools []AddressPool
 
-	Firewall  natv1.FirewallServiceClient  // natagent
-	Fleet     fleetv1.OverlayServiceClient // fleetagent; nil: no networks that span hosts
-	Namespace string                       // path of the host's network namespace; default: that of the process
+	Firewall      natv1.FirewallServiceClient  // natagent
+	Fleet         fleetv1.OverlayServiceClient // fleetagent; nil: no networks that span hosts
+	WireGuardPort uint16                       // first of two UDP ports of encrypted networks; default: 51820
+	KeyLifetime   time.Duration                // of their keys; default: one day
+	Namespace     string                       // path of the host's network namespace; default: that of the process
 
 	root      string // root of the host's /etc, for tests
 	unguarded bool   // no port guard, for tests
 
-	checkLocks bool // panic if locks are taken in another order, for tests
-
+	checkLocks     bool         // panic if locks are taken in another order, for tests
 	checkIsolation func() error // returns why isolated ports are not supported; replaced by tests
 }
 
@@ -280,6 +279,8 @@ func assemble(
 	s.leases = leases.New(leases.Config{Store: db, LAN: children, Attach: s.attach, Locks: s.locks,
 		Namespaces: namespace.Host{}, Log: cfg.Log})
 	s.overlay = overlay.New(overlay.Config{Fleet: cfg.Fleet, Firewall: cfg.Firewall, Store: db, Kernel: host,
+		Encryption: encryption.New(encryption.Config{Kernel: wireguard.New(cfg.Namespace, host), Store: db,
+			Port: cfg.WireGuardPort, Lifetime: cfg.KeyLifetime, Log: cfg.Log}),
 		Bringup: s.bringup, Locks: s.locks, Allocator: allocator, Events: &s.events, Log: cfg.Log, Probe: true})
 	s.networks = networks.New(networks.Config{Store: db, Locks: s.locks, Allocator: allocator, Addresses: addresses,
 		Endpoints: s.attach, Leases: s.leases, Host: host, Bringup: s.bringup, Parents: children, Fleet: s.overlay,

@@ -66,6 +66,7 @@ func netConfig(h service.Deps) netagent.Config {
 		HostBinding: hostBinding(h.Config.IP),
 		NoBridge:    h.Config.Bridge == config.NoBridge, AddressPools: addressPools(h.Config.Pools),
 		NoForwarding: !h.Config.IPForward, NetworkOptions: h.Config.NetworkOptions,
+		WireGuardPort: h.Config.Fleet.WireGuardPort, KeyLifetime: h.Config.Fleet.KeyLifetime,
 		Firewall: natv1.NewFirewallServiceClient(h.Peer("nat")),
 		Fleet:    fleetv1.NewOverlayServiceClient(h.Peer("fleet")),
 	}

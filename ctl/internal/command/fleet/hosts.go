@@ -127,6 +127,14 @@ type document struct {
 	StoreError         string
 	CertificateExpires string
 	Problems           []problem
+	TunnelKeys         []tunnelKey
+}
+
+// tunnelKey is a public key for encrypted networks.
+type tunnelKey struct {
+	Generation uint64
+	PublicKey  []byte
+	Port       uint32
 }
 
 // problem is a host that packets of containers do not reach.
@@ -157,11 +165,14 @@ func inspect(ctx context.Context, cl *client.Client) (document, error) {
 	if err != nil {
 		return document{}, err
 	}
-	problems := []problem{}
+	problems, keys := []problem{}, []tunnelKey{}
+	for _, k := range r.GetTunnelKeys() {
+		keys = append(keys, tunnelKey{k.GetGeneration(), k.GetPublicKey(), k.GetPort()})
+	}
 	for _, p := range r.GetProblems() {
 		problems = append(problems, problem{p.GetName(), p.GetReason()})
 	}
 	return document{r.GetFleetId(), r.GetHostId(), r.GetHostName(),
 		word(r.GetRole().String(), "HOST_ROLE_"), r.GetStore(), r.GetStoreError(),
-		r.GetCertificateExpires().AsTime().Format("2006-01-02T15:04:05Z"), problems}, nil
+		r.GetCertificateExpires().AsTime().Format("2006-01-02T15:04:05Z"), problems, keys}, nil
 }

@@ -142,9 +142,9 @@ func TestOverlayRequestsConverted(t *testing.T) {
 		t.Errorf("got %v, %v, called with %s %s", r, err, o.subnet, o.exact)
 	}
 	_, err = s.PublishHost(t.Context(), &fleetv1.PublishHostRequest{Routes: []string{"10.0.0.0/8"}, UnderlayMtu: 1400,
-		TunnelKey: []byte("key")})
+		TunnelKeys: []*fleetv1.TunnelKey{{Generation: 7}}})
 	if err != nil || len(o.info.GetRoutes()) != 1 || o.info.GetUnderlayMtu() != 1400 ||
-		string(o.info.GetTunnelKey()) != "key" {
+		len(o.info.GetTunnelKeys()) != 1 {
 		t.Errorf("got %v, %v", o.info, err)
 	}
 }

@@ -47,7 +47,7 @@ func (s *overlayServer) WatchEndpoints(_ *fleetv1.WatchEndpointsRequest,
 func (s *overlayServer) PublishHost(ctx context.Context, req *fleetv1.PublishHostRequest) (
 	*fleetv1.PublishHostResponse, error) {
 	return &fleetv1.PublishHostResponse{}, s.overlay.PublishHost(ctx, &fleetv1.HostInfo{Routes: req.GetRoutes(),
-		UnderlayMtu: req.GetUnderlayMtu(), TunnelKey: req.GetTunnelKey(), Problems: req.GetProblems()},
+		UnderlayMtu: req.GetUnderlayMtu(), TunnelKeys: req.GetTunnelKeys(), Problems: req.GetProblems()},
 		int(req.GetProbed()))
 }
 

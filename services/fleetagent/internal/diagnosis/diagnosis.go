@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"os/exec"
@@ -23,6 +24,7 @@ import (
 	"github.com/fairlead/fairlead/services/fleetagent/internal/pki"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/preflight"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/quorum"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/view"
 )
 
 // Limits of probes.
@@ -48,8 +50,19 @@ type Host struct {
 	Hosts   []*fleetv1.Host   // of the fleet, with this one
 	Damaged map[string]string // records of the store that cannot be used, by key: why
 	Store   Store
+
+	Encrypted bool     // there are encrypted networks
+	Keyless   []string // names of hosts without a key for them
+	LateKeys  []string // names of hosts without one of the newest generation
+
 	// TLS returns the configuration of a connection to a host.
 	TLS func(host string) *tls.Config
+}
+
+// Take copies what the records of the fleet say.
+func (h *Host) Take(v *view.View) {
+	h.Damaged, h.Encrypted = maps.Clone(v.Damaged()), v.HasEncrypted()
+	h.Keyless, h.LateKeys = v.WithoutTunnelKeys()
 }
 
 // Ports are the TCP ports of the fleet, which are the same on all hosts.
@@ -122,6 +135,19 @@ func (d *doctor) checkSelf() {
 			}
 		}
 	}
+	if len(d.Keyless) > 0 {
+		severity := fine
+		if d.Encrypted {
+			severity = problem
+		}
+		d.add("hosts", "encryption", severity, "networks cannot be encrypted: hosts without WireGuard: "+
+			strings.Join(d.Keyless, ", "), "load the kernel module there: modprobe wireguard")
+	}
+	if len(d.LateKeys) > 0 {
+		d.add("hosts", "encryption", note, "the change of keys waits for "+strings.Join(d.LateKeys, ", "),
+			"check whether their agents run; remove hosts that are lost: fairlead fleet rm")
+	}
+
 	for key, reason := range d.Damaged {
 		d.add("store", "record", problem, key+" cannot be used: "+reason+"; the last good value is used",
 			"repair or delete it")

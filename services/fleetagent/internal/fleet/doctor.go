@@ -3,7 +3,6 @@ package fleet
 import (
 	"context"
 	"crypto/tls"
-	"maps"
 	"net"
 	"sync"
 	"time"
@@ -13,7 +12,6 @@ import (
 	"github.com/fairlead/fairlead/services/fleetagent/internal/api"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/diagnosis"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/pki"
-	"github.com/fairlead/fairlead/services/fleetagent/internal/view"
 )
 
 // Limits of probes.
@@ -31,7 +29,7 @@ func (f *Fleet) Diagnose(ctx context.Context) ([]*hostv1.Finding, error) {
 	h := diagnosis.Host{Self: p.membership(), Ports: diagnosis.Ports(p.cfg.Ports), Now: p.cfg.Now, Store: p.client,
 		TLS: func(host string) *tls.Config { return p.clientTLS(host, "") }}
 	h.Hosts, _ = p.listProblems()
-	p.mirror.Read(func(v *view.View) { h.Damaged = maps.Clone(v.Damaged()) })
+	p.mirror.Read(h.Take)
 	return h.Check(ctx), nil
 }
 

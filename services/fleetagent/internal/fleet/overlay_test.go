@@ -55,6 +55,20 @@ func TestNetworksOfAFleet(t *testing.T) {
 	_, _, err = one.CreateNetwork(ctx, &fleetv1.OverlayNetwork{Id: netID(2), Name: "jumbo", Mtu: 9000}, false)
 	wantError(t, "mtu", err, fault.Invalid,
 		"9000 is too large: the MTU between hosts is 1400 (host host2), which leaves 1350")
+	_, _, err = one.CreateNetwork(ctx, &fleetv1.OverlayNetwork{Id: netID(2), Name: "dual", Encrypted: true}, true)
+	wantError(t, "encrypted", err, fault.Conflict, "cannot be encrypted: hosts without WireGuard: host1, host2, host3")
+	for i, h := range []*host{one, two, third} {
+		must0(t, h.PublishHost(ctx, &fleetv1.HostInfo{Routes: []string{"10.128.0.0/18"}[:i%2], UnderlayMtu: 1400,
+			TunnelKeys: []*fleetv1.TunnelKey{{Generation: 1}}}, 0))
+	}
+	watching.until("the keys", func() bool {
+		for _, h := range watching.hosts {
+			if len(h.GetTunnelKeys()) == 0 {
+				return false
+			}
+		}
+		return len(watching.hosts) == 3
+	})
 	dual, _, err := one.CreateNetwork(ctx, &fleetv1.OverlayNetwork{Id: netID(2), Name: "dual", Encrypted: true}, true)
 	if err != nil || len(dual.GetPools()) != 2 || dual.GetMtu() != 1340 ||
 		!strings.HasSuffix(dual.GetPools()[1].GetSubnet(), "::/64") {

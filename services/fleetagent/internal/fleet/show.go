@@ -24,9 +24,11 @@ func (f *Fleet) Get(context.Context) (*fleetv1.GetFleetResponse, error) {
 		return nil, err
 	}
 	hosts, _ := p.listProblems()
+	var keys []*fleetv1.TunnelKey
+	p.mirror.Read(func(v *view.View) { keys = v.TunnelKeys() })
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	r := &fleetv1.GetFleetResponse{FleetId: p.m.Fleet, HostId: p.m.Host, Store: p.m.Store,
+	r := &fleetv1.GetFleetResponse{TunnelKeys: keys, FleetId: p.m.Fleet, HostId: p.m.Host, Store: p.m.Store,
 		CertificateExpires: timestamppb.New(p.m.Cert.NotAfter), HostName: p.m.Name,
 		Role: fleetv1.HostRole_HOST_ROLE_MEMBER}
 	if p.m.IsManager() {

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -90,7 +91,7 @@ func (l Ledger) complete(ctx context.Context, n *fleetv1.OverlayNetwork, ipv6 bo
 	if err := check(n); err != nil {
 		return err
 	}
-	if err := o.refuseOverlap(n); err != nil {
+	if err := errors.Join(o.refuseOverlap(n), o.requireKeys(n)); err != nil {
 		return err
 	}
 	return fitMTU(n, o.hosts, o.infos)
@@ -163,6 +164,26 @@ func (o occupied) free(all []netip.Prefix, ipv6 bool) (netip.Prefix, error) {
 	}
 	return netip.Prefix{}, fault.New(fault.Exhausted, "address space of the fleet", "has no "+family+" part",
 		fault.WithHint("use --subnet"))
+}
+
+// requireKeys refuses an encrypted network if a host has no key for it.
+func (o occupied) requireKeys(n *fleetv1.OverlayNetwork) error {
+	if !n.GetEncrypted() {
+		return nil
+	}
+	var lacking []string
+	for id, h := range o.hosts {
+		if len(o.infos[id].GetTunnelKeys()) == 0 {
+			lacking = append(lacking, h.GetName())
+		}
+	}
+	if len(lacking) == 0 {
+		return nil
+	}
+	slices.Sort(lacking)
+	return fault.New(fault.Conflict, subject(n), "cannot be encrypted: hosts without WireGuard: "+
+		strings.Join(lacking, ", "), fault.WithField("options"),
+		fault.WithHint("load the kernel module there (modprobe wireguard), or create the network without -o encrypted"))
 }
 
 // covering names a route that covers a whole address space.

@@ -131,6 +131,23 @@ func TestMTUFitsHosts(t *testing.T) {
 		"the network needs 1280; the MTU between hosts is 1300 (host two)")
 }
 
+func TestEncryptionNeedsKeysOfAllHosts(t *testing.T) {
+	key := []*fleetv1.TunnelKey{{Generation: 1}}
+	o := occupied{hosts: map[string]*fleetv1.Host{"a": {Name: "one"}, "b": {Name: "two"}, "c": {Name: "three"}},
+		infos: map[string]*fleetv1.HostInfo{"a": {TunnelKeys: key}, "b": {}}}
+	n := network(netA, "app", "10.1.0.0/24")
+	if err := o.requireKeys(n); err != nil {
+		t.Errorf("without encryption: %v", err)
+	}
+	n.Encrypted = true
+	expectFault(t, o.requireKeys(n), fault.Conflict,
+		"network app: cannot be encrypted: hosts without WireGuard: three, two")
+	o.infos["b"].TunnelKeys, o.infos["c"] = key, &fleetv1.HostInfo{TunnelKeys: key}
+	if err := o.requireKeys(n); err != nil {
+		t.Errorf("with all keys: %v", err)
+	}
+}
+
 func TestUpdateChangesLabelsAndDNS(t *testing.T) {
 	w := newWorld(t)
 	n := network(netA, "app", "10.1.0.0/24")

@@ -130,7 +130,7 @@ func (v *View) shownHost(id string) *fleetv1.OverlayHost {
 	}
 	info := v.infos[id]
 	return &fleetv1.OverlayHost{Id: id, Name: h.GetName(), Address: h.GetAddress(), State: v.state(id),
-		UnderlayMtu: info.GetUnderlayMtu(), TunnelKey: info.GetTunnelKey()}
+		UnderlayMtu: info.GetUnderlayMtu(), TunnelKeys: info.GetTunnelKeys()}
 }
 
 // shownNetwork returns a network unless this host was removed from the fleet.

@@ -19,6 +19,7 @@ import (
 
 func fullNetwork() *natv1.FirewallNetwork {
 	return &natv1.FirewallNetwork{Id: "id", Bridge: "br0", Masquerade: true, Icc: true, Internal: true, Tunnel: true,
+		Encrypted:          true,
 		Subnets:            []string{"10.0.0.0/24", "10.1.0.0/24", "fd00::/64"},
 		UnprotectedSubnets: []string{"10.0.0.0/24"}, RoutedSubnets: []string{"fd00::/64"},
 		TrustedInterfaces: []string{"eth1"}, SnatIpv4: "192.0.2.1", SnatIpv6: "2001:db8::1"}
@@ -63,9 +64,11 @@ func TestTunnelConversion(t *testing.T) {
 		t.Errorf("no tunnel: got %v, %v", got, err)
 	}
 	got, err := tunnelFromProto(&natv1.FirewallTunnel{Device: "fl-fleet", Vni: 7, Port: 4789, Mtu: 1450,
+		EncryptedDevices: []*natv1.FirewallDevice{{Name: "fl-wg0", Mtu: 1440}},
 		Peers: []*natv1.FirewallPeer{{Address: "192.0.2.9"},
 			{Address: "192.0.2.2", Blocks: []string{"10.0.1.0/26", "10.0.0.0/26"}}}})
-	if err != nil || got.Device != "fl-fleet" || got.VNI != 7 || got.Port != 4789 || got.MTU != 1450 ||
+	if err != nil || !slices.Equal(got.Encrypted, []firewall.Device{{Name: "fl-wg0", MTU: 1440}}) ||
+		got.Device != "fl-fleet" || got.VNI != 7 || got.Port != 4789 || got.MTU != 1450 ||
 		len(got.Peers) != 2 {
 		t.Fatalf("got %+v, %v", got, err)
 	}

@@ -13,7 +13,7 @@ import (
 // networkFromProto converts the properties of a network.
 func networkFromProto(n *natv1.FirewallNetwork) (*firewall.Network, error) {
 	out := &firewall.Network{ID: n.GetId(), Bridge: n.GetBridge(), Masquerade: n.GetMasquerade(),
-		ICC: n.GetIcc(), Internal: n.GetInternal(), Tunnel: n.GetTunnel()}
+		ICC: n.GetIcc(), Internal: n.GetInternal(), Tunnel: n.GetTunnel(), Encrypted: n.GetEncrypted()}
 
 	for _, s := range n.GetSubnets() {
 		p, err := netip.ParsePrefix(s)
@@ -86,6 +86,10 @@ func tunnelFromProto(t *natv1.FirewallTunnel) (*firewall.Tunnel, error) {
 		out.Peers = append(out.Peers, peer)
 	}
 
+	for _, d := range t.GetEncryptedDevices() {
+		out.Encrypted = append(out.Encrypted, firewall.Device{Name: d.GetName(), MTU: int(d.GetMtu())})
+	}
+
 	slices.SortFunc(out.Peers, func(a, b firewall.Peer) int { return a.Address.Compare(b.Address) })
 	return out, nil
 }
@@ -93,7 +97,7 @@ func tunnelFromProto(t *natv1.FirewallTunnel) (*firewall.Tunnel, error) {
 // networkToProto converts the properties of a network.
 func networkToProto(n *firewall.Network) *natv1.FirewallNetwork {
 	out := &natv1.FirewallNetwork{Id: n.ID, Bridge: n.Bridge, Masquerade: n.Masquerade,
-		Icc: n.ICC, Internal: n.Internal, Tunnel: n.Tunnel}
+		Icc: n.ICC, Internal: n.Internal, Tunnel: n.Tunnel, Encrypted: n.Encrypted}
 
 	for _, p := range n.Subnets {
 		out.Subnets = append(out.Subnets, p.String())

@@ -35,17 +35,29 @@ type Network struct {
 	SNAT4       netip.Addr     // source of IPv4 egress; zero: masquerade
 	SNAT6       netip.Addr
 
-	Tunnel bool `json:",omitempty"` // it continues on other hosts, through the tunnel
+	Tunnel    bool `json:",omitempty"` // it continues on other hosts, through the tunnel
+	Encrypted bool `json:",omitempty"` // through the encrypted devices of the tunnel only
 }
 
 // Tunnel is the VXLAN device between the hosts of a fleet. Only traffic within a network with Tunnel
 // passes it. Frames of the VNI are accepted from peers only, with source addresses of their blocks.
+//
+// Traffic of an encrypted network passes only the encrypted devices, which check sources themselves.
+// It leaves and enters the host in no other way, also while these devices are missing.
 type Tunnel struct {
 	Device string // the device name
 	VNI    uint32
 	Port   uint16 // UDP port
 	MTU    int    // of the device: the MSS of TCP connections is lowered to it
 	Peers  []Peer // the other hosts, sorted by address
+
+	Encrypted []Device `json:",omitempty"` // the encrypted devices
+}
+
+// Device is a device between the hosts of a fleet.
+type Device struct {
+	Name string
+	MTU  int
 }
 
 // Peer is another host of the fleet.

@@ -159,6 +159,7 @@ func TestPutTunnel(t *testing.T) {
 	for name, bad := range map[string]*firewall.Tunnel{
 		"overlap": tunnel("10.128.0.96/27"), "host bits": tunnel("10.128.0.129/26"), "everything": tunnel("0.0.0.0/0"),
 		"device": {Device: "a b", VNI: 7}, "vni 0": {Device: "fltun0"}, "vni": {Device: "fltun0", VNI: 1 << 24},
+		"encrypted device": {Device: "fltun0", VNI: 7, Encrypted: []firewall.Device{{Name: "fltun0"}}},
 		"same host": {Device: "fltun0", VNI: 7,
 			Peers: []firewall.Peer{first.Peers[0], {Address: first.Peers[0].Address}}},
 	} {

@@ -51,6 +51,12 @@ func validateTunnel(t *firewall.Tunnel) error {
 		return fault.Invalidf(subject, "vni", "%d is not a valid VXLAN network identifier", t.VNI)
 	}
 
+	for _, d := range t.Encrypted {
+		if !validDevice(d.Name) || d.Name == t.Device {
+			return fault.Invalidf(subject, "encrypted_devices", "%q is not a valid interface name", d.Name)
+		}
+	}
+
 	hosts := map[netip.Addr]bool{}
 	for _, p := range t.Peers {
 		if hosts[p.Address] {

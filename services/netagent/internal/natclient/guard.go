@@ -63,6 +63,10 @@ func fingerprint(n network.Network) string {
 		text += " tunnel"
 	}
 
+	if w.GetEncrypted() {
+		text += " encrypted"
+	}
+
 	if w.GetRoutedSubnets() != nil {
 		text += " routed " + strings.Join(w.GetRoutedSubnets(), ",")
 	}
@@ -80,7 +84,7 @@ func fingerprint(n network.Network) string {
 func wanted(n network.Network) *natv1.FirewallNetwork {
 	g := &natv1.FirewallNetwork{Id: n.ID, Bridge: n.Bridge().Device, Masquerade: n.Bridge().Masquerade,
 		Icc:      n.ICC(),
-		Internal: n.Spec.Internal, Tunnel: n.IsGlobal()}
+		Internal: n.Spec.Internal, Tunnel: n.IsGlobal(), Encrypted: n.Spec.Encrypted}
 	for _, p := range n.AllPools() {
 		g.Subnets = append(g.Subnets, p.Subnet.String())
 	}

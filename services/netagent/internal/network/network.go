@@ -27,6 +27,15 @@ const (
 // TunnelDevice is the link to the other hosts of the fleet.
 const TunnelDevice = "fairlead-fleet"
 
+// EncryptedDevices returns the names of the links to the other hosts of the fleet for encrypted
+// networks: two, so that keys can be replaced.
+func EncryptedDevices() []string { return []string{"fairlead-wg0", "fairlead-wg1"} }
+
+// IsTunnel reports whether a link connects the hosts of the fleet.
+func IsTunnel(link string) bool {
+	return link == TunnelDevice || slices.Contains(EncryptedDevices(), link)
+}
+
 // blockCooldown is the time before another container gets a released address of an overlay network.
 // Other hosts may still send traffic for the former one.
 const blockCooldown = 30 * time.Second

@@ -95,11 +95,14 @@ func overlaySetters() map[string]func(*Network, string) error {
 	all := setters()
 	return map[string]func(*Network, string) error{
 		OptMTU: all[OptMTU],
-		optEncrypted: func(_ *Network, v string) error {
-			if on, err := strconv.ParseBool(v); err == nil && !on {
+		optEncrypted: func(n *Network, v string) (err error) {
+			if n.Spec.Encrypted = true; v == "" { // as Docker's users write it
 				return nil
 			}
-			return badOption(optEncrypted, v, "encryption between hosts is not supported by this version")
+			if n.Spec.Encrypted, err = strconv.ParseBool(v); err != nil {
+				return badOption(optEncrypted, v, "is neither true nor false")
+			}
+			return nil
 		},
 	}
 }

@@ -55,8 +55,7 @@ func TestOptionErrorsNameOption(t *testing.T) {
 			"'l2' mode is the ipvlan driver default; use l2, l3, l3s"},
 		{"ipvlan", "ipvlan_flag", "foo", ": requested ipvlan flag 'foo' is not valid, " +
 			"'bridge' is the ipvlan driver default; use bridge, private, vepa"},
-		{"overlay", "encrypted", "", ": encryption between hosts is not supported by this version"},
-		{"overlay", "encrypted", "true", ": encryption between hosts is not supported by this version"},
+		{"overlay", "encrypted", "maybe", yesNo},
 	} {
 		w := opt(c.key, c.value)
 		w.Driver = c.driver
@@ -64,6 +63,16 @@ func TestOptionErrorsNameOption(t *testing.T) {
 		want := "option " + c.key + "=" + c.value + c.want
 		if f := invalid(err); f == nil || f.Field != "options" || f.Error() != want {
 			t.Errorf("%s: got  %v\nwant %s", c.driver, err, want)
+		}
+	}
+}
+
+func TestEncryptedOptionWithOrWithoutValue(t *testing.T) {
+	for value, want := range map[string]bool{"": true, "true": true, "1": true, "false": false} {
+		w := opt("encrypted", value)
+		w.Driver = network.DriverOverlay
+		if n, err := w.Build(); err != nil || n.Spec.Encrypted != want {
+			t.Errorf("encrypted=%s: got %t, %v, want %t", value, n.Spec.Encrypted, err, want)
 		}
 	}
 }

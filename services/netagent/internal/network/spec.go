@@ -27,6 +27,7 @@ const (
 // Spec is the requested state of a network, with all defaults. An update replaces it.
 type Spec struct {
 	Internal        bool              // no traffic enters or leaves
+	Encrypted       bool              `json:",omitempty"` // packets to other hosts of the fleet are encrypted
 	MTU             int               // 0: that of the parent interface
 	Pools           []Pool            // IPv4 first; a bridge has at most one per family
 	DHCP4           bool              `json:",omitempty"` // a DHCP server on the LAN assigns IPv4 addresses

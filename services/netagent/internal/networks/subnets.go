@@ -198,7 +198,7 @@ func (m *Manager) foreignRoutes() (out []kernel.Route, err error) {
 // overlaps returns the routes that overlap a pool, except those over the network's own bridge.
 func overlaps(n network.Network, p network.Pool, routes []kernel.Route) []kernel.Route {
 	return slices.DeleteFunc(slices.Clone(routes), func(r kernel.Route) bool {
-		return n.HasParent() || r.Link == n.Bridge().Device || r.Link == network.TunnelDevice ||
+		return n.HasParent() || r.Link == n.Bridge().Device || network.IsTunnel(r.Link) ||
 			!r.To.Overlaps(p.Subnet)
 	})
 }

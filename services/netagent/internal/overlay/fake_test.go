@@ -3,6 +3,7 @@ package overlay
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/netip"
@@ -19,6 +20,7 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
+	"github.com/fairlead/fairlead/services/netagent/internal/encryption"
 	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/ipam"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
@@ -26,6 +28,7 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/natclient"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 	"github.com/fairlead/fairlead/services/netagent/internal/store"
+	"github.com/fairlead/fairlead/services/netagent/internal/tunnelkey"
 )
 
 // journal records the calls of all fakes in their order, and returns errors on request.
@@ -127,7 +130,11 @@ func (f *fleet) ReportUsage(_ context.Context, r *fleetv1.ReportUsageRequest, _ 
 
 func (f *fleet) PublishHost(_ context.Context, r *fleetv1.PublishHostRequest, _ ...grpc.CallOption) (
 	*fleetv1.PublishHostResponse, error) {
-	return &fleetv1.PublishHostResponse{}, f.call(append([]string{"publish"}, r.GetRoutes()...)...)
+	words := append([]string{"publish"}, r.GetRoutes()...)
+	for _, k := range r.GetTunnelKeys() {
+		words = append(words, fmt.Sprint("key", k.GetGeneration()))
+	}
+	return &fleetv1.PublishHostResponse{}, f.call(words...)
 }
 
 func (f *fleet) CreateNetwork(_ context.Context, r *fleetv1.CreateNetworkRequest, _ ...grpc.CallOption) (
@@ -148,6 +155,7 @@ func (f *fleet) RemoveNetwork(_ context.Context, _ *fleetv1.RemoveNetworkRequest
 type firewall struct {
 	natv1.FirewallServiceClient
 	*journal
+	sent *natv1.FirewallTunnel
 }
 
 func (f *firewall) PutNetwork(context.Context, *natv1.PutNetworkRequest, ...grpc.CallOption) (
@@ -157,11 +165,32 @@ func (f *firewall) PutNetwork(context.Context, *natv1.PutNetworkRequest, ...grpc
 
 func (f *firewall) PutTunnel(_ context.Context, r *natv1.PutTunnelRequest, _ ...grpc.CallOption) (
 	*natv1.PutTunnelResponse, error) {
-	if r.GetTunnel() == nil {
+	if f.sent = r.GetTunnel(); r.GetTunnel() == nil {
 		return &natv1.PutTunnelResponse{}, f.call("norules")
 	}
 	return &natv1.PutTunnelResponse{}, f.call("rules")
 }
+
+// tunnels are the encrypted tunnels.
+type tunnels struct {
+	*journal
+	keys, known []tunnelkey.Public
+	seen        encryption.View
+}
+
+func (e *tunnels) Sync(v encryption.View) (bool, error) {
+	changed := !slices.Equal(e.keys, e.known)
+	if e.seen, e.known = v, slices.Clone(e.keys); !v.Needed {
+		return changed, e.call("clear")
+	}
+	return changed, e.call("encrypt")
+}
+
+func (e *tunnels) Published() []tunnelkey.Public { return e.keys }
+
+func (e *tunnels) Run(ctx context.Context, _ func()) { <-ctx.Done() }
+
+func (e *tunnels) Clean() error { return e.call("noencryption") }
 
 // host is the kernel of a host, and what applies networks to it.
 type host struct {
@@ -173,6 +202,8 @@ type host struct {
 	applies  *natclient.Client
 	routes   []kernel.Route
 	tunnelTo []netip.Prefix
+	secret   *tunnels
+	rules    *firewall
 }
 
 func (h *host) EnsureTunnel(kernel.Tunnel) ([]string, error) { return nil, h.call("tunnel") }
@@ -226,12 +257,13 @@ func newHost(t *testing.T) *host {
 	}
 	j := &journal{fails: map[string]error{}}
 	f := &fleet{journal: j, views: make(chan *fleetv1.WatchOverlayResponse)}
-	h := &host{journal: j, store: s, fleet: f, applies: natclient.New(&firewall{journal: j}, s, nil)}
+	h := &host{journal: j, store: s, fleet: f, applies: natclient.New(&firewall{journal: j}, s, nil),
+		secret: &tunnels{journal: j}, rules: &firewall{journal: j}}
 	broker := &events.Broker{}
 	if h.events, err = broker.Subscribe(time.Time{}); err != nil {
 		t.Fatal(err)
 	}
-	h.control = New(Config{Fleet: f, Firewall: &firewall{journal: j}, Store: s, Kernel: h, Bringup: h,
+	h.control = New(Config{Fleet: f, Firewall: h.rules, Store: s, Kernel: h, Bringup: h, Encryption: h.secret,
 		Locks: lock.NewChecked(), Allocator: ipam.NewAllocator(time.Now), Events: broker,
 		Log: slog.New(slog.DiscardHandler)})
 

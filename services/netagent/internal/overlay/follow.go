@@ -42,14 +42,17 @@ func (c *Controller) Run(ctx context.Context, containers Containers) {
 	if c.paths != nil {
 		all.Go(func() { c.paths.Run(ctx) })
 	}
-	all.Go(func() {
-		for ctx.Err() == nil {
-			if err := c.Kernel.WatchTunnel(ctx, network.TunnelDevice, c.drift.Notify); err != nil {
-				c.Log.Warn("tunnel watch failed, polling", "error", err)
-				wait(ctx, lastPause)
+	all.Go(func() { c.Encryption.Run(ctx, c.drift.Notify) })
+	for _, name := range append(network.EncryptedDevices(), network.TunnelDevice) {
+		all.Go(func() {
+			for ctx.Err() == nil {
+				if err := c.Kernel.WatchTunnel(ctx, name, c.drift.Notify); err != nil {
+					c.Log.Warn("tunnel watch failed, polling", "error", err)
+					wait(ctx, lastPause)
+				}
 			}
-		}
-	})
+		})
+	}
 }
 
 func wait(ctx context.Context, d time.Duration) {

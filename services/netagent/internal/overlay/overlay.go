@@ -15,14 +15,13 @@ import (
 	"sync/atomic"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/fairlead/fairlead/agent/events"
 	"github.com/fairlead/fairlead/agent/keylock"
 	"github.com/fairlead/fairlead/agent/notify"
 	"github.com/fairlead/fairlead/proto/fault"
 	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
+	"github.com/fairlead/fairlead/services/netagent/internal/encryption"
 	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/ipam"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
@@ -31,6 +30,7 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 	"github.com/fairlead/fairlead/services/netagent/internal/pathprobe"
 	"github.com/fairlead/fairlead/services/netagent/internal/store"
+	"github.com/fairlead/fairlead/services/netagent/internal/tunnelkey"
 )
 
 // Kernel is the part of the kernel that the tunnel needs.
@@ -42,6 +42,14 @@ type Kernel interface {
 	Links() ([]kernel.Link, error)
 	Addresses(index int) ([]netip.Prefix, error)
 	Routes() ([]kernel.Route, error)
+}
+
+// Encryption is the encrypted tunnels.
+type Encryption interface {
+	Sync(encryption.View) (published bool, err error)
+	Published() []tunnelkey.Public
+	Run(ctx context.Context, due func())
+	Clean() error
 }
 
 // Bringup applies networks to natagent and the host.
@@ -61,16 +69,17 @@ type Containers struct {
 
 // Config holds the dependencies of a Controller.
 type Config struct {
-	Fleet     fleetv1.OverlayServiceClient // nil: no fleet
-	Firewall  natv1.FirewallServiceClient
-	Store     *store.Store
-	Kernel    Kernel
-	Bringup   Bringup
-	Locks     *lock.Set
-	Allocator *ipam.Allocator
-	Events    *events.Broker
-	Log       *slog.Logger
-	Probe     bool // check the ways to other hosts
+	Fleet      fleetv1.OverlayServiceClient // nil: no fleet
+	Firewall   natv1.FirewallServiceClient
+	Store      *store.Store
+	Kernel     Kernel
+	Encryption Encryption
+	Bringup    Bringup
+	Locks      *lock.Set
+	Allocator  *ipam.Allocator
+	Events     *events.Broker
+	Log        *slog.Logger
+	Probe      bool // check the ways to other hosts
 }
 
 // Controller follows the fleet. It is safe for concurrent use.
@@ -192,7 +201,10 @@ func (c *Controller) setUp(ctx context.Context, networkID string) error {
 	if err := c.Bringup.Sync(ctx, next.Network); err != nil {
 		return err
 	}
-	return c.syncTunnel(ctx)
+	if err := c.syncTunnel(ctx); err != nil && !c.serves(networkID) { // otherwise it is another network's
+		return err
+	}
+	return nil
 }
 
 // tearDown removes a network without containers from this host. The network itself remains.
@@ -229,171 +241,4 @@ func (c *Controller) markDown(networkID string) error {
 		return n
 	})
 	return err
-}
-
-// tunnelAlias identifies the tunnel's device.
-const tunnelAlias = "fairlead fleet"
-
-// Port is the UDP port of the tunnel, that of VXLAN.
-const Port = 4789
-
-// The bytes that a tunnel adds to each packet: Ethernet, IP, UDP and VXLAN headers.
-const overhead4, overhead6 = 14 + 20 + 8 + 8, 14 + 40 + 8 + 8
-
-// usualMTU is the MTU of an underlay without a published one.
-const usualMTU = 1500
-
-// syncTunnel makes the tunnel as the view and the networks on this host require: the rules of
-// natagent first, if there was no tunnel. Without a view, the tunnel stays as it is.
-func (c *Controller) syncTunnel(ctx context.Context) error {
-	c.tunnels.Lock()
-	defer c.tunnels.Unlock()
-
-	v := c.seen.Load()
-	if v == nil {
-		return nil
-	}
-
-	up, ipv6 := map[string]bool{}, false
-	for _, n := range c.Store.Networks() {
-		if n.IsGlobal() && n.Status.Up && !n.Status.Deleting {
-			up[n.ID], ipv6 = true, ipv6 || n.HasIPv6()
-		}
-	}
-
-	if len(up) == 0 || v.self == nil {
-		c.cover(nil)
-		err := c.Kernel.DeleteTunnel(network.TunnelDevice, tunnelAlias)
-		if ferr := c.sendTunnel(ctx, nil); err == nil {
-			err = ferr
-		}
-		return err
-	}
-
-	if err := c.connect(ctx, v, up, ipv6); err != nil {
-		return err
-	}
-	c.cover(up)
-	return nil
-}
-
-// Clean removes the tunnel from the host.
-func (c *Controller) Clean() error { return c.Kernel.DeleteTunnel(network.TunnelDevice, tunnelAlias) }
-
-func (c *Controller) cover(networks map[string]bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.covered = networks
-}
-
-// connect applies the tunnel to natagent and the kernel, concurrently unless it is new.
-func (c *Controller) connect(ctx context.Context, v *view, up map[string]bool, ipv6 bool) error {
-	tunnel, err := tunnelOf(v.self, ipv6)
-	if err != nil {
-		return err
-	}
-
-	peers := v.peers(up)
-	rules := rulesOf(tunnel, peers)
-	if c.sent == nil {
-		if err := c.sendTunnel(ctx, rules); err != nil {
-			return err
-		}
-	}
-
-	done := make(chan error, 1)
-	go func() { done <- c.sendTunnel(ctx, rules) }()
-	changes, err := c.Kernel.EnsureTunnel(tunnel)
-	if err == nil {
-		var more []string
-		hops, routes := entriesOf(tunnel, peers)
-		more, err = c.Kernel.SyncTunnel(tunnel.Name, hops, routes)
-		changes = append(changes, more...)
-	}
-	if len(changes) > 0 {
-		c.Log.Info("tunnel reconciled", "device", tunnel.Name, "changes", changes)
-	}
-
-	if ferr := <-done; err == nil {
-		err = ferr
-	}
-	return fault.Wrap(err, fault.Internal, "tunnel "+tunnel.Name, "cannot be set up")
-}
-
-// sendTunnel sends the tunnel to natagent unless it has acknowledged the same; nil: there is none.
-func (c *Controller) sendTunnel(ctx context.Context, t *natv1.FirewallTunnel) error {
-	if c.sentAny && (t == nil) == (c.sent == nil) && proto.Equal(c.sent, t) {
-		return nil
-	}
-
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	if _, err := c.Firewall.PutTunnel(ctx, &natv1.PutTunnelRequest{Tunnel: t}); err != nil {
-		return fault.New(fault.Unavailable, "tunnel", "natagent cannot apply its firewall rules",
-			fault.WithCause(err), fault.WithHint("check that natagent is running, then try again"))
-	}
-	c.sent, c.sentAny = t, true
-	return nil
-}
-
-// callTimeout bounds one call of another service.
-const callTimeout = 5 * time.Second
-
-// tunnelOf returns the tunnel of this host.
-func tunnelOf(self *fleetv1.OverlaySelf, ipv6 bool) (kernel.Tunnel, error) {
-	mac, _, err := linkAddresses(self.GetHostId())
-	local, perr := netip.ParseAddr(self.GetAddress())
-	if err == nil {
-		err = perr
-	}
-
-	mtu, overhead := int(self.GetUnderlayMtu()), overhead4
-	if mtu == 0 {
-		mtu = usualMTU
-	}
-	if local.Is6() {
-		overhead = overhead6
-	}
-	return kernel.Tunnel{Name: network.TunnelDevice, Alias: tunnelAlias, VNI: self.GetVni(), Port: Port,
-		Local: local.Unmap(), MAC: mac, MTU: mtu - overhead, IPv6: ipv6}, err
-}
-
-// rulesOf returns the tunnel for natagent.
-func rulesOf(t kernel.Tunnel, peers []peer) *natv1.FirewallTunnel {
-	out := &natv1.FirewallTunnel{Device: t.Name, Vni: t.VNI, Port: uint32(t.Port), Mtu: uint32(t.MTU)}
-	for _, p := range peers {
-		one := &natv1.FirewallPeer{Address: p.addr.String()}
-		for _, b := range p.blocks {
-			one.Blocks = append(one.Blocks, b.String())
-		}
-		out.Peers = append(out.Peers, one)
-	}
-	return out
-}
-
-// entriesOf returns the kernel's entries and routes. The next hop of IPv4 is the underlay address, if
-// that is IPv4 too, so that IPv4 works on hosts without IPv6.
-func entriesOf(t kernel.Tunnel, peers []peer) (hops []kernel.TunnelPeer, routes []kernel.TunnelRoute) {
-	for _, p := range peers {
-		via4, needs := p.hop, map[netip.Addr]bool{}
-		if p.addr.Is4() {
-			via4 = p.addr
-		}
-		for _, b := range p.blocks {
-			via := p.hop
-			if b.Addr().Is4() {
-				via = via4
-			}
-			needs[via] = true
-			routes = append(routes, kernel.TunnelRoute{To: b, Via: via})
-		}
-		hop := kernel.TunnelPeer{Underlay: p.addr, MAC: p.mac}
-		for _, a := range []netip.Addr{via4, p.hop} {
-			if needs[a] {
-				hop.NextHops, needs[a] = append(hop.NextHops, a), false
-			}
-		}
-		hops = append(hops, hop)
-	}
-	return hops, routes
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/ipam"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 	"github.com/fairlead/fairlead/services/netagent/internal/store"
+	"github.com/fairlead/fairlead/services/netagent/internal/tunnelkey"
 )
 
 // tendAll does what can wait, after changes and periodically.
@@ -54,8 +55,11 @@ func (c *Controller) tendAll(ctx context.Context, containers Containers) {
 		c.answerRequests(ctx)
 		c.claimAhead(ctx)
 		if resting || c.publisher != v.self.GetHostId() {
-			c.publishHost(ctx, v)
 			c.reportUsage(ctx)
+		}
+		if resting || c.publisher != v.self.GetHostId() ||
+			!sameKeys(c.Encryption.Published(), c.published) {
+			c.publishHost(ctx, v)
 		}
 	}
 }
@@ -361,10 +365,17 @@ func (c *Controller) publishHost(ctx context.Context, v *view) {
 	}
 }
 
+// sameKeys reports whether keys are those that were published.
+func sameKeys(keys []tunnelkey.Public, published *fleetv1.PublishHostRequest) bool {
+	return slices.EqualFunc(keysToProto(keys), published.GetTunnelKeys(), func(a, b *fleetv1.TunnelKey) bool {
+		return proto.Equal(a, b)
+	})
+}
+
 // hostOf returns what other hosts must know of this one.
 func (c *Controller) hostOf(v *view) (*fleetv1.PublishHostRequest, error) {
-	req := &fleetv1.PublishHostRequest{}
-	own := map[string]bool{network.TunnelDevice: true}
+	req := &fleetv1.PublishHostRequest{TunnelKeys: keysToProto(c.Encryption.Published())}
+	own := map[string]bool{}
 	for _, n := range c.Store.Networks() {
 		if n.IsGlobal() {
 			own[n.Bridge().Device] = true
@@ -376,7 +387,7 @@ func (c *Controller) hostOf(v *view) (*fleetv1.PublishHostRequest, error) {
 		return nil, err
 	}
 	for _, r := range routes {
-		if !own[r.Link] && !r.To.Addr().IsLinkLocalUnicast() {
+		if !own[r.Link] && !network.IsTunnel(r.Link) && !r.To.Addr().IsLinkLocalUnicast() {
 			req.Routes = append(req.Routes, r.To.String())
 		}
 	}

@@ -3,13 +3,16 @@ package overlay
 import (
 	"encoding/hex"
 	"maps"
+	"math"
 	"net"
 	"net/netip"
 	"slices"
 
 	"github.com/fairlead/fairlead/proto/fault"
 	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
+	"github.com/fairlead/fairlead/services/netagent/internal/encryption"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
+	"github.com/fairlead/fairlead/services/netagent/internal/tunnelkey"
 )
 
 // view is the state of the fleet as this host knows it. It performs no I/O.
@@ -112,6 +115,53 @@ func (v *view) peers(networks map[string]bool) []peer {
 	return all
 }
 
+// encrypted returns what the encrypted tunnels depend on: all other hosts with their keys, and the
+// blocks of networks that are encrypted. Hosts with records that cannot be used are left out.
+func (v *view) encrypted(up tunneled) encryption.View {
+	out := encryption.View{Fleet: v.self.GetFleetId(), Needed: len(up.encrypted) > 0, IPv6: up.ipv6}
+	if v.self.GetRemoved() {
+		out.Fleet = ""
+	}
+	out.MTU = underlayMTU(v.self) - encrypted4
+	if own, err := netip.ParseAddr(v.self.GetAddress()); err == nil && own.Is6() {
+		out.MTU = underlayMTU(v.self) - encrypted6
+	}
+
+	blocks := map[string][]netip.Prefix{}
+	for _, p := range v.peers(up.encrypted) {
+		blocks[p.host.GetId()] = p.blocks
+	}
+	for _, id := range slices.Sorted(maps.Keys(v.hosts)) {
+		addr, err := netip.ParseAddr(v.hosts[id].GetAddress())
+		if err != nil || id == v.self.GetHostId() {
+			continue
+		}
+		out.Hosts = append(out.Hosts, encryption.Host{ID: id, Address: addr.Unmap(),
+			Keys: keysFromProto(v.hosts[id].GetTunnelKeys()), Blocks: blocks[id]})
+	}
+	return out
+}
+
+// keysFromProto converts the keys of a host, at most one of a generation. Invalid ones are left out.
+func keysFromProto(all []*fleetv1.TunnelKey) (out []tunnelkey.Public) {
+	for _, k := range all {
+		known := slices.ContainsFunc(out, func(p tunnelkey.Public) bool { return p.Generation == k.GetGeneration() })
+		if len(k.GetPublicKey()) == len(tunnelkey.Key{}) && k.GetGeneration() > 0 && k.GetPort() > 0 &&
+			k.GetPort() <= math.MaxUint16 && !known {
+			out = append(out, tunnelkey.Public{Generation: k.GetGeneration(), Key: tunnelkey.Key(k.GetPublicKey()),
+				Port: uint16(k.GetPort())})
+		}
+	}
+	return out
+}
+
+func keysToProto(all []tunnelkey.Public) (out []*fleetv1.TunnelKey) {
+	for _, k := range all {
+		out = append(out, &fleetv1.TunnelKey{Generation: k.Generation, PublicKey: k.Key[:], Port: uint32(k.Port)})
+	}
+	return out
+}
+
 // linkAddresses derives the hardware address and the link-local address of a host's tunnel from the
 // ID of the host.
 func linkAddresses(hostID string) (net.HardwareAddr, netip.Addr, error) {
@@ -131,10 +181,6 @@ func linkAddresses(hostID string) (net.HardwareAddr, netip.Addr, error) {
 func networkFromProto(o *fleetv1.OverlayNetwork) (network.Network, error) {
 	want := network.Draft{ID: o.GetId(), Name: o.GetName(), Driver: network.DriverOverlay, Internal: o.GetInternal(),
 		Labels: o.GetLabels(), Options: o.GetOptions()}
-	if o.GetEncrypted() {
-		return network.Network{}, fault.New(fault.Unavailable, "network "+o.GetName(),
-			"is encrypted, which this version does not support")
-	}
 	for _, text := range o.GetDns() {
 		addr, err := netip.ParseAddr(text)
 		if err != nil {
@@ -148,7 +194,7 @@ func networkFromProto(o *fleetv1.OverlayNetwork) (network.Network, error) {
 		return n, err
 	}
 
-	n.CreatedAt, n.Spec.MTU = o.GetCreatedAt().AsTime(), int(o.GetMtu())
+	n.CreatedAt, n.Spec.MTU, n.Spec.Encrypted = o.GetCreatedAt().AsTime(), int(o.GetMtu()), o.GetEncrypted()
 	for _, p := range o.GetPools() {
 		pool, err := poolFromProto(n, p)
 		if err != nil {
@@ -201,8 +247,8 @@ func poolFromProto(n network.Network, p *fleetv1.OverlayPool) (network.Pool, err
 
 // networkToProto converts a requested network. Pools without a subnet get one.
 func networkToProto(n network.Network, pools []network.PoolSpec) *fleetv1.OverlayNetwork {
-	out := &fleetv1.OverlayNetwork{Id: n.ID, Name: n.Name, Internal: n.Spec.Internal, Mtu: uint32(n.Spec.MTU),
-		Labels: n.Spec.Labels, Options: n.Spec.Options}
+	out := &fleetv1.OverlayNetwork{Id: n.ID, Name: n.Name, Internal: n.Spec.Internal,
+		Encrypted: n.Spec.Encrypted, Mtu: uint32(n.Spec.MTU), Labels: n.Spec.Labels, Options: n.Spec.Options}
 	for _, a := range n.Spec.DNS {
 		out.Dns = append(out.Dns, a.String())
 	}

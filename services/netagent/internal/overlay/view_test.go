@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
+	"github.com/fairlead/fairlead/services/netagent/internal/encryption"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
@@ -79,7 +80,7 @@ func TestTunnelEntries(t *testing.T) {
 	if len(hops) != 2 || len(hops[0].NextHops) != 2 || len(hops[1].NextHops) != 1 || hops[1].MAC[0]&3 != 2 {
 		t.Errorf("next hops: got %+v", hops)
 	}
-	rules := rulesOf(tunnel, v.peers(map[string]bool{"app": true}))
+	rules := rulesOf(tunnel, v.peers(map[string]bool{"app": true}), encryption.View{})
 	if len(rules.GetPeers()) != 2 || rules.GetPeers()[1].GetAddress() != "fd99::3" || rules.GetMtu() != 1450 {
 		t.Errorf("rules: got %v", rules)
 	}
@@ -106,13 +107,15 @@ func TestBlocksWithoutPart(t *testing.T) {
 }
 
 func TestNetworkConversion(t *testing.T) {
-	good := &fleetv1.OverlayNetwork{Id: "0f", Name: "app", Mtu: 1400, Internal: true, Dns: []string{"9.9.9.9"},
+	good := &fleetv1.OverlayNetwork{Id: "0f", Name: "app", Mtu: 1400, Internal: true,
+		Encrypted: true, Dns: []string{"9.9.9.9"},
 		Labels: map[string]string{"a": "b"}, Pools: []*fleetv1.OverlayPool{
 			{Subnet: "fd80::/64", Gateway: "fd80::1"},
 			{Subnet: "10.128.0.0/20", IpRange: "10.128.8.0/24", AuxAddresses: map[string]string{"x": "10.128.0.9"}}}}
 	good.Id = "00000000000000000000000000000000000000000000000000000000000000ab"
 	n, err := networkFromProto(good)
-	if err != nil || !n.IsGlobal() || n.Spec.MTU != 1400 || !n.Spec.Internal || len(n.Spec.Pools) != 2 ||
+	if err != nil || !n.IsGlobal() || n.Spec.MTU != 1400 || !n.Spec.Internal || !n.Spec.Encrypted ||
+		len(n.Spec.Pools) != 2 ||
 		n.Spec.Pools[0].Gateway.String() != "10.128.8.0" || n.Bridge().Device == "" || !n.HasIPv6() {
 		t.Errorf("got %+v, %v", n, err)
 	}
@@ -129,12 +132,11 @@ func TestNetworkConversion(t *testing.T) {
 	}
 
 	for name, spoil := range map[string]func(*fleetv1.OverlayNetwork){
-		"name":      func(o *fleetv1.OverlayNetwork) { o.Name = "a b" },
-		"subnet":    func(o *fleetv1.OverlayNetwork) { o.Pools = []*fleetv1.OverlayPool{{Subnet: "10.0.0/8"}} },
-		"gateway":   func(o *fleetv1.OverlayNetwork) { o.Pools[1].Gateway = "10.1.0.1" },
-		"encrypted": func(o *fleetv1.OverlayNetwork) { o.Encrypted = true },
-		"dns":       func(o *fleetv1.OverlayNetwork) { o.Dns = []string{"x"} },
-		"option":    func(o *fleetv1.OverlayNetwork) { o.Options = map[string]string{"no": "such"} },
+		"name":    func(o *fleetv1.OverlayNetwork) { o.Name = "a b" },
+		"subnet":  func(o *fleetv1.OverlayNetwork) { o.Pools = []*fleetv1.OverlayPool{{Subnet: "10.0.0/8"}} },
+		"gateway": func(o *fleetv1.OverlayNetwork) { o.Pools[1].Gateway = "10.1.0.1" },
+		"dns":     func(o *fleetv1.OverlayNetwork) { o.Dns = []string{"x"} },
+		"option":  func(o *fleetv1.OverlayNetwork) { o.Options = map[string]string{"no": "such"} },
 	} {
 		o := &fleetv1.OverlayNetwork{Id: good.GetId(), Name: "app", Pools: []*fleetv1.OverlayPool{{Subnet: "fd80::/64"},
 			{Subnet: "10.128.0.0/20"}}}

@@ -18,7 +18,8 @@ func Open(dir string) (*Store, error) { return OpenAs(dir, state.Config{}) }
 // OpenAs opens net.db in a directory with the given Config.
 func OpenAs(dir string, cfg state.Config) (*Store, error) {
 	cfg.Version, cfg.Upgrade = recordVersion, upgrade
-	db, err := cfg.Open(filepath.Join(dir, "net.db"), networks, sandboxes, reservations, leases, sysctls)
+	db, err := cfg.Open(filepath.Join(dir, "net.db"), networks, sandboxes, reservations, leases, sysctls,
+		tunnelKeys)
 	if err != nil {
 		return nil, err
 	}

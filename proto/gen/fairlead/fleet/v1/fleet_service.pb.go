@@ -536,7 +536,9 @@ type GetFleetResponse struct {
 	// The role of this host.
 	Role HostRole `protobuf:"varint,7,opt,name=role,proto3,enum=fairlead.fleet.v1.HostRole" json:"role,omitempty"`
 	// The hosts that packets between containers do not reach from this one, or that do not reach it.
-	Problems      []*PathProblem `protobuf:"bytes,8,rep,name=problems,proto3" json:"problems,omitempty"`
+	Problems []*PathProblem `protobuf:"bytes,8,rep,name=problems,proto3" json:"problems,omitempty"`
+	// The keys of this host's encrypted tunnels. None if its kernel has no WireGuard.
+	TunnelKeys    []*TunnelKey `protobuf:"bytes,9,rep,name=tunnel_keys,json=tunnelKeys,proto3" json:"tunnel_keys,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -623,6 +625,13 @@ func (x *GetFleetResponse) GetRole() HostRole {
 func (x *GetFleetResponse) GetProblems() []*PathProblem {
 	if x != nil {
 		return x.Problems
+	}
+	return nil
+}
+
+func (x *GetFleetResponse) GetTunnelKeys() []*TunnelKey {
+	if x != nil {
+		return x.TunnelKeys
 	}
 	return nil
 }
@@ -1870,7 +1879,7 @@ const file_fairlead_fleet_v1_fleet_service_proto_rawDesc = "" +
 	"\x11LeaveFleetRequest\x12\x14\n" +
 	"\x05force\x18\x01 \x01(\bR\x05force\"\x14\n" +
 	"\x12LeaveFleetResponse\"\x11\n" +
-	"\x0fGetFleetRequest\"\xd4\x02\n" +
+	"\x0fGetFleetRequest\"\x93\x03\n" +
 	"\x10GetFleetResponse\x12\x19\n" +
 	"\bfleet_id\x18\x01 \x01(\tR\afleetId\x12\x17\n" +
 	"\ahost_id\x18\x02 \x01(\tR\x06hostId\x12\x14\n" +
@@ -1880,7 +1889,9 @@ const file_fairlead_fleet_v1_fleet_service_proto_rawDesc = "" +
 	"\x13certificate_expires\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x12certificateExpires\x12\x1b\n" +
 	"\thost_name\x18\x06 \x01(\tR\bhostName\x12/\n" +
 	"\x04role\x18\a \x01(\x0e2\x1b.fairlead.fleet.v1.HostRoleR\x04role\x12:\n" +
-	"\bproblems\x18\b \x03(\v2\x1e.fairlead.fleet.v1.PathProblemR\bproblems\"\x12\n" +
+	"\bproblems\x18\b \x03(\v2\x1e.fairlead.fleet.v1.PathProblemR\bproblems\x12=\n" +
+	"\vtunnel_keys\x18\t \x03(\v2\x1c.fairlead.fleet.v1.TunnelKeyR\n" +
+	"tunnelKeys\"\x12\n" +
 	"\x10ListHostsRequest\"^\n" +
 	"\x11ListHostsResponse\x12-\n" +
 	"\x05hosts\x18\x01 \x03(\v2\x17.fairlead.fleet.v1.HostR\x05hosts\x12\x1a\n" +
@@ -2015,9 +2026,10 @@ var file_fairlead_fleet_v1_fleet_service_proto_goTypes = []any{
 	(*Host)(nil),                      // 37: fairlead.fleet.v1.Host
 	(HostRole)(0),                     // 38: fairlead.fleet.v1.HostRole
 	(*PathProblem)(nil),               // 39: fairlead.fleet.v1.PathProblem
-	(*OverlayEndpoint)(nil),           // 40: fairlead.fleet.v1.OverlayEndpoint
-	(*durationpb.Duration)(nil),       // 41: google.protobuf.Duration
-	(*v11.Finding)(nil),               // 42: fairlead.host.v1.Finding
+	(*TunnelKey)(nil),                 // 40: fairlead.fleet.v1.TunnelKey
+	(*OverlayEndpoint)(nil),           // 41: fairlead.fleet.v1.OverlayEndpoint
+	(*durationpb.Duration)(nil),       // 42: google.protobuf.Duration
+	(*v11.Finding)(nil),               // 43: fairlead.host.v1.Finding
 }
 var file_fairlead_fleet_v1_fleet_service_proto_depIdxs = []int32{
 	35, // 0: fairlead.fleet.v1.WatchFleetEventsRequest.since:type_name -> google.protobuf.Timestamp
@@ -2028,58 +2040,59 @@ var file_fairlead_fleet_v1_fleet_service_proto_depIdxs = []int32{
 	35, // 5: fairlead.fleet.v1.GetFleetResponse.certificate_expires:type_name -> google.protobuf.Timestamp
 	38, // 6: fairlead.fleet.v1.GetFleetResponse.role:type_name -> fairlead.fleet.v1.HostRole
 	39, // 7: fairlead.fleet.v1.GetFleetResponse.problems:type_name -> fairlead.fleet.v1.PathProblem
-	37, // 8: fairlead.fleet.v1.ListHostsResponse.hosts:type_name -> fairlead.fleet.v1.Host
-	14, // 9: fairlead.fleet.v1.ListEndpointsResponse.endpoints:type_name -> fairlead.fleet.v1.HostEndpoint
-	40, // 10: fairlead.fleet.v1.HostEndpoint.endpoint:type_name -> fairlead.fleet.v1.OverlayEndpoint
-	41, // 11: fairlead.fleet.v1.CreateTokenRequest.valid:type_name -> google.protobuf.Duration
-	38, // 12: fairlead.fleet.v1.CreateTokenRequest.role:type_name -> fairlead.fleet.v1.HostRole
-	35, // 13: fairlead.fleet.v1.CreateTokenResponse.expires:type_name -> google.protobuf.Timestamp
-	37, // 14: fairlead.fleet.v1.PromoteHostResponse.host:type_name -> fairlead.fleet.v1.Host
-	37, // 15: fairlead.fleet.v1.DemoteHostResponse.host:type_name -> fairlead.fleet.v1.Host
-	42, // 16: fairlead.fleet.v1.DiagnoseFleetResponse.findings:type_name -> fairlead.host.v1.Finding
-	41, // 17: fairlead.fleet.v1.CreateCertificateRequest.valid:type_name -> google.protobuf.Duration
-	35, // 18: fairlead.fleet.v1.CreateCertificateResponse.expires:type_name -> google.protobuf.Timestamp
-	37, // 19: fairlead.fleet.v1.RestoreFleetResponse.host:type_name -> fairlead.fleet.v1.Host
-	37, // 20: fairlead.fleet.v1.RemoveHostResponse.host:type_name -> fairlead.fleet.v1.Host
-	0,  // 21: fairlead.fleet.v1.FleetService.WatchFleetEvents:input_type -> fairlead.fleet.v1.WatchFleetEventsRequest
-	2,  // 22: fairlead.fleet.v1.FleetService.InitFleet:input_type -> fairlead.fleet.v1.InitFleetRequest
-	4,  // 23: fairlead.fleet.v1.FleetService.JoinFleet:input_type -> fairlead.fleet.v1.JoinFleetRequest
-	6,  // 24: fairlead.fleet.v1.FleetService.LeaveFleet:input_type -> fairlead.fleet.v1.LeaveFleetRequest
-	8,  // 25: fairlead.fleet.v1.FleetService.GetFleet:input_type -> fairlead.fleet.v1.GetFleetRequest
-	10, // 26: fairlead.fleet.v1.FleetService.ListHosts:input_type -> fairlead.fleet.v1.ListHostsRequest
-	12, // 27: fairlead.fleet.v1.FleetService.ListEndpoints:input_type -> fairlead.fleet.v1.ListEndpointsRequest
-	15, // 28: fairlead.fleet.v1.FleetService.CreateToken:input_type -> fairlead.fleet.v1.CreateTokenRequest
-	17, // 29: fairlead.fleet.v1.FleetService.PromoteHost:input_type -> fairlead.fleet.v1.PromoteHostRequest
-	19, // 30: fairlead.fleet.v1.FleetService.DemoteHost:input_type -> fairlead.fleet.v1.DemoteHostRequest
-	21, // 31: fairlead.fleet.v1.FleetService.DiagnoseFleet:input_type -> fairlead.fleet.v1.DiagnoseFleetRequest
-	23, // 32: fairlead.fleet.v1.FleetService.CreateCertificate:input_type -> fairlead.fleet.v1.CreateCertificateRequest
-	25, // 33: fairlead.fleet.v1.FleetService.RevokeCertificate:input_type -> fairlead.fleet.v1.RevokeCertificateRequest
-	27, // 34: fairlead.fleet.v1.FleetService.BackupFleet:input_type -> fairlead.fleet.v1.BackupFleetRequest
-	29, // 35: fairlead.fleet.v1.FleetService.RestoreFleet:input_type -> fairlead.fleet.v1.RestoreFleetRequest
-	31, // 36: fairlead.fleet.v1.FleetService.RecoverFleet:input_type -> fairlead.fleet.v1.RecoverFleetRequest
-	33, // 37: fairlead.fleet.v1.FleetService.RemoveHost:input_type -> fairlead.fleet.v1.RemoveHostRequest
-	1,  // 38: fairlead.fleet.v1.FleetService.WatchFleetEvents:output_type -> fairlead.fleet.v1.WatchFleetEventsResponse
-	3,  // 39: fairlead.fleet.v1.FleetService.InitFleet:output_type -> fairlead.fleet.v1.InitFleetResponse
-	5,  // 40: fairlead.fleet.v1.FleetService.JoinFleet:output_type -> fairlead.fleet.v1.JoinFleetResponse
-	7,  // 41: fairlead.fleet.v1.FleetService.LeaveFleet:output_type -> fairlead.fleet.v1.LeaveFleetResponse
-	9,  // 42: fairlead.fleet.v1.FleetService.GetFleet:output_type -> fairlead.fleet.v1.GetFleetResponse
-	11, // 43: fairlead.fleet.v1.FleetService.ListHosts:output_type -> fairlead.fleet.v1.ListHostsResponse
-	13, // 44: fairlead.fleet.v1.FleetService.ListEndpoints:output_type -> fairlead.fleet.v1.ListEndpointsResponse
-	16, // 45: fairlead.fleet.v1.FleetService.CreateToken:output_type -> fairlead.fleet.v1.CreateTokenResponse
-	18, // 46: fairlead.fleet.v1.FleetService.PromoteHost:output_type -> fairlead.fleet.v1.PromoteHostResponse
-	20, // 47: fairlead.fleet.v1.FleetService.DemoteHost:output_type -> fairlead.fleet.v1.DemoteHostResponse
-	22, // 48: fairlead.fleet.v1.FleetService.DiagnoseFleet:output_type -> fairlead.fleet.v1.DiagnoseFleetResponse
-	24, // 49: fairlead.fleet.v1.FleetService.CreateCertificate:output_type -> fairlead.fleet.v1.CreateCertificateResponse
-	26, // 50: fairlead.fleet.v1.FleetService.RevokeCertificate:output_type -> fairlead.fleet.v1.RevokeCertificateResponse
-	28, // 51: fairlead.fleet.v1.FleetService.BackupFleet:output_type -> fairlead.fleet.v1.BackupFleetResponse
-	30, // 52: fairlead.fleet.v1.FleetService.RestoreFleet:output_type -> fairlead.fleet.v1.RestoreFleetResponse
-	32, // 53: fairlead.fleet.v1.FleetService.RecoverFleet:output_type -> fairlead.fleet.v1.RecoverFleetResponse
-	34, // 54: fairlead.fleet.v1.FleetService.RemoveHost:output_type -> fairlead.fleet.v1.RemoveHostResponse
-	38, // [38:55] is the sub-list for method output_type
-	21, // [21:38] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	40, // 8: fairlead.fleet.v1.GetFleetResponse.tunnel_keys:type_name -> fairlead.fleet.v1.TunnelKey
+	37, // 9: fairlead.fleet.v1.ListHostsResponse.hosts:type_name -> fairlead.fleet.v1.Host
+	14, // 10: fairlead.fleet.v1.ListEndpointsResponse.endpoints:type_name -> fairlead.fleet.v1.HostEndpoint
+	41, // 11: fairlead.fleet.v1.HostEndpoint.endpoint:type_name -> fairlead.fleet.v1.OverlayEndpoint
+	42, // 12: fairlead.fleet.v1.CreateTokenRequest.valid:type_name -> google.protobuf.Duration
+	38, // 13: fairlead.fleet.v1.CreateTokenRequest.role:type_name -> fairlead.fleet.v1.HostRole
+	35, // 14: fairlead.fleet.v1.CreateTokenResponse.expires:type_name -> google.protobuf.Timestamp
+	37, // 15: fairlead.fleet.v1.PromoteHostResponse.host:type_name -> fairlead.fleet.v1.Host
+	37, // 16: fairlead.fleet.v1.DemoteHostResponse.host:type_name -> fairlead.fleet.v1.Host
+	43, // 17: fairlead.fleet.v1.DiagnoseFleetResponse.findings:type_name -> fairlead.host.v1.Finding
+	42, // 18: fairlead.fleet.v1.CreateCertificateRequest.valid:type_name -> google.protobuf.Duration
+	35, // 19: fairlead.fleet.v1.CreateCertificateResponse.expires:type_name -> google.protobuf.Timestamp
+	37, // 20: fairlead.fleet.v1.RestoreFleetResponse.host:type_name -> fairlead.fleet.v1.Host
+	37, // 21: fairlead.fleet.v1.RemoveHostResponse.host:type_name -> fairlead.fleet.v1.Host
+	0,  // 22: fairlead.fleet.v1.FleetService.WatchFleetEvents:input_type -> fairlead.fleet.v1.WatchFleetEventsRequest
+	2,  // 23: fairlead.fleet.v1.FleetService.InitFleet:input_type -> fairlead.fleet.v1.InitFleetRequest
+	4,  // 24: fairlead.fleet.v1.FleetService.JoinFleet:input_type -> fairlead.fleet.v1.JoinFleetRequest
+	6,  // 25: fairlead.fleet.v1.FleetService.LeaveFleet:input_type -> fairlead.fleet.v1.LeaveFleetRequest
+	8,  // 26: fairlead.fleet.v1.FleetService.GetFleet:input_type -> fairlead.fleet.v1.GetFleetRequest
+	10, // 27: fairlead.fleet.v1.FleetService.ListHosts:input_type -> fairlead.fleet.v1.ListHostsRequest
+	12, // 28: fairlead.fleet.v1.FleetService.ListEndpoints:input_type -> fairlead.fleet.v1.ListEndpointsRequest
+	15, // 29: fairlead.fleet.v1.FleetService.CreateToken:input_type -> fairlead.fleet.v1.CreateTokenRequest
+	17, // 30: fairlead.fleet.v1.FleetService.PromoteHost:input_type -> fairlead.fleet.v1.PromoteHostRequest
+	19, // 31: fairlead.fleet.v1.FleetService.DemoteHost:input_type -> fairlead.fleet.v1.DemoteHostRequest
+	21, // 32: fairlead.fleet.v1.FleetService.DiagnoseFleet:input_type -> fairlead.fleet.v1.DiagnoseFleetRequest
+	23, // 33: fairlead.fleet.v1.FleetService.CreateCertificate:input_type -> fairlead.fleet.v1.CreateCertificateRequest
+	25, // 34: fairlead.fleet.v1.FleetService.RevokeCertificate:input_type -> fairlead.fleet.v1.RevokeCertificateRequest
+	27, // 35: fairlead.fleet.v1.FleetService.BackupFleet:input_type -> fairlead.fleet.v1.BackupFleetRequest
+	29, // 36: fairlead.fleet.v1.FleetService.RestoreFleet:input_type -> fairlead.fleet.v1.RestoreFleetRequest
+	31, // 37: fairlead.fleet.v1.FleetService.RecoverFleet:input_type -> fairlead.fleet.v1.RecoverFleetRequest
+	33, // 38: fairlead.fleet.v1.FleetService.RemoveHost:input_type -> fairlead.fleet.v1.RemoveHostRequest
+	1,  // 39: fairlead.fleet.v1.FleetService.WatchFleetEvents:output_type -> fairlead.fleet.v1.WatchFleetEventsResponse
+	3,  // 40: fairlead.fleet.v1.FleetService.InitFleet:output_type -> fairlead.fleet.v1.InitFleetResponse
+	5,  // 41: fairlead.fleet.v1.FleetService.JoinFleet:output_type -> fairlead.fleet.v1.JoinFleetResponse
+	7,  // 42: fairlead.fleet.v1.FleetService.LeaveFleet:output_type -> fairlead.fleet.v1.LeaveFleetResponse
+	9,  // 43: fairlead.fleet.v1.FleetService.GetFleet:output_type -> fairlead.fleet.v1.GetFleetResponse
+	11, // 44: fairlead.fleet.v1.FleetService.ListHosts:output_type -> fairlead.fleet.v1.ListHostsResponse
+	13, // 45: fairlead.fleet.v1.FleetService.ListEndpoints:output_type -> fairlead.fleet.v1.ListEndpointsResponse
+	16, // 46: fairlead.fleet.v1.FleetService.CreateToken:output_type -> fairlead.fleet.v1.CreateTokenResponse
+	18, // 47: fairlead.fleet.v1.FleetService.PromoteHost:output_type -> fairlead.fleet.v1.PromoteHostResponse
+	20, // 48: fairlead.fleet.v1.FleetService.DemoteHost:output_type -> fairlead.fleet.v1.DemoteHostResponse
+	22, // 49: fairlead.fleet.v1.FleetService.DiagnoseFleet:output_type -> fairlead.fleet.v1.DiagnoseFleetResponse
+	24, // 50: fairlead.fleet.v1.FleetService.CreateCertificate:output_type -> fairlead.fleet.v1.CreateCertificateResponse
+	26, // 51: fairlead.fleet.v1.FleetService.RevokeCertificate:output_type -> fairlead.fleet.v1.RevokeCertificateResponse
+	28, // 52: fairlead.fleet.v1.FleetService.BackupFleet:output_type -> fairlead.fleet.v1.BackupFleetResponse
+	30, // 53: fairlead.fleet.v1.FleetService.RestoreFleet:output_type -> fairlead.fleet.v1.RestoreFleetResponse
+	32, // 54: fairlead.fleet.v1.FleetService.RecoverFleet:output_type -> fairlead.fleet.v1.RecoverFleetResponse
+	34, // 55: fairlead.fleet.v1.FleetService.RemoveHost:output_type -> fairlead.fleet.v1.RemoveHostResponse
+	39, // [39:56] is the sub-list for method output_type
+	22, // [22:39] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_fleet_v1_fleet_service_proto_init() }

@@ -145,8 +145,8 @@ type OverlayHost struct {
 	State HostState `protobuf:"varint,4,opt,name=state,proto3,enum=fairlead.fleet.v1.HostState" json:"state,omitempty"`
 	// The MTU of the host's underlay interface. 0 if it has not published one.
 	UnderlayMtu uint32 `protobuf:"varint,5,opt,name=underlay_mtu,json=underlayMtu,proto3" json:"underlay_mtu,omitempty"`
-	// The public key of the host's WireGuard tunnel. Empty if it has not published one.
-	TunnelKey     []byte `protobuf:"bytes,6,opt,name=tunnel_key,json=tunnelKey,proto3" json:"tunnel_key,omitempty"`
+	// The keys of the host's encrypted tunnels. None if its kernel has no WireGuard.
+	TunnelKeys    []*TunnelKey `protobuf:"bytes,7,rep,name=tunnel_keys,json=tunnelKeys,proto3" json:"tunnel_keys,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -216,11 +216,76 @@ func (x *OverlayHost) GetUnderlayMtu() uint32 {
 	return 0
 }
 
-func (x *OverlayHost) GetTunnelKey() []byte {
+func (x *OverlayHost) GetTunnelKeys() []*TunnelKey {
 	if x != nil {
-		return x.TunnelKey
+		return x.TunnelKeys
 	}
 	return nil
+}
+
+// TunnelKey is the public key of an encrypted tunnel of a host. Hosts have one key, and two while
+// keys are replaced: tunnels connect keys of the same generation.
+type TunnelKey struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The generation, from 1. All hosts replace their keys when one has begun a new generation.
+	Generation uint64 `protobuf:"varint,1,opt,name=generation,proto3" json:"generation,omitempty"`
+	// The public key of WireGuard, 32 bytes.
+	PublicKey []byte `protobuf:"bytes,2,opt,name=public_key,json=publicKey,proto3" json:"public_key,omitempty"`
+	// The UDP port of the tunnel.
+	Port          uint32 `protobuf:"varint,3,opt,name=port,proto3" json:"port,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TunnelKey) Reset() {
+	*x = TunnelKey{}
+	mi := &file_fairlead_fleet_v1_overlay_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TunnelKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TunnelKey) ProtoMessage() {}
+
+func (x *TunnelKey) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_fleet_v1_overlay_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TunnelKey.ProtoReflect.Descriptor instead.
+func (*TunnelKey) Descriptor() ([]byte, []int) {
+	return file_fairlead_fleet_v1_overlay_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *TunnelKey) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *TunnelKey) GetPublicKey() []byte {
+	if x != nil {
+		return x.PublicKey
+	}
+	return nil
+}
+
+func (x *TunnelKey) GetPort() uint32 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
 }
 
 // OverlayPool is a subnet of an overlay network.
@@ -241,7 +306,7 @@ type OverlayPool struct {
 
 func (x *OverlayPool) Reset() {
 	*x = OverlayPool{}
-	mi := &file_fairlead_fleet_v1_overlay_proto_msgTypes[2]
+	mi := &file_fairlead_fleet_v1_overlay_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -253,7 +318,7 @@ func (x *OverlayPool) String() string {
 func (*OverlayPool) ProtoMessage() {}
 
 func (x *OverlayPool) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_overlay_proto_msgTypes[2]
+	mi := &file_fairlead_fleet_v1_overlay_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -266,7 +331,7 @@ func (x *OverlayPool) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OverlayPool.ProtoReflect.Descriptor instead.
 func (*OverlayPool) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_overlay_proto_rawDescGZIP(), []int{2}
+	return file_fairlead_fleet_v1_overlay_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *OverlayPool) GetSubnet() string {
@@ -330,7 +395,7 @@ type OverlayNetwork struct {
 
 func (x *OverlayNetwork) Reset() {
 	*x = OverlayNetwork{}
-	mi := &file_fairlead_fleet_v1_overlay_proto_msgTypes[3]
+	mi := &file_fairlead_fleet_v1_overlay_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -342,7 +407,7 @@ func (x *OverlayNetwork) String() string {
 func (*OverlayNetwork) ProtoMessage() {}
 
 func (x *OverlayNetwork) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_overlay_proto_msgTypes[3]
+	mi := &file_fairlead_fleet_v1_overlay_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -355,7 +420,7 @@ func (x *OverlayNetwork) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OverlayNetwork.ProtoReflect.Descriptor instead.
 func (*OverlayNetwork) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_overlay_proto_rawDescGZIP(), []int{3}
+	return file_fairlead_fleet_v1_overlay_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *OverlayNetwork) GetId() string {
@@ -451,7 +516,7 @@ type OverlayBlock struct {
 
 func (x *OverlayBlock) Reset() {
 	*x = OverlayBlock{}
-	mi := &file_fairlead_fleet_v1_overlay_proto_msgTypes[4]
+	mi := &file_fairlead_fleet_v1_overlay_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -463,7 +528,7 @@ func (x *OverlayBlock) String() string {
 func (*OverlayBlock) ProtoMessage() {}
 
 func (x *OverlayBlock) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_overlay_proto_msgTypes[4]
+	mi := &file_fairlead_fleet_v1_overlay_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -476,7 +541,7 @@ func (x *OverlayBlock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OverlayBlock.ProtoReflect.Descriptor instead.
 func (*OverlayBlock) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_overlay_proto_rawDescGZIP(), []int{4}
+	return file_fairlead_fleet_v1_overlay_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *OverlayBlock) GetPrefix() string {
@@ -521,7 +586,7 @@ type OverlayEndpoint struct {
 
 func (x *OverlayEndpoint) Reset() {
 	*x = OverlayEndpoint{}
-	mi := &file_fairlead_fleet_v1_overlay_proto_msgTypes[5]
+	mi := &file_fairlead_fleet_v1_overlay_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -533,7 +598,7 @@ func (x *OverlayEndpoint) String() string {
 func (*OverlayEndpoint) ProtoMessage() {}
 
 func (x *OverlayEndpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_overlay_proto_msgTypes[5]
+	mi := &file_fairlead_fleet_v1_overlay_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -546,7 +611,7 @@ func (x *OverlayEndpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OverlayEndpoint.ProtoReflect.Descriptor instead.
 func (*OverlayEndpoint) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_overlay_proto_rawDescGZIP(), []int{5}
+	return file_fairlead_fleet_v1_overlay_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *OverlayEndpoint) GetNetworkId() string {
@@ -604,15 +669,22 @@ const file_fairlead_fleet_v1_overlay_proto_rawDesc = "" +
 	"\x03vni\x18\x05 \x01(\rR\x03vni\x12!\n" +
 	"\funderlay_mtu\x18\x06 \x01(\rR\vunderlayMtu\x12#\n" +
 	"\raddress_space\x18\a \x03(\tR\faddressSpace\x12\x18\n" +
-	"\aremoved\x18\b \x01(\bR\aremoved\"\xc1\x01\n" +
+	"\aremoved\x18\b \x01(\bR\aremoved\"\xe7\x01\n" +
 	"\vOverlayHost\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
 	"\aaddress\x18\x03 \x01(\tR\aaddress\x122\n" +
 	"\x05state\x18\x04 \x01(\x0e2\x1c.fairlead.fleet.v1.HostStateR\x05state\x12!\n" +
-	"\funderlay_mtu\x18\x05 \x01(\rR\vunderlayMtu\x12\x1d\n" +
+	"\funderlay_mtu\x18\x05 \x01(\rR\vunderlayMtu\x12=\n" +
+	"\vtunnel_keys\x18\a \x03(\v2\x1c.fairlead.fleet.v1.TunnelKeyR\n" +
+	"tunnelKeysJ\x04\b\x06\x10\a\"^\n" +
+	"\tTunnelKey\x12\x1e\n" +
 	"\n" +
-	"tunnel_key\x18\x06 \x01(\fR\ttunnelKey\"\xf2\x01\n" +
+	"generation\x18\x01 \x01(\x04R\n" +
+	"generation\x12\x1d\n" +
+	"\n" +
+	"public_key\x18\x02 \x01(\fR\tpublicKey\x12\x12\n" +
+	"\x04port\x18\x03 \x01(\rR\x04port\"\xf2\x01\n" +
 	"\vOverlayPool\x12\x16\n" +
 	"\x06subnet\x18\x01 \x01(\tR\x06subnet\x12\x19\n" +
 	"\bip_range\x18\x02 \x01(\tR\aipRange\x12\x18\n" +
@@ -667,32 +739,34 @@ func file_fairlead_fleet_v1_overlay_proto_rawDescGZIP() []byte {
 	return file_fairlead_fleet_v1_overlay_proto_rawDescData
 }
 
-var file_fairlead_fleet_v1_overlay_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_fairlead_fleet_v1_overlay_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_fairlead_fleet_v1_overlay_proto_goTypes = []any{
 	(*OverlaySelf)(nil),           // 0: fairlead.fleet.v1.OverlaySelf
 	(*OverlayHost)(nil),           // 1: fairlead.fleet.v1.OverlayHost
-	(*OverlayPool)(nil),           // 2: fairlead.fleet.v1.OverlayPool
-	(*OverlayNetwork)(nil),        // 3: fairlead.fleet.v1.OverlayNetwork
-	(*OverlayBlock)(nil),          // 4: fairlead.fleet.v1.OverlayBlock
-	(*OverlayEndpoint)(nil),       // 5: fairlead.fleet.v1.OverlayEndpoint
-	nil,                           // 6: fairlead.fleet.v1.OverlayPool.AuxAddressesEntry
-	nil,                           // 7: fairlead.fleet.v1.OverlayNetwork.LabelsEntry
-	nil,                           // 8: fairlead.fleet.v1.OverlayNetwork.OptionsEntry
-	(HostState)(0),                // 9: fairlead.fleet.v1.HostState
-	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
+	(*TunnelKey)(nil),             // 2: fairlead.fleet.v1.TunnelKey
+	(*OverlayPool)(nil),           // 3: fairlead.fleet.v1.OverlayPool
+	(*OverlayNetwork)(nil),        // 4: fairlead.fleet.v1.OverlayNetwork
+	(*OverlayBlock)(nil),          // 5: fairlead.fleet.v1.OverlayBlock
+	(*OverlayEndpoint)(nil),       // 6: fairlead.fleet.v1.OverlayEndpoint
+	nil,                           // 7: fairlead.fleet.v1.OverlayPool.AuxAddressesEntry
+	nil,                           // 8: fairlead.fleet.v1.OverlayNetwork.LabelsEntry
+	nil,                           // 9: fairlead.fleet.v1.OverlayNetwork.OptionsEntry
+	(HostState)(0),                // 10: fairlead.fleet.v1.HostState
+	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
 }
 var file_fairlead_fleet_v1_overlay_proto_depIdxs = []int32{
-	9,  // 0: fairlead.fleet.v1.OverlayHost.state:type_name -> fairlead.fleet.v1.HostState
-	6,  // 1: fairlead.fleet.v1.OverlayPool.aux_addresses:type_name -> fairlead.fleet.v1.OverlayPool.AuxAddressesEntry
-	2,  // 2: fairlead.fleet.v1.OverlayNetwork.pools:type_name -> fairlead.fleet.v1.OverlayPool
-	7,  // 3: fairlead.fleet.v1.OverlayNetwork.labels:type_name -> fairlead.fleet.v1.OverlayNetwork.LabelsEntry
-	8,  // 4: fairlead.fleet.v1.OverlayNetwork.options:type_name -> fairlead.fleet.v1.OverlayNetwork.OptionsEntry
-	10, // 5: fairlead.fleet.v1.OverlayNetwork.created_at:type_name -> google.protobuf.Timestamp
-	6,  // [6:6] is the sub-list for method output_type
-	6,  // [6:6] is the sub-list for method input_type
-	6,  // [6:6] is the sub-list for extension type_name
-	6,  // [6:6] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	10, // 0: fairlead.fleet.v1.OverlayHost.state:type_name -> fairlead.fleet.v1.HostState
+	2,  // 1: fairlead.fleet.v1.OverlayHost.tunnel_keys:type_name -> fairlead.fleet.v1.TunnelKey
+	7,  // 2: fairlead.fleet.v1.OverlayPool.aux_addresses:type_name -> fairlead.fleet.v1.OverlayPool.AuxAddressesEntry
+	3,  // 3: fairlead.fleet.v1.OverlayNetwork.pools:type_name -> fairlead.fleet.v1.OverlayPool
+	8,  // 4: fairlead.fleet.v1.OverlayNetwork.labels:type_name -> fairlead.fleet.v1.OverlayNetwork.LabelsEntry
+	9,  // 5: fairlead.fleet.v1.OverlayNetwork.options:type_name -> fairlead.fleet.v1.OverlayNetwork.OptionsEntry
+	11, // 6: fairlead.fleet.v1.OverlayNetwork.created_at:type_name -> google.protobuf.Timestamp
+	7,  // [7:7] is the sub-list for method output_type
+	7,  // [7:7] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_fleet_v1_overlay_proto_init() }
@@ -707,7 +781,7 @@ func file_fairlead_fleet_v1_overlay_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_fleet_v1_overlay_proto_rawDesc), len(file_fairlead_fleet_v1_overlay_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   9,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -84,9 +84,9 @@ type HostInfo struct {
 	// As in PublishHostRequest.
 	UnderlayMtu uint32 `protobuf:"varint,2,opt,name=underlay_mtu,json=underlayMtu,proto3" json:"underlay_mtu,omitempty"`
 	// As in PublishHostRequest.
-	TunnelKey []byte `protobuf:"bytes,3,opt,name=tunnel_key,json=tunnelKey,proto3" json:"tunnel_key,omitempty"`
+	Problems []*PathProblem `protobuf:"bytes,4,rep,name=problems,proto3" json:"problems,omitempty"`
 	// As in PublishHostRequest.
-	Problems      []*PathProblem `protobuf:"bytes,4,rep,name=problems,proto3" json:"problems,omitempty"`
+	TunnelKeys    []*TunnelKey `protobuf:"bytes,5,rep,name=tunnel_keys,json=tunnelKeys,proto3" json:"tunnel_keys,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -135,16 +135,16 @@ func (x *HostInfo) GetUnderlayMtu() uint32 {
 	return 0
 }
 
-func (x *HostInfo) GetTunnelKey() []byte {
+func (x *HostInfo) GetProblems() []*PathProblem {
 	if x != nil {
-		return x.TunnelKey
+		return x.Problems
 	}
 	return nil
 }
 
-func (x *HostInfo) GetProblems() []*PathProblem {
+func (x *HostInfo) GetTunnelKeys() []*TunnelKey {
 	if x != nil {
-		return x.Problems
+		return x.TunnelKeys
 	}
 	return nil
 }
@@ -264,18 +264,18 @@ var File_fairlead_fleet_v1_overlay_record_proto protoreflect.FileDescriptor
 
 const file_fairlead_fleet_v1_overlay_record_proto_rawDesc = "" +
 	"\n" +
-	"&fairlead/fleet/v1/overlay_record.proto\x12\x11fairlead.fleet.v1\x1a\x1cfairlead/fleet/v1/host.proto\x1a'fairlead/fleet/v1/overlay_service.proto\"T\n" +
+	"&fairlead/fleet/v1/overlay_record.proto\x12\x11fairlead.fleet.v1\x1a\x1cfairlead/fleet/v1/host.proto\x1a\x1ffairlead/fleet/v1/overlay.proto\x1a'fairlead/fleet/v1/overlay_service.proto\"T\n" +
 	"\rFleetSettings\x12#\n" +
 	"\raddress_space\x18\x01 \x03(\tR\faddressSpace\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x02 \x01(\x04R\n" +
-	"generation\"\xa0\x01\n" +
+	"generation\"\xc6\x01\n" +
 	"\bHostInfo\x12\x16\n" +
 	"\x06routes\x18\x01 \x03(\tR\x06routes\x12!\n" +
-	"\funderlay_mtu\x18\x02 \x01(\rR\vunderlayMtu\x12\x1d\n" +
-	"\n" +
-	"tunnel_key\x18\x03 \x01(\fR\ttunnelKey\x12:\n" +
-	"\bproblems\x18\x04 \x03(\v2\x1e.fairlead.fleet.v1.PathProblemR\bproblems\"B\n" +
+	"\funderlay_mtu\x18\x02 \x01(\rR\vunderlayMtu\x12:\n" +
+	"\bproblems\x18\x04 \x03(\v2\x1e.fairlead.fleet.v1.PathProblemR\bproblems\x12=\n" +
+	"\vtunnel_keys\x18\x05 \x03(\v2\x1c.fairlead.fleet.v1.TunnelKeyR\n" +
+	"tunnelKeysJ\x04\b\x03\x10\x04\"B\n" +
 	"\tHostUsage\x125\n" +
 	"\x06blocks\x18\x01 \x03(\v2\x1d.fairlead.fleet.v1.BlockUsageR\x06blocks\"_\n" +
 	"\tBlockWish\x12 \n" +
@@ -303,16 +303,18 @@ var file_fairlead_fleet_v1_overlay_record_proto_goTypes = []any{
 	(*HostUsage)(nil),     // 2: fairlead.fleet.v1.HostUsage
 	(*BlockWish)(nil),     // 3: fairlead.fleet.v1.BlockWish
 	(*PathProblem)(nil),   // 4: fairlead.fleet.v1.PathProblem
-	(*BlockUsage)(nil),    // 5: fairlead.fleet.v1.BlockUsage
+	(*TunnelKey)(nil),     // 5: fairlead.fleet.v1.TunnelKey
+	(*BlockUsage)(nil),    // 6: fairlead.fleet.v1.BlockUsage
 }
 var file_fairlead_fleet_v1_overlay_record_proto_depIdxs = []int32{
 	4, // 0: fairlead.fleet.v1.HostInfo.problems:type_name -> fairlead.fleet.v1.PathProblem
-	5, // 1: fairlead.fleet.v1.HostUsage.blocks:type_name -> fairlead.fleet.v1.BlockUsage
-	2, // [2:2] is the sub-list for method output_type
-	2, // [2:2] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	5, // 1: fairlead.fleet.v1.HostInfo.tunnel_keys:type_name -> fairlead.fleet.v1.TunnelKey
+	6, // 2: fairlead.fleet.v1.HostUsage.blocks:type_name -> fairlead.fleet.v1.BlockUsage
+	3, // [3:3] is the sub-list for method output_type
+	3, // [3:3] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	3, // [3:3] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_fleet_v1_overlay_record_proto_init() }
@@ -321,6 +323,7 @@ func file_fairlead_fleet_v1_overlay_record_proto_init() {
 		return
 	}
 	file_fairlead_fleet_v1_host_proto_init()
+	file_fairlead_fleet_v1_overlay_proto_init()
 	file_fairlead_fleet_v1_overlay_service_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{

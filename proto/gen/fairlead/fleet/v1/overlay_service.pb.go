@@ -272,12 +272,12 @@ type PublishHostRequest struct {
 	Routes []string `protobuf:"bytes,1,rep,name=routes,proto3" json:"routes,omitempty"`
 	// The MTU of the interface with the underlay address.
 	UnderlayMtu uint32 `protobuf:"varint,2,opt,name=underlay_mtu,json=underlayMtu,proto3" json:"underlay_mtu,omitempty"`
-	// The public key of the WireGuard tunnel. Empty if there is none.
-	TunnelKey []byte `protobuf:"bytes,3,opt,name=tunnel_key,json=tunnelKey,proto3" json:"tunnel_key,omitempty"`
 	// The hosts that packets do not reach.
 	Problems []*PathProblem `protobuf:"bytes,4,rep,name=problems,proto3" json:"problems,omitempty"`
 	// The number of hosts whose data path was checked, with and without problems.
-	Probed        uint32 `protobuf:"varint,5,opt,name=probed,proto3" json:"probed,omitempty"`
+	Probed uint32 `protobuf:"varint,5,opt,name=probed,proto3" json:"probed,omitempty"`
+	// The keys of the encrypted tunnels. None if the kernel has no WireGuard.
+	TunnelKeys    []*TunnelKey `protobuf:"bytes,6,rep,name=tunnel_keys,json=tunnelKeys,proto3" json:"tunnel_keys,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -326,13 +326,6 @@ func (x *PublishHostRequest) GetUnderlayMtu() uint32 {
 	return 0
 }
 
-func (x *PublishHostRequest) GetTunnelKey() []byte {
-	if x != nil {
-		return x.TunnelKey
-	}
-	return nil
-}
-
 func (x *PublishHostRequest) GetProblems() []*PathProblem {
 	if x != nil {
 		return x.Problems
@@ -345,6 +338,13 @@ func (x *PublishHostRequest) GetProbed() uint32 {
 		return x.Probed
 	}
 	return 0
+}
+
+func (x *PublishHostRequest) GetTunnelKeys() []*TunnelKey {
+	if x != nil {
+		return x.TunnelKeys
+	}
+	return nil
 }
 
 // PublishHostResponse is empty.
@@ -1585,14 +1585,14 @@ const file_fairlead_fleet_v1_overlay_service_proto_rawDesc = "" +
 	"\x06prefix\x18\x02 \x01(\tR\x06prefix\x12\x1c\n" +
 	"\n" +
 	"to_host_id\x18\x03 \x01(\tR\btoHostId\x12\x18\n" +
-	"\aaddress\x18\x04 \x01(\tR\aaddress\"\xc2\x01\n" +
+	"\aaddress\x18\x04 \x01(\tR\aaddress\"\xe8\x01\n" +
 	"\x12PublishHostRequest\x12\x16\n" +
 	"\x06routes\x18\x01 \x03(\tR\x06routes\x12!\n" +
-	"\funderlay_mtu\x18\x02 \x01(\rR\vunderlayMtu\x12\x1d\n" +
-	"\n" +
-	"tunnel_key\x18\x03 \x01(\fR\ttunnelKey\x12:\n" +
+	"\funderlay_mtu\x18\x02 \x01(\rR\vunderlayMtu\x12:\n" +
 	"\bproblems\x18\x04 \x03(\v2\x1e.fairlead.fleet.v1.PathProblemR\bproblems\x12\x16\n" +
-	"\x06probed\x18\x05 \x01(\rR\x06probed\"\x15\n" +
+	"\x06probed\x18\x05 \x01(\rR\x06probed\x12=\n" +
+	"\vtunnel_keys\x18\x06 \x03(\v2\x1c.fairlead.fleet.v1.TunnelKeyR\n" +
+	"tunnelKeysJ\x04\b\x03\x10\x04\"\x15\n" +
 	"\x13PublishHostResponse\"g\n" +
 	"\x14CreateNetworkRequest\x12;\n" +
 	"\anetwork\x18\x01 \x01(\v2!.fairlead.fleet.v1.OverlayNetworkR\anetwork\x12\x12\n" +
@@ -1733,7 +1733,8 @@ var file_fairlead_fleet_v1_overlay_service_proto_goTypes = []any{
 	(*OverlayNetwork)(nil),                // 30: fairlead.fleet.v1.OverlayNetwork
 	(*OverlayBlock)(nil),                  // 31: fairlead.fleet.v1.OverlayBlock
 	(*PathProblem)(nil),                   // 32: fairlead.fleet.v1.PathProblem
-	(*OverlayEndpoint)(nil),               // 33: fairlead.fleet.v1.OverlayEndpoint
+	(*TunnelKey)(nil),                     // 33: fairlead.fleet.v1.TunnelKey
+	(*OverlayEndpoint)(nil),               // 34: fairlead.fleet.v1.OverlayEndpoint
 }
 var file_fairlead_fleet_v1_overlay_service_proto_depIdxs = []int32{
 	28, // 0: fairlead.fleet.v1.WatchOverlayResponse.self:type_name -> fairlead.fleet.v1.OverlaySelf
@@ -1742,46 +1743,47 @@ var file_fairlead_fleet_v1_overlay_service_proto_depIdxs = []int32{
 	31, // 3: fairlead.fleet.v1.WatchOverlayResponse.blocks:type_name -> fairlead.fleet.v1.OverlayBlock
 	2,  // 4: fairlead.fleet.v1.WatchOverlayResponse.requests:type_name -> fairlead.fleet.v1.BlockRequest
 	32, // 5: fairlead.fleet.v1.PublishHostRequest.problems:type_name -> fairlead.fleet.v1.PathProblem
-	30, // 6: fairlead.fleet.v1.CreateNetworkRequest.network:type_name -> fairlead.fleet.v1.OverlayNetwork
-	30, // 7: fairlead.fleet.v1.CreateNetworkResponse.network:type_name -> fairlead.fleet.v1.OverlayNetwork
-	27, // 8: fairlead.fleet.v1.UpdateNetworkRequest.labels:type_name -> fairlead.fleet.v1.UpdateNetworkRequest.LabelsEntry
-	30, // 9: fairlead.fleet.v1.UpdateNetworkResponse.network:type_name -> fairlead.fleet.v1.OverlayNetwork
-	31, // 10: fairlead.fleet.v1.ClaimBlockResponse.block:type_name -> fairlead.fleet.v1.OverlayBlock
-	20, // 11: fairlead.fleet.v1.ReportUsageRequest.blocks:type_name -> fairlead.fleet.v1.BlockUsage
-	33, // 12: fairlead.fleet.v1.PublishEndpointsRequest.endpoints:type_name -> fairlead.fleet.v1.OverlayEndpoint
-	23, // 13: fairlead.fleet.v1.PublishEndpointsRequest.removed:type_name -> fairlead.fleet.v1.EndpointKey
-	29, // 14: fairlead.fleet.v1.WatchEndpointsResponse.hosts:type_name -> fairlead.fleet.v1.OverlayHost
-	33, // 15: fairlead.fleet.v1.WatchEndpointsResponse.endpoints:type_name -> fairlead.fleet.v1.OverlayEndpoint
-	23, // 16: fairlead.fleet.v1.WatchEndpointsResponse.removed:type_name -> fairlead.fleet.v1.EndpointKey
-	0,  // 17: fairlead.fleet.v1.OverlayService.WatchOverlay:input_type -> fairlead.fleet.v1.WatchOverlayRequest
-	3,  // 18: fairlead.fleet.v1.OverlayService.PublishHost:input_type -> fairlead.fleet.v1.PublishHostRequest
-	5,  // 19: fairlead.fleet.v1.OverlayService.CreateNetwork:input_type -> fairlead.fleet.v1.CreateNetworkRequest
-	7,  // 20: fairlead.fleet.v1.OverlayService.UpdateNetwork:input_type -> fairlead.fleet.v1.UpdateNetworkRequest
-	9,  // 21: fairlead.fleet.v1.OverlayService.RemoveNetwork:input_type -> fairlead.fleet.v1.RemoveNetworkRequest
-	11, // 22: fairlead.fleet.v1.OverlayService.MarkNetworkUp:input_type -> fairlead.fleet.v1.MarkNetworkUpRequest
-	13, // 23: fairlead.fleet.v1.OverlayService.ConfirmNetworkRemoved:input_type -> fairlead.fleet.v1.ConfirmNetworkRemovedRequest
-	15, // 24: fairlead.fleet.v1.OverlayService.ClaimBlock:input_type -> fairlead.fleet.v1.ClaimBlockRequest
-	17, // 25: fairlead.fleet.v1.OverlayService.ReleaseBlock:input_type -> fairlead.fleet.v1.ReleaseBlockRequest
-	19, // 26: fairlead.fleet.v1.OverlayService.ReportUsage:input_type -> fairlead.fleet.v1.ReportUsageRequest
-	22, // 27: fairlead.fleet.v1.OverlayService.PublishEndpoints:input_type -> fairlead.fleet.v1.PublishEndpointsRequest
-	25, // 28: fairlead.fleet.v1.OverlayService.WatchEndpoints:input_type -> fairlead.fleet.v1.WatchEndpointsRequest
-	1,  // 29: fairlead.fleet.v1.OverlayService.WatchOverlay:output_type -> fairlead.fleet.v1.WatchOverlayResponse
-	4,  // 30: fairlead.fleet.v1.OverlayService.PublishHost:output_type -> fairlead.fleet.v1.PublishHostResponse
-	6,  // 31: fairlead.fleet.v1.OverlayService.CreateNetwork:output_type -> fairlead.fleet.v1.CreateNetworkResponse
-	8,  // 32: fairlead.fleet.v1.OverlayService.UpdateNetwork:output_type -> fairlead.fleet.v1.UpdateNetworkResponse
-	10, // 33: fairlead.fleet.v1.OverlayService.RemoveNetwork:output_type -> fairlead.fleet.v1.RemoveNetworkResponse
-	12, // 34: fairlead.fleet.v1.OverlayService.MarkNetworkUp:output_type -> fairlead.fleet.v1.MarkNetworkUpResponse
-	14, // 35: fairlead.fleet.v1.OverlayService.ConfirmNetworkRemoved:output_type -> fairlead.fleet.v1.ConfirmNetworkRemovedResponse
-	16, // 36: fairlead.fleet.v1.OverlayService.ClaimBlock:output_type -> fairlead.fleet.v1.ClaimBlockResponse
-	18, // 37: fairlead.fleet.v1.OverlayService.ReleaseBlock:output_type -> fairlead.fleet.v1.ReleaseBlockResponse
-	21, // 38: fairlead.fleet.v1.OverlayService.ReportUsage:output_type -> fairlead.fleet.v1.ReportUsageResponse
-	24, // 39: fairlead.fleet.v1.OverlayService.PublishEndpoints:output_type -> fairlead.fleet.v1.PublishEndpointsResponse
-	26, // 40: fairlead.fleet.v1.OverlayService.WatchEndpoints:output_type -> fairlead.fleet.v1.WatchEndpointsResponse
-	29, // [29:41] is the sub-list for method output_type
-	17, // [17:29] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	33, // 6: fairlead.fleet.v1.PublishHostRequest.tunnel_keys:type_name -> fairlead.fleet.v1.TunnelKey
+	30, // 7: fairlead.fleet.v1.CreateNetworkRequest.network:type_name -> fairlead.fleet.v1.OverlayNetwork
+	30, // 8: fairlead.fleet.v1.CreateNetworkResponse.network:type_name -> fairlead.fleet.v1.OverlayNetwork
+	27, // 9: fairlead.fleet.v1.UpdateNetworkRequest.labels:type_name -> fairlead.fleet.v1.UpdateNetworkRequest.LabelsEntry
+	30, // 10: fairlead.fleet.v1.UpdateNetworkResponse.network:type_name -> fairlead.fleet.v1.OverlayNetwork
+	31, // 11: fairlead.fleet.v1.ClaimBlockResponse.block:type_name -> fairlead.fleet.v1.OverlayBlock
+	20, // 12: fairlead.fleet.v1.ReportUsageRequest.blocks:type_name -> fairlead.fleet.v1.BlockUsage
+	34, // 13: fairlead.fleet.v1.PublishEndpointsRequest.endpoints:type_name -> fairlead.fleet.v1.OverlayEndpoint
+	23, // 14: fairlead.fleet.v1.PublishEndpointsRequest.removed:type_name -> fairlead.fleet.v1.EndpointKey
+	29, // 15: fairlead.fleet.v1.WatchEndpointsResponse.hosts:type_name -> fairlead.fleet.v1.OverlayHost
+	34, // 16: fairlead.fleet.v1.WatchEndpointsResponse.endpoints:type_name -> fairlead.fleet.v1.OverlayEndpoint
+	23, // 17: fairlead.fleet.v1.WatchEndpointsResponse.removed:type_name -> fairlead.fleet.v1.EndpointKey
+	0,  // 18: fairlead.fleet.v1.OverlayService.WatchOverlay:input_type -> fairlead.fleet.v1.WatchOverlayRequest
+	3,  // 19: fairlead.fleet.v1.OverlayService.PublishHost:input_type -> fairlead.fleet.v1.PublishHostRequest
+	5,  // 20: fairlead.fleet.v1.OverlayService.CreateNetwork:input_type -> fairlead.fleet.v1.CreateNetworkRequest
+	7,  // 21: fairlead.fleet.v1.OverlayService.UpdateNetwork:input_type -> fairlead.fleet.v1.UpdateNetworkRequest
+	9,  // 22: fairlead.fleet.v1.OverlayService.RemoveNetwork:input_type -> fairlead.fleet.v1.RemoveNetworkRequest
+	11, // 23: fairlead.fleet.v1.OverlayService.MarkNetworkUp:input_type -> fairlead.fleet.v1.MarkNetworkUpRequest
+	13, // 24: fairlead.fleet.v1.OverlayService.ConfirmNetworkRemoved:input_type -> fairlead.fleet.v1.ConfirmNetworkRemovedRequest
+	15, // 25: fairlead.fleet.v1.OverlayService.ClaimBlock:input_type -> fairlead.fleet.v1.ClaimBlockRequest
+	17, // 26: fairlead.fleet.v1.OverlayService.ReleaseBlock:input_type -> fairlead.fleet.v1.ReleaseBlockRequest
+	19, // 27: fairlead.fleet.v1.OverlayService.ReportUsage:input_type -> fairlead.fleet.v1.ReportUsageRequest
+	22, // 28: fairlead.fleet.v1.OverlayService.PublishEndpoints:input_type -> fairlead.fleet.v1.PublishEndpointsRequest
+	25, // 29: fairlead.fleet.v1.OverlayService.WatchEndpoints:input_type -> fairlead.fleet.v1.WatchEndpointsRequest
+	1,  // 30: fairlead.fleet.v1.OverlayService.WatchOverlay:output_type -> fairlead.fleet.v1.WatchOverlayResponse
+	4,  // 31: fairlead.fleet.v1.OverlayService.PublishHost:output_type -> fairlead.fleet.v1.PublishHostResponse
+	6,  // 32: fairlead.fleet.v1.OverlayService.CreateNetwork:output_type -> fairlead.fleet.v1.CreateNetworkResponse
+	8,  // 33: fairlead.fleet.v1.OverlayService.UpdateNetwork:output_type -> fairlead.fleet.v1.UpdateNetworkResponse
+	10, // 34: fairlead.fleet.v1.OverlayService.RemoveNetwork:output_type -> fairlead.fleet.v1.RemoveNetworkResponse
+	12, // 35: fairlead.fleet.v1.OverlayService.MarkNetworkUp:output_type -> fairlead.fleet.v1.MarkNetworkUpResponse
+	14, // 36: fairlead.fleet.v1.OverlayService.ConfirmNetworkRemoved:output_type -> fairlead.fleet.v1.ConfirmNetworkRemovedResponse
+	16, // 37: fairlead.fleet.v1.OverlayService.ClaimBlock:output_type -> fairlead.fleet.v1.ClaimBlockResponse
+	18, // 38: fairlead.fleet.v1.OverlayService.ReleaseBlock:output_type -> fairlead.fleet.v1.ReleaseBlockResponse
+	21, // 39: fairlead.fleet.v1.OverlayService.ReportUsage:output_type -> fairlead.fleet.v1.ReportUsageResponse
+	24, // 40: fairlead.fleet.v1.OverlayService.PublishEndpoints:output_type -> fairlead.fleet.v1.PublishEndpointsResponse
+	26, // 41: fairlead.fleet.v1.OverlayService.WatchEndpoints:output_type -> fairlead.fleet.v1.WatchEndpointsResponse
+	30, // [30:42] is the sub-list for method output_type
+	18, // [18:30] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_fleet_v1_overlay_service_proto_init() }

@@ -52,7 +52,7 @@ type OverlayServiceClient interface {
 	// CreateNetwork creates a network on all hosts. Reachable hosts know it when the call returns.
 	// Idempotent for the same ID. Errors: PERMISSION_DENIED on a host that is not a manager;
 	// ALREADY_EXISTS if the name is in use; FAILED_PRECONDITION if a subnet overlaps another network
-	// or a route of a host; RESOURCE_EXHAUSTED if the address space has no free subnet.
+	// or a route of a host, or if an encrypted network is requested and a host has no WireGuard; RESOURCE_EXHAUSTED if the address space has no free subnet.
 	CreateNetwork(ctx context.Context, in *CreateNetworkRequest, opts ...grpc.CallOption) (*CreateNetworkResponse, error)
 	// UpdateNetwork changes MTU, DNS servers and labels of a network. Errors: NOT_FOUND without the
 	// network; PERMISSION_DENIED on a host that is not a manager.
@@ -255,7 +255,7 @@ type OverlayServiceServer interface {
 	// CreateNetwork creates a network on all hosts. Reachable hosts know it when the call returns.
 	// Idempotent for the same ID. Errors: PERMISSION_DENIED on a host that is not a manager;
 	// ALREADY_EXISTS if the name is in use; FAILED_PRECONDITION if a subnet overlaps another network
-	// or a route of a host; RESOURCE_EXHAUSTED if the address space has no free subnet.
+	// or a route of a host, or if an encrypted network is requested and a host has no WireGuard; RESOURCE_EXHAUSTED if the address space has no free subnet.
 	CreateNetwork(context.Context, *CreateNetworkRequest) (*CreateNetworkResponse, error)
 	// UpdateNetwork changes MTU, DNS servers and labels of a network. Errors: NOT_FOUND without the
 	// network; PERMISSION_DENIED on a host that is not a manager.

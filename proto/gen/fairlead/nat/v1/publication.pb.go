@@ -468,7 +468,10 @@ type FirewallNetwork struct {
 	// address. Published ports and ICMP are accepted at the containers' own addresses.
 	RoutedSubnets []string `protobuf:"bytes,11,rep,name=routed_subnets,json=routedSubnets,proto3" json:"routed_subnets,omitempty"`
 	// True if the network continues on other hosts of the fleet, through the tunnel of PutTunnel.
-	Tunnel        bool `protobuf:"varint,12,opt,name=tunnel,proto3" json:"tunnel,omitempty"`
+	Tunnel bool `protobuf:"varint,12,opt,name=tunnel,proto3" json:"tunnel,omitempty"`
+	// True if it continues on other hosts through encrypted devices only. What would enter or leave
+	// the host otherwise is dropped.
+	Encrypted     bool `protobuf:"varint,13,opt,name=encrypted,proto3" json:"encrypted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -587,6 +590,13 @@ func (x *FirewallNetwork) GetTunnel() bool {
 	return false
 }
 
+func (x *FirewallNetwork) GetEncrypted() bool {
+	if x != nil {
+		return x.Encrypted
+	}
+	return false
+}
+
 // FirewallTunnel is the VXLAN device between the hosts of a fleet.
 type FirewallTunnel struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -599,9 +609,11 @@ type FirewallTunnel struct {
 	// The MTU of the device in bytes.
 	Mtu uint32 `protobuf:"varint,4,opt,name=mtu,proto3" json:"mtu,omitempty"`
 	// The other hosts of the fleet.
-	Peers         []*FirewallPeer `protobuf:"bytes,5,rep,name=peers,proto3" json:"peers,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Peers []*FirewallPeer `protobuf:"bytes,5,rep,name=peers,proto3" json:"peers,omitempty"`
+	// The devices of encrypted networks.
+	EncryptedDevices []*FirewallDevice `protobuf:"bytes,6,rep,name=encrypted_devices,json=encryptedDevices,proto3" json:"encrypted_devices,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *FirewallTunnel) Reset() {
@@ -669,6 +681,69 @@ func (x *FirewallTunnel) GetPeers() []*FirewallPeer {
 	return nil
 }
 
+func (x *FirewallTunnel) GetEncryptedDevices() []*FirewallDevice {
+	if x != nil {
+		return x.EncryptedDevices
+	}
+	return nil
+}
+
+// FirewallDevice is a WireGuard device. It accepts only source addresses of the blocks of the host
+// that sends them.
+type FirewallDevice struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The device name.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The MTU of the device in bytes.
+	Mtu           uint32 `protobuf:"varint,2,opt,name=mtu,proto3" json:"mtu,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FirewallDevice) Reset() {
+	*x = FirewallDevice{}
+	mi := &file_fairlead_nat_v1_publication_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FirewallDevice) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FirewallDevice) ProtoMessage() {}
+
+func (x *FirewallDevice) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_nat_v1_publication_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FirewallDevice.ProtoReflect.Descriptor instead.
+func (*FirewallDevice) Descriptor() ([]byte, []int) {
+	return file_fairlead_nat_v1_publication_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *FirewallDevice) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *FirewallDevice) GetMtu() uint32 {
+	if x != nil {
+		return x.Mtu
+	}
+	return 0
+}
+
 // FirewallPeer is another host of a fleet.
 type FirewallPeer struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -682,7 +757,7 @@ type FirewallPeer struct {
 
 func (x *FirewallPeer) Reset() {
 	*x = FirewallPeer{}
-	mi := &file_fairlead_nat_v1_publication_proto_msgTypes[6]
+	mi := &file_fairlead_nat_v1_publication_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -694,7 +769,7 @@ func (x *FirewallPeer) String() string {
 func (*FirewallPeer) ProtoMessage() {}
 
 func (x *FirewallPeer) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_publication_proto_msgTypes[6]
+	mi := &file_fairlead_nat_v1_publication_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -707,7 +782,7 @@ func (x *FirewallPeer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FirewallPeer.ProtoReflect.Descriptor instead.
 func (*FirewallPeer) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_publication_proto_rawDescGZIP(), []int{6}
+	return file_fairlead_nat_v1_publication_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *FirewallPeer) GetAddress() string {
@@ -755,7 +830,7 @@ const file_fairlead_nat_v1_publication_proto_rawDesc = "" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12\x1d\n" +
 	"\n" +
 	"owner_name\x18\x02 \x01(\tR\townerName\x128\n" +
-	"\bbindings\x18\x03 \x03(\v2\x1c.fairlead.nat.v1.PortBindingR\bbindings\"\xfa\x02\n" +
+	"\bbindings\x18\x03 \x03(\v2\x1c.fairlead.nat.v1.PortBindingR\bbindings\"\x98\x03\n" +
 	"\x0fFirewallNetwork\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06bridge\x18\x02 \x01(\tR\x06bridge\x12\x18\n" +
@@ -771,13 +846,18 @@ const file_fairlead_nat_v1_publication_proto_rawDesc = "" +
 	"\tsnat_ipv6\x18\n" +
 	" \x01(\tR\bsnatIpv6\x12%\n" +
 	"\x0erouted_subnets\x18\v \x03(\tR\rroutedSubnets\x12\x16\n" +
-	"\x06tunnel\x18\f \x01(\bR\x06tunnel\"\x95\x01\n" +
+	"\x06tunnel\x18\f \x01(\bR\x06tunnel\x12\x1c\n" +
+	"\tencrypted\x18\r \x01(\bR\tencrypted\"\xe3\x01\n" +
 	"\x0eFirewallTunnel\x12\x16\n" +
 	"\x06device\x18\x01 \x01(\tR\x06device\x12\x10\n" +
 	"\x03vni\x18\x02 \x01(\rR\x03vni\x12\x12\n" +
 	"\x04port\x18\x03 \x01(\rR\x04port\x12\x10\n" +
 	"\x03mtu\x18\x04 \x01(\rR\x03mtu\x123\n" +
-	"\x05peers\x18\x05 \x03(\v2\x1d.fairlead.nat.v1.FirewallPeerR\x05peers\"@\n" +
+	"\x05peers\x18\x05 \x03(\v2\x1d.fairlead.nat.v1.FirewallPeerR\x05peers\x12L\n" +
+	"\x11encrypted_devices\x18\x06 \x03(\v2\x1f.fairlead.nat.v1.FirewallDeviceR\x10encryptedDevices\"6\n" +
+	"\x0eFirewallDevice\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
+	"\x03mtu\x18\x02 \x01(\rR\x03mtu\"@\n" +
 	"\fFirewallPeer\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x16\n" +
 	"\x06blocks\x18\x02 \x03(\tR\x06blocks*m\n" +
@@ -801,7 +881,7 @@ func file_fairlead_nat_v1_publication_proto_rawDescGZIP() []byte {
 }
 
 var file_fairlead_nat_v1_publication_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_fairlead_nat_v1_publication_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_fairlead_nat_v1_publication_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_fairlead_nat_v1_publication_proto_goTypes = []any{
 	(Protocol)(0),           // 0: fairlead.nat.v1.Protocol
 	(*PortMapping)(nil),     // 1: fairlead.nat.v1.PortMapping
@@ -810,18 +890,20 @@ var file_fairlead_nat_v1_publication_proto_goTypes = []any{
 	(*Publication)(nil),     // 4: fairlead.nat.v1.Publication
 	(*FirewallNetwork)(nil), // 5: fairlead.nat.v1.FirewallNetwork
 	(*FirewallTunnel)(nil),  // 6: fairlead.nat.v1.FirewallTunnel
-	(*FirewallPeer)(nil),    // 7: fairlead.nat.v1.FirewallPeer
+	(*FirewallDevice)(nil),  // 7: fairlead.nat.v1.FirewallDevice
+	(*FirewallPeer)(nil),    // 8: fairlead.nat.v1.FirewallPeer
 }
 var file_fairlead_nat_v1_publication_proto_depIdxs = []int32{
 	0, // 0: fairlead.nat.v1.PortMapping.protocol:type_name -> fairlead.nat.v1.Protocol
 	0, // 1: fairlead.nat.v1.PortBinding.protocol:type_name -> fairlead.nat.v1.Protocol
 	3, // 2: fairlead.nat.v1.Publication.bindings:type_name -> fairlead.nat.v1.PortBinding
-	7, // 3: fairlead.nat.v1.FirewallTunnel.peers:type_name -> fairlead.nat.v1.FirewallPeer
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	8, // 3: fairlead.nat.v1.FirewallTunnel.peers:type_name -> fairlead.nat.v1.FirewallPeer
+	7, // 4: fairlead.nat.v1.FirewallTunnel.encrypted_devices:type_name -> fairlead.nat.v1.FirewallDevice
+	5, // [5:5] is the sub-list for method output_type
+	5, // [5:5] is the sub-list for method input_type
+	5, // [5:5] is the sub-list for extension type_name
+	5, // [5:5] is the sub-list for extension extendee
+	0, // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_nat_v1_publication_proto_init() }
@@ -835,7 +917,7 @@ func file_fairlead_nat_v1_publication_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_nat_v1_publication_proto_rawDesc), len(file_fairlead_nat_v1_publication_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   7,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -26,6 +26,7 @@ func Run(t *testing.T, open Open) {
 	}
 
 	t.Run("with firewall", func(t *testing.T) { all(t, tp) })
+	inClear(t, tp, true)
 
 	if err := fw.Close(); err != nil {
 		t.Fatal(err)
@@ -56,6 +57,7 @@ func checkUnfiltered(t *testing.T, tp *Topology) {
 	together(t, tp, cases)
 	spoofs(t, tp, true)
 	t.Run("tunnel", func(t *testing.T) { tunnels(t, tp, false) })
+	inClear(t, tp, false)
 }
 
 func all(t *testing.T, tp *Topology) {

@@ -27,6 +27,8 @@ import (
 //	                         ├─ brX 10.10.4.1 fd10:4::1   e .2, f .3 (no ICC)
 //	                         ├─ brT 10.10.8.1 fd10:8::1   t .2, on far .130 (spans hosts)
 //	                         ├─ brU 10.10.9.1 fd10:9::1   u .2, on far .130 (spans hosts, internal)
+//	                         ├─ brV 10.10.10.1 fd10:10::1 v .2, on far .130 (spans hosts, encrypted)
+//	                         ├─ enc0                      to far, the device of encrypted networks
 //	                         └─ far0 10.2.0.1 fd02::1     far 10.2.0.2, another host of the fleet
 type Topology struct {
 	Host  *testns.NS
@@ -55,7 +57,9 @@ func State() firewall.State {
 	r.Routed, m.Routed = r.Subnets, m.Subnets[1:]
 	t, u := network("T", "10.10.8.0/24", "fd10:8::/64"), network("U", "10.10.9.0/24", "fd10:9::/64")
 	t.Tunnel, u.Tunnel, u.Internal = true, true, true
-	return firewall.State{Networks: []firewall.Network{a, b, i, x, o, r, m, t, u}, Tunnel: tunnelState(),
+	v := network("V", "10.10.10.0/24", "fd10:10::/64")
+	v.Tunnel, v.Encrypted = true, true
+	return firewall.State{Networks: []firewall.Network{a, b, i, x, o, r, m, t, u, v}, Tunnel: tunnelState(),
 		Bindings: bindings()}
 }
 
@@ -148,7 +152,7 @@ func NewTopology(t testing.TB) *Topology {
 		for f in /proc/sys/net/bridge/bridge-nf-call-ip*tables; do [ ! -e $f ] || echo 0 > $f; done`)
 
 	tp.addOutside(t)
-	for i, name := range []string{"A", "B", "I", "X", "O", "R", "M", "T", "U"} {
+	for i, name := range []string{"A", "B", "I", "X", "O", "R", "M", "T", "U", "V"} {
 		script(tp.Host, fmt.Sprintf(`
 			ip link add br%[1]s type bridge
 			ip addr add 10.10.%[2]d.1/24 dev br%[1]s
@@ -162,7 +166,7 @@ func NewTopology(t testing.TB) *Topology {
 		network, ip  int
 	}{{"a", "A", 1, 2}, {"b", "A", 1, 3}, {"rogue", "A", 1, 66}, {"c", "B", 2, 2}, {"g", "B", 2, 3},
 		{"d", "I", 3, 2}, {"e", "X", 4, 2}, {"f", "X", 4, 3}, {"h", "O", 5, 2}, {"j", "R", 6, 2}, {"k", "R", 6, 3},
-		{"m", "M", 7, 2}, {"t", "T", 8, 2}, {"u", "U", 9, 2}} {
+		{"m", "M", 7, 2}, {"t", "T", 8, 2}, {"u", "U", 9, 2}, {"v", "V", 10, 2}} {
 		tp.addContainer(t, c.name, c.bridge, c.network, c.ip)
 	}
 
@@ -170,6 +174,7 @@ func NewTopology(t testing.TB) *Topology {
 	fakeLoopback(tp.nodes["rogue"], "10.10.1.1")
 	fakeLoopback(tp.nodes["ext"], "10.1.0.1")
 	tp.addTunnel(t)
+	tp.addEncrypted(t)
 	tp.serve()
 	return tp
 }

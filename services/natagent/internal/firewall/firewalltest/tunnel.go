@@ -26,7 +26,7 @@ func tunnelState() *firewall.Tunnel {
 	return &firewall.Tunnel{Device: "tun0", VNI: 7007, Port: 4789, MTU: 1280, Peers: []firewall.Peer{
 		{Address: netip.MustParseAddr("10.2.0.2"), Blocks: blocks},
 		{Address: netip.MustParseAddr("fd02::2"), Blocks: []netip.Prefix{netip.MustParsePrefix("10.10.8.64/26")}},
-	}}
+	}, Encrypted: []firewall.Device{{Name: "enc0", MTU: 1280}, {Name: "enc1", MTU: 1280}}}
 }
 
 // addTunnel adds the host far, with containers' addresses .130 on T and U, and a tunnel to it. ext
@@ -100,6 +100,14 @@ func spannedCases() []spanned {
 		{"far", "10.10.9.130", "ext", "10.1.0.2", false, true},
 		{"far", "10.10.8.130", "host", "10.10.8.1", false, true},
 		{"u", "10.10.9.2", "ext", "10.1.0.2", false, true},
+		// encrypted
+		{"far", "10.10.10.130", "v", "10.10.10.2", true, true},
+		{"far", "fd10:10::8130", "v", "fd10:10::2", true, true},
+		{"v", "10.10.10.2", "far", "10.10.10.130", true, true},
+		{"v", "fd10:10::2", "far", "fd10:10::8130", true, true},
+		{"far", "10.10.10.130", "host", "10.10.10.1", false, true},
+		{"far", "10.10.10.130", "a", "10.10.1.2", false, true},
+		{"a", "10.10.1.2", "far", "10.10.10.130", false, true},
 	}
 }
 

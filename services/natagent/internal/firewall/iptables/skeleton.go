@@ -23,12 +23,14 @@ const (
 	chainDirect  = "FAIRLEAD-DIRECT"  // a rule for each port with direct access
 	chainFrom    = "FAIRLEAD-FROM"    // filters egress of containers
 
-	chainInput      = "FAIRLEAD-INPUT"       // filters what other hosts send to this one
-	chainFrames     = "FAIRLEAD-FRAMES"      // filters frames of other hosts before they are unpacked
-	chainForged     = "FAIRLEAD-FORGED"      // drops frames from containers
-	chainToTunnel   = "FAIRLEAD-TO-TUNNEL"   // filters packets to containers of other hosts
-	chainFromTunnel = "FAIRLEAD-FROM-TUNNEL" // filters packets from containers of other hosts
-	chainMSS        = "FAIRLEAD-MSS"         // lowers the MSS of connections to other hosts
+	chainInput         = "FAIRLEAD-INPUT"          // filters what other hosts send to this one
+	chainFrames        = "FAIRLEAD-FRAMES"         // filters frames of other hosts before they are unpacked
+	chainForged        = "FAIRLEAD-FORGED"         // drops frames from containers
+	chainToTunnel      = "FAIRLEAD-TO-TUNNEL"      // filters packets to containers of other hosts
+	chainFromTunnel    = "FAIRLEAD-FROM-TUNNEL"    // filters packets from containers of other hosts
+	chainToEncrypted   = "FAIRLEAD-TO-ENCRYPTED"   // filters packets of encrypted networks to other hosts
+	chainFromEncrypted = "FAIRLEAD-FROM-ENCRYPTED" // filters packets of encrypted networks from other hosts
+	chainMSS           = "FAIRLEAD-MSS"            // lowers the MSS of connections to other hosts
 )
 
 // chain is a chain and its rules in iptables-save format, without "-A NAME ".
@@ -105,7 +107,8 @@ func forwardRules(networks []firewall.Network) (rules []string) {
 // toRules filters ingress to containers. Connections with DNAT are to published ports. Other new
 // connections are dropped, unless direct access is configured.
 func toRules(f family, networks []firewall.Network) []string {
-	rules := append(f.marked(), known, "-m conntrack --ctstate INVALID -j DROP")
+	rules := slices.Concat(f.forgedClear(networks), f.marked(), []string{known,
+		"-m conntrack --ctstate INVALID -j DROP"})
 	for _, n := range networks {
 		if n.ICC {
 			rules = append(rules, "-i "+n.Bridge+" -o "+n.Bridge+" -j ACCEPT")
@@ -157,7 +160,8 @@ func directAccessRules(f family, networks []firewall.Network) (rules []string) {
 }
 
 func fromRules(f family, networks []firewall.Network) []string {
-	rules := append(f.marked(), known, "-m conntrack --ctstate INVALID -j DROP")
+	rules := slices.Concat(f.clearRules(networks), f.marked(), []string{known,
+		"-m conntrack --ctstate INVALID -j DROP"})
 	for _, n := range networks {
 		if n.Internal {
 			rules = append(rules, "-i "+n.Bridge+" -j DROP")

@@ -51,8 +51,37 @@ func (f family) tunnelRules(in scope) (rules []string) {
 	if f.v6 {
 		rules = append(rules, extensionHeaders(in.tunnel)+" -j "+chainForged)
 	}
-	return append(rules, f.ofFleet(in.tunnel)+" -j "+chainForged, "-o "+in.tunnel.Device+" -j "+chainToTunnel,
-		"-i "+in.tunnel.Device+" -j "+chainFromTunnel)
+	rules = append(rules, f.ofFleet(in.tunnel)+" -j "+chainForged)
+	for _, d := range in.tunnel.Encrypted {
+		rules = append(rules, "-o "+d.Name+" -j "+chainToEncrypted)
+	}
+	for _, d := range in.tunnel.Encrypted {
+		rules = append(rules, "-i "+d.Name+" -j "+chainFromEncrypted)
+	}
+	return append(rules, "-o "+in.tunnel.Device+" -j "+chainToTunnel, "-i "+in.tunnel.Device+" -j "+chainFromTunnel)
+}
+
+// clearRules drops packets to other hosts of an encrypted network that would leave in clear, of known
+// connections too: the encrypted devices are missing, or another program has changed the routes.
+func (f family) clearRules(networks []firewall.Network) (rules []string) {
+	return f.ofEncrypted(networks, "-d %s -i %s -j DROP")
+}
+
+// forgedClear drops packets from outside with a source in the encrypted network they are for.
+func (f family) forgedClear(networks []firewall.Network) (rules []string) {
+	return f.ofEncrypted(networks, "-s %[1]s ! -i %[2]s -o %[2]s -j DROP")
+}
+
+// ofEncrypted returns a rule for each subnet of encrypted networks, from a format with subnet and bridge.
+func (f family) ofEncrypted(networks []firewall.Network, format string) (rules []string) {
+	for _, n := range networks {
+		for _, p := range n.Subnets {
+			if n.Encrypted && p.Addr().Is6() == f.v6 {
+				rules = append(rules, fmt.Sprintf(format, p, n.Bridge))
+			}
+		}
+	}
+	return rules
 }
 
 // forgedRules drops frames that come from containers. The host may be a router for other ones.
@@ -68,7 +97,11 @@ func tunnelPostRules(t *firewall.Tunnel) []string {
 	if t == nil {
 		return nil
 	}
-	return []string{"-o " + t.Device + " -j RETURN"}
+	rules := []string{"-o " + t.Device + " -j RETURN"}
+	for _, d := range t.Encrypted {
+		rules = append(rules, "-o "+d.Name+" -j RETURN")
+	}
+	return rules
 }
 
 // mssChains lowers the MSS of TCP connections through the tunnel. The target never raises it.
@@ -77,34 +110,53 @@ func (f family) mssChains(t *firewall.Tunnel) []chain {
 	if f.v6 {
 		headers = 40 + 20
 	}
-	return []chain{{chainMSS, []string{fmt.Sprintf(
-		"-o %s -p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --set-mss %d", t.Device, max(minMSS, t.MTU-headers))}}}
+	var rules []string
+	for _, d := range append([]firewall.Device{{Name: t.Device, MTU: t.MTU}}, t.Encrypted...) {
+		rules = append(rules, fmt.Sprintf("-o %s -p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --set-mss %d", d.Name,
+			max(minMSS, d.MTU-headers)))
+	}
+	return []chain{{chainMSS, rules}}
 }
 
 const minMSS = 536 // RFC 9293
 
 // tunnelChains returns the chains of the filter table that exist with a tunnel only.
 func (f family) tunnelChains(in scope) []chain {
-	device := in.tunnel.Device
-	to := []string{known, "-m conntrack --ctstate INVALID -j DROP"}
-	from := slices.Clone(to)
-	for _, n := range in.networks {
+	input := []string{f.ofFleet(in.tunnel) + " -j " + chainFrames}
+	if f.v6 {
+		input = slices.Insert(input, 0, extensionHeaders(in.tunnel)+" -j DROP")
+	}
+	for _, d := range append([]firewall.Device{{Name: in.tunnel.Device}}, in.tunnel.Encrypted...) {
+		input = append(input, "-i "+d.Name+" -m conntrack --ctstate RELATED,ESTABLISHED -j RETURN",
+			"-i "+d.Name+" -j DROP")
+	}
+
+	to, from := f.withinNetwork(in.networks, false)
+	to = slices.Concat(f.clearRules(in.networks), to)
+	from = slices.Concat(f.ofEncrypted(in.networks, "-s %s -o %s -j DROP"), from)
+	chains := []chain{{chainFrames, f.frameRules(in.tunnel)}, {chainInput, input},
+		{chainForged, forgedRules(in.networks)}, {chainToTunnel, to}, {chainFromTunnel, from}}
+	if len(in.tunnel.Encrypted) > 0 {
+		to, from := f.withinNetwork(in.networks, true)
+		chains = append(chains, chain{chainToEncrypted, to}, chain{chainFromEncrypted, from})
+	}
+	return chains
+}
+
+// withinNetwork accepts packets to and from other hosts whose bridge and remote address belong to one
+// network, encrypted or not.
+func (f family) withinNetwork(networks []firewall.Network, encrypted bool) (to, from []string) {
+	to = []string{known, "-m conntrack --ctstate INVALID -j DROP"}
+	from = slices.Clone(to)
+	for _, n := range networks {
 		for _, p := range n.Subnets {
-			if n.Tunnel && p.Addr().Is6() == f.v6 {
+			if n.Tunnel && n.Encrypted == encrypted && p.Addr().Is6() == f.v6 {
 				to = append(to, "-d "+p.String()+" -i "+n.Bridge+" -j ACCEPT")
 				from = append(from, "-s "+p.String()+" -o "+n.Bridge+" -j ACCEPT")
 			}
 		}
 	}
-
-	input := []string{f.ofFleet(in.tunnel) + " -j " + chainFrames}
-	if f.v6 {
-		input = slices.Insert(input, 0, extensionHeaders(in.tunnel)+" -j DROP")
-	}
-	input = append(input, "-i "+device+" -m conntrack --ctstate RELATED,ESTABLISHED -j RETURN", "-i "+device+" -j DROP")
-	return []chain{{chainFrames, f.frameRules(in.tunnel)}, {chainInput, input},
-		{chainForged, forgedRules(in.networks)}, {chainToTunnel, append(to, "-j DROP")},
-		{chainFromTunnel, append(from, "-j DROP")}}
+	return append(to, "-j DROP"), append(from, "-j DROP")
 }
 
 // frameRules accepts frames of peers with a source in their blocks. They are filtered at input, where

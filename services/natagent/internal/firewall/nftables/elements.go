@@ -77,7 +77,7 @@ func networkElements(n *firewall.Network) []element {
 	}
 	if n.Tunnel {
 		for _, p := range n.Subnets {
-			out = append(out, spanElement(name, p))
+			out = append(out, spanElement(name, p, n.Encrypted))
 		}
 	}
 	if n.Internal {

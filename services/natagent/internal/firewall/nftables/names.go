@@ -12,6 +12,9 @@ const (
 	chainToTunnel   = "to_tunnel"   // filters packets to containers of other hosts
 	chainFromTunnel = "from_tunnel" // filters packets from containers of other hosts
 	chainFrames     = "frames"      // filters frames of other hosts before they are unpacked
+
+	chainToEncrypted   = "to_encrypted"   // filters packets of encrypted networks to other hosts
+	chainFromEncrypted = "from_encrypted" // filters packets of encrypted networks from other hosts
 )
 
 // Sets and maps. Only their elements change at run time.
@@ -58,6 +61,10 @@ const (
 	setPeer6To4 = "peer6_block4"
 	setPeer6To6 = "peer6_block6"
 
+	setEncryptedTunnels = "encrypted_tunnels"
+	setEncrypted4       = "encrypted4"
+	setEncrypted6       = "encrypted6"
+
 	// Allowed sources. For each type of key there is a set of restricted keys, and one of keys with
 	// their sources.
 	setRestricted4        = "restricted4"
@@ -83,7 +90,7 @@ type setNames struct {
 	restricted, restrictedAny, restrictedAddress       string // of allowed sources
 	allowed, allowedAny, allowedAddress                string
 	tunnel, mss                                        string // of the tunnel
-	peerTo4, peerTo6                                   string
+	peerTo4, peerTo6, encrypted                        string
 }
 
 func setNames4() setNames {
@@ -94,7 +101,7 @@ func setNames4() setNames {
 		setDirect4, setDirect4Range,
 		setRestricted4, setRestricted4Any, setRestricted4Address,
 		setAllowed4, setAllowed4Any, setAllowed4Address,
-		setTunnel4, mapMSS4, setPeer4To4, setPeer4To6,
+		setTunnel4, mapMSS4, setPeer4To4, setPeer4To6, setEncrypted4,
 	}
 }
 
@@ -106,6 +113,6 @@ func setNames6() setNames {
 		setDirect6, setDirect6Range,
 		setRestricted6, setRestricted6Any, setRestricted6Address,
 		setAllowed6, setAllowed6Any, setAllowed6Address,
-		setTunnel6, mapMSS6, setPeer6To4, setPeer6To6,
+		setTunnel6, mapMSS6, setPeer6To4, setPeer6To6, setEncrypted6,
 	}
 }

@@ -14,7 +14,8 @@ func sets(t *nftables.Table) []*nftables.Set {
 		set(setBridges, "bridges of all networks", name),
 		set(setInternal, "bridges of internal networks", name),
 		set(setICC, "from . to: bridges with ICC, trusted interfaces", name, name),
-		set(setTunnels, "device to the other hosts of the fleet", name),
+		set(setTunnels, "devices to the other hosts of the fleet", name),
+		set(setEncryptedTunnels, "those of encrypted networks", name),
 		set(setVNIs, "UDP port . VNI and a zero byte of the fleet", nftables.TypeInetService, nftables.TypeIPAddr),
 	}
 	for _, f := range []family{ipv4(), ipv6()} {
@@ -61,6 +62,7 @@ func (f family) tunnelSets() []*nftables.Set {
 	name, ip := nftables.TypeIFName, f.address
 	return []*nftables.Set{
 		interval(set(f.tunnel, "bridge . subnet of networks that span hosts", name, ip)),
+		interval(set(f.encrypted, "bridge . subnet of those that are encrypted", name, ip)),
 		toward(set(f.mss, "device to other hosts -> MSS", name), nftables.TypeInetService),
 		interval(set(f.peerTo4, "other host . block of its containers", ip, nftables.TypeIPAddr)),
 		interval(set(f.peerTo6, "other host . block of its containers", ip, nftables.TypeIP6Addr)),

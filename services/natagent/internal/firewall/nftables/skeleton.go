@@ -3,6 +3,7 @@ package nftables
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -36,10 +37,12 @@ func chains(accepted firewall.Mark) []chain {
 	return []chain{
 		{name: chainPublished, rules: append(ipv4().publishedRules(), ipv6().publishedRules()...)},
 		{name: chainBridgeSNAT, rules: bridgeSNATRules()},
-		{name: chainToBridge, rules: append(marked(accepted), toBridgeRules()...)},
-		{name: chainFromBridge, rules: append(marked(accepted), fromBridgeRules()...)},
+		{name: chainToBridge, rules: slices.Concat(forgedClearRules(), marked(accepted), toBridgeRules())},
+		{name: chainFromBridge, rules: slices.Concat(clearRules(), marked(accepted), fromBridgeRules())},
 		{name: chainToTunnel, rules: toTunnelRules()},
 		{name: chainFromTunnel, rules: fromTunnelRules()},
+		{name: chainToEncrypted, rules: toEncryptedRules()},
+		{name: chainFromEncrypted, rules: fromEncryptedRules()},
 		{name: chainFrames, rules: frameRules()},
 		{name: "input", kind: nftables.ChainTypeFilter, hook: nftables.ChainHookInput,
 			priority: nftables.ChainPriorityRaw, rules: inputRules()},

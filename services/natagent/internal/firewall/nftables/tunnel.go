@@ -3,6 +3,7 @@ package nftables
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
@@ -34,13 +35,20 @@ func tunnelElements(t *firewall.Tunnel) []element {
 	}
 
 	name := string(ifname(t.Device))
-	mss := func(headers int) string {
-		return string(binary.BigEndian.AppendUint16(nil, uint16(max(minMSS, t.MTU-headers))))
+	mss := func(mtu, headers int) string {
+		return string(binary.BigEndian.AppendUint16(nil, uint16(max(minMSS, mtu-headers))))
 	}
 	out := []element{
 		{set: setTunnels, key: name},
 		{set: setVNIs, key: padded(t.Port) + string(binary.BigEndian.AppendUint32(nil, t.VNI<<8))},
-		{set: mapMSS4, key: name, value: mss(headers4)}, {set: mapMSS6, key: name, value: mss(headers6)},
+		{set: mapMSS4, key: name, value: mss(t.MTU, headers4)}, {set: mapMSS6, key: name, value: mss(t.MTU, headers6)},
+	}
+
+	for _, d := range t.Encrypted {
+		name := string(ifname(d.Name))
+		out = append(out, element{set: setTunnels, key: name}, element{set: setEncryptedTunnels, key: name},
+			element{set: mapMSS4, key: name, value: mss(d.MTU, headers4)},
+			element{set: mapMSS6, key: name, value: mss(d.MTU, headers6)})
 	}
 
 	for _, p := range t.Peers {
@@ -63,10 +71,14 @@ func tunnelElements(t *firewall.Tunnel) []element {
 }
 
 // spanElement returns the element for a subnet of a network that spans hosts.
-func spanElement(bridge string, p netip.Prefix) element {
-	set := setTunnel4
+func spanElement(bridge string, p netip.Prefix, encrypted bool) element {
+	names := setNames4()
 	if p.Addr().Is6() {
-		set = setTunnel6
+		names = setNames6()
+	}
+	set := names.tunnel
+	if encrypted {
+		set = names.encrypted
 	}
 	return element{set: set, key: bridge + string(p.Addr().AsSlice()), keyEnd: bridge + string(lastOf(p).AsSlice())}
 }
@@ -78,6 +90,10 @@ func tunnelRules() []rule {
 		{"frames of the fleet from a container", join(ifaceIn(expr.MetaKeyIIFNAME, setBridges), ofFleet(), drop())},
 		{"MSS of connections to other hosts", ipv4().clampMSS()},
 		{"MSS of connections to other hosts", ipv6().clampMSS()},
+		{"to containers of other hosts, encrypted", join(ifaceIn(expr.MetaKeyOIFNAME, setEncryptedTunnels),
+			verdict(expr.VerdictGoto, chainToEncrypted))},
+		{"from containers of other hosts, encrypted", join(ifaceIn(expr.MetaKeyIIFNAME, setEncryptedTunnels),
+			verdict(expr.VerdictGoto, chainFromEncrypted))},
 		{"to containers of other hosts", join(ifaceIn(expr.MetaKeyOIFNAME, setTunnels),
 			verdict(expr.VerdictGoto, chainToTunnel))},
 		{"from containers of other hosts", join(ifaceIn(expr.MetaKeyIIFNAME, setTunnels),
@@ -86,19 +102,58 @@ func tunnelRules() []rule {
 }
 
 func toTunnelRules() []rule {
+	return slices.Concat(clearRules(), acceptEstablished(), []rule{
+		{"to the own network", ipv4().withinNetwork(expr.MetaKeyIIFNAME, ipv4().daddr, ipv4().tunnel)},
+		{"to the own network", ipv6().withinNetwork(expr.MetaKeyIIFNAME, ipv6().daddr, ipv6().tunnel)},
+		{"to another network, or not from a container", drop()},
+	})
+}
+
+func fromTunnelRules() []rule {
+	return slices.Concat([]rule{
+		{"to an encrypted network, but not encrypted", ipv4().ofEncrypted(expr.MetaKeyOIFNAME, ipv4().saddr)},
+		{"to an encrypted network, but not encrypted", ipv6().ofEncrypted(expr.MetaKeyOIFNAME, ipv6().saddr)},
+	}, acceptEstablished(), []rule{
+		{"from the own network", ipv4().withinNetwork(expr.MetaKeyOIFNAME, ipv4().saddr, ipv4().tunnel)},
+		{"from the own network", ipv6().withinNetwork(expr.MetaKeyOIFNAME, ipv6().saddr, ipv6().tunnel)},
+		{"from another network, or not to a container", drop()},
+	})
+}
+
+func toEncryptedRules() []rule {
 	return append(acceptEstablished(),
-		rule{"to the own network", ipv4().withinNetwork(expr.MetaKeyIIFNAME, ipv4().daddr)},
-		rule{"to the own network", ipv6().withinNetwork(expr.MetaKeyIIFNAME, ipv6().daddr)},
+		rule{"to the own network", ipv4().withinNetwork(expr.MetaKeyIIFNAME, ipv4().daddr, ipv4().encrypted)},
+		rule{"to the own network", ipv6().withinNetwork(expr.MetaKeyIIFNAME, ipv6().daddr, ipv6().encrypted)},
 		rule{"to another network, or not from a container", drop()},
 	)
 }
 
-func fromTunnelRules() []rule {
+func fromEncryptedRules() []rule {
 	return append(acceptEstablished(),
-		rule{"from the own network", ipv4().withinNetwork(expr.MetaKeyOIFNAME, ipv4().saddr)},
-		rule{"from the own network", ipv6().withinNetwork(expr.MetaKeyOIFNAME, ipv6().saddr)},
+		rule{"from the own network", ipv4().withinNetwork(expr.MetaKeyOIFNAME, ipv4().saddr, ipv4().encrypted)},
+		rule{"from the own network", ipv6().withinNetwork(expr.MetaKeyOIFNAME, ipv6().saddr, ipv6().encrypted)},
 		rule{"from another network, or not to a container", drop()},
 	)
+}
+
+// clearRules drops packets to other hosts of an encrypted network that would leave in clear, of known
+// connections too: the encrypted devices are missing, or another program has changed the routes.
+func clearRules() []rule {
+	return []rule{
+		{"of an encrypted network, but not encrypted", ipv4().ofEncrypted(expr.MetaKeyIIFNAME, ipv4().daddr)},
+		{"of an encrypted network, but not encrypted", ipv6().ofEncrypted(expr.MetaKeyIIFNAME, ipv6().daddr)},
+	}
+}
+
+// forgedClearRules drops packets from outside with a source in the encrypted network they are for.
+func forgedClearRules() []rule {
+	outside := ifaceNotIn(expr.MetaKeyIIFNAME, setBridges)
+	return []rule{
+		{"forged: of an encrypted network, but not encrypted",
+			join(outside, ipv4().ofEncrypted(expr.MetaKeyOIFNAME, ipv4().saddr))},
+		{"forged: of an encrypted network, but not encrypted",
+			join(outside, ipv6().ofEncrypted(expr.MetaKeyOIFNAME, ipv6().saddr))},
+	}
 }
 
 // inputRules filters what other hosts send to this one: frames before they are unpacked, and nothing
@@ -153,9 +208,14 @@ func (f family) fromPeer(inner family, set string, source uint32) []expr.Any {
 	}, in(set), accept())
 }
 
-// withinNetwork accepts packets whose bridge and remote address belong to one network.
-func (f family) withinNetwork(bridge expr.MetaKey, remote uint32) []expr.Any {
-	return join(f.only(), one(load(bridge, reg1)), one(f.load(remote, reg2)), in(f.tunnel), acceptNew())
+// withinNetwork accepts packets whose bridge and remote address belong to one network of a set.
+func (f family) withinNetwork(bridge expr.MetaKey, remote uint32, set string) []expr.Any {
+	return join(f.only(), one(load(bridge, reg1)), one(f.load(remote, reg2)), in(set), acceptNew())
+}
+
+// ofEncrypted drops packets whose bridge and remote address belong to one encrypted network.
+func (f family) ofEncrypted(bridge expr.MetaKey, remote uint32) []expr.Any {
+	return join(f.only(), one(load(bridge, reg1)), one(f.load(remote, reg2)), in(f.encrypted), drop())
 }
 
 // clampMSS lowers the MSS of TCP connections through the tunnel.
