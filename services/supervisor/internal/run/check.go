@@ -92,7 +92,9 @@ func (r Checker) actual(ctx context.Context) (*actual, error) {
 	}
 
 	for _, sb := range all {
-		h.sandboxes[sb.Owner] = sb
+		if !r.isBuildStep(sb.Owner) {
+			h.sandboxes[sb.Owner] = sb
+		}
 	}
 
 	if h.published, err = r.Agents.Published(ctx); err != nil {

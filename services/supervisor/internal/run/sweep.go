@@ -52,8 +52,11 @@ func (r Sweeper) Sweep(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// isBuildStep reports whether an owner is a build step, which has a sandbox only.
+func (c Config) isBuildStep(uid string) bool { return c.BuildStep != nil && c.BuildStep(uid) }
+
 func (r Sweeper) sweepOne(ctx context.Context, uid string) error {
-	if r.lives.Of(uid) != nil || r.joins.Any(uid) || r.BuildStep != nil && r.BuildStep(uid) {
+	if r.lives.Of(uid) != nil || r.joins.Any(uid) || r.isBuildStep(uid) {
 		return nil
 	}
 

@@ -188,3 +188,24 @@ func TestSweepRegistersLostNamesAgain(t *testing.T) {
 		t.Errorf("got %v held, want names among it", h.heldBy(uid))
 	}
 }
+
+func TestBuildStepsAreKept(t *testing.T) {
+	h := newHost(t)
+	step := strings.Repeat("c", 64)
+	running := true
+	h.runner.BuildStep = func(uid string) bool { return running && uid == step }
+	h.hold(step, "sandbox")
+	if err := run.NewSweeper(h.runner).Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := problems(run.NewChecker(h.runner).Check(t.Context(), false)); got != "" {
+		t.Errorf("got problems %q", got)
+	}
+	h.wantHeld(t, step, "sandbox")
+
+	running = false
+	if err := run.NewSweeper(h.runner).Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	h.wantHeld(t, step)
+}
