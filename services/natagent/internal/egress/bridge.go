@@ -53,12 +53,9 @@ func bridgeRules() []rule {
 		&expr.Bitwise{SourceRegister: reg1, DestRegister: reg1, Len: macLength, Mask: []byte{1, 0, 0, 0, 0, 0},
 			Xor: make([]byte, macLength)}, differ(make([]byte, macLength)...)}
 
-	rules := []rule{
-		{"ARP", join(hasProtocol(unix.ETH_P_ARP, expr.CmpOpEq), []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}})},
-		{"neighbour discovery", join(hasProtocol(unix.ETH_P_IPV6, expr.CmpOpEq), neighbours(),
-			[]expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}})},
-		{"multicast and broadcast of containers with a policy", join(limited, group, drop())},
-	}
+	rules := append(addressResolution(),
+		rule{"from containers whose policy is not in force yet", held(offsetFrom)},
+		rule{"multicast and broadcast of containers with a policy", join(limited, group, drop())})
 	for _, number := range []uint16{unix.ETH_P_IP, unix.ETH_P_IPV6} {
 		rules = append(rules,
 			rule{"from containers with a policy, through the host", join(hasProtocol(number, expr.CmpOpEq), from,
@@ -71,9 +68,36 @@ func bridgeRules() []rule {
 	return append(rules, rule{"other protocols of containers with a policy", join(other, limited, drop())})
 }
 
-// bridgeChain returns the chain of the bridge table. It comes before the lookup of the port.
-func bridgeChain(t *nftables.Table) *nftables.Chain {
+// addressResolution returns the rules that accept ARP and neighbour discovery.
+func addressResolution() []rule {
+	return []rule{
+		{"ARP", join(hasProtocol(unix.ETH_P_ARP, expr.CmpOpEq), []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}})},
+		{"neighbour discovery", join(hasProtocol(unix.ETH_P_IPV6, expr.CmpOpEq), neighbours(),
+			[]expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}})},
+	}
+}
+
+// held drops frames of interfaces whose container's policy is not in force yet.
+func held(offset uint32) []expr.Any {
+	return join([]expr.Any{ethernet(offset), &expr.Lookup{SourceRegister: reg1, SetName: setHeld}}, drop())
+}
+
+// bridgeChains returns the chains of the bridge table with their rules. prerouting comes before the lookup
+// of the port.
+func bridgeChains(t *nftables.Table) (chains []*nftables.Chain, rules [][]rule) {
 	policy := nftables.ChainPolicyAccept
-	return &nftables.Chain{Name: "prerouting", Table: t, Type: nftables.ChainTypeFilter,
-		Hooknum: nftables.ChainHookPrerouting, Priority: nftables.ChainPriorityNATDest, Policy: &policy}
+	for _, c := range []struct {
+		name  string
+		hook  *nftables.ChainHook
+		rules []rule
+	}{
+		{"prerouting", nftables.ChainHookPrerouting, bridgeRules()},
+		{"postrouting", nftables.ChainHookPostrouting, append(addressResolution(),
+			rule{"to containers whose policy is not in force yet", held(offsetTo)})},
+	} {
+		chains = append(chains, &nftables.Chain{Name: c.name, Table: t, Type: nftables.ChainTypeFilter, Hooknum: c.hook,
+			Priority: nftables.ChainPriorityNATDest, Policy: &policy})
+		rules = append(rules, c.rules)
+	}
+	return chains, rules
 }

@@ -101,7 +101,10 @@ func (k *kernel) want(all []*installed) string {
 	for _, s := range baseSets(k.inet()) {
 		set(s, elements[s.set.Name])
 	}
-	chain(k.bridge(), bridgeChain(k.bridge()).Name, bridgeRules())
+	chains, rules := bridgeChains(k.bridge())
+	for i, c := range chains {
+		chain(k.bridge(), c.Name, rules[i])
+	}
 	for _, s := range bridgeSets(k.bridge()) {
 		set(s, elements[s.set.Name])
 	}

@@ -8,7 +8,8 @@
 //
 //	inet fairlead-egress    forward, input: source MAC -> chain of the container for outgoing traffic
 //	                        forward-ingress, output: destination -> its chain for incoming traffic
-//	bridge fairlead-egress  prerouting: frames from and to these containers go through the host, so
+//	bridge fairlead-egress  postrouting: nothing passes to interfaces whose policy is not in force yet
+//	                        prerouting: frames from and to these containers go through the host, so
 //	                        that traffic between containers of one bridge passes the table above
 package egress
 
@@ -35,8 +36,11 @@ type Container struct {
 type Endpoint struct {
 	NetworkID string
 	MAC       string
-	Addresses []netip.Addr
+	Addresses []netip.Addr // none: the policy is not in force yet, so that nothing passes
 }
+
+// isHeld reports whether nothing passes from and to the interface yet.
+func (e Endpoint) isHeld() bool { return len(e.Addresses) == 0 }
 
 // Policy returns the parsed rules. Stored rules are valid.
 func (c *Container) Policy() egress.Policy {
@@ -63,6 +67,16 @@ func (c *Container) peers() []string { return append(c.Policy().Peers(), c.Ingre
 func (c *Container) addresses() (all []netip.Addr) {
 	for _, e := range c.Endpoints {
 		all = append(all, e.Addresses...)
+	}
+	return all
+}
+
+// held returns the MAC addresses of interfaces that nothing passes from and to yet.
+func (c *Container) held() (all []net.HardwareAddr) {
+	for _, e := range c.Endpoints {
+		if mac, err := net.ParseMAC(e.MAC); e.isHeld() && err == nil {
+			all = append(all, mac)
+		}
 	}
 	return all
 }
@@ -99,7 +113,7 @@ func (c *Container) validate() error {
 		if mac, err := net.ParseMAC(e.MAC); err != nil || len(mac) != macLength {
 			return fault.Invalidf(c.subject(), "mac", "%q is not a MAC address", e.MAC)
 		}
-		if len(e.Addresses) == 0 || slices.ContainsFunc(e.Addresses, func(a netip.Addr) bool { return !a.IsValid() }) {
+		if slices.ContainsFunc(e.Addresses, func(a netip.Addr) bool { return !a.IsValid() }) {
 			return fault.Invalidf(c.subject(), "addresses", "the endpoint on network %s has no valid address",
 				id.Short(e.NetworkID))
 		}

@@ -17,6 +17,7 @@ import (
 	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/natagent/internal/conntrack"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
+	"github.com/fairlead/fairlead/services/natagent/internal/ippacket"
 )
 
 // Limits of learned addresses.
@@ -418,7 +419,8 @@ func (e *Enforcer) cuts(c *Container) (cuts []conntrack.Selector) {
 
 // target returns the target of a connection with a peer.
 func target(protocol uint8, peer netip.AddrPort, local bool, has func(egress.Rule, netip.Addr) bool) egress.Target {
-	return egress.Target{Addr: peer.Addr(), Protocol: egress.Protocol(protocolName(protocol)), Port: peer.Port(),
+	return egress.Target{Addr: peer.Addr(), Protocol: egress.Protocol(ippacket.ProtocolName(protocol)),
+		Port: peer.Port(),
 		Host: local, Has: func(r egress.Rule) bool { return has(r, peer.Addr()) }}
 }
 

@@ -225,7 +225,7 @@ func TestBadPolicies(t *testing.T) {
 		"mac": {Owner: owner, Rules: []string{"none"}, Endpoints: []egress.Endpoint{{NetworkID: networkID,
 			MAC: "x"}}},
 		"address": {Owner: owner, Rules: []string{"none"}, Endpoints: []egress.Endpoint{{NetworkID: networkID,
-			MAC: macA}}},
+			MAC: macA, Addresses: make([]netip.Addr, 1)}}},
 		"network": {Owner: owner, Rules: []string{"none"}, Endpoints: []egress.Endpoint{{NetworkID: owner, MAC: macA,
 			Addresses: w.endpoint.Addresses}}},
 	} {

@@ -135,8 +135,11 @@ func (k *kernel) queueBase() {
 	for _, s := range bridgeSets(t) {
 		_ = k.conn.AddSet(s.set, nil)
 	}
-	c := k.conn.AddChain(bridgeChain(t))
-	k.queueRules(t, c.Name, bridgeRules())
+	chains, rules := bridgeChains(t)
+	for i, c := range chains {
+		k.conn.AddChain(c)
+		k.queueRules(t, c.Name, rules[i])
+	}
 }
 
 func (k *kernel) queueRules(t *nftables.Table, chain string, rules []rule) {
@@ -170,7 +173,9 @@ func baseSets(t *nftables.Table) (all []filled) {
 func bridgeSets(t *nftables.Table) []filled {
 	limited := &nftables.Set{Table: t, Name: setLimited, KeyType: nftables.TypeEtherAddr,
 		KeyByteOrder: binaryutil.BigEndian, Comment: "containers with rules for outgoing traffic"}
-	return []filled{{viaMap(t), nil}, {limited, nil}}
+	waiting := &nftables.Set{Table: t, Name: setHeld, KeyType: nftables.TypeEtherAddr,
+		KeyByteOrder: binaryutil.BigEndian, Comment: "interfaces before their policy is in force"}
+	return []filled{{viaMap(t), nil}, {limited, nil}, {waiting, nil}}
 }
 
 func ingressMap(t *nftables.Table, f family) *nftables.Set {
@@ -277,7 +282,10 @@ func (k *kernel) queueElements(c *installed, remove bool) {
 // elements returns the elements of a container in shared sets and maps.
 func (k *kernel) elements(c *installed) []filled {
 	bridge := bridgeSets(k.bridge())
-	policies, via, limited := filled{set: policyMap(k.inet())}, bridge[0], bridge[1]
+	policies, via, limited, waiting := filled{set: policyMap(k.inet())}, bridge[0], bridge[1], bridge[2]
+	for _, mac := range c.held() {
+		waiting.elements = append(waiting.elements, nftables.SetElement{Key: mac})
+	}
 	out := &expr.Verdict{Kind: expr.VerdictGoto, Chain: chainName(c.Owner, c.generation)}
 	for mac, bridge := range c.via {
 		via.elements = append(via.elements, nftables.SetElement{Key: []byte(mac), Val: bridge})
@@ -286,7 +294,7 @@ func (k *kernel) elements(c *installed) []filled {
 			limited.elements = append(limited.elements, nftables.SetElement{Key: []byte(mac)})
 		}
 	}
-	all := []filled{policies, via, limited}
+	all := []filled{policies, via, limited, waiting}
 	if len(c.Ingress) == 0 {
 		return all
 	}
@@ -354,6 +362,9 @@ func (k *kernel) commit() error {
 func (k *kernel) bridgeMACs(c *Container, bridge func(network string) (string, bool)) (map[string][]byte, error) {
 	via := map[string][]byte{}
 	for _, e := range c.Endpoints {
+		if e.isHeld() {
+			continue
+		}
 		name, ok := bridge(e.NetworkID)
 		if !ok {
 			return nil, fault.New(fault.NotFound, "network "+id.Short(e.NetworkID), "has no bridge in natagent")

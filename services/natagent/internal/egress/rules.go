@@ -21,6 +21,7 @@ const (
 	mapPolicies  = "policies"
 	mapIngress   = "ingress"
 	setLimited   = "limited"
+	setHeld      = "held"
 	// maxComment is the longest comment of a rule that nft accepts.
 	maxComment = 127
 )

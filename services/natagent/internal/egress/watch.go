@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/natagent/internal/ippacket"
 )
 
 // retry is the delay before the log is opened again.
@@ -45,15 +46,15 @@ func (e *Enforcer) record(l logged) {
 	if !ok {
 		return
 	}
-	p, ok := parsePacket(l.data)
+	p, ok := ippacket.Parse(l.data)
 	if !ok {
 		return
 	}
 
-	r := Refusal{Time: time.Now(), Reason: reason, Protocol: protocolName(p.protocol), Address: p.to.Addr(),
-		Port: p.to.Port(), Incoming: d == incoming}
+	r := Refusal{Time: time.Now(), Reason: reason, Protocol: ippacket.ProtocolName(p.Protocol), Address: p.To.Addr(),
+		Port: p.To.Port(), Incoming: d == incoming}
 	if r.Incoming {
-		r.Address = p.from
+		r.Address = p.From
 	}
 	e.mu.Lock()
 	for _, c := range e.installed {

@@ -9,16 +9,18 @@ import (
 
 // Network is a network of netagent.
 type Network struct {
-	Name, Driver string
-	Bridge       string // host interface; ports can be published if it is not empty
-	Internal     bool
+	ID, Name, Driver string
+	Egress           []string // rules of its containers without others
+	Bridge           string   // host interface; ports can be published if it is not empty
+	Internal         bool
 }
 
 // Network returns the network with a name, ID or unique ID prefix.
 func (a *Agents) Network(ctx context.Context, ref string) (Network, error) {
 	resp, err := a.cfg.Networks.GetNetwork(ctx, &networkv1.GetNetworkRequest{Reference: ref})
 	n := resp.GetNetwork()
-	return Network{Name: n.GetName(), Driver: n.GetDriver(), Bridge: n.GetBridge(), Internal: n.GetInternal()}, err
+	return Network{ID: n.GetId(), Egress: n.GetEgress(), Name: n.GetName(), Driver: n.GetDriver(),
+		Bridge: n.GetBridge(), Internal: n.GetInternal()}, err
 }
 
 // HostGateways returns the configured host-gateway addresses, or else the gateways of the default

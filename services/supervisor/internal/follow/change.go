@@ -21,7 +21,7 @@ func (r *Follower) connect(ctx context.Context, c *container.Container, a contai
 		return err
 	}
 
-	sandbox, err := r.Agents.ConnectEndpoint(ctx, c.ID, a, c.Config.Network.Bandwidth)
+	sandbox, err := Egress{r}.connect(ctx, c, a)
 	if err == nil {
 		err = r.applySandbox(ctx, c, sandbox,
 			func(c *container.Container, live *container.RunState) *container.Container {
@@ -58,7 +58,7 @@ func (r *Follower) disconnect(ctx context.Context, c *container.Container, a con
 
 	return errors.Join(err, r.undo(ctx, c, change,
 		func(ctx context.Context) (agents.Sandbox, error) {
-			return r.Agents.ConnectEndpoint(ctx, c.ID, a, c.Config.Network.Bandwidth)
+			return Egress{r}.connect(ctx, c, a)
 		}))
 }
 

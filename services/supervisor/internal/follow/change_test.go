@@ -78,12 +78,6 @@ func TestRefusedChangeTouchesNothing(t *testing.T) {
 		kind   fault.Kind
 	}{
 		"connect twice": {nil, func(w *world) error { return w.ConnectNetwork(t.Context(), "web", n0) }, fault.Exists},
-		"connect with a policy": {func(_ *world, c *container.Container) *container.Container {
-			c.Config.Network.Egress = []string{"10.0.0.0/8"}
-			return c
-		}, func(w *world) error {
-			return w.ConnectNetwork(t.Context(), "web", container.Attachment{Network: "n1"})
-		}, fault.Busy},
 		"disconnect without a connection": {nil,
 			func(w *world) error { return w.DisconnectNetwork(t.Context(), "web", "n1") }, fault.NotFound},
 		"rename to a reserved name": {func(w *world, c *container.Container) *container.Container {
@@ -118,6 +112,25 @@ func TestRefusedChangeTouchesNothing(t *testing.T) {
 		if len(w.did) > 0 || w.find(t).Change != nil {
 			t.Errorf("%s: got requests %q", name, w.did)
 		}
+	}
+}
+
+// Rules are in force before a running container is connected, and again with its addresses.
+func TestConnectHoldsInterface(t *testing.T) {
+	w := newWorld(t, true, container.Attachment{Network: "n0"})
+	if _, err := w.store.UpdateContainer(owner, func(c *container.Container) *container.Container {
+		n := *c
+		n.Config.Network.Egress = []string{"10.0.0.0/8"}
+		return &n
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.ConnectNetwork(t.Context(), "web", container.Attachment{Network: "n1"}); err != nil {
+		t.Fatal(err)
+	}
+	w.did = slices.DeleteFunc(w.did, func(r string) bool { return r == "find network" })
+	if want := []string{"put policy", "connect", "put policy"}; len(w.did) < 3 || !slices.Equal(w.did[:3], want) {
+		t.Errorf("got requests %q, want %q first", w.did, want)
 	}
 }
 

@@ -2,7 +2,10 @@ package follow
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
+	"net"
+	"slices"
 
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/supervisor/internal/agents"
@@ -87,13 +90,35 @@ func (r Egress) reapply(ctx context.Context, uid string) error {
 	return r.apply(context.WithoutCancel(ctx), c)
 }
 
-// connectable rejects a new network of a running container with a policy: its interface would
-// be up before the policy is in force on it.
-func (r Egress) connectable(c *container.Container) error {
-	if !c.IsRunning() || r.Policies.Of(policy.MemberOf(c, c.Live.Endpoints)).IsEmpty() {
-		return nil
+// connect connects a running container to a network. If rules apply to it then, nothing passes from and to
+// the new interface before they are in force on it.
+func (r Egress) connect(ctx context.Context, c *container.Container, a container.Attachment) (agents.Sandbox, error) {
+	network, err := r.Agents.Network(ctx, a.Network)
+	if err != nil {
+		return agents.Sandbox{}, err
 	}
-	return fault.New(fault.Busy, c.Subject(),
-		"cannot be connected to a network while it is running: it has an egress policy",
-		fault.WithHint("stop the container, connect it, and start it"))
+	added := container.Endpoint{NetworkID: network.ID, NetworkName: network.Name, Driver: network.Driver,
+		Bridge: network.Bridge, Egress: network.Egress, MAC: a.MAC}
+	if added.MAC == "" {
+		added.MAC = macOf(c.ID, network.ID)
+	}
+
+	after := c.Connected(a, c.Live)
+	held, err := r.Policies.Hold(ctx, policy.MemberOf(after, append(slices.Clone(c.Live.Endpoints), added)))
+	if err != nil {
+		return agents.Sandbox{}, err
+	}
+	if held {
+		a.MAC = added.MAC
+	}
+	return r.Agents.ConnectEndpoint(ctx, c.ID, a, c.Config.Network.Bandwidth)
+}
+
+// macOf returns the MAC address of a container on a network, which must be known before it is connected. It
+// is the same in each attempt.
+func macOf(uid, network string) string {
+	sum := sha256.Sum256([]byte(uid + network))
+	mac := net.HardwareAddr(sum[:6])
+	mac[0] = mac[0]&^1 | 2 // unicast, locally administered
+	return mac.String()
 }

@@ -2,7 +2,6 @@ package follow
 
 import (
 	"context"
-	"errors"
 	"slices"
 
 	"github.com/fairlead/fairlead/proto/fault"
@@ -24,7 +23,7 @@ func (r *Follower) ConnectNetwork(ctx context.Context, ref string, a container.A
 		return err
 	}
 
-	if err := errors.Join(a.Validate(c.Subject()), Egress{r}.connectable(c)); err != nil {
+	if err := a.Validate(c.Subject()); err != nil {
 		return err
 	}
 

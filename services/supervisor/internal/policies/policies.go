@@ -122,6 +122,19 @@ func (p *Policies) Apply(ctx context.Context, m policy.Member) error {
 	return nil
 }
 
+// Hold puts the rules of a container in force on a new endpoint without addresses, the last one: nothing
+// passes from and to it before Apply. held is false if no rules apply to the container then.
+func (p *Policies) Hold(ctx context.Context, m policy.Member) (held bool, err error) {
+	if err := p.Check(m); err != nil {
+		return false, err
+	}
+	rules := p.Of(m)
+	if !rules.Restricts() {
+		return false, nil
+	}
+	return true, p.cfg.Agents.PutPolicy(ctx, m.ID, m.Name, rules, m.Endpoints)
+}
+
 // Check rejects rules that cannot be enforced for a container.
 func (p *Policies) Check(m policy.Member) error { return p.checkSources(m, p.Sources(m)) }
 

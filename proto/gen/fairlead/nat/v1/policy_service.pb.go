@@ -114,7 +114,8 @@ type PolicyEndpoint struct {
 	NetworkId string `protobuf:"bytes,1,opt,name=network_id,json=networkId,proto3" json:"network_id,omitempty"`
 	// The MAC address of the container's interface.
 	MacAddress string `protobuf:"bytes,2,opt,name=mac_address,json=macAddress,proto3" json:"mac_address,omitempty"`
-	// The container's addresses, without prefix length.
+	// The container's addresses, without prefix length. Empty: nothing passes from and to the interface, as
+	// before the addresses of a new one are known.
 	Addresses     []string `protobuf:"bytes,3,rep,name=addresses,proto3" json:"addresses,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -1,0 +1,212 @@
+package egress_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/fairlead/fairlead/agent/test/testns"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress"
+)
+
+// Bounds of the wait for an answer: of one that must come, and of one that must not.
+const (
+	answerTime  = 30 * time.Second
+	silenceTime = 300 * time.Millisecond
+)
+
+// echo echoes datagrams to a port, or with a raw network such as "ip4:253" packets of a protocol.
+func (w *world) echo(n *testns.NS, network, address string) {
+	w.t.Helper()
+	var conn net.PacketConn
+	var err error
+	n.Do(func() { conn, err = net.ListenPacket(network, address) })
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { _ = conn.Close() })
+	go func() {
+		for data := make([]byte, 1<<16); ; {
+			size, from, err := conn.ReadFrom(data)
+			if err != nil {
+				return
+			}
+			_, _ = conn.WriteTo(data[:size], from)
+		}
+	}()
+}
+
+// attack is a way to get packets out of a container.
+type attack struct {
+	network, to string
+	size        int
+	option      func(fd int) error // of the socket
+}
+
+// answered reports whether a gets an answer. It repeats packets, as neighbours must be resolved first.
+func (w *world) answered(k attack, wait time.Duration) bool {
+	w.t.Helper()
+	control := func(_, _ string, c syscall.RawConn) (err error) {
+		if k.option == nil {
+			return nil
+		}
+		return errors.Join(c.Control(func(fd uintptr) { err = k.option(int(fd)) }), err)
+	}
+	var conn net.Conn
+	var err error
+	w.a.Do(func() { conn, err = (&net.Dialer{Control: control}).Dial(k.network, k.to) })
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer conn.Close()
+
+	for end := time.Now().Add(wait); time.Now().Before(end); {
+		_ = conn.SetDeadline(time.Now().Add(silenceTime))
+		_, _ = conn.Write(make([]byte, k.size))
+		if _, err := conn.Read(make([]byte, 1<<16)); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// TestAttacks checks ways around the rules: each works without a policy and does not with it.
+func TestAttacks(t *testing.T) {
+	w := newWorld(t)
+	w.echo(w.b, "udp", ":5353")
+	w.echo(w.web, "udp", ":53")
+	w.echo(w.b, "ip4:253", "0.0.0.0")
+	broadcast := func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BROADCAST, 1) }
+	headers := func(fd int) error { // destination options with padding only
+		return unix.SetsockoptString(fd, unix.IPPROTO_IPV6, unix.IPV6_DSTOPTS, "\x00\x00\x01\x04\x00\x00\x00\x00")
+	}
+	attacks := map[string]attack{
+		"fragments":          {"udp", "10.9.0.3:5353", 4000, nil},
+		"IPv6 fragments":     {"udp", "[fd09::3]:5353", 4000, nil},
+		"extension headers":  {"udp", "[fd09::3]:5353", 8, headers},
+		"another protocol":   {"ip4:253", "10.9.0.3", 8, nil},
+		"other name servers": {"udp", web4 + ":53", 8, nil},
+	}
+	for name, k := range attacks {
+		if !w.answered(k, answerTime) {
+			t.Errorf("%s: no answer without a policy", name)
+		}
+	}
+	w.echo(w.b, "udp4", ":7777")
+	everyone := attack{"udp", "10.9.0.255:7777", 8, broadcast}
+	if !w.reaches(everyone, answerTime) {
+		t.Error("broadcast: not received without a policy")
+	}
+
+	w.put("10.9.0.3:80", "[fd09::3]:80", "a.test")
+	for name, k := range attacks {
+		if w.answered(k, silenceTime) {
+			t.Errorf("%s: an answer with a policy", name)
+		}
+	}
+	if w.reaches(everyone, silenceTime) {
+		t.Error("broadcast: received with a policy")
+	}
+	w.put("10.9.0.3:5353/udp", "[fd09::3]:5353/udp") // ports of fragments and behind headers are seen
+	for _, name := range []string{"fragments", "IPv6 fragments", "extension headers"} {
+		if !w.answered(attacks[name], answerTime) {
+			t.Errorf("%s: no answer though a rule allows it", name)
+		}
+	}
+}
+
+// reaches reports whether a broadcast of a is answered, from whatever address.
+func (w *world) reaches(k attack, wait time.Duration) bool {
+	w.t.Helper()
+	var conn net.PacketConn
+	var err error
+	config := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) (err error) {
+		return errors.Join(c.Control(func(fd uintptr) { err = k.option(int(fd)) }), err)
+	}}
+	w.a.Do(func() { conn, err = config.ListenPacket(context.Background(), "udp4", ":0") })
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer conn.Close()
+	to := net.UDPAddrFromAddrPort(netip.MustParseAddrPort(k.to))
+	for end := time.Now().Add(wait); time.Now().Before(end); {
+		_ = conn.SetDeadline(time.Now().Add(silenceTime))
+		_, _ = conn.WriteTo(make([]byte, k.size), to)
+		if _, _, err := conn.ReadFrom(make([]byte, 16)); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// TestNothingPassesWhileAgentsRestart checks that no connection that the rules refuse is made while tables
+// are written again, policies change, and processes of natagent end and start.
+func TestNothingPassesWhileAgentsRestart(t *testing.T) {
+	w := newWorld(t)
+	w.put("10.9.0.3:80")
+	ctx, stop := context.WithCancel(context.Background())
+	var trying sync.WaitGroup
+	var mu sync.Mutex
+	var passed []string
+	for _, to := range []string{web4 + ":443", "10.9.0.3:443", "10.9.0.1:80"} {
+		trying.Go(func() {
+			for ctx.Err() == nil {
+				if c, err := w.a.Dial("tcp", to, time.Second); err == nil {
+					_ = c.Close()
+					mu.Lock()
+					passed = append(passed, to)
+					mu.Unlock()
+				}
+			}
+		})
+	}
+
+	for i := range 8 {
+		w.put("10.9.0.3:80", fmt.Sprintf("192.0.2.%d", i+1))
+		w.start()
+	}
+	stop()
+	trying.Wait()
+	if len(passed) > 0 {
+		t.Errorf("%d connections passed: %s", len(passed), strings.Join(passed[:min(len(passed), 3)], ", "))
+	}
+	w.check("afterwards", "+10.9.0.3:80", "10.9.0.3:443")
+}
+
+// TestHeldInterface checks that nothing passes from and to an interface without addresses in its policy, as
+// while a running container is connected to a network.
+func TestHeldInterface(t *testing.T) {
+	w := newWorld(t)
+	w.echo(w.a, "udp", ":5353")
+	w.echo(w.b, "udp", ":5353")
+	held := &egress.Container{Owner: owner, Name: "box", Rules: []string{"all", "!192.0.2.1"},
+		Endpoints: []egress.Endpoint{{NetworkID: networkID, MAC: macA}}}
+	if err := w.enforcer.Put(context.Background(), held); err != nil {
+		t.Fatal(err)
+	}
+	out := attack{"udp", "10.9.0.3:5353", 8, nil}
+	if w.answered(out, silenceTime) {
+		t.Error("a packet left a held interface")
+	}
+	if c, err := w.host.Dial("tcp", "10.9.0.2:80", silenceTime); err == nil {
+		_ = c.Close()
+		t.Error("the host reached a held interface")
+	}
+	if c, err := w.b.Dial("tcp", "10.9.0.2:80", silenceTime); err == nil {
+		_ = c.Close()
+		t.Error("a container reached a held interface")
+	}
+	w.put("all", "!192.0.2.1")
+	if !w.answered(out, answerTime) {
+		t.Error("the interface is held though its policy is in force")
+	}
+}
