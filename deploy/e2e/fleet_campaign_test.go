@@ -139,7 +139,7 @@ func (c *campaign) start(n int) {
 	}
 	reason := "other"
 	for _, known := range []string{"store", "manager", "registered", "cannot be reached", "fleetagent",
-		"no available IPv4 addresses in the blocks of this host"} {
+		"and it cannot grow"} {
 		if strings.Contains(out, known) {
 			reason = known
 		}

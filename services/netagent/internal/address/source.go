@@ -21,8 +21,11 @@ func (s *poolExhausted) Unwrap() error { return s.fault }
 // becauseOf adds the reason why the network cannot grow.
 func (s *poolExhausted) becauseOf(err error) error {
 	why, ok := errors.AsType[*fault.Fault](err)
-	if !ok || why.Kind != fault.Exhausted {
-		return errors.Join(s.fault, err) // growth failed for another reason
+	if !ok {
+		return errors.Join(s.fault, err)
+	}
+	if why.Kind != fault.Exhausted { // growth failed for another reason, as an outage: more may be free
+		return fault.New(why.Kind, s.fault.Subject, s.fault.Message+", and it cannot grow", fault.WithCause(err))
 	}
 	out := *s.fault
 	out.Message += ", and it cannot grow: " + why.Message
