@@ -28,8 +28,8 @@ type crowdedHost struct {
 	lab *lab.Lab
 }
 
-// containers measures lists, statistics, the memory and a restart of an agent with 1,000 stopped and 300
-// running containers.
+// containers measures lists, requests of the Engine API, statistics, the memory and a restart of an agent
+// with 1,000 stopped and 300 running containers.
 func (b *bench) containers(ctx context.Context, t *table) error {
 	l, agent, err := b.host(ctx)
 	if err != nil {
@@ -49,6 +49,9 @@ func (b *bench) containers(ctx context.Context, t *table) error {
 	}
 
 	if err := h.lists(ctx, t); err != nil {
+		return err
+	}
+	if err := h.requests(ctx, t); err != nil {
 		return err
 	}
 	h.memory(t)

@@ -3562,7 +3562,7 @@ type ListContainersRequest struct {
 	// True to measure the files of each container.
 	Size bool `protobuf:"varint,5,opt,name=size,proto3" json:"size,omitempty"`
 	// True to omit what lists do not show: of the configuration env, command, entrypoint, working_dir, user,
-	// stop_signal, dns, resources, security, namespaces, log and sysctls; and all paths.
+	// stop_signal, dns, resources, security, namespaces, log and sysctls; and all paths and exec IDs.
 	Summary       bool `protobuf:"varint,6,opt,name=summary,proto3" json:"summary,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
