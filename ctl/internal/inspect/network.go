@@ -22,8 +22,8 @@ type Network struct {
 	EnableIPv6 bool
 	IPAM       IPAM
 	Internal   bool
-	Attachable bool // Docker Swarm only, like Ingress: always false
-	Ingress    bool
+	Attachable bool
+	Ingress    bool // Docker Swarm only: always false
 	ConfigFrom ConfigFrom
 	ConfigOnly bool
 	Containers map[string]NetworkContainer
@@ -40,7 +40,7 @@ type ConfigFrom struct{ Network string }
 // IPAM lists the address pools of a network.
 type IPAM struct {
 	Driver  string
-	Options map[string]string // always empty
+	Options map[string]string // as given, without an effect
 	Config  []Pool
 }
 
@@ -81,7 +81,7 @@ func FromNetwork(n *networkv1.Network, containers []*containerv1.Container) *Net
 	doc := &Network{Name: n.GetName(), ID: n.GetId(), Created: formatTime(n.GetCreatedAt()),
 		Scope:      cmp.Or(n.GetScope(), "local"),
 		Driver:     n.GetDriver(),
-		EnableIPv4: n.GetIpv4(), EnableIPv6: n.GetIpv6(), Internal: n.GetInternal(),
+		EnableIPv4: n.GetIpv4(), EnableIPv6: n.GetIpv6(), Internal: n.GetInternal(), Attachable: n.GetAttachable(),
 		ConfigFrom: ConfigFrom{n.GetConfigFrom()}, ConfigOnly: n.GetConfigOnly(),
 		IPAM: IPAM{Driver: cmp.Or(n.GetIpamDriver(), "default"), Options: map[string]string{}, Config: []Pool{}},
 		Containers: containersOn(n.GetId(),
@@ -101,6 +101,7 @@ func FromNetwork(n *networkv1.Network, containers []*containerv1.Container) *Net
 		doc.Options["com.docker.network.driver.mtu"] = strconv.Itoa(int(n.GetMtu()))
 	}
 
+	maps.Copy(doc.IPAM.Options, n.GetIpamOptions())
 	maps.Copy(doc.Options, n.GetOptions())
 	maps.Copy(doc.Labels, n.GetLabels())
 	return doc

@@ -91,9 +91,9 @@ All, prefix com.docker.network:
 	f.BoolVar(&o.configOnly, "config-only", false, "Create a configuration-only network")
 	f.StringVar(&o.configFrom, "config-from", "", "Copy the configuration of another network")
 	f.StringVar(&o.scope, "scope", "local", "Network scope (local, or global for overlay)")
-	f.BoolVar(&o.attachable, "attachable", false, "Accept containers (overlay networks always do)")
+	f.BoolVar(&o.attachable, "attachable", false, "Shown by inspect; containers can always be connected")
 	f.BoolVar(&o.ingress, "ingress", false, "Not supported (Swarm only)")
-	f.StringArrayVar(&o.ipamOptions, "ipam-opt", nil, "Not supported (no IPAM driver has options)")
+	f.StringArrayVar(&o.ipamOptions, "ipam-opt", nil, "IPAM option, shown by inspect: KEY=VALUE")
 	f.StringArrayVar(&o.labels, "label", nil, "Set a label: KEY[=VALUE]")
 	f.StringArrayVarP(&o.options, "opt", "o", nil, "Driver option: KEY=VALUE (see above)")
 	return cmd
@@ -101,7 +101,8 @@ All, prefix com.docker.network:
 
 func (o *createOptions) request(name string) (*networkv1.CreateNetworkRequest, error) {
 	req := &networkv1.CreateNetworkRequest{Id: id.New(), Name: name, Driver: o.driver, Internal: o.internal,
-		ConfigOnly: o.configOnly, ConfigFrom: o.configFrom, Dns: o.dns, Egress: o.egress}
+		ConfigOnly: o.configOnly, ConfigFrom: o.configFrom, Dns: o.dns, Egress: o.egress,
+		Attachable: o.attachable}
 	if err := o.rejectSwarmFlags(); err != nil {
 		return nil, err
 	}
@@ -123,11 +124,15 @@ func (o *createOptions) request(name string) (*networkv1.CreateNetworkRequest, e
 		return nil, err
 	}
 
+	if req.IpamOptions, err = networkspec.ParseKeyValues("ipam-opt", o.ipamOptions); err != nil {
+		return nil, err
+	}
+
 	req.Options, err = networkspec.ParseKeyValues("opt", o.options)
 	return req, err
 }
 
-// rejectSwarmFlags returns an error for flags of Docker Swarm and of other IPAM drivers.
+// rejectSwarmFlags returns an error for flags of Docker Swarm.
 func (o *createOptions) rejectSwarmFlags() error {
 	switch {
 	case o.scope != "local" && o.scope != "" && !(o.scope == "global" && o.driver == "overlay"):
@@ -135,16 +140,9 @@ func (o *createOptions) rejectSwarmFlags() error {
 			"only the scope local is supported, and global with -d overlay",
 			fault.WithField("scope"),
 			fault.WithHint("omit --scope"))
-	case o.attachable && o.driver != "overlay":
-		return fault.New(fault.Invalid, "--attachable", "only for overlay networks",
-			fault.WithField("attachable"), fault.WithHint("omit it: any container can be connected to the network"))
 	case o.ingress:
 		return fault.New(fault.Invalid, "--ingress", "not supported (Swarm only)", fault.WithField("ingress"),
 			fault.WithHint("omit it and publish ports with -p"))
-	case len(o.ipamOptions) > 0:
-		return fault.New(fault.Invalid, "--ipam-opt "+o.ipamOptions[0],
-			"the IPAM drivers default and dhcp have no options", fault.WithField("ipam_opt"),
-			fault.WithHint("omit it"))
 	}
 
 	return nil

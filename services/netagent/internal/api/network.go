@@ -191,7 +191,8 @@ func networkOut(n network.Network) *networkv1.Network {
 		Bridge: bridge.Device, Masquerade: bridge.Masquerade, Icc: n.ICC(),
 		HostBinding: addrOut(bridge.HostBinding), Mtu: uint32(n.Spec.MTU), Internal: n.Spec.Internal,
 		Labels: n.Spec.Labels, Options: n.Spec.Options, ConfigFrom: n.Spec.ConfigFrom,
-		Ipv4: n.HasIPv4(), Ipv6: n.HasIPv6(), IpamDriver: n.IPAM()}
+		Ipv4: n.HasIPv4(), Ipv6: n.HasIPv6(), IpamDriver: n.IPAM(),
+		Attachable: n.Spec.Attachable || n.IsGlobal(), IpamOptions: n.Spec.IPAMOptions}
 	for _, p := range n.Spec.Pools {
 		out.Pools = append(out.Pools, poolOut(p))
 	}

@@ -12,7 +12,8 @@ func wantedIn(req *networkv1.CreateNetworkRequest) (network.Draft, error) {
 	out := network.Draft{ID: req.GetId(), Name: req.GetName(), Driver: req.GetDriver(), Internal: req.GetInternal(),
 		IPv4: req.Ipv4,
 		IPv6: req.Ipv6, Labels: req.GetLabels(), Options: req.GetOptions(), Egress: req.GetEgress(),
-		ConfigOnly: req.GetConfigOnly(), ConfigFrom: req.GetConfigFrom(), IPAM: req.GetIpamDriver()}
+		ConfigOnly: req.GetConfigOnly(), ConfigFrom: req.GetConfigFrom(), IPAM: req.GetIpamDriver(),
+		Attachable: req.GetAttachable(), IPAMOptions: req.GetIpamOptions()}
 	for _, p := range req.GetPools() {
 		pool, err := poolIn("network "+req.GetName(), p)
 		if err != nil {

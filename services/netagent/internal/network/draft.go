@@ -25,6 +25,9 @@ type Draft struct {
 	Options  map[string]string
 	IPAM     string // IPAMDefault or IPAMDHCP; empty: IPAMDefault
 
+	Attachable  bool              `json:",omitempty"` // as in Docker, without an effect
+	IPAMOptions map[string]string `json:",omitempty"` // of the address source; none has any, so they are only stored
+
 	DNS    []netip.Addr // upstreams of the containers; none: the configured ones
 	Egress []string     // rules for outgoing traffic of the containers; none: the configured ones
 
@@ -34,15 +37,15 @@ type Draft struct {
 
 // WithConfigFrom returns the request with the configuration of a configuration network.
 func (w Draft) WithConfigFrom(config Draft) (Draft, error) {
-	if len(w.Pools)+len(w.Options)+len(w.Labels)+len(w.DNS)+len(w.Egress) > 0 || w.IPAM != "" ||
-		w.Internal || w.IPv4 != nil ||
+	if len(w.Pools)+len(w.Options)+len(w.Labels)+len(w.DNS)+len(w.Egress)+len(w.IPAMOptions) > 0 ||
+		w.IPAM != "" || w.Internal || w.IPv4 != nil ||
 		w.IPv6 != nil || w.ConfigOnly {
 		return w, fault.New(fault.Invalid, "network "+w.Name,
 			"user-specified configurations are not supported if the network depends on a configuration network",
 			fault.WithField("config_from"))
 	}
 	config.ID, config.Name, config.Driver = w.ID, w.Name, w.Driver
-	config.ConfigOnly, config.ConfigFrom = false, w.ConfigFrom
+	config.ConfigOnly, config.ConfigFrom, config.Attachable = false, w.ConfigFrom, w.Attachable
 	return config, nil
 }
 
@@ -72,7 +75,7 @@ var validName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]*$`)
 // allocated yet.
 func (w Draft) Build() (Network, error) {
 	n := Network{ID: w.ID, Name: w.Name, Driver: w.Driver, Scope: Local, Spec: Spec{Internal: w.Internal,
-		Labels: w.Labels, Options: w.Options, MTU: DefaultMTU}}
+		Labels: w.Labels, Options: w.Options, MTU: DefaultMTU, Attachable: w.Attachable, IPAMOptions: w.IPAMOptions}}
 	if n.Driver == "" {
 		n.Driver = DriverBridge
 	}

@@ -38,6 +38,8 @@ type Spec struct {
 	Options         map[string]string `json:",omitempty"` // driver options as given
 	InterfacePrefix string            `json:",omitempty"` // of names in containers; empty: DefaultPrefix
 	ConfigFrom      string            `json:",omitempty"` // name of the configuration network it was created from
+	Attachable      bool              `json:",omitempty"` // as in Docker, without an effect
+	IPAMOptions     map[string]string `json:",omitempty"` // as given, without an effect
 	AnnounceTimes   *int              `json:",omitempty"` // number of gratuitous ARP packets; nil: default
 	AnnounceEvery   *int              `json:",omitempty"` // their interval in milliseconds; nil: default
 

@@ -14,6 +14,12 @@ func createGlobal(ctx context.Context, m *Manager, want network.Draft) (network.
 		return network.Network{}, err
 	}
 
+	if len(want.IPAMOptions) > 0 {
+		return network.Network{}, fault.New(fault.Invalid, "network "+want.Name,
+			"IPAM options are not supported by driver overlay", fault.WithField("ipam_options"),
+			fault.WithHint("omit them: no address source has any"))
+	}
+
 	var err error
 	if want.ConfigFrom != "" {
 		if want, err = m.configured(want); err != nil {

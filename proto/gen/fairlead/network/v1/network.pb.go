@@ -134,7 +134,12 @@ type Network struct {
 	// The hosts that the network spans: "local" for this host. Empty means "local".
 	Scope string `protobuf:"bytes,23,opt,name=scope,proto3" json:"scope,omitempty"`
 	// The rules for outgoing traffic of containers without rules of their own, as of `--egress`.
-	Egress        []string `protobuf:"bytes,24,rep,name=egress,proto3" json:"egress,omitempty"`
+	Egress []string `protobuf:"bytes,24,rep,name=egress,proto3" json:"egress,omitempty"`
+	// True if the network was created as attachable, or is an overlay network. Containers can be connected
+	// to every network.
+	Attachable bool `protobuf:"varint,25,opt,name=attachable,proto3" json:"attachable,omitempty"`
+	// The options of the address source that the user gave.
+	IpamOptions   map[string]string `protobuf:"bytes,26,rep,name=ipam_options,json=ipamOptions,proto3" json:"ipam_options,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -333,6 +338,20 @@ func (x *Network) GetScope() string {
 func (x *Network) GetEgress() []string {
 	if x != nil {
 		return x.Egress
+	}
+	return nil
+}
+
+func (x *Network) GetAttachable() bool {
+	if x != nil {
+		return x.Attachable
+	}
+	return false
+}
+
+func (x *Network) GetIpamOptions() map[string]string {
+	if x != nil {
+		return x.IpamOptions
 	}
 	return nil
 }
@@ -907,7 +926,7 @@ var File_fairlead_network_v1_network_proto protoreflect.FileDescriptor
 
 const file_fairlead_network_v1_network_proto_rawDesc = "" +
 	"\n" +
-	"!fairlead/network/v1/network.proto\x12\x13fairlead.network.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8f\a\n" +
+	"!fairlead/network/v1/network.proto\x12\x13fairlead.network.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc1\b\n" +
 	"\aNetwork\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -941,11 +960,18 @@ const file_fairlead_network_v1_network_proto_rawDesc = "" +
 	"\x03dns\x18\x14 \x03(\tR\x03dns\x12<\n" +
 	"\fformer_pools\x18\x15 \x03(\v2\x19.fairlead.network.v1.PoolR\vformerPools\x12\x14\n" +
 	"\x05scope\x18\x17 \x01(\tR\x05scope\x12\x16\n" +
-	"\x06egress\x18\x18 \x03(\tR\x06egress\x1a9\n" +
+	"\x06egress\x18\x18 \x03(\tR\x06egress\x12\x1e\n" +
+	"\n" +
+	"attachable\x18\x19 \x01(\bR\n" +
+	"attachable\x12P\n" +
+	"\fipam_options\x18\x1a \x03(\v2-.fairlead.network.v1.Network.IpamOptionsEntryR\vipamOptions\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a:\n" +
 	"\fOptionsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a>\n" +
+	"\x10IpamOptionsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xbb\x02\n" +
 	"\x04Pool\x12\x16\n" +
@@ -1032,7 +1058,7 @@ func file_fairlead_network_v1_network_proto_rawDescGZIP() []byte {
 }
 
 var file_fairlead_network_v1_network_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_fairlead_network_v1_network_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_fairlead_network_v1_network_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_fairlead_network_v1_network_proto_goTypes = []any{
 	(SandboxMode)(0),              // 0: fairlead.network.v1.SandboxMode
 	(*Network)(nil),               // 1: fairlead.network.v1.Network
@@ -1042,30 +1068,32 @@ var file_fairlead_network_v1_network_proto_goTypes = []any{
 	(*Lease)(nil),                 // 5: fairlead.network.v1.Lease
 	nil,                           // 6: fairlead.network.v1.Network.LabelsEntry
 	nil,                           // 7: fairlead.network.v1.Network.OptionsEntry
-	nil,                           // 8: fairlead.network.v1.Pool.AuxAddressesEntry
-	nil,                           // 9: fairlead.network.v1.Endpoint.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
+	nil,                           // 8: fairlead.network.v1.Network.IpamOptionsEntry
+	nil,                           // 9: fairlead.network.v1.Pool.AuxAddressesEntry
+	nil,                           // 10: fairlead.network.v1.Endpoint.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
 }
 var file_fairlead_network_v1_network_proto_depIdxs = []int32{
 	2,  // 0: fairlead.network.v1.Network.pools:type_name -> fairlead.network.v1.Pool
-	10, // 1: fairlead.network.v1.Network.created_at:type_name -> google.protobuf.Timestamp
+	11, // 1: fairlead.network.v1.Network.created_at:type_name -> google.protobuf.Timestamp
 	6,  // 2: fairlead.network.v1.Network.labels:type_name -> fairlead.network.v1.Network.LabelsEntry
 	7,  // 3: fairlead.network.v1.Network.options:type_name -> fairlead.network.v1.Network.OptionsEntry
 	2,  // 4: fairlead.network.v1.Network.former_pools:type_name -> fairlead.network.v1.Pool
-	8,  // 5: fairlead.network.v1.Pool.aux_addresses:type_name -> fairlead.network.v1.Pool.AuxAddressesEntry
-	0,  // 6: fairlead.network.v1.Sandbox.mode:type_name -> fairlead.network.v1.SandboxMode
-	4,  // 7: fairlead.network.v1.Sandbox.endpoints:type_name -> fairlead.network.v1.Endpoint
-	5,  // 8: fairlead.network.v1.Endpoint.leases:type_name -> fairlead.network.v1.Lease
-	9,  // 9: fairlead.network.v1.Endpoint.labels:type_name -> fairlead.network.v1.Endpoint.LabelsEntry
-	10, // 10: fairlead.network.v1.Lease.granted_at:type_name -> google.protobuf.Timestamp
-	10, // 11: fairlead.network.v1.Lease.renew_at:type_name -> google.protobuf.Timestamp
-	10, // 12: fairlead.network.v1.Lease.rebind_at:type_name -> google.protobuf.Timestamp
-	10, // 13: fairlead.network.v1.Lease.expire_at:type_name -> google.protobuf.Timestamp
-	14, // [14:14] is the sub-list for method output_type
-	14, // [14:14] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	8,  // 5: fairlead.network.v1.Network.ipam_options:type_name -> fairlead.network.v1.Network.IpamOptionsEntry
+	9,  // 6: fairlead.network.v1.Pool.aux_addresses:type_name -> fairlead.network.v1.Pool.AuxAddressesEntry
+	0,  // 7: fairlead.network.v1.Sandbox.mode:type_name -> fairlead.network.v1.SandboxMode
+	4,  // 8: fairlead.network.v1.Sandbox.endpoints:type_name -> fairlead.network.v1.Endpoint
+	5,  // 9: fairlead.network.v1.Endpoint.leases:type_name -> fairlead.network.v1.Lease
+	10, // 10: fairlead.network.v1.Endpoint.labels:type_name -> fairlead.network.v1.Endpoint.LabelsEntry
+	11, // 11: fairlead.network.v1.Lease.granted_at:type_name -> google.protobuf.Timestamp
+	11, // 12: fairlead.network.v1.Lease.renew_at:type_name -> google.protobuf.Timestamp
+	11, // 13: fairlead.network.v1.Lease.rebind_at:type_name -> google.protobuf.Timestamp
+	11, // 14: fairlead.network.v1.Lease.expire_at:type_name -> google.protobuf.Timestamp
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_network_v1_network_proto_init() }
@@ -1079,7 +1107,7 @@ func file_fairlead_network_v1_network_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_network_v1_network_proto_rawDesc), len(file_fairlead_network_v1_network_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   9,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

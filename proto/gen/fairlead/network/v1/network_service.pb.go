@@ -166,6 +166,10 @@ type CreateNetworkRequest struct {
 	// The address source: empty or "default" for netagent, "dhcp" for DHCP servers and routers on the
 	// LAN.
 	IpamDriver string `protobuf:"bytes,15,opt,name=ipam_driver,json=ipamDriver,proto3" json:"ipam_driver,omitempty"`
+	// As in Docker: stored and shown, without an effect.
+	Attachable bool `protobuf:"varint,17,opt,name=attachable,proto3" json:"attachable,omitempty"`
+	// Options of the address source. No source has any, so they are only stored and shown.
+	IpamOptions map[string]string `protobuf:"bytes,18,rep,name=ipam_options,json=ipamOptions,proto3" json:"ipam_options,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// The upstream DNS servers for containers without servers of their own. Empty means the
 	// configured ones.
 	Dns []string `protobuf:"bytes,12,rep,name=dns,proto3" json:"dns,omitempty"`
@@ -288,6 +292,20 @@ func (x *CreateNetworkRequest) GetIpamDriver() string {
 		return x.IpamDriver
 	}
 	return ""
+}
+
+func (x *CreateNetworkRequest) GetAttachable() bool {
+	if x != nil {
+		return x.Attachable
+	}
+	return false
+}
+
+func (x *CreateNetworkRequest) GetIpamOptions() map[string]string {
+	if x != nil {
+		return x.IpamOptions
+	}
+	return nil
 }
 
 func (x *CreateNetworkRequest) GetDns() []string {
@@ -1294,7 +1312,7 @@ const file_fairlead_network_v1_network_service_proto_rawDesc = "" +
 	"\x05until\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x18\n" +
 	"\afilters\x18\x03 \x03(\tR\afilters\"E\n" +
 	"\x13WatchEventsResponse\x12.\n" +
-	"\x05event\x18\x01 \x01(\v2\x18.fairlead.event.v1.EventR\x05event\"\x8c\x05\n" +
+	"\x05event\x18\x01 \x01(\v2\x18.fairlead.event.v1.EventR\x05event\"\xcb\x06\n" +
 	"\x14CreateNetworkRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -1311,13 +1329,20 @@ const file_fairlead_network_v1_network_service_proto_rawDesc = "" +
 	"\vconfig_from\x18\v \x01(\tR\n" +
 	"configFrom\x12\x1f\n" +
 	"\vipam_driver\x18\x0f \x01(\tR\n" +
-	"ipamDriver\x12\x10\n" +
+	"ipamDriver\x12\x1e\n" +
+	"\n" +
+	"attachable\x18\x11 \x01(\bR\n" +
+	"attachable\x12]\n" +
+	"\fipam_options\x18\x12 \x03(\v2:.fairlead.network.v1.CreateNetworkRequest.IpamOptionsEntryR\vipamOptions\x12\x10\n" +
 	"\x03dns\x18\f \x03(\tR\x03dns\x12\x16\n" +
 	"\x06egress\x18\x10 \x03(\tR\x06egress\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a:\n" +
 	"\fOptionsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a>\n" +
+	"\x10IpamOptionsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\a\n" +
 	"\x05_ipv4B\a\n" +
@@ -1403,7 +1428,7 @@ func file_fairlead_network_v1_network_service_proto_rawDescGZIP() []byte {
 	return file_fairlead_network_v1_network_service_proto_rawDescData
 }
 
-var file_fairlead_network_v1_network_service_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_fairlead_network_v1_network_service_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_fairlead_network_v1_network_service_proto_goTypes = []any{
 	(*WatchEventsRequest)(nil),    // 0: fairlead.network.v1.WatchEventsRequest
 	(*WatchEventsResponse)(nil),   // 1: fairlead.network.v1.WatchEventsResponse
@@ -1429,56 +1454,58 @@ var file_fairlead_network_v1_network_service_proto_goTypes = []any{
 	(*CheckResponse)(nil),         // 21: fairlead.network.v1.CheckResponse
 	nil,                           // 22: fairlead.network.v1.CreateNetworkRequest.LabelsEntry
 	nil,                           // 23: fairlead.network.v1.CreateNetworkRequest.OptionsEntry
-	nil,                           // 24: fairlead.network.v1.PoolSpec.AuxAddressesEntry
-	nil,                           // 25: fairlead.network.v1.UpdateNetworkRequest.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 26: google.protobuf.Timestamp
-	(*v1.Event)(nil),              // 27: fairlead.event.v1.Event
-	(*Network)(nil),               // 28: fairlead.network.v1.Network
-	(*v11.Finding)(nil),           // 29: fairlead.host.v1.Finding
+	nil,                           // 24: fairlead.network.v1.CreateNetworkRequest.IpamOptionsEntry
+	nil,                           // 25: fairlead.network.v1.PoolSpec.AuxAddressesEntry
+	nil,                           // 26: fairlead.network.v1.UpdateNetworkRequest.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 27: google.protobuf.Timestamp
+	(*v1.Event)(nil),              // 28: fairlead.event.v1.Event
+	(*Network)(nil),               // 29: fairlead.network.v1.Network
+	(*v11.Finding)(nil),           // 30: fairlead.host.v1.Finding
 }
 var file_fairlead_network_v1_network_service_proto_depIdxs = []int32{
-	26, // 0: fairlead.network.v1.WatchEventsRequest.since:type_name -> google.protobuf.Timestamp
-	26, // 1: fairlead.network.v1.WatchEventsRequest.until:type_name -> google.protobuf.Timestamp
-	27, // 2: fairlead.network.v1.WatchEventsResponse.event:type_name -> fairlead.event.v1.Event
+	27, // 0: fairlead.network.v1.WatchEventsRequest.since:type_name -> google.protobuf.Timestamp
+	27, // 1: fairlead.network.v1.WatchEventsRequest.until:type_name -> google.protobuf.Timestamp
+	28, // 2: fairlead.network.v1.WatchEventsResponse.event:type_name -> fairlead.event.v1.Event
 	3,  // 3: fairlead.network.v1.CreateNetworkRequest.pools:type_name -> fairlead.network.v1.PoolSpec
 	22, // 4: fairlead.network.v1.CreateNetworkRequest.labels:type_name -> fairlead.network.v1.CreateNetworkRequest.LabelsEntry
 	23, // 5: fairlead.network.v1.CreateNetworkRequest.options:type_name -> fairlead.network.v1.CreateNetworkRequest.OptionsEntry
-	24, // 6: fairlead.network.v1.PoolSpec.aux_addresses:type_name -> fairlead.network.v1.PoolSpec.AuxAddressesEntry
-	28, // 7: fairlead.network.v1.CreateNetworkResponse.network:type_name -> fairlead.network.v1.Network
-	25, // 8: fairlead.network.v1.UpdateNetworkRequest.labels:type_name -> fairlead.network.v1.UpdateNetworkRequest.LabelsEntry
-	6,  // 9: fairlead.network.v1.UpdateNetworkRequest.dns:type_name -> fairlead.network.v1.NameServers
-	28, // 10: fairlead.network.v1.WaitNetworkResponse.network:type_name -> fairlead.network.v1.Network
-	28, // 11: fairlead.network.v1.UpdateNetworkResponse.network:type_name -> fairlead.network.v1.Network
-	26, // 12: fairlead.network.v1.PruneNetworksRequest.until:type_name -> google.protobuf.Timestamp
-	28, // 13: fairlead.network.v1.ListNetworksResponse.networks:type_name -> fairlead.network.v1.Network
-	28, // 14: fairlead.network.v1.GetNetworkResponse.network:type_name -> fairlead.network.v1.Network
-	29, // 15: fairlead.network.v1.DiagnoseResponse.findings:type_name -> fairlead.host.v1.Finding
-	29, // 16: fairlead.network.v1.CheckResponse.findings:type_name -> fairlead.host.v1.Finding
-	18, // 17: fairlead.network.v1.NetworkService.Diagnose:input_type -> fairlead.network.v1.DiagnoseRequest
-	20, // 18: fairlead.network.v1.NetworkService.Check:input_type -> fairlead.network.v1.CheckRequest
-	2,  // 19: fairlead.network.v1.NetworkService.CreateNetwork:input_type -> fairlead.network.v1.CreateNetworkRequest
-	5,  // 20: fairlead.network.v1.NetworkService.UpdateNetwork:input_type -> fairlead.network.v1.UpdateNetworkRequest
-	7,  // 21: fairlead.network.v1.NetworkService.WaitNetwork:input_type -> fairlead.network.v1.WaitNetworkRequest
-	10, // 22: fairlead.network.v1.NetworkService.DeleteNetwork:input_type -> fairlead.network.v1.DeleteNetworkRequest
-	12, // 23: fairlead.network.v1.NetworkService.PruneNetworks:input_type -> fairlead.network.v1.PruneNetworksRequest
-	14, // 24: fairlead.network.v1.NetworkService.ListNetworks:input_type -> fairlead.network.v1.ListNetworksRequest
-	16, // 25: fairlead.network.v1.NetworkService.GetNetwork:input_type -> fairlead.network.v1.GetNetworkRequest
-	0,  // 26: fairlead.network.v1.NetworkService.WatchEvents:input_type -> fairlead.network.v1.WatchEventsRequest
-	19, // 27: fairlead.network.v1.NetworkService.Diagnose:output_type -> fairlead.network.v1.DiagnoseResponse
-	21, // 28: fairlead.network.v1.NetworkService.Check:output_type -> fairlead.network.v1.CheckResponse
-	4,  // 29: fairlead.network.v1.NetworkService.CreateNetwork:output_type -> fairlead.network.v1.CreateNetworkResponse
-	9,  // 30: fairlead.network.v1.NetworkService.UpdateNetwork:output_type -> fairlead.network.v1.UpdateNetworkResponse
-	8,  // 31: fairlead.network.v1.NetworkService.WaitNetwork:output_type -> fairlead.network.v1.WaitNetworkResponse
-	11, // 32: fairlead.network.v1.NetworkService.DeleteNetwork:output_type -> fairlead.network.v1.DeleteNetworkResponse
-	13, // 33: fairlead.network.v1.NetworkService.PruneNetworks:output_type -> fairlead.network.v1.PruneNetworksResponse
-	15, // 34: fairlead.network.v1.NetworkService.ListNetworks:output_type -> fairlead.network.v1.ListNetworksResponse
-	17, // 35: fairlead.network.v1.NetworkService.GetNetwork:output_type -> fairlead.network.v1.GetNetworkResponse
-	1,  // 36: fairlead.network.v1.NetworkService.WatchEvents:output_type -> fairlead.network.v1.WatchEventsResponse
-	27, // [27:37] is the sub-list for method output_type
-	17, // [17:27] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	24, // 6: fairlead.network.v1.CreateNetworkRequest.ipam_options:type_name -> fairlead.network.v1.CreateNetworkRequest.IpamOptionsEntry
+	25, // 7: fairlead.network.v1.PoolSpec.aux_addresses:type_name -> fairlead.network.v1.PoolSpec.AuxAddressesEntry
+	29, // 8: fairlead.network.v1.CreateNetworkResponse.network:type_name -> fairlead.network.v1.Network
+	26, // 9: fairlead.network.v1.UpdateNetworkRequest.labels:type_name -> fairlead.network.v1.UpdateNetworkRequest.LabelsEntry
+	6,  // 10: fairlead.network.v1.UpdateNetworkRequest.dns:type_name -> fairlead.network.v1.NameServers
+	29, // 11: fairlead.network.v1.WaitNetworkResponse.network:type_name -> fairlead.network.v1.Network
+	29, // 12: fairlead.network.v1.UpdateNetworkResponse.network:type_name -> fairlead.network.v1.Network
+	27, // 13: fairlead.network.v1.PruneNetworksRequest.until:type_name -> google.protobuf.Timestamp
+	29, // 14: fairlead.network.v1.ListNetworksResponse.networks:type_name -> fairlead.network.v1.Network
+	29, // 15: fairlead.network.v1.GetNetworkResponse.network:type_name -> fairlead.network.v1.Network
+	30, // 16: fairlead.network.v1.DiagnoseResponse.findings:type_name -> fairlead.host.v1.Finding
+	30, // 17: fairlead.network.v1.CheckResponse.findings:type_name -> fairlead.host.v1.Finding
+	18, // 18: fairlead.network.v1.NetworkService.Diagnose:input_type -> fairlead.network.v1.DiagnoseRequest
+	20, // 19: fairlead.network.v1.NetworkService.Check:input_type -> fairlead.network.v1.CheckRequest
+	2,  // 20: fairlead.network.v1.NetworkService.CreateNetwork:input_type -> fairlead.network.v1.CreateNetworkRequest
+	5,  // 21: fairlead.network.v1.NetworkService.UpdateNetwork:input_type -> fairlead.network.v1.UpdateNetworkRequest
+	7,  // 22: fairlead.network.v1.NetworkService.WaitNetwork:input_type -> fairlead.network.v1.WaitNetworkRequest
+	10, // 23: fairlead.network.v1.NetworkService.DeleteNetwork:input_type -> fairlead.network.v1.DeleteNetworkRequest
+	12, // 24: fairlead.network.v1.NetworkService.PruneNetworks:input_type -> fairlead.network.v1.PruneNetworksRequest
+	14, // 25: fairlead.network.v1.NetworkService.ListNetworks:input_type -> fairlead.network.v1.ListNetworksRequest
+	16, // 26: fairlead.network.v1.NetworkService.GetNetwork:input_type -> fairlead.network.v1.GetNetworkRequest
+	0,  // 27: fairlead.network.v1.NetworkService.WatchEvents:input_type -> fairlead.network.v1.WatchEventsRequest
+	19, // 28: fairlead.network.v1.NetworkService.Diagnose:output_type -> fairlead.network.v1.DiagnoseResponse
+	21, // 29: fairlead.network.v1.NetworkService.Check:output_type -> fairlead.network.v1.CheckResponse
+	4,  // 30: fairlead.network.v1.NetworkService.CreateNetwork:output_type -> fairlead.network.v1.CreateNetworkResponse
+	9,  // 31: fairlead.network.v1.NetworkService.UpdateNetwork:output_type -> fairlead.network.v1.UpdateNetworkResponse
+	8,  // 32: fairlead.network.v1.NetworkService.WaitNetwork:output_type -> fairlead.network.v1.WaitNetworkResponse
+	11, // 33: fairlead.network.v1.NetworkService.DeleteNetwork:output_type -> fairlead.network.v1.DeleteNetworkResponse
+	13, // 34: fairlead.network.v1.NetworkService.PruneNetworks:output_type -> fairlead.network.v1.PruneNetworksResponse
+	15, // 35: fairlead.network.v1.NetworkService.ListNetworks:output_type -> fairlead.network.v1.ListNetworksResponse
+	17, // 36: fairlead.network.v1.NetworkService.GetNetwork:output_type -> fairlead.network.v1.GetNetworkResponse
+	1,  // 37: fairlead.network.v1.NetworkService.WatchEvents:output_type -> fairlead.network.v1.WatchEventsResponse
+	28, // [28:38] is the sub-list for method output_type
+	18, // [18:28] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_network_v1_network_service_proto_init() }
@@ -1495,7 +1522,7 @@ func file_fairlead_network_v1_network_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_network_v1_network_service_proto_rawDesc), len(file_fairlead_network_v1_network_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   26,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -29,6 +29,7 @@ func networkFromProto(n *networkv1.Network) network.Network {
 		EnableIPv6: n.GetIpv6(),
 		IPAM:       ipamFromProto(n),
 		Internal:   n.GetInternal(),
+		Attachable: n.GetAttachable(),
 		ConfigFrom: network.ConfigReference{Network: n.GetConfigFrom()},
 		ConfigOnly: n.GetConfigOnly(),
 		Options:    map[string]string{},
@@ -51,6 +52,7 @@ func networkFromProto(n *networkv1.Network) network.Network {
 func ipamFromProto(n *networkv1.Network) network.IPAM {
 	out := network.IPAM{Driver: cmp.Or(n.GetIpamDriver(), "default"), Options: map[string]string{},
 		Config: []network.IPAMConfig{}}
+	maps.Copy(out.Options, n.GetIpamOptions())
 	for _, p := range n.GetPools() {
 		out.Config = append(out.Config, network.IPAMConfig{Subnet: prefixOf(p.GetSubnet()),
 			IPRange: prefixOf(p.GetIpRange()), Gateway: addrOf(p.GetGateway()),
@@ -133,7 +135,7 @@ func addrsOf(texts map[string]string) map[string]netip.Addr {
 // CreateToProto returns the request that creates a network.
 func CreateToProto(r network.CreateRequest, v apiversion.Version) *networkv1.CreateNetworkRequest {
 	out := &networkv1.CreateNetworkRequest{Name: r.Name, Driver: r.Driver, Internal: r.Internal, Ipv6: r.EnableIPv6,
-		Labels: r.Labels, Options: r.Options, ConfigOnly: r.ConfigOnly}
+		Labels: r.Labels, Options: r.Options, ConfigOnly: r.ConfigOnly, Attachable: r.Attachable}
 	if v.AtLeast(48) {
 		out.Ipv4 = r.EnableIPv4
 	}
@@ -144,7 +146,7 @@ func CreateToProto(r network.CreateRequest, v apiversion.Version) *networkv1.Cre
 		return out
 	}
 
-	out.IpamDriver = r.IPAM.Driver
+	out.IpamDriver, out.IpamOptions = r.IPAM.Driver, r.IPAM.Options
 	for _, c := range r.IPAM.Config {
 		out.Pools = append(out.Pools, &networkv1.PoolSpec{Subnet: prefixText(c.Subnet), IpRange: prefixText(c.IPRange),
 			Gateway: addrText(c.Gateway), AuxAddresses: addrTexts(c.AuxAddress)})
