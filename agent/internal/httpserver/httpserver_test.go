@@ -62,6 +62,25 @@ func get(t *testing.T, c *http.Client, url string) (int, string) {
 	return response.StatusCode, string(text)
 }
 
+// TestSlowClientHoldsNobodyUp opens connections that never finish their headers.
+func TestSlowClientHoldsNobodyUp(t *testing.T) {
+	l, client := unixSocket(t)
+	start(t, l, auth.Credentials{}, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+	for range 100 {
+		conn, err := net.Dial("unix", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conn.Close() }()
+		if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: d\r\nX: "); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if code, _ := get(t, client, "http://d/"); code != http.StatusNoContent {
+		t.Errorf("got %d", code)
+	}
+}
+
 func TestClientOfUnixSocketIsInContext(t *testing.T) {
 	l, client := unixSocket(t)
 	start(t, l, auth.Credentials{}, func(w http.ResponseWriter, r *http.Request) {

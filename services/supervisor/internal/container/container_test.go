@@ -172,6 +172,16 @@ func TestGeneratedNamesAreValidAndUnused(t *testing.T) {
 	})
 }
 
+func TestNameIsLimited(t *testing.T) {
+	if err := container.ValidateName(strings.Repeat("a", 253)); err != nil {
+		t.Error(err)
+	}
+	err := container.ValidateName(strings.Repeat("a", 1<<16))
+	if err == nil || len(err.Error()) > 250 || !strings.Contains(err.Error(), "65536 bytes, more than 253") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func FuzzParseImageConfig(f *testing.F) {
 	f.Add([]byte(`{"config":{"Cmd":["a"],"ExposedPorts":{"80/tcp":{}}}}`))
 	f.Add([]byte(`{"config":{"ExposedPorts":{"70000-1/x":{}}}}`))

@@ -10,8 +10,17 @@ import (
 
 var namePattern = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]+$`)
 
-// ValidateName checks a container name that a user chose. The error text is Docker's.
+// maxName is the longest container name in bytes, the limit of a name in DNS.
+const maxName = 253
+
+// ValidateName checks a container name that a user chose. The error text is Docker's, which has no limit
+// on the length.
 func ValidateName(name string) error {
+	if len(name) > maxName {
+		short := name[:40] + "…"
+		return fault.Invalidf(Subject(short), "name", "Invalid container name (%s), it has %d bytes, more than %d", short,
+			len(name), maxName)
+	}
 	if !namePattern.MatchString(name) {
 		return fault.Invalidf(Subject(name), "name",
 			"Invalid container name (%s), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed, and at least two of them", name)
