@@ -42,7 +42,7 @@ type Containers interface {
 	StartExec(ctx context.Context, uid string, opts session.StartExec) (*container.Container, session.Session, error)
 	ExecState(uid string) (session.ExecState, error)
 	ExecIDs(uid string) []string
-	ResizeExec(uid string, rows, cols uint16) error
+	ResizeExec(ctx context.Context, uid string, rows, cols uint16) error
 	Exec(ctx context.Context, req session.ExecRequest) (*container.Container, session.Session, error)
 	Stop(ctx context.Context, ref string, timeout *time.Duration, signal string) error
 	Restart(ctx context.Context, ref string, timeout *time.Duration, signal string) (*launch.Launched, error)

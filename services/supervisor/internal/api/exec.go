@@ -33,13 +33,13 @@ func (s *containerServer) GetExec(_ context.Context,
 }
 
 // ResizeExec implements ContainerServiceServer.
-func (s *containerServer) ResizeExec(_ context.Context,
+func (s *containerServer) ResizeExec(ctx context.Context,
 	req *containerv1.ResizeExecRequest) (*containerv1.ResizeExecResponse, error) {
 	rows, cols, err := sizeFromProto(req.GetSize())
 	if err != nil {
 		return nil, err
 	}
-	return &containerv1.ResizeExecResponse{}, s.containers.ResizeExec(req.GetExecId(), rows, cols)
+	return &containerv1.ResizeExecResponse{}, s.containers.ResizeExec(ctx, req.GetExecId(), rows, cols)
 }
 
 // ResizeContainer implements ContainerServiceServer.

@@ -2,6 +2,7 @@ package run_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"testing"
 
@@ -26,17 +27,24 @@ func TestExecIsAnObject(t *testing.T) {
 		t.Errorf("created: got %+v, %v", e, err)
 	}
 
-	if err := h.runner.ResizeExec(uid, 1, 2); !fault.Is(err, fault.Busy) {
+	// A resize waits for the start.
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := h.runner.ResizeExec(gone, uid, 1, 2); !errors.Is(err, context.Canceled) {
 		t.Errorf("resize before the start: got %v", err)
 	}
+	early := make(chan error, 1)
+	go func() { early <- h.runner.ResizeExec(t.Context(), uid, 1, 2) }()
 
 	_, process, err := h.runner.StartExec(t.Context(), uid, session.StartExec{})
 	if err != nil {
 		t.Fatal(err)
 	}
 
-	if err := h.runner.ResizeExec(uid, 1, 2); err != nil && !fault.Is(err, fault.Busy) {
-		t.Errorf("resize: got %v", err)
+	for _, err := range []error{<-early, h.runner.ResizeExec(t.Context(), uid, 1, 2)} {
+		if err != nil && !fault.Is(err, fault.Busy) { // it may have ended
+			t.Errorf("resize: got %v", err)
+		}
 	}
 
 	if code, err := process.Wait(bounded(t)); err != nil || code != 2 {

@@ -26,7 +26,8 @@ type execution struct {
 	container string
 	req       ExecRequest
 	started   bool
-	session   Session // nil before the start
+	settled   chan struct{} // closed when the process runs or could not be started
+	session   Session       // nil before the start
 	ended     bool
 	code      *int // nil if it is unknown; 126 or 127 if the process could not be started
 	since     time.Time
@@ -69,7 +70,8 @@ func (s *Sessions) create(req ExecRequest) (*container.Container, string, error)
 	}
 
 	uid := id.New()
-	s.execs.add(uid, &execution{container: c.ID, req: req, since: time.Now()})
+	s.execs.add(uid, &execution{container: c.ID, req: req, since: time.Now(),
+		settled: make(chan struct{})})
 	return c, uid, nil
 }
 
@@ -157,18 +159,35 @@ func (s *Sessions) ExecState(uid string) (ExecState, error) {
 	return state, nil
 }
 
-// ResizeExec sets the terminal size of a running exec process.
-func (s *Sessions) ResizeExec(uid string, rows, cols uint16) error {
+// resizeTimeout limits the wait of a resize for the start of its exec, as in Docker.
+const resizeTimeout = 10 * time.Second
+
+// ResizeExec sets the terminal size of an exec process. Clients send the size as soon as the start is
+// accepted, so it waits until the process runs.
+func (s *Sessions) ResizeExec(ctx context.Context, uid string, rows, cols uint16) error {
 	s.execs.mu.Lock()
 	e := s.execs.byID[uid]
 	s.execs.mu.Unlock()
-	switch {
-	case e == nil:
+	if e == nil {
 		return noSuchExec(uid)
-	case e.session == nil || e.ended:
+	}
+
+	limit := time.NewTimer(resizeTimeout)
+	defer limit.Stop()
+	select {
+	case <-e.settled:
+	case <-limit.C:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+
+	s.execs.mu.Lock()
+	session, ended := e.session, e.ended
+	s.execs.mu.Unlock()
+	if session == nil || ended {
 		return fault.New(fault.Busy, "exec "+id.Short(uid), "is not running")
 	}
-	return e.session.Resize(rows, cols)
+	return session.Resize(rows, cols)
 }
 
 // ExecIDs returns the exec processes of a container that run.
@@ -222,6 +241,7 @@ func (x *execs) running(uid string, session Session) {
 	defer x.mu.Unlock()
 	if e := x.byID[uid]; e != nil {
 		e.session = session
+		close(e.settled)
 	}
 }
 
@@ -229,6 +249,9 @@ func (x *execs) end(uid string, code *int) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if e := x.byID[uid]; e != nil && !e.ended {
+		if e.session == nil {
+			close(e.settled)
+		}
 		e.ended, e.code, e.since = true, code, time.Now()
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/fairlead/fairlead/services/engine/internal/apiversion"
 	"github.com/fairlead/fairlead/services/engine/internal/httpapi"
 	"github.com/fairlead/fairlead/services/engine/internal/translate/mounts"
+	"github.com/fairlead/fairlead/services/engine/internal/translate/systempaths"
 )
 
 // Options are the parameters of the query.
@@ -150,7 +151,7 @@ func (b *Body) checkUnsupported() error {
 		{"HostConfig.CpuRealtimePeriod and CpuRealtimeRuntime", h.CPURealtimePeriod != 0 || h.CPURealtimeRuntime != 0,
 			"the kernel removed them with cgroup v2"},
 		{"HostConfig.Umask", h.Umask != nil, "set it in the command, as in sh -c 'umask 077 && exec …'"},
-		{"HostConfig.MaskedPaths and ReadonlyPaths", customPaths(h.MaskedPaths) || customPaths(h.ReadonlyPaths),
+		{"HostConfig.MaskedPaths and ReadonlyPaths", customPaths(h),
 			"leave them out for the default, or set both to [] for none"},
 	} {
 		if c.given {
@@ -163,8 +164,11 @@ func (b *Body) checkUnsupported() error {
 	return nil
 }
 
-// customPaths reports whether a list is neither the default nor empty.
-func customPaths(list []string) bool { return len(list) > 0 }
+// customPaths reports whether a list of system paths is neither the default nor empty.
+func customPaths(h *container.HostConfig) bool {
+	return len(h.MaskedPaths) > 0 && !systempaths.IsDefault(h.MaskedPaths, systempaths.Masked()) ||
+		len(h.ReadonlyPaths) > 0 && !systempaths.IsDefault(h.ReadonlyPaths, systempaths.Readonly())
+}
 
 // security returns the privileges.
 func (b *Body) security() *containerv1.Security {
@@ -174,7 +178,7 @@ func (b *Body) security() *containerv1.Security {
 	for _, o := range h.SecurityOpt {
 		s.Options = append(s.Options, securityOption(o))
 	}
-	if h.MaskedPaths != nil && h.ReadonlyPaths != nil { // both are empty, see checkUnsupported
+	if h.MaskedPaths != nil && h.ReadonlyPaths != nil && len(h.MaskedPaths)+len(h.ReadonlyPaths) == 0 {
 		s.Options = append(s.Options, "systempaths=unconfined")
 	}
 	for _, r := range h.DeviceRequests {

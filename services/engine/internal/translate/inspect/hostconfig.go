@@ -9,6 +9,7 @@ import (
 	"github.com/moby/moby/api/types/container"
 
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
+	"github.com/fairlead/fairlead/services/engine/internal/translate/systempaths"
 )
 
 // hostConfig returns the part of the configuration that depends on the host.
@@ -41,7 +42,7 @@ func hostConfig(cfg *containerv1.ContainerConfig) *container.HostConfig {
 
 // setSecurityOptions sets the options. One of them is a list of paths in Docker.
 func setSecurityOptions(out *container.HostConfig, options []string) {
-	out.MaskedPaths, out.ReadonlyPaths = maskedPaths(), readonlyPaths()
+	out.MaskedPaths, out.ReadonlyPaths = systempaths.Masked(), systempaths.Readonly()
 	if out.Privileged {
 		out.MaskedPaths, out.ReadonlyPaths = nil, nil
 	}
@@ -52,19 +53,6 @@ func setSecurityOptions(out *container.HostConfig, options []string) {
 		}
 		out.SecurityOpt = append(out.SecurityOpt, o)
 	}
-}
-
-// maskedPaths are the paths that containers do not see by default.
-func maskedPaths() []string {
-	return []string{"/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys",
-		"/proc/latency_stats",
-		"/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats",
-		"/sys/devices/virtual/powercap", "/sys/firmware"}
-}
-
-// readonlyPaths are the paths that containers cannot write to by default.
-func readonlyPaths() []string {
-	return []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"}
 }
 
 func logConfig(log *containerv1.LogConfig) container.LogConfig {
