@@ -62,10 +62,13 @@ func get(t *testing.T, c *http.Client, url string) (int, string) {
 	return response.StatusCode, string(text)
 }
 
-// TestSlowClientHoldsNobodyUp opens connections that never finish their headers.
-func TestSlowClientHoldsNobodyUp(t *testing.T) {
+// TestSlowClientsDelayNoOthers opens connections that never finish their headers.
+func TestSlowClientsDelayNoOthers(t *testing.T) {
 	l, client := unixSocket(t)
-	start(t, l, auth.Credentials{}, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+	start(t, l, auth.Credentials{}, func(w http.ResponseWriter,
+		_ *http.Request) {
+		w.WriteHeader(http.StatusNoContent)
+	})
 	for range 100 {
 		conn, err := net.Dial("unix", l.Addr().String())
 		if err != nil {

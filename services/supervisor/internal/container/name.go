@@ -18,7 +18,8 @@ const maxName = 253
 func ValidateName(name string) error {
 	if len(name) > maxName {
 		short := name[:40] + "…"
-		return fault.Invalidf(Subject(short), "name", "Invalid container name (%s), it has %d bytes, more than %d", short,
+		return fault.Invalidf(Subject(short), "name", "Invalid container name (%s), it has %d bytes, more than %d",
+			short,
 			len(name), maxName)
 	}
 	if !namePattern.MatchString(name) {

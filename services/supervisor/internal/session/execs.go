@@ -26,7 +26,7 @@ type execution struct {
 	container string
 	req       ExecRequest
 	started   bool
-	settled   chan struct{} // closed when the process runs or could not be started
+	resolved  chan struct{} // closed when the process runs or could not be started
 	session   Session       // nil before the start
 	ended     bool
 	code      *int // nil if it is unknown; 126 or 127 if the process could not be started
@@ -71,7 +71,7 @@ func (s *Sessions) create(req ExecRequest) (*container.Container, string, error)
 
 	uid := id.New()
 	s.execs.add(uid, &execution{container: c.ID, req: req, since: time.Now(),
-		settled: make(chan struct{})})
+		resolved: make(chan struct{})})
 	return c, uid, nil
 }
 
@@ -175,7 +175,7 @@ func (s *Sessions) ResizeExec(ctx context.Context, uid string, rows, cols uint16
 	limit := time.NewTimer(resizeTimeout)
 	defer limit.Stop()
 	select {
-	case <-e.settled:
+	case <-e.resolved:
 	case <-limit.C:
 	case <-ctx.Done():
 		return ctx.Err()
@@ -241,7 +241,7 @@ func (x *execs) running(uid string, session Session) {
 	defer x.mu.Unlock()
 	if e := x.byID[uid]; e != nil {
 		e.session = session
-		close(e.settled)
+		close(e.resolved)
 	}
 }
 
@@ -250,7 +250,7 @@ func (x *execs) end(uid string, code *int) {
 	defer x.mu.Unlock()
 	if e := x.byID[uid]; e != nil && !e.ended {
 		if e.session == nil {
-			close(e.settled)
+			close(e.resolved)
 		}
 		e.ended, e.code, e.since = true, code, time.Now()
 	}
