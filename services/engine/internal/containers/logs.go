@@ -82,7 +82,7 @@ type logWriter struct {
 }
 
 // copy writes entries until the end of the log. The headers are sent with the first entry, or
-// after a moment without any.
+// after a moment without any. If the log breaks off after that, the connection is closed.
 func (l *logWriter) copy(next func() (*containerv1.ReadLogsResponse, error)) error {
 	first := make(chan result, 1)
 	go func() {
@@ -105,6 +105,9 @@ func (l *logWriter) copy(next func() (*containerv1.ReadLogsResponse, error)) err
 			return nil // the client is gone
 		}
 		r.entry, r.err = next()
+	}
+	if !errors.Is(r.err, io.EOF) {
+		panic(http.ErrAbortHandler) // the client must not take the log for a whole one
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 
+	"github.com/fairlead/fairlead/proto/fault"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	"github.com/fairlead/fairlead/services/engine/internal/httpapi"
 	"github.com/fairlead/fairlead/services/engine/internal/translate/stat"
@@ -37,6 +38,9 @@ func (h *Handlers) Stats(w http.ResponseWriter, r *httpapi.Request) error {
 	control, started := http.NewResponseController(w), false
 	for {
 		response, err := samples.Recv()
+		if started && fault.Is(err, fault.Unavailable) {
+			panic(http.ErrAbortHandler) // the client must not take it for the end of the container
+		}
 		if err != nil && started {
 			return nil // the container was removed
 		}

@@ -63,6 +63,9 @@ func (h *Handlers) Events(w http.ResponseWriter, r *httpapi.Request) error {
 			return nil
 		}
 	}
+	if merged.lost {
+		panic(http.ErrAbortHandler) // events were missed from now on
+	}
 	return nil
 }
 
@@ -79,8 +82,9 @@ func (h *Handlers) timeOf(r *httpapi.Request, key string) (*timestamppb.Timestam
 // mergedEvents are the events of several services.
 type mergedEvents struct {
 	events chan *eventv1.Event
-	ended  chan struct{} // one message for each service
+	ended  chan error // one for each service: nil at the regular end
 	open   int
+	lost   bool // a service ended before its time
 }
 
 // watch subscribes to the events of all services that emit some.
@@ -91,7 +95,7 @@ func (h *Handlers) watch(ctx context.Context, since, until *timestamppb.Timestam
 	if err := errors.Join(err, err2); err != nil {
 		return nil, err
 	}
-	m := &mergedEvents{events: make(chan *eventv1.Event), ended: make(chan struct{}), open: 2}
+	m := &mergedEvents{events: make(chan *eventv1.Event), ended: make(chan error), open: 2}
 	go m.forward(ctx, func() (*eventv1.Event, error) {
 		response, err := containers.Recv()
 		return response.GetEvent(), err
@@ -105,9 +109,14 @@ func (h *Handlers) watch(ctx context.Context, since, until *timestamppb.Timestam
 
 // forward forwards the events of one service until its stream ends.
 func (m *mergedEvents) forward(ctx context.Context, receive func() (*eventv1.Event, error)) {
+	var end error
 	for {
 		e, err := receive()
+		if errors.Is(err, io.EOF) {
+			break
+		}
 		if err != nil {
+			end = err
 			break
 		}
 		select {
@@ -117,7 +126,7 @@ func (m *mergedEvents) forward(ctx context.Context, receive func() (*eventv1.Eve
 		}
 	}
 	select {
-	case m.ended <- struct{}{}:
+	case m.ended <- end:
 	case <-ctx.Done():
 	}
 }
@@ -125,13 +134,13 @@ func (m *mergedEvents) forward(ctx context.Context, receive func() (*eventv1.Eve
 // past returns the events that arrive within sortTime, sorted by time.
 func (m *mergedEvents) past() (all []*eventv1.Event) {
 	limit := time.After(sortTime)
-	for m.open > 0 {
+	for m.open > 0 && !m.lost {
 		select {
 		case e := <-m.events:
 			all = append(all, e)
 			continue
-		case <-m.ended:
-			m.open--
+		case err := <-m.ended:
+			m.end(err)
 			continue
 		case <-limit:
 		}
@@ -143,18 +152,23 @@ func (m *mergedEvents) past() (all []*eventv1.Event) {
 	return all
 }
 
-// next returns the next event. ok is false when a service that is still needed has ended its stream, or
-// both have reached their end.
+// next returns the next event. ok is false when a service was lost, or all have reached their end.
 func (m *mergedEvents) next() (e *eventv1.Event, ok bool) {
-	for m.open > 0 {
+	for m.open > 0 && !m.lost {
 		select {
 		case e := <-m.events:
 			return e, true
-		case <-m.ended:
-			m.open--
+		case err := <-m.ended:
+			m.end(err)
 		}
 	}
 	return nil, false
+}
+
+// end records the end of one service's events.
+func (m *mergedEvents) end(err error) {
+	m.open--
+	m.lost = m.lost || err != nil
 }
 
 // eventWriter writes events, each flushed.
