@@ -11,7 +11,7 @@ import (
 	"github.com/fairlead/fairlead/services/engine/internal/stream"
 )
 
-// TestBrokenLogClosesConnection: a client must be able to tell a log that breaks off from a whole one.
+// TestBrokenLogClosesConnection: a client must not take a log that breaks off for a whole one.
 func TestBrokenLogClosesConnection(t *testing.T) {
 	line := &containerv1.ReadLogsResponse{Output: &containerv1.Output{Data: []byte("a line\n")}}
 	lost := errors.New("the supervisor is gone")

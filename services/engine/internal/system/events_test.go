@@ -29,7 +29,7 @@ func merged(ctx context.Context, ends ...error) *mergedEvents {
 	return m
 }
 
-// TestEventsEndWithLostService: a client that gets events of a part of the services only must be told.
+// TestEventsEndWithLostService: a client must not take the events of a part of the services for all.
 func TestEventsEndWithLostService(t *testing.T) {
 	gone := errors.New("the supervisor is gone")
 	for name, c := range map[string]struct {
