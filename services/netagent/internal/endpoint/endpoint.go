@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/fairlead/fairlead/proto/bandwidth"
 	"github.com/fairlead/fairlead/services/netagent/internal/lease"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
@@ -38,6 +39,9 @@ type Endpoint struct {
 	Routes []lease.Route `json:",omitempty"` // from the leases, in addition to the default route
 	// LeaseUnapplied is true while a changed lease is not applied to the interface.
 	LeaseUnapplied bool `json:",omitempty"`
+
+	// Limited is true since a bandwidth limit was set, also after it was removed: the kernel is compared.
+	Limited bool `json:",omitempty"`
 
 	// Renumbering is true until DNS and ports use the new addresses. Former holds the former ones.
 	Renumbering bool
@@ -87,6 +91,9 @@ func Replace(all []Endpoint, now Endpoint) []Endpoint {
 	}
 	return out
 }
+
+// IsLimited reports whether the kernel has a bandwidth limit for the endpoint, or can still have one.
+func (e Endpoint) IsLimited() bool { return e.Limited || e.Spec.Bandwidth != (bandwidth.Limit{}) }
 
 // WithoutRoutes returns the endpoint without gateways and routes.
 func (e Endpoint) WithoutRoutes() Endpoint {

@@ -37,6 +37,7 @@ func (m *Manager) SetBandwidth(owner string, limit bandwidth.Limit) error {
 				"option bandwidth is not supported by driver "+e.Driver+" of network "+e.NetworkName,
 				fault.WithField("bandwidth"), fault.WithHint("disconnect that network first"))
 		}
+		after.Endpoints[i].Limited = e.IsLimited()
 		after.Endpoints[i].Spec.Bandwidth = limit
 	}
 	if err := m.store.PutSandbox(after); err != nil {

@@ -48,8 +48,10 @@ func (d *Driver) Apply(
 	if err == nil {
 		err = d.putNeighbours(bridge.Index, e)
 	}
-	shaped, serr := d.shape(ns, e)
-	changes, err = append(changes, shaped...), errors.Join(err, serr)
+	if e.IsLimited() {
+		shaped, serr := d.shape(ns, e)
+		changes, err = append(changes, shaped...), errors.Join(err, serr)
+	}
 	for _, p := range gone {
 		err = errors.Join(err, d.host.DeleteNeighbour(bridge.Index, p.Addr()))
 	}

@@ -14,7 +14,6 @@ import (
 	"syscall"
 
 	"github.com/fairlead/fairlead/agent/notify"
-	"github.com/fairlead/fairlead/proto/bandwidth"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/netagent/internal/driver"
 	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
@@ -141,7 +140,7 @@ func (d *Driver) Attach(ns *kernel.Namespace, n network.Network, owner string, e
 		err = d.putNeighbours(bridge.Index, e)
 	}
 
-	if err == nil && e.Spec.Bandwidth != (bandwidth.Limit{}) {
+	if err == nil && e.IsLimited() {
 		_, err = d.shape(ns, e)
 	}
 
