@@ -175,7 +175,7 @@ func TestDamagedRecordIsSetAside(t *testing.T) {
 	one.start()
 	c = one.watch()
 	c.until("the readable network after a restart", func() bool { return c.networks[netID(2)] != nil })
-	if !strings.Contains(one.log.String(), "record set aside") {
+	if !eventually(func() bool { return strings.Contains(one.log.String(), "record set aside") }) {
 		t.Error("nothing was logged")
 	}
 }
@@ -224,9 +224,11 @@ func TestStoreRestoredFromBackup(t *testing.T) {
 		}
 	}
 	one.await("host1 alive, host2 alive, host3 alive") // all have their rights
-	if c.until("everything, all the time", holds); !strings.Contains(two.log.String(), "restored from a backup") {
+	c.until("everything, all the time", holds)
+	if !eventually(func() bool { return strings.Contains(two.log.String(), "restored from a backup") }) {
 		t.Error("nothing was logged")
 	}
+	c.until("everything, after the store was replaced", holds)
 	if got, err := one.claim(1, "10.5.0.0/25", ""); err != nil || got == block || got == foreign {
 		t.Errorf("got block %s, error %v", got, err)
 	}
