@@ -56,3 +56,13 @@ func TestFilters(t *testing.T) {
 		}
 	}
 }
+
+func TestProtocolIsChecked(t *testing.T) {
+	for protocol, valid := range map[string]bool{"": true, "tcp": true, "icmp": true, "47": true, "foo": false,
+		"TCP": false, "256": false, "-1": false} {
+		o := options{protocol: protocol}
+		if err := o.checkProtocol(); (err == nil) != valid {
+			t.Errorf("%q: got %v", protocol, err)
+		}
+	}
+}

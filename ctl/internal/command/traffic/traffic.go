@@ -10,6 +10,8 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -62,6 +64,9 @@ func (o *options) run(cmd *cobra.Command, c *cli.CLI) error {
 		return &cli.UsageError{Command: cmd.CommandPath(), Code: cli.ExitFailure,
 			Err: fmt.Errorf("unknown format %q, must be table or json", o.format)}
 	}
+	if err := o.checkProtocol(); err != nil {
+		return &cli.UsageError{Command: cmd.CommandPath(), Code: cli.ExitFailure, Err: err}
+	}
 	cl, err := c.Client()
 	if err != nil {
 		return err
@@ -87,6 +92,16 @@ func (o *options) run(cmd *cobra.Command, c *cli.CLI) error {
 		c.Println("EVENT  " + header())
 	}
 	return o.watch(cmd.Context(), c, cl, req, dir)
+}
+
+// checkProtocol checks the filter by protocol: as connections show it, a name or a number.
+func (o *options) checkProtocol() error {
+	names := []string{"", "tcp", "udp", "icmp", "sctp"}
+	if _, err := strconv.ParseUint(o.protocol, 10, 8); err == nil || slices.Contains(names, o.protocol) {
+		return nil
+	}
+	return fmt.Errorf("--protocol: unknown protocol %q, must be one of %s, or a number", o.protocol,
+		strings.Join(names[1:], ", "))
 }
 
 // watch prints connections: a list is sorted, events are printed as they come.

@@ -212,7 +212,7 @@ func invoke(ctx context.Context, to grpc.ClientConnInterface, method string, req
 	return resp.data, err
 }
 
-// unimplemented is the error of a call that a client without the method gets.
-func unimplemented(method string) error {
+// notServed returns the error for a method that the engine does not serve to BuildKit: UNIMPLEMENTED.
+func notServed(method string) error {
 	return status.Errorf(codes.Unimplemented, "method %s is not served", method)
 }

@@ -39,7 +39,7 @@ func (l *local) serve(in grpc.ServerStream, method string) error {
 	case methodCredentials:
 		return unary(in, l.credentials)
 	}
-	return unimplemented(method)
+	return notServed(method)
 }
 
 // sendFiles sends the files of the build, except those that a pattern of the call excludes.

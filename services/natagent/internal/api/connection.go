@@ -9,7 +9,7 @@ import (
 
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	"github.com/fairlead/fairlead/services/natagent/internal/connections"
-	"github.com/fairlead/fairlead/services/natagent/internal/conntrack"
+	"github.com/fairlead/fairlead/services/natagent/internal/ippacket"
 )
 
 // Connections lists the connections of containers.
@@ -81,7 +81,7 @@ func (s *connectionServer) list(ctx context.Context, addresses []netip.Addr,
 }
 
 func connectionToProto(c connections.Connection) *natv1.Connection {
-	p := &natv1.Connection{Protocol: conntrack.ProtocolName(c.Protocol), Source: c.From.Addr().String(),
+	p := &natv1.Connection{Protocol: ippacket.ProtocolName(c.Protocol), Source: c.From.Addr().String(),
 		Destination: c.To.Addr().String(), Target: c.Target.Addr().String(), State: c.State, Replied: c.Replied,
 		Counted: c.Counted, SentPackets: c.Sent.Packets, SentBytes: c.Sent.Bytes,
 		ReceivedPackets: c.Received.Packets, ReceivedBytes: c.Received.Bytes, Rule: c.Rule,

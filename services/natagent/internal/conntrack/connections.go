@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
-	"strings"
+	"slices"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -94,22 +94,7 @@ func (t *Traffic) decode(ad *netlink.AttributeDecoder) error {
 	return nil
 }
 
-// ProtocolName returns the name of a protocol, or its number.
-func ProtocolName(number uint8) string {
-	switch number {
-	case unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6:
-		return "icmp"
-	case unix.IPPROTO_TCP:
-		return "tcp"
-	case unix.IPPROTO_UDP:
-		return "udp"
-	case unix.IPPROTO_SCTP:
-		return "sctp"
-	}
-	return fmt.Sprint(number)
-}
-
 // HasPorts reports whether connections of the protocol have ports.
 func (c Connection) HasPorts() bool {
-	return strings.Contains("tcp udp sctp", ProtocolName(c.Protocol))
+	return slices.Contains([]uint8{unix.IPPROTO_TCP, unix.IPPROTO_UDP, unix.IPPROTO_SCTP}, c.Protocol)
 }

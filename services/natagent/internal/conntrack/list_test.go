@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/fairlead/fairlead/services/natagent/internal/conntrack"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
 )
@@ -65,7 +67,7 @@ func TestReaderListsAndWatches(t *testing.T) {
 		t.Errorf("UDP: got %+v and %+v", udp4, udp6)
 	}
 	if tcp.From.Addr().String() != "10.1.0.2" || tcp.State == "" || !tcp.Replied || !tcp.Counted ||
-		tcp.Sent.Packets < 2 || tcp.Received.Bytes < 5 || conntrack.ProtocolName(tcp.Protocol) != "tcp" {
+		tcp.Sent.Packets < 2 || tcp.Received.Bytes < 5 || tcp.Protocol != unix.IPPROTO_TCP {
 		t.Errorf("TCP: got %+v", tcp)
 	}
 

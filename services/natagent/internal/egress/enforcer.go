@@ -5,29 +5,14 @@ import (
 	"errors"
 	"log/slog"
 	"net/netip"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
-	"github.com/mdlayher/netlink"
-
-	"github.com/fairlead/fairlead/proto/egress"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/natagent/internal/conntrack"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
-	"github.com/fairlead/fairlead/services/natagent/internal/ippacket"
-)
-
-// Limits of learned addresses.
-const (
-	// grace is added to the TTL of an answer: clients connect a moment after the answer.
-	grace = time.Minute
-	// maxTTL bounds the TTL of an answer.
-	maxTTL = 24 * time.Hour
-	// maxLearned bounds the addresses of one container. The first ones of an answer are learned.
-	maxLearned = 4096
+	"github.com/fairlead/fairlead/services/natagent/internal/nflog"
 )
 
 // Store holds the containers with a policy.
@@ -60,8 +45,8 @@ type Enforcer struct {
 	kernel     kernel
 	started    bool // the tables were written by this process
 	generation uint64
-	records    *netlink.Conn // of refused packets, for Run; nil before start, or if it cannot be opened
-	restores   uint64        // after changes by other programs
+	refused    *nflog.Log // of refused packets, for Run; nil before start, or if it cannot be opened
+	restores   uint64     // after changes by other programs
 	installed  map[string]*installed
 	expiry     map[string]map[answer]time.Time  // of learned addresses, by owner
 	names      map[string]map[netip.Addr]string // the last name that was answered with an address, by owner
@@ -175,28 +160,6 @@ func (e *Enforcer) restore(owner string, before *Container) error {
 	return e.store.PutPolicy(before)
 }
 
-// adopt returns the learned addresses that a new policy of a container keeps: those of the same
-// domains. Groups can have other numbers.
-func (e *Enforcer) adopt(c *Container, old *installed) map[answer]time.Duration {
-	kept, now := map[answer]time.Duration{}, time.Now()
-	expiry := map[answer]time.Time{}
-	if old != nil {
-		from, to := plan(old.Policy()), plan(c.Policy())
-		for a, until := range e.expiry[c.Owner] {
-			if a.group >= len(from) || !until.After(now) {
-				continue
-			}
-			for i, g := range to {
-				if g.domains && g.text == from[a.group].text && g.deny == from[a.group].deny {
-					kept[answer{i, a.addr}], expiry[answer{i, a.addr}] = until.Sub(now), until
-				}
-			}
-		}
-	}
-	e.expiry[c.Owner] = expiry
-	return kept
-}
-
 // Release removes the policy of a container. It does nothing without one.
 func (e *Enforcer) Release(ctx context.Context, owner string) error {
 	if _, ok := e.store.Policy(owner); !ok {
@@ -215,83 +178,6 @@ func (e *Enforcer) Release(ctx context.Context, owner string) error {
 		return e.replace(old, nil, nil)
 	}
 	return nil
-}
-
-// Learn opens the addresses that the name server is about to answer for a name.
-func (e *Enforcer) Learn(ctx context.Context, owner, name string, addresses []netip.Addr, ttl time.Duration) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if err := e.start(ctx); err != nil {
-		return err
-	}
-	c := e.installed[owner]
-	if c == nil {
-		return fault.New(fault.NotFound, "container "+id.Short(owner), "has no egress policy")
-	}
-
-	e.remember(owner, name, addresses)
-	ttl = min(max(ttl, 0), maxTTL) + grace
-	add, renew := e.sort(c, name, addresses, ttl)
-	if len(add)+len(renew) == 0 {
-		return nil
-	}
-
-	until := time.Now().Add(ttl)
-	for _, some := range []map[answer]time.Duration{add, renew} {
-		for a := range some {
-			e.expiry[owner][a] = until
-		}
-	}
-	if err := e.kernel.learn(c, add, renew); err != nil {
-		return e.rebuild()
-	}
-	return nil
-}
-
-// remember keeps the name of addresses for records.
-func (e *Enforcer) remember(owner, name string, addresses []netip.Addr) {
-	known := e.names[owner]
-	if known == nil || len(known) > maxLearned {
-		known = map[netip.Addr]string{}
-		e.names[owner] = known
-	}
-	for _, a := range addresses {
-		known[a.Unmap()] = strings.ToLower(strings.TrimSuffix(name, "."))
-	}
-}
-
-// sort returns the addresses that are new, and those that expire before the answer does. ttl has the
-// grace, so that an address is renewed at most once in that time.
-func (e *Enforcer) sort(c *installed, name string, addresses []netip.Addr, ttl time.Duration) (add,
-	renew map[answer]time.Duration) {
-	known, now := e.expiry[c.Owner], time.Now()
-	if known == nil {
-		known = map[answer]time.Time{}
-		e.expiry[c.Owner] = known
-	}
-	for a, until := range known {
-		if !until.After(now) {
-			delete(known, a)
-		}
-	}
-
-	p := c.Policy()
-	groups := plan(p)
-	add, renew = map[answer]time.Duration{}, map[answer]time.Duration{}
-	for _, r := range p.RulesFor(name) {
-		i := groupOf(groups, r)
-		for _, addr := range addresses {
-			a := answer{i, addr.Unmap()}
-			until, present := known[a]
-			switch {
-			case present && until.Sub(now) < ttl-grace: // clients keep the answer for its TTL
-				renew[a] = ttl
-			case !present && len(known)+len(add) < maxLearned:
-				add[a] = ttl
-			}
-		}
-	}
-	return add, renew
 }
 
 // Sync writes what differs from the store. It does nothing as long as no container ever had a policy.
@@ -340,12 +226,12 @@ func (e *Enforcer) start(ctx context.Context) error {
 	}
 	e.installMissing()
 
-	if e.records, err = e.kernel.openLog(); err != nil { // before the first refusal
+	if e.refused, err = e.kernel.openLog(); err != nil { // before the first refusal
 		e.log.Warn("refused packets are not recorded", "error", err)
 	}
 	if err := e.rebuild(); err != nil {
-		if e.records != nil {
-			_ = e.records.Close()
+		if e.refused != nil {
+			_ = e.refused.Close()
 		}
 		return err
 	}
@@ -388,51 +274,4 @@ func (e *Enforcer) all() (all []*installed) {
 		all = append(all, c)
 	}
 	return all
-}
-
-// cut deletes the connections of a container that its policy does not allow. Packets of known
-// connections are not looked at otherwise.
-func (e *Enforcer) cut(ctx context.Context, c *Container) {
-	if err := e.flows.Delete(ctx, e.cuts(c)); err != nil {
-		e.log.Warn("connections that the policy does not allow may continue", "container", c.Name, "error", err)
-	}
-}
-
-// cuts selects the connections of a container that its policy does not allow.
-func (e *Enforcer) cuts(c *Container) (cuts []conntrack.Selector) {
-	out, in, has := c.Policy(), c.IngressPolicy(), e.has(c, e.expiry[c.Owner])
-	decide := func(p egress.Policy) func(uint8, netip.AddrPort, bool) bool {
-		return func(protocol uint8, peer netip.AddrPort, local bool) bool {
-			return !p.Decide(target(protocol, peer, local, has)).Allowed
-		}
-	}
-	for _, a := range c.addresses() {
-		if out.Restricts() {
-			cuts = append(cuts, conntrack.Selector{Source: a, Denied: decide(out)})
-		}
-		if in.Restricts() {
-			cuts = append(cuts, conntrack.Selector{Into: a, Denied: decide(in)})
-		}
-	}
-	return cuts
-}
-
-// target returns the target of a connection with a peer.
-func target(protocol uint8, peer netip.AddrPort, local bool, has func(egress.Rule, netip.Addr) bool) egress.Target {
-	return egress.Target{Addr: peer.Addr(), Protocol: egress.Protocol(ippacket.ProtocolName(protocol)),
-		Port: peer.Port(),
-		Host: local, Has: func(r egress.Rule) bool { return has(r, peer.Addr()) }}
-}
-
-// has returns a function that reports whether an address is known, as answered to a container for the
-// domain of a rule, or belongs to the rule's container, network or label.
-func (e *Enforcer) has(c *Container, known map[answer]time.Time) func(r egress.Rule, a netip.Addr) bool {
-	groups := plan(c.Policy())
-	return func(r egress.Rule, a netip.Addr) bool {
-		if r.Kind == egress.Domain {
-			_, ok := known[answer{groupOf(groups, r), a}]
-			return ok
-		}
-		return slices.ContainsFunc(e.prefixes(r.Peer()), func(p netip.Prefix) bool { return p.Contains(a) })
-	}
 }

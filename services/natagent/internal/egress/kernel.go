@@ -18,6 +18,7 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall/nflink"
 	nft "github.com/fairlead/fairlead/services/natagent/internal/firewall/nftables"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
+	"github.com/fairlead/fairlead/services/natagent/internal/nflog"
 )
 
 // installed is a container's policy as it was written to the kernel.
@@ -381,4 +382,9 @@ func (k *kernel) bridgeMACs(c *Container, bridge func(network string) (string, b
 		via[string(mac)] = link.HardwareAddr
 	}
 	return via, nil
+}
+
+// openLog opens the log of refused packets.
+func (k *kernel) openLog() (*nflog.Log, error) {
+	return nflog.Open(k.ns.Fd(), nflog.Group{Number: Group, Length: snapLength})
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/natagent/internal/ippacket"
+	"github.com/fairlead/fairlead/services/natagent/internal/nflog"
 )
 
 // retry is the delay before the log is opened again.
@@ -19,19 +20,19 @@ func (e *Enforcer) Run(ctx context.Context) {
 		return
 	}
 
-	conn := e.records
+	refused := e.refused
 	for ctx.Err() == nil {
 		var err error
-		if conn == nil {
-			conn, err = e.kernel.openLog()
+		if refused == nil {
+			refused, err = e.kernel.openLog()
 		}
 		if err == nil {
-			err = readLog(ctx, conn, e.record, func() { e.journal.AddLost(1) })
+			err = refused.Read(ctx, e.record, func() { e.journal.AddLost(1) })
 		}
 		if err == nil {
 			return
 		}
-		conn = nil
+		refused = nil
 		e.log.Warn("refused packets are not recorded", "error", err)
 		select {
 		case <-time.After(retry):
@@ -41,12 +42,12 @@ func (e *Enforcer) Run(ctx context.Context) {
 }
 
 // record adds a record of the kernel to the journal.
-func (e *Enforcer) record(l logged) {
-	short, reason, d, ok := parsePrefix(l.prefix)
+func (e *Enforcer) record(l nflog.Packet) {
+	short, reason, d, ok := parsePrefix(l.Prefix)
 	if !ok {
 		return
 	}
-	p, ok := ippacket.Parse(l.data)
+	p, ok := ippacket.Parse(l.Data)
 	if !ok {
 		return
 	}
