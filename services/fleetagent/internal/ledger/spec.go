@@ -8,13 +8,8 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
 	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/proto/tunnel"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/blocks"
-)
-
-// Bytes that a tunnel adds to a packet, over IPv4 and over IPv6.
-const (
-	vxlan4, vxlan6         = 50, 70
-	wireguard4, wireguard6 = 60, 80
 )
 
 // Limits of MTUs.
@@ -142,7 +137,7 @@ func fitMTU(n *fleetv1.OverlayNetwork, hosts map[string]*fleetv1.Host, infos map
 			underlay, who = mtu, h.GetName()
 		}
 	}
-	most := underlay - min(underlay, overhead(n.GetEncrypted(), over6))
+	most := underlay - min(underlay, uint32(tunnel.Overhead(n.GetEncrypted(), over6)))
 	if n.GetMtu() == 0 {
 		n.Mtu = most
 	}
@@ -169,16 +164,4 @@ func of(host string) string {
 		return ""
 	}
 	return fmt.Sprintf(" (host %s)", host)
-}
-
-func overhead(encrypted, over6 bool) uint32 {
-	switch {
-	case encrypted && over6:
-		return wireguard6
-	case encrypted:
-		return wireguard4
-	case over6:
-		return vxlan6
-	}
-	return vxlan4
 }

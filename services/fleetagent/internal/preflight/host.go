@@ -10,25 +10,14 @@ import (
 
 	"github.com/fairlead/fairlead/proto/fault"
 	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
+	"github.com/fairlead/fairlead/proto/tunnel"
 )
 
 // TunnelPort is the UDP port of the packets between containers.
 const TunnelPort = 4789
 
-// The smallest MTU of a network, which is that of IPv6, and what a tunnel adds to each packet.
-const (
-	minMTU    = 1280
-	overhead4 = 50
-	overhead6 = 70
-)
-
-// overhead returns what a tunnel adds to packets between hosts with addresses of a family.
-func overhead(address netip.Addr) int {
-	if address.Is6() {
-		return overhead6
-	}
-	return overhead4
-}
+// minMTU is the smallest MTU of a network, which is that of IPv6.
+const minMTU = 1280
 
 // Underlay is the network of a host, as a fleet needs it.
 type Underlay struct {
@@ -67,10 +56,11 @@ func ReadUnderlay(address netip.Addr) (Underlay, error) {
 
 // CheckMTU refuses an interface whose packets are too small for a tunnel.
 func (u Underlay) CheckMTU(address netip.Addr) error {
-	if need := minMTU + overhead(address); u.MTU != 0 && u.MTU < need {
+	extra := tunnel.Overhead(false, address.Is6())
+	if need := minMTU + extra; u.MTU != 0 && u.MTU < need {
 		return fault.New(fault.Invalid, "address "+address.String(), fmt.Sprintf(
 			"its interface has an MTU of %d, and the networks of a fleet need %d: %d for packets, %d for the tunnel",
-			u.MTU, need, minMTU, overhead(address)), fault.WithHint("raise the MTU, or use --address with another one"))
+			u.MTU, need, minMTU, extra), fault.WithHint("raise the MTU, or use --address with another one"))
 	}
 	return nil
 }
@@ -91,9 +81,10 @@ func (u Underlay) CheckSpace(space []netip.Prefix) error {
 
 // Network is a network of a fleet that a host joins.
 type Network struct {
-	Name    string
-	MTU     int
-	Subnets []netip.Prefix
+	Name      string
+	MTU       int
+	Encrypted bool
+	Subnets   []netip.Prefix
 }
 
 // Networks returns the networks of a fleet, without those that are being deleted.
@@ -102,7 +93,7 @@ func Networks(networks map[string]*fleetv1.OverlayNetwork) (all []Network) {
 		if n.GetDeleted() {
 			continue
 		}
-		one := Network{Name: n.GetName(), MTU: int(n.GetMtu())}
+		one := Network{Name: n.GetName(), MTU: int(n.GetMtu()), Encrypted: n.GetEncrypted()}
 		for _, pool := range n.GetPools() {
 			if s, err := netip.ParsePrefix(pool.GetSubnet()); err == nil {
 				one.Subnets = append(one.Subnets, s)
@@ -118,13 +109,14 @@ func Networks(networks map[string]*fleetv1.OverlayNetwork) (all []Network) {
 func (u Underlay) Check(host string, address netip.Addr, networks []Network) error {
 	slices.SortFunc(networks, func(a, b Network) int { return strings.Compare(a.Name, b.Name) })
 	for _, n := range networks {
-		if need := n.MTU + overhead(address); u.MTU != 0 && u.MTU < need {
+		extra := tunnel.Overhead(n.Encrypted, address.Is6())
+		if need := n.MTU + extra; u.MTU != 0 && u.MTU < need {
 			return fault.New(fault.Conflict, "host "+host,
 				fmt.Sprintf("the interface of its address has an MTU of %d, "+
 					"and network %s needs %d: %d for packets, %d for the tunnel", u.MTU, n.Name, need, n.MTU,
-					overhead(address)),
+					extra),
 				fault.WithHint("raise the MTU of the interface; or on a manager: fairlead network update --mtu %d %s",
-					u.MTU-overhead(address), n.Name))
+					u.MTU-extra, n.Name))
 		}
 		for _, s := range n.Subnets {
 			for _, r := range u.Routes {

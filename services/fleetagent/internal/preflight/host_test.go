@@ -2,9 +2,12 @@ package preflight
 
 import (
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
+
+	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
 )
 
 func prefixes(texts ...string) (all []netip.Prefix) {
@@ -16,8 +19,9 @@ func prefixes(texts ...string) (all []netip.Prefix) {
 
 func TestHostsThatCannotHaveTheNetworksAreRefused(t *testing.T) {
 	four, six := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")
-	networks := []Network{{"web", 1400, prefixes("10.129.0.0/20", "fd00:1::/64")}, {"app", 1450,
-		prefixes("10.128.0.0/20")}}
+	networks := []Network{{"web", 1400, false, prefixes("10.129.0.0/20", "fd00:1::/64")},
+		{"app", 1450, false, prefixes("10.128.0.0/20")}}
+	secret := []Network{{"secret", 1440, true, prefixes("10.128.0.0/20")}}
 	for name, c := range map[string]struct {
 		got  error
 		want string
@@ -38,6 +42,13 @@ func TestHostsThatCannotHaveTheNetworksAreRefused(t *testing.T) {
 			"host two: the interface of its address has an MTU of 1480, and network app needs 1500"},
 		"MTU over IPv6": {Underlay{MTU: 1500}.Check("two", six, networks),
 			"has an MTU of 1500, and network app needs 1520"},
+		"MTU of an encrypted network": {Underlay{MTU: 1490}.Check("two", four, secret),
+			"has an MTU of 1490, and network secret needs 1500: 1440 for packets, 60 for the tunnel"},
+		"hint of an encrypted network": {Underlay{MTU: 1490}.Check("two", four, secret),
+			"fairlead network update --mtu 1430 secret"},
+		"encrypted network over IPv6": {Underlay{MTU: 1519}.Check("two", six, secret),
+			"and network secret needs 1520: 1440 for packets, 80 for the tunnel"},
+		"encrypted network fits": {Underlay{MTU: 1500}.Check("two", four, secret), ""},
 		"overlap": {Underlay{MTU: 1500, Routes: prefixes("10.128.8.0/24")}.Check("two", four,
 			networks), "its route 10.128.8.0/24 overlaps network app (10.128.0.0/20)"},
 		"overlap of IPv6": {Underlay{MTU: 1500, Routes: prefixes("fd00::/16")}.Check("two", four, networks),
@@ -101,5 +112,15 @@ func TestUnderlayIsRead(t *testing.T) {
 	u, err := ReadUnderlay(netip.MustParseAddr("127.0.0.1"))
 	if err != nil || u.MTU < minMTU {
 		t.Errorf("loopback: got %+v, error %v", u, err)
+	}
+}
+
+func TestNetworksOfAFleetAreRead(t *testing.T) {
+	got := Networks(map[string]*fleetv1.OverlayNetwork{
+		"1": {Name: "web", Mtu: 1440, Encrypted: true, Pools: []*fleetv1.OverlayPool{{Subnet: "10.128.0.0/20"}}},
+		"2": {Name: "old", Deleted: true}})
+	want := []Network{{"web", 1440, true, prefixes("10.128.0.0/20")}}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }

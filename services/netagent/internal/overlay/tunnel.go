@@ -12,6 +12,7 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
+	"github.com/fairlead/fairlead/proto/tunnel"
 	"github.com/fairlead/fairlead/services/netagent/internal/encryption"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
@@ -23,13 +24,6 @@ const tunnelAlias = "fairlead fleet"
 
 // Port is the UDP port of the tunnel, that of VXLAN.
 const Port = 4789
-
-// The bytes that a tunnel adds to each packet: Ethernet, IP, UDP and VXLAN headers, or those of IP,
-// UDP and WireGuard.
-const (
-	overhead4, overhead6   = 14 + 20 + 8 + 8, 14 + 40 + 8 + 8
-	encrypted4, encrypted6 = 20 + 8 + 32, 40 + 8 + 32
-)
 
 // usualMTU is the MTU of an underlay without a published one.
 const usualMTU = 1500
@@ -177,12 +171,9 @@ func tunnelOf(self *fleetv1.OverlaySelf, ipv6 bool) (kernel.Tunnel, error) {
 		err = perr
 	}
 
-	overhead := overhead4
-	if local.Is6() {
-		overhead = overhead6
-	}
+	extra := tunnel.Overhead(false, local.Is6())
 	return kernel.Tunnel{Name: network.TunnelDevice, Alias: tunnelAlias, VNI: self.GetVni(), Port: Port,
-		Local: local.Unmap(), MAC: mac, MTU: underlayMTU(self) - overhead, IPv6: ipv6}, err
+		Local: local.Unmap(), MAC: mac, MTU: underlayMTU(self) - extra, IPv6: ipv6}, err
 }
 
 // underlayMTU returns the smallest MTU between hosts.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/fairlead/fairlead/proto/fault"
 	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
+	"github.com/fairlead/fairlead/proto/tunnel"
 	"github.com/fairlead/fairlead/services/netagent/internal/encryption"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 	"github.com/fairlead/fairlead/services/netagent/internal/tunnelkey"
@@ -122,10 +123,8 @@ func (v *view) encrypted(up tunneled) encryption.View {
 	if v.self.GetRemoved() {
 		out.Fleet = ""
 	}
-	out.MTU = underlayMTU(v.self) - encrypted4
-	if own, err := netip.ParseAddr(v.self.GetAddress()); err == nil && own.Is6() {
-		out.MTU = underlayMTU(v.self) - encrypted6
-	}
+	own, _ := netip.ParseAddr(v.self.GetAddress())
+	out.MTU = underlayMTU(v.self) - tunnel.Overhead(true, own.Is6())
 
 	blocks := map[string][]netip.Prefix{}
 	for _, p := range v.peers(up.encrypted) {
