@@ -59,6 +59,7 @@ type Builder struct {
 	uses    int
 	process *process    // nil if it does not run
 	idle    *time.Timer // ends the process; nil while it is used
+	period  int         // number of the current or last idle time
 }
 
 // New returns a Builder. It starts nothing.
@@ -99,6 +100,7 @@ func (b *Builder) Use(ctx context.Context, onlyIfUsed bool) (*Use, error) {
 	}
 
 	if b.process != nil && b.process.hasEnded() {
+		b.process.network.Wait() // it would release the sandboxes of the next process and remove its socket
 		b.process = nil
 	}
 	if b.process == nil {
@@ -120,17 +122,20 @@ func (b *Builder) release() {
 	defer b.mu.Unlock()
 	b.uses--
 	if b.uses == 0 && b.process != nil {
-		b.idle = time.AfterFunc(b.cfg.idle, b.stopIdle)
+		b.period++
+		period := b.period
+		b.idle = time.AfterFunc(b.cfg.idle, func() { b.stopIdle(period) })
 	}
 }
 
-// stopIdle ends BuildKit unless it is used again.
-func (b *Builder) stopIdle() {
+// stopIdle ends BuildKit at the end of an idle time, unless it was used since the start of that time.
+func (b *Builder) stopIdle(period int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.uses > 0 || b.process == nil {
+	if b.idle == nil || b.period != period || b.process == nil {
 		return
 	}
+	b.idle = nil
 	b.cfg.Log.Debug("stopping BuildKit, which is idle")
 	b.process.stop()
 	b.process = nil

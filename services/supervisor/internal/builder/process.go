@@ -74,10 +74,6 @@ func tryStart(ctx context.Context, cfg processConfig) (*process, error) {
 	p.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=/root", "TMPDIR=" + os.TempDir()}
 	// It must not outlive the agent: a later one would not find it.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM, Setpgid: true}
-	out, err := p.cmd.StderrPipe()
-	if err != nil {
-		return nil, fault.Wrap(err, fault.Internal, "builder", "cannot be started")
-	}
 
 	var running context.Context
 	running, p.cancel = context.WithCancel(context.Background())
@@ -87,10 +83,9 @@ func tryStart(ctx context.Context, cfg processConfig) (*process, error) {
 		return nil, fault.Wrap(err, fault.Internal, "network of build steps", "cannot be served")
 	}
 	p.network.Go(serve)
-	started := make(chan error)
-	go p.run(out, cfg.log, started)
-	if err := <-started; err != nil {
+	if err := p.launch(cfg.log); err != nil {
 		p.cancel()
+		p.network.Wait()
 		return nil, fault.Wrap(err, fault.Busy, "builder "+cfg.program, "cannot be started")
 	}
 	if err := p.await(ctx, cfg.socket); err != nil {
@@ -98,6 +93,17 @@ func tryStart(ctx context.Context, cfg processConfig) (*process, error) {
 		return p, err
 	}
 	return p, nil
+}
+
+// launch starts the process in a goroutine of its own.
+func (p *process) launch(log *slog.Logger) error {
+	out, err := p.cmd.StderrPipe()
+	if err != nil {
+		return err
+	}
+	started := make(chan error)
+	go p.run(out, log, started)
+	return <-started
 }
 
 // run starts the process and waits for its end. The kernel signals the process when the thread that
