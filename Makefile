@@ -43,7 +43,9 @@ VM_OTHER ?= TestScripts/scripts/one/s[0-9]
 
 # The number of containers in make hammer.
 LOOPS ?= 2000
-KILLS ?= 200
+
+# The number of faults in make fleettest.
+FLEET_KILLS ?= 200
 
 # The number of containers and of kills in make stormtest.
 STORM       ?= 300
@@ -116,8 +118,8 @@ test: setup ## Run all tests, and print what passed, failed and was skipped
 hammer: setup ## Run 2,000 short-lived containers with both runtimes (LOOPS)
 	@for runtime in crun runc; do FAIRLEAD_RUNTIME=$$runtime FAIRLEAD_HAMMER=$(LOOPS) $(GO) test -count=1 -timeout 60m -run 'TestScripts/scripts/(one|split)/verbs_race_exit$$' ./deploy/e2e; done
 
-fleettest: setup build ## Run random faults on a fleet of four hosts while containers come and go (KILLS)
-	@FAIRLEAD_FLEET_KILLS=$(KILLS) $(GO) test -count=1 -v -timeout 60m -run 'TestFleetSurvivesRandomFaults|TestFleetFaults' ./deploy/e2e
+fleettest: setup build ## Run random faults on a fleet of four hosts while containers come and go (FLEET_KILLS)
+	@FAIRLEAD_FLEET_KILLS=$(FLEET_KILLS) $(GO) test -count=1 -v -timeout 60m -run 'TestFleetSurvivesRandomFaults|TestFleetFaults' ./deploy/e2e
 
 vmtest: setup build ## Run demo and tests on Debian's kernel in a VM; hours without KVM (VM_TESTS, VM_FLAGS)
 	@echo 'vmtest: compiling on the host'

@@ -138,7 +138,7 @@ func (c *campaign) start(n int) {
 		return
 	}
 	reason := "other"
-	for _, known := range []string{"store", "manager", "registered", "cannot be reached", "fleetagent",
+	for _, known := range []string{"cannot be reached", "is not registered in its fleet", "service fleetagent",
 		"and it cannot grow"} {
 		if strings.Contains(out, known) {
 			reason = known

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/fairlead/fairlead/proto/fault"
 	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
@@ -31,6 +32,10 @@ func (p *Plugin) Add(ctx context.Context, a Attachment, c Config) (Added, error)
 		return Added{}, err
 	}
 
+	existed, err := p.isAttached(ctx, a)
+	if err != nil {
+		return Added{}, err
+	}
 	sb, err := p.attach(ctx, a, spec)
 	if err != nil {
 		return Added{}, err
@@ -44,10 +49,31 @@ func (p *Plugin) Add(ctx context.Context, a Attachment, c Config) (Added, error)
 	go func() { published <- p.publish(ctx, a, c, e) }()
 	named, err := p.register(ctx, a, c, sb)
 	if err = errors.Join(err, <-published); err != nil {
+		if existed { // by an earlier ADD: its container may run
+			return Added{}, err
+		}
 		// The runtime calls DEL too, but must not have to.
-		return Added{}, errors.Join(err, p.Delete(context.WithoutCancel(ctx), a))
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+		defer cancel()
+		return Added{}, errors.Join(err, p.Delete(ctx, a))
 	}
 	return Added{e, named}, nil
+}
+
+// undoTimeout limits the removal after a failure, also if the command has run out of time.
+const undoTimeout = 30 * time.Second
+
+// isAttached reports whether the interface exists already.
+func (p *Plugin) isAttached(ctx context.Context, a Attachment) (bool, error) {
+	have, err := p.Sandboxes.GetSandbox(ctx, &networkv1.GetSandboxRequest{Owner: Owner(a.ContainerID)})
+	if fault.Is(err, fault.NotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	_, ok := endpointOf(have.GetSandbox(), a.Interface)
+	return ok, nil
 }
 
 // attach creates the sandbox of a container, or connects it to one more network.

@@ -68,7 +68,7 @@ func missingAddress(result *types100.Result, a Attachment, e *networkv1.Endpoint
 }
 
 // Status returns an error if an attachment would fail now: a service is not ready, or the network does
-// not exist or has no free address.
+// not exist, or it has no free address and does not grow.
 func (p *Plugin) Status(ctx context.Context, c Config) error {
 	if err := p.Ready(ctx); err != nil {
 		return err
@@ -78,7 +78,7 @@ func (p *Plugin) Status(ctx context.Context, c Config) error {
 		return err
 	}
 	for _, pool := range got.GetNetwork().GetPools() {
-		if pool.GetFree() == 0 {
+		if pool.GetFree() == 0 && pool.GetGrowLimit() == "" {
 			return fault.New(fault.Exhausted, "network "+c.Network, "has no free address in "+pool.GetSubnet(),
 				fault.WithHint("delete pods, or extend it: fairlead network update --subnet"))
 		}

@@ -80,6 +80,21 @@ func TestFailedAddLeavesNothing(t *testing.T) {
 	}
 }
 
+// TestRepeatedAddKeepsAttachment: the container of an attachment can run when ADD is called again.
+func TestRepeatedAddKeepsAttachment(t *testing.T) {
+	s := &services{}
+	if _, err := s.plugin().Add(t.Context(), pod, config(t, podsConfig)); err != nil {
+		t.Fatal(err)
+	}
+	s.fail = map[string]error{"publish": fault.New(fault.Unavailable, "natagent", "is not responding")}
+	if _, err := s.plugin().Add(t.Context(), pod, config(t, podsConfig)); err == nil {
+		t.Error("got no error")
+	}
+	if s.sandbox == nil || slices.Contains(s.calls, "release") {
+		t.Errorf("the attachment was removed: calls %q", s.calls)
+	}
+}
+
 func TestAddRefusesAnotherNamespace(t *testing.T) {
 	s := &services{sandbox: &networkv1.Sandbox{ExternalPath: "/run/netns/old",
 		Endpoints: []*networkv1.Endpoint{{InterfaceName: "net0", NetworkName: "other"}}}}
@@ -231,6 +246,7 @@ func TestStatusCodes(t *testing.T) {
 		"ready":      {&services{free: 1}, 0},
 		"down":       {&services{free: 1, fail: map[string]error{"ready": down}}, types.ErrPluginNotAvailable},
 		"exhausted":  {&services{}, types.ErrPluginNotAvailable},
+		"grows":      {&services{grows: "10.1.0.0/16"}, 0},
 		"no network": {&services{fail: map[string]error{"get network": fault.NotFoundf("network a", "not found")}}, 7},
 	} {
 		got := StatusError(s.plugin().Status(t.Context(), c))

@@ -23,6 +23,7 @@ type services struct {
 	calls    []string
 	fail     map[string]error // by call
 	free     uint64
+	grows    string
 }
 
 func (s *services) call(name string) error {
@@ -38,7 +39,7 @@ func (s *services) plugin() *Plugin {
 func (s *services) GetNetwork(context.Context, *networkv1.GetNetworkRequest,
 	...grpc.CallOption) (*networkv1.GetNetworkResponse, error) {
 	return &networkv1.GetNetworkResponse{Network: &networkv1.Network{
-		Pools: []*networkv1.Pool{{Subnet: "10.1.0.0/24", Free: s.free}}}}, s.fail["get network"]
+		Pools: []*networkv1.Pool{{Subnet: "10.1.0.0/24", Free: s.free, GrowLimit: s.grows}}}}, s.fail["get network"]
 }
 
 func (s *services) GetSandbox(context.Context, *networkv1.GetSandboxRequest,

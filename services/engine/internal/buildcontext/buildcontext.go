@@ -48,6 +48,7 @@ func Read(in io.Reader) (*Context, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer plain.Close()
 	file, err := os.CreateTemp("", "fairlead-build-")
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Internal, "build context", "cannot be stored")
@@ -75,8 +76,8 @@ func contextFault(err error) error {
 	return fault.New(fault.Invalid, "build context", "is not a tar archive", fault.WithCause(err))
 }
 
-// decompress returns the archive without its compression.
-func decompress(in io.Reader) (io.Reader, error) {
+// decompress returns the archive without its compression. Close does not close in.
+func decompress(in io.Reader) (io.ReadCloser, error) {
 	buffered := bufio.NewReader(in)
 	magic, _ := buffered.Peek(6) // a short archive is not compressed
 	switch {
@@ -87,7 +88,7 @@ func decompress(in io.Reader) (io.Reader, error) {
 		}
 		return r, nil
 	case bytes.HasPrefix(magic, []byte("BZh")):
-		return bzip2.NewReader(buffered), nil
+		return io.NopCloser(bzip2.NewReader(buffered)), nil
 	case bytes.HasPrefix(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
 		r, err := zstd.NewReader(buffered)
 		if err != nil {
@@ -98,7 +99,7 @@ func decompress(in io.Reader) (io.Reader, error) {
 		return nil, fault.New(fault.Invalid, "build context", "is compressed with xz, which is not supported",
 			fault.WithHint("send it uncompressed, or with gzip, bzip2 or zstd"))
 	}
-	return buffered, nil
+	return io.NopCloser(buffered), nil
 }
 
 // index reads the headers of the archive.
@@ -150,6 +151,11 @@ func (c *Context) add(h *tar.Header, offset int64) error {
 	if name == "" {
 		return nil // the context itself
 	}
+	for key := range h.PAXRecords {
+		if strings.HasPrefix(key, "GNU.sparse.") {
+			return errSparse(h.Name)
+		}
+	}
 	stat := &types.Stat{Path: name, Mode: uint32(h.FileInfo().Mode()), Size: h.Size, ModTime: h.ModTime.UnixNano(),
 		Linkname: h.Linkname, Devmajor: h.Devmajor, Devminor: h.Devminor}
 	switch h.Typeflag {
@@ -165,12 +171,20 @@ func (c *Context) add(h *tar.Header, offset int64) error {
 		linked := &types.Stat{Path: name, Mode: target.stat.Mode, Size: target.stat.Size,
 			ModTime: target.stat.ModTime, Linkname: target.stat.Linkname}
 		stat, offset = linked, target.offset
+	case tar.TypeGNUSparse:
+		return errSparse(h.Name)
 	default:
-		return nil // headers of the archive, and sparse files of ancient programs
+		return nil // headers of the archive
 	}
 	c.addParents(name)
 	c.byPath[name] = &entry{stat, offset}
 	return nil
+}
+
+// errSparse is the error for a sparse file: the archive does not have its content in one piece.
+func errSparse(name string) error {
+	return fault.New(fault.Invalid, "build context", fmt.Sprintf("%q is stored as a sparse file", name),
+		fault.WithHint("create the archive without the option --sparse of tar"))
 }
 
 // addParents adds the directories of a file that the archive does not have.

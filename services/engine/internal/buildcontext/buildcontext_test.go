@@ -7,6 +7,9 @@ import (
 	"context"
 	"io"
 	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -139,6 +142,27 @@ func TestWalkSkips(t *testing.T) {
 	cancel()
 	if c.Walk(ctx, "", func(string, fs.DirEntry, error) error { return nil }) == nil {
 		t.Error("got no error of a canceled walk")
+	}
+}
+
+// TestSparseFilesAreRefused: their content is not in one piece, so that it cannot be sent from its place.
+func TestSparseFilesAreRefused(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "holes"), []byte("start"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(filepath.Join(dir, "holes"), 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	for _, format := range []string{"gnu", "pax"} {
+		data, err := exec.Command("tar", "-C", dir, "-cS", "--format="+format, "holes").Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = buildcontext.Read(bytes.NewReader(data))
+		if !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), `"holes" is stored as a sparse file`) {
+			t.Errorf("%s: got %v", format, err)
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/tonistiigi/fsutil"
 	"google.golang.org/grpc"
@@ -63,8 +64,10 @@ func (g *Gateway) Build(ctx context.Context, bk *BuildKit, b Build, report func(
 	}()
 	resp, err := g.solve(ctx, bk, b.request(ref).Bytes())
 	if err != nil {
-		cancel()
+		// The last output of the failed step and its exit code can arrive after the error.
+		late := time.AfterFunc(statusTimeout, cancel)
 		<-done
+		late.Stop()
 		return "", fault.New(fault.Invalid, "build", status.Convert(err).Message())
 	}
 	<-done
@@ -74,6 +77,9 @@ func (g *Gateway) Build(ctx context.Context, bk *BuildKit, b Build, report func(
 	}
 	return m.Map(solvedResponse)["containerimage.config.digest"], nil
 }
+
+// statusTimeout limits how long the status of a failed build is awaited.
+const statusTimeout = 5 * time.Second
 
 // request returns the message of the build.
 func (b Build) request(ref string) wire.Message {

@@ -1,6 +1,7 @@
 package buildkit
 
 import (
+	"context"
 	"errors"
 	"io"
 	"strconv"
@@ -22,7 +23,9 @@ const sentData wire.Number = 1
 // load serves the archive of an exporter: the store loads it. BuildKit waits for the end of the call, so
 // that an image is stored when its build ends.
 func (i *images) load(in grpc.ServerStream) error {
-	stream, err := i.client.LoadImage(i.ctx)
+	ctx, cancel := context.WithCancel(i.ctx)
+	defer cancel() // an aborted upload must not wait for the end of the session
+	stream, err := i.client.LoadImage(ctx)
 	if err != nil {
 		return err
 	}

@@ -37,8 +37,17 @@ func (h *Handlers) Start(w http.ResponseWriter, r *httpapi.Request) error {
 		if err != nil {
 			return dockerError(err)
 		}
-		call.Cancel()
-		w.WriteHeader(http.StatusOK)
+		if body.Detach {
+			call.Cancel()
+			w.WriteHeader(http.StatusOK)
+			return nil
+		}
+		client, err := stream.TakeOver(w, r, exec.GetTty()) // the container runs since a moment ago
+		if err != nil {
+			call.Cancel()
+			return err
+		}
+		pump(r.Context(), client, exec, call)
 		return nil
 	}
 
@@ -60,12 +69,16 @@ func (h *Handlers) run(ctx context.Context, client stream.Client, exec, options 
 		client.Close()
 		return
 	}
+	pump(ctx, client, exec, call)
+}
 
+// pump forwards between a client and the process of an exec until one of them ends.
+func pump(ctx context.Context, client stream.Client, exec *containerv1.ExecOptions, call stream.Call) {
 	o := stream.Options{Stdin: exec.GetOpenStdin(), Stdout: attaches(exec, "stdout"), Stderr: attaches(exec, "stderr"),
 		CloseStdin: !exec.GetTty()}
 	if exec.GetTty() {
-		if o.DetachKeys, err = detachKeys(exec.GetDetachKeys()); err != nil {
-			o.DetachKeys = nil
+		if keys, err := detachKeys(exec.GetDetachKeys()); err == nil {
+			o.DetachKeys = keys
 		}
 	}
 	stream.Pump(ctx, client, call, o)

@@ -214,6 +214,9 @@ func poolOut(p network.Pool) *networkv1.Pool {
 		}
 		out.AuxAddresses[name] = a.String()
 	}
+	if p.GrowLimit.IsValid() && p.GrowLimit.Bits() < p.Subnet.Bits() {
+		out.GrowLimit = prefixOut(p.GrowLimit)
+	}
 	return out
 }
 

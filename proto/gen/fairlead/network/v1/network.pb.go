@@ -372,7 +372,10 @@ type Pool struct {
 	// The number of addresses in use: by containers, the host, aux_addresses and the subnet itself.
 	Used uint64 `protobuf:"varint,6,opt,name=used,proto3" json:"used,omitempty"`
 	// The number of free addresses in ip_range, limited to the largest uint64.
-	Free          uint64 `protobuf:"varint,7,opt,name=free,proto3" json:"free,omitempty"`
+	Free uint64 `protobuf:"varint,7,opt,name=free,proto3" json:"free,omitempty"`
+	// The largest subnet that the pool grows to when it has no free address, in CIDR form. Empty: it does not
+	// grow by itself. A neighbouring network can limit the growth.
+	GrowLimit     string `protobuf:"bytes,8,opt,name=grow_limit,json=growLimit,proto3" json:"grow_limit,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -454,6 +457,13 @@ func (x *Pool) GetFree() uint64 {
 		return x.Free
 	}
 	return 0
+}
+
+func (x *Pool) GetGrowLimit() string {
+	if x != nil {
+		return x.GrowLimit
+	}
+	return ""
 }
 
 // Sandbox is the network namespace of a container with its endpoints.
@@ -973,7 +983,7 @@ const file_fairlead_network_v1_network_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a>\n" +
 	"\x10IpamOptionsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xbb\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xda\x02\n" +
 	"\x04Pool\x12\x16\n" +
 	"\x06subnet\x18\x01 \x01(\tR\x06subnet\x12\x19\n" +
 	"\bip_range\x18\x02 \x01(\tR\aipRange\x12\x18\n" +
@@ -981,7 +991,9 @@ const file_fairlead_network_v1_network_proto_rawDesc = "" +
 	"\x11container_gateway\x18\x04 \x01(\tR\x10containerGateway\x12P\n" +
 	"\raux_addresses\x18\x05 \x03(\v2+.fairlead.network.v1.Pool.AuxAddressesEntryR\fauxAddresses\x12\x12\n" +
 	"\x04used\x18\x06 \x01(\x04R\x04used\x12\x12\n" +
-	"\x04free\x18\a \x01(\x04R\x04free\x1a?\n" +
+	"\x04free\x18\a \x01(\x04R\x04free\x12\x1d\n" +
+	"\n" +
+	"grow_limit\x18\b \x01(\tR\tgrowLimit\x1a?\n" +
 	"\x11AuxAddressesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa0\x02\n" +
