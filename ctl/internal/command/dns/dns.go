@@ -93,12 +93,12 @@ func (o *logOptions) run(cmd *cobra.Command, c *cli.CLI) error {
 		}
 		req.Owner = res.GetContainer().GetId()
 	}
-	list, err := cl.Containers.ListContainers(cmd.Context(), &containerv1.ListContainersRequest{All: true})
+	list, err := cl.SelectContainers(cmd.Context(), &containerv1.ListContainersRequest{All: true, Summary: true})
 	if err != nil {
 		return err
 	}
 	names := map[string]string{}
-	for _, one := range list.GetContainers() {
+	for _, one := range list {
 		names[one.GetId()] = one.GetConfig().GetName()
 	}
 
