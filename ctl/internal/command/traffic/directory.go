@@ -8,10 +8,14 @@ import (
 	"github.com/fairlead/fairlead/ctl/client"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
+	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 )
 
 // owner is a container with an address.
-type owner struct{ id, name string }
+type owner struct {
+	id, name string
+	gone     bool // the container does not have the address any more, and no other one has it yet
+}
 
 // directory knows whose addresses there are, and what containers resolved.
 type directory struct {
@@ -21,14 +25,14 @@ type directory struct {
 
 // readDirectory asks the agent. Without dnsagent there are no resolved names.
 func readDirectory(ctx context.Context, cl *client.Client) (*directory, error) {
-	list, err := cl.Containers.ListContainers(ctx, &containerv1.ListContainersRequest{})
+	list, err := cl.SelectContainers(ctx, &containerv1.ListContainersRequest{Summary: true})
 	if err != nil {
 		return nil, err
 	}
 	d := &directory{map[string]owner{}, map[string]map[string]string{}}
-	for _, c := range list.GetContainers() {
+	for _, c := range list {
 		for _, a := range addresses(c) {
-			d.owners[a] = owner{c.GetId(), c.GetConfig().GetName()}
+			d.owners[a] = owner{id: c.GetId(), name: c.GetConfig().GetName()}
 		}
 	}
 
@@ -43,6 +47,32 @@ func readDirectory(ctx context.Context, cl *client.Client) (*directory, error) {
 		d.resolved[n.GetOwner()][n.GetAddress()] = n.GetName()
 	}
 	return d, nil
+}
+
+// keep adds what an earlier directory has of containers that are gone: their connections end later.
+func (d *directory) keep(earlier *directory) {
+	for a, o := range earlier.owners {
+		if _, known := d.owners[a]; known {
+			continue
+		}
+		o.gone = true
+		d.owners[a] = o
+		if d.resolved[o.id] == nil && earlier.resolved[o.id] != nil {
+			d.resolved[o.id] = earlier.resolved[o.id]
+		}
+	}
+}
+
+// knows reports whether an end of a connection is that of a known container. A new connection is not
+// that of a container that is gone.
+func (d *directory) knows(c *natv1.Connection) bool {
+	for _, a := range []string{c.GetSource(), c.GetTarget()} {
+		o, known := d.owners[a]
+		if known && (!o.gone || c.GetEvent() != natv1.ConnectionEvent_CONNECTION_EVENT_NEW) {
+			return true
+		}
+	}
+	return false
 }
 
 // addresses returns the addresses of a running container on all networks, also former ones.

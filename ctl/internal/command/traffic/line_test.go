@@ -8,7 +8,7 @@ import (
 )
 
 func TestLineIsSeenByContainer(t *testing.T) {
-	d := &directory{owners: map[string]owner{"10.0.0.2": {"id2", "web"}, "10.0.0.3": {"id3", "db"}},
+	d := &directory{owners: map[string]owner{"10.0.0.2": {id: "id2", name: "web"}, "10.0.0.3": {id: "id3", name: "db"}},
 		resolved: map[string]map[string]string{"id2": {"198.51.100.1": "good.test"}, "id3": {}}}
 	for name, c := range map[string]struct {
 		in   *natv1.Connection

@@ -24,6 +24,9 @@ import (
 	"github.com/fairlead/fairlead/proto/id"
 )
 
+// maxWaiting bounds the messages that wait for the directory.
+const maxWaiting = 1024
+
 type options struct {
 	follow, noTrunc         bool
 	container, peer, format string
@@ -44,7 +47,10 @@ func newConnections(c *cli.CLI) *cobra.Command {
 PEER is another container, or the name that the container resolved to the address. RULE is the rule of
 the container's egress policy that allows the connection. SENT and RECEIVED are counted by the kernel
 if the sysctl net.netfilter.nf_conntrack_acct is 1. Connections that do not pass the host's IP layer
-are not listed: those of macvlan and ipvlan networks, and within one bridge without a policy.`,
+are not listed: those of macvlan and ipvlan networks, and within one bridge without a policy.
+
+A connection between two containers is listed once, as that of the client, also with --container of
+the server.`,
 		Args: cli.ExactArgs(0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd, c) },
 	}
@@ -78,7 +84,6 @@ func (o *options) run(cmd *cobra.Command, c *cli.CLI) error {
 		if err != nil {
 			return err
 		}
-		o.container = res.GetContainer().GetId()
 		if req.Addresses = addresses(res.GetContainer()); len(req.Addresses) == 0 {
 			return fmt.Errorf("container %s: has no address of its own", res.GetContainer().GetConfig().GetName())
 		}
@@ -104,6 +109,29 @@ func (o *options) checkProtocol() error {
 		strings.Join(names[1:], ", "))
 }
 
+// received is a message of the stream.
+type received struct {
+	res *natv1.WatchConnectionsResponse
+	at  time.Time
+	err error
+}
+
+// receive passes on what comes, up to an error, while lines wait for the directory. The kernel drops
+// events otherwise.
+func receive(stream natv1.ConnectionService_WatchConnectionsClient) <-chan received {
+	all := make(chan received, maxWaiting)
+	go func() {
+		for {
+			res, err := stream.Recv()
+			all <- received{res, time.Now(), err}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	return all
+}
+
 // watch prints connections: a list is sorted, events are printed as they come.
 func (o *options) watch(ctx context.Context, c *cli.CLI, cl *client.Client, req *natv1.WatchConnectionsRequest,
 	dir *directory) error {
@@ -111,34 +139,37 @@ func (o *options) watch(ctx context.Context, c *cli.CLI, cl *client.Client, req 
 	if err != nil {
 		return err
 	}
+	f := follower{read: func(ctx context.Context) (*directory, error) { return readDirectory(ctx, cl) }, now: time.Now,
+		sleep: sleep, dir: dir, readAt: time.Now()}
+	all := receive(stream)
+
 	var lines []line
 	var lost uint64
-	read := time.Now()
 	for {
-		res, err := stream.Recv()
-		if errors.Is(err, io.EOF) {
+		next := <-all
+		if errors.Is(next.err, io.EOF) {
 			o.printSorted(c, lines)
 			return nil
 		}
-		if err != nil {
-			return err
+		if next.err != nil {
+			return next.err
 		}
-		if res.GetLost() > lost {
-			lost = res.GetLost()
+		if next.res.GetLost() > lost {
+			lost = next.res.GetLost()
 			c.Warn(fmt.Sprintf("events were lost %d times: there were too many", lost))
 		}
-		for _, one := range res.GetConnections() {
-			if o.follow && time.Since(read) > time.Second {
-				if fresh, err := readDirectory(ctx, cl); err == nil {
-					dir, read = fresh, time.Now()
-				}
+
+		for _, one := range next.res.GetConnections() {
+			if o.follow {
+				dir = f.directory(ctx, one, next.at)
 			}
-			if l, ok := dir.lineOf(one); ok && o.selects(l) {
-				if o.follow {
-					o.print(c, l)
-				} else {
-					lines = append(lines, l)
-				}
+			l, ok := dir.lineOf(one)
+			switch {
+			case !ok || !o.selects(l):
+			case o.follow:
+				o.print(c, l)
+			default:
+				lines = append(lines, l)
 			}
 		}
 	}
