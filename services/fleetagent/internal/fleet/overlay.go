@@ -86,8 +86,10 @@ func (f *Fleet) PublishHost(_ context.Context, info *fleetv1.HostInfo, probed in
 			return fault.Invalidf("route "+text, "routes", "is not an address range")
 		}
 	}
+	hosts := p.othersProbed(probed)
 	p.mu.Lock()
 	before := p.info
+	hostinfo.Keep(before, info, hosts)
 	p.info, p.probed = info, probed
 	p.mu.Unlock()
 	if hostinfo.Same(before, info) {
@@ -98,11 +100,29 @@ func (f *Fleet) PublishHost(_ context.Context, info *fleetv1.HostInfo, probed in
 		return err
 	}
 	p.publisher.Set(map[string][]byte{p.keys.Info(p.membership().Host): data})
-	for _, e := range hostinfo.Changes(before, info, p.nameOf) {
+	for _, e := range hostinfo.Changes(before, info, hosts, p.nameOf) {
 		p.cfg.Log.Warn("data path changed", "change", e.Action, "details", e.Attributes)
 		p.emit(e.Action, e.Attributes)
 	}
 	return nil
+}
+
+// othersProbed returns the other hosts, of which netagent has checked a number.
+func (p *part) othersProbed(probed int) hostinfo.Hosts {
+	own, alive := p.membership().Host, 0
+	out := hostinfo.Hosts{Known: map[string]bool{}}
+	p.mirror.Read(func(v *view.View) {
+		for id := range v.Hosts() {
+			if id == own {
+				continue
+			}
+			if out.Known[id] = v.Alive(id); out.Known[id] {
+				alive++
+			}
+		}
+	})
+	out.Decided = probed >= alive
+	return out
 }
 
 // nameOf returns the name of a host, or its ID.

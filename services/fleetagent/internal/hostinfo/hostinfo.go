@@ -18,8 +18,32 @@ type Event struct {
 	Attributes map[string]string
 }
 
+// Hosts is what is known of the other hosts of the fleet.
+type Hosts struct {
+	Known map[string]bool // by ID; true: alive
+	// Decided is set if the data path to each host that is alive was checked. Otherwise a host without a problem may
+	// be one that was not checked yet.
+	Decided bool
+}
+
+// Keep adds to after the earlier problems that are not shown to be solved: those of hosts that are not alive, and of
+// hosts that may not be checked yet. A problem is solved if the host is alive and its packets arrive.
+func Keep(before, after *fleetv1.HostInfo, hosts Hosts) {
+	reported := byHost(after)
+	for _, p := range before.GetProblems() {
+		alive, known := hosts.Known[p.GetHostId()]
+		if known && reported[p.GetHostId()] == "" && !(alive && hosts.Decided) {
+			after.Problems = append(after.Problems, p)
+		}
+	}
+	slices.SortFunc(after.GetProblems(), func(a, b *fleetv1.PathProblem) int {
+		return strings.Compare(a.GetHostId(), b.GetHostId())
+	})
+}
+
 // Changes returns the events of a change. before is nil if nothing was published. name returns the name of a host.
-func Changes(before, after *fleetv1.HostInfo, name func(id string) string) (all []Event) {
+// The problem of a host that has left the fleet ends without an event.
+func Changes(before, after *fleetv1.HostInfo, hosts Hosts, name func(id string) string) (all []Event) {
 	was, is := byHost(before), byHost(after)
 	for _, p := range after.GetProblems() {
 		if was[p.GetHostId()] != p.GetReason() {
@@ -28,7 +52,7 @@ func Changes(before, after *fleetv1.HostInfo, name func(id string) string) (all 
 		}
 	}
 	for _, p := range before.GetProblems() {
-		if is[p.GetHostId()] == "" {
+		if is[p.GetHostId()] == "" && hosts.Known[p.GetHostId()] {
 			all = append(all, Event{"path_restored", map[string]string{"to": name(p.GetHostId())}})
 		}
 	}

@@ -35,11 +35,45 @@ func TestEventsFollowFromChanges(t *testing.T) {
 		"restored": {&fleetv1.HostInfo{Problems: []*fleetv1.PathProblem{broken("a", "lost")}}, &fleetv1.HostInfo{},
 			"[{path_restored map[to:host-a]}]"},
 	} {
-		if got := fmt.Sprint(Changes(c.before, c.after, name)); got != c.want {
+		if got := fmt.Sprint(Changes(c.before, c.after, Hosts{Known: map[string]bool{"a": true}}, name)); got != c.want {
 			t.Errorf("%s: got %s, want %s", what, got, c.want)
 		}
 		if got := Same(c.before, c.after); got != (what == "same" || what == "still broken") {
 			t.Errorf("%s: got same %t", what, got)
+		}
+	}
+}
+
+func TestProblemsEndOnlyWhenPacketsArrive(t *testing.T) {
+	before := func() *fleetv1.HostInfo {
+		return &fleetv1.HostInfo{Problems: []*fleetv1.PathProblem{broken("a", "lost")}}
+	}
+	for what, c := range map[string]struct {
+		hosts     Hosts
+		reported  []*fleetv1.PathProblem
+		want      string
+		wantEvent string
+	}{
+		"restored":  {Hosts{map[string]bool{"a": true, "b": true}, true}, nil, "", "[{path_restored map[to:a]}]"},
+		"not alive": {Hosts{map[string]bool{"a": false, "b": true}, true}, nil, "a: lost; ", "[]"},
+		"returned, not checked yet": {Hosts{map[string]bool{"a": true, "b": true}, false}, nil, "a: lost; ",
+			"[]"},
+		"removed from the fleet": {Hosts{map[string]bool{"b": true}, true}, nil, "", "[]"},
+		"another reason": {Hosts{map[string]bool{"a": true}, true},
+			[]*fleetv1.PathProblem{broken("a", "too large")}, "a: too large; ",
+			"[{path_broken map[reason:too large to:a]}]"},
+		"another host": {Hosts{map[string]bool{"a": false, "b": true}, true},
+			[]*fleetv1.PathProblem{broken("b", "lost")}, "a: lost; b: lost; ", "[{path_broken map[reason:lost to:b]}]"},
+	} {
+		after := &fleetv1.HostInfo{Problems: c.reported}
+		Keep(before(), after, c.hosts)
+		got := ""
+		for _, p := range after.GetProblems() {
+			got += p.GetHostId() + ": " + p.GetReason() + "; "
+		}
+		events := fmt.Sprint(Changes(before(), after, c.hosts, func(id string) string { return id }))
+		if got != c.want || events != c.wantEvent {
+			t.Errorf("%s: got problems %q and events %s, want %q and %s", what, got, events, c.want, c.wantEvent)
 		}
 	}
 }

@@ -49,6 +49,7 @@ const (
 type path struct {
 	address    string
 	health     health
+	size       int       // of the packets that are lost, if only small ones arrive
 	next       time.Time // of the next probe
 	full, less uint64    // numbers of the packets that wait for a reply; 0: none
 	lost       int       // probes of full size in a row
@@ -67,15 +68,19 @@ func newPaths(seed uint64) *paths {
 	return &paths{times: usualTimes(), all: map[string]*path{}, number: seed}
 }
 
-// set sets the hosts and the size of full packets. The state of hosts that stay is kept.
+// set sets the hosts and the size of full packets. The health of hosts that stay is kept, until probes to another
+// address or of another size have decided.
 func (p *paths) set(mtu int, peers []Peer) {
 	changed := mtu != p.mtu
 	p.mtu = mtu
 	next := map[string]*path{}
 	for _, peer := range peers {
 		known := p.all[peer.ID]
-		if known == nil || known.address != peer.Address || changed {
+		switch {
+		case known == nil:
 			known = &path{address: peer.Address}
+		case known.address != peer.Address || changed:
+			known = &path{address: peer.Address, health: known.health, size: known.size}
 		}
 		next[peer.ID] = known
 	}
@@ -104,7 +109,7 @@ func (p *paths) due(now time.Time, limit int) (out []sending, changed bool) {
 		if w.less != 0 {
 			w.lostSmall++
 		}
-		changed = w.decide() || changed
+		changed = w.decide(p.mtu) || changed
 
 		p.number += 2
 		w.full, w.less = p.number, 0
@@ -118,8 +123,8 @@ func (p *paths) due(now time.Time, limit int) (out []sending, changed bool) {
 	return out, changed
 }
 
-// decide changes the health after losses, and reports whether it has.
-func (w *path) decide() bool {
+// decide changes the health after losses of packets of a size, and reports whether the problem is another one.
+func (w *path) decide(size int) bool {
 	need := decideKnown
 	if w.health == unknown {
 		need = decideNew
@@ -127,11 +132,11 @@ func (w *path) decide() bool {
 	if w.lost < need {
 		return false
 	}
-	before := w.health
-	if w.health = broken; w.lostSmall < w.lost/2 {
-		w.health = small
+	before, lost := w.health, w.size
+	if w.health, w.size = broken, 0; w.lostSmall < w.lost/2 {
+		w.health, w.size = small, size
 	}
-	return w.health != before
+	return w.health != before || w.size != lost
 }
 
 // interval returns the time until a probe counts as lost and the next one is sent.
@@ -183,7 +188,7 @@ func (p *paths) problems() (all []Problem, decided int) {
 		case works:
 		case small:
 			all = append(all, Problem{id, fmt.Sprintf("packets of %d bytes are lost, small ones arrive: "+
-				"an MTU on the way is smaller", p.mtu)})
+				"an MTU on the way is smaller", p.all[id].size)})
 		case broken:
 			all = append(all, Problem{id, fmt.Sprintf("no packet to UDP port %d comes back: a firewall may close it",
 				tunnelPort)})

@@ -85,10 +85,42 @@ func TestSmallerMTUIsNamed(t *testing.T) {
 	if got := c.text(); !strings.Contains(got, "{two packets of 1500 bytes are lost, small ones arrive") {
 		t.Errorf("got %s", got)
 	}
+	c.set(1450, []Peer{{"two", "192.0.2.2"}})
+	if got := c.text(); !strings.Contains(got, "{two packets of 1500 bytes are lost, small ones arrive") {
+		t.Errorf("not checked with the new MTU of the fleet: got %s", got)
+	}
+	c.pass(6 * time.Second)
+	if got := c.text(); !strings.Contains(got, "{two packets of 1450 bytes are lost") || !strings.HasSuffix(got, " 1 2") {
+		t.Errorf("lost with the new MTU of the fleet: got %s", got)
+	}
 	c.set(1400, []Peer{{"two", "192.0.2.2"}}) // the MTU of the fleet follows
 	c.pass(time.Second)
 	if got := c.text(); !strings.HasPrefix(got, "[] 1 ") {
 		t.Errorf("after a smaller MTU of the fleet: got %s", got)
+	}
+}
+
+func TestHealthIsKeptUntilProbesDecide(t *testing.T) {
+	c := newClockwork()
+	c.arrives = 0
+	c.pass(10 * time.Second)
+	for _, change := range []func(){
+		func() { c.set(1400, []Peer{{"two", "192.0.2.2"}}) },
+		func() { c.set(1400, []Peer{{"two", "192.0.2.3"}}) },
+	} {
+		change()
+		if got := c.text(); !strings.Contains(got, "{two no packet to UDP port 4789") || !strings.HasSuffix(got, " 1 1") {
+			t.Errorf("got %s", got)
+		}
+	}
+	c.arrives = 1400
+	c.pass(time.Second)
+	if got := c.text(); got != "[] 1 2" {
+		t.Errorf("probes arrive: got %s", got)
+	}
+	c.set(1300, []Peer{{"two", "192.0.2.3"}})
+	if got := c.text(); got != "[] 1 2" {
+		t.Errorf("a host that was reached: got %s", got)
 	}
 }
 
