@@ -86,7 +86,8 @@ func (f *Fleet) PublishHost(_ context.Context, info *fleetv1.HostInfo, probed in
 			return fault.Invalidf("route "+text, "routes", "is not an address range")
 		}
 	}
-	hosts := p.othersProbed(probed)
+	hosts, own := hostinfo.Hosts{}, p.membership().Host
+	p.mirror.Read(func(v *view.View) { hosts = hostinfo.Others(v, own, probed) })
 	p.mu.Lock()
 	before := p.info
 	hostinfo.Keep(before, info, hosts)
@@ -105,24 +106,6 @@ func (f *Fleet) PublishHost(_ context.Context, info *fleetv1.HostInfo, probed in
 		p.emit(e.Action, e.Attributes)
 	}
 	return nil
-}
-
-// othersProbed returns the other hosts, of which netagent has checked a number.
-func (p *part) othersProbed(probed int) hostinfo.Hosts {
-	own, alive := p.membership().Host, 0
-	out := hostinfo.Hosts{Known: map[string]bool{}}
-	p.mirror.Read(func(v *view.View) {
-		for id := range v.Hosts() {
-			if id == own {
-				continue
-			}
-			if out.Known[id] = v.Alive(id); out.Known[id] {
-				alive++
-			}
-		}
-	})
-	out.Decided = probed >= alive
-	return out
 }
 
 // nameOf returns the name of a host, or its ID.

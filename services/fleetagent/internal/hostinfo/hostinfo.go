@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/view"
 )
 
 // Event is an event of the fleet.
@@ -18,12 +19,27 @@ type Event struct {
 	Attributes map[string]string
 }
 
-// Hosts is what is known of the other hosts of the fleet.
+// Hosts holds the other hosts of the fleet.
 type Hosts struct {
 	Known map[string]bool // by ID; true: alive
 	// Decided is set if the data path to each host that is alive was checked. Otherwise a host without a problem may
 	// be one that was not checked yet.
 	Decided bool
+}
+
+// Others returns the hosts besides this one, of which netagent has checked a number.
+func Others(v *view.View, own string, probed int) Hosts {
+	alive, out := 0, Hosts{Known: map[string]bool{}}
+	for id := range v.Hosts() {
+		if id == own {
+			continue
+		}
+		if out.Known[id] = v.Alive(id); out.Known[id] {
+			alive++
+		}
+	}
+	out.Decided = probed >= alive
+	return out
 }
 
 // Keep adds to after the earlier problems that are not shown to be solved: those of hosts that are not alive, and of

@@ -35,7 +35,8 @@ func TestEventsFollowFromChanges(t *testing.T) {
 		"restored": {&fleetv1.HostInfo{Problems: []*fleetv1.PathProblem{broken("a", "lost")}}, &fleetv1.HostInfo{},
 			"[{path_restored map[to:host-a]}]"},
 	} {
-		if got := fmt.Sprint(Changes(c.before, c.after, Hosts{Known: map[string]bool{"a": true}}, name)); got != c.want {
+		if got := fmt.Sprint(Changes(c.before, c.after, Hosts{Known: map[string]bool{"a": true}},
+			name)); got != c.want {
 			t.Errorf("%s: got %s, want %s", what, got, c.want)
 		}
 		if got := Same(c.before, c.after); got != (what == "same" || what == "still broken") {

@@ -64,6 +64,11 @@ func TestHostListsMatchKernel(t *testing.T) {
 	same("addresses of one", got, err, "10.1.0.1/16", "10.1.0.9/16", "fd00:1::1/64")
 	reachable, err := h.Addresses(two.Index)
 	same("addresses of two", []string{fmt.Sprint(reachable)}, err, "[10.2.0.1/16]")
+	for text, want := range map[string]int{"10.2.0.1": two.Index, "fd00:1::1": one.Index, "10.2.0.2": 0} {
+		if got, ok, err := h.LinkWith(netip.MustParseAddr(text)); err != nil || got != want || ok != (want != 0) {
+			t.Errorf("link with %s: %d, %t, %v; want %d", text, got, ok, err, want)
+		}
+	}
 	neighbours, err := h.Neighbours(one.Index)
 	got = nil
 	for _, n := range neighbours {

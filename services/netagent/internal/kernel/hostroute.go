@@ -44,6 +44,16 @@ func (h *Host) Addresses(index int) ([]netip.Prefix, error) {
 	return out, nil
 }
 
+// LinkWith returns the index of the link with an address; ok is false if there is none.
+func (h *Host) LinkWith(a netip.Addr) (index int, ok bool, err error) {
+	err = h.eachAddress(0, netlink.FAMILY_ALL, func() { index, ok = 0, false }, func(i int, p netip.Prefix, _ uint8) {
+		if p.Addr() == a {
+			index, ok = i, true
+		}
+	})
+	return index, ok, wrap("list addresses", err)
+}
+
 // UsableAddresses returns the addresses of a link, without loopback, link-local and tentative ones.
 // The kernel does not accept an IPv6 address as a route's source during duplicate address
 // detection, or after it has failed.

@@ -225,7 +225,9 @@ func (h *host) WatchTunnel(ctx context.Context, _ string, _ func()) error {
 
 func (h *host) Links() ([]kernel.Link, error) { return []kernel.Link{{Index: 2, MTU: 1400}}, nil }
 
-func (h *host) Addresses(int) ([]netip.Prefix, error) { return prefixes("10.99.0.1/24"), nil }
+func (h *host) LinkWith(a netip.Addr) (int, bool, error) {
+	return 2, a == netip.MustParseAddr("10.99.0.1"), nil
+}
 
 func (h *host) Routes() ([]kernel.Route, error) { return h.routes, nil }
 

@@ -40,7 +40,8 @@ type Kernel interface {
 	DeleteTunnel(name, alias string) error
 	WatchTunnel(ctx context.Context, name string, changed func()) error
 	Links() ([]kernel.Link, error)
-	Addresses(index int) ([]netip.Prefix, error)
+	// LinkWith returns the index of the link with an address; ok is false if there is none.
+	LinkWith(netip.Addr) (index int, ok bool, err error)
 	Routes() ([]kernel.Route, error)
 }
 

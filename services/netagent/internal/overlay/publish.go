@@ -75,17 +75,25 @@ func (c *Controller) hostOf(v *view) (*fleetv1.PublishHostRequest, error) {
 
 	addPaths(c.paths, req)
 
-	links, err := c.Kernel.Links()
+	req.UnderlayMtu, err = mtuOf(c.Kernel, v.self.GetAddress())
+	return req, err
+}
+
+// mtuOf returns the MTU of the link with an address, and zero if there is none.
+func mtuOf(k Kernel, text string) (uint32, error) {
+	address, err := netip.ParseAddr(text)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
+	index, ok, err := k.LinkWith(address.Unmap())
+	if err != nil || !ok {
+		return 0, err
+	}
+	links, err := k.Links()
 	for _, l := range links {
-		addresses, err := c.Kernel.Addresses(l.Index)
-		if err == nil && slices.ContainsFunc(addresses, func(p netip.Prefix) bool {
-			return p.Addr().String() == v.self.GetAddress()
-		}) {
-			req.UnderlayMtu = uint32(l.MTU)
+		if l.Index == index {
+			return uint32(l.MTU), nil
 		}
 	}
-	return req, nil
+	return 0, err
 }

@@ -59,9 +59,12 @@ func (p *Prober) Set(local netip.Addr, mtu int, peers []Peer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.local = local
+	before, decided := p.paths.problems()
 	p.paths.set(mtu, peers)
 	p.wake.Notify()
-	p.changed.Notify()
+	if after, now := p.paths.problems(); now != decided || !slices.Equal(before, after) {
+		p.changed.Notify()
+	}
 }
 
 // Changed is notified when Problems returns something else.

@@ -89,3 +89,31 @@ func TestRepliesAreLimited(t *testing.T) {
 		t.Errorf("got %d replies in a burst, want about %d", n, maxReplies)
 	}
 }
+
+func TestOnlyOtherProblemsAreNotified(t *testing.T) {
+	p := newProber(slog.New(slog.DiscardHandler), nil)
+	notified := func() bool {
+		select {
+		case <-p.Changed():
+			return true
+		default:
+			return false
+		}
+	}
+	local, peers := netip.MustParseAddr("192.0.2.1"), []Peer{{"two", "192.0.2.2"}}
+	p.Set(local, 1500, peers)
+	p.Set(local, 1500, append(peers, Peer{"three", "192.0.2.3"}))
+	p.Set(local, 1400, peers)
+	if notified() {
+		t.Error("notified without a problem")
+	}
+	p.paths.all["two"].health = broken
+	p.Set(local, 1400, peers)
+	if notified() {
+		t.Error("notified of the same problem")
+	}
+	p.Set(local, 1400, nil)
+	if !notified() {
+		t.Error("not notified of the end of a problem")
+	}
+}

@@ -90,7 +90,8 @@ func TestSmallerMTUIsNamed(t *testing.T) {
 		t.Errorf("not checked with the new MTU of the fleet: got %s", got)
 	}
 	c.pass(6 * time.Second)
-	if got := c.text(); !strings.Contains(got, "{two packets of 1450 bytes are lost") || !strings.HasSuffix(got, " 1 2") {
+	if got := c.text(); !strings.Contains(got, "{two packets of 1450 bytes are lost") || !strings.HasSuffix(got,
+		" 1 2") {
 		t.Errorf("lost with the new MTU of the fleet: got %s", got)
 	}
 	c.set(1400, []Peer{{"two", "192.0.2.2"}}) // the MTU of the fleet follows
@@ -109,7 +110,8 @@ func TestHealthIsKeptUntilProbesDecide(t *testing.T) {
 		func() { c.set(1400, []Peer{{"two", "192.0.2.3"}}) },
 	} {
 		change()
-		if got := c.text(); !strings.Contains(got, "{two no packet to UDP port 4789") || !strings.HasSuffix(got, " 1 1") {
+		if got := c.text(); !strings.Contains(got, "{two no packet to UDP port 4789") || !strings.HasSuffix(got,
+			" 1 1") {
 			t.Errorf("got %s", got)
 		}
 	}
