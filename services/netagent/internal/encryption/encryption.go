@@ -168,8 +168,22 @@ func newest(keys []tunnelkey.Own) (last tunnelkey.Own) {
 	return last
 }
 
-// Published returns the keys that other hosts must know.
-func (t *Tunnels) Published() (all []tunnelkey.Public) {
+// Published returns the keys that other hosts must know. Without WireGuard there are none, also if an earlier kernel
+// had it: other hosts must not rely on a tunnel to this one.
+func (t *Tunnels) Published() []tunnelkey.Public {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.Store.TunnelKeys().Keys) > 0 {
+		_ = t.supported() // published returns nothing
+	}
+	return t.published()
+}
+
+// published returns the keys as far as WireGuard is known to be missing. mu must be held.
+func (t *Tunnels) published() (all []tunnelkey.Public) {
+	if t.missing != nil {
+		return nil
+	}
 	for _, k := range t.Store.TunnelKeys().Keys {
 		if public, err := PublicOf(k.Private); err == nil && !k.Withdrawn {
 			all = append(all, tunnelkey.Public{Generation: k.Generation, Key: public, Port: t.portOf(k.Generation)})

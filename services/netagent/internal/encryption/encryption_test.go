@@ -180,6 +180,28 @@ func TestWithoutWireGuardOnlyEncryptedNetworksFail(t *testing.T) {
 	m.sync(t, with(block, key(1)), "store; ensure fairlead-wg1 1; routes fairlead-wg1; prune fairlead-wg1 1")
 }
 
+func TestKeysAreWithdrawnWithoutWireGuard(t *testing.T) {
+	m := newMachine()
+	m.sync(t, with(""), "store")
+	m.expectPublished(t, 1)
+	keys := m.keys
+
+	m = newMachine() // the host has booted another kernel
+	m.keys, m.lacks = keys, errors.New("no module")
+	m.expectPublished(t)
+	m.sync(t, with(""), "")
+	m.expectPublished(t)
+	if len(m.keys.Keys) != 1 {
+		t.Errorf("stored keys: got %d, want 1", len(m.keys.Keys))
+	}
+
+	m.lacks, m.now = nil, m.now.Add(supportEach)
+	if changed, err := m.Sync(with("")); err != nil || !changed {
+		t.Errorf("with the module again: keys changed is %t, %v", changed, err)
+	}
+	m.expectPublished(t, 1)
+}
+
 func TestKeysReplacedInOrder(t *testing.T) {
 	m := newMachine()
 	m.sync(t, with(block, key(1)), "store; ensure fairlead-wg1 1; routes fairlead-wg1; prune fairlead-wg1 1")

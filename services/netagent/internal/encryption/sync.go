@@ -19,9 +19,9 @@ import (
 func (t *Tunnels) Sync(v View) (published bool, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	before := t.Published()
+	before := t.published()
 	err = t.sync(v)
-	return !slices.Equal(before, t.Published()), err
+	return !slices.Equal(before, t.published()), err
 }
 
 func (t *Tunnels) sync(v View) error {
