@@ -18,6 +18,9 @@ import (
 // ErrForeign means that another link has the name of a device.
 var ErrForeign = errors.New("exists and is not a WireGuard device of fairlead")
 
+// ErrMissing is returned if the kernel has no WireGuard.
+var ErrMissing = errors.New("the kernel has no module wireguard")
+
 // missing reports whether an error means that the object does not exist.
 func missing(err error) bool {
 	var notFound netlink.LinkNotFoundError

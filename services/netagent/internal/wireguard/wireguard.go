@@ -115,7 +115,7 @@ func (h *Host) Supported() error {
 		}
 		_, err = c.GetFamily(unix.WG_GENL_NAME)
 		if errors.Is(err, unix.ENOENT) {
-			err = errors.New("the kernel has no module wireguard")
+			err = ErrMissing
 		}
 		return errors.Join(err, c.Close())
 	})
