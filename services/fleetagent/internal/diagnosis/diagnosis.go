@@ -259,11 +259,13 @@ func (d *doctor) checkHost(ctx context.Context, h *fleetv1.Host) {
 	}
 }
 
-// OpeningUDP returns a hint with the command that opens the port of the tunnel in the firewall of a host.
+// OpeningUDP returns a hint with the command that opens the port of the tunnel in the firewall of a host. The ports
+// of encrypted networks are not checked, so it names them.
 func OpeningUDP(of string) string {
 	return strings.ReplaceAll(strings.ReplaceAll(Opening(preflight.TunnelPort, of), "/tcp", "/udp"), "-p tcp",
 		"-p udp") +
-		"; check the MTU of the way"
+		"; check the MTU of the way. Encrypted networks use UDP ports 51820 and 51821 (fleet-wireguard-port) " +
+		"instead, which are not checked"
 }
 
 // Opening returns a hint with the command that opens a TCP port in the firewall of a host.

@@ -5,6 +5,9 @@
 // A probe is a UDP packet to the port of the tunnel, with a VXLAN header that no device accepts: it is not a packet
 // of a network. Both sides read probes from a raw socket, behind the firewall of the host. The package is used by
 // package overlay.
+//
+// Only the port of networks without encryption is probed. WireGuard replies within a session only, and a host without
+// containers of a network has no session, so that its silence says nothing.
 package pathprobe
 
 import (
