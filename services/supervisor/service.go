@@ -221,8 +221,9 @@ func (s *Service) Reload(_ context.Context, cfg Config) error {
 }
 
 // Run restores containers, calls ready, and runs the network sync and the sweeper until ctx is
-// done.
+// done. Then it ends BuildKit.
 func (s *Service) Run(ctx context.Context, ready func()) error {
+	defer s.builder.Close() // it releases the networks of build steps, so netagent must still serve
 	if err := s.runner.Restore(ctx); err != nil {
 		return err
 	}
@@ -238,9 +239,6 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 // Close releases files and connections. Containers keep running.
 func (s *Service) Close() error {
 	var errs []error
-	if s.builder != nil {
-		s.builder.Close()
-	}
 	if s.runner != nil {
 		s.runner.Close()
 	}

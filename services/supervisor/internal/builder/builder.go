@@ -52,10 +52,11 @@ type Registries struct {
 
 // Builder runs BuildKit. The zero value cannot be used.
 type Builder struct {
-	cfg Config
+	cfg      Config
+	stopping context.Context // ends when Close is called
+	stop     context.CancelFunc
 
 	mu      sync.Mutex
-	closed  bool
 	uses    int
 	process *process    // nil if it does not run
 	idle    *time.Timer // ends the process; nil while it is used
@@ -73,7 +74,9 @@ func New(cfg Config) *Builder {
 	if cfg.idle == 0 {
 		cfg.idle = idleTime
 	}
-	return &Builder{cfg: cfg}
+	b := &Builder{cfg: cfg}
+	b.stopping, b.stop = context.WithCancel(context.Background())
+	return b
 }
 
 // Use is a use of a running BuildKit.
@@ -92,7 +95,7 @@ func (u *Use) Release() { u.release() }
 func (b *Builder) Use(ctx context.Context, onlyIfUsed bool) (*Use, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.closed {
+	if b.stopping.Err() != nil {
 		return nil, fault.New(fault.Unavailable, "builder", "is stopping")
 	}
 	if onlyIfUsed && !b.hasCache() {
@@ -141,11 +144,12 @@ func (b *Builder) stopIdle(period int) {
 	b.process = nil
 }
 
-// Close ends BuildKit. Builds fail.
+// Close ends BuildKit, also one that is starting. Builds fail. It releases the networks of build steps, so
+// netagent must still be reachable. Idempotent.
 func (b *Builder) Close() {
+	b.stop()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.closed = true
 	if b.idle != nil {
 		b.idle.Stop()
 	}
@@ -182,6 +186,9 @@ func (b *Builder) programs() (program, runtime string, err error) {
 
 // start starts BuildKit and waits until it is ready.
 func (b *Builder) start(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(b.stopping, cancel)()
 	program, runtime, err := b.programs()
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package builder
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"os"
@@ -109,4 +110,27 @@ func TestEarlierIdleTimeDoesNotStopBuildKit(t *testing.T) {
 	if b.process != nil {
 		t.Error("got BuildKit running after its idle time")
 	}
+}
+
+func TestCloseEndsStart(t *testing.T) {
+	b, network := newFakeBuilder(t, "#!/bin/sh\nexec sleep 1000\n")
+	accepting := network.open
+	b.cfg.Network = func(ctx context.Context, socket string) (func(), error) {
+		serve, err := accepting(ctx, socket)
+		_ = os.Remove(filepath.Join(network.dir, "build.sock")) // BuildKit does not accept connections
+		return serve, err
+	}
+	ended := make(chan error)
+	go func() {
+		_, err := b.Use(t.Context(), false)
+		ended <- err
+	}()
+	for network.opened.Load() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	b.Close()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v of a start during Close, want context.Canceled", err)
+	}
+	b.Close()
 }
