@@ -3,6 +3,7 @@ package egress
 import (
 	"maps"
 	"net/netip"
+	"slices"
 
 	"github.com/fairlead/fairlead/proto/egress"
 )
@@ -15,7 +16,8 @@ const Established = "established"
 // it is written. It is empty for a source without a policy.
 type AllowingRule func(source netip.Addr, protocol uint8, to netip.AddrPort, local bool) string
 
-// AllowingRules returns the present policies as a function. It is not changed by later changes.
+// AllowingRules returns the present policies as a function. It is not changed by later changes of
+// policies, answers and peers.
 func (e *Enforcer) AllowingRules() AllowingRule {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -23,9 +25,16 @@ func (e *Enforcer) AllowingRules() AllowingRule {
 		policy egress.Policy
 		has    func(egress.Rule, netip.Addr) bool
 	}
-	sources := map[netip.Addr]*known{}
+	sources, peers := map[netip.Addr]*known{}, map[string][]netip.Prefix{}
 	for _, c := range e.installed {
-		k := &known{c.Policy(), e.has(c.Container, maps.Clone(e.expiry[c.Owner]))}
+		policy := c.Policy()
+		for _, peer := range policy.Peers() {
+			if _, copied := peers[peer]; !copied {
+				peers[peer] = e.prefixes(peer)
+			}
+		}
+		k := &known{policy, named(policy, maps.Clone(e.names[c.Owner]),
+			has(policy, maps.Clone(e.expiry[c.Owner]), func(peer string) []netip.Prefix { return peers[peer] }))}
 		for _, a := range c.addresses() {
 			sources[a] = k
 		}
@@ -40,5 +49,21 @@ func (e *Enforcer) AllowingRules() AllowingRule {
 			return d.Rule
 		}
 		return Established
+	}
+}
+
+// named restricts has to one of several rules with the same ports, whose learned addresses are in one
+// set: to those that the last name of the address matches. If none does, or the name is not known after
+// a restart, all of them can be meant.
+func named(p egress.Policy, names map[netip.Addr]string,
+	has func(egress.Rule, netip.Addr) bool) func(egress.Rule, netip.Addr) bool {
+	return func(r egress.Rule, a netip.Addr) bool {
+		if r.Kind != egress.Domain || !has(r, a) {
+			return has(r, a)
+		}
+		matching := slices.DeleteFunc(p.RulesFor(names[a]), func(o egress.Rule) bool {
+			return o.Deny != r.Deny || o.Ports != r.Ports
+		})
+		return len(matching) == 0 || slices.Contains(matching, r)
 	}
 }

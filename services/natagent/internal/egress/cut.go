@@ -21,7 +21,8 @@ func (e *Enforcer) cut(ctx context.Context, c *Container) {
 
 // cuts selects the connections of a container that its policy does not allow.
 func (e *Enforcer) cuts(c *Container) (cuts []conntrack.Selector) {
-	out, in, has := c.Policy(), c.IngressPolicy(), e.has(c, e.expiry[c.Owner])
+	out, in := c.Policy(), c.IngressPolicy()
+	has := has(out, e.expiry[c.Owner], e.prefixes)
 	decide := func(p egress.Policy) func(uint8, netip.AddrPort, bool) bool {
 		return func(protocol uint8, peer netip.AddrPort, local bool) bool {
 			return !p.Decide(target(protocol, peer, local, has)).Allowed
@@ -45,15 +46,16 @@ func target(protocol uint8, peer netip.AddrPort, local bool, has func(egress.Rul
 		Host: local, Has: func(r egress.Rule) bool { return has(r, peer.Addr()) }}
 }
 
-// has returns a function that reports whether an address is known, as answered to a container for the
-// domain of a rule, or belongs to the rule's container, network or label.
-func (e *Enforcer) has(c *Container, known map[answer]time.Time) func(r egress.Rule, a netip.Addr) bool {
-	groups := plan(c.Policy())
+// has returns a function that reports whether an address is known, as answered to the container of a
+// policy for the domain of a rule, or belongs to the rule's container, network or label.
+func has(p egress.Policy, known map[answer]time.Time,
+	prefixes func(peer string) []netip.Prefix) func(r egress.Rule, a netip.Addr) bool {
+	groups := plan(p)
 	return func(r egress.Rule, a netip.Addr) bool {
 		if r.Kind == egress.Domain {
 			_, ok := known[answer{groupOf(groups, r), a}]
 			return ok
 		}
-		return slices.ContainsFunc(e.prefixes(r.Peer()), func(p netip.Prefix) bool { return p.Contains(a) })
+		return slices.ContainsFunc(prefixes(r.Peer()), func(p netip.Prefix) bool { return p.Contains(a) })
 	}
 }
