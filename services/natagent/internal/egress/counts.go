@@ -1,15 +1,17 @@
 package egress
 
 import (
-	"errors"
+	"fmt"
+	"maps"
 	"slices"
-	"strings"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
+
+	"github.com/fairlead/fairlead/proto/id"
 )
 
-// maxCounted bounds the containers whose counters are read from the kernel.
+// maxCounted bounds the containers whose counters are read from the kernel: the first ones by owner.
 const maxCounted = 2000
 
 // Counts are the numbers of all policies.
@@ -27,27 +29,38 @@ type ContainerCount struct {
 	Allowed, Refused uint64 // packets of new connections; all packets
 }
 
-// Counts returns the numbers of all policies. With an error those of the kernel are missing.
-func (e *Enforcer) Counts() (Counts, error) {
+// Counts returns the numbers of all policies. The error is the first one of containers whose counters
+// are missing. Name servers and launches wait for the counters of one container at most.
+func (e *Enforcer) Counts() (all Counts, failed error) {
+	e.mu.Lock()
+	owners := slices.Sorted(maps.Keys(e.installed))
+	restores := e.restores
+	e.mu.Unlock()
+	records, lost := e.journal.counts()
+	all = Counts{Policies: len(owners), Records: records, Lost: lost, Restores: restores}
+
+	for _, owner := range owners[:min(len(owners), maxCounted)] {
+		one, ok, err := e.count(owner)
+		if err != nil && failed == nil {
+			failed = fmt.Errorf("counters of container %s: %w", id.Short(owner), err)
+		}
+		if ok {
+			all.Containers = append(all.Containers, one)
+		}
+	}
+	return all, failed
+}
+
+// count returns the counters of a container. ok is false if its policy is gone meanwhile.
+func (e *Enforcer) count(owner string) (one ContainerCount, ok bool, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	records, lost := e.journal.counts()
-	all := Counts{Policies: len(e.installed), Records: records, Lost: lost, Restores: e.restores}
-
-	var errs []error
-	for _, c := range e.installed {
-		if len(all.Containers) == maxCounted {
-			break
-		}
-		allowed, refused, err := e.kernel.counters(c)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		all.Containers = append(all.Containers, ContainerCount{c.Owner, c.Name, allowed, refused})
+	c := e.installed[owner]
+	if c == nil {
+		return one, false, nil
 	}
-	slices.SortFunc(all.Containers, func(a, b ContainerCount) int { return strings.Compare(a.Owner, b.Owner) })
-	return all, errors.Join(errs...)
+	allowed, refused, err := e.kernel.counters(c)
+	return ContainerCount{c.Owner, c.Name, allowed, refused}, err == nil, err
 }
 
 // counters returns the sums of the counters of the rules of a container that allow, and of those that

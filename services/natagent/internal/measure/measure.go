@@ -3,6 +3,7 @@ package measure
 
 import (
 	"context"
+	"log/slog"
 	"os"
 	"strconv"
 	"strings"
@@ -53,6 +54,7 @@ type Meter struct {
 		ExternalChanges() reconcile.ExternalChanges
 		Outcomes() map[string]uint64
 	}
+	Log  *slog.Logger
 	Proc string // directory of nf_conntrack_count and nf_conntrack_max
 }
 
@@ -72,18 +74,18 @@ func (m Meter) Measure(_ context.Context, set *metrics.Set) {
 	m.policies(set)
 }
 
-// policies adds the counters of egress policies. Counters of the kernel are missing if it cannot be
-// asked.
+// policies adds the counters of egress policies. Those of containers that the kernel does not return are
+// missing.
 func (m Meter) policies(set *metrics.Set) {
 	counts, err := m.Policies.Counts()
+	if err != nil {
+		m.Log.Warn("counters of egress policies are missing", "error", err)
+	}
 	set.Add("fairlead_egress_policies", float64(counts.Policies))
 	set.Add("fairlead_egress_records_lost_total", float64(counts.Lost))
 	set.Add("fairlead_egress_restores_total", float64(counts.Restores))
 	for reason, n := range counts.Records {
 		set.Add("fairlead_egress_records_total", float64(n), reason)
-	}
-	if err != nil {
-		return
 	}
 	for _, c := range counts.Containers {
 		name := c.Name
