@@ -36,10 +36,11 @@ type answer struct {
 
 // kernel writes both tables. Its methods are not safe for concurrent use.
 type kernel struct {
-	ns    hostns.NS
-	conn  *nflink.Link // nil until open
-	flags nftables.TableFlags
-	peers map[string][]netip.Prefix // sets of containers, networks and labels, merged
+	ns     hostns.NS
+	conn   *nflink.Link // nil until open
+	flags  nftables.TableFlags
+	peers  map[string][]netip.Prefix // sets of containers, networks and labels, merged
+	naming map[string]int            // how often policies name a peer
 }
 
 func (k *kernel) inet() *nftables.Table {
@@ -81,7 +82,7 @@ func (k *kernel) close() error {
 // rebuild writes both tables again, in one transaction.
 func (k *kernel) rebuild(all []*installed, learned func(owner string) map[answer]time.Duration,
 	peers func(string) []netip.Prefix) error {
-	k.peers = map[string][]netip.Prefix{}
+	k.peers, k.naming = map[string][]netip.Prefix{}, map[string]int{}
 	for _, t := range []*nftables.Table{k.inet(), k.bridge()} {
 		k.conn.AddTable(t) // so that the deletion succeeds; it also claims the table
 		k.conn.DelTable(t)
@@ -313,7 +314,8 @@ func (k *kernel) elements(c *installed) []filled {
 	return all
 }
 
-// queueRemove queues the removal of a container's chain and sets. Its elements must be removed before.
+// queueRemove queues the removal of a container's chain and sets, and of the sets of peers that no other
+// container names. Its elements must be removed before.
 func (k *kernel) queueRemove(c *installed) {
 	t := k.inet()
 	for _, one := range c.chains() {
@@ -323,6 +325,9 @@ func (k *kernel) queueRemove(c *installed) {
 	}
 	for _, s := range c.sets(t, nil) {
 		k.conn.DelSet(s.set)
+	}
+	for _, peer := range c.peers() {
+		k.releasePeer(peer)
 	}
 }
 

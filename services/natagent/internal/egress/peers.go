@@ -44,13 +44,14 @@ func (e *Enforcer) PutPeers(ctx context.Context, all []Peer) error {
 	if len(changed) == 0 {
 		return nil
 	}
+	cuts := e.cutsOf(changed)
 	if err := e.kernel.putPeers(changed); err != nil {
 		e.log.Warn("addresses of containers out of sync, writing them again", "error", err)
 		if err := e.rebuild(); err != nil {
 			return err
 		}
 	}
-	e.cutPeers(ctx, changed)
+	e.cutPeers(ctx, cuts)
 	return nil
 }
 
@@ -63,13 +64,29 @@ func (e *Enforcer) prefixes(peer string) []netip.Prefix {
 	return merged(p.Prefixes)
 }
 
-// cutPeers deletes the connections that policies with changed peers do not allow.
-func (e *Enforcer) cutPeers(ctx context.Context, changed map[string][]netip.Prefix) {
-	var cuts []conntrack.Selector
+// cutsOf returns the containers that changed peers can take a connection from, before the change is
+// written: a peer that a rule allows loses addresses, or one that a rule denies gets some.
+func (e *Enforcer) cutsOf(changed map[string][]netip.Prefix) (all []*Container) {
+	lost, gained := map[string]bool{}, map[string]bool{}
+	for peer, want := range changed {
+		have := e.kernel.peers[peer]
+		lost[peer], gained[peer] = len(subtract(have, want)) > 0, len(subtract(want, have)) > 0
+	}
 	for _, c := range e.installed {
-		if slices.ContainsFunc(c.peers(), func(peer string) bool { _, ok := changed[peer]; return ok }) {
-			cuts = append(cuts, e.cuts(c.Container)...)
+		if slices.ContainsFunc(slices.Concat(c.Policy(), c.IngressPolicy()), func(r egress.Rule) bool {
+			return r.IsPeer() && (r.Deny && gained[r.Peer()] || !r.Deny && lost[r.Peer()])
+		}) {
+			all = append(all, c.Container)
 		}
+	}
+	return all
+}
+
+// cutPeers deletes the connections that the policies of containers do not allow.
+func (e *Enforcer) cutPeers(ctx context.Context, containers []*Container) {
+	var cuts []conntrack.Selector
+	for _, c := range containers {
+		cuts = append(cuts, e.cuts(c)...)
 	}
 	if err := e.flows.Delete(ctx, cuts); err != nil {
 		e.log.Warn("connections that policies do not allow may continue", "error", err)
@@ -85,14 +102,27 @@ func peerSets(t *nftables.Table, peer string, prefixes []netip.Prefix) (all []fi
 	return all
 }
 
-// queuePeer queues the sets of a peer if there are none.
+// queuePeer queues the sets of a peer that one more policy names, if there are none.
 func (k *kernel) queuePeer(peer string, prefixes func(string) []netip.Prefix) {
+	k.naming[peer]++
 	if _, ok := k.peers[peer]; ok {
 		return
 	}
 	k.peers[peer] = prefixes(peer)
 	for _, s := range peerSets(k.inet(), peer, k.peers[peer]) {
 		_ = k.conn.AddSet(s.set, s.elements)
+	}
+}
+
+// releasePeer queues the removal of the sets of a peer if no other policy names it.
+func (k *kernel) releasePeer(peer string) {
+	if k.naming[peer]--; k.naming[peer] > 0 {
+		return
+	}
+	delete(k.naming, peer)
+	delete(k.peers, peer)
+	for _, s := range peerSets(k.inet(), peer, nil) {
+		k.conn.DelSet(s.set)
 	}
 }
 

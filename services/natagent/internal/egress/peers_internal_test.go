@@ -1,0 +1,32 @@
+package egress
+
+import (
+	"net/netip"
+	"testing"
+)
+
+// TestPeersThatCut checks which changes of peers can end a connection: no other one reads all connections.
+func TestPeersThatCut(t *testing.T) {
+	two := []netip.Prefix{netip.MustParsePrefix("10.9.0.3/32"), netip.MustParsePrefix("10.9.0.4/32")}
+	for name, c := range map[string]struct {
+		rules, ingress []string
+		have, want     []netip.Prefix
+		cut            bool
+	}{
+		"allowed peer gains":          {rules: []string{"container:db"}, have: two[:1], want: two},
+		"allowed peer loses":          {rules: []string{"container:db"}, have: two, want: two[:1], cut: true},
+		"allowed peer moves":          {rules: []string{"container:db"}, have: two[:1], want: two[1:], cut: true},
+		"denied peer gains":           {rules: []string{"all", "!container:db"}, have: two[:1], want: two, cut: true},
+		"denied peer loses":           {rules: []string{"all", "!container:db"}, have: two, want: two[:1]},
+		"allowed source loses":        {ingress: []string{"container:db"}, have: two, want: nil, cut: true},
+		"denied source gains":         {ingress: []string{"all", "!container:db"}, want: two, cut: true},
+		"another peer":                {rules: []string{"container:web"}, have: two, want: nil},
+		"label with the name of peer": {rules: []string{"label:db"}, have: two, want: nil},
+	} {
+		e := &Enforcer{kernel: kernel{peers: map[string][]netip.Prefix{"container:db": c.have}},
+			installed: map[string]*installed{"a": {Container: &Container{Rules: c.rules, Ingress: c.ingress}}}}
+		if got := e.cutsOf(map[string][]netip.Prefix{"container:db": c.want}); (len(got) == 1) != c.cut {
+			t.Errorf("%s: got %d containers to cut, want %v", name, len(got), c.cut)
+		}
+	}
+}
