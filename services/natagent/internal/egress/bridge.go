@@ -68,6 +68,15 @@ func bridgeRules() []rule {
 	return append(rules, rule{"other protocols of containers with a policy", join(other, limited, drop())})
 }
 
+// enterRules returns the rules for frames to containers.
+func enterRules() []rule {
+	other := append(hasProtocol(unix.ETH_P_IP, expr.CmpOpNeq), hasProtocol(unix.ETH_P_IPV6, expr.CmpOpNeq)...)
+	guarded := []expr.Any{ethernet(offsetTo), &expr.Lookup{SourceRegister: reg1, SetName: setGuarded}}
+	return append(addressResolution(),
+		rule{"to containers whose policy is not in force yet", held(offsetTo)},
+		rule{"other protocols to containers with an ingress policy", join(other, guarded, drop())})
+}
+
 // addressResolution returns the rules that accept ARP and neighbour discovery.
 func addressResolution() []rule {
 	return []rule{
@@ -92,8 +101,7 @@ func bridgeChains(t *nftables.Table) (chains []*nftables.Chain, rules [][]rule) 
 		rules []rule
 	}{
 		{"prerouting", nftables.ChainHookPrerouting, bridgeRules()},
-		{"postrouting", nftables.ChainHookPostrouting, append(addressResolution(),
-			rule{"to containers whose policy is not in force yet", held(offsetTo)})},
+		{"postrouting", nftables.ChainHookPostrouting, enterRules()},
 	} {
 		chains = append(chains, &nftables.Chain{Name: c.name, Table: t, Type: nftables.ChainTypeFilter, Hooknum: c.hook,
 			Priority: nftables.ChainPriorityNATDest, Policy: &policy})

@@ -177,7 +177,9 @@ func bridgeSets(t *nftables.Table) []filled {
 		KeyByteOrder: binaryutil.BigEndian, Comment: "containers with rules for outgoing traffic"}
 	waiting := &nftables.Set{Table: t, Name: setHeld, KeyType: nftables.TypeEtherAddr,
 		KeyByteOrder: binaryutil.BigEndian, Comment: "interfaces before their policy is in force"}
-	return []filled{{viaMap(t), nil}, {limited, nil}, {waiting, nil}}
+	guarded := &nftables.Set{Table: t, Name: setGuarded, KeyType: nftables.TypeEtherAddr,
+		KeyByteOrder: binaryutil.BigEndian, Comment: "containers with rules for incoming traffic"}
+	return []filled{{viaMap(t), nil}, {limited, nil}, {waiting, nil}, {guarded, nil}}
 }
 
 func ingressMap(t *nftables.Table, f family) *nftables.Set {
@@ -284,7 +286,8 @@ func (k *kernel) queueElements(c *installed, remove bool) {
 // elements returns the elements of a container in shared sets and maps.
 func (k *kernel) elements(c *installed) []filled {
 	bridge := bridgeSets(k.bridge())
-	policies, via, limited, waiting := filled{set: policyMap(k.inet())}, bridge[0], bridge[1], bridge[2]
+	policies, via, limited, waiting, guarded := filled{set: policyMap(k.inet())}, bridge[0], bridge[1], bridge[2],
+		bridge[3]
 	for _, mac := range c.held() {
 		waiting.elements = append(waiting.elements, nftables.SetElement{Key: mac})
 	}
@@ -295,8 +298,11 @@ func (k *kernel) elements(c *installed) []filled {
 			policies.elements = append(policies.elements, nftables.SetElement{Key: []byte(mac), VerdictData: out})
 			limited.elements = append(limited.elements, nftables.SetElement{Key: []byte(mac)})
 		}
+		if len(c.Ingress) > 0 {
+			guarded.elements = append(guarded.elements, nftables.SetElement{Key: []byte(mac)})
+		}
 	}
-	all := []filled{policies, via, limited, waiting}
+	all := []filled{policies, via, limited, waiting, guarded}
 	if len(c.Ingress) == 0 {
 		return all
 	}

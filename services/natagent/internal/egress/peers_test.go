@@ -57,6 +57,9 @@ func TestPeers(t *testing.T) {
 	w.check("denied", "10.9.0.3:80", "+10.9.0.3:443")
 	w.putPeers()
 	w.check("not denied any more", "+10.9.0.3:80")
+	if n := strings.Count(w.host.Run("nft", "list", "sets", "inet"), "set peer_"); n != 2 {
+		t.Errorf("%d sets of peers, want those of one label", n)
+	}
 	if err := w.enforcer.PutPeers(context.Background(), []egress.Peer{{Name: "db"}}); err == nil {
 		t.Error("a peer without a kind was accepted")
 	}
@@ -80,6 +83,9 @@ func TestIngress(t *testing.T) {
 				t.Errorf("%s: %s: got %q, want %q", when, one, got, want)
 			}
 		}
+	}
+	if !w.frameArrives(0x88b5, answerTime) {
+		t.Error("a frame of another protocol is lost without a policy")
 	}
 	into("no policy", "+b 10.9.0.2:80", "+host 10.9.0.2:80", "+web 10.9.0.2:80", "+host [fd09::2]:80")
 	for _, c := range []struct {
@@ -112,6 +118,9 @@ func TestIngress(t *testing.T) {
 	}
 
 	w.putIngress(nil, []string{"lan"})
+	if w.frameArrives(0x88b5, silenceTime) {
+		t.Error("a frame of another protocol reached a container with an ingress policy")
+	}
 	open, err := w.b.Dial("tcp", "10.9.0.2:80", 3*time.Second)
 	if err != nil {
 		t.Fatal(err)
@@ -131,7 +140,8 @@ func TestIngress(t *testing.T) {
 		t.Fatal(err)
 	}
 	into("released", "+b 10.9.0.2:80", "+host 10.9.0.2:80", "+web 10.9.0.2:80")
-	if text := w.host.Run("nft", "list", "ruleset"); strings.Contains(text, owner[:12]) {
+	if text := w.host.Run("nft", "list", "ruleset"); strings.Contains(text, owner[:12]) ||
+		strings.Contains(text, "peer_") {
 		t.Errorf("left in the kernel:\n%s", text)
 	}
 }

@@ -22,6 +22,7 @@ const (
 	mapIngress   = "ingress"
 	setLimited   = "limited"
 	setHeld      = "held"
+	setGuarded   = "guarded"
 	// maxComment is the longest comment of a rule that nft accepts.
 	maxComment = 127
 )

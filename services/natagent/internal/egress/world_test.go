@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/fairlead/fairlead/agent/test/testns"
 	"github.com/fairlead/fairlead/services/natagent/internal/conntrack"
 	"github.com/fairlead/fairlead/services/natagent/internal/egress"
@@ -219,6 +221,49 @@ func (w *world) putPeers(all ...[]string) {
 	if err := w.enforcer.PutPeers(context.Background(), peers); err != nil {
 		w.t.Fatal(err)
 	}
+}
+
+// frames opens a socket for Ethernet frames of a protocol.
+func (w *world) frames(n *testns.NS, protocol uint16) (fd, link int) {
+	w.t.Helper()
+	var err error
+	n.Do(func() {
+		var i *net.Interface
+		if i, err = net.InterfaceByName("eth0"); err != nil {
+			return
+		}
+		link = i.Index
+		fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, int(protocol<<8|protocol>>8))
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return fd, link
+}
+
+// frameArrives reports whether a receives Ethernet frames of a protocol from b.
+func (w *world) frameArrives(protocol uint16, wait time.Duration) bool {
+	w.t.Helper()
+	in, _ := w.frames(w.a, protocol)
+	defer unix.Close(in)
+	out, link := w.frames(w.b, protocol)
+	defer unix.Close(out)
+
+	to := &unix.SockaddrLinklayer{Protocol: protocol<<8 | protocol>>8, Ifindex: link, Halen: 6,
+		Addr: [8]byte{0x02, 5: 0x0a}}
+	short := unix.NsecToTimeval(int64(silenceTime / 4))
+	if err := unix.SetsockoptTimeval(in, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &short); err != nil {
+		w.t.Fatal(err)
+	}
+	for end := time.Now().Add(wait); time.Now().Before(end); {
+		if err := unix.Sendto(out, make([]byte, 64), 0, to); err != nil {
+			w.t.Fatal(err)
+		}
+		if n, _, err := unix.Recvfrom(in, make([]byte, 128), 0); err == nil && n > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // connect returns "" if a connection works, "refused" if it is rejected, else the error.
