@@ -137,7 +137,7 @@ func (x *WatchQueriesResponse) GetQueries() []*Query {
 // Query is an answered question.
 type Query struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// When it was asked.
+	// When it was answered.
 	Time *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
 	// The container ID.
 	Owner string `protobuf:"bytes,2,opt,name=owner,proto3" json:"owner,omitempty"`
@@ -147,8 +147,8 @@ type Query struct {
 	Type string `protobuf:"bytes,4,opt,name=type,proto3" json:"type,omitempty"`
 	// The response code, such as "NOERROR".
 	Code string `protobuf:"bytes,5,opt,name=code,proto3" json:"code,omitempty"`
-	// Where the answer came from: "containers", "records", "cache", "server", "policy" (not allowed) or
-	// "limit" (too many pending questions).
+	// Where the answer came from: "containers", "cache", "server", "policy" (not allowed) or "limit" (too
+	// many pending questions).
 	Source string `protobuf:"bytes,6,opt,name=source,proto3" json:"source,omitempty"`
 	// The server that answered. Empty without one.
 	Server string `protobuf:"bytes,7,opt,name=server,proto3" json:"server,omitempty"`

@@ -23,7 +23,7 @@ const (
 
 // Query is an answered question.
 type Query struct {
-	Time      time.Time
+	Time      time.Time // of the answer
 	Owner     string
 	Name      string // in lower case, without the final dot
 	Type      string // such as AAAA
@@ -85,9 +85,9 @@ func (l *Log) remember(q Query) {
 
 // queryOf returns the record of a question.
 func queryOf(a resolver.Answered) Query {
-	q := Query{Time: a.Begun, Owner: a.Owner, Name: strings.ToLower(strings.TrimSuffix(a.Question.Name, ".")),
-		Type: dns.Type(a.Question.Qtype).String(), Code: dns.RcodeToString[a.Code], Source: string(a.Source),
-		Took: a.Took}
+	q := Query{Time: a.Begun.Add(a.Took), Owner: a.Owner,
+		Name: strings.ToLower(strings.TrimSuffix(a.Question.Name, ".")), Type: dns.Type(a.Question.Qtype).String(),
+		Code: dns.RcodeToString[a.Code], Source: string(a.Source), Took: a.Took}
 	if a.Server.IsValid() {
 		q.Server = a.Server.String()
 	}

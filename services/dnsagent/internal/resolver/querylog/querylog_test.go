@@ -66,6 +66,24 @@ func TestLogKeepsQuestions(t *testing.T) {
 	}
 }
 
+// TestLogHasTimesOfAnswers checks that a slow answer does not change the times of later questions.
+func TestLogHasTimesOfAnswers(t *testing.T) {
+	l := querylog.New()
+	quick, slow := answered("a", "quick.test."), answered("a", "slow.test.")
+	slow.Took = 5 * time.Second
+	quick.Begun = quick.Begun.Add(time.Second)
+	for _, a := range []resolver.Answered{quick, slow, slow} { // in the order of their answers
+		l.Add(a)
+	}
+	found, _ := l.Since("", time.Time{})
+	for i, want := range []time.Time{quick.Begun.Add(quick.Took), slow.Begun.Add(slow.Took),
+		slow.Begun.Add(slow.Took).Add(1)} {
+		if got := found[i].Time; !got.Equal(want) {
+			t.Errorf("%s: got %v, want %v", found[i].Name, got, want)
+		}
+	}
+}
+
 func TestLogIsBounded(t *testing.T) {
 	l := querylog.New()
 	for i := range 20000 {
