@@ -60,10 +60,10 @@ func (p *Policies) with(c Change) []*policy.Policy {
 	})
 }
 
-// Outdated returns the running containers whose rules differ from those that apply.
+// Outdated returns the running containers whose rules differ from those that apply, or are not in force.
 func (p *Policies) Outdated() (uids []string) {
 	for uid, m := range p.running() {
-		if !m.rules.Equal(p.Of(m.Member)) {
+		if m.outdated || !m.rules.Equal(p.Of(m.Member)) {
 			uids = append(uids, uid)
 		}
 	}
@@ -113,6 +113,9 @@ type Result struct {
 	policy.Decision
 	Err error
 }
+
+// Failed reports whether a test is not true, or cannot be decided.
+func (r Result) Failed() bool { return r.Err != nil || r.Decision.Allowed != r.Test.Allowed }
 
 // Test returns the results of the tests of policies, as if all were stored.
 func (p *Policies) Test(tested, all []*policy.Policy) (results []Result) {

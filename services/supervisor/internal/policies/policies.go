@@ -9,12 +9,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"maps"
-	"net/netip"
-	"slices"
 	"sync"
 
-	"github.com/fairlead/fairlead/proto/egress"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/supervisor/internal/agents"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
@@ -37,8 +33,7 @@ type Policies struct {
 	standard []string // rules of the configuration
 	members  map[string]member
 
-	pushing sync.Mutex
-	pushed  map[string][]netip.Prefix // peers of natagent; nil if unknown
+	peers peers
 }
 
 // member is a running container with the rules that were put in force.
@@ -48,10 +43,14 @@ type member struct {
 	peers []string
 	// had and hadEgress report rules, now or before; hadEgress for outgoing traffic.
 	had, hadEgress bool
+	// outdated reports that a service may not have the rules yet.
+	outdated bool
 }
 
 // New returns Policies without containers.
-func New(cfg Config) *Policies { return &Policies{cfg: cfg, members: map[string]member{}} }
+func New(cfg Config) *Policies {
+	return &Policies{cfg: cfg, members: map[string]member{}, peers: peers{agents: cfg.Agents}}
+}
 
 // SetDefault sets the rules of the configuration, for containers that start.
 func (p *Policies) SetDefault(rules []string) {
@@ -64,7 +63,7 @@ func (p *Policies) SetDefault(rules []string) {
 func (p *Policies) Restore() {
 	for _, c := range p.cfg.Store.ListContainers() {
 		if c.IsRunning() && c.Live != nil && c.Live.SharedWith == "" {
-			p.remember(policy.MemberOf(c, c.Live.Endpoints))
+			p.remember(policy.MemberOf(c, c.Live.Endpoints), false)
 		}
 	}
 }
@@ -107,19 +106,32 @@ func (p *Policies) Apply(ctx context.Context, m policy.Member) error {
 	if err := p.Check(m); err != nil {
 		return err
 	}
-	before, now := p.remember(m)
-	if err := p.push(ctx); err != nil {
-		return err
-	}
+	before, now := p.remember(m, true)
+	err := p.push(ctx)
 	switch {
-	case len(m.Endpoints) == 0 && !before.had:
-		return nil
+	case err != nil || len(m.Endpoints) == 0 && !before.had:
 	case !now.rules.IsEmpty():
-		return p.cfg.Agents.PutPolicy(ctx, m.ID, m.Name, now.rules, m.Endpoints)
+		err = p.cfg.Agents.PutPolicy(ctx, m.ID, m.Name, now.rules, m.Endpoints)
 	case before.had:
-		return p.cfg.Agents.DeletePolicy(ctx, m.ID)
+		err = p.cfg.Agents.DeletePolicy(ctx, m.ID)
 	}
-	return nil
+	if err == nil {
+		p.change(m.ID, func(m *member) { m.outdated = false })
+	}
+	return err
+}
+
+// MarkOutdated makes the next Resync and Outdated return a container, as a service does not have its rules.
+func (p *Policies) MarkOutdated(uid string) { p.change(uid, func(m *member) { m.outdated = true }) }
+
+// change changes a running container.
+func (p *Policies) change(uid string, set func(*member)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if m, ok := p.members[uid]; ok {
+		set(&m)
+		p.members[uid] = m
+	}
 }
 
 // Hold puts the rules of a container in force on a new endpoint without addresses, the last one: nothing
@@ -132,6 +144,7 @@ func (p *Policies) Hold(ctx context.Context, m policy.Member) (held bool, err er
 	if !rules.Restricts() {
 		return false, nil
 	}
+	p.change(m.ID, func(m *member) { m.had, m.hadEgress = true, m.hadEgress || len(rules.Egress) > 0 })
 	return true, p.cfg.Agents.PutPolicy(ctx, m.ID, m.Name, rules, m.Endpoints)
 }
 
@@ -165,11 +178,14 @@ func (p *Policies) Leave(ctx context.Context, uid string) (had bool, err error) 
 	m, known := p.members[uid]
 	delete(p.members, uid)
 	p.mu.Unlock()
+	if known && len(m.peers) == 0 && !p.isPeer(m.Member) {
+		return m.had, nil
+	}
 	return m.had || !known, p.push(ctx)
 }
 
 // Resync sends the addresses of all peers, and returns the running containers whose rules in natagent
-// differ from those that apply.
+// differ from those that apply. Rules that natagent has are lifted later if none apply any more.
 func (p *Policies) Resync(ctx context.Context) (differ []string, err error) {
 	if err := p.resend(ctx); err != nil {
 		return nil, err
@@ -179,29 +195,21 @@ func (p *Policies) Resync(ctx context.Context) (differ []string, err error) {
 		return nil, err
 	}
 
+	for uid, rules := range inForce {
+		p.change(uid, func(m *member) { m.had, m.hadEgress = true, m.hadEgress || len(rules.Egress) > 0 })
+	}
 	for uid, m := range p.running() {
-		if len(m.Endpoints) > 0 && !inForce[uid].Equal(p.Of(m.Member)) {
+		known := len(m.Endpoints) > 0 || m.had
+		if m.outdated || known && !inForce[uid].Equal(p.Of(m.Member)) {
 			differ = append(differ, uid)
 		}
 	}
 	return differ, nil
 }
 
-// resend sends the addresses of all peers, whatever was sent before. It sends nothing if no rules have
-// peers.
-func (p *Policies) resend(ctx context.Context) error {
-	p.pushing.Lock()
-	defer p.pushing.Unlock()
-	want, err := p.addresses(ctx)
-	if err != nil || len(want)+len(p.pushed) == 0 {
-		return err
-	}
-	return p.send(ctx, want)
-}
-
 // remember stores a container and returns what was known of it, and what is known now.
-func (p *Policies) remember(m policy.Member) (before, now member) {
-	now = member{Member: m, rules: p.Of(m)}
+func (p *Policies) remember(m policy.Member, outdated bool) (before, now member) {
+	now = member{Member: m, rules: p.Of(m), outdated: outdated}
 	now.peers = now.rules.Peers()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -210,65 +218,4 @@ func (p *Policies) remember(m policy.Member) (before, now member) {
 	now.hadEgress = before.hadEgress || len(now.rules.Egress) > 0
 	p.members[m.ID] = now
 	return before, now
-}
-
-// push sends the addresses of all peers if they differ from those that natagent has.
-func (p *Policies) push(ctx context.Context) error {
-	p.pushing.Lock()
-	defer p.pushing.Unlock()
-	want, err := p.addresses(ctx)
-	if err != nil {
-		return err
-	}
-	if len(want)+len(p.pushed) == 0 || p.pushed != nil && maps.EqualFunc(want, p.pushed, slices.Equal) {
-		return nil
-	}
-	return p.send(ctx, want)
-}
-
-// send sends the addresses of all peers. pushing must be held.
-func (p *Policies) send(ctx context.Context, want map[string][]netip.Prefix) error {
-	if err := p.cfg.Agents.PutPeers(ctx, want); err != nil {
-		p.pushed = nil
-		return err
-	}
-	p.pushed = want
-	return nil
-}
-
-// addresses returns the addresses of all peers that rules of running containers name.
-func (p *Policies) addresses(ctx context.Context) (map[string][]netip.Prefix, error) {
-	all, names := p.all()
-	out := map[string][]netip.Prefix{}
-	for _, name := range names {
-		kind, network, err := egress.ParsePeer(name)
-		switch {
-		case err != nil:
-			continue
-		case kind != egress.Network:
-			out[name] = policy.Addresses(name, all)
-			continue
-		}
-		if out[name], err = p.cfg.Agents.Subnets(ctx, network); err != nil && !fault.Is(err, fault.NotFound) {
-			return nil, err
-		}
-	}
-	return out, nil
-}
-
-// all returns all running containers, and the peers that their rules name.
-func (p *Policies) all() (all []policy.Member, peers []string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, m := range p.members {
-		peers = append(peers, m.peers...)
-	}
-	if len(peers) == 0 {
-		return nil, nil
-	}
-	for _, m := range p.members {
-		all = append(all, m.Member)
-	}
-	slices.Sort(peers)
-	return all, slices.Compact(peers)
 }

@@ -26,10 +26,29 @@ type nat struct {
 	natv1.PolicyServiceClient
 	networkv1.NetworkServiceClient
 
-	mu    sync.Mutex
-	did   []string
-	rules map[string][]string
-	fails error
+	mu        sync.Mutex
+	did       []string
+	rules     map[string][]string
+	fails     error
+	noNetwork error // of GetNetwork
+}
+
+// newPolicies returns Policies of a new store, and the services that they call.
+func newPolicies(t *testing.T) (*policies.Policies, *nat, *store.Store) {
+	t.Helper()
+	s, err := store.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	n := &nat{rules: map[string][]string{}}
+	return n.policies(s), n, s
+}
+
+// policies returns Policies as of a new process.
+func (n *nat) policies(s *store.Store) *policies.Policies {
+	return policies.New(policies.Config{Log: slog.New(slog.DiscardHandler), Store: s,
+		Agents: agents.New(agents.Config{Policies: n, Networks: n})})
 }
 
 func (n *nat) do(format string, args ...any) error {
@@ -72,6 +91,9 @@ func (n *nat) PutPeers(_ context.Context, r *natv1.PutPeersRequest, _ ...grpc.Ca
 
 func (n *nat) GetNetwork(_ context.Context, r *networkv1.GetNetworkRequest,
 	_ ...grpc.CallOption) (*networkv1.GetNetworkResponse, error) {
+	if n.noNetwork != nil {
+		return nil, n.noNetwork
+	}
 	if r.GetReference() != "back" {
 		return nil, fault.NotFoundf("network", "not found")
 	}
@@ -88,14 +110,7 @@ func member(name, address string, rules ...string) policy.Member {
 
 // TestPeersFollowContainers checks what is sent while containers come and go.
 func TestPeersFollowContainers(t *testing.T) {
-	s, err := store.Open(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	n := &nat{rules: map[string][]string{}}
-	p := policies.New(policies.Config{Log: slog.New(slog.DiscardHandler), Store: s,
-		Agents: agents.New(agents.Config{Policies: n, Networks: n})})
+	p, n, s := newPolicies(t)
 	apply := func(m policy.Member) func() error {
 		return func() error { return p.Apply(t.Context(), m) }
 	}

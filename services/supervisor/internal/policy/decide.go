@@ -61,7 +61,7 @@ func target(peer egress.Rule, members []Member) egress.Target {
 		case r.IsPeer() && peer.IsPeer() && r.Peer() == peer.Peer():
 			return true
 		case r.Kind == egress.Network:
-			return slices.ContainsFunc(subnets(r.Name, members),
+			return slices.ContainsFunc(Subnets(r.Name, members),
 				func(p netip.Prefix) bool { return p.Contains(t.Addr) })
 		}
 		return slices.ContainsFunc(Addresses(r.Peer(), members),
@@ -85,7 +85,7 @@ func addressOf(peer egress.Rule, members []Member) netip.Addr {
 		}
 		return egress.PrivateRanges()[0].Addr()
 	case egress.Network:
-		if all := subnets(peer.Name, members); len(all) > 0 {
+		if all := Subnets(peer.Name, members); len(all) > 0 {
 			return all[0].Addr()
 		}
 		return egress.PrivateRanges()[0].Addr()
@@ -96,8 +96,8 @@ func addressOf(peer egress.Rule, members []Member) netip.Addr {
 // publicAddress stands for addresses outside of private ranges.
 var publicAddress = netip.MustParseAddr("198.51.100.1")
 
-// subnets returns the subnets of a network, as far as a container is connected to it.
-func subnets(network string, members []Member) (all []netip.Prefix) {
+// Subnets returns the subnets of a network, as far as a container is connected to it.
+func Subnets(network string, members []Member) (all []netip.Prefix) {
 	for _, m := range members {
 		for _, e := range m.Endpoints {
 			for _, text := range []string{e.IPv4, e.IPv6} {
