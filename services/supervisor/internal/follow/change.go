@@ -7,7 +7,6 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/supervisor/internal/agents"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
-	"github.com/fairlead/fairlead/services/supervisor/internal/policy"
 )
 
 // A change of a container's networks updates four stores. The pending change is stored first, then
@@ -117,9 +116,7 @@ func (r *Follower) updateServices(ctx context.Context, c, after *container.Conta
 	named, cancelNamed := agents.WithTimeout(ctx)
 	defer cancelNamed()
 
-	err := errors.Join(
-		r.Policies.Apply(named, policy.MemberOf(after, live.Endpoints)),
-		r.updateNames(named, after, live))
+	err := Egress{r}.enforce(named, after, live)
 	if err != nil && (later == nil || !IsTemporary(err)) {
 		return nil, err
 	}
@@ -157,7 +154,7 @@ func (r *Follower) undo(ctx context.Context, c *container.Container, left *conta
 	named, cancelNamed := agents.WithTimeout(ctx)
 	defer cancelNamed()
 
-	err = errors.Join(r.Policies.Apply(named, policy.MemberOf(c, live.Endpoints)), r.updateNames(named, c, &live))
+	err = Egress{r}.enforce(named, c, &live)
 	published, cancelPublished := agents.WithTimeout(ctx)
 	defer cancelPublished()
 

@@ -54,14 +54,29 @@ func (r Egress) Restore(ctx context.Context, c *container.Container, rules polic
 	return r.apply(ctx, c)
 }
 
-// apply puts the rules of a running container in force: first for packets, then for names.
+// apply puts the rules of a running container in force.
 func (r Egress) apply(ctx context.Context, c *container.Container) error {
 	ctx, cancel := agents.WithTimeout(ctx)
 	defer cancel()
-	if err := r.Policies.Apply(ctx, policy.MemberOf(c, c.Live.Endpoints)); err != nil {
-		return err
+	return r.enforce(ctx, c, c.Live)
+}
+
+// enforce puts the rules of a running container in force: first for packets, then for names. Rules are
+// lifted in reverse order: after a crash in between, natagent still has them, so that resync lifts both.
+func (r Egress) enforce(ctx context.Context, c *container.Container, live *container.RunState) error {
+	m := policy.MemberOf(c, live.Endpoints)
+	packets := func() error { return r.Policies.Apply(ctx, m) }
+	names := func() error { return r.updateNames(ctx, c, live) }
+	first, then := packets, names
+	if len(r.Policies.Of(m).Egress) == 0 {
+		first, then = names, packets
 	}
-	return r.updateNames(ctx, c, c.Live)
+
+	err := errors.Join(first(), then())
+	if err != nil {
+		r.Policies.MarkOutdated(c.ID)
+	}
+	return err
 }
 
 // resync puts rules in force where natagent has others, as after a policy was stored and a crash.

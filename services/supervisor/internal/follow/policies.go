@@ -3,6 +3,7 @@ package follow
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -39,7 +40,7 @@ func (r Egress) Change(ctx context.Context, c policies.Change) (changed int, err
 }
 
 // ApplyPolicies stores policies and puts them in force, or with dryRun only tests them. Without any, it
-// tests those that are stored.
+// tests those that are stored. If a test fails, nothing changes.
 func (r Egress) ApplyPolicies(ctx context.Context, put []*policy.Policy, dryRun bool) (results []policies.Result,
 	changed int, err error) {
 	all, err := r.Policies.Store(policies.Change{Put: put}, true)
@@ -51,7 +52,7 @@ func (r Egress) ApplyPolicies(ctx context.Context, put []*policy.Policy, dryRun 
 		tested = all
 	}
 	results = r.Policies.Test(tested, all)
-	if !dryRun {
+	if !dryRun && !slices.ContainsFunc(results, policies.Result.Failed) {
 		changed, err = r.Change(ctx, policies.Change{Put: put})
 	}
 	return results, changed, err

@@ -7,7 +7,6 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/supervisor/internal/agents"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
-	"github.com/fairlead/fairlead/services/supervisor/internal/policy"
 )
 
 // Rename renames a container. DNS names of a running container change immediately. On failure it
@@ -89,10 +88,7 @@ func (r *Follower) updateName(ctx context.Context, c *container.Container) error
 		return nil // the owner of the namespace has the sandbox
 	}
 
-	if err := r.Policies.Apply(ctx, policy.MemberOf(c, c.Live.Endpoints)); err != nil {
-		return err
-	}
-	if err := r.updateNames(ctx, c, c.Live); err != nil {
+	if err := (Egress{r}).enforce(ctx, c, c.Live); err != nil {
 		return err
 	}
 

@@ -11,7 +11,6 @@ import (
 	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/supervisor/internal/agents"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
-	"github.com/fairlead/fairlead/services/supervisor/internal/policy"
 )
 
 // Retry delays and resync interval of the network sync.
@@ -242,10 +241,7 @@ func (r *Follower) updateNamesAndPorts(ctx context.Context, c *container.Contain
 		live.HostGateways = gateways
 	}
 
-	err := r.Policies.Apply(ctx, policy.MemberOf(c, live.Endpoints))
-	if err == nil {
-		err = r.updateNames(ctx, c, &live)
-	}
+	err := Egress{r}.enforce(ctx, c, &live)
 	if err == nil {
 		live.Bindings, err = r.republishPorts(ctx, c, &live)
 	}
