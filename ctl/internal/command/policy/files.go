@@ -21,8 +21,8 @@ func newApply(c *cli.CLI) *cobra.Command {
 		Long: `Create or replace the policies of files, in YAML or JSON; - is standard input.
 
 They are in force for running containers when the command ends, and for containers that start later before
-their processes run. All errors of the files are reported, and then nothing changes. The schema of the
-files is printed by "policy schema".`,
+their processes run. All errors of the files are reported, and then nothing changes; an assertion that is
+not true is an error too. The schema of the files is printed by "policy schema".`,
 		Args: cli.MinArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return apply(cmd, c, args, false) },
 	}
@@ -66,13 +66,17 @@ func apply(cmd *cobra.Command, c *cli.CLI, files []string, dryRun bool) error {
 		}
 		c.Println(resultLine(r))
 	}
+	if failed > 0 {
+		what := ""
+		if !dryRun {
+			what = ", nothing was changed"
+		}
+		return fmt.Errorf("%d of %d assertions are not true%s", failed, len(res.GetResults()), what)
+	}
 	if !dryRun {
 		for _, p := range req.GetPolicies() {
 			c.Println(p.GetName())
 		}
-	}
-	if failed > 0 {
-		return fmt.Errorf("%d of %d assertions are not true", failed, len(res.GetResults()))
 	}
 	return nil
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // PutPolicy puts the rules of a container in force, on all of its endpoints. It fails if an endpoint has
-// no bridge.
+// no bridge, unless the rules restrict nothing.
 func (a *Agents) PutPolicy(ctx context.Context, uid, name string, rules policy.Rules,
 	endpoints []container.Endpoint) error {
 	req := &natv1.PutPolicyRequest{Owner: uid, OwnerName: name, Rules: rules.Egress, Ingress: rules.Ingress}

@@ -34,7 +34,7 @@ const (
 type NamedPolicyServiceClient interface {
 	// ApplyPolicies creates and replaces policies, all or none, and puts them in force for running
 	// containers. Connections that they do not allow end. Errors: INVALID_ARGUMENT for policies that are
-	// not valid, or cannot be enforced for a running container.
+	// not valid, or cannot be enforced for a running container. If a test fails, nothing changes.
 	ApplyPolicies(ctx context.Context, in *ApplyPoliciesRequest, opts ...grpc.CallOption) (*ApplyPoliciesResponse, error)
 	// ListNamedPolicies returns all policies, sorted by name.
 	ListNamedPolicies(ctx context.Context, in *ListNamedPoliciesRequest, opts ...grpc.CallOption) (*ListNamedPoliciesResponse, error)
@@ -102,7 +102,7 @@ func (c *namedPolicyServiceClient) ExplainPolicy(ctx context.Context, in *Explai
 type NamedPolicyServiceServer interface {
 	// ApplyPolicies creates and replaces policies, all or none, and puts them in force for running
 	// containers. Connections that they do not allow end. Errors: INVALID_ARGUMENT for policies that are
-	// not valid, or cannot be enforced for a running container.
+	// not valid, or cannot be enforced for a running container. If a test fails, nothing changes.
 	ApplyPolicies(context.Context, *ApplyPoliciesRequest) (*ApplyPoliciesResponse, error)
 	// ListNamedPolicies returns all policies, sorted by name.
 	ListNamedPolicies(context.Context, *ListNamedPoliciesRequest) (*ListNamedPoliciesResponse, error)
