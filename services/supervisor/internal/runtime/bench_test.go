@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/supervisor/internal/runtime"
 	"github.com/fairlead/fairlead/services/supervisor/internal/spec"
@@ -96,6 +97,19 @@ func BenchmarkExec(b *testing.B) {
 		readAll(b, s)
 		c.wantCode(s, 0)
 		_ = s.Close()
+	}
+}
+
+// BenchmarkExecMissingProgram measures an exec of a program that does not exist.
+func BenchmarkExecMissingProgram(b *testing.B) {
+	h := newHost(b)
+	c := h.sleeper("")
+	for b.Loop() {
+		_, err := h.driver.Exec(h.ctx, runtime.ExecRequest{ID: c.id,
+			Process: c.execProcess(spec.Process{Args: []string{"nosuch"}})})
+		if fault.ReasonOf(err) != fault.ReasonCommandNotFound {
+			b.Fatal(err)
+		}
 	}
 }
 

@@ -51,7 +51,7 @@ func (d *Driver) Exec(ctx context.Context, req ExecRequest) (*ExecSession, error
 	}
 
 	e.close()
-	if c.ended() || c.init.isEnding() { // which explains any error
+	if c.ended() || c.init.isEnding(endingLimit(ctx, err)) { // which explains any error
 		return nil, notRunning(req.ID)
 	}
 	if _, ok := errors.AsType[*fault.Fault](err); err != nil && !ok && ctx.Err() == nil {
@@ -59,6 +59,15 @@ func (d *Driver) Exec(ctx context.Context, req ExecRequest) (*ExecSession, error
 	}
 
 	return nil, err
+}
+
+// endingLimit returns the time to wait whether the end of the container caused an error of an exec.
+// It is 0 if the error has another cause.
+func endingLimit(ctx context.Context, err error) time.Duration {
+	if fault.ReasonOf(err) != "" || ctx.Err() != nil {
+		return 0
+	}
+	return endingTime
 }
 
 // execution is an exec that has not returned its session yet.

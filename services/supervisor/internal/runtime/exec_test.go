@@ -1,6 +1,7 @@
 package runtime_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -134,6 +135,21 @@ func TestExecFaultsMatchDocker(t *testing.T) {
 					}
 				}
 			}
+		}
+	}
+}
+
+func TestExplainedExecErrorsDoNotWait(t *testing.T) {
+	canceled, cancel := context.WithCancel(t.Context())
+	cancel()
+	missing := fault.New(fault.Invalid, "container web", "not found", fault.WithReason(fault.ReasonCommandNotFound))
+	for _, c := range []struct {
+		ctx   context.Context
+		err   error
+		waits bool
+	}{{t.Context(), missing, false}, {canceled, context.Canceled, false}, {t.Context(), os.ErrClosed, true}} {
+		if got := runtime.EndingLimit(c.ctx, c.err); got > 0 != c.waits {
+			t.Errorf("got a wait of %s after %v, want a wait: %v", got, c.err, c.waits)
 		}
 	}
 }

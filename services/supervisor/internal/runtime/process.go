@@ -75,14 +75,14 @@ func readable(fd uintptr) bool {
 	return err == nil && n > 0
 }
 
-// isEnding reports whether a process has ended, or begins to within endingTime. An init process ends
-// long after it has been killed, as it waits for all others of its namespace.
-func (p *process) isEnding() bool {
-	for end := time.Now().Add(endingTime); ; time.Sleep(5 * time.Millisecond) {
+// isEnding reports whether a process has ended, or begins to within a time limit. An init process
+// ends long after it has been killed, as it waits for all others of its namespace.
+func (p *process) isEnding(limit time.Duration) bool {
+	for end := time.Now().Add(limit); ; time.Sleep(5 * time.Millisecond) {
 		if !p.alive() || procstat.IsExiting(p.pid) {
 			return true
 		}
-		if time.Now().After(end) {
+		if !time.Now().Before(end) {
 			return false
 		}
 	}
