@@ -20,24 +20,20 @@ func checkDevices(cfg *container.Config) error {
 	return nil
 }
 
-// edits returns the changes that the requested devices of CDI make to the specification.
-func edits(cfg *container.Config) ([]cdi.Edits, error) {
+// findEdits returns the changes that the requested devices of CDI make to the specification.
+func findEdits(dirs []string, cfg *container.Config) ([]cdi.Edits, error) {
 	requests := cfg.Security.DeviceRequests
 	if len(requests) == 0 {
 		return nil, nil
 	}
-	return cdi.Load(cdi.Directories()).Resolve(container.Subject(cfg.Name), requests)
+	return cdi.Load(dirs).Resolve(container.Subject(cfg.Name), requests)
 }
 
-// applyEdits adds the requested devices of CDI to a specification.
-func applyEdits(cfg *container.Config, s *specs.Spec) error {
-	all, err := edits(cfg)
-	if err != nil {
-		return err
-	}
-	for _, e := range all {
+// applyEdits applies changes to a specification. The subject names the container.
+func applyEdits(subject string, edits []cdi.Edits, s *specs.Spec) error {
+	for _, e := range edits {
 		if err := e.Apply(s); err != nil {
-			return fault.New(fault.Invalid, container.Subject(cfg.Name), "CDI device injection failed",
+			return fault.New(fault.Invalid, subject, "CDI device injection failed",
 				fault.WithField("device"), fault.WithCause(err))
 		}
 	}

@@ -36,7 +36,8 @@ type host struct {
 	*launch.Launcher
 	dir     string
 	image   *store.Image
-	started []string // containers that Config.Started was called with
+	spec    *specs.Spec // of the last created process
+	started []string    // containers that Config.Started was called with
 
 	mu      sync.Mutex
 	did     []string // requests, and "after REQUEST" at their end
@@ -174,7 +175,8 @@ func (f processes) Delete(context.Context, string) error {
 
 type monitor struct{ h *host }
 
-func (f monitor) Create(context.Context, *specs.Spec) (int, error) {
+func (f monitor) Create(_ context.Context, s *specs.Spec) (int, error) {
+	f.h.spec = s
 	return 42, f.h.request("create process", "bundle")
 }
 

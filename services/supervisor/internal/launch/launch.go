@@ -6,6 +6,7 @@ import (
 
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/supervisor/internal/cdi"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 	"github.com/fairlead/fairlead/services/supervisor/internal/image"
 	"github.com/fairlead/fairlead/services/supervisor/internal/lives"
@@ -65,6 +66,7 @@ type launch struct {
 	image   *store.Image
 	process *container.Process
 	c       *container.Container
+	edits   []cdi.Edits // of the requested devices; set by validate
 
 	monitor Monitor
 	rootfs  string
@@ -190,6 +192,11 @@ func (l *launch) validate() error {
 	if err := l.r.checkHost(&l.req.Config); err != nil {
 		return err
 	}
+	edits, err := findEdits(l.r.CDI, &l.req.Config)
+	if err != nil {
+		return err
+	}
+	l.edits = edits
 	if err := l.checkNamespaces(); err != nil {
 		return err
 	}

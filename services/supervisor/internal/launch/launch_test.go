@@ -13,6 +13,7 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+	"github.com/fairlead/fairlead/services/supervisor/internal/devicerequest"
 	"github.com/fairlead/fairlead/services/supervisor/internal/launch"
 	"github.com/fairlead/fairlead/services/supervisor/internal/rootfs"
 	"github.com/fairlead/fairlead/services/supervisor/internal/store"
@@ -281,6 +282,30 @@ func TestNameIsTakenOnce(t *testing.T) {
 	}
 	if left := h.Store.ListContainers(); len(failed) != 7 || len(left) != 1 || len(h.Store.ListVolumes()) != 2 {
 		t.Errorf("got %d failures, records %+v", len(failed), left)
+	}
+}
+
+// The specifications of CDI are read once: what was checked is what the container gets.
+func TestCheckedDevicesAreThoseOfContainer(t *testing.T) {
+	h := newHost(t)
+	h.CDI = []string{t.TempDir()}
+	file := filepath.Join(h.CDI[0], "test.json")
+	text := `{"cdiVersion":"0.6.0","kind":"test/gpu","devices":[{"name":"0","containerEdits":{"env":["GPU=%d"]}}]}`
+	if err := os.WriteFile(file, fmt.Appendf(nil, text, 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h.onBegin = func(name string) {
+		if name == "start monitor" {
+			_ = os.WriteFile(file, fmt.Appendf(nil, text, 2), 0o600)
+		}
+	}
+	req := request()
+	req.Config.Security.DeviceRequests = []devicerequest.Request{{Driver: "cdi", IDs: []string{"test/gpu=0"}}}
+	if _, err := h.Run(t.Context(), req); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Contains(h.spec.Process.Env, "GPU=1") {
+		t.Errorf("got environment %q, want GPU=1", h.spec.Process.Env)
 	}
 }
 

@@ -83,6 +83,8 @@ type Config struct {
 	Host     spec.Host
 	Cgroup   cgroup.Layout
 
+	CDI []string // directories of CDI specifications; a later one takes precedence
+
 	NameFiles namefiles.Mounts // file systems for dnsagent's name files; zero means plain directories
 
 	LogFiles *logfile.Rotator // rotates container logs; nil means unbounded logs

@@ -8,13 +8,11 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/spec"
 )
 
-// prepare checks a requested configuration and applies the agent's defaults to it.
+// prepare checks a requested configuration and applies the agent's defaults to it. launch.validate
+// compares it with the host.
 func (r *Launcher) prepare(cfg *container.Config) error {
 	cfg.Network = cfg.Network.Normalized()
 	if err := cfg.Validate(); err != nil {
-		return err
-	}
-	if err := r.checkHost(cfg); err != nil {
 		return err
 	}
 	*cfg = cfg.WithDefaults(r.Defaults)
@@ -40,9 +38,6 @@ func (r *Launcher) checkHost(cfg *container.Config) error {
 		return err
 	}
 	if err := checkJournal(subject, cfg); err != nil {
-		return err
-	}
-	if _, err := edits(cfg); err != nil {
 		return err
 	}
 	if _, err := blockDevices(subject, cfg.Resources); err != nil || len(cfg.Security.Devices) == 0 {

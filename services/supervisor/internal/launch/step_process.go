@@ -89,7 +89,7 @@ func (l *launch) create(ctx context.Context) (err error) {
 	}
 	s, err := spec.Build(opts)
 	if err == nil {
-		err = applyEdits(&l.req.Config, s)
+		err = applyEdits(container.Subject(l.req.Config.Name), l.edits, s)
 	}
 	if err != nil {
 		return err

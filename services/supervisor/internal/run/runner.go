@@ -16,6 +16,7 @@ import (
 
 	"github.com/fairlead/fairlead/agent/events"
 	"github.com/fairlead/fairlead/services/supervisor/internal/agents"
+	"github.com/fairlead/fairlead/services/supervisor/internal/cdi"
 	"github.com/fairlead/fairlead/services/supervisor/internal/cgroup"
 	"github.com/fairlead/fairlead/services/supervisor/internal/commit"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
@@ -122,7 +123,7 @@ func New(cfg Config) *Runner {
 		Volumes: cfg.Volumes,
 		RootFS:  cfg.RootFS, Host: cfg.Host, Cgroup: cfg.Cgroup, NameFiles: cfg.NameFiles, LogFiles: cfg.LogFiles,
 		Defaults: cfg.Defaults, Processes: cfg.Processes, Agents: cfg.Agents, Policies: r.Rules, Lives: r.lives,
-		Names: names,
+		CDI: cdi.Directories(), Names: names,
 		Joins: r.joins, Notices: r.notices, Waiters: waiters, Started: r.started})
 	r.Follower = follow.New(follow.Config{Log: cfg.Log, Store: cfg.Store, Agents: cfg.Agents, Lives: r.lives,
 		Policies: r.Rules, Names: names, Notices: r.notices})
