@@ -168,6 +168,11 @@ func (a *agent) forwarded() []string {
 // closeListeners closes listeners that no server uses yet.
 func (a *agent) closeListeners() error {
 	var all error
+	for _, s := range []*socket{a.public, a.metrics} {
+		if s != nil {
+			all = errors.Join(all, closeAll(s.listeners))
+		}
+	}
 	for _, m := range a.members {
 		all = errors.Join(all, closeAll(m.socket.listeners))
 		if m.http != nil {

@@ -160,6 +160,16 @@ func TestFailedListenRemovesEverything(t *testing.T) {
 	r.mustBeEmpty(r.cfg.ExecRoot)
 }
 
+// TestFailedMetricsSocketRemovesEverything checks that the public socket does not stay either.
+func TestFailedMetricsSocketRemovesEverything(t *testing.T) {
+	r := newRoots(t)
+	r.cfg.MetricsAddress = config.Host{Network: "unix", Address: r.cfg.ExecRoot + "/no/such/directory.sock"}
+	if err := run.Run(r.ctx, r.options("agent", true, netService())); !fault.Is(err, fault.Unavailable) {
+		t.Errorf("%v", err)
+	}
+	r.mustBeEmpty(r.cfg.ExecRoot)
+}
+
 func TestServiceExitStopsAgent(t *testing.T) {
 	for _, c := range []struct {
 		ends error

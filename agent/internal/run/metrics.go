@@ -3,7 +3,10 @@ package run
 import (
 	"context"
 	"net/http"
+	"os"
 	"runtime"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -36,7 +39,7 @@ func Families() []metrics.Family {
 		{Name: "fairlead_store_commit_seconds", Kind: metrics.Summary, Labels: []string{"service", "outcome"},
 			Help: "Time to store a change on disk; outcome is ok or error."},
 		{Name: "fairlead_process_resident_memory_bytes", Kind: metrics.Gauge, Labels: []string{"process"},
-			Help: "Largest resident memory of the process since its start."},
+			Help: "Resident memory of the process."},
 		{Name: "fairlead_process_cpu_seconds_total", Kind: metrics.Counter, Labels: []string{"process"},
 			Help: "CPU time of the process."},
 		{Name: "fairlead_process_goroutines", Kind: metrics.Gauge, Labels: []string{"process"},
@@ -78,10 +81,23 @@ func measureProcess(set *metrics.Set, name string) {
 	set.Add("fairlead_process_goroutines", float64(runtime.NumGoroutine()), name)
 	var used unix.Rusage
 	if unix.Getrusage(unix.RUSAGE_SELF, &used) == nil {
-		set.Add("fairlead_process_resident_memory_bytes", float64(used.Maxrss)*1024, name)
 		set.Add("fairlead_process_cpu_seconds_total",
 			time.Duration(used.Utime.Nano()+used.Stime.Nano()).Seconds(), name)
 	}
+	if resident, ok := residentMemory(); ok {
+		set.Add("fairlead_process_resident_memory_bytes", resident, name)
+	}
+}
+
+// residentMemory returns the present resident memory of the process in bytes.
+func residentMemory() (bytes float64, ok bool) {
+	text, err := os.ReadFile("/proc/self/statm")
+	fields := strings.Fields(string(text))
+	if err != nil || len(fields) < 2 {
+		return 0, false
+	}
+	pages, err := strconv.ParseUint(fields[1], 10, 64)
+	return float64(pages) * float64(os.Getpagesize()), err == nil
 }
 
 func metricsToProto(all []metrics.Measured) *agentv1.CollectMetricsResponse {

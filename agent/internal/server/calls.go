@@ -203,7 +203,7 @@ func recovered(method string, handle func() error) (err error) {
 
 func (c *calls) write(ctx context.Context, method string, who auth.Identity, took time.Duration, err, sent error) {
 	code := status.Code(sent)
-	c.times.Add(took, strings.TrimPrefix(method, "/"), code.String())
+	c.times.Add(took, c.label(method), code.String())
 	attrs := []slog.Attr{
 		slog.String("server", c.name), slog.String("method", strings.TrimPrefix(method, "/")),
 		slog.String("peer", who.String()),
@@ -220,6 +220,14 @@ func (c *calls) write(ctx context.Context, method string, who auth.Identity, too
 	}
 
 	c.log.LogAttrs(ctx, levelOf(method, code), "call", attrs...)
+}
+
+// label returns the label of a method in metrics. Names of methods that do not exist come from clients.
+func (c *calls) label(method string) string {
+	if _, known := c.roles[method]; !known {
+		return metrics.Other
+	}
+	return strings.TrimPrefix(method, "/")
 }
 
 func levelOf(method string, code codes.Code) slog.Level {
