@@ -20,7 +20,7 @@ func Families() []metrics.Family {
 		{Name: "fairlead_network_endpoints", Kind: metrics.Gauge, Labels: []string{"network"},
 			Help: "Containers that are connected to a network."},
 		{Name: "fairlead_network_addresses", Kind: metrics.Gauge, Labels: []string{"network", "subnet", "state"},
-			Help: "Addresses of a subnet: used, or free for containers."},
+			Help: "Addresses of a subnet: used, free for containers, or growable, by which it can grow at most."},
 	}
 }
 
@@ -44,13 +44,18 @@ func (m Meter) Measure(_ context.Context, set *metrics.Set) {
 	}
 	set.Add("fairlead_sandboxes", float64(len(sandboxes)))
 
-	for _, n := range m.Networks.List() {
+	networks := m.Networks.List()
+	subnets := sortedSubnets(networks)
+	for _, n := range networks {
 		set.Add("fairlead_networks", 1, n.Driver)
 		set.Add("fairlead_network_endpoints", float64(endpoints[n.ID]), n.Name)
 		usage := m.Networks.PoolUsage(n)
 		for i, p := range n.Spec.Pools {
 			set.Add("fairlead_network_addresses", float64(usage[i].Used), n.Name, p.Subnet.String(), "used")
 			set.Add("fairlead_network_addresses", float64(usage[i].Free), n.Name, p.Subnet.String(), "free")
+			if more := growable(n, p, subnets); more > 0 {
+				set.Add("fairlead_network_addresses", more, n.Name, p.Subnet.String(), "growable")
+			}
 		}
 	}
 }
