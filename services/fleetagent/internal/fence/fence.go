@@ -9,6 +9,7 @@ import (
 	"context"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fairlead/fairlead/proto/fault"
@@ -20,8 +21,10 @@ func Next(last uint64, now time.Time) uint64 { return max(last+1, uint64(max(0, 
 
 // Fence holds the highest generation that this host knows. It is safe for concurrent use.
 type Fence struct {
-	mu    sync.Mutex
-	known uint64
+	mu       sync.Mutex
+	known    uint64
+	asked    time.Time
+	answered bool // any host, ever
 }
 
 // New returns a fence of a host that knows a generation.
@@ -56,16 +59,30 @@ func (f *Fence) Check(generation uint64) error {
 	return nil
 }
 
+// Due reports whether hosts are to be asked now: each interval, and always until one has answered. The first
+// answer can come when the network of the host is up, or its certificate is accepted.
+func (f *Fence) Due(now time.Time, interval time.Duration) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return !f.answered || now.Sub(f.asked) > interval
+}
+
 // Ask asks hosts for the generations that they know, all at the same time, until ctx ends. Hosts that do not
 // answer do not count.
 func (f *Fence) Ask(ctx context.Context, hosts []string, ask func(ctx context.Context, host string) (uint64, error)) {
 	var asked sync.WaitGroup
+	var answers atomic.Int32
 	for _, h := range hosts {
 		asked.Go(func() {
 			if generation, err := ask(ctx, h); err == nil {
 				f.Learn(generation)
+				answers.Add(1)
 			}
 		})
 	}
 	asked.Wait()
+
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.asked, f.answered = time.Now(), f.answered || answers.Load() > 0
 }

@@ -42,3 +42,24 @@ func TestReplacedStoreIsFenced(t *testing.T) {
 		t.Error("a generation that is not new was learned as new, or a new one was not")
 	}
 }
+
+func TestHostsAreAskedUntilOneAnswers(t *testing.T) {
+	f, failure := New(5), errors.New("refuses an expired certificate")
+	ask := func(hosts ...string) {
+		f.Ask(context.Background(), hosts, func(context.Context, string) (uint64, error) { return 5, failure })
+	}
+	soon, late := time.Now(), time.Now().Add(2*time.Hour)
+	for _, hosts := range [][]string{nil, {"two", "three"}} {
+		if ask(hosts...); !f.Due(soon, time.Hour) {
+			t.Errorf("hosts %v, no answer: not due", hosts)
+		}
+	}
+	failure = nil
+	if ask("two"); f.Due(soon, time.Hour) || !f.Due(late, time.Hour) {
+		t.Errorf("after an answer: due is %t, an interval later %t", f.Due(soon, time.Hour), f.Due(late, time.Hour))
+	}
+	failure = errors.New("does not answer")
+	if ask("two"); f.Due(soon, time.Hour) {
+		t.Error("due after an earlier answer")
+	}
+}

@@ -83,7 +83,7 @@ func (r roles) drop(ctx context.Context) error {
 		return nil // the other managers remove it
 	}
 
-	key, request, err := newRequest()
+	key, request, err := pki.NewKeyAndRequest()
 	if err != nil {
 		return err
 	}

@@ -2,11 +2,14 @@ package fleet
 
 import (
 	"context"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/membership"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/pki"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/token"
 )
 
@@ -79,6 +82,7 @@ func TestReplacedStoreIsNotContinued(t *testing.T) {
 
 	four.stop() // it keeps the generation, also over a restart
 	four.start()
+	one.expireCertificate() // other hosts must answer it nevertheless
 	one.start()
 	three.start()
 	for _, h := range []*host{one, three} {
@@ -177,7 +181,21 @@ func TestBackupIsRestored(t *testing.T) {
 		t.Fatal(err)
 	}
 	one.stop()
+	one.expireCertificate()
 	one.start()
 	one.await("host1 alive, host3 alive")
 	one.writes()
+}
+
+// expireCertificate makes the certificate of a stopped manager one of two days ago.
+func (h *host) expireCertificate() {
+	h.t.Helper()
+	m, err := membership.Load(h.cfg.Dir)
+	must0(h.t, err)
+	who, err := m.Identity()
+	must0(h.t, err)
+	m.Key, m.Cert, err = m.Authority.Issue(who, netip.MustParseAddr(h.address), pki.HostLife,
+		time.Now().Add(-2*pki.HostLife))
+	must0(h.t, err)
+	must0(h.t, membership.Save(h.cfg.Dir, m))
 }

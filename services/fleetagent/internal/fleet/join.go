@@ -144,11 +144,7 @@ func (f *Fleet) reach(ctx context.Context, t token.Token) (*api.Manager, *x509.C
 // enroll asks the manager to admit this host.
 func (f *Fleet) enroll(ctx context.Context, manager *api.Manager, t token.Token, authority *x509.Certificate,
 	name string, address netip.Addr, underlay preflight.Underlay) (*membership.Membership, *fleetv1.Host, error) {
-	key, err := pki.NewKey()
-	if err != nil {
-		return nil, nil, err
-	}
-	request, err := pki.NewRequest(key)
+	key, request, err := pki.NewKeyAndRequest()
 	if err != nil {
 		return nil, nil, err
 	}

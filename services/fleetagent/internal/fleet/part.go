@@ -63,6 +63,9 @@ type part struct {
 }
 
 func newPart(cfg Config, m *membership.Membership) (*part, error) {
+	if err := membership.SignLate(cfg.Dir, m, cfg.Now()); err != nil {
+		cfg.Log.Error("certificate not renewed", "error", err)
+	}
 	p := &part{cfg: cfg, keys: record.ForFleet("", m.Fleet), m: m, nodes: api.NewNodes(), outage: outage.New(cfg.Log),
 		fence:   fence.New(max(m.Generation, m.StoreGeneration)),
 		present: make(chan struct{}),

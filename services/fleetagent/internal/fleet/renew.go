@@ -2,7 +2,6 @@ package fleet
 
 import (
 	"context"
-	"crypto/ecdsa"
 	"crypto/x509"
 	"errors"
 	"time"
@@ -41,7 +40,7 @@ func (p *part) renewCertificates(ctx context.Context) {
 
 // renewCertificate gets a certificate for a new key: a manager signs its own, a member asks one.
 func (p *part) renewCertificate(ctx context.Context) error {
-	key, request, err := newRequest()
+	key, request, err := pki.NewKeyAndRequest()
 	if err != nil {
 		return err
 	}
@@ -67,16 +66,6 @@ func (p *part) requestCertificate(ctx context.Context, request []byte) (*x509.Ce
 		return p.Renew(ctx, who, request)
 	}
 	return p.askCertificate(ctx, request)
-}
-
-// newRequest returns a new key with a certificate request for it.
-func newRequest() (*ecdsa.PrivateKey, []byte, error) {
-	key, err := pki.NewKey()
-	if err != nil {
-		return nil, nil, err
-	}
-	request, err := pki.NewRequest(key)
-	return key, request, err
 }
 
 // askCertificate asks the managers for a certificate.

@@ -14,12 +14,11 @@ import (
 // keepStore keeps the store's process running on a manager, also after it has exited, and removes the
 // database on a host that is not a manager any more, until ctx ends.
 func (r roles) keepStore(ctx context.Context) {
-	last, asked := "", time.Time{}
+	last := ""
 	for {
 		text := ""
-		if r.membership().IsManager() && time.Since(asked) > askEvery {
+		if r.membership().IsManager() && r.fence.Due(time.Now(), askEvery) {
 			r.askGenerations(ctx) // a store that was replaced must not be started
-			asked = time.Now()
 		}
 		if err := r.ensureStore(ctx); err != nil {
 			text = err.Error()

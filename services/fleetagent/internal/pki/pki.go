@@ -193,6 +193,16 @@ func NewRequest(key crypto.Signer) ([]byte, error) {
 	return x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
 }
 
+// NewKeyAndRequest returns a new private key with a certificate request for it.
+func NewKeyAndRequest() (*ecdsa.PrivateKey, []byte, error) {
+	key, err := NewKey()
+	if err != nil {
+		return nil, nil, err
+	}
+	request, err := NewRequest(key)
+	return key, request, err
+}
+
 func create(template, parent *x509.Certificate, public crypto.PublicKey, signer *ecdsa.PrivateKey) (
 	*x509.Certificate, error) {
 	der, err := x509.CreateCertificate(rand.Reader, template, parent, public, signer)
@@ -220,11 +230,7 @@ const PeerLife = authorityLife
 // The address of a person is zero.
 func (a Authority) Issue(who Identity, address netip.Addr, life time.Duration, now time.Time) (*ecdsa.PrivateKey,
 	*x509.Certificate, error) {
-	key, err := NewKey()
-	if err != nil {
-		return nil, nil, err
-	}
-	request, err := NewRequest(key)
+	key, request, err := NewKeyAndRequest()
 	if err != nil {
 		return nil, nil, err
 	}
