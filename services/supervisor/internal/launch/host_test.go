@@ -240,9 +240,13 @@ type policies struct {
 	h *host
 }
 
-func (f policies) PutPolicy(context.Context, *natv1.PutPolicyRequest,
-	...grpc.CallOption) (*natv1.PutPolicyResponse, error) {
-	return &natv1.PutPolicyResponse{}, f.h.request("put policy", "policy")
+func (f policies) PutPolicy(_ context.Context, req *natv1.PutPolicyRequest,
+	_ ...grpc.CallOption) (*natv1.PutPolicyResponse, error) {
+	name := "put policy"
+	if slices.ContainsFunc(req.GetEndpoints(), func(e *natv1.PolicyEndpoint) bool { return len(e.GetAddresses()) == 0 }) {
+		name = "block endpoints"
+	}
+	return &natv1.PutPolicyResponse{}, f.h.request(name, "policy")
 }
 
 func (f policies) DeletePolicy(context.Context, *natv1.DeletePolicyRequest,
@@ -263,4 +267,9 @@ func (f registrations) Register(context.Context, *dnsv1.RegisterRequest,
 func (f registrations) Release(context.Context, *dnsv1.ReleaseRequest,
 	...grpc.CallOption) (*dnsv1.ReleaseResponse, error) {
 	return &dnsv1.ReleaseResponse{}, f.h.release("unregister", "names")
+}
+
+func (f registrations) Update(context.Context, *dnsv1.UpdateRequest, ...grpc.CallOption) (*dnsv1.UpdateResponse,
+	error) {
+	return &dnsv1.UpdateResponse{}, f.h.request("update names", "names")
 }

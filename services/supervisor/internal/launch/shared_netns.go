@@ -129,8 +129,15 @@ func (r *Launcher) leave(ctx context.Context, uid string) error {
 	}
 
 	_, gone := r.Store.GetContainer(owner)
-	return errors.Join(r.Agents.ReleaseSandbox(ctx, owner, agents.Kept{Addresses: gone == nil}),
+	err = errors.Join(r.Agents.ReleaseSandbox(ctx, owner, agents.Kept{Addresses: gone == nil}),
 		r.Agents.Unregister(ctx, owner), r.NameFiles.Unmount(owner))
+	if err != nil {
+		return err
+	}
+	if had, err := r.Policies.Leave(ctx, owner); !had || err != nil {
+		return err
+	}
+	return r.Agents.DeletePolicy(ctx, owner) // if the end of the owner could not
 }
 
 // detachSharers makes the joined containers owners of the namespace, with lo only.

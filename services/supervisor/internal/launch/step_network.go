@@ -24,13 +24,18 @@ func (l *launch) joinNetwork(after string) saga.Step {
 			return nil
 		},
 		Undo: func(ctx context.Context) error {
+			joined := l.r.Joins.Any(l.id)
 			if l.detachesSharers() {
 				if err := l.r.detachSharers(ctx, l.id); err != nil {
 					return err
 				}
 			}
-			return l.r.Agents.ReleaseSandbox(ctx, l.id,
-				agents.Kept{Namespace: l.r.Joins.Any(l.id) && !l.detachesSharers(), Addresses: l.keepsAddresses()})
+			err := l.r.Agents.ReleaseSandbox(ctx, l.id,
+				agents.Kept{Namespace: joined && !l.detachesSharers(), Addresses: l.keepsAddresses()})
+			if err != nil || !joined {
+				return err
+			}
+			return l.r.Agents.DeletePolicy(ctx, l.id) // see applyPolicyOf
 		},
 	}
 }

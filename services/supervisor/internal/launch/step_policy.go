@@ -21,13 +21,32 @@ func applyPolicyOf(l *launch) saga.Step {
 		},
 		Undo: func(ctx context.Context) error {
 			had, err := l.r.Policies.Leave(ctx, l.id)
-			kept := l.r.Joins.Any(l.id) && !l.detachesSharers() // joined containers continue to use the network
-			if kept || !had && l.req.Config.Network.Egress == nil {
+			switch {
+			case !had && l.req.Config.Network.Egress == nil:
 				return err
+			case l.r.Joins.Any(l.id): // the processes of joined containers still run
+				return errors.Join(err, blockEndpoints(ctx, l))
 			}
 			return errors.Join(err, l.r.Agents.DeletePolicy(ctx, l.id))
 		},
 	}
+}
+
+// blockEndpoints makes nothing pass from and to the endpoints until joinNetwork has released them, and
+// then deletes the rules. Without known endpoints natagent keeps the rules.
+func blockEndpoints(ctx context.Context, l *launch) error {
+	m := planned(l)
+	m.Name, m.Endpoints = l.name, l.live.Endpoints
+	if l.process != nil {
+		m.Labels = l.process.Labels
+	}
+	if l.c != nil && l.c.Live != nil && len(m.Endpoints) == 0 {
+		m.Endpoints = l.c.Live.Endpoints
+	}
+	if len(m.Endpoints) == 0 {
+		return nil
+	}
+	return l.r.Policies.Block(ctx, m)
 }
 
 // memberOf returns the container as policies see it.

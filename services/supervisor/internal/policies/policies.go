@@ -9,6 +9,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 
 	"github.com/fairlead/fairlead/proto/fault"
@@ -146,6 +147,19 @@ func (p *Policies) Hold(ctx context.Context, m policy.Member) (held bool, err er
 	}
 	p.change(m.ID, func(m *member) { m.had, m.hadEgress = true, m.hadEgress || len(rules.Egress) > 0 })
 	return true, p.cfg.Agents.PutPolicy(ctx, m.ID, m.Name, rules, m.Endpoints)
+}
+
+// Block makes nothing pass from and to the endpoints of a container that ends, if rules apply to it.
+func (p *Policies) Block(ctx context.Context, m policy.Member) error {
+	rules := p.Of(m)
+	if !rules.Restricts() {
+		return nil
+	}
+	held := slices.Clone(m.Endpoints)
+	for i := range held {
+		held[i].IPv4, held[i].IPv6 = "", ""
+	}
+	return p.cfg.Agents.PutPolicy(ctx, m.ID, m.Name, rules, held)
 }
 
 // Check rejects rules that cannot be enforced for a container.
