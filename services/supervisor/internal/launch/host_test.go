@@ -243,7 +243,8 @@ type policies struct {
 func (f policies) PutPolicy(_ context.Context, req *natv1.PutPolicyRequest,
 	_ ...grpc.CallOption) (*natv1.PutPolicyResponse, error) {
 	name := "put policy"
-	if slices.ContainsFunc(req.GetEndpoints(), func(e *natv1.PolicyEndpoint) bool { return len(e.GetAddresses()) == 0 }) {
+	if slices.ContainsFunc(req.GetEndpoints(),
+		func(e *natv1.PolicyEndpoint) bool { return len(e.GetAddresses()) == 0 }) {
 		name = "block endpoints"
 	}
 	return &natv1.PutPolicyResponse{}, f.h.request(name, "policy")

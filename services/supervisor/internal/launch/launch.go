@@ -6,6 +6,7 @@ import (
 
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/supervisor/internal/bindsource"
 	"github.com/fairlead/fairlead/services/supervisor/internal/cdi"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 	"github.com/fairlead/fairlead/services/supervisor/internal/image"
@@ -76,10 +77,10 @@ type launch struct {
 	output  Output
 	waiters []*Waiter // clients that attached before the start
 
-	stored         chan struct{} // closed when the container is stored
-	mounted        chan struct{} // closed when sources is set
-	createdVolumes []string      // that did not exist before
-	createdSources directories   // of mounts, by this launch
+	stored         chan struct{}      // closed when the container is stored
+	mounted        chan struct{}      // closed when sources is set
+	createdVolumes []string           // that did not exist before
+	createdSources bindsource.Created // of mounts, by this launch
 	processStarted bool
 	fresh          bool // the container never ran
 
@@ -206,7 +207,7 @@ func (l *launch) validate() error {
 	if err := checkDevices(&l.req.Config); err != nil {
 		return err
 	}
-	return checkSources(&l.req.Config)
+	return bindsource.Check(&l.req.Config)
 }
 
 // run executes the steps with the container's lock held.

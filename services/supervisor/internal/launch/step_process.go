@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/supervisor/internal/bindsource"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 	"github.com/fairlead/fairlead/services/supervisor/internal/resource"
 	"github.com/fairlead/fairlead/services/supervisor/internal/rootfs"
@@ -55,14 +56,14 @@ func (l *launch) createProcess() saga.Step {
 		Name: createProcess, After: after,
 		Do: func(ctx context.Context) error {
 			var err error
-			if l.createdSources, err = createSources(l.req.Config.Mounts); err != nil {
+			if l.createdSources, err = bindsource.Create(l.req.Config.Mounts); err != nil {
 				return err
 			}
 			return l.create(ctx)
 		},
 		Undo: func(ctx context.Context) error {
 			err := l.deleteProcess(ctx)
-			l.createdSources.remove()
+			l.createdSources.Remove()
 			return err
 		},
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/fairlead/fairlead/services/supervisor/internal/bindsource"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 	"github.com/fairlead/fairlead/services/supervisor/internal/mountpoint"
 	"github.com/fairlead/fairlead/services/supervisor/internal/saga"
@@ -53,7 +54,7 @@ func (l *launch) mountPoints(ctx context.Context) (mountpoint.Request, error) {
 // volume of which only a subpath is mounted.
 func (l *launch) isFileMount(ctx context.Context, i int, m container.Mount) (bool, error) {
 	if m.Subpath == "" {
-		return m.Type == container.Bind && isFile(m.Source), nil
+		return m.Type == container.Bind && bindsource.IsFile(m.Source), nil
 	}
 	select {
 	case <-l.mounted:

@@ -9,6 +9,7 @@ import (
 
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/supervisor/internal/bindsource"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 	"github.com/fairlead/fairlead/services/supervisor/internal/saga"
 	"github.com/fairlead/fairlead/services/supervisor/internal/volume"
@@ -241,7 +242,7 @@ func openSources(uid string, mounts []container.Mount, paths []string) (all []so
 	}
 
 	for i, m := range mounts {
-		s := source{path: paths[i], file: m.Type == container.Bind && isFile(paths[i])}
+		s := source{path: paths[i], file: m.Type == container.Bind && bindsource.IsFile(paths[i])}
 		if m.Subpath != "" {
 			var unbind func() error
 			s.path, unbind, err = volumes.BindSubpath(paths[i], m.Subpath, fmt.Sprintf("%s-%d", uid, i))
@@ -249,7 +250,7 @@ func openSources(uid string, mounts []container.Mount, paths []string) (all []so
 				return nil, nil, errors.Join(subpathFault(m, err), closeAll())
 			}
 			open = append(open, unbind)
-			s.file = isFile(s.path)
+			s.file = bindsource.IsFile(s.path)
 		}
 		all = append(all, s)
 	}

@@ -1,4 +1,7 @@
-package launch
+// Package bindsource checks the sources of bind mounts on the host, and creates those that are missing.
+//
+// Package launch calls it. It mounts nothing.
+package bindsource
 
 import (
 	"errors"
@@ -10,8 +13,8 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 )
 
-// checkSources checks the mount sources before the first step.
-func checkSources(cfg *container.Config) error {
+// Check checks the sources of mounts, and creates none.
+func Check(cfg *container.Config) error {
 	for _, m := range cfg.Mounts {
 		if m.Type != container.Bind {
 			continue
@@ -29,13 +32,13 @@ func checkSources(cfg *container.Config) error {
 	return nil
 }
 
-// directories lists created directories, parents first.
-type directories []string
+// Created lists created directories, parents first.
+type Created []string
 
-// createSources creates the missing sources of -v as directories, as in Docker. It removes them on
+// Create creates the missing sources of -v as directories, as in Docker. It removes them on
 // failure.
-func createSources(mounts []container.Mount) (directories, error) {
-	var created directories
+func Create(mounts []container.Mount) (Created, error) {
+	var created Created
 	for _, m := range mounts {
 		if !m.CreateSource {
 			continue
@@ -45,7 +48,7 @@ func createSources(mounts []container.Mount) (directories, error) {
 		}
 		missing := missingParents(m.Source)
 		if err := os.MkdirAll(m.Source, 0o755); err != nil {
-			created.remove()
+			created.Remove()
 			return nil, fault.New(fault.Invalid, "mount "+m.Source, "cannot be created", fault.WithField("volume"),
 				fault.WithCause(err))
 		}
@@ -55,9 +58,9 @@ func createSources(mounts []container.Mount) (directories, error) {
 	return created, nil
 }
 
-// isFile reports whether a bind source exists and is not a directory. It follows symlinks, as the
+// IsFile reports whether a bind source exists and is not a directory. It follows symlinks, as the
 // mount does.
-func isFile(source string) bool {
+func IsFile(source string) bool {
 	info, err := os.Stat(source)
 	return err == nil && !info.IsDir()
 }
@@ -70,8 +73,8 @@ func missingParents(path string) []string {
 	return append(missingParents(filepath.Dir(path)), path)
 }
 
-// remove removes the directories that are empty.
-func (f directories) remove() {
+// Remove removes the directories that are empty.
+func (f Created) Remove() {
 	for i := len(f) - 1; i >= 0; i-- {
 		_ = os.Remove(f[i])
 	}
