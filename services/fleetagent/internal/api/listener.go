@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
-	"net/netip"
 	"sync"
 	"time"
 
@@ -18,15 +17,17 @@ import (
 // certificate is that of a host which joins.
 const (
 	maxHandshakes     = 256 // at the same time
+	maxHandshakesNet  = 128 // of one IPv6 network: a host can use all addresses of its own
 	maxHandshakesEach = 16  // of one address
 	maxJoining        = 64
+	maxJoiningNet     = 32
 	maxJoiningEach    = 4
 	handshakeTime     = 5 * time.Second
 	acceptRetry       = 100 * time.Millisecond
 	maxFailures       = 50 // to accept, in a row
 	maxQueue          = 16
 	protocol          = "h2"
-	sourceBits6       = 64 // an IPv6 host can use all addresses of its network
+	networkBits       = 64 // of IPv6
 )
 
 // secured is a connection after its handshake.
@@ -55,11 +56,19 @@ type divided struct {
 // divide returns the division of a listener. run feeds it.
 func divide(l net.Listener, config *tls.Config, limit time.Duration) *divided {
 	return &divided{config: config, handshakeTime: limit, known: newQueue(l), joining: newQueue(l),
-		handshakes: newLimiter(maxHandshakes, maxHandshakesEach), unknown: newLimiter(maxJoining, maxJoiningEach)}
+		handshakes: newLimiter(maxHandshakes, maxHandshakesNet, maxHandshakesEach),
+		unknown:    newLimiter(maxJoining, maxJoiningNet, maxJoiningEach)}
 }
 
-// run accepts connections until the listener is closed.
+// run accepts connections until the listener is closed. After it no connection is left that has not been passed on.
 func (d *divided) run(ctx context.Context, l net.Listener) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var accepting sync.WaitGroup
+	defer func() {
+		cancel()
+		accepting.Wait()
+		_ = errors.Join(d.known.Close(), d.joining.Close()) // the listener is closed already, or cannot be used
+	}()
 	for failures := 0; ; {
 		conn, err := l.Accept()
 		if err != nil {
@@ -75,10 +84,10 @@ func (d *divided) run(ctx context.Context, l net.Listener) error {
 			_ = conn.Close()
 			continue
 		}
-		go func() {
+		accepting.Go(func() {
 			defer release()
 			d.accept(ctx, conn)
-		}()
+		})
 	}
 }
 
@@ -149,52 +158,6 @@ func (q *queue) Close() error {
 		}
 		return q.Listener.Close()
 	}
-}
-
-// limiter limits connections, in all and for each source.
-type limiter struct {
-	all, each int
-	mu        *sync.Mutex
-	sources   map[netip.Prefix]int
-	total     *int
-}
-
-func newLimiter(all, each int) limiter {
-	return limiter{all: all, each: each, mu: &sync.Mutex{}, sources: map[netip.Prefix]int{}, total: new(int)}
-}
-
-// take counts a connection until release is called. It reports false if there are too many.
-func (l limiter) take(conn net.Conn) (release func(), ok bool) {
-	source := sourceOf(conn)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if *l.total >= l.all || l.sources[source] >= l.each {
-		return nil, false
-	}
-	*l.total++
-	l.sources[source]++
-	return sync.OnceFunc(func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		*l.total--
-		if l.sources[source]--; l.sources[source] == 0 {
-			delete(l.sources, source)
-		}
-	}), true
-}
-
-// sourceOf returns the host of a connection's client.
-func sourceOf(conn interface{ RemoteAddr() net.Addr }) netip.Prefix {
-	a, err := netip.ParseAddrPort(conn.RemoteAddr().String())
-	if err != nil {
-		return netip.Prefix{}
-	}
-	address := a.Addr().Unmap()
-	bits := address.BitLen()
-	if address.Is6() {
-		bits = sourceBits6
-	}
-	return netip.PrefixFrom(address.WithZone(""), bits).Masked()
 }
 
 // handshaken are the credentials of connections whose handshake was done before.

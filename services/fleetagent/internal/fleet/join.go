@@ -51,15 +51,16 @@ func (f *Fleet) Join(ctx context.Context, text, given, name string) (fleet strin
 	if err != nil {
 		return "", nil, nil, err
 	}
-	defer manager.Close()
 	if given != "" {
 		local = netip.MustParseAddr(given).Unmap()
 	}
+	var m *membership.Membership
 	underlay, err := f.checkHost(local)
-	if err != nil {
-		return "", nil, nil, err
+	if err == nil {
+		m, host, err = f.enroll(ctx, manager, t, authority, name, local, underlay)
 	}
-	m, host, err := f.enroll(ctx, manager, t, authority, name, local, underlay)
+	// From now on the host has a certificate. Few connections without one are served at the same time.
+	_ = manager.Close()
 	if err != nil {
 		return "", nil, nil, err
 	}
