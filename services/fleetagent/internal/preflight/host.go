@@ -129,17 +129,3 @@ func (u Underlay) Check(host string, address netip.Addr, networks []Network) err
 	}
 	return nil
 }
-
-// PortInUse returns an error if a program of this host uses the UDP port of the tunnel. An interface of the kernel
-// can share it.
-func PortInUse() error {
-	for _, path := range []string{"/proc/net/udp", "/proc/net/udp6"} {
-		data, err := os.ReadFile(path)
-		if err == nil && portTaken(string(data), TunnelPort) {
-			return fault.New(fault.Busy, fmt.Sprintf("port %d/udp", TunnelPort),
-				"is needed for packets between hosts, and a program of this host uses it",
-				fault.WithHint("stop the program: ss -lunp sport = %d", TunnelPort))
-		}
-	}
-	return nil
-}

@@ -1,12 +1,15 @@
 package preflight
 
 import (
+	"fmt"
 	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
+	"github.com/fairlead/fairlead/agent/test/testns"
 	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
 )
 
@@ -90,7 +93,7 @@ fe800000000000000000000000000000 40 `+zero+` 00 `+zero+` 00000100 00000001 00000
 	}
 }
 
-func TestPortOfAProgramIsNamed(t *testing.T) {
+func TestSocketsOfAPortAreFound(t *testing.T) {
 	line := func(port, inode string) string {
 		return " 1: 00000000:" + port + " 00000000:0000 07 00000000:00000000 00:00000000 00000000 0 0 " + inode +
 			" 2 0000000000000000 0\n"
@@ -99,12 +102,53 @@ func TestPortOfAProgramIsNamed(t *testing.T) {
 		text string
 		want bool
 	}{
-		"program": {line("0035", "4711") + line("12B5", "4711"), true}, "kernel": {line("12B5", "0"), false},
-		"other port": {line("0035", "4711"), false}, "header": {"  sl  local_address rem_address   st\n", false},
+		"port": {line("0035", "4711") + line("12B5", "4711"), true}, "other port": {line("0035", "4711"), false},
+		"header": {"  sl  local_address rem_address   st\n", false},
 	} {
 		if got := portTaken(c.text, TunnelPort); got != c.want {
 			t.Errorf("%s: got %t, want %t", name, got, c.want)
 		}
+	}
+}
+
+// TestVXLANInterfacesShareThePort: their sockets look like those of programs.
+func TestVXLANInterfacesShareThePort(t *testing.T) {
+	ns := testns.New(t)
+	check := func(name, want string) {
+		t.Helper()
+		var err error
+		ns.Do(func() { err = PortInUse() })
+		if got := fmt.Sprint(err); want == "" && err != nil || !strings.Contains(got, want) {
+			t.Errorf("%s: got error %v, want %q", name, err, want)
+		}
+	}
+	check("nothing", "")
+	ns.Run("ip", "link", "add", "other", "type", "vxlan", "id", "5", "dstport", "4788", "local", "127.0.0.1")
+	ns.Run("ip", "link", "set", "other", "up")
+	l := ns.ListenPacket("udp", "0.0.0.0:4789")
+	check("program", "port 4789/udp: is needed for packets between hosts, and a program of this host uses it")
+	_ = l.Close()
+	check("program stopped", "")
+	for n, local := range []string{"127.0.0.1", "::1"} {
+		name := fmt.Sprintf("vx%d", n)
+		ns.Run("ip", "link", "add", name, "type", "vxlan", "id", "7", "dstport", "4789", "local", local)
+		ns.Run("ip", "link", "set", name, "up")
+		check("interface with "+local, "")
+	}
+	ns.Run("ip", "link", "set", "vx0", "down")
+	ns.Run("ip", "link", "set", "vx1", "down")
+	ns.ListenPacket("udp", "0.0.0.0:4789")
+	check("interfaces that are down", "a program of this host uses it")
+}
+
+func TestDamagedDumpsAreNoInterfaces(t *testing.T) {
+	links, err := syscall.NetlinkRIB(syscall.RTM_GETLINK, syscall.AF_UNSPEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range links {
+		_ = servesVXLAN(links[:n], TunnelPort)
+		_ = attribute(links[n:], 1)
 	}
 }
 

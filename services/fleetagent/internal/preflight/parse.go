@@ -58,13 +58,13 @@ func route6(line string) (netip.Prefix, bool) {
 	return netip.PrefixFrom(a, int(length)), true
 }
 
-// portTaken reports whether a program has a UDP socket on a port, by /proc/net/udp. A socket of the kernel has no
-// inode.
+// portTaken reports whether there is a UDP socket on a port, by /proc/net/udp. The sockets of the kernel are in that
+// file too, and look the same.
 func portTaken(text string, port uint16) bool {
 	suffix := ":" + strings.ToUpper(strconv.FormatUint(uint64(port)|1<<16, 16)[1:])
 	for line := range strings.Lines(text) {
 		f := strings.Fields(line)
-		if len(f) > 9 && strings.HasSuffix(f[1], suffix) && f[9] != "0" {
+		if len(f) > 9 && strings.HasSuffix(f[1], suffix) {
 			return true
 		}
 	}
