@@ -18,6 +18,7 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/beneath"
 	"github.com/fairlead/fairlead/services/supervisor/internal/beneath/tree"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+	"github.com/fairlead/fairlead/services/supervisor/internal/image/unpack"
 )
 
 // Stat holds the attributes of a file in a container.
@@ -71,7 +72,7 @@ func (f *Files) CopyFrom(ctx context.Context, ref, name string, begin func(Stat)
 	})
 }
 
-// CopyTo unpacks a tar archive into a directory of a container.
+// CopyTo unpacks a tar archive, which can be compressed, into a directory of a container.
 func (f *Files) CopyTo(ctx context.Context, to Target, in io.Reader) error {
 	return f.within(ctx, to.Ref, func(c *container.Container, v view) error {
 		at, err := locate(c, v, to.Path)
@@ -94,7 +95,12 @@ func (f *Files) CopyTo(ctx context.Context, to Target, in io.Reader) error {
 		if !to.KeepOwner {
 			into.Owner = &[2]int{}
 		}
-		if err := tree.Extract(ctx, in, dir, into); err != nil {
+		plain, err := unpack.Decompress(in)
+		if err != nil {
+			return writeFault(c, err)
+		}
+		defer func() { _ = plain.Close() }()
+		if err := tree.Extract(ctx, plain, dir, into); err != nil {
 			return writeFault(c, err)
 		}
 		f.Notices.Emit(c, "extract-to-dir")

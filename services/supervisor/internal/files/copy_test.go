@@ -3,6 +3,7 @@ package files
 import (
 	"archive/tar"
 	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"io"
@@ -209,6 +210,26 @@ func TestCopyToKeepsOrSetsOwners(t *testing.T) {
 		if st.Uid != 0 {
 			t.Errorf("keep %v: the directory itself has owner %d", keep, st.Uid)
 		}
+	}
+}
+
+// Clients send archives compressed too; testcontainers sends all of them with gzip.
+func TestCopyToDecompressesArchive(t *testing.T) {
+	h := newHost(t)
+	h.must(os.MkdirAll(h.base+"/root/dir", 0o755))
+	var packed bytes.Buffer
+	w := gzip.NewWriter(&packed)
+	_, err := io.Copy(w, archiveOf(t, "made"))
+	h.must(err, w.Close())
+	cut := bytes.Clone(packed.Bytes()[:packed.Len()-12])
+
+	h.must(h.CopyTo(t.Context(), Target{Ref: "web", Path: "/dir"}, &packed))
+	if text, err := os.ReadFile(h.base + "/root/dir/made"); string(text) != "made" {
+		t.Errorf("got %q, %v", text, err)
+	}
+	err = h.CopyTo(t.Context(), Target{Ref: "web", Path: "/dir"}, bytes.NewReader(cut))
+	if !fault.Is(err, fault.Invalid) {
+		t.Errorf("cut archive: got %v", err)
 	}
 }
 

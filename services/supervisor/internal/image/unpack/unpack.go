@@ -1,5 +1,5 @@
 // Package unpack unpacks the tar archive of a layer into an empty directory. The content of the
-// archive is not trusted. Package layers calls this package.
+// archive is not trusted. Package layers calls this package; package files only decompresses by it.
 //
 // It runs with that directory as its root directory, so that no path in the archive leaves it, even
 // if entries replace each other by symlinks. Devices are created as nodes and never opened.
