@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds Docker's own clients into .cache/clients, for the tests of the Docker Engine API: `clients.sh NAME…` with
-# docker, docker-28, compose, buildx or buildkitd. What is built of the version wanted is not built again.
+# docker, docker-28, compose, buildx, buildkitd or libraries. What is built of the version wanted is not built again.
 #
 # compose, buildx and buildkitd are tools of deploy/clients.mod. The module of the docker command line lacks go.mod: it
 # is built in a copy of its directory, with the module's own vendor.mod in that place.
@@ -65,6 +65,20 @@ tool() { # NAME PACKAGE MODULE VARIABLE: a tool of deploy/clients.mod
   install_built "$bin/new-$$" "$1" "$of"
 }
 
+# The programs of deploy/e2e/testdata/libraries/go, each of which uses the engine by one client library for Go. Their version is the
+# checksum of their source.
+libraries() {
+  local of name
+  of=$(cd deploy/e2e/testdata/libraries/go && sha256sum go.mod go.sum ./*/*.go | sha256sum)
+  for name in moby fsouza dockertest testcontainers; do
+    if built "libraries/$name" "$of"; then continue; fi
+    echo "clients: building the program of $name"
+    mkdir -p "$bin"
+    go -C deploy/e2e/testdata/libraries/go build -trimpath -ldflags '-s -w' -o "$bin/new-$$" "./$name" || fail "$name: not built"
+    install_built "$bin/new-$$" "libraries/$name" "$of"
+  done
+}
+
 for name in "$@"; do
   case $name in
   docker) docker docker 29.9.3 ;;
@@ -73,6 +87,7 @@ for name in "$@"; do
     github.com/docker/compose/v5/internal.Version ;;
   buildx) tool cli-plugins/docker-buildx github.com/docker/buildx/cmd/buildx github.com/docker/buildx \
     github.com/docker/buildx/version.Version ;;
+  libraries) libraries ;;
   buildkitd) tool buildkitd github.com/moby/buildkit/cmd/buildkitd github.com/moby/buildkit \
     github.com/moby/buildkit/version.Version ;;
   *) fail "$name: unknown client" ;;

@@ -249,7 +249,7 @@ func (s *scriptEnv) setVariables(bin string) {
 		s.env.Setenv(name, value)
 	}
 
-	s.env.Setenv("PATH", clients+":"+s.env.Getenv("PATH")+":/usr/sbin:/sbin")
+	s.env.Setenv("PATH", clients+":"+clients+"/libraries:"+s.env.Getenv("PATH")+":/usr/sbin:/sbin")
 	s.setMachines(s.env.Setenv)
 }
 
