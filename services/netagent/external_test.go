@@ -2,6 +2,7 @@ package netagent
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
+	"github.com/fairlead/fairlead/services/netagent/internal/namespace"
 )
 
 // external returns a request for the namespace at a path.
@@ -101,23 +103,78 @@ func TestFailedExternalSandboxLeavesNothing(t *testing.T) {
 	}
 }
 
-// TestLostExternalNamespaceIsForgotten unpins a namespace while the agent is stopped, as a reboot does.
-func TestLostExternalNamespaceIsForgotten(t *testing.T) {
+// TestLostPinOfExternalNamespaceIsRestored: the namespace and its client still exist.
+func TestLostPinOfExternalNamespaceIsRestored(t *testing.T) {
 	h := newHost(t)
 	a := h.run()
-	req := external(id.New(), testns.New(t).Path())
-	n := a.newNetwork("lan")
-	req.Endpoints = []endpoint.Spec{{Network: n.Name, IPv4: n.Spec.Pools[0].Gateway.Next().Next()}}
+	pod := testns.New(t)
+	req := external(id.New(), pod.Path())
 	sb := a.create(req)
+	lose := func() {
+		t.Helper()
+		if err := kernel.Unpin(sb.NetnsPath); err != nil {
+			t.Fatal(err)
+		}
+	}
+	kept := func(a *agent) {
+		t.Helper()
+		h.mustReach(pod.Path(), "172.17.0.1")
+		if differences, err := a.sandboxes.Compare(sb.Owner); err != nil || len(differences) > 0 {
+			t.Errorf("got %q, %v", differences, err)
+		}
+		if pins := h.pins(); len(pins) != 1 {
+			t.Errorf("got pins %q", pins)
+		}
+	}
 	a.stop()
-	if err := kernel.Unpin(sb.NetnsPath); err != nil {
-		t.Fatal(err)
-	}
-
+	lose()
 	b := h.run()
-	if owners := b.sandboxes.ReservationOwners(); slices.Contains(owners, sb.Owner) || len(b.sandboxes.List()) > 0 {
-		t.Errorf("got %q, %v", owners, b.sandboxes.List())
+	kept(b)
+	lose()
+	if again := b.create(req); again.Endpoints[0].ID != sb.Endpoints[0].ID {
+		t.Error("the sandbox was recreated")
 	}
-	req.Owner = id.New()
-	b.create(req) // with the same address
+	kept(b)
+	lose()
+	b.release(sb)
+	if got := h.linksOf(pod.Path()); strings.Contains(got, "eth0") || len(h.pins()) > 0 {
+		t.Errorf("left: %s, pins %q", got, h.pins())
+	}
+}
+
+// TestLostExternalNamespaceIsForgotten: a host has started again, and its client uses the path for another namespace
+// or not at all.
+func TestLostExternalNamespaceIsForgotten(t *testing.T) {
+	for _, again := range []bool{false, true} {
+		h := newHost(t)
+		a := h.run()
+		path := filepath.Join(t.TempDir(), "pod")
+		adopt := func() {
+			t.Helper()
+			if err := (namespace.Host{}).Adopt(testns.New(t).Path(), path, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		adopt()
+		t.Cleanup(func() { _ = kernel.Unpin(path) })
+		req := external(id.New(), path)
+		n := a.newNetwork("lan")
+		req.Endpoints = []endpoint.Spec{{Network: n.Name, IPv4: n.Spec.Pools[0].Gateway.Next().Next()}}
+		sb := a.create(req)
+		a.stop()
+		if err := errors.Join(kernel.Unpin(sb.NetnsPath), kernel.Unpin(path)); err != nil {
+			t.Fatal(err)
+		}
+		if again {
+			adopt()
+		}
+
+		b := h.run()
+		owners := b.sandboxes.ReservationOwners()
+		if slices.Contains(owners, sb.Owner) || len(b.sandboxes.List()) > 0 || len(h.pins()) > 0 {
+			t.Errorf("another namespace %t: got %q, %v, %q", again, owners, b.sandboxes.List(), h.pins())
+		}
+		req.Owner, req.External = id.New(), testns.New(t).Path()
+		b.create(req) // with the same address
+	}
 }

@@ -25,7 +25,7 @@ func (Host) Adopt(from, path string, optional []kernel.Sysctl) error {
 		return err
 	}
 
-	if err := pinFile(fmt.Sprintf("/proc/self/fd/%d", file.Fd()), path); err != nil {
+	if err := pinFile(fmt.Sprintf("/proc/self/fd/%d", file.Fd()), path); err != nil || len(optional) == 0 {
 		return err
 	}
 	err = kernel.WithPinned(path, func(ns *kernel.Namespace) error {

@@ -33,7 +33,7 @@ type Keeper interface {
 	// lack the optional sysctls. If f fails, no namespace remains.
 	Create(path string, sysctls, optional []kernel.Sysctl, f func(Namespace) error) error
 	// Adopt pins the namespace of another program, sets lo up and writes sysctls, which the kernel may
-	// lack. from is a path of the namespace.
+	// lack. Without sysctls it only pins. from is a path of the namespace.
 	Adopt(from, path string, optional []kernel.Sysctl) error
 	// Within calls f in a pinned namespace.
 	Within(path string, f func(Namespace) error) error

@@ -156,7 +156,7 @@ func (m *Manager) existing(req endpoint.Request, nets []store.Network) (have end
 		return have, false, m.clearStalePin(req)
 	}
 
-	if !m.attach.Exists(have) {
+	if !m.attach.Exists(have) && !m.adoptAgain(have) {
 		return endpoint.Sandbox{}, false, m.remove(have)
 	}
 
@@ -204,7 +204,8 @@ func (m *Manager) clearStalePin(req endpoint.Request) error {
 		"cannot remove stale namespace")
 }
 
-// storeAndCreate stores the sandbox and creates it concurrently, since both take about as long.
+// storeAndCreate stores the sandbox and creates it concurrently, since both take about as long. That of a namespace
+// of another program is stored first: the namespace remains if this process exits, and its record says what is in it.
 func (m *Manager) storeAndCreate(
 	ctx context.Context, sb endpoint.Sandbox, nets []store.Network,
 ) (endpoint.Sandbox, error) {
@@ -214,7 +215,10 @@ func (m *Manager) storeAndCreate(
 	made := sb
 	switch {
 	case sb.External != "":
-		made, err = m.adoptNamespace(ctx, sb, nets)
+		if err = <-stored; err == nil {
+			made, err = m.adoptNamespace(ctx, sb, nets)
+		}
+		stored <- nil
 	case sb.Mode == endpoint.Private:
 		made, err = m.createNamespace(ctx, sb, nets)
 	}

@@ -31,7 +31,7 @@ func (m *Manager) Recover() (Recovered, error) {
 	var errs []error
 	processes := sync.OnceValues(initproc.All)
 	for _, sb := range m.store.Sandboxes() {
-		if m.attach.Exists(sb) || m.repin(sb, processes) {
+		if m.attach.Exists(sb) || m.adoptAgain(sb) || m.repin(sb, processes) {
 			m.addresses.Claim(sb)
 			found.Restored++
 			continue

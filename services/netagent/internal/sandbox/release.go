@@ -54,6 +54,9 @@ func (m *Manager) release(sb endpoint.Sandbox, exists, keepNamespace bool) error
 // released after both. If the kernel fails, the sandbox is stored again, so that Release can be
 // repeated.
 func (m *Manager) remove(sb endpoint.Sandbox) error {
+	if sb.External != "" {
+		return m.removeAdopted(sb)
+	}
 	deleted := make(chan error, 1)
 	go func() { deleted <- m.store.DeleteSandboxes(sb.Owner) }()
 	err := m.detachAll(sb)
