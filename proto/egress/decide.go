@@ -64,7 +64,7 @@ func (p Policy) Decide(t Target) Decision {
 
 // first returns the first selected rule that matches a target.
 func (p Policy) first(t Target, selected func(Rule) bool) (string, bool) {
-	at := slices.IndexFunc(p, func(r Rule) bool { return selected(r) && r.Ports.has(t) && r.hasAddress(t) })
+	at := slices.IndexFunc(p, func(r Rule) bool { return selected(r) && r.Ports.has(t) && r.HasAddress(t) })
 	if at < 0 {
 		return "", false
 	}
@@ -91,8 +91,8 @@ func (p Ports) has(t Target) bool {
 	return p.First == 0 || t.Protocol == TCP || t.Protocol == UDP
 }
 
-func (r Rule) hasAddress(t Target) bool {
-	private := contains(PrivateRanges(), t.Addr)
+// HasAddress reports whether the rule applies to the address of a target, on some port.
+func (r Rule) HasAddress(t Target) bool {
 	switch r.Kind {
 	case All, Observe:
 		return true
@@ -101,9 +101,9 @@ func (r Rule) hasAddress(t Target) bool {
 	case Metadata:
 		return contains(MetadataAddresses(), t.Addr)
 	case LAN:
-		return !t.Host && private
+		return !t.Host && contains(PrivateRanges(), t.Addr)
 	case Internet:
-		return !t.Host && !private && !contains(SpecialRanges(), t.Addr)
+		return !t.Host && IsPublic(t.Addr)
 	case Prefix:
 		return r.Prefix.Contains(t.Addr)
 	case Domain, Container, Label:

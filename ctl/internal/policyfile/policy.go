@@ -2,7 +2,6 @@ package policyfile
 
 import (
 	"fmt"
-	"slices"
 
 	"go.yaml.in/yaml/v4"
 
@@ -10,8 +9,8 @@ import (
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 )
 
-// policy reads a policy. before are those of the same file.
-func (r *reader) policy(n *yaml.Node, before []*containerv1.NamedPolicy) *containerv1.NamedPolicy {
+// policy reads a policy.
+func (r *reader) policy(n *yaml.Node) *containerv1.NamedPolicy {
 	p := &containerv1.NamedPolicy{}
 	faults := len(r.faults)
 	r.object(n, "policy", policyKeys, func(key string, value *yaml.Node) {
@@ -38,11 +37,13 @@ func (r *reader) policy(n *yaml.Node, before []*containerv1.NamedPolicy) *contai
 		return p
 	}
 
-	switch {
+	switch first, twice := r.first[p.GetName()]; {
 	case p.GetName() == "":
 		r.add(n, "name", "is missing")
-	case slices.ContainsFunc(before, func(o *containerv1.NamedPolicy) bool { return o.GetName() == p.GetName() }):
-		r.add(n, "name", "%s is given twice", p.GetName())
+	case twice:
+		r.add(n, "name", "%s is given twice, first at %s", p.GetName(), first)
+	default:
+		r.first[p.GetName()] = fmt.Sprintf("%s:%d", r.name, n.Line)
 	}
 	if len(p.GetContainers())+len(p.GetNetworks())+len(p.GetLabels()) == 0 {
 		r.add(n, "containers", `is missing, must select containers by containers, networks or labels; ["*"] for all`)

@@ -5,9 +5,11 @@
 package policyfile
 
 import (
+	"bytes"
 	_ "embed"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -29,37 +31,68 @@ var (
 	testKeys   = []string{"container", "may-reach", "may-not-reach", "may-be-reached-by", "may-not-be-reached-by"}
 )
 
-// reader collects the errors of a file.
-type reader struct {
-	name   string
-	faults []error
+// File is the content of a file. The name is for errors.
+type File struct {
+	Name string
+	Data []byte
 }
 
-// Parse reads the policies of a file. name is for errors.
-func Parse(name string, data []byte) ([]*containerv1.NamedPolicy, error) {
-	r := &reader{name: name}
-	var document yaml.Node
-	if err := yaml.Unmarshal(data, &document); err != nil {
-		return nil, fmt.Errorf("%s: %s", name, strings.TrimPrefix(err.Error(), "yaml: "))
-	}
-	if len(document.Content) == 0 {
-		return nil, fmt.Errorf("%s: is empty, must have the key policies", name)
-	}
+// reader collects the policies and the errors of files.
+type reader struct {
+	name   string // of the present file
+	faults []error
+	all    []*containerv1.NamedPolicy
+	first  map[string]string // the positions of policies, by name
+}
 
-	var all []*containerv1.NamedPolicy
-	root := document.Content[0]
-	r.object(root, "file", fileKeys, func(_ string, value *yaml.Node) {
-		for _, one := range r.list(value, "policies") {
-			all = append(all, r.policy(one, all))
-		}
-	})
-	if len(all) == 0 && len(r.faults) == 0 {
-		r.add(root, "policies", "has no policy")
+// Parse reads the policies of files. Each can have several YAML documents.
+func Parse(files ...File) ([]*containerv1.NamedPolicy, error) {
+	r := &reader{first: map[string]string{}}
+	for _, f := range files {
+		r.name = f.Name
+		r.file(f.Data)
 	}
 	if err := errors.Join(r.faults...); err != nil {
 		return nil, err
 	}
-	return all, nil
+	return r.all, nil
+}
+
+// file reads all documents of a file.
+func (r *reader) file(data []byte) {
+	before, faults := len(r.all), len(r.faults)
+	documents := yaml.NewDecoder(bytes.NewReader(data))
+	for {
+		var document yaml.Node
+		err := documents.Decode(&document)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			r.faults = append(r.faults, fmt.Errorf("%s: %s", r.name, strings.TrimPrefix(err.Error(), "yaml: ")))
+			return
+		}
+		r.document(&document)
+	}
+	if len(r.all) == before && len(r.faults) == faults {
+		r.faults = append(r.faults, fmt.Errorf("%s: is empty, must have the key policies", r.name))
+	}
+}
+
+// document reads a document. One without content is skipped.
+func (r *reader) document(d *yaml.Node) {
+	if len(d.Content) == 0 || d.Content[0].Tag == "!!null" {
+		return
+	}
+	root, before, faults := d.Content[0], len(r.all), len(r.faults)
+	r.object(root, "file", fileKeys, func(_ string, value *yaml.Node) {
+		for _, one := range r.list(value, "policies") {
+			r.all = append(r.all, r.policy(one))
+		}
+	})
+	if len(r.all) == before && len(r.faults) == faults {
+		r.add(root, "policies", "has no policy")
+	}
 }
 
 func (r *reader) add(at *yaml.Node, key, format string, args ...any) {

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"google.golang.org/protobuf/proto"
+
+	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 )
 
 const example = `policies:
@@ -26,8 +28,12 @@ const example = `policies:
   - {name: db, networks: [back], egress: none}
 `
 
+func parse(name, text string) ([]*containerv1.NamedPolicy, error) {
+	return Parse(File{name, []byte(text)})
+}
+
 func TestParse(t *testing.T) {
-	all, err := Parse("a.yaml", []byte(example))
+	all, err := parse("a.yaml", example)
 	if err != nil || len(all) != 2 {
 		t.Fatalf("got %v, %v", all, err)
 	}
@@ -44,18 +50,18 @@ func TestParse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if again, err := Parse("again", []byte(text)); err != nil || len(again) != 2 || !proto.Equal(again[0], web) ||
+	if again, err := parse("again", text); err != nil || len(again) != 2 || !proto.Equal(again[0], web) ||
 		!proto.Equal(again[1], all[1]) {
 		t.Errorf("got %v, %v, want %v", again, err, all)
 	}
-	if all, err := Parse("a.json", []byte(`{"policies": [{"name": "db", "containers": ["*"],
-		"egress": ["none"]}]}`)); err != nil || all[0].GetContainers()[0] != "*" {
+	if all, err := parse("a.json", `{"policies": [{"name": "db", "containers": ["*"],
+		"egress": ["none"]}]}`); err != nil || all[0].GetContainers()[0] != "*" {
 		t.Errorf("JSON: got %v, %v", all, err)
 	}
 }
 
 func TestAllErrorsAreReported(t *testing.T) {
-	_, err := Parse("a.yaml", []byte(`polices: []
+	_, err := parse("a.yaml", `polices: []
 policies:
   - name: web
     container: [web]
@@ -71,7 +77,7 @@ policies:
   - text
   - {name: db, networks: [back], egress: none}
   - {name: db, networks: [back], egress: none}
-`))
+`)
 	if err == nil {
 		t.Fatal("accepted")
 	}
@@ -88,16 +94,40 @@ policies:
 		`a.yaml:11: containers: is missing`, `a.yaml:11: egress: is missing`,
 		`a.yaml:13: egress: is given twice`,
 		`a.yaml:14: policy: must have keys`,
-		`a.yaml:16: name: db is given twice`,
+		`a.yaml:16: name: db is given twice, first at a.yaml:15`,
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("no error %q in\n%v", want, err)
 		}
 	}
 	for text, want := range map[string]string{"": "is empty", "policies: []": "has no policy", "a: [": "line 2",
-		"policies": "must have keys"} {
-		if _, err := Parse("a.yaml", []byte(text)); err == nil || !strings.Contains(err.Error(), want) {
+		"policies": "must have keys", "---\n---\n": "is empty",
+		"policies: []\n---\npolicies: []": "a.yaml:3: policies"} {
+		if _, err := parse("a.yaml", text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: got %v, want %q", text, err, want)
+		}
+	}
+}
+
+// All documents of all files are read together.
+func TestAllDocumentsAreRead(t *testing.T) {
+	one := func(name string) string { return "policies: [{name: " + name + ", networks: [back], egress: none}]\n" }
+	all, err := Parse(File{"a.yaml", []byte("---\n" + one("aa") + "---\n" + one("bb") + "---\n")},
+		File{"b.yaml", []byte(one("cc"))})
+	if err != nil || len(all) != 3 || all[1].GetName() != "bb" || all[2].GetName() != "cc" {
+		t.Errorf("got %v, %v", all, err)
+	}
+
+	_, err = Parse(File{"a.yaml", []byte(one("aa") + "---\n" + one("aa"))}, File{"b.yaml", []byte(one("aa"))},
+		File{"c.yaml", []byte("policies: [{name: cc, egress: intrnet}]")}, File{"d.yaml", nil})
+	if err == nil {
+		t.Fatal("accepted")
+	}
+	for _, want := range []string{"a.yaml:3: name: aa is given twice, first at a.yaml:1",
+		"b.yaml:1: name: aa is given twice, first at a.yaml:1", `c.yaml:1: egress: rule "intrnet"`,
+		"d.yaml: is empty"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("no error %q in\n%v", want, err)
 		}
 	}
 }

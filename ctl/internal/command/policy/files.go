@@ -33,21 +33,19 @@ func newTest(c *cli.CLI) *cobra.Command {
 		Use:   "test [FILE...]",
 		Short: "Check the assertions of policies, and change nothing",
 		Long: `Check the assertions of policies, and change nothing. With files, they are checked as if the files were
-applied; otherwise those of all policies are checked. The command fails if one is not true.`,
+applied; otherwise those of all policies are checked. An assertion is true if it is for all addresses,
+protocols and ports that it names. The command fails if one is not true.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return apply(cmd, c, args, true) },
 	}
 }
 
 // apply applies or tests files.
 func apply(cmd *cobra.Command, c *cli.CLI, files []string, dryRun bool) error {
-	req := &containerv1.ApplyPoliciesRequest{DryRun: dryRun}
-	for _, name := range files {
-		all, err := read(c, name)
-		if err != nil {
-			return err
-		}
-		req.Policies = append(req.Policies, all...)
+	all, err := read(c, files)
+	if err != nil {
+		return err
 	}
+	req := &containerv1.ApplyPoliciesRequest{DryRun: dryRun, Policies: all}
 	cl, err := c.Client()
 	if err != nil {
 		return err
@@ -81,19 +79,23 @@ func apply(cmd *cobra.Command, c *cli.CLI, files []string, dryRun bool) error {
 	return nil
 }
 
-// read reads a file, or standard input.
-func read(c *cli.CLI, name string) ([]*containerv1.NamedPolicy, error) {
-	var data []byte
-	var err error
-	if name == "-" {
-		data, err = io.ReadAll(c.In)
-	} else {
-		data, err = os.ReadFile(name)
+// read reads files; "-" is standard input.
+func read(c *cli.CLI, names []string) ([]*containerv1.NamedPolicy, error) {
+	var files []policyfile.File
+	for _, name := range names {
+		var data []byte
+		var err error
+		if name == "-" {
+			data, err = io.ReadAll(c.In)
+		} else {
+			data, err = os.ReadFile(name)
+		}
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, policyfile.File{Name: name, Data: data})
 	}
-	if err != nil {
-		return nil, err
-	}
-	return policyfile.Parse(name, data)
+	return policyfile.Parse(files...)
 }
 
 // resultLine returns the result of an assertion as text.
@@ -121,17 +123,20 @@ func resultLine(r *containerv1.PolicyTestResult) string {
 
 // decisionText returns a decision as text.
 func decisionText(d *containerv1.PolicyDecision) string {
-	verdict := "refused"
+	text := "refused"
 	if d.GetAllowed() {
-		verdict = "allowed"
+		text = "allowed"
+	}
+	if d.GetTarget() != "" {
+		text += " for " + d.GetTarget()
 	}
 	switch {
 	case d.GetSource() != "":
-		return fmt.Sprintf("%s by %s of %s", verdict, d.GetRule(), d.GetSource())
+		return fmt.Sprintf("%s by %s of %s", text, d.GetRule(), d.GetSource())
 	case d.GetRule() != "":
-		return verdict + " by " + d.GetRule()
+		return text + " by " + d.GetRule()
 	}
-	return verdict + map[string]string{"": ": no rules", "policy": ": no rule allows it",
+	return text + map[string]string{"": ": no rules", "policy": ": no rule allows it",
 		"metadata": ": metadata services need a rule: metadata", "name": ": the name is not allowed",
 		"dns": ": with domain rules, only the embedded name server can be used"}[d.GetReason()]
 }
@@ -240,7 +245,8 @@ func newExplain(c *cli.CLI) *cobra.Command {
 		Use:   "explain [OPTIONS] CONTAINER [PEER]",
 		Short: "Show which rules apply to a container, and which decides about a peer",
 		Long: `Show which rules apply to a container and where they come from, and which of them decides about a peer, such as
-github.com:443, 10.0.0.1:22 or container:db:5432. A name stands for a public address that the container has resolved.`,
+github.com:443, 10.0.0.1:22 or container:db:5432. If only some of its addresses, protocols and ports are
+allowed, an example of each is shown. A name stands for a public address that the container has resolved.`,
 		Args: cli.RangeArgs(1, 2),
 	}
 	cmd.Flags().BoolVar(&incoming, "incoming", false, "The peer connects to the container")
@@ -266,7 +272,9 @@ github.com:443, 10.0.0.1:22 or container:db:5432. A name stands for a public add
 		if err := w.Flush(); err != nil || req.GetPeer() == "" {
 			return err
 		}
-		c.Println(req.GetPeer() + ": " + decisionText(res.GetDecision()))
+		for _, d := range res.GetDecisions() {
+			c.Println(req.GetPeer() + ": " + decisionText(d))
+		}
 		return nil
 	}
 	return cmd

@@ -14,7 +14,7 @@ type Policies interface {
 	ApplyPolicies(ctx context.Context, put []*policy.Policy, dryRun bool) ([]policies.Result, int, error)
 	RemovePolicies(ctx context.Context, names []string) (changed int, err error)
 	ListPolicies() (all []*policy.Policy, selected [][]string)
-	ExplainPolicy(ref, peer string, incoming bool) ([]policy.Source, policy.Decision, error)
+	ExplainPolicy(ctx context.Context, ref, peer string, incoming bool) ([]policy.Source, []policy.Decision, error)
 }
 
 // policyServer implements fairlead.container.v1.NamedPolicyService.
@@ -66,9 +66,9 @@ func (s *policyServer) RemovePolicies(ctx context.Context,
 }
 
 // ExplainPolicy implements NamedPolicyServiceServer.
-func (s *policyServer) ExplainPolicy(_ context.Context,
+func (s *policyServer) ExplainPolicy(ctx context.Context,
 	req *containerv1.ExplainPolicyRequest) (*containerv1.ExplainPolicyResponse, error) {
-	sources, d, err := s.policies.ExplainPolicy(req.GetReference(), req.GetPeer(), req.GetIncoming())
+	sources, decisions, err := s.policies.ExplainPolicy(ctx, req.GetReference(), req.GetPeer(), req.GetIncoming())
 	if err != nil {
 		return nil, err
 	}
@@ -77,8 +77,8 @@ func (s *policyServer) ExplainPolicy(_ context.Context,
 		resp.Sources = append(resp.Sources, &containerv1.PolicySource{Name: source.Name, Egress: source.Egress,
 			Ingress: source.Ingress})
 	}
-	if req.GetPeer() != "" {
-		resp.Decision = protoconv.PolicyDecisionToProto(d)
+	for _, d := range decisions {
+		resp.Decisions = append(resp.Decisions, protoconv.PolicyDecisionToProto(d))
 	}
 	return resp, nil
 }

@@ -163,7 +163,7 @@ func TestFailedEgressUpdateRestoresPolicy(t *testing.T) {
 			if want == nil {
 				want = []string{"all"} // lifts what dnsagent had
 			}
-			if w.dnsRules != nil && !slices.Equal(w.dnsRules, want) {
+			if !slices.Equal(w.dnsRules, want) {
 				t.Errorf("%q fails: got rules %q in dnsagent, want %q", failing, w.dnsRules, want)
 			}
 		}

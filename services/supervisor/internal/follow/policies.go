@@ -51,7 +51,7 @@ func (r Egress) ApplyPolicies(ctx context.Context, put []*policy.Policy, dryRun 
 	if len(put) == 0 {
 		tested = all
 	}
-	results = r.Policies.Test(tested, all)
+	results = r.Policies.Test(ctx, tested, all)
 	if !dryRun && !slices.ContainsFunc(results, policies.Result.Failed) {
 		changed, err = r.Change(ctx, policies.Change{Put: put})
 	}
@@ -72,7 +72,8 @@ func (r Egress) ListPolicies() (all []*policy.Policy, selected [][]string) {
 	return all, selected
 }
 
-// ExplainPolicy returns the sources of the rules of a container, and the decision about a peer.
-func (r Egress) ExplainPolicy(ref, peer string, incoming bool) ([]policy.Source, policy.Decision, error) {
-	return r.Policies.Explain(ref, peer, incoming)
+// ExplainPolicy returns the sources of the rules of a container, and the decisions about a peer.
+func (r Egress) ExplainPolicy(ctx context.Context, ref, peer string, incoming bool) ([]policy.Source,
+	[]policy.Decision, error) {
+	return r.Policies.Explain(ctx, ref, peer, incoming)
 }

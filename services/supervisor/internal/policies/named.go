@@ -1,6 +1,7 @@
 package policies
 
 import (
+	"context"
 	"maps"
 	"slices"
 	"strings"
@@ -90,8 +91,9 @@ func (p *Policies) Selected(one *policy.Policy) (names []string) {
 // List returns all policies, sorted by name.
 func (p *Policies) List() []*policy.Policy { return p.cfg.Store.ListPolicies() }
 
-// Member returns a stored container as policies see it. A stopped one has no addresses.
-func (p *Policies) Member(ref string) (policy.Member, error) {
+// Member returns a stored container as policies see it. A stopped one has no addresses, but the rules of
+// its networks.
+func (p *Policies) Member(ctx context.Context, ref string) (policy.Member, error) {
 	c, err := p.cfg.Store.FindContainer(ref)
 	if err != nil {
 		return policy.Member{}, err
@@ -101,7 +103,15 @@ func (p *Policies) Member(ref string) (policy.Member, error) {
 	}
 	m := policy.MemberOf(c, nil)
 	for _, a := range c.Config.Network.Attachments {
-		m.Endpoints = append(m.Endpoints, container.Endpoint{NetworkName: a.Network})
+		e := container.Endpoint{NetworkName: a.Network}
+		n, err := p.cfg.Agents.Network(ctx, a.Network)
+		if err != nil && !fault.Is(err, fault.NotFound) {
+			return policy.Member{}, err
+		}
+		if err == nil {
+			e.NetworkID, e.NetworkName, e.Egress = n.ID, n.Name, n.Egress
+		}
+		m.Endpoints = append(m.Endpoints, e)
 	}
 	return m, nil
 }
@@ -118,37 +128,41 @@ type Result struct {
 func (r Result) Failed() bool { return r.Err != nil || r.Decision.Allowed != r.Test.Allowed }
 
 // Test returns the results of the tests of policies, as if all were stored.
-func (p *Policies) Test(tested, all []*policy.Policy) (results []Result) {
+func (p *Policies) Test(ctx context.Context, tested, all []*policy.Policy) (results []Result) {
 	for _, one := range tested {
 		for _, t := range one.Tests {
 			r := Result{Policy: one.Name, Test: t}
-			m, err := p.Member(t.Container)
+			var o policy.Outcome
+			m, err := p.Member(ctx, t.Container)
 			if err == nil {
-				r.Decision, err = policy.Decide(p.sources(m, all), t, p.Members())
+				o, err = policy.Decide(p.sources(m, all), t, p.Members())
 			}
-			r.Err = err
+			if r.Err = err; err == nil {
+				r.Decision = o.Against(t.Allowed)
+			}
 			results = append(results, r)
 		}
 	}
 	return results
 }
 
-// Explain returns the sources of the rules of a container, and the decision about a test if it has a
-// peer.
-func (p *Policies) Explain(ref, peer string, incoming bool) (sources []policy.Source, d policy.Decision, err error) {
-	m, err := p.Member(ref)
+// Explain returns the sources of the rules of a container, and the decisions about a peer if there is
+// one: two if only a part of it is allowed.
+func (p *Policies) Explain(ctx context.Context, ref, peer string, incoming bool) (sources []policy.Source,
+	decisions []policy.Decision, err error) {
+	m, err := p.Member(ctx, ref)
 	if err != nil {
-		return nil, d, err
+		return nil, nil, err
 	}
 	sources = p.Sources(m)
 	if peer == "" {
-		return sources, d, nil
+		return sources, nil, nil
 	}
-	d, err = policy.Decide(sources, policy.Test{Container: m.Name, Peer: peer, Incoming: incoming}, p.Members())
+	o, err := policy.Decide(sources, policy.Test{Container: m.Name, Peer: peer, Incoming: incoming}, p.Members())
 	if err != nil {
-		return nil, d, fault.New(fault.Invalid, "peer", err.Error())
+		return nil, nil, fault.New(fault.Invalid, "peer", err.Error())
 	}
-	return sources, d, nil
+	return sources, o.All(), nil
 }
 
 // Members returns all running containers.

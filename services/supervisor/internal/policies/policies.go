@@ -166,7 +166,12 @@ func (p *Policies) Block(ctx context.Context, m policy.Member) error {
 func (p *Policies) Check(m policy.Member) error { return p.checkSources(m, p.Sources(m)) }
 
 func (p *Policies) checkSources(m policy.Member, sources []policy.Source) error {
-	if !policy.Merge(sources).Restricts() {
+	rules := policy.Merge(sources)
+	if err := rules.Validate(); err != nil {
+		return fault.New(fault.Invalid, container.Subject(m.Name), "rules are not valid together: "+err.Error(),
+			fault.WithField("egress"))
+	}
+	if !rules.Restricts() {
 		return nil
 	}
 	invalid := func(network string) error {

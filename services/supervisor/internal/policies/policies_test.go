@@ -30,7 +30,8 @@ type nat struct {
 	did       []string
 	rules     map[string][]string
 	fails     error
-	noNetwork error // of GetNetwork
+	noNetwork error    // of GetNetwork
+	egress    []string // rules of network back
 }
 
 // newPolicies returns Policies of a new store, and the services that they call.
@@ -98,7 +99,7 @@ func (n *nat) GetNetwork(_ context.Context, r *networkv1.GetNetworkRequest,
 		return nil, fault.NotFoundf("network", "not found")
 	}
 	pools := []*networkv1.Pool{{Subnet: "10.0.0.0/24"}}
-	return &networkv1.GetNetworkResponse{Network: &networkv1.Network{Pools: pools}}, nil
+	return &networkv1.GetNetworkResponse{Network: &networkv1.Network{Name: "back", Pools: pools, Egress: n.egress}}, nil
 }
 
 func member(name, address string, rules ...string) policy.Member {

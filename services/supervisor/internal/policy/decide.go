@@ -1,8 +1,8 @@
 package policy
 
 import (
-	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/fairlead/fairlead/proto/egress"
 )
@@ -11,14 +11,40 @@ import (
 type Decision struct {
 	egress.Decision
 	Source string
+	// Target is the address, protocol and port of the decision, if the peer has others.
+	Target string
 }
 
-// Decide returns the decision of sources about a test. A name stands for a public address that the
-// container has resolved, a container for its first address.
-func Decide(sources []Source, t Test, members []Member) (Decision, error) {
+// Outcome holds the decisions about a peer: the first that allows, and the first that refuses. Both exist if
+// only some of the addresses, protocols and ports of the peer are allowed.
+type Outcome struct{ Allowed, Refused *Decision }
+
+// Against returns the decision that contradicts an assertion, or any decision if none does.
+func (o Outcome) Against(allowed bool) Decision {
+	for _, d := range []*Decision{o.Allowed, o.Refused} {
+		if d != nil && d.Allowed != allowed {
+			return *d
+		}
+	}
+	return o.All()[0]
+}
+
+// All returns the decisions: one, or two that differ.
+func (o Outcome) All() (all []Decision) {
+	for _, d := range []*Decision{o.Allowed, o.Refused} {
+		if d != nil {
+			all = append(all, *d)
+		}
+	}
+	return all
+}
+
+// Decide returns the decisions of sources about a test, for all addresses, protocols and ports that its
+// peer names. A name stands for a public address that the container has resolved.
+func Decide(sources []Source, t Test, members []Member) (Outcome, error) {
 	peer, err := t.peer()
 	if err != nil {
-		return Decision{}, err
+		return Outcome{}, err
 	}
 	rules := Merge(sources)
 	parse, list := egress.Parse, rules.Egress
@@ -27,85 +53,64 @@ func Decide(sources []Source, t Test, members []Member) (Decision, error) {
 	}
 	p, err := parse(list)
 	if err != nil {
-		return Decision{}, err
+		return Outcome{}, err
 	}
 
-	d := Decision{Decision: p.Decide(target(peer, members))}
-	if peer.Kind == egress.Domain && d.Allowed && !p.AllowsName(peer.Name) {
-		d.Decision = egress.Decision{Reason: ReasonName}
-	}
-	for _, s := range sources {
-		if d.Rule != "" && (slices.Contains(s.Egress, d.Rule) && !t.Incoming || slices.Contains(s.Ingress, d.Rule) &&
-			t.Incoming) {
-			d.Source = s.Name
-			break
+	var o Outcome
+	for _, one := range targets(p, peer, members) {
+		d := Decision{Decision: p.Decide(one.Target), Target: one.text}
+		if peer.Kind == egress.Domain && d.Allowed && !p.AllowsName(peer.Name) {
+			d.Decision = egress.Decision{Reason: ReasonName}
+		}
+		kept := &o.Refused
+		if d.Allowed {
+			kept = &o.Allowed
+		}
+		if *kept == nil {
+			d.Source = sourceOf(sources, d.Rule, t.Incoming)
+			*kept = &d
 		}
 	}
-	return d, nil
+	return o.plain(), nil
+}
+
+// plain removes the targets of a decision that applies to the whole peer.
+func (o Outcome) plain() Outcome {
+	if o.Allowed != nil && o.Refused != nil {
+		return o
+	}
+	for _, d := range []*Decision{o.Allowed, o.Refused} {
+		if d != nil {
+			d.Target = ""
+		}
+	}
+	return o
+}
+
+// sourceOf returns the first source that has a rule.
+func sourceOf(sources []Source, rule string, incoming bool) string {
+	for _, s := range sources {
+		list := s.Egress
+		if incoming {
+			list = s.Ingress
+		}
+		if rule != "" && slices.ContainsFunc(list, func(text string) bool { return hasRule(text, rule) }) {
+			return s.Name
+		}
+	}
+	return ""
+}
+
+// hasRule reports whether a value has a rule. Values are lists with commas, in any spelling.
+func hasRule(value, rule string) bool {
+	for _, one := range strings.Split(value, ",") {
+		p, err := egress.Parse([]string{one})
+		if err == nil && len(p) == 1 && p[0].String() == rule {
+			return true
+		}
+	}
+	return false
 }
 
 // ReasonName is the reason of a refusal of a name.
 const ReasonName = "name"
-
-// target returns the target that a peer stands for.
-func target(peer egress.Rule, members []Member) egress.Target {
-	t := egress.Target{Protocol: peer.Ports.Protocol, Port: peer.Ports.First, Host: peer.Kind == egress.Host,
-		Addr: addressOf(peer, members)}
-	if t.Protocol == "" {
-		t.Protocol = egress.TCP
-	}
-	t.Has = func(r egress.Rule) bool {
-		switch {
-		case r.Kind == egress.Domain:
-			return peer.Kind == egress.Domain && len(egress.Policy{r}.RulesFor(peer.Name)) > 0
-		case r.IsPeer() && peer.IsPeer() && r.Peer() == peer.Peer():
-			return true
-		case r.Kind == egress.Network:
-			return slices.ContainsFunc(Subnets(r.Name, members),
-				func(p netip.Prefix) bool { return p.Contains(t.Addr) })
-		}
-		return slices.ContainsFunc(Addresses(r.Peer(), members),
-			func(p netip.Prefix) bool { return p.Contains(t.Addr) })
-	}
-	return t
-}
-
-// addressOf returns an address of a peer.
-func addressOf(peer egress.Rule, members []Member) netip.Addr {
-	switch peer.Kind {
-	case egress.Prefix:
-		return peer.Prefix.Addr()
-	case egress.Metadata:
-		return egress.MetadataAddresses()[0].Addr()
-	case egress.LAN, egress.Host:
-		return egress.PrivateRanges()[0].Addr()
-	case egress.Container, egress.Label:
-		if all := Addresses(peer.Peer(), members); len(all) > 0 {
-			return all[0].Addr()
-		}
-		return egress.PrivateRanges()[0].Addr()
-	case egress.Network:
-		if all := Subnets(peer.Name, members); len(all) > 0 {
-			return all[0].Addr()
-		}
-		return egress.PrivateRanges()[0].Addr()
-	}
-	return publicAddress
-}
-
-// publicAddress stands for addresses outside of private ranges.
-var publicAddress = netip.MustParseAddr("198.51.100.1")
-
-// Subnets returns the subnets of a network, as far as a container is connected to it.
-func Subnets(network string, members []Member) (all []netip.Prefix) {
-	for _, m := range members {
-		for _, e := range m.Endpoints {
-			for _, text := range []string{e.IPv4, e.IPv6} {
-				if p, err := netip.ParsePrefix(text); err == nil && e.NetworkName == network {
-					all = append(all, p.Masked())
-				}
-			}
-		}
-	}
-	return all
-}

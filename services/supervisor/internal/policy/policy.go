@@ -6,10 +6,9 @@
 package policy
 
 import (
-	"fmt"
+	"errors"
 	"path"
 	"slices"
-	"strings"
 
 	"github.com/fairlead/fairlead/proto/egress"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
@@ -74,6 +73,13 @@ func (r Rules) Peers() []string {
 	return append(out.Peers(), in.Peers()...)
 }
 
+// Validate rejects rules that are not valid, or too many.
+func (r Rules) Validate() error {
+	_, out := egress.Parse(r.Egress)
+	_, in := egress.ParseIngress(r.Ingress)
+	return errors.Join(out, in)
+}
+
 // Restricts reports whether the rules can refuse or record anything.
 func (r Rules) Restricts() bool {
 	for _, parse := range []func() (egress.Policy, error){
@@ -112,17 +118,3 @@ func (s Selector) labels(labels map[string]string) bool {
 
 // IsEmpty reports whether a selector has no condition.
 func (s Selector) IsEmpty() bool { return len(s.Containers)+len(s.Networks)+len(s.Labels) == 0 }
-
-// String returns a selector in words.
-func (s Selector) String() string {
-	var all []string
-	for _, kind := range []struct {
-		word string
-		list []string
-	}{{"container", s.Containers}, {"network", s.Networks}, {"label", s.Labels}} {
-		if len(kind.list) > 0 {
-			all = append(all, fmt.Sprintf("%s %s", kind.word, strings.Join(kind.list, "|")))
-		}
-	}
-	return strings.Join(all, ", ")
-}

@@ -36,7 +36,7 @@ func TestSelects(t *testing.T) {
 		{policy.Selector{Containers: []string{"web-*"}, Labels: []string{"tier"}, Networks: []string{"front"}}, true},
 	} {
 		if got := c.selector.Selects(web()); got != c.want {
-			t.Errorf("%s: got %v", c.selector, got)
+			t.Errorf("%+v: got %v", c.selector, got)
 		}
 	}
 }

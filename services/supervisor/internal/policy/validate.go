@@ -45,7 +45,8 @@ func (p *Policy) Validate() error {
 		}
 	}
 	if !validName.MatchString(p.Name) {
-		return fault.Invalidf("policy", "name", "%q is not a valid name of a policy", p.Name)
+		return fault.Invalidf("policy", "name", "%q is not a valid name of a policy, must be two or more letters, "+
+			"digits, and _.-, starting with a letter or digit", p.Name)
 	}
 	if err := errors.Join(faults...); err != nil {
 		return fault.New(fault.Invalid, "policy "+p.Name, err.Error())

@@ -34,5 +34,6 @@ func PolicyTestToProto(t policy.Test) *containerv1.PolicyTest {
 
 // PolicyDecisionToProto converts a decision to a message.
 func PolicyDecisionToProto(d policy.Decision) *containerv1.PolicyDecision {
-	return &containerv1.PolicyDecision{Allowed: d.Allowed, Rule: d.Rule, Source: d.Source, Reason: d.Reason}
+	return &containerv1.PolicyDecision{Allowed: d.Allowed, Rule: d.Rule, Source: d.Source, Reason: d.Reason,
+		Target: d.Target}
 }

@@ -389,7 +389,10 @@ type PolicyDecision struct {
 	// The source of the rule: "options", "policy NAME", "network NAME" or "configuration".
 	Source string `protobuf:"bytes,3,opt,name=source,proto3" json:"source,omitempty"`
 	// The reason of a refusal, as in fairlead.nat.v1.Refusal.
-	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The address, protocol and port of the decision, if the peer has others: "tcp port 22". Empty if the
+	// decision applies to the whole peer.
+	Target        string `protobuf:"bytes,5,opt,name=target,proto3" json:"target,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -448,6 +451,13 @@ func (x *PolicyDecision) GetSource() string {
 func (x *PolicyDecision) GetReason() string {
 	if x != nil {
 		return x.Reason
+	}
+	return ""
+}
+
+func (x *PolicyDecision) GetTarget() string {
+	if x != nil {
+		return x.Target
 	}
 	return ""
 }
@@ -751,8 +761,8 @@ type ExplainPolicyResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The sources of the rules, the container's own first.
 	Sources []*PolicySource `protobuf:"bytes,1,rep,name=sources,proto3" json:"sources,omitempty"`
-	// The decision about the peer.
-	Decision      *PolicyDecision `protobuf:"bytes,2,opt,name=decision,proto3" json:"decision,omitempty"`
+	// The decisions about the peer: two if only a part of it is allowed.
+	Decisions     []*PolicyDecision `protobuf:"bytes,2,rep,name=decisions,proto3" json:"decisions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -794,9 +804,9 @@ func (x *ExplainPolicyResponse) GetSources() []*PolicySource {
 	return nil
 }
 
-func (x *ExplainPolicyResponse) GetDecision() *PolicyDecision {
+func (x *ExplainPolicyResponse) GetDecisions() []*PolicyDecision {
 	if x != nil {
-		return x.Decision
+		return x.Decisions
 	}
 	return nil
 }
@@ -896,12 +906,13 @@ const file_fairlead_container_v1_policy_service_proto_rawDesc = "" +
 	"\x06policy\x18\x01 \x01(\tR\x06policy\x125\n" +
 	"\x04test\x18\x02 \x01(\v2!.fairlead.container.v1.PolicyTestR\x04test\x12A\n" +
 	"\bdecision\x18\x03 \x01(\v2%.fairlead.container.v1.PolicyDecisionR\bdecision\x12\x14\n" +
-	"\x05error\x18\x04 \x01(\tR\x05error\"n\n" +
+	"\x05error\x18\x04 \x01(\tR\x05error\"\x86\x01\n" +
 	"\x0ePolicyDecision\x12\x18\n" +
 	"\aallowed\x18\x01 \x01(\bR\aallowed\x12\x12\n" +
 	"\x04rule\x18\x02 \x01(\tR\x04rule\x12\x16\n" +
 	"\x06source\x18\x03 \x01(\tR\x06source\x12\x16\n" +
-	"\x06reason\x18\x04 \x01(\tR\x06reason\"\x1a\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x16\n" +
+	"\x06target\x18\x05 \x01(\tR\x06target\"\x1a\n" +
 	"\x18ListNamedPoliciesRequest\"a\n" +
 	"\x19ListNamedPoliciesResponse\x12D\n" +
 	"\bpolicies\x18\x01 \x03(\v2(.fairlead.container.v1.NamedPolicyStatusR\bpolicies\"k\n" +
@@ -915,10 +926,10 @@ const file_fairlead_container_v1_policy_service_proto_rawDesc = "" +
 	"\x14ExplainPolicyRequest\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\x12\x12\n" +
 	"\x04peer\x18\x02 \x01(\tR\x04peer\x12\x1a\n" +
-	"\bincoming\x18\x03 \x01(\bR\bincoming\"\x99\x01\n" +
+	"\bincoming\x18\x03 \x01(\bR\bincoming\"\x9b\x01\n" +
 	"\x15ExplainPolicyResponse\x12=\n" +
-	"\asources\x18\x01 \x03(\v2#.fairlead.container.v1.PolicySourceR\asources\x12A\n" +
-	"\bdecision\x18\x02 \x01(\v2%.fairlead.container.v1.PolicyDecisionR\bdecision\"T\n" +
+	"\asources\x18\x01 \x03(\v2#.fairlead.container.v1.PolicySourceR\asources\x12C\n" +
+	"\tdecisions\x18\x02 \x03(\v2%.fairlead.container.v1.PolicyDecisionR\tdecisions\"T\n" +
 	"\fPolicySource\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06egress\x18\x02 \x03(\tR\x06egress\x12\x18\n" +
@@ -967,7 +978,7 @@ var file_fairlead_container_v1_policy_service_proto_depIdxs = []int32{
 	8,  // 5: fairlead.container.v1.ListNamedPoliciesResponse.policies:type_name -> fairlead.container.v1.NamedPolicyStatus
 	0,  // 6: fairlead.container.v1.NamedPolicyStatus.policy:type_name -> fairlead.container.v1.NamedPolicy
 	13, // 7: fairlead.container.v1.ExplainPolicyResponse.sources:type_name -> fairlead.container.v1.PolicySource
-	5,  // 8: fairlead.container.v1.ExplainPolicyResponse.decision:type_name -> fairlead.container.v1.PolicyDecision
+	5,  // 8: fairlead.container.v1.ExplainPolicyResponse.decisions:type_name -> fairlead.container.v1.PolicyDecision
 	2,  // 9: fairlead.container.v1.NamedPolicyService.ApplyPolicies:input_type -> fairlead.container.v1.ApplyPoliciesRequest
 	6,  // 10: fairlead.container.v1.NamedPolicyService.ListNamedPolicies:input_type -> fairlead.container.v1.ListNamedPoliciesRequest
 	9,  // 11: fairlead.container.v1.NamedPolicyService.RemovePolicies:input_type -> fairlead.container.v1.RemovePoliciesRequest
