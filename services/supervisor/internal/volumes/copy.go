@@ -45,7 +45,12 @@ func (v *Volumes) Fill(ctx context.Context, name, rootfs, target string) error {
 	}
 	defer func() { _ = from.Close() }()
 
-	if err := v.copyFrom(ctx, name, from); err != nil {
+	if empty, err = isEmpty(from.Path()); err == nil && empty {
+		err = copyAttributes(from, v.Path(name)) // most targets are created for the mount
+	} else if err == nil {
+		err = v.copyFrom(ctx, name, from)
+	}
+	if err != nil {
 		return diskFault(name, "files of the image cannot be copied to it", err)
 	}
 	return nil
@@ -131,7 +136,7 @@ func (v *Volumes) completeCopy(name string) error {
 		}
 	}
 	if err == nil {
-		err = copyAttributes(ready, v.Path(name))
+		err = copyAttributesOf(ready, v.Path(name))
 	}
 	if err == nil {
 		err = beneath.Remove(ready)
@@ -143,21 +148,26 @@ func (v *Volumes) completeCopy(name string) error {
 	return nil
 }
 
+// copyAttributesOf is copyAttributes with a path.
+func copyAttributesOf(from, to string) error {
+	dir, err := beneath.Open(from)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = dir.Close() }()
+	return copyAttributes(dir, to)
+}
+
 // copyAttributes copies owner, mode and times of a directory.
-func copyAttributes(from, to string) error {
-	a, err := beneath.Open(from)
+func copyAttributes(from *beneath.Root, to string) error {
+	st, err := from.Stat("/", false)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = a.Close() }()
-	b, err := beneath.Open(to)
+	dir, err := beneath.Open(to)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = b.Close() }()
-	st, err := a.Stat("/", false)
-	if err != nil {
-		return err
-	}
-	return b.SetDirAttributes("/", st)
+	defer func() { _ = dir.Close() }()
+	return dir.SetDirAttributes("/", st)
 }

@@ -60,6 +60,26 @@ func TestFillCopiesToEmptyVolumeOnly(t *testing.T) {
 	}
 }
 
+func TestFillCopiesAttributesOfEmptyDirectory(t *testing.T) {
+	f := newFixture(t)
+	f.create(t, "empty", nil, nil)
+	if err := os.Remove(filepath.Join(f.Path("empty"), "letter")); err != nil {
+		t.Fatal(err)
+	}
+	root := rootWith(t, nil)
+	if err := os.Chown(filepath.Join(root, "srv"), 7, 8); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Fill(t.Context(), "empty", root, "/srv"); err != nil {
+		t.Fatal(err)
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(f.Path("empty"), &st); err != nil || st.Uid != 7 || st.Gid != 8 || st.Mode&0o7777 != 0o711 {
+		t.Errorf("got owner %d:%d, mode %o, %v, want 7:8 and 711", st.Uid, st.Gid, st.Mode&0o7777, err)
+	}
+	wantEntries(t, filepath.Dir(f.Path("empty")), "_data")
+}
+
 // A symlink of the image refers to the root file system of the container, not to the host.
 func TestFillStaysInRootFilesystem(t *testing.T) {
 	f := newFixture(t)
