@@ -115,7 +115,8 @@ func (h *Handlers) PutArchive(w http.ResponseWriter, r *httpapi.Request) error {
 	if err != nil {
 		return err
 	}
-	target := &containerv1.CopyTarget{Reference: r.Name(), Path: path, KeepOwner: true}
+	target := &containerv1.CopyTarget{Reference: r.Name(), Path: path, KeepOwner: true,
+		Replace: !r.Bool("noOverwriteDirNonDir")}
 	if err := stream.Send(&containerv1.CopyToContainerRequest{
 		Message: &containerv1.CopyToContainerRequest_Target{Target: target}}); err != nil && !errors.Is(err, io.EOF) {
 		return err

@@ -65,7 +65,8 @@ func (s *fileServer) CopyToContainer(stream grpc.ClientStreamingServer[container
 		}
 		return m.GetData(), err
 	}}
-	target := files.Target{Ref: to.GetReference(), Path: to.GetPath(), KeepOwner: to.GetKeepOwner()}
+	target := files.Target{Ref: to.GetReference(), Path: to.GetPath(), KeepOwner: to.GetKeepOwner(),
+		Replace: to.GetReplace()}
 	if err := s.files.CopyTo(stream.Context(), target, in); err != nil {
 		return err
 	}

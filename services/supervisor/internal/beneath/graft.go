@@ -16,6 +16,7 @@ type Graft struct {
 	File      bool   // the source is not a directory
 	ReadOnly  bool
 	Recursive bool // with the mounts below the source
+	Detached  bool // the source is a mount that is not attached anywhere, as of EmptyTmpfs
 }
 
 // Grafted is a tree with mounts that no other process sees.
@@ -90,6 +91,9 @@ func (g *Grafted) Close() error {
 
 // clone returns a copy of the mount of the source that is not attached anywhere.
 func (g Graft) clone() (int, error) {
+	if g.Detached {
+		return unix.FcntlInt(uintptr(g.Source), unix.F_DUPFD_CLOEXEC, 0)
+	}
 	flags := uint(unix.OPEN_TREE_CLONE | unix.OPEN_TREE_CLOEXEC | unix.AT_EMPTY_PATH)
 	var recursive uint
 	if g.Recursive {

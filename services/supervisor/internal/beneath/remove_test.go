@@ -11,8 +11,43 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/fairlead/fairlead/agent/test/testns"
 	"github.com/fairlead/fairlead/services/supervisor/internal/beneath"
 )
+
+func TestRemoveInKeepsDirectoryWithMount(t *testing.T) {
+	testns.NeedRoot(t)
+	tr := newTree(t)
+	deep := filepath.Join(tr.dir, "x/deep/mount")
+	if err := os.MkdirAll(deep, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(tr.dir, "x/file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	parent, err := beneath.Open(tr.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = parent.Close() }()
+	if err := unix.Mount("tmpfs", deep, "tmpfs", 0, "size=1m"); err != nil {
+		t.Fatal(err)
+	}
+	err = beneath.RemoveIn(parent.Descriptor(), "x")
+	if err := unix.Unmount(deep, 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, serr := os.Stat(filepath.Join(tr.dir, "x/file")); !errors.Is(err, beneath.ErrMounted) || serr != nil {
+		t.Errorf("got %v, %v, want ErrMounted and the file", err, serr)
+	}
+
+	if err := beneath.RemoveIn(parent.Descriptor(), "x"); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(filepath.Join(tr.dir, "x")); !os.IsNotExist(err) {
+		t.Errorf("got %v, want nothing left", err)
+	}
+}
 
 func TestRemoveDoesNotFollowSymlinks(t *testing.T) {
 	tr := newTree(t)

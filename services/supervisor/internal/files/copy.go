@@ -34,6 +34,7 @@ type Stat struct {
 type Target struct {
 	Ref, Path string
 	KeepOwner bool // keep owners of the archive; otherwise all files belong to root of the container
+	Replace   bool // replace a directory by another file and the reverse; otherwise it is an error
 }
 
 // Stat returns the attributes of a path in a container.
@@ -84,6 +85,9 @@ func (f *Files) CopyTo(ctx context.Context, to Target, in io.Reader) error {
 			return pathFault(c, to.Path, err)
 		}
 		defer func() { _ = dir.Close() }()
+		if err := refuse(c, v.scratch, at); err != nil {
+			return err
+		}
 		if err := writable(c, v, dir); err != nil {
 			return err
 		}
@@ -91,7 +95,7 @@ func (f *Files) CopyTo(ctx context.Context, to Target, in io.Reader) error {
 		if !v.running {
 			in = idleLimit{r: in, limit: idleTimeout}
 		}
-		into := tree.Into{Strict: true, Change: keepTop}
+		into := tree.Into{Strict: !to.Replace, Change: keepTop}
 		if !to.KeepOwner {
 			into.Owner = &[2]int{}
 		}
@@ -211,8 +215,11 @@ func locate(c *container.Container, v view, name string) (string, error) {
 }
 
 // unmounted refuses a path in a mount that exists only while the container runs.
-func unmounted(c *container.Container, v view, at string) error {
-	for _, target := range v.absent {
+func unmounted(c *container.Container, v view, at string) error { return refuse(c, v.absent, at) }
+
+// refuse refuses a path in one of some mounts.
+func refuse(c *container.Container, mounts []string, at string) error {
+	for _, target := range mounts {
 		if at == target || strings.HasPrefix(at, strings.TrimSuffix(target, "/")+"/") {
 			return fault.New(fault.Busy, c.Subject(),
 				fmt.Sprintf("path %s is in the mount %s, which exists only while the container runs", at, target),

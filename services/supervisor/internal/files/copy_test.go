@@ -38,9 +38,14 @@ func (h *host) LayerPaths(*store.Image) []string             { return nil }
 func (h *host) Mount(context.Context, string, []string) (string, error) {
 	return h.base + "/root", nil
 }
-func (h *host) Unmount(string) error { return nil }
-func (h *host) Path(string) string   { return h.base + "/root" }
-func (h *host) Upper(string) string  { return h.base + "/root" }
+func (h *host) Unmount(string) error                             { return nil }
+func (h *host) Path(string) string                               { return h.base + "/root" }
+func (h *host) Upper(string) string                              { return h.base + "/root" }
+func (h *host) MountImage(string, int, []string) (string, error) { return h.base + "/image", nil }
+func (h *host) UnmountImages(_ string, n int) error {
+	h.released = append(h.released, strings.Repeat("image", n))
+	return nil
+}
 func (h *host) Acquire(_ context.Context, name string) (string, error) {
 	return h.base + "/" + name, nil
 }
@@ -154,7 +159,7 @@ func TestStatResolvesWithinContainer(t *testing.T) {
 
 // The volumes and bind mounts of a stopped container are where its processes would see them.
 func TestCopyReachesMountsOfStoppedContainer(t *testing.T) {
-	h := newHost(t)
+	h, mode := newHost(t), uint32(0o700)
 	h.must(h.Store.DeleteContainer(strings.Repeat("a", 64)))
 	h.must(h.Store.AddContainer(&container.Container{ID: strings.Repeat("b", 64), Status: container.Exited,
 		ImageID: "sha256:aa",
@@ -163,23 +168,32 @@ func TestCopyReachesMountsOfStoppedContainer(t *testing.T) {
 			{Type: container.VolumeMount, Source: "volume", Subpath: "sub", Target: "/data/vol/sub/again",
 				ReadOnly: true},
 			{Source: h.base + "/bound", Target: "/bound"}, {Source: h.base + "/missing", Target: "/missing"},
-			{Type: container.TmpfsMount, Target: "/scratch"}}}}))
+			{Type: container.ImageMount, ImageID: "sha256:aa", Target: "/image", Subpath: "below"},
+			{Type: container.TmpfsMount, Target: "/scratch", TmpfsMode: &mode}}}}))
 	h.write("/volume/inside", "x")
+	h.must(os.MkdirAll(h.base+"/image/below/dir", 0o755), os.MkdirAll(h.base+"/root/scratch/hidden", 0o755))
 	h.must(os.Mkdir(h.base+"/volume/sub/again", 0o755))
 
 	for path, want := range map[string][]string{
 		"/data/vol": {"vol/", "vol/inside", "vol/sub/", "vol/sub/again/", "vol/sub/again/again/"},
 		"/data": {"data/", "data/vol/", "data/vol/inside", "data/vol/sub/", "data/vol/sub/again/",
 			"data/vol/sub/again/again/"},
-		"/bound": {"bound/"},
+		"/bound": {"bound/"}, "/image": {"image/", "image/dir/"}, "/scratch": {"scratch/"},
 	} {
 		if got, err := h.archive(path); err != nil || !slices.Equal(got, want) {
 			t.Errorf("%s: got %q, %v; want %q", path, got, err, want)
 		}
 	}
-	for _, path := range []string{"/missing", "/scratch/x"} {
-		if _, err := h.archive(path); !fault.Is(err, fault.Busy) {
+	for path, kind := range map[string]fault.Kind{"/missing": fault.Busy, "/scratch/hidden": fault.NotFound} {
+		if _, err := h.archive(path); !fault.Is(err, kind) {
 			t.Errorf("%s: got %v", path, err)
+		}
+	}
+	for path, text := range map[string]string{"/scratch": "exists only while the container runs",
+		"/image/dir": "marked read-only"} {
+		err := h.CopyTo(t.Context(), Target{Ref: "web", Path: path}, archiveOf(t, "new"))
+		if !fault.Is(err, fault.Busy) || !strings.Contains(err.Error(), text) {
+			t.Errorf("copy to %s: got %v, want %s", path, err, text)
 		}
 	}
 
@@ -191,8 +205,8 @@ func TestCopyReachesMountsOfStoppedContainer(t *testing.T) {
 	if !fault.Is(err, fault.Busy) || !strings.Contains(err.Error(), "marked read-only") {
 		t.Errorf("read-only volume: got %v", err)
 	}
-	if !slices.Contains(h.released, "volume") {
-		t.Error("volumes are not released")
+	if !slices.Contains(h.released, "volume") || !slices.Contains(h.released, "image") {
+		t.Error("volumes or images are not released")
 	}
 }
 

@@ -29,6 +29,8 @@ type RootFS interface {
 	Unmount(uid string) error
 	Path(uid string) string
 	Upper(uid string) string
+	MountImage(uid string, n int, lowers []string) (string, error)
+	UnmountImages(uid string, n int) error
 }
 
 // Config holds the dependencies of Files.

@@ -25,10 +25,12 @@ type view struct {
 	root    *beneath.Root
 	running bool
 	absent  []string // mounts that exist only while the container runs
+	scratch []string // mounts that are empty until the container runs, and cannot be written
 }
 
-// withMounts calls do with the root file system of a container that does not run, in which its volumes and
-// bind mounts are mounted. Others exist only while it runs.
+// withMounts calls do with the root file system of a container that does not run, in which its volumes,
+// bind mounts and images are mounted, and its file systems in memory, which are empty. Others exist only
+// while it runs.
 func (f *Files) withMounts(ctx context.Context, c *container.Container, rootfs string,
 	do func(view) error) (err error) {
 	v := view{absent: []string{"/etc/hosts", "/etc/hostname", "/etc/resolv.conf"}}
@@ -37,11 +39,12 @@ func (f *Files) withMounts(ctx context.Context, c *container.Container, rootfs s
 		for _, g := range grafts {
 			_ = unix.Close(g.Source)
 		}
-		err = errors.Join(err, f.Volumes.Release(ctx, c.Volumes(), func(name string) bool { return f.isUsed(name) }))
+		err = errors.Join(err, f.RootFS.UnmountImages(c.ID, imageMounts(c.Config.Mounts)),
+			f.Volumes.Release(ctx, c.Volumes(), func(name string) bool { return f.isUsed(name) }))
 	}()
 
 	for _, m := range byDepth(c.Config.Mounts) {
-		g, ok, err := f.graft(ctx, m)
+		g, ok, err := f.graft(ctx, c, m)
 		if err != nil {
 			return err
 		}
@@ -57,6 +60,11 @@ func (f *Files) withMounts(ctx context.Context, c *container.Container, rootfs s
 		return readFault(c, err)
 	}
 	v.root = tree.Root
+	for _, g := range grafts {
+		if g.Detached {
+			v.scratch = append(v.scratch, g.Target) // without symlinks now
+		}
+	}
 	return errors.Join(do(v), tree.Close())
 }
 
@@ -69,36 +77,34 @@ func byDepth(mounts []container.Mount) []container.Mount {
 }
 
 // graft opens the source of a mount. ok is false if there is none.
-func (f *Files) graft(ctx context.Context, m container.Mount) (g beneath.Graft, ok bool, err error) {
+func (f *Files) graft(ctx context.Context, c *container.Container, m container.Mount) (g beneath.Graft, ok bool,
+	err error) {
 	g = beneath.Graft{Target: m.Target, ReadOnly: m.ReadOnly, Recursive: !m.NonRecursive}
 	switch {
 	case m.IsVolume():
-		dir, err := f.Volumes.Acquire(ctx, m.Source)
-		if err != nil {
-			return g, false, err
+		var dir string
+		if dir, err = f.Volumes.Acquire(ctx, m.Source); err == nil {
+			g.Source, err = open(dir, m.Subpath)
 		}
-		root, err := beneath.Open(dir)
-		if err != nil {
-			return g, false, err
-		}
-		defer func() { _ = root.Close() }()
-		g.Source, err = root.OpenAny(path.Join("/", m.Subpath))
-		if errors.Is(err, unix.ENOENT) {
-			return g, false, nil
-		}
-		if err != nil {
-			return g, false, err
+	case m.Type == container.ImageMount:
+		var dir string
+		g.ReadOnly = true
+		if dir, err = f.mountImage(c, m); err == nil {
+			g.Source, err = open(dir, m.Subpath)
 		}
 	case m.Type == container.Bind:
 		g.Source, err = unix.Open(m.Source, unix.O_PATH|unix.O_CLOEXEC, 0)
-		if errors.Is(err, unix.ENOENT) {
-			return g, false, nil
-		}
-		if err != nil {
-			return g, false, err
-		}
+	case m.Type == container.TmpfsMount:
+		g.Detached = true
+		g.Source, err = beneath.EmptyTmpfs(m.TmpfsMode)
 	default:
 		return g, false, nil
+	}
+	if errors.Is(err, unix.ENOENT) {
+		return g, false, nil
+	}
+	if err != nil {
+		return g, false, err
 	}
 
 	var st unix.Stat_t
@@ -107,6 +113,36 @@ func (f *Files) graft(ctx context.Context, m container.Mount) (g beneath.Graft, 
 	}
 	g.File = st.Mode&unix.S_IFMT != unix.S_IFDIR
 	return g, true, nil
+}
+
+// open opens a path below a directory.
+func open(dir, subpath string) (int, error) {
+	root, err := beneath.Open(dir)
+	if err != nil {
+		return -1, err
+	}
+	defer func() { _ = root.Close() }()
+	return root.OpenAny(path.Join("/", subpath))
+}
+
+// mountImage mounts an image of a container and returns its directory.
+func (f *Files) mountImage(c *container.Container, m container.Mount) (string, error) {
+	img, err := f.Images.Resolve(m.ImageID, "")
+	if err != nil {
+		return "", err
+	}
+	n := slices.IndexFunc(c.Config.Mounts, func(other container.Mount) bool { return other.Target == m.Target })
+	return f.RootFS.MountImage(c.ID, imageMounts(c.Config.Mounts[:n]), f.Images.LayerPaths(img))
+}
+
+// imageMounts returns the number of image mounts.
+func imageMounts(mounts []container.Mount) (n int) {
+	for _, m := range mounts {
+		if m.Type == container.ImageMount {
+			n++
+		}
+	}
+	return n
 }
 
 // isUsed reports whether a running container uses a volume.

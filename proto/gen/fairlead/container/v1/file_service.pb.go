@@ -592,7 +592,10 @@ type CopyTarget struct {
 	// An existing directory. A relative path starts at the root.
 	Path string `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
 	// Keep the user and group IDs of the archive. Otherwise all files belong to root of the container.
-	KeepOwner     bool `protobuf:"varint,3,opt,name=keep_owner,json=keepOwner,proto3" json:"keep_owner,omitempty"`
+	KeepOwner bool `protobuf:"varint,3,opt,name=keep_owner,json=keepOwner,proto3" json:"keep_owner,omitempty"`
+	// Replace a directory by another file, and another file by a directory. A directory with a mount is
+	// kept. Otherwise such an entry of the archive is an error.
+	Replace       bool `protobuf:"varint,4,opt,name=replace,proto3" json:"replace,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -644,6 +647,13 @@ func (x *CopyTarget) GetPath() string {
 func (x *CopyTarget) GetKeepOwner() bool {
 	if x != nil {
 		return x.KeepOwner
+	}
+	return false
+}
+
+func (x *CopyTarget) GetReplace() bool {
+	if x != nil {
+		return x.Replace
 	}
 	return false
 }
@@ -864,13 +874,14 @@ const file_fairlead_container_v1_file_service_proto_rawDesc = "" +
 	"\x16CopyToContainerRequest\x12;\n" +
 	"\x06target\x18\x01 \x01(\v2!.fairlead.container.v1.CopyTargetH\x00R\x06target\x12\x14\n" +
 	"\x04data\x18\x02 \x01(\fH\x00R\x04dataB\t\n" +
-	"\amessage\"]\n" +
+	"\amessage\"w\n" +
 	"\n" +
 	"CopyTarget\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12\x1d\n" +
 	"\n" +
-	"keep_owner\x18\x03 \x01(\bR\tkeepOwner\"\x19\n" +
+	"keep_owner\x18\x03 \x01(\bR\tkeepOwner\x12\x18\n" +
+	"\areplace\x18\x04 \x01(\bR\areplace\"\x19\n" +
 	"\x17CopyToContainerResponse\"2\n" +
 	"\x12ListChangesRequest\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\"R\n" +

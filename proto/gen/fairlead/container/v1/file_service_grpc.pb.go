@@ -39,7 +39,8 @@ type FileServiceClient interface {
 	ExportContainer(ctx context.Context, in *ExportContainerRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ExportContainerResponse], error)
 	// StatPath returns what a path in a container is. The last component is followed only with a slash
 	// after it. Errors: NOT_FOUND with the field path if it does not exist; FAILED_PRECONDITION if it is
-	// in a tmpfs or another mount that exists only while the container runs.
+	// in a mount that exists only while the container runs. A tmpfs of a container that does not run is
+	// empty, and FAILED_PRECONDITION for CopyToContainer.
 	StatPath(ctx context.Context, in *StatPathRequest, opts ...grpc.CallOption) (*StatPathResponse, error)
 	// CopyFromContainer streams a file or directory as a tar archive. Its entries start with the last
 	// component of the path. Errors: as StatPath.
@@ -47,7 +48,7 @@ type FileServiceClient interface {
 	// CopyToContainer unpacks a tar archive into a directory of a container. Errors: as StatPath;
 	// FAILED_PRECONDITION if the root file system or the mount is read-only; INVALID_ARGUMENT if the
 	// archive is damaged, points outside of the directory, or would replace a directory by a file or the
-	// reverse.
+	// reverse without CopyTarget.replace.
 	CopyToContainer(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[CopyToContainerRequest, CopyToContainerResponse], error)
 	// ListChanges returns the files that differ from the image.
 	ListChanges(ctx context.Context, in *ListChangesRequest, opts ...grpc.CallOption) (*ListChangesResponse, error)
@@ -145,7 +146,8 @@ type FileServiceServer interface {
 	ExportContainer(*ExportContainerRequest, grpc.ServerStreamingServer[ExportContainerResponse]) error
 	// StatPath returns what a path in a container is. The last component is followed only with a slash
 	// after it. Errors: NOT_FOUND with the field path if it does not exist; FAILED_PRECONDITION if it is
-	// in a tmpfs or another mount that exists only while the container runs.
+	// in a mount that exists only while the container runs. A tmpfs of a container that does not run is
+	// empty, and FAILED_PRECONDITION for CopyToContainer.
 	StatPath(context.Context, *StatPathRequest) (*StatPathResponse, error)
 	// CopyFromContainer streams a file or directory as a tar archive. Its entries start with the last
 	// component of the path. Errors: as StatPath.
@@ -153,7 +155,7 @@ type FileServiceServer interface {
 	// CopyToContainer unpacks a tar archive into a directory of a container. Errors: as StatPath;
 	// FAILED_PRECONDITION if the root file system or the mount is read-only; INVALID_ARGUMENT if the
 	// archive is damaged, points outside of the directory, or would replace a directory by a file or the
-	// reverse.
+	// reverse without CopyTarget.replace.
 	CopyToContainer(grpc.ClientStreamingServer[CopyToContainerRequest, CopyToContainerResponse]) error
 	// ListChanges returns the files that differ from the image.
 	ListChanges(context.Context, *ListChangesRequest) (*ListChangesResponse, error)

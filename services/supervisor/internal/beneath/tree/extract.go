@@ -21,13 +21,13 @@ import (
 var (
 	// ErrOutside is returned for an entry outside of the directory.
 	ErrOutside = errors.New("points outside of the destination")
-	// ErrOverwrite is returned for an entry that would replace a directory by another file, or the reverse.
+	// ErrOverwrite is returned for an entry that must not replace what exists.
 	ErrOverwrite = errors.New("cannot overwrite")
 )
 
 // Into changes how Extract unpacks.
 type Into struct {
-	Strict bool              // return ErrOverwrite instead of replacing files of another type
+	Strict bool              // return ErrOverwrite for a directory in place of another file, and the reverse
 	Owner  *[2]int           // user and group of all files; nil means those in the archive
 	Change func(*tar.Header) // changes a header before it is used; may be nil
 }
@@ -194,11 +194,9 @@ func (x *extractor) clear(parent int, base string, isDir bool) error {
 			return fmt.Errorf("%w directory with non-directory", ErrOverwrite)
 		}
 		return fmt.Errorf("%w non-directory with directory", ErrOverwrite)
-	case was:
-		return fmt.Errorf("%w directory with non-directory", ErrOverwrite)
 	}
 
-	return unix.Unlinkat(parent, base, 0)
+	return beneath.RemoveIn(parent, base)
 }
 
 func (x *extractor) create(parent int, base string, h *tar.Header) error {

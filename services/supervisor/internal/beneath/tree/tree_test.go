@@ -176,6 +176,27 @@ func TestOverwriteKeepsTypes(t *testing.T) {
 	}
 }
 
+func TestExtractReplacesTypes(t *testing.T) {
+	for _, c := range []struct {
+		before string
+		in     *tar.Header
+	}{{"file", &tar.Header{Typeflag: tar.TypeDir, Name: "x", Mode: 0o755}},
+		{"dir", &tar.Header{Typeflag: tar.TypeSymlink, Name: "x", Linkname: "new"}}} {
+		to := t.TempDir()
+		if c.before == "dir" {
+			must(t, os.MkdirAll(to+"/x/deep/er", 0o755))
+			must(t, os.WriteFile(to+"/x/deep/file", nil, 0o600))
+		} else {
+			must(t, os.WriteFile(to+"/x", []byte("old"), 0o600))
+		}
+		err := tree.Extract(t.Context(), bytes.NewReader(archive(t, c.in)), open(t, to), tree.Into{})
+		info, serr := os.Lstat(to + "/x")
+		if err != nil || serr != nil || info.IsDir() != (c.in.Typeflag == tar.TypeDir) {
+			t.Errorf("%s over %s: got %v, %v", string(c.in.Typeflag), c.before, err, serr)
+		}
+	}
+}
+
 func FuzzExtract(f *testing.F) {
 	f.Add([]byte("not an archive"))
 	var buf bytes.Buffer
