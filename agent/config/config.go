@@ -8,6 +8,8 @@ package config
 import (
 	"log/slog"
 	"net/netip"
+
+	"github.com/fairlead/fairlead/proto/dnsrecord"
 )
 
 // Config is the merged and checked configuration.
@@ -50,6 +52,10 @@ type Config struct {
 	DNSSearch  []string
 	DNSOptions []string
 	DNSCache   bool
+
+	DNSRecords  []dnsrecord.Record
+	DNSForwards []dnsrecord.Forward
+	dnsTable    dnsrecord.Table // of DNSRecords, to find contradictions
 
 	RegistryMirrors    []string // URLs
 	InsecureRegistries []string // host[:port] or CIDR

@@ -18,6 +18,7 @@ const (
 	Options  // options of networks by driver; as text each is DRIVER=OPTION=VALUE
 	Ulimits  // objects by name; as text each is NAME=SOFT:HARD, or NAME=MEMBER=VALUE
 	Runtimes // objects by name; as text each is NAME=PATH, or NAME=MEMBER=VALUE
+	Lines    // a list of strings with spaces and commas
 )
 
 func (k Kind) String() string {
@@ -25,7 +26,7 @@ func (k Kind) String() string {
 		`a list of objects as {"base": "10.0.0.0/8", "size": 24}`,
 		`an object as {"bridge": {"com.docker.network.driver.mtu": "1400"}}`,
 		`an object as {"nofile": {"Name": "nofile", "Soft": 1024, "Hard": 4096}}`,
-		`an object as {"mine": {"path": "/usr/local/bin/mine"}}`}[k]
+		`an object as {"mine": {"path": "/usr/local/bin/mine"}}`, "a list of strings"}[k]
 }
 
 // MultiValued reports whether a key of that kind can have several values.
@@ -34,7 +35,7 @@ func (k Kind) MultiValued() bool { return k >= List }
 // accepts reports whether a value of that shape is valid in a file.
 func (k Kind) accepts(s Shape) bool {
 	return s == Words || s == Array && k == Pools ||
-		s == [...]Shape{Text, Numeral, Truth, Array, Objects, Nested, Nested, Nested}[k]
+		s == [...]Shape{Text, Numeral, Truth, Array, Objects, Nested, Nested, Nested, Array}[k]
 }
 
 // Key describes one key. A dot in the name denotes a member of an object: "services.net" is
@@ -150,6 +151,12 @@ func nameKeys() []Key {
 		{Name: "dns-cache", Reloadable: true, Kind: Bool, Flag: "dns-cache", Default: "true",
 			Usage: "Cache upstream DNS responses",
 			set:   truth(func(c *Config) *bool { return &c.DNSCache })},
+		{Name: "dns-records", Reloadable: true, Kind: Lines, Flag: "dns-record",
+			Usage: "DNS record for containers: [network=NAME] NAME [TTL] TYPE DATA",
+			set:   addDNSRecord},
+		{Name: "dns-forwards", Reloadable: true, Kind: Lines, Flag: "dns-forward",
+			Usage: "DNS servers of a domain: [network=NAME] DOMAIN [tls://]SERVER[#NAME]...",
+			set:   addDNSForward},
 	}
 }
 

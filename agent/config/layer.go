@@ -68,8 +68,8 @@ type Layer struct {
 }
 
 // FromEnvironment returns the settings in an environment. Variables are named FAIRLEAD_ and the key
-// in capitals; lists are separated by commas, pools and options by spaces. Empty variables are
-// ignored. The warnings name variables that look misspelled.
+// in capitals; lists are separated by commas, pools and options by spaces, records and forwards by
+// newlines. Empty variables are ignored. The warnings name variables that look misspelled.
 func FromEnvironment(environ []string) (Layer, []string) {
 	byVariable, names := map[string]Key{}, []string{}
 	for _, k := range Keys() {
@@ -103,15 +103,18 @@ func isClients(name string) bool {
 }
 
 func (k Key) split(text string) []string {
+	separator := ","
 	switch k.Kind {
 	case Pools, Options, Ulimits, Runtimes:
 		return strings.Fields(text)
 	case String, Number, Bool:
 		return []string{text}
+	case Lines:
+		separator = "\n"
 	case List:
 	}
 	var all []string
-	for part := range strings.SplitSeq(text, ",") {
+	for part := range strings.SplitSeq(text, separator) {
 		if part = strings.TrimSpace(part); part != "" {
 			all = append(all, part)
 		}

@@ -35,7 +35,7 @@ var (
 	// purePackages lists the packages with domain logic. They perform no I/O.
 	purePackages = []string{
 		"agent/config", "proto/fault", "proto/id", "proto/port", "proto/bandwidth", "proto/egress", "proto/tunnel",
-		"agent/portrecord",
+		"proto/dnsrecord", "agent/portrecord",
 		"services/*/internal/ipam", "services/*/internal/network", "services/*/internal/endpoint",
 		"services/*/internal/frame",
 		"services/*/internal/lease", "services/*/internal/publication", "services/*/internal/ruleset",
@@ -46,7 +46,8 @@ var (
 		"services/*/internal/restart", "services/*/internal/tunnelkey", "services/*/internal/healthcheck",
 		"services/*/internal/logdriver", "services/*/internal/cpulist", "services/*/internal/devicerequest",
 	}
-	identifiers = []string{"proto/fault", "proto/id", "proto/port", "proto/bandwidth", "proto/egress", "proto/tunnel"}
+	identifiers = []string{"proto/fault", "proto/id", "proto/port", "proto/bandwidth", "proto/egress", "proto/tunnel",
+		"proto/dnsrecord"}
 
 	// testPackages lists the packages for tests only, such as suites and fakes.
 	testPackages = []string{

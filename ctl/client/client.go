@@ -69,6 +69,10 @@ type Client struct {
 	Connections natv1.ConnectionServiceClient
 	// DNSQueries lists the DNS questions of containers.
 	DNSQueries dnsv1.QueryServiceClient
+	// DNSRecords manages the records of the embedded resolver.
+	DNSRecords dnsv1.RecordServiceClient
+	// DNSForwards manages the servers of domains that the embedded resolver asks.
+	DNSForwards dnsv1.ForwardServiceClient
 	// Names compares DNS registrations with the name files of containers.
 	Names dnsv1.NameServiceClient
 	// Host reports the features of the host and the agent.
@@ -153,6 +157,8 @@ func Dial(host string, options ...Option) (*Client, error) {
 		NamedPolicies: containerv1.NewNamedPolicyServiceClient(conn),
 		Connections:   natv1.NewConnectionServiceClient(conn),
 		DNSQueries:    dnsv1.NewQueryServiceClient(conn),
+		DNSRecords:    dnsv1.NewRecordServiceClient(conn),
+		DNSForwards:   dnsv1.NewForwardServiceClient(conn),
 		Names:         dnsv1.NewNameServiceClient(conn),
 		Host:          hostv1.NewHostServiceClient(conn),
 		Fleet:         fleetv1.NewFleetServiceClient(conn),

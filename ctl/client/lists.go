@@ -4,6 +4,7 @@ import (
 	"context"
 
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
+	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
 )
 
 // ListContainers returns containers, newest first. With all it includes stopped containers.
@@ -65,6 +66,40 @@ func (c *Client) SelectVolumes(ctx context.Context, req *containerv1.ListVolumes
 			return nil, err
 		}
 		out = append(out, res.GetVolumes()...)
+		if req.PageToken = res.GetNextPageToken(); req.PageToken == "" {
+			return out, nil
+		}
+	}
+}
+
+// ListDNSRecords returns the DNS records of a network, or with an empty name all, sorted by network, name,
+// type and data.
+func (c *Client) ListDNSRecords(ctx context.Context, network string) ([]*dnsv1.Record, error) {
+	var out []*dnsv1.Record
+	req := &dnsv1.ListRecordsRequest{Network: network}
+	for {
+		res, err := c.DNSRecords.ListRecords(ctx, req)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, res.GetRecords()...)
+		if req.PageToken = res.GetNextPageToken(); req.PageToken == "" {
+			return out, nil
+		}
+	}
+}
+
+// ListDNSForwards returns the DNS forwards of a network, or with an empty name all, sorted by network and
+// domain.
+func (c *Client) ListDNSForwards(ctx context.Context, network string) ([]*dnsv1.Forward, error) {
+	var out []*dnsv1.Forward
+	req := &dnsv1.ListForwardsRequest{Network: network}
+	for {
+		res, err := c.DNSForwards.ListForwards(ctx, req)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, res.GetForwards()...)
 		if req.PageToken = res.GetNextPageToken(); req.PageToken == "" {
 			return out, nil
 		}

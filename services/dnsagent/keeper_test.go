@@ -131,7 +131,9 @@ func askAt(network, address, name string) string {
 
 	var got []string
 	for _, rr := range m.Answer {
-		got = append(got, rr.(*dns.A).A.String())
+		if a, ok := rr.(*dns.A); ok {
+			got = append(got, a.A.String())
+		}
 	}
 
 	if len(got) == 0 {

@@ -100,6 +100,12 @@ func (m *machine) start() (dnsv1.NameServiceClient, func()) {
 }
 
 func connect(t testing.TB, svc service.Service) (dnsv1.NameServiceClient, func()) {
+	conn, disconnect := dialService(t, svc)
+	return dnsv1.NewNameServiceClient(conn), disconnect
+}
+
+// dialService serves the service on a connection in memory.
+func dialService(t testing.TB, svc service.Service) (*grpc.ClientConn, func()) {
 	listener := bufconn.Listen(1 << 20)
 	server := grpc.NewServer(grpc.UnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo,
 		h grpc.UnaryHandler) (any, error) {
@@ -118,7 +124,7 @@ func connect(t testing.TB, svc service.Service) (dnsv1.NameServiceClient, func()
 		t.Fatal(err)
 	}
 
-	return dnsv1.NewNameServiceClient(conn), func() {
+	return conn, func() {
 		_ = conn.Close()
 		server.Stop()
 	}

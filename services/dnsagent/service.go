@@ -4,14 +4,15 @@
 // It needs no privileges, only a writable directory: netagent opens the resolver's sockets in the
 // containers' namespaces and passes them. It does not mount the files.
 //
-// Its packages: api implements gRPC; names executes requests, resolvers runs a resolver for each
-// container; registration is the domain, hostsfile and resolvconf are the formats, files and store
-// persist; zone holds the names, fleetnames exchanges them with other hosts; resolver implements DNS,
-// upstream connects to name servers.
+// Its packages: api implements gRPC; names executes requests, records holds what administrators add,
+// resolvers runs a resolver for each container; registration is the domain, hostsfile and resolvconf are
+// the formats, files and store persist; zone holds the names, fleetnames exchanges them with other
+// hosts; resolver implements DNS, upstream connects to name servers.
 package dnsagent
 
 import (
 	"context"
+	"crypto/x509"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/fairlead/fairlead/agent/metrics"
 	"github.com/fairlead/fairlead/agent/state"
+	"github.com/fairlead/fairlead/proto/dnsrecord"
 	"github.com/fairlead/fairlead/proto/fault"
 	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
@@ -28,6 +30,7 @@ import (
 	"github.com/fairlead/fairlead/services/dnsagent/internal/fleetnames"
 	"github.com/fairlead/fairlead/services/dnsagent/internal/measure"
 	"github.com/fairlead/fairlead/services/dnsagent/internal/names"
+	"github.com/fairlead/fairlead/services/dnsagent/internal/records"
 	"github.com/fairlead/fairlead/services/dnsagent/internal/registration"
 	"github.com/fairlead/fairlead/services/dnsagent/internal/resolvconf"
 	"github.com/fairlead/fairlead/services/dnsagent/internal/resolvers"
@@ -50,6 +53,10 @@ type Config struct {
 	Options []string     // "dns-opts"
 	NoCache bool         // "dns-cache" is false
 
+	Records  []dnsrecord.Record  // "dns-records"
+	Forwards []dnsrecord.Forward // "dns-forwards"
+	Roots    *x509.CertPool      // of servers of DNS over TLS; nil means the system's
+
 	Fleet fleetv1.OverlayServiceClient // exchanges names with other hosts; nil without
 
 	Store FDStore // keeps sockets for the next process, in addition to netagent; may be nil
@@ -70,6 +77,7 @@ type Service struct {
 	store     *store.Store
 	names     *names.Names
 	resolvers *resolvers.Resolvers
+	records   *records.Records
 	exchange  *fleetnames.Exchange // nil without fleetagent
 }
 
@@ -99,8 +107,9 @@ func New(_ context.Context, cfg Config) (*Service, error) {
 	}
 
 	host := upstream.WatchFile(filepath.Join(cfg.HostRoot, "etc/resolv.conf"))
-	s := &Service{store: st, resolvers: resolvers.New(filepath.Join(root, "net-fd.sock"), host, cfg.Store, cfg.Policies,
-		cfg.Log)}
+	s := &Service{store: st, records: records.New(st, cfg.programmed())}
+	s.resolvers = resolvers.New(resolvers.Config{SocketServer: filepath.Join(root, "net-fd.sock"), Host: host,
+		Store: cfg.Store, Policies: cfg.Policies, Records: s.records, Roots: cfg.Roots, Log: cfg.Log})
 	s.resolvers.SetCaching(!cfg.NoCache)
 	s.names = names.New(names.Config{Store: st, Files: files.NewPublisher(filepath.Join(root, "dns")),
 		Resolvers: s.resolvers, Defaults: configured, HostRoot: cfg.HostRoot, Hostname: cfg.Hostname, Log: cfg.Log})
@@ -108,7 +117,8 @@ func New(_ context.Context, cfg Config) (*Service, error) {
 		s.exchange = fleetnames.New(fleetnames.Config{Client: cfg.Fleet, Store: st, Zone: s.resolvers.Zone(),
 			Log: cfg.Log})
 	}
-	s.Server = api.New(api.Config{Names: s.names, Queries: s.resolvers.Queries(), Cache: s.resolvers})
+	s.Server = api.New(api.Config{Names: s.names, Queries: s.resolvers.Queries(), Cache: s.resolvers,
+		Records: s.records})
 	s.Meter = measure.Meter{Queries: s.resolvers.Queries(), Resolvers: s.names.Resolved}
 	return s, nil
 }
@@ -125,6 +135,11 @@ func (c Config) stateConfig() state.Config {
 func (c Config) forContainers() (resolvconf.Conf, error) {
 	conf := resolvconf.Conf{Search: c.Search, Servers: c.Servers, Options: c.Options}
 	return conf, registration.ValidateNames("configuration", conf)
+}
+
+// programmed returns the records and forwards of the configuration file.
+func (c Config) programmed() records.Configured {
+	return records.Configured{Records: c.Records, Forwards: c.Forwards}
 }
 
 // Run reconciles files with the state and then waits: only requests change them. Resolvers start

@@ -30,7 +30,7 @@ func (t *text) Set(s string) error {
 func (t *text) Type() string {
 	return map[config.Kind]string{config.String: "string", config.Number: "int", config.Bool: "bool",
 		config.List: "list", config.Pools: "pool", config.Options: "option",
-		config.Ulimits: "ulimit", config.Runtimes: "runtime"}[t.kind]
+		config.Ulimits: "ulimit", config.Runtimes: "runtime", config.Lines: "text"}[t.kind]
 }
 
 // addKeys adds a flag for every key that has one.

@@ -10,6 +10,7 @@ import (
 	"github.com/fairlead/fairlead/ctl/internal/command/cli"
 	"github.com/fairlead/fairlead/ctl/internal/command/complete"
 	"github.com/fairlead/fairlead/ctl/internal/command/config"
+	"github.com/fairlead/fairlead/ctl/internal/command/dns"
 	"github.com/fairlead/fairlead/ctl/internal/command/fleet"
 	"github.com/fairlead/fairlead/ctl/internal/command/image"
 	"github.com/fairlead/fairlead/ctl/internal/command/network"
@@ -76,6 +77,7 @@ func argumentCompletions(c *cli.CLI) map[string]complete.Func {
 	anyContainer, images, networks := complete.Containers(c, complete.Any), complete.Images(c), complete.Networks(c,
 		complete.AnyNetwork)
 	users := complete.Networks(c, complete.UserNetwork)
+	types := complete.Words("A", "AAAA", "CNAME", "TXT", "SRV", "PTR")
 	all := map[string]complete.Func{
 		"run": complete.First(images), "create": complete.First(images), "start": stopped, "stop": running,
 		"restart": anyContainer, "kill": running,
@@ -91,6 +93,7 @@ func argumentCompletions(c *cli.CLI) map[string]complete.Func {
 		"cp": complete.Files, "diff": complete.First(anyContainer), "export": complete.First(anyContainer),
 		"commit":    complete.First(anyContainer),
 		"volume rm": complete.Volumes(c), "volume inspect": complete.Volumes(c),
+		"dns record add": complete.At(complete.Nothing, types), "dns record rm": complete.At(complete.Nothing, types),
 		"network rm": users, "network update": complete.First(users),
 		"network connect": complete.At(users, anyContainer), "network disconnect": complete.At(networks, anyContainer),
 	}
@@ -103,6 +106,7 @@ var signals = []string{"HUP", "INT", "QUIT", "KILL", "USR1", "USR2", "TERM", "CO
 
 func flagCompletions(c *cli.CLI) map[string]complete.Func {
 	running, yes := complete.Containers(c, complete.Any), complete.Words("true", "false")
+	users := complete.Networks(c, complete.UserNetwork)
 	listed, one := []string{"json", "table"}, []string{"json"}
 	return map[string]complete.Func{
 		"--network": complete.Modes(c), "--link": running, "--pull": complete.Words("always", "missing",
@@ -138,7 +142,11 @@ func flagCompletions(c *cli.CLI) map[string]complete.Func {
 		"config show --format": complete.Format(listed, config.Row()),
 		"info --format":        complete.Format(one, system.Info()), "version --format": complete.Format(one,
 			system.Versions()),
-		"df --format":     complete.Format(listed, system.DiskRow()),
+		"df --format":            complete.Format(listed, system.DiskRow()),
+		"dns record ls --format": complete.Format(listed, dns.RecordRow{}), "dns forward ls --format": complete.Format(
+			listed, dns.ForwardRow{}),
+		"dns record add --network": users, "dns record rm --network": users, "dns record ls --network": users,
+		"dns forward add --network": users, "dns forward rm --network": users, "dns forward ls --network": users,
 		"events --format": complete.Format(one, system.Event()),
 		"container inspect --format": complete.Format(one,
 			inspect.Container{}), "image inspect --format": complete.Format(one, inspect.Image{}),

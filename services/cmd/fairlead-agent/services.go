@@ -114,6 +114,7 @@ func dnsConfig(h service.Deps) dnsagent.Config {
 	return dnsagent.Config{
 		DataRoot: h.Config.DataRoot, ExecRoot: h.Config.ExecRoot, Log: h.Log, State: h.State,
 		Servers: h.Config.DNS, Search: h.Config.DNSSearch, Options: h.Config.DNSOptions, NoCache: !h.Config.DNSCache,
+		Records: h.Config.DNSRecords, Forwards: h.Config.DNSForwards,
 		Store: h.FDStore, Policies: natv1.NewPolicyServiceClient(h.Peer("nat")),
 		Fleet: fleetv1.NewOverlayServiceClient(h.Peer("fleet")),
 	}

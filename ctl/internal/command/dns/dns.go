@@ -22,7 +22,9 @@ import (
 // Group returns the command `fairlead dns`.
 func Group(c *cli.CLI) *cobra.Command {
 	return cli.Group("dns", "Manage the DNS of containers", newLog(c),
-		cli.Group("cache", "Manage the cache of the embedded resolver", newFlush(c)))
+		cli.Group("cache", "Manage the cache of the embedded resolver", newFlush(c)),
+		cli.Group("record", "Manage DNS records", newRecordAdd(c), newRecordRemove(c), newRecordList(c)),
+		cli.Group("forward", "Manage DNS servers of domains", newForwardAdd(c), newForwardRemove(c), newForwardList(c)))
 }
 
 func newFlush(c *cli.CLI) *cobra.Command {

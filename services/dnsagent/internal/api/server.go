@@ -28,6 +28,7 @@ type Config struct {
 	Names   Names
 	Queries Queries
 	Cache   Cache
+	Records Records
 }
 
 // Server registers the gRPC services of dnsagent.
@@ -40,4 +41,6 @@ func New(cfg Config) *Server { return &Server{cfg} }
 func (s *Server) Register(r grpc.ServiceRegistrar) {
 	dnsv1.RegisterNameServiceServer(r, &nameServer{names: s.cfg.Names})
 	dnsv1.RegisterQueryServiceServer(r, &queryServer{queries: s.cfg.Queries, cache: s.cfg.Cache})
+	dnsv1.RegisterRecordServiceServer(r, &recordServer{records: s.cfg.Records})
+	dnsv1.RegisterForwardServiceServer(r, &forwardServer{records: s.cfg.Records})
 }

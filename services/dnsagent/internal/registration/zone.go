@@ -24,10 +24,13 @@ func (r *Registration) ZoneContainer() zone.Container {
 	return c
 }
 
-// Upstream holds the upstream servers of a container.
+// Upstream holds what determines the answers to a container about other names than those of containers.
 type Upstream struct {
 	Servers []netip.Addr // reached from the container's network
 	Host    bool         // use the host's servers, from the host network
+
+	Networks []string // names of its user networks, in lookup order
+	External bool     // it is not on internal networks only
 }
 
 // Upstream returns the upstreams of the container: its own servers, else those of its networks,
@@ -41,7 +44,12 @@ func (r *Registration) Upstream(configured resolvconf.Conf) Upstream {
 	if len(servers) == 0 {
 		servers = configured.Servers
 	}
-	return Upstream{Servers: resolvconf.WithoutResolver(servers), Host: len(servers) == 0 && r.hasExternalNetwork()}
+	up := Upstream{Servers: resolvconf.WithoutResolver(servers), External: r.hasExternalNetwork()}
+	up.Host = len(servers) == 0 && up.External
+	for _, n := range r.Networks {
+		up.Networks = append(up.Networks, n.Name)
+	}
+	return up
 }
 
 // networkServers returns the name servers of all its networks, without duplicates.

@@ -61,7 +61,7 @@ func TestQueryStaysInSocketUntilAnswered(t *testing.T) {
 		Addresses: []netip.Addr{netip.MustParseAddr("10.0.0.2")}}}})
 	r := resolver.New(resolver.Config{Owner: owner, Names: names, Budgets: resolver.NewBudgets(1, 1),
 		Cache:  cache.New(1),
-		Routes: func() []resolver.Upstream { return nil }, Log: slog.New(slog.DiscardHandler)})
+		Routes: func(string) []resolver.Upstream { return nil }, Log: slog.New(slog.DiscardHandler)})
 	conn, err := dns.Dial("udp", udp.LocalAddr().String())
 	if err != nil {
 		t.Fatal(err)

@@ -48,7 +48,7 @@ func startWith(t testing.TB, change func(*resolver.Config), routes ...resolver.U
 	cfg := resolver.Config{
 		Owner: owner, Names: b.zone, Budgets: resolver.NewBudgets(4096, 2048),
 		Log: slog.New(slog.DiscardHandler), Cache: cache.New(256),
-		Routes: func() []resolver.Upstream { return *b.routes.Load() },
+		Routes: func(string) []resolver.Upstream { return *b.routes.Load() },
 	}
 
 	change(&cfg)

@@ -28,6 +28,7 @@ type Upstream struct {
 	Network string // where it is reached from; the same address can be another server elsewhere
 	Dial    Dial
 	Time    time.Duration // response timeout; 0 means Docker's 4 seconds
+	Stream  bool          // asked over a stream only, as with TLS; Dial can return a used connection
 }
 
 // cacheScope returns a cache scope for a list of servers and the networks they are reached from.
@@ -111,11 +112,32 @@ func exchange(ctx context.Context, route Upstream, q *query) ([]byte, error) {
 		return nil, err
 	}
 
-	network := "udp"
-	if q.tcp {
+	for {
+		answer, err := exchangeOnce(ctx, route, q, question, m.Id)
+		if _, used := errors.AsType[usedError](err); used && ctx.Err() == nil {
+			continue // the server closed the idle connection
+		}
+		return answer, err
+	}
+}
+
+// keptConn is a connection that is used for several questions.
+type keptConn interface {
+	Used() bool // for an earlier question
+	Fail()      // it must not be used for another question
+}
+
+// usedError is a failure of a connection that was used before.
+type usedError struct{ error }
+
+func (e usedError) Unwrap() error { return e.error }
+
+// exchangeOnce sends a question over one connection.
+func exchangeOnce(ctx context.Context, route Upstream, q *query, question []byte, id uint16) ([]byte, error) {
+	network, stream := "udp", q.tcp || route.Stream
+	if stream {
 		network = "tcp"
 	}
-
 	conn, err := route.Dial(ctx, network, route.Server)
 	if err != nil {
 		return nil, err
@@ -124,26 +146,32 @@ func exchange(ctx context.Context, route Upstream, q *query) ([]byte, error) {
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
 
-	if q.tcp {
+	if stream {
 		err = writeMessage(conn, question)
 	} else {
 		_, err = conn.Write(question)
 	}
-	if err != nil {
-		return nil, err
+	var answer []byte
+	if err == nil {
+		answer, err = readResponse(conn, q, id, stream)
 	}
-
-	return readResponse(conn, q, m.Id)
+	if kept, ok := conn.(keptConn); err != nil && ok {
+		kept.Fail()
+		if kept.Used() {
+			err = usedError{err}
+		}
+	}
+	return answer, err
 }
 
 // readResponse reads until the response arrives. Over UDP it skips other messages, which are late or
 // spoofed.
-func readResponse(conn net.Conn, q *query, id uint16) ([]byte, error) {
+func readResponse(conn net.Conn, q *query, id uint16, stream bool) ([]byte, error) {
 	matches := func(answer []byte) bool {
 		return sameQuestion(answer, q.msg.Question[0]) && binary.BigEndian.Uint16(answer) == id
 	}
 
-	if q.tcp {
+	if stream {
 		answer, err := readMessage(conn, maxMessage)
 		if err == nil && !matches(answer) {
 			err = errors.New("response to another question")

@@ -132,7 +132,7 @@ func FuzzMessage(f *testing.F) {
 		Names: []string{"web"}}}})
 	r := resolver.New(resolver.Config{Owner: owner, Names: z, Budgets: resolver.NewBudgets(1, 1),
 		Log: slog.New(slog.DiscardHandler), Cache: cache.New(256),
-		Routes: func() []resolver.Upstream { return nil }})
+		Routes: func(string) []resolver.Upstream { return nil }})
 	f.Cleanup(r.Close)
 	f.Fuzz(func(t *testing.T, message []byte) {
 		answer := r.Answer(message)

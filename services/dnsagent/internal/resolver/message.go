@@ -77,10 +77,8 @@ func headerOnly(message []byte, code int) []byte {
 	return answer
 }
 
-// local responds to questions about container names, and returns nil for other names.
-//
-// A name in the zone has no records elsewhere. A name without dots or an address on another network
-// does not exist for the client.
+// local responds to questions about container names, and returns nil for other names. A name in the
+// zone has no records elsewhere.
 func (r *Resolver) local(q *query) []byte {
 	question := q.msg.Question[0]
 	if question.Qclass != dns.ClassINET {
@@ -91,30 +89,55 @@ func (r *Resolver) local(q *query) []byte {
 		return r.reverse(q, question)
 	}
 
-	want := func(netip.Addr) bool { return false }
-	switch question.Qtype {
-	case dns.TypeA:
-		want = netip.Addr.Is4
-	case dns.TypeAAAA:
-		want = netip.Addr.Is6
-	case dns.TypeANY:
-		want = netip.Addr.IsValid
-	}
-
-	found, known := r.cfg.Names.Lookup(r.cfg.Owner, question.Name, want)
-	switch {
-	case !known && r.cfg.Names.Registered(question.Name):
-		return q.answer(dns.RcodeNameError) // on another network; not forwarded
-	case !known:
+	found, known := r.cfg.Names.Lookup(r.cfg.Owner, question.Name, wantOf(question.Qtype))
+	if !known {
 		return nil
 	}
+	return q.answer(dns.RcodeSuccess, addressRecords(question, found)...)
+}
 
-	var records []dns.RR
-	for _, a := range found {
-		records = append(records, addressRecord(question, a))
+// wildcard responds to questions about names below a wildcard name of a container, and returns nil for
+// other names.
+func (r *Resolver) wildcard(q *query) []byte {
+	question := q.msg.Question[0]
+	if question.Qclass != dns.ClassINET {
+		return nil
 	}
+	found, known := r.cfg.Names.LookupWildcard(r.cfg.Owner, question.Name, wantOf(question.Qtype))
+	if !known {
+		return nil
+	}
+	return q.answer(dns.RcodeSuccess, addressRecords(question, found)...)
+}
 
-	return q.answer(dns.RcodeSuccess, records...)
+// hidden responds to questions about containers on other networks: a name without dots or an address
+// there does not exist for the client. It returns nil for other names.
+func (r *Resolver) hidden(q *query) []byte {
+	question := q.msg.Question[0]
+	if question.Qclass != dns.ClassINET {
+		return nil
+	}
+	hidden := question.Qtype != dns.TypePTR && r.cfg.Names.Registered(question.Name)
+	if address, ok := zone.ParseReverse(question.Name); ok && question.Qtype == dns.TypePTR {
+		hidden = r.cfg.Names.Assigned(address)
+	}
+	if !hidden {
+		return nil
+	}
+	return q.answer(dns.RcodeNameError)
+}
+
+// wantOf returns the addresses that a question of a type is about.
+func wantOf(kind uint16) func(netip.Addr) bool {
+	switch kind {
+	case dns.TypeA:
+		return netip.Addr.Is4
+	case dns.TypeAAAA:
+		return netip.Addr.Is6
+	case dns.TypeANY:
+		return netip.Addr.IsValid
+	}
+	return func(netip.Addr) bool { return false }
 }
 
 func addressRecord(question dns.Question, a netip.Addr) dns.RR {
@@ -134,10 +157,7 @@ func (r *Resolver) reverse(q *query, question dns.Question) []byte {
 	}
 
 	name, ok := r.cfg.Names.Reverse(r.cfg.Owner, address)
-	switch {
-	case !ok && r.cfg.Names.Assigned(address):
-		return q.answer(dns.RcodeNameError)
-	case !ok:
+	if !ok {
 		return nil
 	}
 
@@ -152,9 +172,7 @@ func (q *query) answer(code int, records ...dns.RR) []byte {
 	m := new(dns.Msg).SetReply(q.msg)
 	m.RecursionAvailable, m.Compress, m.Answer = true, true, records
 	m.Rcode = code
-	if opt := q.msg.IsEdns0(); opt != nil {
-		m.SetEdns0(maxDatagram, false)
-	}
+	q.setEDNS(m)
 
 	m.Truncate(q.limit)
 	data, err := m.Pack()
@@ -170,8 +188,16 @@ func (q *query) answer(code int, records ...dns.RR) []byte {
 func (q *query) truncated(code int) []byte {
 	m := new(dns.Msg).SetReply(q.msg)
 	m.RecursionAvailable, m.Truncated, m.Rcode = true, true, code
+	q.setEDNS(m)
 	data, _ := m.Pack()
 	return data
+}
+
+// setEDNS adds the EDNS record of a response to a query that has one.
+func (q *query) setEDNS(m *dns.Msg) {
+	if opt := q.msg.IsEdns0(); opt != nil {
+		m.SetEdns0(maxDatagram, opt.Do())
+	}
 }
 
 // sameQuestion reports whether a message is a response with the given question.

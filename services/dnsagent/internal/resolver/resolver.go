@@ -33,6 +33,7 @@ const (
 // Names finds names of containers. Package zone implements it.
 type Names interface {
 	Lookup(client, name string, want func(netip.Addr) bool) ([]netip.Addr, bool)
+	LookupWildcard(client, name string, want func(netip.Addr) bool) ([]netip.Addr, bool)
 	Reverse(client string, address netip.Addr) (string, bool)
 	Registered(name string) bool      // a name without dots, on any network
 	Assigned(address netip.Addr) bool // to a container on any network
@@ -50,11 +51,12 @@ type Policy interface {
 type Config struct {
 	Owner   string
 	Names   Names
-	Routes  func() []Upstream // upstreams in order; called for each query
-	Policy  func() Policy     // the container's policy for names; nil, or returns nil, without one
-	Budgets *Budgets          // shared by all resolvers of the process
-	Cache   *cache.Cache      // shared by all resolvers of the process
-	Record  func(Answered)    // receives each answered question; nil for none
+	Records Records                      // of the administrator; nil for none
+	Routes  func(name string) []Upstream // upstreams for a name in order; called for each query
+	Policy  func() Policy                // the container's policy for names; nil, or returns nil, without one
+	Budgets *Budgets                     // shared by all resolvers of the process
+	Cache   *cache.Cache                 // shared by all resolvers of the process
+	Record  func(Answered)               // receives each answered question; nil for none
 	// Exchanged receives the outcome of each question to an upstream; nil for none.
 	Exchanged func(server netip.AddrPort, took time.Duration, err error)
 	Log       *slog.Logger
@@ -175,18 +177,15 @@ func (r *Resolver) handle(message []byte, tcp bool, later *sync.WaitGroup, accep
 		return
 	}
 
-	if answer := r.local(q); answer != nil {
-		respond(answer, Origin{Source: FromContainers})
+	p := r.plan(q)
+	if p.answer != nil {
+		respond(p.answer, p.from)
 		return
 	}
-
-	routes := r.cfg.Routes()
-	key, cacheable := cache.KeyOf(cacheScope(routes), q.msg)
-	if cacheable {
-		if cached := r.cfg.Cache.Get(key, time.Now()); cached != nil {
-			respond(q.fromCache(cached), Origin{Source: FromCache})
-			return
-		}
+	r.prepare(p)
+	if cached := r.cached(p); cached != nil {
+		respond(cached, p.origin(Origin{Source: FromCache}))
+		return
 	}
 
 	if !r.take() {
@@ -197,14 +196,11 @@ func (r *Resolver) handle(message []byte, tcp bool, later *sync.WaitGroup, accep
 	accept()
 	later.Go(func() {
 		defer r.release()
-		answer, server := r.forward(q, routes)
-		if answer == nil && r.answerCtx.Err() != nil {
+		answer, from := r.fetch(p)
+		if answer == nil {
 			return // clients repeat a query without a response, but not after a failure
 		}
-		if cacheable && answer != nil {
-			r.cfg.Cache.Put(key, answer, time.Now())
-		}
-		respond(q.relay(answer), Origin{FromServer, server})
+		respond(answer, from)
 	})
 }
 

@@ -2,11 +2,8 @@ package resolver
 
 import (
 	"sync"
-	"time"
 
 	"github.com/miekg/dns"
-
-	"github.com/fairlead/fairlead/services/dnsagent/internal/resolver/cache"
 )
 
 // policy returns the container's policy, or nil.
@@ -18,11 +15,12 @@ func (r *Resolver) policy() Policy {
 }
 
 // handleRestricted responds to a question of a container with a policy. All answers wait until their
-// addresses are open, so none is given by the reading goroutine.
+// addresses are open, so none is given by the reading goroutine. Names of records obey the policy like
+// other names, but can have private addresses.
 func (r *Resolver) handleRestricted(q *query, policy Policy, later *sync.WaitGroup, accept func(),
 	respond func([]byte, Origin)) {
-	local := r.local(q)
-	if local == nil && !policy.Allows(q.msg.Question[0].Name) {
+	p := r.plan(q)
+	if p.policy && !policy.Allows(q.msg.Question[0].Name) {
 		respond(q.answer(dns.RcodeNameError), Origin{Source: FromPolicy})
 		return
 	}
@@ -34,36 +32,25 @@ func (r *Resolver) handleRestricted(q *query, policy Policy, later *sync.WaitGro
 	accept()
 	later.Go(func() {
 		defer r.release()
-		answer, from := local, Origin{Source: FromContainers}
+		answer, from := p.answer, p.from
 		if answer == nil {
-			answer, from = r.resolve(q)
+			answer, from = r.resolve(p)
 		}
 		if answer == nil {
 			return // clients repeat a query without a response, but not after a failure
 		}
-		respond(r.opened(q, policy, answer, local != nil), from)
+		respond(r.opened(q, policy, answer, p.answer != nil), from)
 	})
 }
 
 // resolve returns a response from the cache or from an upstream, in the form for the client. It returns
 // nil at shutdown.
-func (r *Resolver) resolve(q *query) ([]byte, Origin) {
-	routes := r.cfg.Routes()
-	key, cacheable := cache.KeyOf(cacheScope(routes), q.msg)
-	if cacheable {
-		if cached := r.cfg.Cache.Get(key, time.Now()); cached != nil {
-			return q.fromCache(cached), Origin{Source: FromCache}
-		}
+func (r *Resolver) resolve(p *plan) ([]byte, Origin) {
+	r.prepare(p)
+	if cached := r.cached(p); cached != nil {
+		return cached, p.origin(Origin{Source: FromCache})
 	}
-
-	answer, server := r.forward(q, routes)
-	if answer == nil && r.answerCtx.Err() != nil {
-		return nil, Origin{}
-	}
-	if cacheable && answer != nil {
-		r.cfg.Cache.Put(key, answer, time.Now())
-	}
-	return q.relay(answer), Origin{FromServer, server}
+	return r.fetch(p)
 }
 
 // opened returns the answer once its addresses are open, or a failure.

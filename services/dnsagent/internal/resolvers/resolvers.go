@@ -6,18 +6,20 @@ package resolvers
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"maps"
-	"net/netip"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/fairlead/fairlead/agent/fdpass"
+	"github.com/fairlead/fairlead/proto/dnsrecord"
 	"github.com/fairlead/fairlead/proto/egress"
 	"github.com/fairlead/fairlead/proto/fault"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
+	"github.com/fairlead/fairlead/services/dnsagent/internal/records"
 	"github.com/fairlead/fairlead/services/dnsagent/internal/registration"
 	"github.com/fairlead/fairlead/services/dnsagent/internal/resolver"
 	"github.com/fairlead/fairlead/services/dnsagent/internal/resolver/cache"
@@ -49,16 +51,29 @@ const (
 	wantForget  = "forget"
 )
 
+// Config configures Resolvers.
+type Config struct {
+	SocketServer string // path of netagent's fd socket
+	Host         *upstream.Host
+	Store        FDStore                   // nil keeps no sockets
+	Policies     natv1.PolicyServiceClient // opens addresses for containers with an egress policy
+	Records      *records.Records          // of the administrator
+	Roots        *x509.CertPool            // of servers of DNS over TLS; nil means the system's
+	Log          *slog.Logger
+}
+
 // Resolvers runs one resolver for each container that has one.
 type Resolvers struct {
 	zone         *zone.Zone
-	socketServer string // path of netagent's fd socket
+	records      *records.Records
+	tls          *upstream.TLS
+	socketServer string
 	host         *upstream.Host
 	budgets      *resolver.Budgets
 	cache        *cache.Cache
 	store        FDStore
 	queries      *querylog.Log
-	policies     natv1.PolicyServiceClient // opens addresses for containers with an egress policy
+	policies     natv1.PolicyServiceClient
 	log          *slog.Logger
 
 	fdMu sync.Mutex // makes changes of running and of the fd store atomic; taken before mu
@@ -77,17 +92,16 @@ type upstreamRule struct {
 	network string             // identifies the container's network since the last change, for the cache
 }
 
-// New returns resolvers without containers. socketServer is the path of netagent's fd socket. A nil
-// store keeps no sockets.
-func New(socketServer string, host *upstream.Host, store FDStore, policies natv1.PolicyServiceClient,
-	log *slog.Logger) *Resolvers {
-	if store == nil {
-		store = noStore{}
+// New returns resolvers without containers.
+func New(cfg Config) *Resolvers {
+	if cfg.Store == nil {
+		cfg.Store = noStore{}
 	}
 	return &Resolvers{
-		zone: &zone.Zone{}, socketServer: socketServer, host: host,
-		budgets: resolver.NewBudgets(maxForwards, maxForwardsToOne), cache: cache.New(0), store: store,
-		policies: policies, log: log, queries: querylog.New(),
+		zone: &zone.Zone{}, records: cfg.Records, tls: upstream.NewTLS(cfg.Roots),
+		socketServer: cfg.SocketServer, host: cfg.Host,
+		budgets: resolver.NewBudgets(maxForwards, maxForwardsToOne), cache: cache.New(0), store: cfg.Store,
+		policies: cfg.Policies, log: cfg.Log, queries: querylog.New(),
 		running: map[string]running{}, rules: map[string]upstreamRule{},
 	}
 }
@@ -200,8 +214,9 @@ func (s *Resolvers) Serve(owner string, on *Sockets) {
 
 	r := resolver.New(resolver.Config{Owner: owner, Names: s.zone, Budgets: s.budgets, Cache: s.cache, Log: s.log,
 		Record: s.queries.Add, Exchanged: s.queries.Exchanged,
-		Routes: func() []resolver.Upstream { return s.routes(owner) },
-		Policy: func() resolver.Policy { return s.policy(owner) }})
+		Records: func(name string) []dnsrecord.Entry { return s.records.Find(s.rule(owner).Networks, name) },
+		Routes:  func(name string) []resolver.Upstream { return s.routes(owner, name) },
+		Policy:  func() resolver.Policy { return s.policy(owner) }})
 	r.Serve(on.udp, on.tcp)
 	s.running[owner] = running{r, on.socket}
 	s.mu.Unlock()
@@ -209,29 +224,6 @@ func (s *Resolvers) Serve(owner string, on *Sockets) {
 	if before.Resolver != nil {
 		before.Close() // netagent or the container was restarted
 	}
-}
-
-// routes returns the current upstreams of a container.
-func (s *Resolvers) routes(owner string) []resolver.Upstream {
-	s.mu.Lock()
-	rule := s.rules[owner]
-	s.mu.Unlock()
-	if rule.Host {
-		return routesTo(s.host.Servers(), "host", upstream.DialHost)
-	}
-	if rule.policy != nil { // the container itself may not reach name servers
-		return routesTo(upstream.WithPort(rule.Servers), "host", upstream.DialHost)
-	}
-	return routesTo(upstream.WithPort(rule.Servers), rule.network, upstream.DialContainer(s.socketServer, owner))
-}
-
-// routesTo returns upstreams for servers that are reached from the same network.
-func routesTo(servers []netip.AddrPort, from string, dial resolver.Dial) []resolver.Upstream {
-	routes := make([]resolver.Upstream, 0, len(servers))
-	for _, server := range servers {
-		routes = append(routes, resolver.Upstream{Server: server, Network: from, Dial: dial})
-	}
-	return routes
 }
 
 // Unregister removes a container from the zone and closes its sockets.
@@ -299,6 +291,7 @@ func (s *Resolvers) Resume(ctx context.Context, owners []string) {
 	}
 
 	all.Wait()
+	s.tls.Close()
 }
 
 // tryAgain requests the sockets of a container from netagent once, and serves them.
@@ -323,4 +316,6 @@ func (s *Resolvers) Close() {
 		all.Go(r.Shutdown)
 	}
 	all.Wait()
+	s.tls.Close()
+	s.tls.Close()
 }

@@ -49,6 +49,7 @@ type snapshot struct {
 	addresses  table[addressKey, []ptrEntry]
 	labels     table[string, int]     // number of registrations of a name without dots, on any network
 	assigned   table[netip.Addr, int] // number of containers with an address, on any network
+	wildcards  int                    // number of registrations of names such as "*.dev.example"
 
 	hosts map[string]Host // other hosts of the fleet by ID; replaced, never modified
 	node  string          // name of this host in the fleet
@@ -110,13 +111,15 @@ func (z *Zone) replace(owner string, c *Container) {
 
 // edit starts a changed copy.
 func (s *snapshot) edit() edits {
-	return edits{s.containers.edit(), s.names.edit(), s.addresses.edit(), s.labels.edit(), s.assigned.edit()}
+	wildcards := s.wildcards
+	return edits{s.containers.edit(), s.names.edit(), s.addresses.edit(), s.labels.edit(), s.assigned.edit(),
+		&wildcards}
 }
 
 // done returns the changed copy of a snapshot.
 func (e edits) done(s snapshot) *snapshot {
 	s.containers, s.names, s.addresses = e.containers.done(), e.names.done(), e.addresses.done()
-	s.labels, s.assigned = e.labels.done(), e.assigned.done()
+	s.labels, s.assigned, s.wildcards = e.labels.done(), e.assigned.done(), *e.wildcards
 	return &s
 }
 
@@ -127,6 +130,7 @@ type edits struct {
 	addresses  *edit[addressKey, []ptrEntry]
 	labels     *edit[string, int]
 	assigned   *edit[netip.Addr, int]
+	wildcards  *int
 }
 
 func (e edits) add(c *Container) {
@@ -167,6 +171,9 @@ func (e edits) count(c *Container, by int) {
 		for _, n := range m.Names {
 			if !strings.Contains(n, ".") {
 				tally(e.labels, n, by)
+			}
+			if strings.HasPrefix(n, wildcard) {
+				*e.wildcards += by
 			}
 		}
 	}
