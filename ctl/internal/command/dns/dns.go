@@ -55,9 +55,9 @@ func newLog(c *cli.CLI) *cobra.Command {
 		Short: "Show the DNS questions of containers",
 		Long: `Show the last DNS questions that containers asked the embedded resolver, oldest first.
 
-TIME is the time of the answer. FROM is its source: containers (names of containers), cache, the server
-that answered, server (none did), policy (the egress policy does not allow the name) or limit (too
-many pending questions). The log is in memory only.`,
+TIME is the time of the answer. FROM is its source: containers (names of containers), records (of dns
+record), cache, the server that answered, server (none did), policy (the egress policy does not allow the
+name) or limit (too many pending questions). The log is in memory only.`,
 		Args: cli.ExactArgs(0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd, c) },
 	}

@@ -13,6 +13,7 @@ type Source string
 // The sources.
 const (
 	FromContainers Source = "containers" // names of containers
+	FromRecords    Source = "records"    // records of the administrator
 	FromCache      Source = "cache"
 	FromServer     Source = "server" // an upstream
 	FromPolicy     Source = "policy" // not asked: the policy does not allow the name

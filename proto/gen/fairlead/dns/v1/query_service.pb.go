@@ -147,8 +147,8 @@ type Query struct {
 	Type string `protobuf:"bytes,4,opt,name=type,proto3" json:"type,omitempty"`
 	// The response code, such as "NOERROR".
 	Code string `protobuf:"bytes,5,opt,name=code,proto3" json:"code,omitempty"`
-	// Where the answer came from: "containers", "cache", "server", "policy" (not allowed) or "limit" (too
-	// many pending questions).
+	// Where the answer came from: "containers", "records" (its name has one), "cache", "server", "policy"
+	// (not allowed) or "limit" (too many pending questions).
 	Source string `protobuf:"bytes,6,opt,name=source,proto3" json:"source,omitempty"`
 	// The server that answered. Empty without one.
 	Server string `protobuf:"bytes,7,opt,name=server,proto3" json:"server,omitempty"`
