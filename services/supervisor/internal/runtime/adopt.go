@@ -57,7 +57,7 @@ func (d *Driver) Adopt(ctx context.Context, uid string) (AdoptResult, error) {
 			fault.WithCause(err))
 	}
 
-	c := newContainer(uid, r, rt)
+	c := d.newContainer(uid, r, rt)
 	if r.Monitor > 0 {
 		if c.monitor, err = openProcessOf(r.Monitor, r.MonitorStarted); err != nil &&
 			!errors.Is(err, os.ErrProcessDone) {

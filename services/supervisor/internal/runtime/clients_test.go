@@ -34,18 +34,31 @@ func TestAttachInputEndsWithClient(t *testing.T) {
 	c.wantExit(0)
 }
 
-func TestAttachedClientsAreLimited(t *testing.T) {
+// conmon keeps the descriptor of a client that left until the container prints something.
+func TestMonitorHasOneClient(t *testing.T) {
 	h := newHost(t)
-	c := h.sleeper("")
-	for range 200 {
-		c.attach()
+	c := h.container("sh", "-c", "read x; echo got $x")
+	c.l.OpenStdin = true
+	c.mustCreate().start()
+	if err := c.attach().Close(); err != nil {
+		t.Fatal(err)
 	}
-	const want = "200 clients are attached, which is the limit"
-	if _, err := h.driver.Attach(h.ctx, c.id); !fault.Is(err, fault.Exhausted) || !strings.Contains(err.Error(), want) {
-		t.Errorf("got %v, want %q", err, want)
+	before := c.monitorFiles()
+	for range 250 {
+		if err := c.attach().Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
-	c.kill()
-	c.wantExit(137)
+	if after := c.monitorFiles(); after != before {
+		t.Errorf("the monitor has %d open files, had %d before 250 clients", after, before)
+	}
+
+	a := c.attach()
+	if _, err := a.Write([]byte("x\n")); err != nil {
+		t.Fatal(err)
+	}
+	waitOutput(t, a, "got x")
+	c.wantExit(0)
 }
 
 func TestUnattachedLaunchKeepsInputOpen(t *testing.T) {

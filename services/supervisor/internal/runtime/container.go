@@ -1,13 +1,15 @@
 package runtime
 
 import (
+	"context"
 	"encoding/json"
+	"net"
 	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
 
-	"github.com/fairlead/fairlead/services/supervisor/internal/runtime/backlog"
+	"github.com/fairlead/fairlead/services/supervisor/internal/runtime/console"
 	"github.com/fairlead/fairlead/services/supervisor/internal/runtime/oci"
 )
 
@@ -23,10 +25,10 @@ type container struct {
 	exitSeen chan struct{} // receives a value when the exit file may exist
 	done     chan struct{} // closed when the process has ended and its exit is known
 
-	mu          sync.Mutex
-	early       *Attachment // connected before the process existed; nil once returned by Attach
-	attachments map[*Attachment]bool
-	backlogs    *backlog.Pool
+	console *console.Console
+
+	mu    sync.Mutex
+	early *Attachment // connected before the process existed; nil once returned by Attach
 }
 
 // record holds what a restarted agent needs to adopt a container.
@@ -38,13 +40,18 @@ type record struct {
 	MonitorStarted uint64
 	TTY            bool
 	OpenStdin      bool
+	StdinOnce      bool
 }
 
 const recordFile = "launch.json"
 
-func newContainer(uid string, r record, rt *oci.Program) *container {
-	return &container{id: uid, record: r, runtime: rt, exitSeen: make(chan struct{}, 1), done: make(chan struct{}),
-		attachments: map[*Attachment]bool{}, backlogs: backlog.NewPool(backlogSize)}
+func (d *Driver) newContainer(uid string, r record, rt *oci.Program) *container {
+	c := &container{id: uid, record: r, runtime: rt, exitSeen: make(chan struct{}, 1), done: make(chan struct{})}
+	c.console = console.New(console.Options{
+		Dial:      func(ctx context.Context) (*net.UnixConn, error) { return d.dial(ctx, c) },
+		StdinOnce: r.OpenStdin && r.StdinOnce && !r.TTY,
+	})
+	return c
 }
 
 func (r *record) write(bundle string) error {
@@ -93,19 +100,6 @@ func (c *container) takeEarly() *Attachment {
 	a := c.early
 	c.early = nil
 	return a
-}
-
-// closeAttachments disconnects all clients from the container's output.
-func (c *container) closeAttachments() {
-	c.mu.Lock()
-	all := make([]*Attachment, 0, len(c.attachments))
-	for a := range c.attachments {
-		all = append(all, a)
-	}
-	c.mu.Unlock()
-	for _, a := range all {
-		_ = a.Close()
-	}
 }
 
 // release closes the process descriptors, which stops their waiters. Clients stay connected,

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"time"
@@ -12,7 +13,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/fairlead/fairlead/proto/fault"
-	"github.com/fairlead/fairlead/services/supervisor/internal/runtime/backlog"
+	"github.com/fairlead/fairlead/services/supervisor/internal/runtime/attachsocket"
 	"github.com/fairlead/fairlead/services/supervisor/internal/runtime/oci"
 	"github.com/fairlead/fairlead/services/supervisor/internal/runtime/procstat"
 )
@@ -78,22 +79,22 @@ func (p *Prepared) failed(message string, cause error) error {
 	return fault.New(fault.Internal, subject(p.launch.ID), message, fault.WithCause(cause))
 }
 
-// connect attaches as soon as the monitor listens, before the monitor executes the runtime. A
-// client that connects later can miss the output of a short-lived process. The returned function
-// returns the attachment: nil if the launch does not ask for one or the monitor never listened.
-func (p *Prepared) connect(ctx context.Context) func() *Attachment {
+// connect connects to the monitor as soon as it listens, before it executes the runtime. A client that
+// connects later can miss the output of a short-lived process. The returned function returns the
+// connection: nil if the launch does not ask for one or the monitor never listened.
+func (p *Prepared) connect(ctx context.Context) func() *net.UnixConn {
 	if !p.launch.Attach {
-		return func() *Attachment { return nil }
+		return func() *net.UnixConn { return nil }
 	}
 
-	stop, got := make(chan struct{}), make(chan *Attachment, 1)
+	stop, got := make(chan struct{}), make(chan *net.UnixConn, 1)
 	go func() {
 		pause := time.NewTicker(time.Millisecond)
 		defer pause.Stop()
 		for last := false; ; {
-			a, err := p.d.connect(ctx, p.launch.ID, p.launch.OpenStdin)
+			conn, err := attachsocket.Dial(ctx, p.d.bundle(p.launch.ID))
 			if err == nil || last {
-				got <- a
+				got <- conn
 				return
 			}
 			select {
@@ -104,7 +105,7 @@ func (p *Prepared) connect(ctx context.Context) func() *Attachment {
 		}
 	}()
 
-	return func() *Attachment {
+	return func() *net.UnixConn {
 		close(stop)
 		return <-got
 	}
@@ -137,10 +138,11 @@ func (p *Prepared) created(ctx context.Context, spec *specs.Spec) (int, error) {
 }
 
 // hold opens the container's processes and stores their record for Adopt.
-func (p *Prepared) hold(pid int, early *Attachment) (*container, error) {
+func (p *Prepared) hold(pid int, early *net.UnixConn) (*container, error) {
 	<-p.exited // the monitor's PID file is complete now
 	bundle := p.d.bundle(p.launch.ID)
-	r := record{Runtime: p.runtime.Path, PID: pid, TTY: p.launch.TTY, OpenStdin: p.launch.OpenStdin}
+	r := record{Runtime: p.runtime.Path, PID: pid, TTY: p.launch.TTY, OpenStdin: p.launch.OpenStdin,
+		StdinOnce: p.launch.StdinOnce}
 	var errs [4]error
 	r.Monitor, errs[0] = procstat.ReadPID(filepath.Join(bundle, monitorPidFile))
 	r.Started, errs[1] = procstat.StartTime(r.PID)
@@ -150,7 +152,7 @@ func (p *Prepared) hold(pid int, early *Attachment) (*container, error) {
 		return nil, p.failed("its process has exited", err)
 	}
 
-	c := newContainer(p.launch.ID, r, p.runtime)
+	c := p.d.newContainer(p.launch.ID, r, p.runtime)
 	var err error
 	if c.init, err = openProcessOf(r.PID, r.Started); err == nil {
 		c.monitor, err = openProcessOf(r.Monitor, r.MonitorStarted)
@@ -162,8 +164,7 @@ func (p *Prepared) hold(pid int, early *Attachment) (*container, error) {
 	}
 
 	if early != nil {
-		c.early = early
-		early.join(c, backlog.NewPipe(pipeSize))
+		c.early = p.d.attachment(c, c.console.Start(early))
 	}
 
 	return c, nil

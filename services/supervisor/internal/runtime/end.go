@@ -106,7 +106,7 @@ func (d *Driver) Kill(ctx context.Context, uid string) error {
 		case died.IsZero():
 		case time.Since(died) > readTime && !hungUp:
 			hungUp = true
-			c.closeAttachments()
+			c.console.Disconnect()
 		case time.Since(died) > readTime+monitorTime && c.monitor != nil && c.monitor.alive():
 			d.cfg.Log.Warn("monitor did not record the exit, killing the monitor",
 				"container", uid, "pid", c.record.Monitor)

@@ -2,6 +2,7 @@ package runtime_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -69,6 +70,20 @@ func TestFrozenContainerIsDeleted(t *testing.T) {
 	c.remove()
 	c.nothingLeft()
 	_ = first.Close()
+}
+
+// monitorFiles returns the number of open files of a container's monitor.
+func (c *ctr) monitorFiles() int {
+	c.t.Helper()
+	pid, err := runtime.ReadPid(filepath.Join(c.root, "containers", c.id, "monitor.pid"))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	files, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return len(files)
 }
 
 // signalMonitor sends a signal to a container's monitor.

@@ -100,7 +100,7 @@ func (d *Driver) await(c *container, initEnded, monitorEnded <-chan struct{}) (E
 			look = time.After(lookAgain)
 		case <-stalled:
 			d.cfg.Log.Warn("slow clients disconnected", "container", c.id)
-			c.closeAttachments()
+			c.console.Disconnect()
 		case <-monitorEnded:
 			return d.orphaned(c, initEnded), true
 		case <-d.closed:
