@@ -200,17 +200,39 @@ var (
 
 // reason returns why a test was skipped: its last output.
 func (t *test) reason() string {
-	last := ""
+	lines := t.lines()
+	if len(lines) == 0 {
+		return "no reason given"
+	}
+	return strings.TrimSpace(place.ReplaceAllString(lines[len(lines)-1], ""))
+}
+
+// lines returns the output of a test without empty lines and those of the testing package.
+func (t *test) lines() []string {
+	var all []string
 	for line := range strings.Lines(t.output) {
 		line = strings.TrimRight(line, "\n")
 		if !chatter.MatchString(line) && strings.TrimSpace(line) != "" {
-			last = strings.TrimSpace(place.ReplaceAllString(line, ""))
+			all = append(all, line)
 		}
 	}
-	if last == "" {
-		return "no reason given"
+	return all
+}
+
+// The ending of a failed test's output: the number of lines, and the bytes of a line.
+const (
+	endingLines = 8
+	endingWidth = 300
+)
+
+// ending returns the last lines of a test, which say why it failed, shortened.
+func (t *test) ending() string {
+	lines := t.lines()
+	lines = lines[max(0, len(lines)-endingLines):]
+	for i, line := range lines {
+		lines[i] = strings.ToValidUTF8(line[:min(len(line), endingWidth)], "")
 	}
-	return last
+	return strings.Join(lines, "\n")
 }
 
 // ok reports whether there were tests and none failed.
@@ -242,7 +264,7 @@ func (r *report) summarize(out io.Writer) {
 	for _, p := range r.packages {
 		for _, t := range p.tests {
 			if r.failed(t) && !p.failedBelow(r, t) {
-				fmt.Fprintf(out, "failed: %s %s\n", short(p.name), t.name)
+				fmt.Fprintf(out, "failed: %s %s\n%s", short(p.name), t.name, indent(t.ending()))
 			}
 		}
 		if p.action == "fail" && !slices.ContainsFunc(p.tests, r.failed) {
@@ -257,5 +279,8 @@ func (r *report) summarize(out io.Writer) {
 func short(name string) string { return strings.TrimPrefix(name, "github.com/fairlead/fairlead/") }
 
 func indent(text string) string {
+	if text == "" {
+		return ""
+	}
 	return "    " + strings.ReplaceAll(strings.TrimRight(text, "\n"), "\n", "\n    ") + "\n"
 }

@@ -53,7 +53,8 @@ func TestFailureIsPrintedInFull(t *testing.T) {
 	if r.ok() || !strings.HasSuffix(out, "\n4 passed, 1 failed, 1 skipped\n") {
 		t.Errorf("ok %v, report:\n%s", r.ok(), out)
 	}
-	for _, want := range []string{"b_test.go:9: got 1, want 2", "failed: p/b TestBad/x\n"} {
+	const ending = "failed: p/b TestBad/x\n        b_test.go:9: got 1, want 2\n"
+	for _, want := range []string{"b_test.go:9: got 1, want 2", ending} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in\n%s", want, out)
 		}
