@@ -14,24 +14,31 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-// blobReader reads and hashes a blob and reports progress. It records read errors, because the
-// decoders above it hide them.
+// blobReader reads a blob and reports progress. It hashes a blob whose digest is verified: that of an
+// archive is its diff ID, which package unpack computes. It records read errors, because the decoders
+// above it hide them.
 type blobReader struct {
 	in     io.Reader
 	blob   Blob
-	sum    hash.Hash
+	sum    hash.Hash // nil if the digest is not verified
 	n      int64
 	err    error
 	report func(Progress)
 }
 
 func newBlobReader(in io.Reader, b Blob, report func(Progress)) *blobReader {
-	return &blobReader{in: in, blob: b, sum: sha256.New(), report: report}
+	r := &blobReader{in: in, blob: b, report: report}
+	if b.Digest != "" {
+		r.sum = sha256.New()
+	}
+	return r
 }
 
 func (r *blobReader) Read(p []byte) (int, error) {
 	n, err := r.in.Read(p)
-	r.sum.Write(p[:n])
+	if r.sum != nil {
+		r.sum.Write(p[:n])
+	}
 	r.n += int64(n)
 	if n > 0 {
 		r.report(Progress{Phase: Downloading, Done: r.n, Total: r.total()})
