@@ -58,8 +58,12 @@ func (v *Volumes) mount(ctx context.Context, name string, m *volume.Mount) error
 		err = unix.Mount("", path, "", m.Propagation, "")
 	}
 	if err != nil {
+		hint := "check the options: fairlead volume inspect " + name
+		if errors.Is(err, unix.ENODEV) {
+			hint = "the kernel has no file system of this type: load its module with modprobe " + m.Type
+		}
 		err = fault.New(fault.Invalid, volume.Subject(name), "failed to mount local volume: mount "+m.Device+":"+path,
-			fault.WithCause(err), fault.WithHint("check the options: fairlead volume inspect %s", name))
+			fault.WithCause(err), fault.WithHint("%s", hint))
 		return errors.Join(err, v.unmount(name))
 	}
 

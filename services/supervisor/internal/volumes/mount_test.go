@@ -92,6 +92,33 @@ func TestVolumeWithOptions(t *testing.T) {
 	})
 }
 
+// Neither a kernel without the file system nor wrong options leave a mount.
+func TestFailedMountNamesCause(t *testing.T) {
+	testmnt.Do(t, func() {
+		f := newFixture(t)
+		for name, c := range map[string]struct {
+			options    map[string]string
+			cause      error
+			hint, text string
+		}{
+			"far": {map[string]string{"type": "nosuchfs", "device": ":/export", "o": "addr=192.0.2.1,nolock"},
+				unix.ENODEV,
+				"modprobe nosuchfs", "mount :/export:"},
+			"odd": {map[string]string{"type": "tmpfs", "device": "none", "o": "size=much"}, unix.EINVAL,
+				"fairlead volume inspect odd", "mount none:"},
+		} {
+			f.create(t, name, c.options, nil)
+			_, err := f.Acquire(t.Context(), name)
+			got, ok := errors.AsType[*fault.Fault](err)
+			if !ok || !errors.Is(err, c.cause) || !strings.Contains(got.Hint, c.hint) ||
+				!strings.Contains(err.Error(), c.text) {
+				t.Errorf("%s: got %v", name, err)
+			}
+			wantMounts(t, f.Path(name), 0)
+		}
+	})
+}
+
 // A crash during a removal leaves the mount. The next agent unmounts before it deletes.
 func TestInterruptedRemovalKeepsMountedData(t *testing.T) {
 	testmnt.Do(t, func() {
