@@ -122,7 +122,9 @@ type EnrollResponse struct {
 	// The host's certificate in DER.
 	Certificate []byte `protobuf:"bytes,2,opt,name=certificate,proto3" json:"certificate,omitempty"`
 	// The client URLs of the store.
-	Store         []string `protobuf:"bytes,3,rep,name=store,proto3" json:"store,omitempty"`
+	Store []string `protobuf:"bytes,3,rep,name=store,proto3" json:"store,omitempty"`
+	// The external store of the fleet, if it has one, without credentials.
+	ExternalStore *ExternalStore `protobuf:"bytes,4,opt,name=external_store,json=externalStore,proto3" json:"external_store,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -174,6 +176,13 @@ func (x *EnrollResponse) GetCertificate() []byte {
 func (x *EnrollResponse) GetStore() []string {
 	if x != nil {
 		return x.Store
+	}
+	return nil
+}
+
+func (x *EnrollResponse) GetExternalStore() *ExternalStore {
+	if x != nil {
+		return x.ExternalStore
 	}
 	return nil
 }
@@ -230,7 +239,9 @@ type RenewResponse struct {
 	// In DER.
 	Certificate []byte `protobuf:"bytes,1,opt,name=certificate,proto3" json:"certificate,omitempty"`
 	// The client URLs of the store.
-	Store         []string `protobuf:"bytes,2,rep,name=store,proto3" json:"store,omitempty"`
+	Store []string `protobuf:"bytes,2,rep,name=store,proto3" json:"store,omitempty"`
+	// The external store of the fleet, if it has one, without credentials.
+	ExternalStore *ExternalStore `protobuf:"bytes,3,opt,name=external_store,json=externalStore,proto3" json:"external_store,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -275,6 +286,13 @@ func (x *RenewResponse) GetCertificate() []byte {
 func (x *RenewResponse) GetStore() []string {
 	if x != nil {
 		return x.Store
+	}
+	return nil
+}
+
+func (x *RenewResponse) GetExternalStore() *ExternalStore {
+	if x != nil {
+		return x.ExternalStore
 	}
 	return nil
 }
@@ -394,18 +412,20 @@ type AppointRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The key of the fleet's authority, in PEM.
 	AuthorityKey []byte `protobuf:"bytes,1,opt,name=authority_key,json=authorityKey,proto3" json:"authority_key,omitempty"`
-	// The certificate of the store's authority, in PEM.
+	// The certificate of the store's authority, in PEM. Absent with an external store.
 	StoreAuthority []byte `protobuf:"bytes,2,opt,name=store_authority,json=storeAuthority,proto3" json:"store_authority,omitempty"`
 	// Its key, in PEM.
 	StoreAuthorityKey []byte `protobuf:"bytes,3,opt,name=store_authority_key,json=storeAuthorityKey,proto3" json:"store_authority_key,omitempty"`
-	// The ID of the host's member of the store.
+	// The ID of the host's member of the store. 0 with an external store.
 	MemberId uint64 `protobuf:"varint,4,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
 	// The members: NAME=PEER-URL, separated by commas.
 	Cluster string `protobuf:"bytes,5,opt,name=cluster,proto3" json:"cluster,omitempty"`
 	// The client URLs of the store.
 	Store []string `protobuf:"bytes,6,rep,name=store,proto3" json:"store,omitempty"`
 	// The generation of the store.
-	Generation    uint64 `protobuf:"varint,7,opt,name=generation,proto3" json:"generation,omitempty"`
+	Generation uint64 `protobuf:"varint,7,opt,name=generation,proto3" json:"generation,omitempty"`
+	// The external store of the fleet, if it has one, with credentials.
+	ExternalStore *ExternalStore `protobuf:"bytes,8,opt,name=external_store,json=externalStore,proto3" json:"external_store,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -487,6 +507,13 @@ func (x *AppointRequest) GetGeneration() uint64 {
 		return x.Generation
 	}
 	return 0
+}
+
+func (x *AppointRequest) GetExternalStore() *ExternalStore {
+	if x != nil {
+		return x.ExternalStore
+	}
+	return nil
 }
 
 // AppointResponse is empty.
@@ -731,16 +758,18 @@ const file_fairlead_fleet_v1_enroll_service_proto_rawDesc = "" +
 	"\x04host\x18\x03 \x01(\v2\x17.fairlead.fleet.v1.HostR\x04host\x12,\n" +
 	"\x03now\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x03now\x12!\n" +
 	"\funderlay_mtu\x18\x05 \x01(\rR\vunderlayMtu\x12\x16\n" +
-	"\x06routes\x18\x06 \x03(\tR\x06routes\"u\n" +
+	"\x06routes\x18\x06 \x03(\tR\x06routes\"\xbe\x01\n" +
 	"\x0eEnrollResponse\x12+\n" +
 	"\x04host\x18\x01 \x01(\v2\x17.fairlead.fleet.v1.HostR\x04host\x12 \n" +
 	"\vcertificate\x18\x02 \x01(\fR\vcertificate\x12\x14\n" +
-	"\x05store\x18\x03 \x03(\tR\x05store\"?\n" +
+	"\x05store\x18\x03 \x03(\tR\x05store\x12G\n" +
+	"\x0eexternal_store\x18\x04 \x01(\v2 .fairlead.fleet.v1.ExternalStoreR\rexternalStore\"?\n" +
 	"\fRenewRequest\x12/\n" +
-	"\x13certificate_request\x18\x01 \x01(\fR\x12certificateRequest\"G\n" +
+	"\x13certificate_request\x18\x01 \x01(\fR\x12certificateRequest\"\x90\x01\n" +
 	"\rRenewResponse\x12 \n" +
 	"\vcertificate\x18\x01 \x01(\fR\vcertificate\x12\x14\n" +
-	"\x05store\x18\x02 \x03(\tR\x05store\"$\n" +
+	"\x05store\x18\x02 \x03(\tR\x05store\x12G\n" +
+	"\x0eexternal_store\x18\x03 \x01(\v2 .fairlead.fleet.v1.ExternalStoreR\rexternalStore\"$\n" +
 	"\fProbeRequest\x12\x14\n" +
 	"\x05ports\x18\x01 \x03(\rR\x05ports\"u\n" +
 	"\rProbeResponse\x12,\n" +
@@ -748,7 +777,7 @@ const file_fairlead_fleet_v1_enroll_service_proto_rawDesc = "" +
 	"\x06closed\x18\x02 \x03(\rR\x06closed\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x03 \x01(\x04R\n" +
-	"generation\"\xfb\x01\n" +
+	"generation\"\xc4\x02\n" +
 	"\x0eAppointRequest\x12#\n" +
 	"\rauthority_key\x18\x01 \x01(\fR\fauthorityKey\x12'\n" +
 	"\x0fstore_authority\x18\x02 \x01(\fR\x0estoreAuthority\x12.\n" +
@@ -758,7 +787,8 @@ const file_fairlead_fleet_v1_enroll_service_proto_rawDesc = "" +
 	"\x05store\x18\x06 \x03(\tR\x05store\x12\x1e\n" +
 	"\n" +
 	"generation\x18\a \x01(\x04R\n" +
-	"generation\"\x11\n" +
+	"generation\x12G\n" +
+	"\x0eexternal_store\x18\b \x01(\v2 .fairlead.fleet.v1.ExternalStoreR\rexternalStore\"\x11\n" +
 	"\x0fAppointResponse\"\x0e\n" +
 	"\fLeaveRequest\"\x0f\n" +
 	"\rLeaveResponse\"j\n" +
@@ -804,30 +834,34 @@ var file_fairlead_fleet_v1_enroll_service_proto_goTypes = []any{
 	(*JoinToken)(nil),             // 11: fairlead.fleet.v1.JoinToken
 	(*Host)(nil),                  // 12: fairlead.fleet.v1.Host
 	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
-	(HostRole)(0),                 // 14: fairlead.fleet.v1.HostRole
+	(*ExternalStore)(nil),         // 14: fairlead.fleet.v1.ExternalStore
+	(HostRole)(0),                 // 15: fairlead.fleet.v1.HostRole
 }
 var file_fairlead_fleet_v1_enroll_service_proto_depIdxs = []int32{
 	12, // 0: fairlead.fleet.v1.EnrollRequest.host:type_name -> fairlead.fleet.v1.Host
 	13, // 1: fairlead.fleet.v1.EnrollRequest.now:type_name -> google.protobuf.Timestamp
 	12, // 2: fairlead.fleet.v1.EnrollResponse.host:type_name -> fairlead.fleet.v1.Host
-	13, // 3: fairlead.fleet.v1.ProbeResponse.now:type_name -> google.protobuf.Timestamp
-	13, // 4: fairlead.fleet.v1.Person.expires:type_name -> google.protobuf.Timestamp
-	14, // 5: fairlead.fleet.v1.JoinToken.role:type_name -> fairlead.fleet.v1.HostRole
-	0,  // 6: fairlead.fleet.v1.EnrollService.Enroll:input_type -> fairlead.fleet.v1.EnrollRequest
-	2,  // 7: fairlead.fleet.v1.EnrollService.Renew:input_type -> fairlead.fleet.v1.RenewRequest
-	4,  // 8: fairlead.fleet.v1.EnrollService.Probe:input_type -> fairlead.fleet.v1.ProbeRequest
-	6,  // 9: fairlead.fleet.v1.EnrollService.Appoint:input_type -> fairlead.fleet.v1.AppointRequest
-	8,  // 10: fairlead.fleet.v1.EnrollService.Leave:input_type -> fairlead.fleet.v1.LeaveRequest
-	1,  // 11: fairlead.fleet.v1.EnrollService.Enroll:output_type -> fairlead.fleet.v1.EnrollResponse
-	3,  // 12: fairlead.fleet.v1.EnrollService.Renew:output_type -> fairlead.fleet.v1.RenewResponse
-	5,  // 13: fairlead.fleet.v1.EnrollService.Probe:output_type -> fairlead.fleet.v1.ProbeResponse
-	7,  // 14: fairlead.fleet.v1.EnrollService.Appoint:output_type -> fairlead.fleet.v1.AppointResponse
-	9,  // 15: fairlead.fleet.v1.EnrollService.Leave:output_type -> fairlead.fleet.v1.LeaveResponse
-	11, // [11:16] is the sub-list for method output_type
-	6,  // [6:11] is the sub-list for method input_type
-	6,  // [6:6] is the sub-list for extension type_name
-	6,  // [6:6] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	14, // 3: fairlead.fleet.v1.EnrollResponse.external_store:type_name -> fairlead.fleet.v1.ExternalStore
+	14, // 4: fairlead.fleet.v1.RenewResponse.external_store:type_name -> fairlead.fleet.v1.ExternalStore
+	13, // 5: fairlead.fleet.v1.ProbeResponse.now:type_name -> google.protobuf.Timestamp
+	14, // 6: fairlead.fleet.v1.AppointRequest.external_store:type_name -> fairlead.fleet.v1.ExternalStore
+	13, // 7: fairlead.fleet.v1.Person.expires:type_name -> google.protobuf.Timestamp
+	15, // 8: fairlead.fleet.v1.JoinToken.role:type_name -> fairlead.fleet.v1.HostRole
+	0,  // 9: fairlead.fleet.v1.EnrollService.Enroll:input_type -> fairlead.fleet.v1.EnrollRequest
+	2,  // 10: fairlead.fleet.v1.EnrollService.Renew:input_type -> fairlead.fleet.v1.RenewRequest
+	4,  // 11: fairlead.fleet.v1.EnrollService.Probe:input_type -> fairlead.fleet.v1.ProbeRequest
+	6,  // 12: fairlead.fleet.v1.EnrollService.Appoint:input_type -> fairlead.fleet.v1.AppointRequest
+	8,  // 13: fairlead.fleet.v1.EnrollService.Leave:input_type -> fairlead.fleet.v1.LeaveRequest
+	1,  // 14: fairlead.fleet.v1.EnrollService.Enroll:output_type -> fairlead.fleet.v1.EnrollResponse
+	3,  // 15: fairlead.fleet.v1.EnrollService.Renew:output_type -> fairlead.fleet.v1.RenewResponse
+	5,  // 16: fairlead.fleet.v1.EnrollService.Probe:output_type -> fairlead.fleet.v1.ProbeResponse
+	7,  // 17: fairlead.fleet.v1.EnrollService.Appoint:output_type -> fairlead.fleet.v1.AppointResponse
+	9,  // 18: fairlead.fleet.v1.EnrollService.Leave:output_type -> fairlead.fleet.v1.LeaveResponse
+	14, // [14:19] is the sub-list for method output_type
+	9,  // [9:14] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_fleet_v1_enroll_service_proto_init() }

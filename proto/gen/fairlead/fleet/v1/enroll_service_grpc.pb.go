@@ -41,7 +41,8 @@ type EnrollServiceClient interface {
 	// Probe returns the clock of the called host, and which ports of the calling host it can connect to.
 	Probe(ctx context.Context, in *ProbeRequest, opts ...grpc.CallOption) (*ProbeResponse, error)
 	// Appoint makes the called host a manager, and starts its member of the store. The caller is a
-	// manager. Idempotent for the same member.
+	// manager. Idempotent for the same member. With an external store, it also replaces older
+	// credentials of a manager.
 	Appoint(ctx context.Context, in *AppointRequest, opts ...grpc.CallOption) (*AppointResponse, error)
 	// Leave removes the calling host from the fleet.
 	Leave(ctx context.Context, in *LeaveRequest, opts ...grpc.CallOption) (*LeaveResponse, error)
@@ -120,7 +121,8 @@ type EnrollServiceServer interface {
 	// Probe returns the clock of the called host, and which ports of the calling host it can connect to.
 	Probe(context.Context, *ProbeRequest) (*ProbeResponse, error)
 	// Appoint makes the called host a manager, and starts its member of the store. The caller is a
-	// manager. Idempotent for the same member.
+	// manager. Idempotent for the same member. With an external store, it also replaces older
+	// credentials of a manager.
 	Appoint(context.Context, *AppointRequest) (*AppointResponse, error)
 	// Leave removes the calling host from the fleet.
 	Leave(context.Context, *LeaveRequest) (*LeaveResponse, error)

@@ -149,7 +149,9 @@ type InitFleetRequest struct {
 	// The address space in CIDR form, from which networks get subnets, at most one range of each
 	// address family. A family without a range gets the default: 10.128.0.0/9, or a unique local
 	// prefix of the fleet.
-	AddressSpace  []string `protobuf:"bytes,20,rep,name=address_space,json=addressSpace,proto3" json:"address_space,omitempty"`
+	AddressSpace []string `protobuf:"bytes,20,rep,name=address_space,json=addressSpace,proto3" json:"address_space,omitempty"`
+	// An etcd cluster that keeps the records of the fleet. Absent: the managers run a store.
+	ExternalStore *ExternalStore `protobuf:"bytes,21,opt,name=external_store,json=externalStore,proto3" json:"external_store,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -201,6 +203,13 @@ func (x *InitFleetRequest) GetName() string {
 func (x *InitFleetRequest) GetAddressSpace() []string {
 	if x != nil {
 		return x.AddressSpace
+	}
+	return nil
+}
+
+func (x *InitFleetRequest) GetExternalStore() *ExternalStore {
+	if x != nil {
+		return x.ExternalStore
 	}
 	return nil
 }
@@ -269,6 +278,89 @@ func (x *InitFleetResponse) GetToken() string {
 	return ""
 }
 
+// UpdateStoreRequest has the options of `fleet update`. What is absent stays as it is.
+type UpdateStoreRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The external store. Its prefix cannot be changed.
+	ExternalStore *ExternalStore `protobuf:"bytes,1,opt,name=external_store,json=externalStore,proto3" json:"external_store,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateStoreRequest) Reset() {
+	*x = UpdateStoreRequest{}
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateStoreRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateStoreRequest) ProtoMessage() {}
+
+func (x *UpdateStoreRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateStoreRequest.ProtoReflect.Descriptor instead.
+func (*UpdateStoreRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *UpdateStoreRequest) GetExternalStore() *ExternalStore {
+	if x != nil {
+		return x.ExternalStore
+	}
+	return nil
+}
+
+// UpdateStoreResponse is empty.
+type UpdateStoreResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateStoreResponse) Reset() {
+	*x = UpdateStoreResponse{}
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateStoreResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateStoreResponse) ProtoMessage() {}
+
+func (x *UpdateStoreResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateStoreResponse.ProtoReflect.Descriptor instead.
+func (*UpdateStoreResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{5}
+}
+
 // JoinFleetRequest has the options of `fleet join`.
 type JoinFleetRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -285,7 +377,7 @@ type JoinFleetRequest struct {
 
 func (x *JoinFleetRequest) Reset() {
 	*x = JoinFleetRequest{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[4]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -297,7 +389,7 @@ func (x *JoinFleetRequest) String() string {
 func (*JoinFleetRequest) ProtoMessage() {}
 
 func (x *JoinFleetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[4]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -310,7 +402,7 @@ func (x *JoinFleetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinFleetRequest.ProtoReflect.Descriptor instead.
 func (*JoinFleetRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{4}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *JoinFleetRequest) GetToken() string {
@@ -349,7 +441,7 @@ type JoinFleetResponse struct {
 
 func (x *JoinFleetResponse) Reset() {
 	*x = JoinFleetResponse{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[5]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -361,7 +453,7 @@ func (x *JoinFleetResponse) String() string {
 func (*JoinFleetResponse) ProtoMessage() {}
 
 func (x *JoinFleetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[5]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -374,7 +466,7 @@ func (x *JoinFleetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinFleetResponse.ProtoReflect.Descriptor instead.
 func (*JoinFleetResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{5}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *JoinFleetResponse) GetFleetId() string {
@@ -409,7 +501,7 @@ type LeaveFleetRequest struct {
 
 func (x *LeaveFleetRequest) Reset() {
 	*x = LeaveFleetRequest{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[6]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -421,7 +513,7 @@ func (x *LeaveFleetRequest) String() string {
 func (*LeaveFleetRequest) ProtoMessage() {}
 
 func (x *LeaveFleetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[6]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -434,7 +526,7 @@ func (x *LeaveFleetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveFleetRequest.ProtoReflect.Descriptor instead.
 func (*LeaveFleetRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{6}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *LeaveFleetRequest) GetForce() bool {
@@ -453,7 +545,7 @@ type LeaveFleetResponse struct {
 
 func (x *LeaveFleetResponse) Reset() {
 	*x = LeaveFleetResponse{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[7]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -465,7 +557,7 @@ func (x *LeaveFleetResponse) String() string {
 func (*LeaveFleetResponse) ProtoMessage() {}
 
 func (x *LeaveFleetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[7]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -478,7 +570,7 @@ func (x *LeaveFleetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LeaveFleetResponse.ProtoReflect.Descriptor instead.
 func (*LeaveFleetResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{7}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{9}
 }
 
 // GetFleetRequest is empty.
@@ -490,7 +582,7 @@ type GetFleetRequest struct {
 
 func (x *GetFleetRequest) Reset() {
 	*x = GetFleetRequest{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[8]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -502,7 +594,7 @@ func (x *GetFleetRequest) String() string {
 func (*GetFleetRequest) ProtoMessage() {}
 
 func (x *GetFleetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[8]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -515,7 +607,7 @@ func (x *GetFleetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetFleetRequest.ProtoReflect.Descriptor instead.
 func (*GetFleetRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{8}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{10}
 }
 
 // GetFleetResponse describes the fleet of this host.
@@ -538,14 +630,17 @@ type GetFleetResponse struct {
 	// The hosts that packets between containers do not reach from this one, or that do not reach it.
 	Problems []*PathProblem `protobuf:"bytes,8,rep,name=problems,proto3" json:"problems,omitempty"`
 	// The keys of this host's encrypted tunnels. None if its kernel has no WireGuard.
-	TunnelKeys    []*TunnelKey `protobuf:"bytes,9,rep,name=tunnel_keys,json=tunnelKeys,proto3" json:"tunnel_keys,omitempty"`
+	TunnelKeys []*TunnelKey `protobuf:"bytes,9,rep,name=tunnel_keys,json=tunnelKeys,proto3" json:"tunnel_keys,omitempty"`
+	// The external store, if the fleet has one, without credentials. `store` has the URLs under which
+	// managers pass calls on to it.
+	ExternalStore *ExternalStore `protobuf:"bytes,10,opt,name=external_store,json=externalStore,proto3" json:"external_store,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetFleetResponse) Reset() {
 	*x = GetFleetResponse{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[9]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -557,7 +652,7 @@ func (x *GetFleetResponse) String() string {
 func (*GetFleetResponse) ProtoMessage() {}
 
 func (x *GetFleetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[9]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -570,7 +665,7 @@ func (x *GetFleetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetFleetResponse.ProtoReflect.Descriptor instead.
 func (*GetFleetResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{9}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GetFleetResponse) GetFleetId() string {
@@ -636,6 +731,13 @@ func (x *GetFleetResponse) GetTunnelKeys() []*TunnelKey {
 	return nil
 }
 
+func (x *GetFleetResponse) GetExternalStore() *ExternalStore {
+	if x != nil {
+		return x.ExternalStore
+	}
+	return nil
+}
+
 // ListHostsRequest is empty.
 type ListHostsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -645,7 +747,7 @@ type ListHostsRequest struct {
 
 func (x *ListHostsRequest) Reset() {
 	*x = ListHostsRequest{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[10]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -657,7 +759,7 @@ func (x *ListHostsRequest) String() string {
 func (*ListHostsRequest) ProtoMessage() {}
 
 func (x *ListHostsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[10]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -670,7 +772,7 @@ func (x *ListHostsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListHostsRequest.ProtoReflect.Descriptor instead.
 func (*ListHostsRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{10}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{12}
 }
 
 // ListHostsResponse returns hosts.
@@ -686,7 +788,7 @@ type ListHostsResponse struct {
 
 func (x *ListHostsResponse) Reset() {
 	*x = ListHostsResponse{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[11]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -698,7 +800,7 @@ func (x *ListHostsResponse) String() string {
 func (*ListHostsResponse) ProtoMessage() {}
 
 func (x *ListHostsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[11]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -711,7 +813,7 @@ func (x *ListHostsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListHostsResponse.ProtoReflect.Descriptor instead.
 func (*ListHostsResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{11}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListHostsResponse) GetHosts() []*Host {
@@ -739,7 +841,7 @@ type ListEndpointsRequest struct {
 
 func (x *ListEndpointsRequest) Reset() {
 	*x = ListEndpointsRequest{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[12]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -751,7 +853,7 @@ func (x *ListEndpointsRequest) String() string {
 func (*ListEndpointsRequest) ProtoMessage() {}
 
 func (x *ListEndpointsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[12]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -764,7 +866,7 @@ func (x *ListEndpointsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEndpointsRequest.ProtoReflect.Descriptor instead.
 func (*ListEndpointsRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{12}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListEndpointsRequest) GetNetworkId() string {
@@ -785,7 +887,7 @@ type ListEndpointsResponse struct {
 
 func (x *ListEndpointsResponse) Reset() {
 	*x = ListEndpointsResponse{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[13]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -797,7 +899,7 @@ func (x *ListEndpointsResponse) String() string {
 func (*ListEndpointsResponse) ProtoMessage() {}
 
 func (x *ListEndpointsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[13]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -810,7 +912,7 @@ func (x *ListEndpointsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEndpointsResponse.ProtoReflect.Descriptor instead.
 func (*ListEndpointsResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{13}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListEndpointsResponse) GetEndpoints() []*HostEndpoint {
@@ -833,7 +935,7 @@ type HostEndpoint struct {
 
 func (x *HostEndpoint) Reset() {
 	*x = HostEndpoint{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[14]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -845,7 +947,7 @@ func (x *HostEndpoint) String() string {
 func (*HostEndpoint) ProtoMessage() {}
 
 func (x *HostEndpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[14]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -858,7 +960,7 @@ func (x *HostEndpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostEndpoint.ProtoReflect.Descriptor instead.
 func (*HostEndpoint) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{14}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *HostEndpoint) GetEndpoint() *OverlayEndpoint {
@@ -890,7 +992,7 @@ type CreateTokenRequest struct {
 
 func (x *CreateTokenRequest) Reset() {
 	*x = CreateTokenRequest{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[15]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -902,7 +1004,7 @@ func (x *CreateTokenRequest) String() string {
 func (*CreateTokenRequest) ProtoMessage() {}
 
 func (x *CreateTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[15]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -915,7 +1017,7 @@ func (x *CreateTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTokenRequest.ProtoReflect.Descriptor instead.
 func (*CreateTokenRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{15}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *CreateTokenRequest) GetValid() *durationpb.Duration {
@@ -952,7 +1054,7 @@ type CreateTokenResponse struct {
 
 func (x *CreateTokenResponse) Reset() {
 	*x = CreateTokenResponse{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[16]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -964,7 +1066,7 @@ func (x *CreateTokenResponse) String() string {
 func (*CreateTokenResponse) ProtoMessage() {}
 
 func (x *CreateTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[16]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -977,7 +1079,7 @@ func (x *CreateTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTokenResponse.ProtoReflect.Descriptor instead.
 func (*CreateTokenResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{16}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *CreateTokenResponse) GetToken() string {
@@ -1005,7 +1107,7 @@ type PromoteHostRequest struct {
 
 func (x *PromoteHostRequest) Reset() {
 	*x = PromoteHostRequest{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[17]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1017,7 +1119,7 @@ func (x *PromoteHostRequest) String() string {
 func (*PromoteHostRequest) ProtoMessage() {}
 
 func (x *PromoteHostRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[17]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1030,7 +1132,7 @@ func (x *PromoteHostRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PromoteHostRequest.ProtoReflect.Descriptor instead.
 func (*PromoteHostRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{17}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *PromoteHostRequest) GetReference() string {
@@ -1051,7 +1153,7 @@ type PromoteHostResponse struct {
 
 func (x *PromoteHostResponse) Reset() {
 	*x = PromoteHostResponse{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[18]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1063,7 +1165,7 @@ func (x *PromoteHostResponse) String() string {
 func (*PromoteHostResponse) ProtoMessage() {}
 
 func (x *PromoteHostResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[18]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1076,7 +1178,7 @@ func (x *PromoteHostResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PromoteHostResponse.ProtoReflect.Descriptor instead.
 func (*PromoteHostResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{18}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *PromoteHostResponse) GetHost() *Host {
@@ -1097,7 +1199,7 @@ type DemoteHostRequest struct {
 
 func (x *DemoteHostRequest) Reset() {
 	*x = DemoteHostRequest{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[19]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1109,7 +1211,7 @@ func (x *DemoteHostRequest) String() string {
 func (*DemoteHostRequest) ProtoMessage() {}
 
 func (x *DemoteHostRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[19]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1122,7 +1224,7 @@ func (x *DemoteHostRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DemoteHostRequest.ProtoReflect.Descriptor instead.
 func (*DemoteHostRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{19}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *DemoteHostRequest) GetReference() string {
@@ -1143,7 +1245,7 @@ type DemoteHostResponse struct {
 
 func (x *DemoteHostResponse) Reset() {
 	*x = DemoteHostResponse{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[20]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1155,7 +1257,7 @@ func (x *DemoteHostResponse) String() string {
 func (*DemoteHostResponse) ProtoMessage() {}
 
 func (x *DemoteHostResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[20]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1168,7 +1270,7 @@ func (x *DemoteHostResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DemoteHostResponse.ProtoReflect.Descriptor instead.
 func (*DemoteHostResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{20}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *DemoteHostResponse) GetHost() *Host {
@@ -1187,7 +1289,7 @@ type DiagnoseFleetRequest struct {
 
 func (x *DiagnoseFleetRequest) Reset() {
 	*x = DiagnoseFleetRequest{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[21]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1199,7 +1301,7 @@ func (x *DiagnoseFleetRequest) String() string {
 func (*DiagnoseFleetRequest) ProtoMessage() {}
 
 func (x *DiagnoseFleetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[21]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1212,7 +1314,7 @@ func (x *DiagnoseFleetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiagnoseFleetRequest.ProtoReflect.Descriptor instead.
 func (*DiagnoseFleetRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{21}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{23}
 }
 
 // DiagnoseFleetResponse has the findings.
@@ -1226,7 +1328,7 @@ type DiagnoseFleetResponse struct {
 
 func (x *DiagnoseFleetResponse) Reset() {
 	*x = DiagnoseFleetResponse{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[22]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1238,7 +1340,7 @@ func (x *DiagnoseFleetResponse) String() string {
 func (*DiagnoseFleetResponse) ProtoMessage() {}
 
 func (x *DiagnoseFleetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[22]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1251,7 +1353,7 @@ func (x *DiagnoseFleetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiagnoseFleetResponse.ProtoReflect.Descriptor instead.
 func (*DiagnoseFleetResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{22}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *DiagnoseFleetResponse) GetFindings() []*v11.Finding {
@@ -1274,7 +1376,7 @@ type CreateCertificateRequest struct {
 
 func (x *CreateCertificateRequest) Reset() {
 	*x = CreateCertificateRequest{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[23]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1286,7 +1388,7 @@ func (x *CreateCertificateRequest) String() string {
 func (*CreateCertificateRequest) ProtoMessage() {}
 
 func (x *CreateCertificateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[23]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1299,7 +1401,7 @@ func (x *CreateCertificateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateCertificateRequest.ProtoReflect.Descriptor instead.
 func (*CreateCertificateRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{23}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *CreateCertificateRequest) GetName() string {
@@ -1335,7 +1437,7 @@ type CreateCertificateResponse struct {
 
 func (x *CreateCertificateResponse) Reset() {
 	*x = CreateCertificateResponse{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[24]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1347,7 +1449,7 @@ func (x *CreateCertificateResponse) String() string {
 func (*CreateCertificateResponse) ProtoMessage() {}
 
 func (x *CreateCertificateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[24]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1360,7 +1462,7 @@ func (x *CreateCertificateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateCertificateResponse.ProtoReflect.Descriptor instead.
 func (*CreateCertificateResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{24}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *CreateCertificateResponse) GetCa() []byte {
@@ -1409,7 +1511,7 @@ type RevokeCertificateRequest struct {
 
 func (x *RevokeCertificateRequest) Reset() {
 	*x = RevokeCertificateRequest{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[25]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1421,7 +1523,7 @@ func (x *RevokeCertificateRequest) String() string {
 func (*RevokeCertificateRequest) ProtoMessage() {}
 
 func (x *RevokeCertificateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[25]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1434,7 +1536,7 @@ func (x *RevokeCertificateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeCertificateRequest.ProtoReflect.Descriptor instead.
 func (*RevokeCertificateRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{25}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *RevokeCertificateRequest) GetName() string {
@@ -1453,7 +1555,7 @@ type RevokeCertificateResponse struct {
 
 func (x *RevokeCertificateResponse) Reset() {
 	*x = RevokeCertificateResponse{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[26]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1465,7 +1567,7 @@ func (x *RevokeCertificateResponse) String() string {
 func (*RevokeCertificateResponse) ProtoMessage() {}
 
 func (x *RevokeCertificateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[26]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1478,7 +1580,7 @@ func (x *RevokeCertificateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeCertificateResponse.ProtoReflect.Descriptor instead.
 func (*RevokeCertificateResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{26}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{28}
 }
 
 // BackupFleetRequest is empty.
@@ -1490,7 +1592,7 @@ type BackupFleetRequest struct {
 
 func (x *BackupFleetRequest) Reset() {
 	*x = BackupFleetRequest{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[27]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1502,7 +1604,7 @@ func (x *BackupFleetRequest) String() string {
 func (*BackupFleetRequest) ProtoMessage() {}
 
 func (x *BackupFleetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[27]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1515,7 +1617,7 @@ func (x *BackupFleetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupFleetRequest.ProtoReflect.Descriptor instead.
 func (*BackupFleetRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{27}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{29}
 }
 
 // BackupFleetResponse has a part of the backup.
@@ -1529,7 +1631,7 @@ type BackupFleetResponse struct {
 
 func (x *BackupFleetResponse) Reset() {
 	*x = BackupFleetResponse{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[28]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1541,7 +1643,7 @@ func (x *BackupFleetResponse) String() string {
 func (*BackupFleetResponse) ProtoMessage() {}
 
 func (x *BackupFleetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[28]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1554,7 +1656,7 @@ func (x *BackupFleetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupFleetResponse.ProtoReflect.Descriptor instead.
 func (*BackupFleetResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{28}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *BackupFleetResponse) GetData() []byte {
@@ -1577,7 +1679,7 @@ type RestoreFleetRequest struct {
 
 func (x *RestoreFleetRequest) Reset() {
 	*x = RestoreFleetRequest{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[29]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1589,7 +1691,7 @@ func (x *RestoreFleetRequest) String() string {
 func (*RestoreFleetRequest) ProtoMessage() {}
 
 func (x *RestoreFleetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[29]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1602,7 +1704,7 @@ func (x *RestoreFleetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreFleetRequest.ProtoReflect.Descriptor instead.
 func (*RestoreFleetRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{29}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *RestoreFleetRequest) GetData() []byte {
@@ -1632,7 +1734,7 @@ type RestoreFleetResponse struct {
 
 func (x *RestoreFleetResponse) Reset() {
 	*x = RestoreFleetResponse{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[30]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1644,7 +1746,7 @@ func (x *RestoreFleetResponse) String() string {
 func (*RestoreFleetResponse) ProtoMessage() {}
 
 func (x *RestoreFleetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[30]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1657,7 +1759,7 @@ func (x *RestoreFleetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestoreFleetResponse.ProtoReflect.Descriptor instead.
 func (*RestoreFleetResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{30}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *RestoreFleetResponse) GetFleetId() string {
@@ -1683,7 +1785,7 @@ type RecoverFleetRequest struct {
 
 func (x *RecoverFleetRequest) Reset() {
 	*x = RecoverFleetRequest{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[31]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1695,7 +1797,7 @@ func (x *RecoverFleetRequest) String() string {
 func (*RecoverFleetRequest) ProtoMessage() {}
 
 func (x *RecoverFleetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[31]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1708,7 +1810,7 @@ func (x *RecoverFleetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecoverFleetRequest.ProtoReflect.Descriptor instead.
 func (*RecoverFleetRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{31}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{33}
 }
 
 // RecoverFleetResponse is empty.
@@ -1720,7 +1822,7 @@ type RecoverFleetResponse struct {
 
 func (x *RecoverFleetResponse) Reset() {
 	*x = RecoverFleetResponse{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[32]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1732,7 +1834,7 @@ func (x *RecoverFleetResponse) String() string {
 func (*RecoverFleetResponse) ProtoMessage() {}
 
 func (x *RecoverFleetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[32]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1745,7 +1847,7 @@ func (x *RecoverFleetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecoverFleetResponse.ProtoReflect.Descriptor instead.
 func (*RecoverFleetResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{32}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{34}
 }
 
 // RemoveHostRequest names a host.
@@ -1761,7 +1863,7 @@ type RemoveHostRequest struct {
 
 func (x *RemoveHostRequest) Reset() {
 	*x = RemoveHostRequest{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[33]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1773,7 +1875,7 @@ func (x *RemoveHostRequest) String() string {
 func (*RemoveHostRequest) ProtoMessage() {}
 
 func (x *RemoveHostRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[33]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1786,7 +1888,7 @@ func (x *RemoveHostRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveHostRequest.ProtoReflect.Descriptor instead.
 func (*RemoveHostRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{33}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *RemoveHostRequest) GetReference() string {
@@ -1814,7 +1916,7 @@ type RemoveHostResponse struct {
 
 func (x *RemoveHostResponse) Reset() {
 	*x = RemoveHostResponse{}
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[34]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1826,7 +1928,7 @@ func (x *RemoveHostResponse) String() string {
 func (*RemoveHostResponse) ProtoMessage() {}
 
 func (x *RemoveHostResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[34]
+	mi := &file_fairlead_fleet_v1_fleet_service_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1839,7 +1941,7 @@ func (x *RemoveHostResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveHostResponse.ProtoReflect.Descriptor instead.
 func (*RemoveHostResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{34}
+	return file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *RemoveHostResponse) GetHost() *Host {
@@ -1859,15 +1961,19 @@ const file_fairlead_fleet_v1_fleet_service_proto_rawDesc = "" +
 	"\x05until\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x18\n" +
 	"\afilters\x18\x03 \x03(\tR\afilters\"J\n" +
 	"\x18WatchFleetEventsResponse\x12.\n" +
-	"\x05event\x18\x01 \x01(\v2\x18.fairlead.event.v1.EventR\x05event\"e\n" +
+	"\x05event\x18\x01 \x01(\v2\x18.fairlead.event.v1.EventR\x05event\"\xae\x01\n" +
 	"\x10InitFleetRequest\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12#\n" +
-	"\raddress_space\x18\x14 \x03(\tR\faddressSpace\"q\n" +
+	"\raddress_space\x18\x14 \x03(\tR\faddressSpace\x12G\n" +
+	"\x0eexternal_store\x18\x15 \x01(\v2 .fairlead.fleet.v1.ExternalStoreR\rexternalStore\"q\n" +
 	"\x11InitFleetResponse\x12\x19\n" +
 	"\bfleet_id\x18\x01 \x01(\tR\afleetId\x12+\n" +
 	"\x04host\x18\x02 \x01(\v2\x17.fairlead.fleet.v1.HostR\x04host\x12\x14\n" +
-	"\x05token\x18\x03 \x01(\tR\x05token\"V\n" +
+	"\x05token\x18\x03 \x01(\tR\x05token\"]\n" +
+	"\x12UpdateStoreRequest\x12G\n" +
+	"\x0eexternal_store\x18\x01 \x01(\v2 .fairlead.fleet.v1.ExternalStoreR\rexternalStore\"\x15\n" +
+	"\x13UpdateStoreResponse\"V\n" +
 	"\x10JoinFleetRequest\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x12\n" +
@@ -1879,7 +1985,7 @@ const file_fairlead_fleet_v1_fleet_service_proto_rawDesc = "" +
 	"\x11LeaveFleetRequest\x12\x14\n" +
 	"\x05force\x18\x01 \x01(\bR\x05force\"\x14\n" +
 	"\x12LeaveFleetResponse\"\x11\n" +
-	"\x0fGetFleetRequest\"\x93\x03\n" +
+	"\x0fGetFleetRequest\"\xdc\x03\n" +
 	"\x10GetFleetResponse\x12\x19\n" +
 	"\bfleet_id\x18\x01 \x01(\tR\afleetId\x12\x17\n" +
 	"\ahost_id\x18\x02 \x01(\tR\x06hostId\x12\x14\n" +
@@ -1891,7 +1997,9 @@ const file_fairlead_fleet_v1_fleet_service_proto_rawDesc = "" +
 	"\x04role\x18\a \x01(\x0e2\x1b.fairlead.fleet.v1.HostRoleR\x04role\x12:\n" +
 	"\bproblems\x18\b \x03(\v2\x1e.fairlead.fleet.v1.PathProblemR\bproblems\x12=\n" +
 	"\vtunnel_keys\x18\t \x03(\v2\x1c.fairlead.fleet.v1.TunnelKeyR\n" +
-	"tunnelKeys\"\x12\n" +
+	"tunnelKeys\x12G\n" +
+	"\x0eexternal_store\x18\n" +
+	" \x01(\v2 .fairlead.fleet.v1.ExternalStoreR\rexternalStore\"\x12\n" +
 	"\x10ListHostsRequest\"^\n" +
 	"\x11ListHostsResponse\x12-\n" +
 	"\x05hosts\x18\x01 \x03(\v2\x17.fairlead.fleet.v1.HostR\x05hosts\x12\x1a\n" +
@@ -1949,10 +2057,11 @@ const file_fairlead_fleet_v1_fleet_service_proto_rawDesc = "" +
 	"\treference\x18\x01 \x01(\tR\treference\x12\x14\n" +
 	"\x05force\x18\x02 \x01(\bR\x05force\"A\n" +
 	"\x12RemoveHostResponse\x12+\n" +
-	"\x04host\x18\x01 \x01(\v2\x17.fairlead.fleet.v1.HostR\x04host2\xd9\r\n" +
+	"\x04host\x18\x01 \x01(\v2\x17.fairlead.fleet.v1.HostR\x04host2\xbd\x0e\n" +
 	"\fFleetService\x12s\n" +
 	"\x10WatchFleetEvents\x12*.fairlead.fleet.v1.WatchFleetEventsRequest\x1a+.fairlead.fleet.v1.WatchFleetEventsResponse\"\x04\xa8\xd4\x18\x020\x01\x12\\\n" +
-	"\tInitFleet\x12#.fairlead.fleet.v1.InitFleetRequest\x1a$.fairlead.fleet.v1.InitFleetResponse\"\x04\xa8\xd4\x18\x02\x12\\\n" +
+	"\tInitFleet\x12#.fairlead.fleet.v1.InitFleetRequest\x1a$.fairlead.fleet.v1.InitFleetResponse\"\x04\xa8\xd4\x18\x02\x12b\n" +
+	"\vUpdateStore\x12%.fairlead.fleet.v1.UpdateStoreRequest\x1a&.fairlead.fleet.v1.UpdateStoreResponse\"\x04\xa8\xd4\x18\x02\x12\\\n" +
 	"\tJoinFleet\x12#.fairlead.fleet.v1.JoinFleetRequest\x1a$.fairlead.fleet.v1.JoinFleetResponse\"\x04\xa8\xd4\x18\x02\x12_\n" +
 	"\n" +
 	"LeaveFleet\x12$.fairlead.fleet.v1.LeaveFleetRequest\x1a%.fairlead.fleet.v1.LeaveFleetResponse\"\x04\xa8\xd4\x18\x02\x12Y\n" +
@@ -1984,115 +2093,123 @@ func file_fairlead_fleet_v1_fleet_service_proto_rawDescGZIP() []byte {
 	return file_fairlead_fleet_v1_fleet_service_proto_rawDescData
 }
 
-var file_fairlead_fleet_v1_fleet_service_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
+var file_fairlead_fleet_v1_fleet_service_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
 var file_fairlead_fleet_v1_fleet_service_proto_goTypes = []any{
 	(*WatchFleetEventsRequest)(nil),   // 0: fairlead.fleet.v1.WatchFleetEventsRequest
 	(*WatchFleetEventsResponse)(nil),  // 1: fairlead.fleet.v1.WatchFleetEventsResponse
 	(*InitFleetRequest)(nil),          // 2: fairlead.fleet.v1.InitFleetRequest
 	(*InitFleetResponse)(nil),         // 3: fairlead.fleet.v1.InitFleetResponse
-	(*JoinFleetRequest)(nil),          // 4: fairlead.fleet.v1.JoinFleetRequest
-	(*JoinFleetResponse)(nil),         // 5: fairlead.fleet.v1.JoinFleetResponse
-	(*LeaveFleetRequest)(nil),         // 6: fairlead.fleet.v1.LeaveFleetRequest
-	(*LeaveFleetResponse)(nil),        // 7: fairlead.fleet.v1.LeaveFleetResponse
-	(*GetFleetRequest)(nil),           // 8: fairlead.fleet.v1.GetFleetRequest
-	(*GetFleetResponse)(nil),          // 9: fairlead.fleet.v1.GetFleetResponse
-	(*ListHostsRequest)(nil),          // 10: fairlead.fleet.v1.ListHostsRequest
-	(*ListHostsResponse)(nil),         // 11: fairlead.fleet.v1.ListHostsResponse
-	(*ListEndpointsRequest)(nil),      // 12: fairlead.fleet.v1.ListEndpointsRequest
-	(*ListEndpointsResponse)(nil),     // 13: fairlead.fleet.v1.ListEndpointsResponse
-	(*HostEndpoint)(nil),              // 14: fairlead.fleet.v1.HostEndpoint
-	(*CreateTokenRequest)(nil),        // 15: fairlead.fleet.v1.CreateTokenRequest
-	(*CreateTokenResponse)(nil),       // 16: fairlead.fleet.v1.CreateTokenResponse
-	(*PromoteHostRequest)(nil),        // 17: fairlead.fleet.v1.PromoteHostRequest
-	(*PromoteHostResponse)(nil),       // 18: fairlead.fleet.v1.PromoteHostResponse
-	(*DemoteHostRequest)(nil),         // 19: fairlead.fleet.v1.DemoteHostRequest
-	(*DemoteHostResponse)(nil),        // 20: fairlead.fleet.v1.DemoteHostResponse
-	(*DiagnoseFleetRequest)(nil),      // 21: fairlead.fleet.v1.DiagnoseFleetRequest
-	(*DiagnoseFleetResponse)(nil),     // 22: fairlead.fleet.v1.DiagnoseFleetResponse
-	(*CreateCertificateRequest)(nil),  // 23: fairlead.fleet.v1.CreateCertificateRequest
-	(*CreateCertificateResponse)(nil), // 24: fairlead.fleet.v1.CreateCertificateResponse
-	(*RevokeCertificateRequest)(nil),  // 25: fairlead.fleet.v1.RevokeCertificateRequest
-	(*RevokeCertificateResponse)(nil), // 26: fairlead.fleet.v1.RevokeCertificateResponse
-	(*BackupFleetRequest)(nil),        // 27: fairlead.fleet.v1.BackupFleetRequest
-	(*BackupFleetResponse)(nil),       // 28: fairlead.fleet.v1.BackupFleetResponse
-	(*RestoreFleetRequest)(nil),       // 29: fairlead.fleet.v1.RestoreFleetRequest
-	(*RestoreFleetResponse)(nil),      // 30: fairlead.fleet.v1.RestoreFleetResponse
-	(*RecoverFleetRequest)(nil),       // 31: fairlead.fleet.v1.RecoverFleetRequest
-	(*RecoverFleetResponse)(nil),      // 32: fairlead.fleet.v1.RecoverFleetResponse
-	(*RemoveHostRequest)(nil),         // 33: fairlead.fleet.v1.RemoveHostRequest
-	(*RemoveHostResponse)(nil),        // 34: fairlead.fleet.v1.RemoveHostResponse
-	(*timestamppb.Timestamp)(nil),     // 35: google.protobuf.Timestamp
-	(*v1.Event)(nil),                  // 36: fairlead.event.v1.Event
-	(*Host)(nil),                      // 37: fairlead.fleet.v1.Host
-	(HostRole)(0),                     // 38: fairlead.fleet.v1.HostRole
-	(*PathProblem)(nil),               // 39: fairlead.fleet.v1.PathProblem
-	(*TunnelKey)(nil),                 // 40: fairlead.fleet.v1.TunnelKey
-	(*OverlayEndpoint)(nil),           // 41: fairlead.fleet.v1.OverlayEndpoint
-	(*durationpb.Duration)(nil),       // 42: google.protobuf.Duration
-	(*v11.Finding)(nil),               // 43: fairlead.host.v1.Finding
+	(*UpdateStoreRequest)(nil),        // 4: fairlead.fleet.v1.UpdateStoreRequest
+	(*UpdateStoreResponse)(nil),       // 5: fairlead.fleet.v1.UpdateStoreResponse
+	(*JoinFleetRequest)(nil),          // 6: fairlead.fleet.v1.JoinFleetRequest
+	(*JoinFleetResponse)(nil),         // 7: fairlead.fleet.v1.JoinFleetResponse
+	(*LeaveFleetRequest)(nil),         // 8: fairlead.fleet.v1.LeaveFleetRequest
+	(*LeaveFleetResponse)(nil),        // 9: fairlead.fleet.v1.LeaveFleetResponse
+	(*GetFleetRequest)(nil),           // 10: fairlead.fleet.v1.GetFleetRequest
+	(*GetFleetResponse)(nil),          // 11: fairlead.fleet.v1.GetFleetResponse
+	(*ListHostsRequest)(nil),          // 12: fairlead.fleet.v1.ListHostsRequest
+	(*ListHostsResponse)(nil),         // 13: fairlead.fleet.v1.ListHostsResponse
+	(*ListEndpointsRequest)(nil),      // 14: fairlead.fleet.v1.ListEndpointsRequest
+	(*ListEndpointsResponse)(nil),     // 15: fairlead.fleet.v1.ListEndpointsResponse
+	(*HostEndpoint)(nil),              // 16: fairlead.fleet.v1.HostEndpoint
+	(*CreateTokenRequest)(nil),        // 17: fairlead.fleet.v1.CreateTokenRequest
+	(*CreateTokenResponse)(nil),       // 18: fairlead.fleet.v1.CreateTokenResponse
+	(*PromoteHostRequest)(nil),        // 19: fairlead.fleet.v1.PromoteHostRequest
+	(*PromoteHostResponse)(nil),       // 20: fairlead.fleet.v1.PromoteHostResponse
+	(*DemoteHostRequest)(nil),         // 21: fairlead.fleet.v1.DemoteHostRequest
+	(*DemoteHostResponse)(nil),        // 22: fairlead.fleet.v1.DemoteHostResponse
+	(*DiagnoseFleetRequest)(nil),      // 23: fairlead.fleet.v1.DiagnoseFleetRequest
+	(*DiagnoseFleetResponse)(nil),     // 24: fairlead.fleet.v1.DiagnoseFleetResponse
+	(*CreateCertificateRequest)(nil),  // 25: fairlead.fleet.v1.CreateCertificateRequest
+	(*CreateCertificateResponse)(nil), // 26: fairlead.fleet.v1.CreateCertificateResponse
+	(*RevokeCertificateRequest)(nil),  // 27: fairlead.fleet.v1.RevokeCertificateRequest
+	(*RevokeCertificateResponse)(nil), // 28: fairlead.fleet.v1.RevokeCertificateResponse
+	(*BackupFleetRequest)(nil),        // 29: fairlead.fleet.v1.BackupFleetRequest
+	(*BackupFleetResponse)(nil),       // 30: fairlead.fleet.v1.BackupFleetResponse
+	(*RestoreFleetRequest)(nil),       // 31: fairlead.fleet.v1.RestoreFleetRequest
+	(*RestoreFleetResponse)(nil),      // 32: fairlead.fleet.v1.RestoreFleetResponse
+	(*RecoverFleetRequest)(nil),       // 33: fairlead.fleet.v1.RecoverFleetRequest
+	(*RecoverFleetResponse)(nil),      // 34: fairlead.fleet.v1.RecoverFleetResponse
+	(*RemoveHostRequest)(nil),         // 35: fairlead.fleet.v1.RemoveHostRequest
+	(*RemoveHostResponse)(nil),        // 36: fairlead.fleet.v1.RemoveHostResponse
+	(*timestamppb.Timestamp)(nil),     // 37: google.protobuf.Timestamp
+	(*v1.Event)(nil),                  // 38: fairlead.event.v1.Event
+	(*ExternalStore)(nil),             // 39: fairlead.fleet.v1.ExternalStore
+	(*Host)(nil),                      // 40: fairlead.fleet.v1.Host
+	(HostRole)(0),                     // 41: fairlead.fleet.v1.HostRole
+	(*PathProblem)(nil),               // 42: fairlead.fleet.v1.PathProblem
+	(*TunnelKey)(nil),                 // 43: fairlead.fleet.v1.TunnelKey
+	(*OverlayEndpoint)(nil),           // 44: fairlead.fleet.v1.OverlayEndpoint
+	(*durationpb.Duration)(nil),       // 45: google.protobuf.Duration
+	(*v11.Finding)(nil),               // 46: fairlead.host.v1.Finding
 }
 var file_fairlead_fleet_v1_fleet_service_proto_depIdxs = []int32{
-	35, // 0: fairlead.fleet.v1.WatchFleetEventsRequest.since:type_name -> google.protobuf.Timestamp
-	35, // 1: fairlead.fleet.v1.WatchFleetEventsRequest.until:type_name -> google.protobuf.Timestamp
-	36, // 2: fairlead.fleet.v1.WatchFleetEventsResponse.event:type_name -> fairlead.event.v1.Event
-	37, // 3: fairlead.fleet.v1.InitFleetResponse.host:type_name -> fairlead.fleet.v1.Host
-	37, // 4: fairlead.fleet.v1.JoinFleetResponse.host:type_name -> fairlead.fleet.v1.Host
-	35, // 5: fairlead.fleet.v1.GetFleetResponse.certificate_expires:type_name -> google.protobuf.Timestamp
-	38, // 6: fairlead.fleet.v1.GetFleetResponse.role:type_name -> fairlead.fleet.v1.HostRole
-	39, // 7: fairlead.fleet.v1.GetFleetResponse.problems:type_name -> fairlead.fleet.v1.PathProblem
-	40, // 8: fairlead.fleet.v1.GetFleetResponse.tunnel_keys:type_name -> fairlead.fleet.v1.TunnelKey
-	37, // 9: fairlead.fleet.v1.ListHostsResponse.hosts:type_name -> fairlead.fleet.v1.Host
-	14, // 10: fairlead.fleet.v1.ListEndpointsResponse.endpoints:type_name -> fairlead.fleet.v1.HostEndpoint
-	41, // 11: fairlead.fleet.v1.HostEndpoint.endpoint:type_name -> fairlead.fleet.v1.OverlayEndpoint
-	42, // 12: fairlead.fleet.v1.CreateTokenRequest.valid:type_name -> google.protobuf.Duration
-	38, // 13: fairlead.fleet.v1.CreateTokenRequest.role:type_name -> fairlead.fleet.v1.HostRole
-	35, // 14: fairlead.fleet.v1.CreateTokenResponse.expires:type_name -> google.protobuf.Timestamp
-	37, // 15: fairlead.fleet.v1.PromoteHostResponse.host:type_name -> fairlead.fleet.v1.Host
-	37, // 16: fairlead.fleet.v1.DemoteHostResponse.host:type_name -> fairlead.fleet.v1.Host
-	43, // 17: fairlead.fleet.v1.DiagnoseFleetResponse.findings:type_name -> fairlead.host.v1.Finding
-	42, // 18: fairlead.fleet.v1.CreateCertificateRequest.valid:type_name -> google.protobuf.Duration
-	35, // 19: fairlead.fleet.v1.CreateCertificateResponse.expires:type_name -> google.protobuf.Timestamp
-	37, // 20: fairlead.fleet.v1.RestoreFleetResponse.host:type_name -> fairlead.fleet.v1.Host
-	37, // 21: fairlead.fleet.v1.RemoveHostResponse.host:type_name -> fairlead.fleet.v1.Host
-	0,  // 22: fairlead.fleet.v1.FleetService.WatchFleetEvents:input_type -> fairlead.fleet.v1.WatchFleetEventsRequest
-	2,  // 23: fairlead.fleet.v1.FleetService.InitFleet:input_type -> fairlead.fleet.v1.InitFleetRequest
-	4,  // 24: fairlead.fleet.v1.FleetService.JoinFleet:input_type -> fairlead.fleet.v1.JoinFleetRequest
-	6,  // 25: fairlead.fleet.v1.FleetService.LeaveFleet:input_type -> fairlead.fleet.v1.LeaveFleetRequest
-	8,  // 26: fairlead.fleet.v1.FleetService.GetFleet:input_type -> fairlead.fleet.v1.GetFleetRequest
-	10, // 27: fairlead.fleet.v1.FleetService.ListHosts:input_type -> fairlead.fleet.v1.ListHostsRequest
-	12, // 28: fairlead.fleet.v1.FleetService.ListEndpoints:input_type -> fairlead.fleet.v1.ListEndpointsRequest
-	15, // 29: fairlead.fleet.v1.FleetService.CreateToken:input_type -> fairlead.fleet.v1.CreateTokenRequest
-	17, // 30: fairlead.fleet.v1.FleetService.PromoteHost:input_type -> fairlead.fleet.v1.PromoteHostRequest
-	19, // 31: fairlead.fleet.v1.FleetService.DemoteHost:input_type -> fairlead.fleet.v1.DemoteHostRequest
-	21, // 32: fairlead.fleet.v1.FleetService.DiagnoseFleet:input_type -> fairlead.fleet.v1.DiagnoseFleetRequest
-	23, // 33: fairlead.fleet.v1.FleetService.CreateCertificate:input_type -> fairlead.fleet.v1.CreateCertificateRequest
-	25, // 34: fairlead.fleet.v1.FleetService.RevokeCertificate:input_type -> fairlead.fleet.v1.RevokeCertificateRequest
-	27, // 35: fairlead.fleet.v1.FleetService.BackupFleet:input_type -> fairlead.fleet.v1.BackupFleetRequest
-	29, // 36: fairlead.fleet.v1.FleetService.RestoreFleet:input_type -> fairlead.fleet.v1.RestoreFleetRequest
-	31, // 37: fairlead.fleet.v1.FleetService.RecoverFleet:input_type -> fairlead.fleet.v1.RecoverFleetRequest
-	33, // 38: fairlead.fleet.v1.FleetService.RemoveHost:input_type -> fairlead.fleet.v1.RemoveHostRequest
-	1,  // 39: fairlead.fleet.v1.FleetService.WatchFleetEvents:output_type -> fairlead.fleet.v1.WatchFleetEventsResponse
-	3,  // 40: fairlead.fleet.v1.FleetService.InitFleet:output_type -> fairlead.fleet.v1.InitFleetResponse
-	5,  // 41: fairlead.fleet.v1.FleetService.JoinFleet:output_type -> fairlead.fleet.v1.JoinFleetResponse
-	7,  // 42: fairlead.fleet.v1.FleetService.LeaveFleet:output_type -> fairlead.fleet.v1.LeaveFleetResponse
-	9,  // 43: fairlead.fleet.v1.FleetService.GetFleet:output_type -> fairlead.fleet.v1.GetFleetResponse
-	11, // 44: fairlead.fleet.v1.FleetService.ListHosts:output_type -> fairlead.fleet.v1.ListHostsResponse
-	13, // 45: fairlead.fleet.v1.FleetService.ListEndpoints:output_type -> fairlead.fleet.v1.ListEndpointsResponse
-	16, // 46: fairlead.fleet.v1.FleetService.CreateToken:output_type -> fairlead.fleet.v1.CreateTokenResponse
-	18, // 47: fairlead.fleet.v1.FleetService.PromoteHost:output_type -> fairlead.fleet.v1.PromoteHostResponse
-	20, // 48: fairlead.fleet.v1.FleetService.DemoteHost:output_type -> fairlead.fleet.v1.DemoteHostResponse
-	22, // 49: fairlead.fleet.v1.FleetService.DiagnoseFleet:output_type -> fairlead.fleet.v1.DiagnoseFleetResponse
-	24, // 50: fairlead.fleet.v1.FleetService.CreateCertificate:output_type -> fairlead.fleet.v1.CreateCertificateResponse
-	26, // 51: fairlead.fleet.v1.FleetService.RevokeCertificate:output_type -> fairlead.fleet.v1.RevokeCertificateResponse
-	28, // 52: fairlead.fleet.v1.FleetService.BackupFleet:output_type -> fairlead.fleet.v1.BackupFleetResponse
-	30, // 53: fairlead.fleet.v1.FleetService.RestoreFleet:output_type -> fairlead.fleet.v1.RestoreFleetResponse
-	32, // 54: fairlead.fleet.v1.FleetService.RecoverFleet:output_type -> fairlead.fleet.v1.RecoverFleetResponse
-	34, // 55: fairlead.fleet.v1.FleetService.RemoveHost:output_type -> fairlead.fleet.v1.RemoveHostResponse
-	39, // [39:56] is the sub-list for method output_type
-	22, // [22:39] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	37, // 0: fairlead.fleet.v1.WatchFleetEventsRequest.since:type_name -> google.protobuf.Timestamp
+	37, // 1: fairlead.fleet.v1.WatchFleetEventsRequest.until:type_name -> google.protobuf.Timestamp
+	38, // 2: fairlead.fleet.v1.WatchFleetEventsResponse.event:type_name -> fairlead.event.v1.Event
+	39, // 3: fairlead.fleet.v1.InitFleetRequest.external_store:type_name -> fairlead.fleet.v1.ExternalStore
+	40, // 4: fairlead.fleet.v1.InitFleetResponse.host:type_name -> fairlead.fleet.v1.Host
+	39, // 5: fairlead.fleet.v1.UpdateStoreRequest.external_store:type_name -> fairlead.fleet.v1.ExternalStore
+	40, // 6: fairlead.fleet.v1.JoinFleetResponse.host:type_name -> fairlead.fleet.v1.Host
+	37, // 7: fairlead.fleet.v1.GetFleetResponse.certificate_expires:type_name -> google.protobuf.Timestamp
+	41, // 8: fairlead.fleet.v1.GetFleetResponse.role:type_name -> fairlead.fleet.v1.HostRole
+	42, // 9: fairlead.fleet.v1.GetFleetResponse.problems:type_name -> fairlead.fleet.v1.PathProblem
+	43, // 10: fairlead.fleet.v1.GetFleetResponse.tunnel_keys:type_name -> fairlead.fleet.v1.TunnelKey
+	39, // 11: fairlead.fleet.v1.GetFleetResponse.external_store:type_name -> fairlead.fleet.v1.ExternalStore
+	40, // 12: fairlead.fleet.v1.ListHostsResponse.hosts:type_name -> fairlead.fleet.v1.Host
+	16, // 13: fairlead.fleet.v1.ListEndpointsResponse.endpoints:type_name -> fairlead.fleet.v1.HostEndpoint
+	44, // 14: fairlead.fleet.v1.HostEndpoint.endpoint:type_name -> fairlead.fleet.v1.OverlayEndpoint
+	45, // 15: fairlead.fleet.v1.CreateTokenRequest.valid:type_name -> google.protobuf.Duration
+	41, // 16: fairlead.fleet.v1.CreateTokenRequest.role:type_name -> fairlead.fleet.v1.HostRole
+	37, // 17: fairlead.fleet.v1.CreateTokenResponse.expires:type_name -> google.protobuf.Timestamp
+	40, // 18: fairlead.fleet.v1.PromoteHostResponse.host:type_name -> fairlead.fleet.v1.Host
+	40, // 19: fairlead.fleet.v1.DemoteHostResponse.host:type_name -> fairlead.fleet.v1.Host
+	46, // 20: fairlead.fleet.v1.DiagnoseFleetResponse.findings:type_name -> fairlead.host.v1.Finding
+	45, // 21: fairlead.fleet.v1.CreateCertificateRequest.valid:type_name -> google.protobuf.Duration
+	37, // 22: fairlead.fleet.v1.CreateCertificateResponse.expires:type_name -> google.protobuf.Timestamp
+	40, // 23: fairlead.fleet.v1.RestoreFleetResponse.host:type_name -> fairlead.fleet.v1.Host
+	40, // 24: fairlead.fleet.v1.RemoveHostResponse.host:type_name -> fairlead.fleet.v1.Host
+	0,  // 25: fairlead.fleet.v1.FleetService.WatchFleetEvents:input_type -> fairlead.fleet.v1.WatchFleetEventsRequest
+	2,  // 26: fairlead.fleet.v1.FleetService.InitFleet:input_type -> fairlead.fleet.v1.InitFleetRequest
+	4,  // 27: fairlead.fleet.v1.FleetService.UpdateStore:input_type -> fairlead.fleet.v1.UpdateStoreRequest
+	6,  // 28: fairlead.fleet.v1.FleetService.JoinFleet:input_type -> fairlead.fleet.v1.JoinFleetRequest
+	8,  // 29: fairlead.fleet.v1.FleetService.LeaveFleet:input_type -> fairlead.fleet.v1.LeaveFleetRequest
+	10, // 30: fairlead.fleet.v1.FleetService.GetFleet:input_type -> fairlead.fleet.v1.GetFleetRequest
+	12, // 31: fairlead.fleet.v1.FleetService.ListHosts:input_type -> fairlead.fleet.v1.ListHostsRequest
+	14, // 32: fairlead.fleet.v1.FleetService.ListEndpoints:input_type -> fairlead.fleet.v1.ListEndpointsRequest
+	17, // 33: fairlead.fleet.v1.FleetService.CreateToken:input_type -> fairlead.fleet.v1.CreateTokenRequest
+	19, // 34: fairlead.fleet.v1.FleetService.PromoteHost:input_type -> fairlead.fleet.v1.PromoteHostRequest
+	21, // 35: fairlead.fleet.v1.FleetService.DemoteHost:input_type -> fairlead.fleet.v1.DemoteHostRequest
+	23, // 36: fairlead.fleet.v1.FleetService.DiagnoseFleet:input_type -> fairlead.fleet.v1.DiagnoseFleetRequest
+	25, // 37: fairlead.fleet.v1.FleetService.CreateCertificate:input_type -> fairlead.fleet.v1.CreateCertificateRequest
+	27, // 38: fairlead.fleet.v1.FleetService.RevokeCertificate:input_type -> fairlead.fleet.v1.RevokeCertificateRequest
+	29, // 39: fairlead.fleet.v1.FleetService.BackupFleet:input_type -> fairlead.fleet.v1.BackupFleetRequest
+	31, // 40: fairlead.fleet.v1.FleetService.RestoreFleet:input_type -> fairlead.fleet.v1.RestoreFleetRequest
+	33, // 41: fairlead.fleet.v1.FleetService.RecoverFleet:input_type -> fairlead.fleet.v1.RecoverFleetRequest
+	35, // 42: fairlead.fleet.v1.FleetService.RemoveHost:input_type -> fairlead.fleet.v1.RemoveHostRequest
+	1,  // 43: fairlead.fleet.v1.FleetService.WatchFleetEvents:output_type -> fairlead.fleet.v1.WatchFleetEventsResponse
+	3,  // 44: fairlead.fleet.v1.FleetService.InitFleet:output_type -> fairlead.fleet.v1.InitFleetResponse
+	5,  // 45: fairlead.fleet.v1.FleetService.UpdateStore:output_type -> fairlead.fleet.v1.UpdateStoreResponse
+	7,  // 46: fairlead.fleet.v1.FleetService.JoinFleet:output_type -> fairlead.fleet.v1.JoinFleetResponse
+	9,  // 47: fairlead.fleet.v1.FleetService.LeaveFleet:output_type -> fairlead.fleet.v1.LeaveFleetResponse
+	11, // 48: fairlead.fleet.v1.FleetService.GetFleet:output_type -> fairlead.fleet.v1.GetFleetResponse
+	13, // 49: fairlead.fleet.v1.FleetService.ListHosts:output_type -> fairlead.fleet.v1.ListHostsResponse
+	15, // 50: fairlead.fleet.v1.FleetService.ListEndpoints:output_type -> fairlead.fleet.v1.ListEndpointsResponse
+	18, // 51: fairlead.fleet.v1.FleetService.CreateToken:output_type -> fairlead.fleet.v1.CreateTokenResponse
+	20, // 52: fairlead.fleet.v1.FleetService.PromoteHost:output_type -> fairlead.fleet.v1.PromoteHostResponse
+	22, // 53: fairlead.fleet.v1.FleetService.DemoteHost:output_type -> fairlead.fleet.v1.DemoteHostResponse
+	24, // 54: fairlead.fleet.v1.FleetService.DiagnoseFleet:output_type -> fairlead.fleet.v1.DiagnoseFleetResponse
+	26, // 55: fairlead.fleet.v1.FleetService.CreateCertificate:output_type -> fairlead.fleet.v1.CreateCertificateResponse
+	28, // 56: fairlead.fleet.v1.FleetService.RevokeCertificate:output_type -> fairlead.fleet.v1.RevokeCertificateResponse
+	30, // 57: fairlead.fleet.v1.FleetService.BackupFleet:output_type -> fairlead.fleet.v1.BackupFleetResponse
+	32, // 58: fairlead.fleet.v1.FleetService.RestoreFleet:output_type -> fairlead.fleet.v1.RestoreFleetResponse
+	34, // 59: fairlead.fleet.v1.FleetService.RecoverFleet:output_type -> fairlead.fleet.v1.RecoverFleetResponse
+	36, // 60: fairlead.fleet.v1.FleetService.RemoveHost:output_type -> fairlead.fleet.v1.RemoveHostResponse
+	43, // [43:61] is the sub-list for method output_type
+	25, // [25:43] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_fleet_v1_fleet_service_proto_init() }
@@ -2108,7 +2225,7 @@ func file_fairlead_fleet_v1_fleet_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_fleet_v1_fleet_service_proto_rawDesc), len(file_fairlead_fleet_v1_fleet_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   35,
+			NumMessages:   37,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -23,6 +23,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	FleetService_WatchFleetEvents_FullMethodName  = "/fairlead.fleet.v1.FleetService/WatchFleetEvents"
 	FleetService_InitFleet_FullMethodName         = "/fairlead.fleet.v1.FleetService/InitFleet"
+	FleetService_UpdateStore_FullMethodName       = "/fairlead.fleet.v1.FleetService/UpdateStore"
 	FleetService_JoinFleet_FullMethodName         = "/fairlead.fleet.v1.FleetService/JoinFleet"
 	FleetService_LeaveFleet_FullMethodName        = "/fairlead.fleet.v1.FleetService/LeaveFleet"
 	FleetService_GetFleet_FullMethodName          = "/fairlead.fleet.v1.FleetService/GetFleet"
@@ -51,6 +52,10 @@ type FleetServiceClient interface {
 	WatchFleetEvents(ctx context.Context, in *WatchFleetEventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchFleetEventsResponse], error)
 	// InitFleet creates a fleet with this host as its first manager.
 	InitFleet(ctx context.Context, in *InitFleetRequest, opts ...grpc.CallOption) (*InitFleetResponse, error)
+	// UpdateStore replaces the endpoints and the credentials of the external store on all managers.
+	// Managers only. Errors: FAILED_PRECONDITION if the fleet has no external store, or if the given one
+	// has no records of the fleet.
+	UpdateStore(ctx context.Context, in *UpdateStoreRequest, opts ...grpc.CallOption) (*UpdateStoreResponse, error)
 	// JoinFleet makes this host part of a fleet.
 	JoinFleet(ctx context.Context, in *JoinFleetRequest, opts ...grpc.CallOption) (*JoinFleetResponse, error)
 	// LeaveFleet takes this host out of its fleet and gives everything back.
@@ -120,6 +125,16 @@ func (c *fleetServiceClient) InitFleet(ctx context.Context, in *InitFleetRequest
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(InitFleetResponse)
 	err := c.cc.Invoke(ctx, FleetService_InitFleet_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *fleetServiceClient) UpdateStore(ctx context.Context, in *UpdateStoreRequest, opts ...grpc.CallOption) (*UpdateStoreResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UpdateStoreResponse)
+	err := c.cc.Invoke(ctx, FleetService_UpdateStore_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -299,6 +314,10 @@ type FleetServiceServer interface {
 	WatchFleetEvents(*WatchFleetEventsRequest, grpc.ServerStreamingServer[WatchFleetEventsResponse]) error
 	// InitFleet creates a fleet with this host as its first manager.
 	InitFleet(context.Context, *InitFleetRequest) (*InitFleetResponse, error)
+	// UpdateStore replaces the endpoints and the credentials of the external store on all managers.
+	// Managers only. Errors: FAILED_PRECONDITION if the fleet has no external store, or if the given one
+	// has no records of the fleet.
+	UpdateStore(context.Context, *UpdateStoreRequest) (*UpdateStoreResponse, error)
 	// JoinFleet makes this host part of a fleet.
 	JoinFleet(context.Context, *JoinFleetRequest) (*JoinFleetResponse, error)
 	// LeaveFleet takes this host out of its fleet and gives everything back.
@@ -350,6 +369,9 @@ func (UnimplementedFleetServiceServer) WatchFleetEvents(*WatchFleetEventsRequest
 }
 func (UnimplementedFleetServiceServer) InitFleet(context.Context, *InitFleetRequest) (*InitFleetResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method InitFleet not implemented")
+}
+func (UnimplementedFleetServiceServer) UpdateStore(context.Context, *UpdateStoreRequest) (*UpdateStoreResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateStore not implemented")
 }
 func (UnimplementedFleetServiceServer) JoinFleet(context.Context, *JoinFleetRequest) (*JoinFleetResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method JoinFleet not implemented")
@@ -442,6 +464,24 @@ func _FleetService_InitFleet_Handler(srv interface{}, ctx context.Context, dec f
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(FleetServiceServer).InitFleet(ctx, req.(*InitFleetRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _FleetService_UpdateStore_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateStoreRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(FleetServiceServer).UpdateStore(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: FleetService_UpdateStore_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(FleetServiceServer).UpdateStore(ctx, req.(*UpdateStoreRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -708,6 +748,10 @@ var FleetService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "InitFleet",
 			Handler:    _FleetService_InitFleet_Handler,
+		},
+		{
+			MethodName: "UpdateStore",
+			Handler:    _FleetService_UpdateStore_Handler,
 		},
 		{
 			MethodName: "JoinFleet",

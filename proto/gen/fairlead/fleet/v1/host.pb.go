@@ -150,7 +150,9 @@ type Host struct {
 	// Its state.
 	State HostState `protobuf:"varint,9,opt,name=state,proto3,enum=fairlead.fleet.v1.HostState" json:"state,omitempty"`
 	// The hosts that packets of its containers do not reach, as it sees them. Not stored here.
-	Problems      []*PathProblem `protobuf:"bytes,10,rep,name=problems,proto3" json:"problems,omitempty"`
+	Problems []*PathProblem `protobuf:"bytes,10,rep,name=problems,proto3" json:"problems,omitempty"`
+	// The serial number of the credentials for the external store that the manager has. 0: none.
+	StoreSerial   uint64 `protobuf:"varint,11,opt,name=store_serial,json=storeSerial,proto3" json:"store_serial,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -255,6 +257,114 @@ func (x *Host) GetProblems() []*PathProblem {
 	return nil
 }
 
+func (x *Host) GetStoreSerial() uint64 {
+	if x != nil {
+		return x.StoreSerial
+	}
+	return 0
+}
+
+// ExternalStore is an etcd cluster of the operator that keeps the records of a fleet. Managers have its
+// credentials; members reach it through them.
+type ExternalStore struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The client URLs of its servers: https://HOST:PORT.
+	Endpoints []string `protobuf:"bytes,1,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
+	// What all keys start with. Can be empty.
+	Prefix string `protobuf:"bytes,2,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	// The certificates that verify its servers, in PEM. Absent in answers to users.
+	Ca []byte `protobuf:"bytes,3,opt,name=ca,proto3" json:"ca,omitempty"`
+	// The client certificate, in PEM. Absent in answers to users.
+	Certificate []byte `protobuf:"bytes,4,opt,name=certificate,proto3" json:"certificate,omitempty"`
+	// Its key, in PEM. Absent in answers to users.
+	Key []byte `protobuf:"bytes,5,opt,name=key,proto3" json:"key,omitempty"`
+	// Counts the changes of the credentials. Set by fleetagent.
+	Serial uint64 `protobuf:"varint,6,opt,name=serial,proto3" json:"serial,omitempty"`
+	// When the client certificate expires. Set in answers of managers to users.
+	CertificateExpires *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=certificate_expires,json=certificateExpires,proto3" json:"certificate_expires,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
+}
+
+func (x *ExternalStore) Reset() {
+	*x = ExternalStore{}
+	mi := &file_fairlead_fleet_v1_host_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExternalStore) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExternalStore) ProtoMessage() {}
+
+func (x *ExternalStore) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_fleet_v1_host_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExternalStore.ProtoReflect.Descriptor instead.
+func (*ExternalStore) Descriptor() ([]byte, []int) {
+	return file_fairlead_fleet_v1_host_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ExternalStore) GetEndpoints() []string {
+	if x != nil {
+		return x.Endpoints
+	}
+	return nil
+}
+
+func (x *ExternalStore) GetPrefix() string {
+	if x != nil {
+		return x.Prefix
+	}
+	return ""
+}
+
+func (x *ExternalStore) GetCa() []byte {
+	if x != nil {
+		return x.Ca
+	}
+	return nil
+}
+
+func (x *ExternalStore) GetCertificate() []byte {
+	if x != nil {
+		return x.Certificate
+	}
+	return nil
+}
+
+func (x *ExternalStore) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *ExternalStore) GetSerial() uint64 {
+	if x != nil {
+		return x.Serial
+	}
+	return 0
+}
+
+func (x *ExternalStore) GetCertificateExpires() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CertificateExpires
+	}
+	return nil
+}
+
 // PathProblem is a host that packets do not reach.
 type PathProblem struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -270,7 +380,7 @@ type PathProblem struct {
 
 func (x *PathProblem) Reset() {
 	*x = PathProblem{}
-	mi := &file_fairlead_fleet_v1_host_proto_msgTypes[1]
+	mi := &file_fairlead_fleet_v1_host_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -282,7 +392,7 @@ func (x *PathProblem) String() string {
 func (*PathProblem) ProtoMessage() {}
 
 func (x *PathProblem) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_fleet_v1_host_proto_msgTypes[1]
+	mi := &file_fairlead_fleet_v1_host_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -295,7 +405,7 @@ func (x *PathProblem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PathProblem.ProtoReflect.Descriptor instead.
 func (*PathProblem) Descriptor() ([]byte, []int) {
-	return file_fairlead_fleet_v1_host_proto_rawDescGZIP(), []int{1}
+	return file_fairlead_fleet_v1_host_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *PathProblem) GetHostId() string {
@@ -323,7 +433,7 @@ var File_fairlead_fleet_v1_host_proto protoreflect.FileDescriptor
 
 const file_fairlead_fleet_v1_host_proto_rawDesc = "" +
 	"\n" +
-	"\x1cfairlead/fleet/v1/host.proto\x12\x11fairlead.fleet.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe4\x02\n" +
+	"\x1cfairlead/fleet/v1/host.proto\x12\x11fairlead.fleet.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x87\x03\n" +
 	"\x04Host\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12/\n" +
@@ -335,7 +445,16 @@ const file_fairlead_fleet_v1_host_proto_rawDesc = "" +
 	"\aversion\x18\b \x01(\tR\aversion\x122\n" +
 	"\x05state\x18\t \x01(\x0e2\x1c.fairlead.fleet.v1.HostStateR\x05state\x12:\n" +
 	"\bproblems\x18\n" +
-	" \x03(\v2\x1e.fairlead.fleet.v1.PathProblemR\bproblems\"R\n" +
+	" \x03(\v2\x1e.fairlead.fleet.v1.PathProblemR\bproblems\x12!\n" +
+	"\fstore_serial\x18\v \x01(\x04R\vstoreSerial\"\xee\x01\n" +
+	"\rExternalStore\x12\x1c\n" +
+	"\tendpoints\x18\x01 \x03(\tR\tendpoints\x12\x16\n" +
+	"\x06prefix\x18\x02 \x01(\tR\x06prefix\x12\x0e\n" +
+	"\x02ca\x18\x03 \x01(\fR\x02ca\x12 \n" +
+	"\vcertificate\x18\x04 \x01(\fR\vcertificate\x12\x10\n" +
+	"\x03key\x18\x05 \x01(\fR\x03key\x12\x16\n" +
+	"\x06serial\x18\x06 \x01(\x04R\x06serial\x12K\n" +
+	"\x13certificate_expires\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x12certificateExpires\"R\n" +
 	"\vPathProblem\x12\x17\n" +
 	"\ahost_id\x18\x01 \x01(\tR\x06hostId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -362,24 +481,26 @@ func file_fairlead_fleet_v1_host_proto_rawDescGZIP() []byte {
 }
 
 var file_fairlead_fleet_v1_host_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_fairlead_fleet_v1_host_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_fairlead_fleet_v1_host_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
 var file_fairlead_fleet_v1_host_proto_goTypes = []any{
 	(HostRole)(0),                 // 0: fairlead.fleet.v1.HostRole
 	(HostState)(0),                // 1: fairlead.fleet.v1.HostState
 	(*Host)(nil),                  // 2: fairlead.fleet.v1.Host
-	(*PathProblem)(nil),           // 3: fairlead.fleet.v1.PathProblem
-	(*timestamppb.Timestamp)(nil), // 4: google.protobuf.Timestamp
+	(*ExternalStore)(nil),         // 3: fairlead.fleet.v1.ExternalStore
+	(*PathProblem)(nil),           // 4: fairlead.fleet.v1.PathProblem
+	(*timestamppb.Timestamp)(nil), // 5: google.protobuf.Timestamp
 }
 var file_fairlead_fleet_v1_host_proto_depIdxs = []int32{
 	0, // 0: fairlead.fleet.v1.Host.role:type_name -> fairlead.fleet.v1.HostRole
-	4, // 1: fairlead.fleet.v1.Host.joined:type_name -> google.protobuf.Timestamp
+	5, // 1: fairlead.fleet.v1.Host.joined:type_name -> google.protobuf.Timestamp
 	1, // 2: fairlead.fleet.v1.Host.state:type_name -> fairlead.fleet.v1.HostState
-	3, // 3: fairlead.fleet.v1.Host.problems:type_name -> fairlead.fleet.v1.PathProblem
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	4, // 3: fairlead.fleet.v1.Host.problems:type_name -> fairlead.fleet.v1.PathProblem
+	5, // 4: fairlead.fleet.v1.ExternalStore.certificate_expires:type_name -> google.protobuf.Timestamp
+	5, // [5:5] is the sub-list for method output_type
+	5, // [5:5] is the sub-list for method input_type
+	5, // [5:5] is the sub-list for extension type_name
+	5, // [5:5] is the sub-list for extension extendee
+	0, // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_fleet_v1_host_proto_init() }
@@ -393,7 +514,7 @@ func file_fairlead_fleet_v1_host_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_fleet_v1_host_proto_rawDesc), len(file_fairlead_fleet_v1_host_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   2,
+			NumMessages:   3,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
