@@ -88,6 +88,20 @@ func (c *Client) Get(ctx context.Context, key string) (Value, bool, error) {
 	return Value{key, r.Kvs[0].Value, r.Kvs[0].ModRevision}, true, nil
 }
 
+// FirstKey returns the first key below a prefix, if there is one.
+func (c *Client) FirstKey(ctx context.Context, prefix string) (string, bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, CallTimeout)
+	defer cancel()
+	r, err := c.c.Get(ctx, prefix, clientv3.WithPrefix(), clientv3.WithKeysOnly(), clientv3.WithLimit(1))
+	if err != nil || len(r.Kvs) == 0 {
+		return "", false, failed(err)
+	}
+	return string(r.Kvs[0].Key), true, nil
+}
+
+// Calls returns the connection, for calls that are passed on as they are.
+func (c *Client) Calls() grpc.ClientConnInterface { return c.c.ActiveConnection() }
+
 // List returns the values below a prefix, sorted by key, all of one revision.
 func (c *Client) List(ctx context.Context, prefix string) ([]Value, error) {
 	all, _, err := c.list(ctx, prefix, CallTimeout)
@@ -208,9 +222,18 @@ func (c *Client) ReplaceOp(old Value, data []byte) (Condition, Op) {
 	return Unchanged(old.Key, old.Revision), clientv3.OpPut(old.Key, string(data), clientv3.WithIgnoreLease())
 }
 
-// failed returns the fault of a failed call.
+// failed returns the fault of a failed call. It returns nil for nil.
 func failed(err error) error {
-	for _, denied := range []error{rpctypes.ErrPermissionDenied, rpctypes.ErrUserNotFound, rpctypes.ErrAuthFailed} {
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, rpctypes.ErrNoSpace) {
+		return fault.New(fault.Unavailable, "store", "is full, and accepts no changes", fault.WithCause(err),
+			fault.WithHint("on an etcd of your own: compact and defragment it or raise its quota, then etcdctl alarm "+
+				"disarm"))
+	}
+	for _, denied := range []error{rpctypes.ErrPermissionDenied, rpctypes.ErrUserNotFound, rpctypes.ErrAuthFailed,
+		rpctypes.ErrUserEmpty} {
 		if errors.Is(err, denied) {
 			return fault.New(fault.Denied, "store", "does not allow this to this host", fault.WithCause(err),
 				fault.WithHint("the host may have been removed from the fleet; see fairlead fleet ls on a manager"))

@@ -35,6 +35,8 @@ type Status struct {
 	Quota    int64 // 0: not known
 	Learner  bool
 	Problems []string // alarms
+	Cluster  uint64   // the ID of the cluster
+	Leader   uint64   // the ID of the leader; 0: none
 }
 
 // Status returns the state of the server at a URL.
@@ -46,7 +48,7 @@ func (c *Client) Status(ctx context.Context, url string) (Status, error) {
 		return Status{}, fault.New(fault.Unavailable, "store at "+url, "does not answer", fault.WithCause(err))
 	}
 	return Status{Version: r.Version, Size: r.DbSize, Quota: r.DbSizeQuota, Learner: r.IsLearner,
-		Problems: r.Errors}, nil
+		Problems: r.Errors, Cluster: r.Header.ClusterId, Leader: r.Leader}, nil
 }
 
 // String describes the state.

@@ -13,8 +13,11 @@ const root = "/fairlead/1/"
 // Keys builds the keys of one fleet.
 type Keys struct{ prefix string }
 
+// Root returns the prefix of the keys of all fleets below a prefix, which may be empty.
+func Root(prefix string) string { return prefix + root }
+
 // ForFleet returns the keys below a prefix, which may be empty.
-func ForFleet(prefix, fleet string) Keys { return Keys{prefix + root + fleet + "/"} }
+func ForFleet(prefix, fleet string) Keys { return Keys{Root(prefix) + fleet + "/"} }
 
 // All returns the prefix of all keys.
 func (k Keys) All() string { return k.prefix }

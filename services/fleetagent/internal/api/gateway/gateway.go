@@ -1,0 +1,85 @@
+// Package gateway passes the calls of hosts on to an external store. It runs on managers, which alone have
+// the credentials of that store, and implements the API of etcd, so that hosts use one client for each
+// kind of store.
+//
+// A host is known by its certificate of the fleet. As with the store of a fleet itself, a manager reads and
+// writes all keys of the fleet, a member reads them and writes its own ones, and a host without a record
+// does neither. Calls for other keys, and all other calls, are refused. The package keeps no state. It is
+// used by fleetagent.
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net"
+	"sync/atomic"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
+
+	"github.com/fairlead/fairlead/services/fleetagent/internal/etcd"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/mirror"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/pki"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/record"
+)
+
+// Limits of connections. Hosts send a sign of life every ten seconds.
+const (
+	handshakeTime    = 5 * time.Second
+	keepaliveTime    = 10 * time.Second
+	keepaliveTimeout = 5 * time.Second
+	keepaliveMinimum = 5 * time.Second
+	maxStreams       = 1000
+	maxRequest       = 4 << 20
+)
+
+// Config configures a gateway.
+type Config struct {
+	Keys      record.Keys
+	Store     *etcd.Client   // of the external store
+	Endpoints []string       // of the external store, for errors
+	Mirror    *mirror.Mirror // with the records of hosts
+	TLS       *tls.Config    // of the listener
+	Identify  func(tls.ConnectionState) (pki.Identity, error)
+	Log       *slog.Logger
+	Serial    uint64 // of the credentials of Store
+}
+
+// server implements the services of etcd that hosts use.
+type server struct {
+	Config
+	pb.UnimplementedKVServer
+	pb.UnimplementedWatchServer
+	pb.UnimplementedLeaseServer
+	pb.UnimplementedMaintenanceServer
+
+	seen atomic.Pointer[etcd.Position] // the latest answer with the records of the fleet; nil: none yet
+}
+
+// denied returns the answer of etcd to a client that may not make a call.
+func denied() error { return rpctypes.ErrGRPCPermissionDenied }
+
+// Serve serves a listener until ctx ends.
+func Serve(ctx context.Context, l net.Listener, c Config) error {
+	s := &server{Config: c}
+	g := grpc.NewServer(grpc.Creds(credentials.NewTLS(c.TLS)), grpc.ConnectionTimeout(handshakeTime),
+		grpc.MaxRecvMsgSize(maxRequest), grpc.MaxConcurrentStreams(maxStreams),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: keepaliveTime, Timeout: keepaliveTimeout}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: keepaliveMinimum,
+			PermitWithoutStream: true}))
+	pb.RegisterKVServer(g, s)
+	pb.RegisterWatchServer(g, s)
+	pb.RegisterLeaseServer(g, s)
+	pb.RegisterMaintenanceServer(g, s)
+	defer context.AfterFunc(ctx, g.Stop)()
+	if err := g.Serve(l); err != nil && !errors.Is(err, grpc.ErrServerStopped) && ctx.Err() == nil {
+		return err
+	}
+	return nil
+}
