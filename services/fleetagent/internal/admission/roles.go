@@ -40,7 +40,7 @@ func (a Admission) Demote(ctx context.Context, id, other string) (*fleetv1.Host,
 	}
 	host, err := a.change(ctx, id, stays, func(h *fleetv1.Host) bool {
 		changed := h.GetRole() != fleetv1.HostRole_HOST_ROLE_MEMBER || h.GetStoreUrl() != ""
-		h.Role, h.StoreUrl = fleetv1.HostRole_HOST_ROLE_MEMBER, ""
+		h.Role, h.StoreUrl, h.StoreSerial = fleetv1.HostRole_HOST_ROLE_MEMBER, "", 0
 		return changed
 	})
 	if err != nil {
@@ -54,11 +54,18 @@ func (a Admission) Grant(ctx context.Context, id string) error { return a.grant(
 
 // SetStoreURL stores under which URL clients reach the store of a manager. Empty: they do not.
 func (a Admission) SetStoreURL(ctx context.Context, id, url string) error {
+	return a.SetStore(ctx, id, url, 0)
+}
+
+// SetStore stores under which URL clients reach the store through a manager, and which credentials of an external
+// store it has. Those of a lower serial number are not stored.
+func (a Admission) SetStore(ctx context.Context, id, url string, serial uint64) error {
 	_, err := a.change(ctx, id, nil, func(h *fleetv1.Host) bool {
-		if h.GetRole() != fleetv1.HostRole_HOST_ROLE_MANAGER || h.GetStoreUrl() == url {
+		if h.GetRole() != fleetv1.HostRole_HOST_ROLE_MANAGER ||
+			h.GetStoreUrl() == url && h.GetStoreSerial() >= serial {
 			return false
 		}
-		h.StoreUrl = url
+		h.StoreUrl, h.StoreSerial = url, max(serial, h.GetStoreSerial())
 		return true
 	})
 	return err

@@ -8,6 +8,7 @@ import (
 
 	"github.com/fairlead/fairlead/proto/fault"
 	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/external"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/pki"
 )
 
@@ -23,6 +24,8 @@ type Keys struct {
 	URLs      []string      // of the store, for clients
 	// Generation is that of the store.
 	Generation uint64
+	// External is the external store with its credentials. Then there are no Store, Member and Cluster.
+	External *external.Store
 }
 
 // Appoint makes the called host a manager.
@@ -33,13 +36,15 @@ func (m *Manager) Appoint(ctx context.Context, keys Keys) error {
 	if err != nil {
 		return err
 	}
-	store, err := pki.EncodeKey(keys.Store.Key)
-	if err != nil {
-		return err
+	req := &fleetv1.AppointRequest{AuthorityKey: authority, MemberId: keys.Member, Cluster: keys.Cluster,
+		Store: keys.URLs, Generation: keys.Generation, ExternalStore: keys.External.Message()}
+	if keys.External == nil {
+		req.StoreAuthority = pki.EncodeCert(keys.Store.Cert)
+		if req.StoreAuthorityKey, err = pki.EncodeKey(keys.Store.Key); err != nil {
+			return err
+		}
 	}
-	_, err = m.client.Appoint(ctx, &fleetv1.AppointRequest{AuthorityKey: authority, StoreAuthorityKey: store,
-		StoreAuthority: pki.EncodeCert(keys.Store.Cert), MemberId: keys.Member, Cluster: keys.Cluster,
-		Store: keys.URLs, Generation: keys.Generation})
+	_, err = m.client.Appoint(ctx, req)
 	return m.failed(err)
 }
 
@@ -95,9 +100,12 @@ func (s *enrollServer) Appoint(ctx context.Context, req *fleetv1.AppointRequest)
 		return nil, err
 	}
 	keys := Keys{Member: req.GetMemberId(), Cluster: req.GetCluster(), URLs: req.GetStore(),
-		Generation: req.GetGeneration()}
+		Generation: req.GetGeneration(), External: external.Of(req.GetExternalStore())}
 	if keys.Authority.Key, err = pki.DecodeKey(req.GetAuthorityKey(), "authority_key"); err != nil {
 		return nil, err
+	}
+	if keys.External != nil {
+		return &fleetv1.AppointResponse{}, s.gate.Appoint(ctx, who, keys)
 	}
 	if keys.Store.Key, err = pki.DecodeKey(req.GetStoreAuthorityKey(), "store_authority_key"); err != nil {
 		return nil, err

@@ -20,6 +20,7 @@ import (
 	"github.com/fairlead/fairlead/proto/faultrpc"
 	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
 	"github.com/fairlead/fairlead/proto/noderpc"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/external"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/pki"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/preflight"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/token"
@@ -50,11 +51,17 @@ type Joining struct {
 	Underlay preflight.Underlay
 }
 
+// Access says how a host reaches the store.
+type Access struct {
+	URLs     []string        // for clients
+	External *external.Store // without credentials; nil if the managers run the store
+}
+
 // Gatekeeper admits hosts and gives them addresses. It is implemented by fleet.Fleet.
 type Gatekeeper interface {
 	Enroll(ctx context.Context, secret [token.SecretLen]byte, joining Joining) (*fleetv1.Host, *x509.Certificate,
-		[]string, error)
-	Renew(ctx context.Context, who pki.Identity, request []byte) (*x509.Certificate, []string, error)
+		Access, error)
+	Renew(ctx context.Context, who pki.Identity, request []byte) (*x509.Certificate, Access, error)
 	Dismiss(ctx context.Context, who pki.Identity) error
 	Claims
 	Appoint(ctx context.Context, who pki.Identity, keys Keys) error
@@ -189,7 +196,8 @@ func (s *enrollServer) Enroll(ctx context.Context, req *fleetv1.EnrollRequest) (
 	if err != nil {
 		return nil, err
 	}
-	return &fleetv1.EnrollResponse{Host: host, Certificate: cert.Raw, Store: store}, nil
+	return &fleetv1.EnrollResponse{Host: host, Certificate: cert.Raw, Store: store.URLs,
+		ExternalStore: store.External.Message()}, nil
 }
 
 // Renew issues a new certificate to the calling host.
@@ -202,7 +210,8 @@ func (s *enrollServer) Renew(ctx context.Context, req *fleetv1.RenewRequest) (*f
 	if err != nil {
 		return nil, err
 	}
-	return &fleetv1.RenewResponse{Certificate: cert.Raw, Store: store}, nil
+	return &fleetv1.RenewResponse{Certificate: cert.Raw, Store: store.URLs,
+		ExternalStore: store.External.Message()}, nil
 }
 
 // Leave removes the calling host.

@@ -12,16 +12,19 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/fairlead/fairlead/agent/events"
+	"github.com/fairlead/fairlead/proto/fault"
 	eventv1 "github.com/fairlead/fairlead/proto/gen/fairlead/event/v1"
 	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
 	hostv1 "github.com/fairlead/fairlead/proto/gen/fairlead/host/v1"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/external"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/token"
 )
 
 // Fleet serves the calls of FleetService. It is implemented by fleet.Fleet.
 type Fleet interface {
-	Init(ctx context.Context, address, name string, addressSpace []string) (fleet string, host *fleetv1.Host,
-		token string, err error)
+	Init(ctx context.Context, address, name string, addressSpace []string, store *external.Store) (fleet string,
+		host *fleetv1.Host, token string, err error)
+	UpdateStore(ctx context.Context, changed *external.Store) error
 	Join(ctx context.Context, token, address, name string) (fleet string, host *fleetv1.Host, warnings []string,
 		err error)
 	Leave(ctx context.Context, force bool) error
@@ -85,11 +88,22 @@ func (s *fleetServer) WatchFleetEvents(req *fleetv1.WatchFleetEventsRequest,
 // InitFleet creates a fleet.
 func (s *fleetServer) InitFleet(ctx context.Context, req *fleetv1.InitFleetRequest) (*fleetv1.InitFleetResponse,
 	error) {
-	fleet, host, token, err := s.fleet.Init(ctx, req.GetAddress(), req.GetName(), req.GetAddressSpace())
+	fleet, host, token, err := s.fleet.Init(ctx, req.GetAddress(), req.GetName(), req.GetAddressSpace(),
+		external.Of(req.GetExternalStore()))
 	if err != nil {
 		return nil, err
 	}
 	return &fleetv1.InitFleetResponse{FleetId: fleet, Host: host, Token: token}, nil
+}
+
+// UpdateStore replaces the credentials of the external store.
+func (s *fleetServer) UpdateStore(ctx context.Context, req *fleetv1.UpdateStoreRequest) (
+	*fleetv1.UpdateStoreResponse, error) {
+	changed := external.Of(req.GetExternalStore())
+	if changed == nil {
+		return nil, fault.Invalidf("store", "external_store", "is missing")
+	}
+	return &fleetv1.UpdateStoreResponse{}, s.fleet.UpdateStore(ctx, changed)
 }
 
 // JoinFleet joins a fleet.

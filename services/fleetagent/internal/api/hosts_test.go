@@ -57,13 +57,13 @@ func (g *gate) Confirm(_ context.Context, c ledger.Caller, network string) error
 
 func (g *gate) Dismiss(_ context.Context, who pki.Identity) error { return g.call("dismiss", who.Host) }
 
-func (g *gate) Enroll(context.Context, [token.SecretLen]byte, Joining) (*fleetv1.Host, *x509.Certificate, []string,
+func (g *gate) Enroll(context.Context, [token.SecretLen]byte, Joining) (*fleetv1.Host, *x509.Certificate, Access,
 	error) {
-	return &fleetv1.Host{}, &x509.Certificate{Raw: []byte("raw")}, []string{"url"}, g.call("enroll")
+	return &fleetv1.Host{}, &x509.Certificate{Raw: []byte("raw")}, Access{URLs: []string{"url"}}, g.call("enroll")
 }
 
-func (g *gate) Renew(context.Context, pki.Identity, []byte) (*x509.Certificate, []string, error) {
-	return &x509.Certificate{Raw: []byte("raw")}, nil, g.call("renew")
+func (g *gate) Renew(context.Context, pki.Identity, []byte) (*x509.Certificate, Access, error) {
+	return &x509.Certificate{Raw: []byte("raw")}, Access{}, g.call("renew")
 }
 
 func (g *gate) Probe(_ context.Context, _ pki.Identity, ports []uint16) (Probed, error) {

@@ -17,6 +17,7 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/faultrpc"
 	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/external"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/token"
 )
 
@@ -85,7 +86,7 @@ func (m *Manager) Reach(ctx context.Context) (netip.Addr, error) {
 
 // Enroll asks to be admitted. It returns the stored host, its certificate and the store's URLs.
 func (m *Manager) Enroll(ctx context.Context, secret [token.SecretLen]byte, joining Joining) (*fleetv1.Host,
-	*x509.Certificate, []string, error) {
+	*x509.Certificate, Access, error) {
 	ctx, cancel := context.WithTimeout(ctx, managerTimeout)
 	defer cancel()
 	req := &fleetv1.EnrollRequest{Secret: secret[:], CertificateRequest: joining.Request, Host: joining.Host,
@@ -95,22 +96,22 @@ func (m *Manager) Enroll(ctx context.Context, secret [token.SecretLen]byte, join
 	}
 	r, err := m.client.Enroll(ctx, req)
 	if err != nil {
-		return nil, nil, nil, m.failed(err)
+		return nil, nil, Access{}, m.failed(err)
 	}
 	cert, err := x509.ParseCertificate(r.GetCertificate())
-	return r.GetHost(), cert, r.GetStore(), err
+	return r.GetHost(), cert, Access{r.GetStore(), external.Of(r.GetExternalStore())}, err
 }
 
 // Renew returns a new certificate for this host and the store's URLs.
-func (m *Manager) Renew(ctx context.Context, request []byte) (*x509.Certificate, []string, error) {
+func (m *Manager) Renew(ctx context.Context, request []byte) (*x509.Certificate, Access, error) {
 	ctx, cancel := context.WithTimeout(ctx, managerTimeout)
 	defer cancel()
 	r, err := m.client.Renew(ctx, &fleetv1.RenewRequest{CertificateRequest: request})
 	if err != nil {
-		return nil, nil, m.failed(err)
+		return nil, Access{}, m.failed(err)
 	}
 	cert, err := x509.ParseCertificate(r.GetCertificate())
-	return cert, r.GetStore(), err
+	return cert, Access{r.GetStore(), external.Of(r.GetExternalStore())}, err
 }
 
 // Leave removes this host from the fleet.

@@ -20,6 +20,7 @@ import (
 	hostv1 "github.com/fairlead/fairlead/proto/gen/fairlead/host/v1"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/api"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/etcd"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/external"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/membership"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/pki"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/preflight"
@@ -55,6 +56,8 @@ type Host struct {
 	Keyless   []string // names of hosts without a key for them
 	LateKeys  []string // names of hosts without one of the newest generation
 
+	// External asks the servers of the external store, which only managers can. Nil if there is none.
+	External func(ctx context.Context) ([]external.State, error)
 	// TLS returns the configuration of a connection to a host.
 	TLS func(host string) *tls.Config
 }
@@ -85,7 +88,13 @@ type doctor struct {
 func (h Host) Check(ctx context.Context) []*hostv1.Finding {
 	d := &doctor{Host: h}
 	var checks sync.WaitGroup
-	checks.Go(func() { d.checkStore(ctx) })
+	checks.Go(func() {
+		if d.Self.External != nil {
+			d.checkExternal(ctx)
+			return
+		}
+		d.checkStore(ctx)
+	})
 	for _, other := range h.Hosts {
 		if other.GetId() != h.Self.Host {
 			checks.Go(func() { d.checkHost(ctx, other) })
@@ -218,7 +227,7 @@ func (d *doctor) checkHost(ctx context.Context, h *fleetv1.Host) {
 	ports := []uint16{d.Ports.Agent}
 	if d.Self.IsManager() {
 		ports = append(ports, d.Ports.StoreClient)
-		if h.GetRole() == fleetv1.HostRole_HOST_ROLE_MANAGER {
+		if h.GetRole() == fleetv1.HostRole_HOST_ROLE_MANAGER && d.Self.External == nil {
 			ports = append(ports, d.Ports.StorePeer)
 		}
 	}

@@ -21,6 +21,9 @@ func (p *part) Appoint(ctx context.Context, who pki.Identity, keys api.Keys) err
 	if err := p.checkManager(who); err != nil {
 		return err
 	}
+	if keys.External != nil || p.membership().External != nil {
+		return outside{p}.appoint(ctx, keys)
+	}
 	if err := p.fence.Check(keys.Generation); err != nil {
 		return err
 	}
@@ -58,12 +61,16 @@ func appointed(m *membership.Membership, keys api.Keys, now time.Time) (*members
 	next := *m
 	who := pki.Identity{Fleet: m.Fleet, Role: pki.Manager, Host: m.Host}
 	next.Authority = &pki.Authority{Cert: m.CA, Key: keys.Authority.Key}
-	next.Peers = &membership.PeerKeys{Authority: keys.Store}
 	var first, second error
 	next.Key, next.Cert, first = next.Authority.Issue(who, address, pki.HostLife, now)
+	if next.Store = keys.URLs; keys.External != nil {
+		next.External = keys.External
+		return &next, first
+	}
+	next.Peers = &membership.PeerKeys{Authority: keys.Store}
 	next.Peers.Key, next.Peers.Cert, second = keys.Store.Issue(who, address, pki.PeerLife, now)
 	next.Member = &membership.StoreMember{ID: keys.Member, Cluster: keys.Cluster, Fresh: true}
-	next.Store, next.StoreGeneration = keys.URLs, keys.Generation
+	next.StoreGeneration = keys.Generation
 	return &next, errors.Join(first, second)
 }
 
@@ -74,26 +81,29 @@ func (r roles) drop(ctx context.Context) error {
 	if !m.IsManager() || r.role() != fleetv1.HostRole_HOST_ROLE_MEMBER {
 		return nil
 	}
-	members, err := r.client.Members(ctx)
-	if err != nil {
-		return err
-	}
-	own := storeURL(&fleetv1.Host{Address: m.Address}, r.cfg.Ports.StorePeer)
-	if slices.ContainsFunc(members, func(x quorum.Member) bool { return x.PeerURL == own }) {
-		return nil // the other managers remove it
+	if m.External == nil {
+		members, err := r.client.Members(ctx)
+		if err != nil {
+			return err
+		}
+		own := storeURL(&fleetv1.Host{Address: m.Address}, r.cfg.Ports.StorePeer)
+		if slices.ContainsFunc(members, func(x quorum.Member) bool { return x.PeerURL == own }) {
+			return nil // the other managers remove it
+		}
 	}
 
 	key, request, err := pki.NewKeyAndRequest()
 	if err != nil {
 		return err
 	}
-	cert, urls, err := r.askCertificate(ctx, request)
+	cert, access, err := r.askCertificate(ctx, request)
 	if err != nil {
 		return err
 	}
 	if err := r.edit(func(m *membership.Membership) {
 		m.Authority, m.Peers, m.Member = nil, nil, nil
-		m.Cert, m.Key, m.Store = cert, key, urls
+		m.Cert, m.Key, m.External = cert, key, m.External.Public()
+		adopt(m, access)
 	}); err != nil {
 		return err
 	}

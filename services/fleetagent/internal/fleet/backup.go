@@ -2,8 +2,8 @@ package fleet
 
 import (
 	"context"
+	"errors"
 	"net/netip"
-	"strings"
 	"time"
 
 	"github.com/fairlead/fairlead/proto/fault"
@@ -16,14 +16,8 @@ import (
 	"github.com/fairlead/fairlead/services/fleetagent/internal/pki"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/preflight"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/record"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/refill"
 )
-
-// batch is the number of records of one transaction of a restore. The store accepts 128.
-const batch = 100
-
-// passing are the kinds of records that are not backed up: signs of life, tokens, locks and others that
-// end with a lease or a connection.
-var passing = map[string]bool{"live": true, "ep": true, "join": true, "lock": true, "q": true, "w": true, "seen": true}
 
 // Backup returns a backup of the fleet, with its keys.
 func (f *Fleet) Backup(ctx context.Context) ([]byte, error) {
@@ -35,7 +29,10 @@ func (f *Fleet) Backup(ctx context.Context) ([]byte, error) {
 		return nil, err
 	}
 	m := p.membership()
-	a := archive.Archive{Fleet: m.Fleet, Host: m.Host, Created: f.cfg.Now().UTC(), Records: map[string][]byte{}}
+	if err := refuseExternal(m); err != nil {
+		return nil, err
+	}
+	a := archive.Archive{Fleet: m.Fleet, Host: m.Host, Created: f.cfg.Now().UTC()}
 	if a.Files, err = membership.Export(m); err != nil {
 		return nil, err
 	}
@@ -43,11 +40,7 @@ func (f *Fleet) Backup(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, v := range values {
-		if parts := p.keys.Split(v.Key); parts != nil && !passing[parts[0]] {
-			a.Records[strings.TrimPrefix(v.Key, p.keys.All())] = v.Data
-		}
-	}
+	a.Records = refill.Lasting(p.keys, values)
 	return archive.Encode(a)
 }
 
@@ -60,8 +53,8 @@ func (f *Fleet) Restore(ctx context.Context, data []byte, given string) (string,
 	if err != nil {
 		return "", nil, err
 	}
-	if err := f.refuseSecond(); err != nil {
-		return "", nil, err
+	if p, err := f.current(); err == nil {
+		return "", nil, errors.Join(refuseExternal(p.membership()), f.refuseSecond())
 	}
 	if err := f.storeLeft(); err != nil {
 		return "", nil, err
@@ -73,7 +66,7 @@ func (f *Fleet) Restore(ctx context.Context, data []byte, given string) (string,
 
 	var own *fleetv1.Host
 	if err = membership.Save(f.cfg.Dir, m); err == nil {
-		own, err = f.refill(ctx, m, a)
+		own, err = refillStore(ctx, f, m, a)
 	}
 	if err == nil {
 		err = f.begin(m, true)
@@ -82,7 +75,7 @@ func (f *Fleet) Restore(ctx context.Context, data []byte, given string) (string,
 		err = f.awaitPresence(ctx)
 	}
 	if err != nil {
-		f.undo(context.WithoutCancel(ctx))
+		f.undo(context.WithoutCancel(ctx), m)
 		return "", nil, err
 	}
 	return m.Fleet, own, nil
@@ -122,61 +115,14 @@ func (f *Fleet) restored(a archive.Archive, given string) (*membership.Membershi
 	return m, err
 }
 
-// refill starts a new store and writes the records of a backup to it.
-func (f *Fleet) refill(ctx context.Context, m *membership.Membership, a archive.Archive) (*fleetv1.Host, error) {
-	if err := startStore(f.cfg, m); err != nil {
-		return nil, err
-	}
-	client, err := etcd.Dial(m.Store, pki.ClientConfig(m.CA, m.TLS, pki.Expected{Host: m.Host}, f.cfg.Now))
+// refillStore starts a new store and writes the records of a backup to it.
+func refillStore(ctx context.Context, f *Fleet, m *membership.Membership, a archive.Archive) (*fleetv1.Host, error) {
+	client, err := firstClient(ctx, f, m)
 	if err != nil {
 		return nil, err
 	}
 	defer client.Close()
-	keys := record.ForFleet("", m.Fleet)
-	if err := f.awaitStore(ctx, client, keys); err != nil {
-		return nil, err
-	}
-
-	gate := admission.Admission{Keys: keys, Store: client, Authority: *m.Authority, Now: f.cfg.Now}
-	var own *fleetv1.Host
-	var ops []etcd.Op
-	for name, data := range a.Records {
-		key := keys.All() + name
-		if strings.HasPrefix(key, keys.Hosts()) {
-			host := &fleetv1.Host{}
-			if err := record.Decode(key, data, host); err != nil {
-				return nil, err
-			}
-			host.Role, host.StoreUrl = fleetv1.HostRole_HOST_ROLE_MEMBER, ""
-			if host.GetId() == m.Host {
-				host.Role, host.StoreUrl, host.Address = fleetv1.HostRole_HOST_ROLE_MANAGER, m.Store[0], m.Address
-				own = host
-			}
-			if err := gate.Grant(ctx, host.GetId()); err != nil {
-				return nil, err
-			}
-			if data, err = record.Encode(host); err != nil {
-				return nil, err
-			}
-		}
-		if key == keys.Settings() {
-			if data, err = fence.With(key, data, m.StoreGeneration); err != nil {
-				return nil, err
-			}
-		}
-		ops = append(ops, etcd.Put(key, data))
-	}
-	if own == nil {
-		return nil, fault.New(fault.Invalid, "backup", "has no record of its manager")
-	}
-	for len(ops) > 0 {
-		n := min(batch, len(ops))
-		if _, err := client.Commit(ctx, nil, ops[:n]...); err != nil {
-			return nil, err
-		}
-		ops = ops[n:]
-	}
-	return own, client.Authorize(ctx, m.Host)
+	return refill.Write(ctx, client, m, a.Records, f.cfg.Now)
 }
 
 // Recover continues the store with the copy of this manager, after the other managers were lost.
@@ -188,6 +134,9 @@ func (f *Fleet) Recover(ctx context.Context) error {
 		return err
 	}
 	if _, err := p.admission(); err != nil {
+		return err
+	}
+	if err := refuseExternal(p.membership()); err != nil {
 		return err
 	}
 	if _, _, err := p.client.Get(ctx, p.keys.Settings()); err == nil {
@@ -254,12 +203,7 @@ func (f *Fleet) recoverCopy(ctx context.Context, p *part, own []string) error {
 	if err != nil {
 		return err
 	}
-	a := archive.Archive{Records: map[string][]byte{}}
-	for _, v := range values {
-		if parts := p.keys.Split(v.Key); parts != nil && !passing[parts[0]] {
-			a.Records[strings.TrimPrefix(v.Key, p.keys.All())] = v.Data
-		}
-	}
+	a := archive.Archive{Records: refill.Lasting(p.keys, values)}
 	if a.Records["h/"+m.Host] == nil {
 		return fault.New(fault.Unavailable, "store", "has no complete copy on this host",
 			fault.WithHint("restore a backup: fairlead fleet restore FILE"))
@@ -276,7 +220,7 @@ func (f *Fleet) recoverCopy(ctx context.Context, p *part, own []string) error {
 	if _, err := (roles{p}).startGeneration(); err != nil {
 		return err
 	}
-	if _, err := f.refill(ctx, p.membership(), a); err != nil {
+	if _, err := refillStore(ctx, f, p.membership(), a); err != nil {
 		return err
 	}
 	p.client.SetURLs(own)

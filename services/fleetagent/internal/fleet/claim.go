@@ -8,19 +8,10 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/api"
-	"github.com/fairlead/fairlead/services/fleetagent/internal/etcd"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/ledger"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/pki"
-	"github.com/fairlead/fairlead/services/fleetagent/internal/record"
-	"github.com/fairlead/fairlead/services/fleetagent/internal/usage"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/view"
-)
-
-// Limits of requests to other hosts for addresses: an exhausted network is reported within a second.
-const (
-	wishLife   = 3 * time.Second
-	wishTime   = 400 * time.Millisecond
-	wishDonors = 2
+	"github.com/fairlead/fairlead/services/fleetagent/internal/wish"
 )
 
 // claims changes who owns blocks: a manager's ledger, or a connection to a manager.
@@ -137,7 +128,8 @@ func (f *Fleet) ClaimBlock(ctx context.Context, network string, subnet, exact ne
 	})
 	kind := fault.KindOf(err)
 	if err != nil && (kind == fault.Exhausted || kind == fault.Exists && exact.IsSingleIP()) {
-		if given := p.wish(ctx, c, network, subnet, exact); given != nil {
+		asking := wish.Asking{Mirror: p.mirror, Store: p.client, Keys: p.keys, Log: p.cfg.Log}
+		if given := asking.Ask(ctx, c, network, subnet, exact); given != nil {
 			return given, nil
 		}
 	}
@@ -156,85 +148,6 @@ func (f *Fleet) ClaimBlock(ctx context.Context, network string, subnet, exact ne
 		return ok && b.GetHostId() == p.membership().Host
 	})
 	return block, nil
-}
-
-// wish asks other hosts for addresses. It returns nil if none gave any in time.
-func (p *part) wish(ctx context.Context, c ledger.Caller, network string, subnet, exact netip.Prefix,
-) *fleetv1.OverlayBlock {
-	var donors []usage.Donor
-	before := map[netip.Prefix]bool{}
-	p.mirror.Read(func(v *view.View) {
-		donors = usage.Donors(v.Blocks(network), p.membership().Host, subnet, address(exact), v.Alive,
-			func(host string, block netip.Prefix) uint64 { return freeIn(v, host, block) })
-		for prefix, b := range v.Blocks(network) {
-			before[prefix] = b.GetHostId() == p.membership().Host
-		}
-	})
-	for _, d := range donors[:min(len(donors), wishDonors)] {
-		if given := p.ask(ctx, c, network, exact, d, before); given != nil {
-			return given
-		}
-	}
-	return nil
-}
-
-func address(exact netip.Prefix) netip.Addr {
-	if exact.IsValid() {
-		return exact.Addr()
-	}
-	return netip.Addr{}
-}
-
-func freeIn(v *view.View, host string, block netip.Prefix) uint64 {
-	for _, u := range v.Usage(host) {
-		if u.GetPrefix() == block.String() {
-			return u.GetFree()
-		}
-	}
-	return 0
-}
-
-// ask asks one host for a part of a block and waits for it.
-func (p *part) ask(ctx context.Context, c ledger.Caller, network string, exact netip.Prefix, d usage.Donor,
-	before map[netip.Prefix]bool) *fleetv1.OverlayBlock {
-	wish := &fleetv1.BlockWish{FromHostId: d.Host, Prefix: d.Prefix.String()}
-	if exact.IsValid() {
-		wish.Address = exact.Addr().String()
-	}
-	data, err := record.Encode(wish)
-	if err != nil {
-		return nil
-	}
-	lease, err := p.client.Grant(ctx, wishLife)
-	if err != nil {
-		return nil
-	}
-	key := p.keys.Wish(c.Host, network)
-	fence := etcd.Unchanged(p.keys.Epoch(c.Host), c.Epoch)
-	if ok, err := p.client.Commit(ctx, []etcd.Condition{fence}, etcd.PutLeased(key, data, lease)); err != nil || !ok {
-		return nil
-	}
-
-	waiting, cancel := context.WithTimeout(ctx, wishTime)
-	defer cancel()
-	var given *fleetv1.OverlayBlock
-	got := func(v *view.View) bool {
-		for prefix, b := range v.Blocks(network) {
-			if b.GetHostId() == c.Host && !before[prefix] && (!exact.IsValid() || prefix.Contains(exact.Addr())) {
-				given = b
-			}
-		}
-		return given != nil
-	}
-	if p.mirror.Await(waiting, got) {
-		return given
-	}
-	// Take the wish back, and look again: it may have been fulfilled at the last moment.
-	if _, err := p.client.Commit(ctx, []etcd.Condition{fence}, etcd.Delete(key)); err != nil {
-		p.cfg.Log.Warn("wish for addresses not removed, it expires", "error", err)
-	}
-	p.mirror.Read(func(v *view.View) { got(v) })
-	return given
 }
 
 // ReleaseBlock returns a block of this host, or gives a part of one to another host.

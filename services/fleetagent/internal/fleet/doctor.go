@@ -11,6 +11,7 @@ import (
 	hostv1 "github.com/fairlead/fairlead/proto/gen/fairlead/host/v1"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/api"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/diagnosis"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/external"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/pki"
 )
 
@@ -28,6 +29,9 @@ func (f *Fleet) Diagnose(ctx context.Context) ([]*hostv1.Finding, error) {
 	}
 	h := diagnosis.Host{Self: p.membership(), Ports: diagnosis.Ports(p.cfg.Ports), Now: p.cfg.Now, Store: p.client,
 		TLS: func(host string) *tls.Config { return p.clientTLS(host, "") }}
+	if m := p.membership(); m.External != nil {
+		h.External = func(ctx context.Context) ([]external.State, error) { return m.External.States(ctx, p.cfg.Now) }
+	}
 	h.Hosts, _ = p.listProblems()
 	p.mirror.Read(h.Take)
 	return h.Check(ctx), nil

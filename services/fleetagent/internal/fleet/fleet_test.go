@@ -186,7 +186,7 @@ func TestHostsThatDoNotFitAreRefused(t *testing.T) {
 	}
 
 	three := newHost(t, 3)
-	_, _, _, err = three.Init(context.Background(), three.address, three.name, []string{"127.0.0.0/8"})
+	_, _, _, err = three.Init(context.Background(), three.address, three.name, []string{"127.0.0.0/8"}, nil)
 	if err == nil {
 		t.Error("an address space that the host uses was accepted")
 	}

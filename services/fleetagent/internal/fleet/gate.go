@@ -15,10 +15,10 @@ import (
 
 // Enroll admits a host that has a token.
 func (p *part) Enroll(ctx context.Context, secret [token.SecretLen]byte, joining api.Joining) (*fleetv1.Host,
-	*x509.Certificate, []string, error) {
+	*x509.Certificate, api.Access, error) {
 	a, err := p.admission()
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, api.Access{}, err
 	}
 	var networks []preflight.Network
 	p.mirror.Read(func(v *view.View) { networks = preflight.Networks(v.Networks()) })
@@ -27,20 +27,21 @@ func (p *part) Enroll(ctx context.Context, secret [token.SecretLen]byte, joining
 			return joining.Underlay.Check(joining.Host.GetName(), address, networks)
 		})
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, api.Access{}, err
 	}
 	p.cfg.Log.Info("host joined the fleet", "host", admitted.GetName(), "address", admitted.GetAddress())
-	return admitted, cert, p.storeURLs(), nil
+	return admitted, cert, p.access(), nil
 }
 
 // Renew issues a new certificate to a host.
-func (p *part) Renew(ctx context.Context, who pki.Identity, request []byte) (*x509.Certificate, []string, error) {
+func (p *part) Renew(ctx context.Context, who pki.Identity, request []byte) (*x509.Certificate, api.Access,
+	error) {
 	a, err := p.admission()
 	if err != nil {
-		return nil, nil, err
+		return nil, api.Access{}, err
 	}
 	cert, err := a.Renew(ctx, who, request)
-	return cert, p.storeURLs(), err
+	return cert, p.access(), err
 }
 
 // Dismiss removes a host at its own request.
@@ -54,6 +55,11 @@ func (p *part) Dismiss(ctx context.Context, who pki.Identity) error {
 	}
 	p.cfg.Log.Info("host left the fleet", "host", who.Host)
 	return nil
+}
+
+// access returns how other hosts reach the store.
+func (p *part) access() api.Access {
+	return api.Access{URLs: p.storeURLs(), External: p.membership().External.Public()}
 }
 
 // storeURLs returns the client URLs of the store, from the managers' records.

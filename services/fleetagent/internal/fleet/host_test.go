@@ -107,7 +107,7 @@ func (h *host) stop() {
 // found creates a fleet on the host and returns the token for the next one.
 func (h *host) found() string {
 	h.t.Helper()
-	_, _, token, err := h.Init(context.Background(), h.address, h.name, nil)
+	_, _, token, err := h.Init(context.Background(), h.address, h.name, nil, nil)
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/admission"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/etcd"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/external"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/membership"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/pki"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/preflight"
@@ -23,12 +25,12 @@ import (
 const storeStart = 30 * time.Second
 
 // Init creates a fleet with this host as its first manager, and a token for a second host. If it
-// fails, the host is left without a fleet.
-func (f *Fleet) Init(ctx context.Context, given, name string, addressSpace []string) (fleet string,
-	host *fleetv1.Host, text string, err error) {
+// fails, the host is left without a fleet. store, which can be nil, keeps the records instead of one on managers.
+func (f *Fleet) Init(ctx context.Context, given, name string, addressSpace []string, store *external.Store) (
+	fleet string, host *fleetv1.Host, text string, err error) {
 	f.change.Lock()
 	defer f.change.Unlock()
-	address, name, underlay, err := f.checkInit(given, name)
+	address, name, underlay, err := f.checkInit(given, name, store)
 	if err != nil {
 		return "", nil, "", err
 	}
@@ -38,7 +40,13 @@ func (f *Fleet) Init(ctx context.Context, given, name string, addressSpace []str
 		return "", nil, "", err
 	}
 
-	m, err := f.found(address, name)
+	if store != nil {
+		store = store.Normal()
+		if err := store.Check(f.cfg.Now()); err != nil {
+			return "", nil, "", err
+		}
+	}
+	m, err := f.found(address, name, store)
 	if err != nil {
 		return "", nil, "", err
 	}
@@ -46,9 +54,17 @@ func (f *Fleet) Init(ctx context.Context, given, name string, addressSpace []str
 	if err := checkSpace(underlay, complete); err != nil {
 		return "", nil, "", err
 	}
+	if m.External != nil {
+		if err := m.External.Prepare(ctx, f.cfg.Now); err != nil {
+			return "", nil, "", err
+		}
+	}
 	host = f.ownRecord(m.Host, name, address)
 	host.Role, host.Joined = fleetv1.HostRole_HOST_ROLE_MANAGER, timestamppb.New(m.Joined)
 	host.StoreUrl = m.Store[0]
+	if m.External != nil {
+		host.StoreSerial = m.External.Serial
+	}
 
 	if err = membership.Save(f.cfg.Dir, m); err == nil {
 		err = f.bootstrap(ctx, m, host, complete)
@@ -63,15 +79,15 @@ func (f *Fleet) Init(ctx context.Context, given, name string, addressSpace []str
 		text, _, err = f.IssueToken(ctx, admission.DefaultValid, 1, token.Member)
 	}
 	if err != nil {
-		f.undo(context.WithoutCancel(ctx))
+		f.undo(context.WithoutCancel(ctx), m)
 		return "", nil, "", err
 	}
 	return m.Fleet, host, text, nil
 }
 
 // checkInit finds every reason to refuse before anything is made.
-func (f *Fleet) checkInit(given, name string) (address netip.Addr, host string, underlay preflight.Underlay,
-	err error) {
+func (f *Fleet) checkInit(given, name string, store *external.Store) (address netip.Addr, host string,
+	underlay preflight.Underlay, err error) {
 	if err := f.refuseSecond(); err != nil {
 		return address, "", underlay, err
 	}
@@ -87,7 +103,11 @@ func (f *Fleet) checkInit(given, name string) (address netip.Addr, host string, 
 		err = f.storeLeft()
 	}
 	if err == nil {
-		underlay, err = f.checkHost(address, f.cfg.Ports.StoreClient, f.cfg.Ports.StorePeer)
+		ports := []uint16{f.cfg.Ports.StoreClient}
+		if store == nil {
+			ports = append(ports, f.cfg.Ports.StorePeer)
+		}
+		underlay, err = f.checkHost(address, ports...)
 	}
 	return address, host, underlay, err
 }
@@ -102,23 +122,29 @@ func checkSpace(underlay preflight.Underlay, addressSpace []string) error {
 }
 
 // found returns the membership of the first manager of a new fleet.
-func (f *Fleet) found(address netip.Addr, name string) (*membership.Membership, error) {
+func (f *Fleet) found(address netip.Addr, name string, store *external.Store) (*membership.Membership, error) {
 	now := f.cfg.Now()
 	m := &membership.Membership{Record: membership.Record{Fleet: newID() + newID(), Host: newID(), Name: name,
 		Address: address.String(), Port: f.cfg.Ports.Agent, Joined: now.UTC(),
 		Store: []string{"https://" + joinPort(address, f.cfg.Ports.StoreClient)}}}
+	if store != nil {
+		m.External, store.Serial = store, external.FirstSerial(now)
+	}
 	authority, err := pki.NewAuthority(m.Fleet, now)
 	if err != nil {
 		return nil, err
 	}
-	peers, err := pki.NewAuthority(m.Fleet, now)
-	if err != nil {
-		return nil, err
-	}
-
 	m.CA, m.Authority = authority.Cert, &authority
 	who := pki.Identity{Fleet: m.Fleet, Role: pki.Manager, Host: m.Host}
 	if m.Key, m.Cert, err = authority.Issue(who, address, pki.HostLife, now); err != nil {
+		return nil, err
+	}
+	if m.External != nil {
+		return m, nil
+	}
+
+	peers, err := pki.NewAuthority(m.Fleet, now)
+	if err != nil {
 		return nil, err
 	}
 	m.Peers = &membership.PeerKeys{Authority: peers}
@@ -129,19 +155,12 @@ func (f *Fleet) found(address netip.Addr, name string) (*membership.Membership, 
 // bootstrap starts the store, stores the first host and switches authorization on.
 func (f *Fleet) bootstrap(ctx context.Context, m *membership.Membership, host *fleetv1.Host,
 	addressSpace []string) error {
-	if err := startStore(f.cfg, m); err != nil {
-		return err
-	}
-	client, err := etcd.Dial(m.Store, pki.ClientConfig(m.CA, m.TLS, pki.Expected{Host: m.Host}, f.cfg.Now))
+	client, err := firstClient(ctx, f, m)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-
-	keys := record.ForFleet("", m.Fleet)
-	if err := f.awaitStore(ctx, client, keys); err != nil {
-		return err
-	}
+	keys := m.Keys()
 	data, err := record.Encode(host)
 	if err != nil {
 		return err
@@ -150,12 +169,39 @@ func (f *Fleet) bootstrap(ctx context.Context, m *membership.Membership, host *f
 	if err != nil {
 		return err
 	}
-	if _, err := client.Commit(ctx, []etcd.Condition{etcd.NoneBelow(keys.All())}, etcd.Put(keys.Settings(), settings),
-		etcd.Put(keys.Name(host.GetName()), []byte(host.GetId())), etcd.Put(keys.Host(host.GetId()),
-			data)); err != nil {
+	unused := keys.All()
+	if m.External != nil {
+		unused = record.Root(m.External.Prefix)
+	}
+	ok, err := client.Commit(ctx, []etcd.Condition{etcd.NoneBelow(unused)}, etcd.Put(keys.Settings(), settings),
+		etcd.Put(keys.Name(host.GetName()), []byte(host.GetId())), etcd.Put(keys.Host(host.GetId()), data))
+	switch {
+	case m.External != nil && err != nil:
+		return m.External.Explain(err)
+	case m.External != nil && !ok: // another host was faster
+		return m.External.CheckUnused(ctx, client)
+	case m.External != nil || err != nil:
 		return err
 	}
 	return client.Authorize(ctx, m.Host)
+}
+
+// firstClient returns a client of the store of a new fleet, which answers.
+func firstClient(ctx context.Context, f *Fleet, m *membership.Membership) (*etcd.Client, error) {
+	if m.External != nil {
+		return m.External.Dial(f.cfg.Now)
+	}
+	if err := startStore(f.cfg, m); err != nil {
+		return nil, err
+	}
+	client, err := etcd.Dial(m.Store, pki.ClientConfig(m.CA, m.TLS, pki.Expected{Host: m.Host}, f.cfg.Now))
+	if err != nil {
+		return nil, err
+	}
+	if err := f.awaitStore(ctx, client, m.Keys()); err != nil {
+		return nil, errors.Join(err, client.Close())
+	}
+	return client, nil
 }
 
 // awaitStore waits until the store answers.
@@ -175,8 +221,13 @@ func (f *Fleet) awaitStore(ctx context.Context, client *etcd.Client, keys record
 }
 
 // undo leaves this host without a fleet.
-func (f *Fleet) undo(ctx context.Context) {
+func (f *Fleet) undo(ctx context.Context, m *membership.Membership) {
 	f.end()
+	if m.External != nil {
+		if err := m.External.Empty(ctx, m.Keys(), f.cfg.Now); err != nil {
+			f.cfg.Log.Error("records not removed from the store", "keys", m.Keys().All(), "error", err)
+		}
+	}
 	if err := f.store().Remove(ctx); err != nil {
 		f.cfg.Log.Error("store not removed", "error", err)
 	}

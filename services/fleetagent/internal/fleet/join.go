@@ -161,7 +161,8 @@ func (f *Fleet) enroll(ctx context.Context, manager *api.Manager, t token.Token,
 		err = fault.New(fault.Internal, "certificate", "is of another host than this one")
 	}
 	m := &membership.Membership{Record: membership.Record{Fleet: who.Fleet, Host: host.GetId(), Name: name,
-		Address: host.GetAddress(), Port: f.cfg.Ports.Agent, Store: store, Joined: host.GetJoined().AsTime()},
+		Address: host.GetAddress(), Port: f.cfg.Ports.Agent, Joined: host.GetJoined().AsTime(),
+		Store: store.URLs, External: store.External},
 		CA: authority, Cert: cert, Key: key}
 	return m, host, err
 }

@@ -57,6 +57,9 @@ func (p *part) depart(ctx context.Context) error {
 		p.mirror.Await(seen, func(v *view.View) bool { return len(v.Hosts()) < 2 })
 		cancel()
 		others := p.others()
+		if others == 0 && m.External != nil {
+			return outside{p}.end(ctx)
+		}
 		if others == 0 {
 			return nil
 		}

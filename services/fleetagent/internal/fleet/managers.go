@@ -135,6 +135,9 @@ func (r roles) candidates(urls []string) []string {
 
 // reconcile makes one step towards members that match the managers.
 func (r roles) reconcile(ctx context.Context) error {
+	if r.membership().External != nil {
+		return r.equip(ctx)
+	}
 	members, err := r.client.Members(ctx)
 	if err != nil {
 		return err
@@ -247,9 +250,12 @@ func (r roles) appoint(ctx context.Context, s quorum.Step, members []quorum.Memb
 		cluster = append(cluster, name+"="+member.PeerURL)
 	}
 
-	keys := api.Keys{Authority: *m.Authority, Store: m.Peers.Authority, Member: s.Member.ID,
-		Cluster: strings.Join(cluster, ","), URLs: r.storeURLs(), Generation: m.StoreGeneration}
-	manager, err := api.DialManager(agentAddress(hosts[i]), r.clientTLS(s.Manager.Host, ""))
+	return r.sendKeys(ctx, hosts[i], api.Keys{Authority: *m.Authority, Store: m.Peers.Authority, Member: s.Member.ID,
+		Cluster: strings.Join(cluster, ","), URLs: r.storeURLs(), Generation: m.StoreGeneration})
+}
+
+func (r roles) sendKeys(ctx context.Context, to *fleetv1.Host, keys api.Keys) error {
+	manager, err := api.DialManager(agentAddress(to), r.clientTLS(to.GetId(), ""))
 	if err != nil {
 		return err
 	}
@@ -280,6 +286,9 @@ func (f *Fleet) PromoteHost(ctx context.Context, reference string) (*fleetv1.Hos
 		return err
 	}); err != nil {
 		return nil, err
+	}
+	if p.membership().External != nil {
+		return promoted, outside{p}.await(ctx, promoted)
 	}
 	return promoted, p.awaitMember(ctx, promoted, "its store has not started yet; see the log of its agent",
 		func(m *quorum.Member) bool {
@@ -322,6 +331,9 @@ func (p *part) demote(ctx context.Context, a admission.Admission, host *fleetv1.
 		return err
 	}); err != nil {
 		return nil, err
+	}
+	if p.membership().External != nil {
+		return demoted, nil
 	}
 	return demoted, p.awaitMember(ctx, demoted, "its store has not left yet; are the other managers alive?",
 		func(m *quorum.Member) bool { return m == nil })

@@ -16,6 +16,7 @@ import (
 	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/admission"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/api"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/api/gateway"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/etcd"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/fence"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/membership"
@@ -58,15 +59,16 @@ type part struct {
 	probed    int               // hosts whose data path was checked
 	usage     usage.Tracker
 
-	changed chan struct{} // see noteChange
-	store   sync.Mutex    // held to start, stop and remove the store's process
+	changed chan struct{}    // see noteChange
+	store   sync.Mutex       // held to start, stop and remove the store's process, or the gateway
+	gateway *gateway.Running // to the external store; under store
 }
 
 func newPart(cfg Config, m *membership.Membership) (*part, error) {
 	if err := membership.SignLate(cfg.Dir, m, cfg.Now()); err != nil {
 		cfg.Log.Error("certificate not renewed", "error", err)
 	}
-	p := &part{cfg: cfg, keys: record.ForFleet("", m.Fleet), m: m, nodes: api.NewNodes(), outage: outage.New(cfg.Log),
+	p := &part{cfg: cfg, keys: m.Keys(), m: m, nodes: api.NewNodes(), outage: outage.New(cfg.Log),
 		fence:   fence.New(max(m.Generation, m.StoreGeneration)),
 		present: make(chan struct{}),
 		calls:   map[netip.AddrPort]*api.Manager{}, changed: make(chan struct{}, 1)}
@@ -85,9 +87,12 @@ func newPart(cfg Config, m *membership.Membership) (*part, error) {
 func (p *part) start(base context.Context, mustListen bool) error {
 	p.ctx, p.cancel = context.WithCancel(base)
 	l, err := p.listen(p.ctx)
+	if p.m.External != nil && err == nil {
+		err = roles{p}.ensureStore(p.ctx)
+	}
 	if err != nil && mustListen {
 		p.cancel()
-		return errors.Join(err, p.client.Close())
+		return errors.Join(err, p.client.Close(), p.gateway.Stop())
 	}
 	p.tasks.Go(func() { p.serve(p.ctx, l, err) })
 	p.tasks.Go(func() { roles{p}.keepStore(p.ctx) })
@@ -107,6 +112,11 @@ func (p *part) start(base context.Context, mustListen bool) error {
 func (p *part) stop() {
 	p.cancel()
 	p.tasks.Wait()
+	p.store.Lock()
+	if err := p.gateway.Stop(); err != nil {
+		p.cfg.Log.Warn("gateway to the store not closed", "error", err)
+	}
+	p.store.Unlock()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, m := range p.calls {
@@ -196,8 +206,12 @@ func (p *part) admission() (admission.Admission, error) {
 		return admission.Admission{}, fault.New(fault.Denied, "host "+m.Name, "is not a manager",
 			fault.WithHint("run the command on a manager; see fairlead fleet ls"))
 	}
-	return admission.Admission{Keys: p.keys, Store: p.client, Authority: *m.Authority, Now: p.cfg.Now,
-		Patiently: p.outage.Retry}, nil
+	a := admission.Admission{Keys: p.keys, Store: p.client, Authority: *m.Authority, Now: p.cfg.Now,
+		Patiently: p.outage.Retry}
+	if m.External != nil {
+		a.Store = etcd.Foreign{Client: p.client}
+	}
+	return a, nil
 }
 
 // managers returns the addresses of the managers for agents, those that are alive first.

@@ -49,19 +49,23 @@ func (p *part) renewCertificate(ctx context.Context) error {
 		return err
 	}
 
-	if err := p.edit(func(m *membership.Membership) { m.Cert, m.Key, m.Store = cert, key, store }); err != nil {
+	if err := p.edit(func(m *membership.Membership) {
+		m.Cert, m.Key = cert, key
+		adopt(m, store)
+	}); err != nil {
 		return err
 	}
-	p.client.SetURLs(store)
+	p.client.SetURLs(store.URLs)
 	p.cfg.Log.Info("certificate renewed", "expires", cert.NotAfter)
 	return nil
 }
 
-func (p *part) requestCertificate(ctx context.Context, request []byte) (*x509.Certificate, []string, error) {
+func (p *part) requestCertificate(ctx context.Context, request []byte) (*x509.Certificate, api.Access,
+	error) {
 	if m := p.membership(); m.IsManager() {
 		who, err := m.Identity()
 		if err != nil {
-			return nil, nil, err
+			return nil, api.Access{}, err
 		}
 		return p.Renew(ctx, who, request)
 	}
@@ -69,12 +73,12 @@ func (p *part) requestCertificate(ctx context.Context, request []byte) (*x509.Ce
 }
 
 // askCertificate asks the managers for a certificate.
-func (p *part) askCertificate(ctx context.Context, request []byte) (*x509.Certificate, []string, error) {
+func (p *part) askCertificate(ctx context.Context, request []byte) (*x509.Certificate, api.Access, error) {
 	var all error
 	for _, address := range p.managers() {
 		manager, err := api.DialManager(address, p.clientTLS("", pki.Manager))
 		if err != nil {
-			return nil, nil, err
+			return nil, api.Access{}, err
 		}
 		cert, store, err := manager.Renew(ctx, request)
 		all = errors.Join(all, err, manager.Close())
@@ -85,5 +89,5 @@ func (p *part) askCertificate(ctx context.Context, request []byte) (*x509.Certif
 	if all == nil {
 		all = fault.New(fault.Unavailable, "managers", "are not known yet")
 	}
-	return nil, nil, all
+	return nil, api.Access{}, all
 }

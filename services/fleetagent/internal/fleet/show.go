@@ -30,7 +30,7 @@ func (f *Fleet) Get(context.Context) (*fleetv1.GetFleetResponse, error) {
 	defer p.mu.Unlock()
 	r := &fleetv1.GetFleetResponse{TunnelKeys: keys, FleetId: p.m.Fleet, HostId: p.m.Host, Store: p.m.Store,
 		CertificateExpires: timestamppb.New(p.m.Cert.NotAfter), HostName: p.m.Name,
-		Role: fleetv1.HostRole_HOST_ROLE_MEMBER}
+		Role: fleetv1.HostRole_HOST_ROLE_MEMBER, ExternalStore: p.m.External.Shown()}
 	if p.m.IsManager() {
 		r.Role = fleetv1.HostRole_HOST_ROLE_MANAGER
 	}

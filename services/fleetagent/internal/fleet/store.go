@@ -17,7 +17,7 @@ func (r roles) keepStore(ctx context.Context) {
 	last := ""
 	for {
 		text := ""
-		if r.membership().IsManager() && r.fence.Due(time.Now(), askEvery) {
+		if m := r.membership(); m.IsManager() && m.External == nil && r.fence.Due(time.Now(), askEvery) {
 			r.askGenerations(ctx) // a store that was replaced must not be started
 		}
 		if err := r.ensureStore(ctx); err != nil {
@@ -40,6 +40,9 @@ func (r roles) ensureStore(ctx context.Context) error {
 	r.store.Lock()
 	defer r.store.Unlock()
 	m, process := r.membership(), r.process()
+	if m.External != nil {
+		return r.ensureGateway(m)
+	}
 	switch {
 	case !m.IsManager() && process.Exists():
 		return process.Remove(ctx)

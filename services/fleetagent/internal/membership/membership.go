@@ -20,7 +20,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/external"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/pki"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/record"
 )
 
 // Names of the files. The store's process reads those of the certificates itself.
@@ -34,6 +36,10 @@ const (
 	peerCAKey  = "store-ca.key"
 	PeerCert   = "store-peer.crt"
 	PeerKey    = "store-peer.key"
+
+	externalCA   = "external-ca.crt"
+	externalCert = "external.crt"
+	externalKey  = "external.key"
 )
 
 // Record holds the values that are neither keys nor certificates.
@@ -51,6 +57,9 @@ type Record struct {
 	StoreGeneration uint64 `json:"store_generation,omitempty"`
 	// Managers only: how their member of the store was started first.
 	Member *StoreMember `json:"member,omitempty"`
+	// External is the external store, nil if the managers run a store. Managers have its credentials, in
+	// files of their own.
+	External *external.Store `json:"external_store,omitempty"`
 }
 
 // StoreMember is this host's member of the store. It is nil for the first manager, whose member was
@@ -70,7 +79,7 @@ type Membership struct {
 	Key  *ecdsa.PrivateKey
 	// Managers only.
 	Authority *pki.Authority // nil on members
-	Peers     *PeerKeys      // nil on members
+	Peers     *PeerKeys      // nil on members, and with an external store
 }
 
 // PeerKeys secure the connections among the members of the store. They have an authority of their
@@ -83,6 +92,15 @@ type PeerKeys struct {
 
 // IsManager reports whether this host is a manager.
 func (m *Membership) IsManager() bool { return m.Authority != nil }
+
+// Keys returns the keys of the fleet's records.
+func (m *Membership) Keys() record.Keys {
+	prefix := ""
+	if m.External != nil {
+		prefix = m.External.Prefix
+	}
+	return record.ForFleet(prefix, m.Fleet)
+}
 
 // Identity returns the identity of this host.
 func (m *Membership) Identity() (pki.Identity, error) { return pki.ParseIdentity(m.Cert) }
@@ -112,8 +130,13 @@ func Load(dir string) (*Membership, error) {
 	}
 	r := reader{dir: dir}
 	m.CA, m.Cert, m.Key = r.cert(CAFile), r.cert(CertFile), r.key(KeyFile)
-	if _, err := os.Stat(filepath.Join(dir, caKeyFile)); err == nil {
+	if r.has(caKeyFile) {
 		m.Authority = &pki.Authority{Cert: m.CA, Key: r.key(caKeyFile)}
+	}
+	if m.External != nil && r.has(externalKey) {
+		m.External.CA, m.External.Cert, m.External.Key = r.data(externalCA), r.data(externalCert), r.data(externalKey)
+	}
+	if r.has(peerCAKey) {
 		m.Peers = &PeerKeys{Authority: pki.Authority{Cert: r.cert(PeerCAFile), Key: r.key(peerCAKey)},
 			Cert: r.cert(PeerCert), Key: r.key(PeerKey)}
 	}
@@ -127,6 +150,17 @@ func Load(dir string) (*Membership, error) {
 type reader struct {
 	dir string
 	err error
+}
+
+func (r *reader) has(name string) bool {
+	_, err := os.Stat(filepath.Join(r.dir, name))
+	return err == nil
+}
+
+func (r *reader) data(name string) []byte {
+	data, err := os.ReadFile(filepath.Join(r.dir, name))
+	r.err = errors.Join(r.err, err)
+	return data
 }
 
 func (r *reader) cert(name string) *x509.Certificate {
@@ -187,6 +221,10 @@ func (m *Membership) files() (map[string][]byte, error) {
 
 	var errs [3]error
 	files[caKeyFile], errs[0] = pki.EncodeKey(m.Authority.Key)
+	if m.External != nil {
+		files[externalCA], files[externalCert], files[externalKey] = m.External.CA, m.External.Cert, m.External.Key
+		return files, errs[0]
+	}
 	files[peerCAKey], errs[1] = pki.EncodeKey(m.Peers.Authority.Key)
 	files[PeerKey], errs[2] = pki.EncodeKey(m.Peers.Key)
 	files[PeerCAFile], files[PeerCert] = pki.EncodeCert(m.Peers.Authority.Cert), pki.EncodeCert(m.Peers.Cert)

@@ -1,0 +1,183 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fairlead/fairlead/proto/fault"
+	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/api"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/api/gateway"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/etcd"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/external"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/membership"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/pki"
+)
+
+// outside is the part of a host whose fleet has an external store.
+type outside struct{ *part }
+
+// end removes the records of the fleet from the store: its last host leaves.
+func (p outside) end(ctx context.Context) error {
+	return p.outage.Retry(ctx, func(ctx context.Context) error {
+		_, err := p.client.Commit(ctx, nil, etcd.DeleteBelow(p.keys.All()))
+		if fault.KindOf(err) == fault.Denied { // an unanswered call has removed this host
+			return nil
+		}
+		return err
+	})
+}
+
+// ensureGateway starts or stops the gateway to the external store. It is started again with new credentials.
+// The lock of the store must be held.
+func (r roles) ensureGateway(m *membership.Membership) error {
+	if r.gateway.Runs() && m.IsManager() && r.gateway.Serial == m.External.Serial {
+		return nil
+	}
+	if err := errors.Join(r.gateway.Stop(), r.ctx.Err()); err != nil || !m.IsManager() {
+		return err
+	}
+	address, err := netip.ParseAddr(m.Address)
+	if err != nil {
+		return err
+	}
+	client, err := m.External.Dial(r.cfg.Now)
+	if err != nil {
+		return err
+	}
+	running, err := gateway.Start(joinPort(address, r.cfg.Ports.StoreClient), gateway.Config{Keys: r.keys,
+		Store: client, Endpoints: m.External.Endpoints, Mirror: r.mirror, Identify: r.identify, Log: r.cfg.Log,
+		TLS: pki.ServerConfig(m.CA, r.certificate, true, r.cfg.Now), Serial: m.External.Serial})
+	if err != nil {
+		return errors.Join(err, client.Close())
+	}
+	r.gateway = running
+	return nil
+}
+
+// equip sends all managers the keys of managers and the credentials of the external store, and stores that
+// hosts reach the store through them.
+func (r roles) equip(ctx context.Context) (all error) {
+	m := r.membership()
+	a, err := r.admission()
+	if err != nil {
+		return err
+	}
+	hosts, _ := r.list()
+	for _, h := range hosts {
+		url := r.clientURL(h)
+		if h.GetRole() != fleetv1.HostRole_HOST_ROLE_MANAGER || h.GetState() != fleetv1.HostState_HOST_STATE_ALIVE ||
+			h.GetStoreUrl() == url && h.GetStoreSerial() >= m.External.Serial {
+			continue
+		}
+		var err error
+		if h.GetId() != m.Host {
+			err = r.sendKeys(ctx, h, api.Keys{Authority: *m.Authority, URLs: r.storeURLs(), External: m.External})
+		}
+		if err == nil {
+			err = a.SetStore(ctx, h.GetId(), url, m.External.Serial)
+		}
+		all = errors.Join(all, err)
+	}
+	return all
+}
+
+// appoint makes this host a manager of a fleet with an external store, or takes newer credentials over.
+func (p outside) appoint(ctx context.Context, keys api.Keys) error {
+	p.store.Lock()
+	m := p.membership()
+	next, err := m, error(nil)
+	switch {
+	case m.External == nil || keys.External == nil || keys.External.Prefix != m.External.Prefix:
+		err = fault.New(fault.Invalid, "keys of the fleet", "are those of another store")
+	case !keys.Authority.Key.PublicKey.Equal(m.CA.PublicKey):
+		err = fault.New(fault.Invalid, "keys of the fleet", "do not match its certificates")
+	case !m.IsManager():
+		keys.Authority.Cert = m.CA
+		next, err = appointed(m, keys, p.cfg.Now())
+	case keys.External.Replaces(m.External):
+		replaced := *m
+		replaced.External = keys.External
+		next = &replaced
+	}
+	if err == nil && next != m {
+		err = p.edit(func(m *membership.Membership) { *m = *next })
+		p.cfg.Log.Info("this host has the keys of a manager")
+	}
+	p.store.Unlock()
+	if err != nil {
+		return err
+	}
+	return roles{p.part}.ensureStore(ctx)
+}
+
+// await waits until the store is reached through a host.
+func (p outside) await(ctx context.Context, host *fleetv1.Host) error {
+	ctx, cancel := context.WithTimeout(ctx, memberChange)
+	defer cancel()
+	url := storeURL(host, p.cfg.Ports.StoreClient)
+	for {
+		p.noteChange()
+		var err error
+		if slices.Contains(p.storeURLs(), url) {
+			if _, err = p.client.Status(ctx, url); err == nil {
+				return nil
+			}
+		}
+		select {
+		case <-ctx.Done():
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			return fault.New(fault.Unavailable, "host "+host.GetName(),
+				"does not pass calls on to the store yet; see the log of its agent",
+				fault.WithCause(errors.Join(err, p.memberErr)))
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// adopt stores in a membership how the host reaches the store. A manager has the external store itself.
+func adopt(m *membership.Membership, access api.Access) {
+	m.Store = access.URLs
+	if m.External != nil && access.External != nil && !m.IsManager() {
+		m.External = access.External.Public()
+	}
+}
+
+// UpdateStore replaces the endpoints and the credentials of the external store. The other managers get them
+// from this one.
+func (f *Fleet) UpdateStore(ctx context.Context, changed *external.Store) error {
+	f.change.Lock()
+	defer f.change.Unlock()
+	p, err := f.manager()
+	if err != nil {
+		return err
+	}
+	m := p.membership()
+	if m.External == nil {
+		return fault.New(fault.Conflict, "fleet "+short(m.Fleet), "has no external store: its managers run the store")
+	}
+	next, err := m.External.Replace(ctx, changed, p.keys, f.cfg.Now)
+	if err != nil {
+		return err
+	}
+	if err := p.edit(func(m *membership.Membership) { m.External = next }); err != nil {
+		return err
+	}
+	p.noteChange()
+	return roles{p}.ensureStore(ctx)
+}
+
+// refuseExternal returns an error if the fleet has an external store.
+func refuseExternal(m *membership.Membership) error {
+	if m.External == nil {
+		return nil
+	}
+	return fault.New(fault.Conflict, "store at "+strings.Join(m.External.Endpoints, ", "),
+		"is an etcd cluster of its own, which is backed up and restored with its own tools",
+		fault.WithHint("etcdctl snapshot save FILE; etcdutl snapshot restore FILE"))
+}
