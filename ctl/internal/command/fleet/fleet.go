@@ -17,26 +17,35 @@ import (
 func Group(c *cli.CLI) *cobra.Command {
 	return cli.Group("fleet", "Manage the hosts of a fleet", newBackup(c), newCertificate(c), newDemote(c),
 		newDoctor(c), newInit(c), newInspect(c), newJoin(c), newLeave(c), newList(c), newPromote(c), newRecover(c),
-		newRemove(c), newRestore(c), newToken(c))
+		newRemove(c), newRestore(c), newToken(c), newUpdate(c))
 }
 
 func newInit(c *cli.CLI) *cobra.Command {
 	var address, name string
 	var addressSpace []string
+	var store storeFlags
 	cmd := &cobra.Command{
 		Use:   "init [OPTIONS]",
 		Short: "Create a fleet with this host as its manager",
 		Long: `Create a fleet with this host as its manager, and print the command with which a second host joins.
 
-The manager keeps the store of the fleet. Other hosts must reach its TCP ports 7450 and 7451.`,
+The manager keeps the store of the fleet. Other hosts must reach its TCP ports 7450 and 7451.
+
+With --store, an etcd cluster keeps the records of the fleet instead: at least version 3.5.33, 3.6.14 or
+3.7.1, with TLS and client certificates. Only managers have its credentials, and other hosts reach it
+through them.`,
 		Args: cli.ExactArgs(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			external, err := store.read()
+			if err != nil {
+				return err
+			}
 			cl, err := c.Client()
 			if err != nil {
 				return err
 			}
 			res, err := cl.Fleet.InitFleet(cmd.Context(), &fleetv1.InitFleetRequest{Address: address, Name: name,
-				AddressSpace: addressSpace})
+				AddressSpace: addressSpace, ExternalStore: external})
 			if err != nil {
 				return err
 			}
@@ -50,6 +59,9 @@ The manager keeps the store of the fleet. Other hosts must reach its TCP ports 7
 	cmd.Flags().StringVar(&name, "name", "", "Name of this host in the fleet (default: its host name)")
 	cmd.Flags().StringSliceVar(&addressSpace, "address-space", nil,
 		"Ranges for subnets of networks (default: 10.128.0.0/9)")
+	store.register(cmd.Flags())
+	cmd.Flags().StringVar(&store.prefix, "store-prefix", "",
+		"What the keys of the fleet in the etcd cluster start with, as in /fleets/one")
 	return cmd
 }
 

@@ -128,7 +128,28 @@ type document struct {
 	CertificateExpires string
 	Problems           []problem
 	TunnelKeys         []tunnelKey
+	ExternalStore      *externalStore
 }
+
+// externalStore is an etcd cluster that keeps the records of the fleet.
+type externalStore struct {
+	Endpoints          []string
+	Prefix             string
+	CertificateExpires string // empty on members
+}
+
+func newExternalStore(s *fleetv1.ExternalStore) *externalStore {
+	if s == nil {
+		return nil
+	}
+	shown := &externalStore{Endpoints: s.GetEndpoints(), Prefix: s.GetPrefix()}
+	if s.GetCertificateExpires() != nil {
+		shown.CertificateExpires = s.GetCertificateExpires().AsTime().Format(timeFormat)
+	}
+	return shown
+}
+
+const timeFormat = "2006-01-02T15:04:05Z"
 
 // tunnelKey is a public key for encrypted networks.
 type tunnelKey struct {
@@ -174,5 +195,6 @@ func inspect(ctx context.Context, cl *client.Client) (document, error) {
 	}
 	return document{r.GetFleetId(), r.GetHostId(), r.GetHostName(),
 		word(r.GetRole().String(), "HOST_ROLE_"), r.GetStore(), r.GetStoreError(),
-		r.GetCertificateExpires().AsTime().Format("2006-01-02T15:04:05Z"), problems, keys}, nil
+		r.GetCertificateExpires().AsTime().Format(timeFormat), problems, keys,
+		newExternalStore(r.GetExternalStore())}, nil
 }
