@@ -81,7 +81,11 @@ func (r roles) drop(ctx context.Context) error {
 	if !m.IsManager() || r.role() != fleetv1.HostRole_HOST_ROLE_MEMBER {
 		return nil
 	}
-	if m.External == nil {
+	if m.External != nil {
+		if demoted, err := (outside{r.part}).demoted(ctx); err != nil || !demoted {
+			return err
+		}
+	} else {
 		members, err := r.client.Members(ctx)
 		if err != nil {
 			return err

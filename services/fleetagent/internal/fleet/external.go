@@ -16,6 +16,7 @@ import (
 	"github.com/fairlead/fairlead/services/fleetagent/internal/external"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/membership"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/pki"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/record"
 )
 
 // outside is the part of a host whose fleet has an external store.
@@ -113,6 +114,18 @@ func (p outside) appoint(ctx context.Context, keys api.Keys) error {
 		return err
 	}
 	return roles{p.part}.ensureStore(ctx)
+}
+
+// demoted reports whether this host is a member by its record in the store. The copy of a host that was
+// promoted a moment ago can be older.
+func (p outside) demoted(ctx context.Context) (bool, error) {
+	value, ok, err := p.client.Get(ctx, p.keys.Host(p.membership().Host))
+	if err != nil || !ok {
+		return false, err
+	}
+	host := &fleetv1.Host{}
+	err = record.Decode(value.Key, value.Data, host)
+	return err == nil && host.GetRole() == fleetv1.HostRole_HOST_ROLE_MEMBER, err
 }
 
 // await waits until the store is reached through a host.
