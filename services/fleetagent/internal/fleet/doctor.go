@@ -3,9 +3,6 @@ package fleet
 import (
 	"context"
 	"crypto/tls"
-	"net"
-	"sync"
-	"time"
 
 	"github.com/fairlead/fairlead/proto/fault"
 	hostv1 "github.com/fairlead/fairlead/proto/gen/fairlead/host/v1"
@@ -15,11 +12,8 @@ import (
 	"github.com/fairlead/fairlead/services/fleetagent/internal/pki"
 )
 
-// Limits of probes.
-const (
-	probeTimeout = 5 * time.Second
-	maxProbes    = 8 // ports of one request
-)
+// maxProbes limits the ports of one request.
+const maxProbes = 8
 
 // Diagnose returns findings about the fleet as this host sees it.
 func (f *Fleet) Diagnose(ctx context.Context) ([]*hostv1.Finding, error) {
@@ -51,22 +45,6 @@ func (p *part) Probe(ctx context.Context, who pki.Identity, ports []uint16) (api
 	if len(ports) > maxProbes {
 		return probed, fault.Invalidf("probe", "ports", "has %d ports, more than %d", len(ports), maxProbes)
 	}
-	address := agentAddress(host).Addr()
-	results := make([]bool, len(ports))
-	var probes sync.WaitGroup
-	for i, port := range ports {
-		probes.Go(func() {
-			conn, err := (&net.Dialer{Timeout: probeTimeout}).DialContext(ctx, "tcp", joinPort(address, port))
-			if results[i] = err == nil; results[i] {
-				_ = conn.Close()
-			}
-		})
-	}
-	probes.Wait()
-	for i, port := range ports {
-		if !results[i] {
-			probed.Closed = append(probed.Closed, port)
-		}
-	}
+	probed.Closed = diagnosis.Closed(ctx, agentAddress(host).Addr(), ports)
 	return probed, nil
 }
