@@ -27,6 +27,12 @@ const keepName = Name + ".keep"
 func rotated(dir string, n int) string { return filepath.Join(dir, fmt.Sprintf("%s.%d", Name, n)) }
 
 // Rotator keeps the files that conmon replaces. A nil Rotator does nothing and has no limit.
+//
+// conmon replaces a file when the container has written Limit.Size bytes, and keeps none. If it replaces two
+// before the Rotator sees the first, the second one is lost: when the agent does not run, or lags by the
+// output of a whole file. Rotation by the agent alone, through conmon's request to reopen its log, would
+// lose nothing, but a container would fill the disk while no agent runs. A larger limit of conmon as a
+// fallback needs a multiple of the space that a user asked for, for the same time at best.
 type Rotator struct {
 	limit   Limit
 	log     *slog.Logger
