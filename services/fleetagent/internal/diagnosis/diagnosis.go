@@ -23,7 +23,6 @@ import (
 	"github.com/fairlead/fairlead/services/fleetagent/internal/external"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/membership"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/pki"
-	"github.com/fairlead/fairlead/services/fleetagent/internal/preflight"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/quorum"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/view"
 )
@@ -137,10 +136,10 @@ func (d *doctor) checkSelf() {
 		for _, p := range h.GetProblems() {
 			if h.GetId() == m.Host {
 				d.add("hosts", p.GetName(), problem, "the data path between it and this host is broken: "+p.GetReason(),
-					OpeningUDP("both hosts"))
+					pathHint(p))
 			} else if h.GetName() < p.GetName() && p.GetHostId() != m.Host {
 				d.add("hosts", h.GetName(), problem, "the data path between it and "+p.GetName()+" is broken: "+
-					p.GetReason(), OpeningUDP("both hosts"))
+					p.GetReason(), pathHint(p))
 			}
 		}
 	}
@@ -268,26 +267,38 @@ func (d *doctor) checkHost(ctx context.Context, h *fleetv1.Host) {
 	}
 }
 
-// OpeningUDP returns a hint with the command that opens the port of the tunnel in the firewall of a host. The ports
-// of encrypted networks are not checked, so it names them.
-func OpeningUDP(of string) string {
-	return strings.ReplaceAll(strings.ReplaceAll(Opening(preflight.TunnelPort, of), "/tcp", "/udp"), "-p tcp",
-		"-p udp") +
-		"; check the MTU of the way. Encrypted networks use UDP ports 51820 and 51821 (fleet-wireguard-port) " +
-		"instead, which are not checked"
+// pathHint returns a hint for a way between two hosts that is broken.
+func pathHint(p *fleetv1.PathProblem) string {
+	if len(p.GetClosedPorts()) == 0 {
+		return "raise the MTU of the way, or lower that of the interfaces of the hosts"
+	}
+	return opening("udp", "both hosts", p.GetClosedPorts()...)
 }
 
 // Opening returns a hint with the command that opens a TCP port in the firewall of a host.
-func Opening(port uint16, of string) string {
+func Opening(port uint16, of string) string { return opening("tcp", of, uint32(port)) }
+
+func opening(protocol, of string, ports ...uint32) string {
+	texts := make([]string, len(ports))
+	for i, port := range ports {
+		texts[i] = strconv.Itoa(int(port))
+	}
+	what, list := "it", strings.Join(texts, ",")
+	dports := "--dport " + list
+	if len(ports) > 1 {
+		what, dports = "them", "-m multiport --dports "+list
+	}
 	for _, tool := range []struct{ program, command string }{
-		{"ufw", "ufw allow %d/tcp"},
-		{"firewall-cmd", "firewall-cmd --permanent --add-port=%d/tcp && firewall-cmd --reload"},
+		{"ufw", "ufw allow " + list + "/" + protocol},
+		{"firewall-cmd", "firewall-cmd --permanent --add-port=" +
+			strings.Join(texts, "/"+protocol+" --add-port=") + "/" + protocol + " && firewall-cmd --reload"},
 	} {
 		if _, err := exec.LookPath(tool.program); err == nil {
-			return fmt.Sprintf("open it in the firewall of "+of+": "+tool.command, port)
+			return "open " + what + " in the firewall of " + of + ": " + tool.command
 		}
 	}
-	return fmt.Sprintf("open it in the firewall of "+of+": iptables -I INPUT -p tcp --dport %d -j ACCEPT", port)
+	return "open " + what + " in the firewall of " + of + ": iptables -I INPUT -p " + protocol + " " + dports +
+		" -j ACCEPT"
 }
 
 func storeURL(h *fleetv1.Host, port uint16) string {
@@ -325,7 +336,7 @@ func ClosedPort(ctx context.Context, managers []netip.AddrPort, config *tls.Conf
 func BrokenPaths(problems []*fleetv1.PathProblem, name func(id string) string) (warnings []string) {
 	for _, p := range problems {
 		warnings = append(warnings, "containers do not reach host "+name(p.GetHostId())+": "+p.GetReason()+"; "+
-			OpeningUDP("both hosts"))
+			pathHint(p))
 	}
 	return warnings
 }

@@ -99,18 +99,18 @@ func Problems(hosts []*fleetv1.Host, info func(id string) *fleetv1.HostInfo) {
 			alive[h.GetId()] = h
 		}
 	}
-	add := func(on, other *fleetv1.Host, reason string) {
+	add := func(on, other *fleetv1.Host, p *fleetv1.PathProblem) {
 		if !slices.ContainsFunc(on.Problems,
-			func(p *fleetv1.PathProblem) bool { return p.GetHostId() == other.GetId() }) {
+			func(q *fleetv1.PathProblem) bool { return q.GetHostId() == other.GetId() }) {
 			on.Problems = append(on.Problems, &fleetv1.PathProblem{HostId: other.GetId(), Name: other.GetName(),
-				Reason: reason})
+				Reason: p.GetReason(), ClosedPorts: p.GetClosedPorts()})
 		}
 	}
 	for _, h := range hosts {
 		for _, p := range info(h.GetId()).GetProblems() {
 			if other := alive[p.GetHostId()]; other != nil && alive[h.GetId()] != nil {
-				add(h, other, p.GetReason())
-				add(other, h, p.GetReason())
+				add(h, other, p)
+				add(other, h, p)
 			}
 		}
 	}

@@ -110,7 +110,7 @@ func (c *Controller) take(ctx context.Context, v *view, asked []*fleetv1.BlockRe
 	}
 	c.storeBlocks(v)
 
-	setPaths(c.paths, v)
+	setPaths(c.paths, v, c.Encryption.Published())
 	c.once.Do(func() { close(c.synced) })
 	c.tend.Notify()
 }

@@ -141,6 +141,16 @@ func (v *view) encrypted(up tunneled) encryption.View {
 	return out
 }
 
+// hasEncrypted reports whether the fleet has a network that is encrypted.
+func (v *view) hasEncrypted() bool {
+	for _, n := range v.networks {
+		if n.GetEncrypted() && !n.GetDeleted() {
+			return true
+		}
+	}
+	return false
+}
+
 // keysFromProto converts the keys of a host, at most one of a generation. Invalid ones are left out.
 func keysFromProto(all []*fleetv1.TunnelKey) (out []tunnelkey.Public) {
 	for _, k := range all {

@@ -2,12 +2,9 @@
 // of the tunnel. A host can be reached by its agents while a firewall or a smaller MTU on the way stops the packets
 // of its containers.
 //
-// A probe is a UDP packet to the port of the tunnel, with a VXLAN header that no device accepts: it is not a packet
-// of a network. Both sides read probes from a raw socket, behind the firewall of the host. The package is used by
-// package overlay.
-//
-// Only the port of networks without encryption is probed. WireGuard replies within a session only, and a host without
-// containers of a network has no session, so that its silence says nothing.
+// A probe is a UDP packet to the port of a tunnel, with eight bytes of zero that are the header of no packet: VXLAN
+// and WireGuard drop it. Both sides read probes from a raw socket, behind the firewall of the host, so that a reply
+// needs no tunnel: WireGuard itself replies within a session only. The package is used by package overlay.
 package pathprobe
 
 import (
@@ -23,7 +20,7 @@ const (
 	reply   kind = 2
 )
 
-// A packet has an empty VXLAN header, the magic number, the kind, three bytes of zero and a number that the reply
+// A packet has an empty header, the magic number, the kind, three bytes of zero and a number that the reply
 // repeats. The rest up to its size is zero.
 const (
 	magic      = 0x464c5041

@@ -2,6 +2,7 @@ package pathprobe
 
 import (
 	"context"
+	"encoding/binary"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -18,17 +19,17 @@ const tunnelPort = 4789
 
 // Limits of the work.
 const (
-	maxRound    = 128                   // hosts of one round
+	maxRound    = 128                   // ways of one round
 	roundEvery  = 50 * time.Millisecond // at least
 	reopenEvery = 10 * time.Second      // after a failure
-	maxReplies  = 20                    // to one host within a second
+	maxReplies  = 60                    // to one host within a second
 )
 
 // conn sends and receives packets of a host.
 type conn interface {
-	Send(to netip.Addr, payload []byte) error
-	// Receive returns the next packet to the port of the tunnel.
-	Receive() (from netip.Addr, payload []byte, err error)
+	Send(to netip.AddrPort, payload []byte) error
+	// Receive returns the next packet that can be a probe, and the port that it was sent to.
+	Receive() (from netip.Addr, port uint16, payload []byte, err error)
 	Close() error
 }
 
@@ -38,7 +39,9 @@ type Prober struct {
 	open func(local netip.Addr) (conn, error)
 
 	mu      sync.Mutex
-	local   netip.Addr // invalid: no fleet
+	local   netip.Addr      // invalid: no fleet
+	ports   []uint16        // of the tunnels of this host
+	peers   map[string]Peer // by address
 	paths   *paths
 	replies map[string]window // by address
 	wake    notify.Signal
@@ -53,16 +56,19 @@ func newProber(log *slog.Logger, open func(netip.Addr) (conn, error)) *Prober {
 		paths: newPaths(rand.Uint64() >> 1), replies: map[string]window{}}
 }
 
-// Set sets the address of this host, the size of full packets, and the other hosts that are alive. An invalid
-// address ends all probes.
-func (p *Prober) Set(local netip.Addr, mtu int, peers []Peer) {
+// Set sets the address and the ports of this host, the size of full packets, and the other hosts that are alive. An
+// invalid address ends all probes.
+func (p *Prober) Set(local netip.Addr, ports []uint16, mtu int, peers []Peer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.local = local
+	p.local, p.ports, p.peers = local, Peer{Ports: ports}.ports(), map[string]Peer{}
+	for _, peer := range peers {
+		p.peers[peer.Address] = peer
+	}
 	before, decided := p.paths.problems()
 	p.paths.set(mtu, peers)
 	p.wake.Notify()
-	if after, now := p.paths.problems(); now != decided || !slices.Equal(before, after) {
+	if after, now := p.paths.problems(); now != decided || !sameProblems(before, after) {
 		p.changed.Notify()
 	}
 }
@@ -150,7 +156,7 @@ func (p *Prober) round(c conn, local netip.Addr) time.Duration {
 			continue
 		}
 		// A packet that cannot be sent is a lost one.
-		_ = c.Send(to, packet{request, s.number, payload(s.mtu, local)}.encode())
+		_ = c.Send(netip.AddrPortFrom(to, s.port), packet{request, s.number, payload(s.mtu, local)}.encode())
 	}
 	return wait
 }
@@ -158,7 +164,7 @@ func (p *Prober) round(c conn, local netip.Addr) time.Duration {
 // receive replies to probes and notes replies until the connection is closed.
 func (p *Prober) receive(c conn) error {
 	for {
-		from, b, err := c.Receive()
+		from, port, b, err := c.Receive()
 		if err != nil {
 			return err
 		}
@@ -166,8 +172,8 @@ func (p *Prober) receive(c conn) error {
 		if !ok {
 			continue
 		}
-		if got.kind == request && p.mayReply(from.String()) {
-			_ = c.Send(from, packet{reply, got.number, got.size}.encode())
+		if back, may := p.mayReply(from.String(), port); may && got.kind == request {
+			_ = c.Send(netip.AddrPortFrom(from, back), packet{reply, got.number, got.size}.encode())
 		}
 		if got.kind == reply {
 			p.replied(from.String(), got.number)
@@ -183,13 +189,20 @@ func (p *Prober) replied(from string, number uint64) {
 	}
 }
 
-// mayReply reports whether a host gets a reply: it is one of the fleet, and has not asked too often.
-func (p *Prober) mayReply(from string) bool {
+// mayReply reports whether a host gets a reply to a packet to a port, and to which port: it is one of the fleet, and
+// has not asked too often.
+func (p *Prober) mayReply(from string, port uint16) (back uint16, may bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
-	if !p.paths.knows(from) {
-		return false
+	peer, known := p.peers[from]
+	slot := slices.Index(p.ports, port)
+	if !known || slot < 0 {
+		return 0, false
+	}
+	back = port // it has the same, unless its own are known
+	if its := peer.ports(); slot < len(its) {
+		back = its[slot]
 	}
 	if len(p.replies) > 2*len(p.paths.all)+maxRound {
 		clear(p.replies) // of hosts that have left
@@ -200,7 +213,7 @@ func (p *Prober) mayReply(from string) bool {
 	}
 	w.count++
 	p.replies[from] = w
-	return w.count <= maxReplies
+	return back, w.count <= maxReplies
 }
 
 // window counts the replies to a host within a second.
@@ -217,24 +230,24 @@ type rawConn struct {
 }
 
 // Send sends a packet that is not divided.
-func (c *rawConn) Send(to netip.Addr, payload []byte) error {
-	_, err := c.send.WriteToUDPAddrPort(payload, netip.AddrPortFrom(to, tunnelPort))
+func (c *rawConn) Send(to netip.AddrPort, payload []byte) error {
+	_, err := c.send.WriteToUDPAddrPort(payload, to)
 	return err
 }
 
 // udpHeader is the length of a UDP header.
 const udpHeader = 8
 
-// Receive returns the payload of the next packet.
-func (c *rawConn) Receive() (netip.Addr, []byte, error) {
+// Receive returns port and payload of the next packet.
+func (c *rawConn) Receive() (netip.Addr, uint16, []byte, error) {
 	for {
 		n, from, err := c.recv.ReadFromIP(c.buf)
 		if err != nil {
-			return netip.Addr{}, nil, err
+			return netip.Addr{}, 0, nil, err
 		}
 		a, ok := netip.AddrFromSlice(from.IP)
 		if ok && n > udpHeader {
-			return a.Unmap(), slices.Clone(c.buf[udpHeader:n]), nil
+			return a.Unmap(), binary.BigEndian.Uint16(c.buf[2:]), slices.Clone(c.buf[udpHeader:n]), nil
 		}
 	}
 }

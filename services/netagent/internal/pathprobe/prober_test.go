@@ -46,6 +46,15 @@ func TestProbesMeetFirewallsAndMTUs(t *testing.T) {
 		two.Run("nft", "flush chain inet stop in")
 		two.Run("nft", "add rule inet stop in udp length > 1200 drop")
 		await(t, first, "packets of 1500 bytes are lost, small ones arrive")
+		two.Run("nft", "flush chain inet stop in")
+		two.Run("nft", "add rule inet stop in udp dport { 4789, 51821 } drop")
+		await(t, first, "no packet to UDP ports 4789, 51821 comes back")
+		one.Run("nft", "add table inet stop")
+		one.Run("nft", "add chain inet stop in { type filter hook input priority 0 ; }")
+		one.Run("nft", "add rule inet stop in udp dport 51820 drop")
+		two.Run("nft", "flush chain inet stop in")
+		await(t, first, "no packet to UDP port 51820 comes back")
+		one.Run("nft", "delete table inet stop")
 		two.Run("nft", "delete table inet stop")
 		await(t, first, "")
 	}
@@ -69,23 +78,32 @@ func start(t *testing.T, in *testns.NS, local, peer string) *Prober {
 		cancel()
 		<-done
 	})
-	p.Set(netip.MustParseAddr(local), 1500, []Peer{{"peer", peer}})
+	ports := []uint16{51820, 51821}
+	p.Set(netip.MustParseAddr(local), ports, 1500, []Peer{{"peer", peer, ports}})
 	return p
 }
 
 func TestRepliesAreLimited(t *testing.T) {
 	p := newProber(slog.New(slog.DiscardHandler), nil)
-	p.Set(netip.MustParseAddr("192.0.2.1"), 1500, []Peer{{"two", "192.0.2.2"}})
-	if p.mayReply("192.0.2.9") {
-		t.Error("a foreign host gets a reply")
+	p.Set(netip.MustParseAddr("192.0.2.1"), []uint16{500, 501}, 1500, []Peer{{"two", "192.0.2.2", []uint16{600, 601}},
+		{"old", "192.0.2.3", nil}})
+	for _, c := range []struct {
+		from       string
+		port, back uint16
+		may        bool
+	}{{"192.0.2.9", tunnelPort, 0, false}, {"192.0.2.2", 601, 0, false}, {"192.0.2.2", tunnelPort, tunnelPort, true},
+		{"192.0.2.2", 501, 601, true}, {"192.0.2.3", 501, 501, true}} {
+		if back, may := p.mayReply(c.from, c.port); back != c.back || may != c.may {
+			t.Errorf("%s to port %d: got port %d, %t", c.from, c.port, back, may)
+		}
 	}
 	n := 0
 	for range 10 * maxReplies {
-		if p.mayReply("192.0.2.2") {
+		if _, may := p.mayReply("192.0.2.2", tunnelPort); may {
 			n++
 		}
 	}
-	if n < maxReplies || n > 5*maxReplies {
+	if n < maxReplies-2 || n > 5*maxReplies {
 		t.Errorf("got %d replies in a burst, want about %d", n, maxReplies)
 	}
 }
@@ -100,19 +118,19 @@ func TestOnlyOtherProblemsAreNotified(t *testing.T) {
 			return false
 		}
 	}
-	local, peers := netip.MustParseAddr("192.0.2.1"), []Peer{{"two", "192.0.2.2"}}
-	p.Set(local, 1500, peers)
-	p.Set(local, 1500, append(peers, Peer{"three", "192.0.2.3"}))
-	p.Set(local, 1400, peers)
+	local, peers := netip.MustParseAddr("192.0.2.1"), []Peer{{"two", "192.0.2.2", nil}}
+	p.Set(local, nil, 1500, peers)
+	p.Set(local, nil, 1500, append(peers, Peer{"three", "192.0.2.3", nil}))
+	p.Set(local, nil, 1400, peers)
 	if notified() {
 		t.Error("notified without a problem")
 	}
-	p.paths.all["two"].health = broken
-	p.Set(local, 1400, peers)
+	p.paths.all[way{"two", 0}].health = broken
+	p.Set(local, nil, 1400, peers)
 	if notified() {
 		t.Error("notified of the same problem")
 	}
-	p.Set(local, 1400, nil)
+	p.Set(local, nil, 1400, nil)
 	if !notified() {
 		t.Error("not notified of the end of a problem")
 	}

@@ -62,9 +62,7 @@ func filter(fd int, local netip.Addr) error {
 		load = []unix.SockFilter{{Code: unix.BPF_LDX | unix.BPF_W | unix.BPF_IMM, K: 0}}
 	}
 	program := append(load,
-		unix.SockFilter{Code: unix.BPF_LD | unix.BPF_H | unix.BPF_IND, K: 2}, // the destination port
-		unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 5, K: tunnelPort},
-		unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_IND, K: udpHeader}, // no flag of VXLAN
+		unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_IND, K: udpHeader}, // no packet of a tunnel
 		unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 3, K: 0},
 		unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_IND, K: udpHeader + magicAt},
 		unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 1, K: magic},

@@ -1,20 +1,30 @@
 package pathprobe
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 )
 
 // Problem is a host that packets do not reach.
-type Problem struct{ Host, Reason string }
+type Problem struct {
+	Host, Reason string
+	Closed       []uint16 // UDP ports from which no packet comes back
+}
 
 // Peer is another host, which is alive.
 type Peer struct {
 	ID      string
 	Address string
+	Ports   []uint16 // UDP ports of its encrypted tunnels, in the same order on all hosts; none: there are none
 }
+
+// ports returns the UDP ports of all tunnels of a host.
+func (p Peer) ports() []uint16 { return append([]uint16{tunnelPort}, p.Ports...) }
 
 // How many probes in a row decide, and the time between them. A host that was never reached gets more: it may not
 // know this one yet.
@@ -45,9 +55,20 @@ const (
 	broken
 )
 
-// path is the way to one host.
+// way is a tunnel to a host.
+type way struct {
+	host string
+	slot int // of its ports
+}
+
+func compareWays(a, b way) int {
+	return cmp.Or(cmp.Compare(a.host, b.host), cmp.Compare(a.slot, b.slot))
+}
+
+// path is the way to one port of a host.
 type path struct {
 	address    string
+	port       uint16
 	health     health
 	size       int       // of the packets that are lost, if only small ones arrive
 	next       time.Time // of the next probe
@@ -60,12 +81,12 @@ type path struct {
 type paths struct {
 	times  times
 	mtu    int
-	all    map[string]*path // by host ID
+	all    map[way]*path
 	number uint64
 }
 
 func newPaths(seed uint64) *paths {
-	return &paths{times: usualTimes(), all: map[string]*path{}, number: seed}
+	return &paths{times: usualTimes(), all: map[way]*path{}, number: seed}
 }
 
 // set sets the hosts and the size of full packets. The health of hosts that stay is kept, until probes to another
@@ -73,16 +94,19 @@ func newPaths(seed uint64) *paths {
 func (p *paths) set(mtu int, peers []Peer) {
 	changed := mtu != p.mtu
 	p.mtu = mtu
-	next := map[string]*path{}
+	next := map[way]*path{}
 	for _, peer := range peers {
-		known := p.all[peer.ID]
-		switch {
-		case known == nil:
-			known = &path{address: peer.Address}
-		case known.address != peer.Address || changed:
-			known = &path{address: peer.Address, health: known.health, size: known.size}
+		for slot, port := range peer.ports() {
+			key := way{peer.ID, slot}
+			known := p.all[key]
+			switch {
+			case known == nil:
+				known = &path{address: peer.Address, port: port}
+			case known.address != peer.Address || known.port != port || changed:
+				known = &path{address: peer.Address, port: port, health: known.health, size: known.size}
+			}
+			next[key] = known
 		}
-		next[peer.ID] = known
 	}
 	p.all = next
 }
@@ -90,15 +114,16 @@ func (p *paths) set(mtu int, peers []Peer) {
 // sending is a packet to send.
 type sending struct {
 	address string
+	port    uint16
 	number  uint64
 	mtu     int
 }
 
-// due returns the packets that are due, at most limit hosts, and counts those before as lost. It reports whether
+// due returns the packets that are due, on at most limit ways, and counts those before as lost. It reports whether
 // the problems have changed.
 func (p *paths) due(now time.Time, limit int) (out []sending, changed bool) {
-	for _, id := range slices.Sorted(maps.Keys(p.all)) {
-		w := p.all[id]
+	for _, key := range slices.SortedFunc(maps.Keys(p.all), compareWays) {
+		w := p.all[key]
 		if now.Before(w.next) || limit == 0 {
 			continue
 		}
@@ -113,10 +138,10 @@ func (p *paths) due(now time.Time, limit int) (out []sending, changed bool) {
 
 		p.number += 2
 		w.full, w.less = p.number, 0
-		out = append(out, sending{w.address, w.full, p.mtu})
+		out = append(out, sending{w.address, w.port, w.full, p.mtu})
 		if w.lost > 0 {
 			w.less = p.number + 1
-			out = append(out, sending{w.address, w.less, smallMTU})
+			out = append(out, sending{w.address, w.port, w.less, smallMTU})
 		}
 		w.next = now.Add(w.interval(p.times))
 	}
@@ -169,31 +194,53 @@ func (p *paths) replied(address string, number uint64, now time.Time) bool {
 	return false
 }
 
-// knows reports whether an address is that of a host.
-func (p *paths) knows(address string) bool {
-	for _, w := range p.all {
-		if w.address == address {
-			return true
-		}
-	}
-	return false
-}
-
 // problems returns the hosts that packets do not reach, sorted, and how many hosts are decided.
 func (p *paths) problems() (all []Problem, decided int) {
-	for _, id := range slices.Sorted(maps.Keys(p.all)) {
-		switch p.all[id].health {
-		case unknown:
-			continue
-		case works:
-		case small:
-			all = append(all, Problem{id, fmt.Sprintf("packets of %d bytes are lost, small ones arrive: "+
-				"an MTU on the way is smaller", p.all[id].size)})
-		case broken:
-			all = append(all, Problem{id, fmt.Sprintf("no packet to UDP port %d comes back: a firewall may close it",
-				tunnelPort)})
+	undecided := map[string]bool{}
+	var last way
+	for _, key := range slices.SortedFunc(maps.Keys(p.all), compareWays) {
+		if last.host != key.host {
+			decided++
 		}
-		decided++
+		last = key
+		w := p.all[key]
+		if w.health == unknown && !undecided[key.host] {
+			undecided[key.host] = true
+			decided--
+		}
+		if w.health != small && w.health != broken {
+			continue
+		}
+		if len(all) == 0 || all[len(all)-1].Host != key.host {
+			all = append(all, Problem{Host: key.host})
+		}
+		all[len(all)-1].add(*w)
 	}
 	return all, decided
+}
+
+// add adds a way that is broken. Ports that are closed are more important than small packets.
+func (p *Problem) add(w path) {
+	if w.health == small && len(p.Closed) == 0 {
+		p.Reason = fmt.Sprintf("packets of %d bytes are lost, small ones arrive: an MTU on the way is smaller", w.size)
+	}
+	if w.health != broken {
+		return
+	}
+	p.Closed = append(p.Closed, w.port)
+	ports := make([]string, len(p.Closed))
+	for i, port := range p.Closed {
+		ports[i] = strconv.Itoa(int(port))
+	}
+	name := "port "
+	if len(ports) > 1 {
+		name = "ports "
+	}
+	p.Reason = "no packet to UDP " + name + strings.Join(ports, ", ") + " comes back: a firewall may close it"
+}
+
+func sameProblems(a, b []Problem) bool {
+	return slices.EqualFunc(a, b, func(a, b Problem) bool {
+		return a.Host == b.Host && a.Reason == b.Reason
+	})
 }

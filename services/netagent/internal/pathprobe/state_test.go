@@ -2,6 +2,7 @@ package pathprobe
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,13 +13,14 @@ type clockwork struct {
 	*paths
 	now     time.Time
 	arrives int // the largest packet
+	closed  map[uint16]bool
 	changes int
 	sent    int
 }
 
 func newClockwork() *clockwork {
 	c := &clockwork{paths: newPaths(0), now: time.Unix(1000, 0), arrives: 1500}
-	c.set(1500, []Peer{{"two", "192.0.2.2"}})
+	c.set(1500, []Peer{{"two", "192.0.2.2", nil}})
 	return c
 }
 
@@ -31,7 +33,7 @@ func (c *clockwork) pass(d time.Duration) {
 		}
 		c.sent += len(out)
 		for _, s := range out {
-			if s.mtu <= c.arrives && c.replied(s.address, s.number, c.now) {
+			if s.mtu <= c.arrives && !c.closed[s.port] && c.replied(s.address, s.number, c.now) {
 				c.changes++
 			}
 		}
@@ -40,7 +42,15 @@ func (c *clockwork) pass(d time.Duration) {
 
 func (c *clockwork) text() string {
 	all, decided := c.problems()
-	return fmt.Sprint(all, " ", decided, " ", c.changes)
+	return fmt.Sprint(textOf(all), " ", decided, " ", c.changes)
+}
+
+// textOf returns hosts and reasons.
+func textOf(all []Problem) (texts []string) {
+	for _, p := range all {
+		texts = append(texts, "{"+p.Host+" "+p.Reason+"}")
+	}
+	return texts
 }
 
 func TestPathsAreDecidedByProbesInARow(t *testing.T) {
@@ -85,7 +95,7 @@ func TestSmallerMTUIsNamed(t *testing.T) {
 	if got := c.text(); !strings.Contains(got, "{two packets of 1500 bytes are lost, small ones arrive") {
 		t.Errorf("got %s", got)
 	}
-	c.set(1450, []Peer{{"two", "192.0.2.2"}})
+	c.set(1450, []Peer{{"two", "192.0.2.2", nil}})
 	if got := c.text(); !strings.Contains(got, "{two packets of 1500 bytes are lost, small ones arrive") {
 		t.Errorf("not checked with the new MTU of the fleet: got %s", got)
 	}
@@ -94,7 +104,7 @@ func TestSmallerMTUIsNamed(t *testing.T) {
 		" 1 2") {
 		t.Errorf("lost with the new MTU of the fleet: got %s", got)
 	}
-	c.set(1400, []Peer{{"two", "192.0.2.2"}}) // the MTU of the fleet follows
+	c.set(1400, []Peer{{"two", "192.0.2.2", nil}}) // the MTU of the fleet follows
 	c.pass(time.Second)
 	if got := c.text(); !strings.HasPrefix(got, "[] 1 ") {
 		t.Errorf("after a smaller MTU of the fleet: got %s", got)
@@ -106,8 +116,8 @@ func TestHealthIsKeptUntilProbesDecide(t *testing.T) {
 	c.arrives = 0
 	c.pass(10 * time.Second)
 	for _, change := range []func(){
-		func() { c.set(1400, []Peer{{"two", "192.0.2.2"}}) },
-		func() { c.set(1400, []Peer{{"two", "192.0.2.3"}}) },
+		func() { c.set(1400, []Peer{{"two", "192.0.2.2", nil}}) },
+		func() { c.set(1400, []Peer{{"two", "192.0.2.3", nil}}) },
 	} {
 		change()
 		if got := c.text(); !strings.Contains(got, "{two no packet to UDP port 4789") || !strings.HasSuffix(got,
@@ -120,21 +130,41 @@ func TestHealthIsKeptUntilProbesDecide(t *testing.T) {
 	if got := c.text(); got != "[] 1 2" {
 		t.Errorf("probes arrive: got %s", got)
 	}
-	c.set(1300, []Peer{{"two", "192.0.2.3"}})
+	c.set(1300, []Peer{{"two", "192.0.2.3", nil}})
 	if got := c.text(); got != "[] 1 2" {
 		t.Errorf("a host that was reached: got %s", got)
+	}
+}
+
+func TestEachPortOfAHostIsChecked(t *testing.T) {
+	c := newClockwork()
+	c.set(1500, []Peer{{"two", "192.0.2.2", []uint16{51820, 51821}}})
+	c.closed = map[uint16]bool{51820: true}
+	c.pass(time.Second)
+	if got := c.text(); got != "[] 0 2" { // two ways work, one is not decided
+		t.Errorf("at first: got %s", got)
+	}
+	c.pass(10 * time.Second)
+	if got, _ := c.problems(); len(got) != 1 || !slices.Equal(got[0].Closed, []uint16{51820}) {
+		t.Errorf("a closed port: got %v", got)
+	}
+	c.closed[4789] = true
+	c.pass(time.Minute)
+	if got := c.text(); !strings.Contains(got, "no packet to UDP ports 4789, 51820 comes back") {
+		t.Errorf("two closed ports: got %s", got)
+	}
+	c.set(1500, []Peer{{"two", "192.0.2.2", nil}}) // the last encrypted network was deleted
+	if got := c.text(); !strings.Contains(got, "no packet to UDP port 4789 comes back") {
+		t.Errorf("without encrypted networks: got %s", got)
 	}
 }
 
 func TestHostsComeAndGo(t *testing.T) {
 	c := newClockwork()
 	c.pass(time.Second)
-	c.set(1500, []Peer{{"three", "192.0.2.3"}, {"two", "192.0.2.2"}})
+	c.set(1500, []Peer{{"three", "192.0.2.3", nil}, {"two", "192.0.2.2", nil}})
 	if got := c.text(); got != "[] 1 1" {
 		t.Errorf("a new host: got %s", got)
-	}
-	if c.knows("192.0.2.9") || !c.knows("192.0.2.3") {
-		t.Error("got a foreign address known, or that of a host not")
 	}
 	c.set(1500, nil)
 	if got := c.text(); got != "[] 0 1" {

@@ -88,6 +88,14 @@ const Slots = 2
 // Slot returns the device of a generation.
 func Slot(generation uint64) int { return int(generation % Slots) }
 
+// Ports returns the UDP ports of the devices of a host that has published a key: that of the next key too.
+func Ports(k Public) (all []uint16) {
+	for slot := range uint16(Slots) {
+		all = append(all, k.Port-uint16(Slot(k.Generation))+slot)
+	}
+	return all
+}
+
 // Next decides. The host has no key at first, and creates one of the newest generation of the fleet.
 func (s State) Next() Plan {
 	own := slices.SortedFunc(slices.Values(s.Own), func(a, b Own) int {

@@ -373,7 +373,9 @@ type PathProblem struct {
 	// The name of that host. Not stored.
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	// What is lost.
-	Reason        string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The UDP ports from which no packet comes back. Empty if only large packets are lost.
+	ClosedPorts   []uint32 `protobuf:"varint,4,rep,packed,name=closed_ports,json=closedPorts,proto3" json:"closed_ports,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -429,6 +431,13 @@ func (x *PathProblem) GetReason() string {
 	return ""
 }
 
+func (x *PathProblem) GetClosedPorts() []uint32 {
+	if x != nil {
+		return x.ClosedPorts
+	}
+	return nil
+}
+
 var File_fairlead_fleet_v1_host_proto protoreflect.FileDescriptor
 
 const file_fairlead_fleet_v1_host_proto_rawDesc = "" +
@@ -454,11 +463,12 @@ const file_fairlead_fleet_v1_host_proto_rawDesc = "" +
 	"\vcertificate\x18\x04 \x01(\fR\vcertificate\x12\x10\n" +
 	"\x03key\x18\x05 \x01(\fR\x03key\x12\x16\n" +
 	"\x06serial\x18\x06 \x01(\x04R\x06serial\x12K\n" +
-	"\x13certificate_expires\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x12certificateExpires\"R\n" +
+	"\x13certificate_expires\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x12certificateExpires\"u\n" +
 	"\vPathProblem\x12\x17\n" +
 	"\ahost_id\x18\x01 \x01(\tR\x06hostId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason*R\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12!\n" +
+	"\fclosed_ports\x18\x04 \x03(\rR\vclosedPorts*R\n" +
 	"\bHostRole\x12\x19\n" +
 	"\x15HOST_ROLE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10HOST_ROLE_MEMBER\x10\x01\x12\x15\n" +
