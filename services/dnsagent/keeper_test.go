@@ -123,7 +123,7 @@ func (k *keeper) ask(network, owner, name string) string {
 }
 
 func askAt(network, address, name string) string {
-	client := &dns.Client{Net: network, Timeout: 10 * time.Second}
+	client := &dns.Client{Net: network, Timeout: time.Minute}
 	m, _, err := client.Exchange(new(dns.Msg).SetQuestion(dns.Fqdn(name), dns.TypeA), address)
 	if err != nil {
 		return err.Error()

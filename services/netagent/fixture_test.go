@@ -22,7 +22,7 @@ import (
 )
 
 // waitTimeout limits every wait of a test.
-const waitTimeout = 10 * time.Second
+const waitTimeout = time.Minute
 
 // host is a network namespace with the root directories of one agent.
 type host struct {

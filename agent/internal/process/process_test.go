@@ -19,7 +19,7 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
-const timeout = 10 * time.Second
+const timeout = time.Minute
 
 func TestLockExclusiveAndRemovedOnRelease(t *testing.T) {
 	dir := t.TempDir()

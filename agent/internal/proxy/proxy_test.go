@@ -22,7 +22,7 @@ import (
 	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
 )
 
-const timeout = 10 * time.Second
+const timeout = time.Minute
 
 // backend implements the services that the proxy forwards to.
 type backend struct {

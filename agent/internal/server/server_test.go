@@ -30,7 +30,7 @@ import (
 	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
 )
 
-const timeout = 10 * time.Second
+const timeout = time.Minute
 
 // names implements services with functions of the test.
 type names struct {

@@ -13,7 +13,7 @@ import (
 
 // exchange sends a byte over a connection to an echo server.
 func exchange(c net.Conn) error {
-	_ = c.SetDeadline(time.Now().Add(2 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(30 * time.Second))
 	if _, err := c.Write([]byte("x")); err != nil {
 		return err
 	}
@@ -38,7 +38,7 @@ func TestPeers(t *testing.T) {
 	if err := w.enforcer.Sync(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	open, err := w.a.Dial("tcp", "10.9.0.3:80", 3*time.Second)
+	open, err := w.a.Dial("tcp", "10.9.0.3:80", 30*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +121,7 @@ func TestIngress(t *testing.T) {
 	if w.frameArrives(0x88b5, silenceTime) {
 		t.Error("a frame of another protocol reached a container with an ingress policy")
 	}
-	open, err := w.b.Dial("tcp", "10.9.0.2:80", 3*time.Second)
+	open, err := w.b.Dial("tcp", "10.9.0.2:80", 30*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -269,11 +269,11 @@ func (w *world) frameArrives(protocol uint16, wait time.Duration) bool {
 // connect returns "" if a connection works, "refused" if it is rejected, else the error.
 func (w *world) connect(from *testns.NS, to string) string {
 	w.t.Helper()
-	c, err := from.Dial("tcp", to, 3*time.Second)
+	c, err := from.Dial("tcp", to, 30*time.Second)
 	switch {
 	case err == nil:
 		defer c.Close()
-		_ = c.SetDeadline(time.Now().Add(3 * time.Second))
+		_ = c.SetDeadline(time.Now().Add(30 * time.Second))
 		if _, err = c.Write([]byte("x")); err == nil {
 			_, err = c.Read(make([]byte, 1))
 		}
@@ -305,7 +305,7 @@ func (w *world) check(when string, list ...string) {
 func (w *world) refusals(n int) string {
 	w.t.Helper()
 	var text strings.Builder
-	for end := time.Now().Add(10 * time.Second); ; {
+	for end := time.Now().Add(time.Minute); ; {
 		found, _, more := w.enforcer.Since(time.Time{})
 		if len(found) < n && time.Now().Before(end) {
 			select {

@@ -14,7 +14,7 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/reconcile"
 )
 
-const timeout = 10 * time.Second
+const timeout = time.Minute
 
 // fake implements store, firewall and flows. Sync returns the next error of answers, then nil.
 type fake struct {

@@ -23,7 +23,7 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 )
 
-const timeout = 5 * time.Second
+const timeout = time.Minute
 
 // fixture is a serving Keeper with its sandboxes.
 type fixture struct {

@@ -14,7 +14,7 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 )
 
-const timeout = 10 * time.Second
+const timeout = time.Minute
 
 func host(t *testing.T) (*testns.NS, *kernel.Host) {
 	t.Helper()

@@ -18,7 +18,7 @@ import (
 )
 
 // testLimit is the time limit of asynchronous operations in tests.
-const testLimit = 10 * time.Second
+const testLimit = time.Minute
 
 func request(name string) launch.Request {
 	return launch.Request{Config: container.Config{Name: name, Image: "busybox", Command: []string{"true"},
