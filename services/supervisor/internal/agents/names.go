@@ -128,7 +128,7 @@ func (a *Agents) registerRequest(ctx context.Context, r Registration) (*dnsv1.Re
 }
 
 // networkNames returns the DNS names of a container on each user-defined network.
-// These are its name, aliases, short ID and host name. The default bridge has no DNS names.
+// These are its name, aliases, short ID, host name and those of its label. The default bridge has no DNS names.
 func (a *Agents) networkNames(ctx context.Context, r Registration) ([]*dnsv1.NetworkRegistration, error) {
 	var all []*dnsv1.NetworkRegistration
 	for _, e := range r.Endpoints {
@@ -144,6 +144,7 @@ func (a *Agents) networkNames(ctx context.Context, r Registration) ([]*dnsv1.Net
 		if r.Config.DNS.Hostname != "" {
 			names = append(names, r.Config.DNS.Hostname)
 		}
+		names = append(names, r.Config.DNSNames()...)
 		all = append(all, &dnsv1.NetworkRegistration{NetworkId: e.NetworkID, NetworkName: e.NetworkName,
 			Addresses: e.Addresses(), Names: names, Internal: network.Internal, Servers: e.Servers, Search: e.Search})
 	}

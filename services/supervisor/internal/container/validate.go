@@ -95,7 +95,7 @@ func (c *Config) validateIdentity() error {
 		}
 	}
 
-	return nil
+	return c.validateDNSNames()
 }
 
 func (c *Config) validateProcess() error {
