@@ -64,7 +64,7 @@ func (w *world) compareName(from, to *containerv1.Container, d *differences) {
 		return
 	}
 
-	conn, err := m.Dial("udp", "127.0.0.11:53", time.Second)
+	conn, err := m.Dial("udp", "127.0.0.11:53", 20*time.Second)
 	if err != nil {
 		d.add("resolver of %s: %v", from.GetConfig().GetName(), err)
 		return
@@ -77,7 +77,7 @@ func (w *world) compareName(from, to *containerv1.Container, d *differences) {
 }
 
 func resolve(conn net.Conn, name string) string {
-	_ = conn.SetDeadline(time.Now().Add(2 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
 	c := &dns.Conn{Conn: conn}
 	if err := c.WriteMsg(new(dns.Msg).SetQuestion(name+".", dns.TypeA)); err != nil {
 		return err.Error()

@@ -54,7 +54,7 @@ func sees(name string, from net.Addr) string {
 // callEcho is the program `greet tcp|udp ADDRESS:PORT`. It connects to a greeter and prints the
 // response.
 func callEcho() {
-	answer, err := callGreeter(os.Args[1], os.Args[2], 2*time.Second)
+	answer, err := callGreeter(os.Args[1], os.Args[2], 5*time.Second)
 	stopOn(err)
 	fmt.Print(answer)
 }
