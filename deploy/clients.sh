@@ -65,16 +65,15 @@ tool() { # NAME PACKAGE MODULE VARIABLE: a tool of deploy/clients.mod
   install_built "$bin/new-$$" "$1" "$of"
 }
 
-# The programs of deploy/e2e/testdata/libraries/go, each of which uses the engine by one client library for Go. Their version is the
-# checksum of their source.
+# The programs that use the engine by one client library for Go each. Their version is the checksum of their source.
 libraries() {
-  local of name
-  of=$(cd deploy/e2e/testdata/libraries/go && sha256sum go.mod go.sum ./*/*.go | sha256sum)
+  local name of source=deploy/e2e/testdata/libraries/go
+  of=$(cd "$source" && sha256sum go.mod go.sum ./*/*.go | sha256sum)
   for name in moby fsouza dockertest testcontainers; do
     if built "libraries/$name" "$of"; then continue; fi
     echo "clients: building the program of $name"
     mkdir -p "$bin"
-    go -C deploy/e2e/testdata/libraries/go build -trimpath -ldflags '-s -w' -o "$bin/new-$$" "./$name" || fail "$name: not built"
+    go -C "$source" build -trimpath -ldflags '-s -w' -o "$bin/new-$$" "./$name" || fail "$name: not built"
     install_built "$bin/new-$$" "libraries/$name" "$of"
   done
 }
