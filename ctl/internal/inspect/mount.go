@@ -91,6 +91,10 @@ func mountsOf(cfg *containerv1.ContainerConfig) []Mount {
 func binds(mounts []*containerv1.Mount) []string {
 	out := []string{}
 	for _, m := range mounts {
+		if text := m.GetBindText(); text != "" {
+			out = append(out, text)
+			continue
+		}
 		kind := mountType(m)
 		if kind != bindMount && kind != volumeMount || m.GetAnonymous() || hasOptions(m) {
 			continue
@@ -118,7 +122,7 @@ func binds(mounts []*containerv1.Mount) []string {
 
 // hasOptions reports whether -v cannot express a mount.
 func hasOptions(m *containerv1.Mount) bool {
-	return m.GetVolume() != nil || m.GetSubpath() != "" || m.GetNonRecursive()
+	return m.GetBindText() == "" && (m.GetVolume() != nil || m.GetSubpath() != "" || m.GetNonRecursive())
 }
 
 // mountOptions returns the mounts that -v cannot express.

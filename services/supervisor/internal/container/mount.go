@@ -37,6 +37,8 @@ type Mount struct {
 	NoCopy  bool           `json:",omitempty"` // leave an empty volume empty
 	Volume  *VolumeOptions `json:",omitempty"` // how to create a missing volume; nil means the defaults
 
+	BindText string `json:",omitempty"` // of -v, to be returned as given
+
 	Anonymous bool   `json:",omitempty"` // the volume was created for this container
 	ImageID   string `json:",omitempty"` // of an image mount
 
@@ -128,6 +130,7 @@ func (c *Container) Shared(readOnly bool) []Mount {
 			continue
 		}
 		m.ReadOnly, m.NoCopy, m.Volume, m.CreateSource = m.ReadOnly || readOnly, true, nil, false
+		m.BindText = ""
 		out = append(out, m)
 	}
 	return out
@@ -144,7 +147,7 @@ func (c *Config) validateMounts() error {
 			return fault.Invalidf(c.subject(), "volume", "the target path %q of a mount must be absolute", m.Target)
 		case target == "/":
 			return fault.Invalidf(c.subject(), "volume", "invalid specification: destination can't be '/'")
-		case strings.ContainsRune(m.Source+m.Target+m.Subpath, 0):
+		case strings.ContainsRune(m.Source+m.Target+m.Subpath+m.BindText, 0):
 			return fault.Invalidf(c.subject(), "volume", "a path of a mount contains a NUL byte")
 		case seen[target]:
 			return fault.Invalidf(c.subject(), "volume", "Duplicate mount point: %s", target)
@@ -172,6 +175,8 @@ func (m Mount) validate(subject string) error {
 		return fault.Invalidf(subject, "mount", "options of a bind mount require the mount type bind")
 	case m.Type != VolumeMount && (m.NoCopy && m.Type != Bind || m.Volume != nil):
 		return fault.Invalidf(subject, "mount", "options of a volume require the mount type volume")
+	case m.BindText != "" && m.Type != Bind && m.Type != VolumeMount:
+		return fault.Invalidf(subject, "mount", "the text of -v requires the mount type bind or volume")
 	case m.Subpath != "" && (path.IsAbs(m.Subpath) || path.Clean("/"+m.Subpath) != "/"+path.Clean(m.Subpath)):
 		return fault.Invalidf(subject, "mount", "the subpath %q must be relative and inside of the volume or image",
 			m.Subpath)

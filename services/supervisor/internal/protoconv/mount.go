@@ -24,7 +24,7 @@ func mountsFromProto(in []*containerv1.Mount) ([]container.Mount, error) {
 		n := container.Mount{Type: kind, Source: m.GetSource(), Target: m.GetTarget(), ReadOnly: m.GetReadOnly(),
 			Propagation: m.GetPropagation(), CreateSource: m.GetCreateSource(), NonRecursive: m.GetNonRecursive(),
 			Subpath: m.GetSubpath(), NoCopy: m.GetNoCopy(), TmpfsSize: m.GetTmpfsSize(), TmpfsMode: m.TmpfsMode,
-			TmpfsOptions: m.GetTmpfsOptions()}
+			TmpfsOptions: m.GetTmpfsOptions(), BindText: m.GetBindText()}
 		if v := m.GetVolume(); v != nil {
 			n.Volume = &container.VolumeOptions{Driver: v.GetDriver(), Options: v.GetOptions(), Labels: v.GetLabels()}
 		}
@@ -37,7 +37,8 @@ func mountsFromProto(in []*containerv1.Mount) ([]container.Mount, error) {
 func mountToProto(m container.Mount) *containerv1.Mount {
 	out := &containerv1.Mount{Source: m.Source, Target: m.Target, ReadOnly: m.ReadOnly, Propagation: m.Propagation,
 		CreateSource: m.CreateSource, NonRecursive: m.NonRecursive, Subpath: m.Subpath, NoCopy: m.NoCopy,
-		TmpfsSize: m.TmpfsSize, TmpfsMode: m.TmpfsMode, TmpfsOptions: m.TmpfsOptions, Anonymous: m.Anonymous}
+		TmpfsSize: m.TmpfsSize, TmpfsMode: m.TmpfsMode, TmpfsOptions: m.TmpfsOptions, Anonymous: m.Anonymous,
+		BindText: m.BindText}
 	for wire, kind := range mountTypes {
 		if kind == m.Type && wire != containerv1.MountType_MOUNT_TYPE_UNSPECIFIED {
 			out.Type = wire

@@ -27,6 +27,7 @@ func TestOptionsSurviveConversion(t *testing.T) {
 			DeviceRequests: []devicerequest.Request{{Driver: "a", Count: -1, IDs: []string{"b"},
 				Capabilities: [][]string{{"c"}, {"d", "e"}}}}},
 		Namespaces:  container.Namespaces{IPC: "a", PID: "b", Cgroup: "c", User: "d", CgroupParent: "e"},
+		Mounts:      []container.Mount{{Source: "/a", Target: "/b", BindText: "/a:/b:rw"}},
 		Init:        &yes,
 		Annotations: map[string]string{"a": "b"},
 		Log:         logdriver.Config{Driver: "a", Options: map[string]string{"b": "c"}},
@@ -41,8 +42,8 @@ func TestOptionsSurviveConversion(t *testing.T) {
 	if d := cmp.Diff(want.Security, got.Security); d != "" {
 		t.Errorf("security (-want +got):\n%s", d)
 	}
-	if d := cmp.Diff([]any{want.Namespaces, want.Init, want.Annotations, want.Log},
-		[]any{got.Namespaces, got.Init, got.Annotations, got.Log}); d != "" {
+	if d := cmp.Diff([]any{want.Namespaces, want.Mounts, want.Init, want.Annotations, want.Log},
+		[]any{got.Namespaces, got.Mounts, got.Init, got.Annotations, got.Log}); d != "" {
 		t.Errorf("namespaces (-want +got):\n%s", d)
 	}
 }

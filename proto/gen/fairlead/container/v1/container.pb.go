@@ -988,7 +988,10 @@ type Mount struct {
 	// In responses: true for an anonymous volume of this container.
 	Anonymous bool `protobuf:"varint,14,opt,name=anonymous,proto3" json:"anonymous,omitempty"`
 	// In responses: the path of the source on the host. Empty for a TMPFS.
-	HostPath      string `protobuf:"bytes,15,opt,name=host_path,json=hostPath,proto3" json:"host_path,omitempty"`
+	HostPath string `protobuf:"bytes,15,opt,name=host_path,json=hostPath,proto3" json:"host_path,omitempty"`
+	// The text of -v that the mount was made from. It has no effect, and is returned as given: clients
+	// compare it with their own. BIND and VOLUME only.
+	BindText      string `protobuf:"bytes,16,opt,name=bind_text,json=bindText,proto3" json:"bind_text,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1124,6 +1127,13 @@ func (x *Mount) GetAnonymous() bool {
 func (x *Mount) GetHostPath() string {
 	if x != nil {
 		return x.HostPath
+	}
+	return ""
+}
+
+func (x *Mount) GetBindText() string {
+	if x != nil {
+		return x.BindText
 	}
 	return ""
 }
@@ -2110,7 +2120,7 @@ const file_fairlead_container_v1_container_proto_rawDesc = "" +
 	"\aoptions\x18\x02 \x03(\v2-.fairlead.container.v1.LogConfig.OptionsEntryR\aoptions\x1a:\n" +
 	"\fOptionsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x99\x04\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb6\x04\n" +
 	"\x05Mount\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12\x16\n" +
 	"\x06target\x18\x02 \x01(\tR\x06target\x12\x1b\n" +
@@ -2129,7 +2139,8 @@ const file_fairlead_container_v1_container_proto_rawDesc = "" +
 	"\rtmpfs_options\x18\f \x03(\tR\ftmpfsOptions\x12#\n" +
 	"\rnon_recursive\x18\r \x01(\bR\fnonRecursive\x12\x1c\n" +
 	"\tanonymous\x18\x0e \x01(\bR\tanonymous\x12\x1b\n" +
-	"\thost_path\x18\x0f \x01(\tR\bhostPathB\r\n" +
+	"\thost_path\x18\x0f \x01(\tR\bhostPath\x12\x1b\n" +
+	"\tbind_text\x18\x10 \x01(\tR\bbindTextB\r\n" +
 	"\v_tmpfs_mode\"\xb5\x02\n" +
 	"\rVolumeOptions\x12\x16\n" +
 	"\x06driver\x18\x01 \x01(\tR\x06driver\x12K\n" +

@@ -28,7 +28,9 @@ func Mounts(mounts []*containerv1.Mount) []container.MountPoint {
 		}
 		point := container.MountPoint{Type: mountTypes[m.GetType()], Source: cmp.Or(m.GetHostPath(), m.GetSource()),
 			Destination: m.GetTarget(), RW: !m.GetReadOnly()}
-		if m.GetReadOnly() {
+		if parts := strings.SplitN(m.GetBindText(), ":", 3); len(parts) == 3 {
+			point.Mode = parts[2]
+		} else if m.GetReadOnly() {
 			point.Mode = "ro"
 		}
 		switch point.Type {
@@ -46,9 +48,13 @@ func Mounts(mounts []*containerv1.Mount) []container.MountPoint {
 	return out
 }
 
-// binds returns bind mounts and named volumes in the form of -v; nil without any.
+// binds returns bind mounts and named volumes in the form of -v, as they were requested; nil without any.
 func binds(mounts []*containerv1.Mount) (out []string) {
 	for _, m := range mounts {
+		if text := m.GetBindText(); text != "" {
+			out = append(out, text)
+			continue
+		}
 		if !isBind(m) {
 			continue
 		}
@@ -73,6 +79,9 @@ func binds(mounts []*containerv1.Mount) (out []string) {
 
 // isBind reports whether -v expresses a mount.
 func isBind(m *containerv1.Mount) bool {
+	if m.GetBindText() != "" {
+		return true
+	}
 	if m.GetVolume() != nil || m.GetSubpath() != "" || m.GetNonRecursive() || m.GetAnonymous() {
 		return false
 	}

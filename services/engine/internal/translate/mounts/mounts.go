@@ -114,7 +114,7 @@ func bindToProto(text, driverName string) (*containerv1.Mount, error) {
 		return &containerv1.Mount{Type: volume, Target: parts[0], Volume: driver(driverName)}, nil
 	}
 
-	m := &containerv1.Mount{Type: volume, Source: parts[0], Target: parts[1]}
+	m := &containerv1.Mount{Type: volume, Source: parts[0], Target: parts[1], BindText: text}
 	switch {
 	case path.IsAbs(m.Source):
 		m.Type, m.CreateSource, m.Source = bind, true, path.Clean(m.Source)
