@@ -30,7 +30,7 @@ func (h *Handlers) Create(w http.ResponseWriter, r *httpapi.Request) error {
 
 	created, err := h.clients.Networks.CreateNetwork(r.Context(), networkdoc.CreateToProto(req, r.Version))
 	if err != nil {
-		return err
+		return forbidden(err)
 	}
 	return httpapi.WriteJSON(w, http.StatusCreated, network.CreateResponse{ID: created.GetNetwork().GetId()})
 }
@@ -39,7 +39,7 @@ func (h *Handlers) Create(w http.ResponseWriter, r *httpapi.Request) error {
 func (h *Handlers) Remove(w http.ResponseWriter, r *httpapi.Request) error {
 	if _, err := h.clients.Networks.DeleteNetwork(r.Context(),
 		&networkv1.DeleteNetworkRequest{Reference: r.Param("id")}); err != nil {
-		return err
+		return forbidden(err)
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil
@@ -58,7 +58,7 @@ func (h *Handlers) Connect(w http.ResponseWriter, r *httpapi.Request) error {
 
 	if _, err := h.clients.Containers.ConnectNetwork(r.Context(),
 		&containerv1.ConnectNetworkRequest{Reference: req.Container, Network: attachment}); err != nil {
-		return err
+		return forbidden(err)
 	}
 	w.WriteHeader(http.StatusOK)
 	return nil
