@@ -82,6 +82,29 @@ func (r *Request) Decode(w http.ResponseWriter, into any) error {
 
 // Body returns the JSON body, which is empty if there is none.
 func (r *Request) Body(w http.ResponseWriter) ([]byte, error) {
+	text, err := r.read(w)
+	if err != nil || len(bytes.TrimSpace(text)) == 0 {
+		return nil, err
+	}
+	kind := r.Header.Get("Content-Type")
+	if media, _, err := mime.ParseMediaType(kind); kind != "" && (err != nil || media != "application/json") {
+		return nil, Errorf(http.StatusBadRequest, "unsupported Content-Type %.100q; use application/json", kind)
+	}
+	return text, nil
+}
+
+// Discard reads a body of known length that the operation does not use. What follows it on the connection
+// is then what the client has sent after its request.
+func (r *Request) Discard(w http.ResponseWriter) error {
+	if r.ContentLength < 0 {
+		return nil
+	}
+	_, err := r.read(w)
+	return err
+}
+
+// read returns the body, or what is left of it.
+func (r *Request) read(w http.ResponseWriter) ([]byte, error) {
 	if r.Request.Body == nil || r.ContentLength == 0 {
 		return nil, nil
 	}
@@ -95,12 +118,6 @@ func (r *Request) Body(w http.ResponseWriter) ([]byte, error) {
 		return nil, Errorf(http.StatusBadRequest, "request body: cannot be read: %v", err)
 	case len(text) > maxBody:
 		return nil, Errorf(http.StatusBadRequest, "request body: has more than %d bytes", maxBody)
-	case len(bytes.TrimSpace(text)) == 0:
-		return nil, nil
-	}
-	kind := r.Header.Get("Content-Type")
-	if media, _, err := mime.ParseMediaType(kind); kind != "" && (err != nil || media != "application/json") {
-		return nil, Errorf(http.StatusBadRequest, "unsupported Content-Type %.100q; use application/json", kind)
 	}
 	return text, nil
 }

@@ -68,6 +68,9 @@ type conn struct {
 // TakeOver takes over the connection of a request, and writes the response headers. With tty the output
 // has no frames.
 func TakeOver(w http.ResponseWriter, r *httpapi.Request, tty bool) (Client, error) {
+	if err := r.Discard(w); err != nil { // dockerode sends the options of attach as a body too
+		return nil, err
+	}
 	raw, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		return nil, err

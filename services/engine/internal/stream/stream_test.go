@@ -150,6 +150,27 @@ func TestUpgradedStreamHasFramesAndHalfClose(t *testing.T) {
 	}
 }
 
+func TestRequestBodyIsNoInput(t *testing.T) {
+	p := newProcess()
+	conn := serve(t, p, false, all, stream.TakeOver)()
+	_, _ = io.WriteString(conn, strings.TrimSuffix(upgrade, "\r\n")+"Content-Length: 15\r\n\r\n"+`{"stream":true}early`)
+	head(t, conn, "101 UPGRADED")
+	_, _ = io.WriteString(conn, "late")
+	_ = conn.CloseWrite()
+
+	var got []byte
+	for m := range p.input {
+		if m.GetStdinClosed() {
+			break
+		}
+		got = append(got, m.GetStdin()...)
+	}
+	if string(got) != "earlylate" {
+		t.Errorf("got input %q, want earlylate", got)
+	}
+	close(p.output)
+}
+
 func TestStreamWithoutUpgradeIsRawOnTerminal(t *testing.T) {
 	p := newProcess()
 	conn := serve(t, p, true, all, stream.TakeOver)()
