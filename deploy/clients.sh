@@ -78,6 +78,26 @@ libraries() {
   done
 }
 
+# The programs that use the engine by one client library for Node each, with the libraries of package-lock.json.
+node_libraries() {
+  local of copy source=deploy/e2e/testdata/libraries/node
+  if ! command -v npm >/dev/null || [ "$(node -p 'process.versions.node.split(".")[0]')" -lt 20 ]; then
+    echo 'clients: libraries for Node: left out, as they need npm and node 20 or newer'
+    return
+  fi
+  of=$(cd "$source" && sha256sum ./* | sha256sum)
+  if [ "$(cat "$bin/node.version" 2>/dev/null)" = "$of" ]; then return; fi
+  echo 'clients: installing libraries for Node'
+  mkdir -p "$bin"
+  copy=$(mktemp -d "$bin/source-XXXX")
+  cp "$source"/* "$copy"
+  npm ci --prefix "$copy" --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null ||
+    { rm -rf "$copy"; fail 'libraries for Node: not installed'; }
+  rm -rf "$bin/node"
+  mv "$copy" "$bin/node"
+  echo "$of" >"$bin/node.version"
+}
+
 for name in "$@"; do
   case $name in
   docker) docker docker 29.9.3 ;;
@@ -86,7 +106,7 @@ for name in "$@"; do
     github.com/docker/compose/v5/internal.Version ;;
   buildx) tool cli-plugins/docker-buildx github.com/docker/buildx/cmd/buildx github.com/docker/buildx \
     github.com/docker/buildx/version.Version ;;
-  libraries) libraries ;;
+  libraries) libraries && node_libraries ;;
   buildkitd) tool buildkitd github.com/moby/buildkit/cmd/buildkitd github.com/moby/buildkit \
     github.com/moby/buildkit/version.Version ;;
   *) fail "$name: unknown client" ;;

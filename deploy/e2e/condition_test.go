@@ -12,7 +12,8 @@ import (
 const clientsDir = cacheDir + "/clients"
 
 // condition evaluates the script conditions. clients: Docker's own clients are built. builder: buildx and
-// BuildKit are built too. libraries: the programs of testdata/libraries are built. link:KIND: the
+// BuildKit are built too. libraries: the programs of testdata/libraries/go are built. node: those of
+// testdata/libraries/node are installed. link:KIND: the
 // kernel supports sub-interfaces of that kind.
 // podman: podman is installed and FAIRLEAD_PODMAN is set: it is slow.
 // packages: Debian packages can be installed. The machine of deploy/vm has no network for
@@ -33,6 +34,11 @@ func condition(cond string) (bool, error) {
 	if cond == "libraries" {
 		return hasClients("buildkitd", "libraries/moby", "libraries/fsouza", "libraries/dockertest",
 			"libraries/testcontainers"), nil
+	}
+
+	if cond == "node" {
+		_, err := exec.LookPath("node")
+		return err == nil && hasClients("buildkitd", "node/dockerode.mjs", "node/testcontainers.mjs"), nil
 	}
 
 	if cond == "podman" {
