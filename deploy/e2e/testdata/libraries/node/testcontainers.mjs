@@ -6,6 +6,7 @@ import { GenericContainer, Network, Wait } from "testcontainers";
 import { page, text } from "./check.mjs";
 
 const limit = 60_000;
+setInterval(() => {}, 1000); // the library's log streams do not keep the process alive
 const network = await new Network().start();
 
 // A web server, whose log, port and page are waited for.
