@@ -18,10 +18,20 @@ const (
 	Counter Kind = "counter" // only grows while the process runs
 	Gauge   Kind = "gauge"
 	Summary Kind = "summary" // a number of events and the sum of their sizes
+	// Histogram is a summary of durations with the numbers of events up to some bounds.
+	Histogram Kind = "histogram"
 )
 
 // MaxSamples bounds the samples of a family. More are added up in one, with Other as labels.
 const MaxSamples = 2000
+
+// maxSamples returns the limit of a kind. A sample of a histogram has a series for each bucket.
+func (k Kind) maxSamples() int {
+	if k == Histogram {
+		return MaxSamples / (maxBuckets + 3)
+	}
+	return MaxSamples
+}
 
 // Other is the label of all samples beyond MaxSamples.
 const Other = "other"
@@ -37,8 +47,10 @@ type Family struct {
 // Sample is a value of a family.
 type Sample struct {
 	Labels []string // values
-	Value  float64  // of a Summary: the sum
-	Count  uint64   // of a Summary
+	Value  float64  // of a Summary or Histogram: the sum
+	Count  uint64   // of a Summary or Histogram
+	// Buckets of a Histogram are the numbers of events up to each bound, without those of smaller ones.
+	Buckets []uint64
 }
 
 // Measured is a family with samples.
@@ -66,14 +78,17 @@ func NewSet(families []Family) *Set {
 }
 
 // Add adds a value to the sample with the given label values.
-func (s *Set) Add(name string, value float64, labels ...string) { s.add(name, value, 0, labels) }
-
-// AddSummary adds events to the summary with the given label values.
-func (s *Set) AddSummary(name string, count uint64, sum float64, labels ...string) {
-	s.add(name, sum, count, labels)
+func (s *Set) Add(name string, value float64, labels ...string) {
+	s.add(name, func(_ Kind, sample *Sample) { sample.Value += value }, labels)
 }
 
-func (s *Set) add(name string, value float64, count uint64, labels []string) {
+// AddDistribution adds events to the summary or histogram with the given label values.
+func (s *Set) AddDistribution(name string, d Distribution, labels ...string) {
+	s.add(name, func(k Kind, sample *Sample) { d.addTo(sample, k == Histogram) }, labels)
+}
+
+// add calls change with the sample that has the given label values.
+func (s *Set) add(name string, change func(Kind, *Sample), labels []string) {
 	i, ok := s.known[name]
 	if !ok || len(labels) != len(s.measured[i].Labels) {
 		s.errors = append(s.errors, fmt.Sprintf("%s with %d labels is not declared", name, len(labels)))
@@ -83,7 +98,7 @@ func (s *Set) add(name string, value float64, count uint64, labels []string) {
 	m, places := &s.measured[i], s.places[name]
 	key := strings.Join(labels, "\xff")
 	at, present := places[key]
-	if !present && len(m.Samples) >= MaxSamples-1 {
+	if !present && len(m.Samples) >= m.Kind.maxSamples()-1 {
 		labels = slices.Repeat([]string{Other}, len(labels))
 		key = strings.Join(labels, "\xff")
 		at, present = places[key]
@@ -93,8 +108,7 @@ func (s *Set) add(name string, value float64, count uint64, labels []string) {
 		places[key] = at
 		m.Samples = append(m.Samples, Sample{Labels: slices.Clone(labels)})
 	}
-	m.Samples[at].Value += value
-	m.Samples[at].Count += count
+	change(m.Kind, &m.Samples[at])
 }
 
 // Measured returns the families with their samples, in the order of their declaration.

@@ -2,6 +2,7 @@ package metrics_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -59,6 +60,41 @@ fairlead_c_seconds_count{server="public",code="OK"} 2
 	}
 }
 
+func TestHistogramsHaveCumulativeBuckets(t *testing.T) {
+	family := metrics.Family{Name: "fairlead_h_seconds", Kind: metrics.Histogram, Help: "H.",
+		Labels: []string{"outcome"}}
+	s := metrics.NewSet([]metrics.Family{family})
+	var times metrics.Times
+	for _, d := range []time.Duration{0, 500 * time.Microsecond, time.Millisecond, 30 * time.Millisecond, time.Minute} {
+		times.Add(d, metrics.Outcome(nil))
+	}
+	times.Measure(s, "fairlead_h_seconds")
+	times.Measure(s, "fairlead_h_seconds") // samples are added up
+	var text strings.Builder
+	if err := metrics.Write(&text, s.Measured()); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(text.String(), "\n")
+	for _, want := range []string{`_bucket{outcome="ok",le="0.0005"} 4`, `_bucket{outcome="ok",le="0.001"} 6`,
+		`_bucket{outcome="ok",le="0.025"} 6`, `_bucket{outcome="ok",le="0.05"} 8`, `_bucket{outcome="ok",le="10"} 8`,
+		`_bucket{outcome="ok",le="+Inf"} 10`, `_count{outcome="ok"} 10`, `_sum{outcome="ok"} 120.063`} {
+		if !slices.Contains(lines, "fairlead_h_seconds"+want) {
+			t.Errorf("no line %s in\n%s", want, text.String())
+		}
+	}
+
+	for i := range metrics.MaxSamples {
+		s.AddDistribution("fairlead_h_seconds", metrics.Distribution{Count: 1}, fmt.Sprint(i))
+	}
+	text.Reset()
+	if err := metrics.Write(&text, s.Measured()); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(text.String(), "\n"); n > metrics.MaxSamples+2 {
+		t.Errorf("got %d lines of one histogram", n)
+	}
+}
+
 func TestSamplesAreBounded(t *testing.T) {
 	s := metrics.NewSet(families())
 	var times metrics.Times
@@ -100,7 +136,8 @@ func TestFamiliesAreChecked(t *testing.T) {
 	for _, change := range []func(*metrics.Family){
 		func(f *metrics.Family) { f.Name = "x_total" }, func(f *metrics.Family) { f.Name = "fairlead_X_total" },
 		func(f *metrics.Family) { f.Name = "fairlead_x" }, func(f *metrics.Family) { f.Kind = metrics.Gauge },
-		func(f *metrics.Family) { f.Help = "X" }, func(f *metrics.Family) { f.Kind = "histogram" },
+		func(f *metrics.Family) { f.Help = "X" }, func(f *metrics.Family) { f.Kind = "unknown" },
+		func(f *metrics.Family) { f.Name, f.Kind = "fairlead_x_bytes", metrics.Histogram },
 		func(f *metrics.Family) { f.Labels = []string{"A"} },
 		func(f *metrics.Family) { f.Name, f.Kind = "fairlead_x", metrics.Summary },
 	} {

@@ -49,8 +49,8 @@ func linesOf(same []Measured) (lines []string) {
 		}
 		for _, s := range m.Samples {
 			labels := labelText(m.Labels, s.Labels)
-			if m.Kind == Summary {
-				lines = append(lines, m.Name+"_sum"+labels+" "+number(s.Value)+"\n"+
+			if m.Kind == Summary || m.Kind == Histogram {
+				lines = append(lines, m.buckets(s)+m.Name+"_sum"+labels+" "+number(s.Value)+"\n"+
 					m.Name+"_count"+labels+" "+strconv.FormatUint(s.Count, 10)+"\n")
 				continue
 			}
@@ -59,6 +59,27 @@ func linesOf(same []Measured) (lines []string) {
 	}
 	slices.Sort(lines)
 	return slices.Compact(lines)
+}
+
+// buckets returns the lines of the buckets of a histogram, which are cumulative.
+func (m Measured) buckets(s Sample) string {
+	if m.Kind != Histogram {
+		return ""
+	}
+	var out strings.Builder
+	names, sum := append(slices.Clone(m.Labels), "le"), uint64(0)
+	line := func(bound string, n uint64) {
+		labels := labelText(names, append(slices.Clone(s.Labels), bound))
+		_, _ = fmt.Fprintf(&out, "%s_bucket%s %d\n", m.Name, labels, n)
+	}
+	for i, bound := range bounds() {
+		if i < len(s.Buckets) {
+			sum += s.Buckets[i]
+		}
+		line(number(bound), sum)
+	}
+	line("+Inf", s.Count)
+	return out.String()
 }
 
 func number(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
@@ -93,9 +114,11 @@ func (f Family) Check() error {
 		return fmt.Errorf("%s: help text without a full stop", f.Name)
 	case f.Kind == Counter != total:
 		return fmt.Errorf("%s: counters, and nothing else, end with _total", f.Name)
+	case f.Kind == Histogram && !strings.HasSuffix(f.Name, "_seconds"):
+		return fmt.Errorf("%s: a histogram has the unit of its bounds", f.Name)
 	case f.Kind == Summary && !strings.HasSuffix(f.Name, "_seconds") && !strings.HasSuffix(f.Name, "_bytes"):
 		return fmt.Errorf("%s: a summary has a unit", f.Name)
-	case f.Kind != Counter && f.Kind != Gauge && f.Kind != Summary:
+	case f.Kind != Counter && f.Kind != Gauge && f.Kind != Summary && f.Kind != Histogram:
 		return fmt.Errorf("%s: unknown kind %q", f.Name, f.Kind)
 	}
 	label := regexp.MustCompile(`^[a-z][a-z_]*$`)

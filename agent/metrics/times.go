@@ -14,9 +14,16 @@ type Times struct {
 }
 
 type duration struct {
+	Distribution
 	labels []string
-	count  uint64
-	sum    time.Duration
+}
+
+// Outcome returns the label of an outcome: ok or error.
+func Outcome(err error) string {
+	if err != nil {
+		return "error"
+	}
+	return "ok"
 }
 
 // Add counts an event. Labels must come from a bounded set; more than MaxSamples are added up.
@@ -37,11 +44,10 @@ func (t *Times) Add(took time.Duration, labels ...string) {
 		d = &duration{labels: append([]string(nil), labels...)}
 		t.all[key] = d
 	}
-	d.count++
-	d.sum += took
+	d.Distribution.Add(took)
 }
 
-// Measure adds the events to a summary whose first labels have the given values.
+// Measure adds the events to a summary or histogram whose first labels have the given values.
 func (t *Times) Measure(s *Set, name string, first ...string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -52,6 +58,6 @@ func (t *Times) Measure(s *Set, name string, first ...string) {
 				labels = append(labels, Other)
 			}
 		}
-		s.AddSummary(name, d.count, d.sum.Seconds(), labels...)
+		s.AddDistribution(name, d.Distribution, labels...)
 	}
 }

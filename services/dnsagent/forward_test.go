@@ -7,8 +7,10 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"log/slog"
 	"math/big"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -171,6 +173,8 @@ func TestForwardsOverUDPTCPAndTLS(t *testing.T) {
 	m.write("host/etc/resolv.conf", "nameserver 127.9.0.57\n")
 	cfg := m.config()
 	cfg.Roots = ca.roots
+	var log lockedBuffer
+	cfg.Log = slog.New(slog.NewTextHandler(&log, nil))
 	cfg.Forwards = []dnsrecord.Forward{forward(t, "plain.test "+plain.at),
 		forward(t, "secure.test tls://"+secure.at+"#dns.corp"), forward(t, "address.test tls://"+secure.at),
 		forward(t, "other.test tls://"+secure.at+"#dns.other"), forward(t,
@@ -213,6 +217,10 @@ func TestForwardsOverUDPTCPAndTLS(t *testing.T) {
 		t.Errorf("got %d questions at the host's server, want those of two names", n)
 	}
 
+	if text := log.String(); !strings.Contains(text, "not dns.other") || !strings.Contains(text, "unknown authority") {
+		t.Errorf("got log %s, want a warning for each wrong certificate", text)
+	}
+
 	// Connections over TLS are kept, and replaced after the server closed them.
 	before := secure.connections()
 	for range 10 {
@@ -238,4 +246,22 @@ func TestForwardsOverUDPTCPAndTLS(t *testing.T) {
 		})
 	}
 	all.Wait()
+}
+
+// lockedBuffer collects a log.
+type lockedBuffer struct {
+	mu  sync.Mutex
+	out strings.Builder
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.out.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.out.String()
 }

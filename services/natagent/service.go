@@ -145,7 +145,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 
 	s.Server = api.New(served)
 	s.Meter = measure.Meter{Publications: st.Publications, Policies: s.egress, Reconciler: s.reconciler,
-		Log: cfg.Log, Proc: "/proc/sys/net/netfilter"}
+		Publishes: s.publisher.Times(), Log: cfg.Log, Proc: "/proc/sys/net/netfilter"}
 	return s, nil
 }
 

@@ -105,7 +105,8 @@ func metricsToProto(all []metrics.Measured) *agentv1.CollectMetricsResponse {
 	for _, m := range all {
 		f := &agentv1.MetricFamily{Name: m.Name, Kind: string(m.Kind), Help: m.Help, Labels: m.Labels}
 		for _, s := range m.Samples {
-			f.Samples = append(f.Samples, &agentv1.MetricSample{Labels: s.Labels, Value: s.Value, Count: s.Count})
+			f.Samples = append(f.Samples, &agentv1.MetricSample{Labels: s.Labels, Value: s.Value, Count: s.Count,
+				Buckets: s.Buckets})
 		}
 		if len(f.Samples) > 0 {
 			resp.Families = append(resp.Families, f)
@@ -120,7 +121,7 @@ func metricsFromProto(resp *agentv1.CollectMetricsResponse) (all []metrics.Measu
 			Help: f.GetHelp(), Labels: f.GetLabels()}}
 		for _, s := range f.GetSamples() {
 			m.Samples = append(m.Samples, metrics.Sample{Labels: s.GetLabels(), Value: s.GetValue(),
-				Count: s.GetCount()})
+				Count: s.GetCount(), Buckets: s.GetBuckets()})
 		}
 		all = append(all, m)
 	}

@@ -13,7 +13,7 @@ func Families() []metrics.Family {
 	return []metrics.Family{
 		{Name: "fairlead_dns_questions_total", Kind: metrics.Counter, Labels: []string{"source", "code"},
 			Help: "Answered questions of containers, by the source of the answer and its code."},
-		{Name: "fairlead_dns_upstream_seconds", Kind: metrics.Summary, Labels: []string{"server"},
+		{Name: "fairlead_dns_upstream_seconds", Kind: metrics.Histogram, Labels: []string{"server"},
 			Help: "Time until the answer of an upstream name server."},
 		{Name: "fairlead_dns_upstream_failures_total", Kind: metrics.Counter, Labels: []string{"server"},
 			Help: "Questions that an upstream name server did not answer."},
@@ -39,7 +39,7 @@ func (m Meter) Measure(_ context.Context, set *metrics.Set) {
 		if server.IsValid() {
 			name = server.String()
 		}
-		set.AddSummary("fairlead_dns_upstream_seconds", u.Answers, u.Time.Seconds(), name)
+		set.AddDistribution("fairlead_dns_upstream_seconds", u.Answers, name)
 		set.Add("fairlead_dns_upstream_failures_total", float64(u.Failures), name)
 	}
 	set.Add("fairlead_dns_resolvers", float64(len(m.Resolvers())))

@@ -98,7 +98,7 @@ func New(cfg Config) *Resolvers {
 		cfg.Store = noStore{}
 	}
 	return &Resolvers{
-		zone: &zone.Zone{}, records: cfg.Records, tls: upstream.NewTLS(cfg.Roots),
+		zone: &zone.Zone{}, records: cfg.Records, tls: upstream.NewTLS(cfg.Roots, cfg.Log),
 		socketServer: cfg.SocketServer, host: cfg.Host,
 		budgets: resolver.NewBudgets(maxForwards, maxForwardsToOne), cache: cache.New(0), store: cfg.Store,
 		policies: cfg.Policies, log: cfg.Log, queries: querylog.New(),

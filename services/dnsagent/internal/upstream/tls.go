@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
+	"log/slog"
 	"net"
 	"net/netip"
 	"sync"
@@ -17,6 +19,8 @@ const (
 	// maxIdle bounds the idle connections to one server, maxOpen all of them.
 	maxIdle = 8
 	maxOpen = 64
+	// warnInterval is the interval between warnings about one server.
+	warnInterval = time.Minute
 )
 
 // TLS connects to servers of DNS over TLS (RFC 7858) from the network namespace of this process. A
@@ -24,9 +28,11 @@ const (
 type TLS struct {
 	roots    *x509.CertPool
 	sessions tls.ClientSessionCache
+	log      *slog.Logger
 
 	mu      sync.Mutex
 	servers map[tlsServer]*tlsPool
+	warned  map[tlsServer]time.Time
 	closed  bool
 }
 
@@ -49,8 +55,9 @@ type idleConn struct {
 }
 
 // NewTLS returns a dialer that verifies certificates with the given roots; nil means the system's.
-func NewTLS(roots *x509.CertPool) *TLS {
-	return &TLS{roots: roots, sessions: tls.NewLRUClientSessionCache(64), servers: map[tlsServer]*tlsPool{}}
+func NewTLS(roots *x509.CertPool, log *slog.Logger) *TLS {
+	return &TLS{roots: roots, log: log, sessions: tls.NewLRUClientSessionCache(64),
+		servers: map[tlsServer]*tlsPool{}, warned: map[tlsServer]time.Time{}}
 }
 
 // Dialer returns a function that connects to a server whose certificate has a name, or without a name
@@ -83,9 +90,32 @@ func (d *TLS) dial(ctx context.Context, s tlsServer) (net.Conn, error) {
 	if err != nil {
 		<-pool.slots
 		d.leave(s, pool)
+		d.warn(s, name, err)
 		return nil, err
 	}
 	return &tlsConn{Conn: conn, dialer: d, server: s, pool: pool}, nil
+}
+
+// warn logs a failed connection, since an invalid certificate is a mistake of the administrator.
+func (d *TLS) warn(s tlsServer, name string, err error) {
+	if errors.Is(err, context.Canceled) {
+		return
+	}
+	now := time.Now()
+	d.mu.Lock()
+	for other, at := range d.warned {
+		if now.Sub(at) >= warnInterval {
+			delete(d.warned, other)
+		}
+	}
+	_, known := d.warned[s]
+	if !known {
+		d.warned[s] = now
+	}
+	d.mu.Unlock()
+	if !known {
+		d.log.Warn("cannot connect to name server over TLS", "server", s.at, "certificate", name, "error", err)
+	}
 }
 
 // enter returns the pool of a server for one user.

@@ -20,6 +20,8 @@ func Families() []metrics.Family {
 	return []metrics.Family{
 		{Name: "fairlead_published_ports", Kind: metrics.Gauge, Labels: []string{"protocol"},
 			Help: "Port bindings in effect. A range or an address is one."},
+		{Name: "fairlead_publish_seconds", Kind: metrics.Histogram, Labels: []string{"outcome"},
+			Help: "Time to publish the ports of a container; outcome is ok or error."},
 		{Name: "fairlead_firewall_reconciles_total", Kind: metrics.Counter, Labels: []string{"outcome"},
 			Help: "Comparisons of the firewall with the store: unchanged, changed (something was missing or too " +
 				"much), rebuilt (rules were written) or error."},
@@ -54,8 +56,9 @@ type Meter struct {
 		ExternalChanges() reconcile.ExternalChanges
 		Outcomes() map[string]uint64
 	}
-	Log  *slog.Logger
-	Proc string // directory of nf_conntrack_count and nf_conntrack_max
+	Publishes *metrics.Times
+	Log       *slog.Logger
+	Proc      string // directory of nf_conntrack_count and nf_conntrack_max
 }
 
 // Measure implements agent/service.Measurer.
@@ -65,6 +68,7 @@ func (m Meter) Measure(_ context.Context, set *metrics.Set) {
 			set.Add("fairlead_published_ports", 1, string(b.Protocol))
 		}
 	}
+	m.Publishes.Measure(set, "fairlead_publish_seconds")
 	for outcome, n := range m.Reconciler.Outcomes() {
 		set.Add("fairlead_firewall_reconciles_total", float64(n), outcome)
 	}

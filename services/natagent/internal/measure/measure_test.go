@@ -26,7 +26,8 @@ func (reconciler) Outcomes() map[string]uint64                { return nil }
 
 func TestOneContainerWithoutCounters(t *testing.T) {
 	set := metrics.NewSet(measure.Families())
-	measure.Meter{Publications: func() []*publication.Publication { return nil }, Policies: policies{},
+	measure.Meter{Publishes: &metrics.Times{}, Publications: func() []*publication.Publication { return nil },
+		Policies:   policies{},
 		Reconciler: reconciler{}, Log: slog.New(slog.DiscardHandler), Proc: t.TempDir()}.Measure(t.Context(), set)
 	for _, m := range set.Measured() {
 		if m.Name == "fairlead_egress_refused_packets_total" && len(m.Samples) == 1 && m.Samples[0].Value == 3 {

@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/fairlead/fairlead/agent/metrics"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/proto/port"
@@ -88,7 +89,11 @@ type Publisher struct {
 	unheld    map[holdKey]portOwner // stored, but without a port socket
 
 	deleter *deleter
+	times   metrics.Times // of publications, by outcome
 }
+
+// Times returns the durations of publications, by outcome.
+func (p *Publisher) Times() *metrics.Times { return &p.times }
 
 // New returns a publisher. It binds no port before RebindPorts is called.
 func New(store Store, fw Firewall, changes ChangeLock, flows Conntrack, ports Ports, log *slog.Logger) *Publisher {
@@ -119,7 +124,9 @@ func (p *Publisher) List(context.Context) ([]*publication.Publication, error) {
 }
 
 // Publish publishes all requested ports and addresses of an owner, or none.
-func (p *Publisher) Publish(ctx context.Context, want *publication.Publication) ([]port.Binding, error) {
+func (p *Publisher) Publish(ctx context.Context, want *publication.Publication) (out []port.Binding, err error) {
+	begun := time.Now()
+	defer func() { p.times.Add(time.Since(begun), metrics.Outcome(err)) }()
 	plan, err := p.plan(want)
 	if err != nil {
 		return nil, err

@@ -21,6 +21,9 @@ func Families() []metrics.Family {
 			Help: "Containers that are connected to a network."},
 		{Name: "fairlead_network_addresses", Kind: metrics.Gauge, Labels: []string{"network", "subnet", "state"},
 			Help: "Addresses of a subnet: used, free for containers, or growable, by which it can grow at most."},
+		{Name: "fairlead_attach_seconds", Kind: metrics.Histogram, Labels: []string{"outcome"},
+			Help: "Time to create the namespace of a container with its networks, or to connect one more; outcome " +
+				"is ok or error."},
 	}
 }
 
@@ -30,7 +33,10 @@ type Meter struct {
 		List() []network.Network
 		PoolUsage(n network.Network) []ipam.Usage
 	}
-	Sandboxes interface{ List() []endpoint.Sandbox }
+	Sandboxes interface {
+		List() []endpoint.Sandbox
+		Times() *metrics.Times
+	}
 }
 
 // Measure implements agent/service.Measurer.
@@ -43,6 +49,7 @@ func (m Meter) Measure(_ context.Context, set *metrics.Set) {
 		}
 	}
 	set.Add("fairlead_sandboxes", float64(len(sandboxes)))
+	m.Sandboxes.Times().Measure(set, "fairlead_attach_seconds")
 
 	networks := m.Networks.List()
 	subnets := sortedSubnets(networks)

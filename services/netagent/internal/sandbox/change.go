@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
+	"github.com/fairlead/fairlead/agent/metrics"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/netagent/internal/address"
 	"github.com/fairlead/fairlead/services/netagent/internal/attach"
@@ -28,10 +30,12 @@ func (m *Manager) Connect(ctx context.Context, owner string, spec endpoint.Spec)
 		return endpoint.Sandbox{}, err
 	}
 	var sb endpoint.Sandbox
+	begun := time.Now()
 	err := address.Retry(ctx, m.source, func() (err error) {
 		sb, err = m.connectTo(ctx, owner, spec)
 		return err
 	})
+	m.times.Add(time.Since(begun), metrics.Outcome(err))
 	return sb, err
 }
 

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
+	"github.com/fairlead/fairlead/agent/metrics"
 	"github.com/fairlead/fairlead/proto/bandwidth"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/netagent/internal/address"
@@ -31,11 +33,12 @@ func (m *Manager) Create(ctx context.Context, req endpoint.Request) (endpoint.Sa
 	}
 
 	var sb endpoint.Sandbox
+	begun := time.Now()
 	err := address.Retry(ctx, m.source, func() (err error) {
 		sb, err = m.create(ctx, req)
 		return err
 	})
-
+	m.times.Add(time.Since(begun), metrics.Outcome(err))
 	return sb, err
 }
 

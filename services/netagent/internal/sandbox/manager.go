@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"sync/atomic"
 
+	"github.com/fairlead/fairlead/agent/metrics"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/netagent/internal/address"
@@ -62,7 +63,11 @@ type Manager struct {
 	dir        string
 	log        *slog.Logger
 	accepting  atomic.Bool
+	times      metrics.Times // of attachments, by outcome
 }
+
+// Times returns the durations of created and connected sandboxes, by outcome.
+func (m *Manager) Times() *metrics.Times { return &m.times }
 
 // New returns a manager. It rejects changes until AcceptRequests is called.
 func New(cfg Config) *Manager {

@@ -16,9 +16,9 @@ func Families() []metrics.Family {
 			Help: "Containers."},
 		{Name: "fairlead_images", Kind: metrics.Gauge,
 			Help: "Images."},
-		{Name: "fairlead_launch_seconds", Kind: metrics.Summary, Labels: []string{"outcome"},
+		{Name: "fairlead_launch_seconds", Kind: metrics.Histogram, Labels: []string{"outcome"},
 			Help: "Time to start a container; outcome is ok or error."},
-		{Name: "fairlead_launch_step_seconds", Kind: metrics.Summary, Labels: []string{"step", "outcome"},
+		{Name: "fairlead_launch_step_seconds", Kind: metrics.Histogram, Labels: []string{"step", "outcome"},
 			Help: "Time of a step of a launch. Steps run concurrently where they can."},
 	}
 }

@@ -110,7 +110,7 @@ type MetricFamily struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The name, with unit.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// counter, gauge or summary.
+	// counter, gauge, summary or histogram.
 	Kind string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
 	// The description.
 	Help string `protobuf:"bytes,3,opt,name=help,proto3" json:"help,omitempty"`
@@ -192,10 +192,13 @@ type MetricSample struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The values of the labels.
 	Labels []string `protobuf:"bytes,1,rep,name=labels,proto3" json:"labels,omitempty"`
-	// The value; of a summary, the sum.
+	// The value; of a summary or histogram, the sum.
 	Value float64 `protobuf:"fixed64,2,opt,name=value,proto3" json:"value,omitempty"`
-	// The number of events of a summary.
-	Count         uint64 `protobuf:"varint,3,opt,name=count,proto3" json:"count,omitempty"`
+	// The number of events of a summary or histogram.
+	Count uint64 `protobuf:"varint,3,opt,name=count,proto3" json:"count,omitempty"`
+	// The buckets of a histogram: the numbers of events up to each bound, without those of smaller ones. The
+	// last bucket of Prometheus, +Inf, is count.
+	Buckets       []uint64 `protobuf:"varint,4,rep,packed,name=buckets,proto3" json:"buckets,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -251,6 +254,13 @@ func (x *MetricSample) GetCount() uint64 {
 	return 0
 }
 
+func (x *MetricSample) GetBuckets() []uint64 {
+	if x != nil {
+		return x.Buckets
+	}
+	return nil
+}
+
 var File_fairlead_agent_v1_metrics_proto protoreflect.FileDescriptor
 
 const file_fairlead_agent_v1_metrics_proto_rawDesc = "" +
@@ -264,11 +274,12 @@ const file_fairlead_agent_v1_metrics_proto_rawDesc = "" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x12\n" +
 	"\x04help\x18\x03 \x01(\tR\x04help\x12\x16\n" +
 	"\x06labels\x18\x04 \x03(\tR\x06labels\x129\n" +
-	"\asamples\x18\x05 \x03(\v2\x1f.fairlead.agent.v1.MetricSampleR\asamples\"R\n" +
+	"\asamples\x18\x05 \x03(\v2\x1f.fairlead.agent.v1.MetricSampleR\asamples\"l\n" +
 	"\fMetricSample\x12\x16\n" +
 	"\x06labels\x18\x01 \x03(\tR\x06labels\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\x01R\x05value\x12\x14\n" +
-	"\x05count\x18\x03 \x01(\x04R\x05count2}\n" +
+	"\x05count\x18\x03 \x01(\x04R\x05count\x12\x18\n" +
+	"\abuckets\x18\x04 \x03(\x04R\abuckets2}\n" +
 	"\x0eMetricsService\x12k\n" +
 	"\x0eCollectMetrics\x12(.fairlead.agent.v1.CollectMetricsRequest\x1a).fairlead.agent.v1.CollectMetricsResponse\"\x04\xa8\xd4\x18\x01BBZ@github.com/fairlead/fairlead/proto/gen/fairlead/agent/v1;agentv1b\x06proto3"
 

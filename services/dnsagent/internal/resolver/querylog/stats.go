@@ -8,6 +8,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/fairlead/fairlead/agent/metrics"
 	"github.com/fairlead/fairlead/services/dnsagent/internal/resolver"
 )
 
@@ -19,8 +20,8 @@ type Kind struct{ Source, Code string }
 
 // Upstream counts the questions to one upstream.
 type Upstream struct {
-	Answers, Failures uint64
-	Time              time.Duration // of all answers
+	Answers  metrics.Distribution
+	Failures uint64
 }
 
 // stats counts questions since the start of the process.
@@ -56,8 +57,7 @@ func (l *Log) Exchanged(server netip.AddrPort, took time.Duration, err error) {
 	if err != nil {
 		u.Failures++
 	} else {
-		u.Answers++
-		u.Time += took
+		u.Answers.Add(took)
 	}
 	s.servers[server] = u
 }
