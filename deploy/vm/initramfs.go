@@ -14,8 +14,9 @@ import (
 	"github.com/fairlead/fairlead/deploy/vm/internal/job"
 )
 
-// firstModules lists the modules for access to the outer machine's files. Others are loaded later.
-var firstModules = []string{"virtio_pci", "virtio_console", "9pnet_virtio", "9p", "overlay"}
+// firstModules lists the modules for access to the outer machine's files, and those of devices that scripts
+// use: without udev, the kernel creates the nodes when it loads the modules. Others are loaded later.
+var firstModules = []string{"virtio_pci", "virtio_console", "9pnet_virtio", "9p", "overlay", "fuse", "loop", "tun"}
 
 // initramfs returns the machine's first file system as an unnamed file in memory.
 func (w builder) initramfs(j job.Job) (*os.File, error) {
