@@ -50,8 +50,8 @@ func (r roles) ensureGateway(m *membership.Membership) error {
 	if err != nil {
 		return err
 	}
-	running, err := gateway.Start(joinPort(address, r.cfg.Ports.StoreClient), gateway.Config{Keys: r.keys,
-		Store: client, Endpoints: m.External.Endpoints, Mirror: r.mirror, Identify: r.identify, Log: r.cfg.Log,
+	running, err := gateway.Start(joinPort(address, r.cfg.Ports.StoreClient), gateway.Config{Fleet: m.Fleet, Keys: r.keys,
+		Store: client, Endpoints: m.External.Endpoints, Mirror: r.mirror, Log: r.cfg.Log,
 		TLS: pki.ServerConfig(m.CA, r.certificate, true, r.cfg.Now), Serial: m.External.Serial})
 	if err != nil {
 		return errors.Join(err, client.Close())

@@ -87,12 +87,16 @@ func newPart(cfg Config, m *membership.Membership) (*part, error) {
 func (p *part) start(base context.Context, mustListen bool) error {
 	p.ctx, p.cancel = context.WithCancel(base)
 	l, err := p.listen(p.ctx)
-	if p.m.External != nil && err == nil {
-		err = roles{p}.ensureStore(p.ctx)
+	store := error(nil)
+	if p.m.External != nil {
+		store = roles{p}.ensureStore(p.ctx) // keepStore repeats it
 	}
-	if err != nil && mustListen {
+	if mustListen && (err != nil || store != nil) {
 		p.cancel()
-		return errors.Join(err, p.client.Close(), p.gateway.Stop())
+		if l != nil {
+			store = errors.Join(store, l.Close())
+		}
+		return errors.Join(err, store, p.client.Close(), p.gateway.Stop())
 	}
 	p.tasks.Go(func() { p.serve(p.ctx, l, err) })
 	p.tasks.Go(func() { roles{p}.keepStore(p.ctx) })

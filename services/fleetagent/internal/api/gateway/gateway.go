@@ -25,7 +25,6 @@ import (
 
 	"github.com/fairlead/fairlead/services/fleetagent/internal/etcd"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/mirror"
-	"github.com/fairlead/fairlead/services/fleetagent/internal/pki"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/record"
 )
 
@@ -36,17 +35,20 @@ const (
 	keepaliveTimeout = 5 * time.Second
 	keepaliveMinimum = 5 * time.Second
 	maxStreams       = 1000
-	maxRequest       = 4 << 20
+	// Certificates are verified when a connection is made. After this time, hosts connect with their present one.
+	connectionAge   = time.Hour
+	connectionGrace = 10 * time.Second // for calls; watches go on with the next connection
+	maxRequest      = 4 << 20
 )
 
 // Config configures a gateway.
 type Config struct {
+	Fleet     string
 	Keys      record.Keys
 	Store     *etcd.Client   // of the external store
 	Endpoints []string       // of the external store, for errors
 	Mirror    *mirror.Mirror // with the records of hosts
 	TLS       *tls.Config    // of the listener
-	Identify  func(tls.ConnectionState) (pki.Identity, error)
 	Log       *slog.Logger
 	Serial    uint64 // of the credentials of Store
 }
@@ -70,7 +72,8 @@ func Serve(ctx context.Context, l net.Listener, c Config) error {
 	s := &server{Config: c}
 	g := grpc.NewServer(grpc.Creds(credentials.NewTLS(c.TLS)), grpc.ConnectionTimeout(handshakeTime),
 		grpc.MaxRecvMsgSize(maxRequest), grpc.MaxConcurrentStreams(maxStreams),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: keepaliveTime, Timeout: keepaliveTimeout}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: keepaliveTime, Timeout: keepaliveTimeout,
+			MaxConnectionAge: connectionAge, MaxConnectionAgeGrace: connectionGrace}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: keepaliveMinimum,
 			PermitWithoutStream: true}))
 	pb.RegisterKVServer(g, s)
