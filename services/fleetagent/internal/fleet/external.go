@@ -3,7 +3,6 @@ package fleet
 import (
 	"context"
 	"errors"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -33,26 +32,30 @@ func (p outside) end(ctx context.Context) error {
 	})
 }
 
-// ensureGateway starts or stops the gateway to the external store. It is started again with new credentials.
-// The lock of the store must be held.
+// ensureGateway starts or stops the gateway to the external store, or replaces its credentials. The lock of the
+// store must be held.
 func (r roles) ensureGateway(m *membership.Membership) error {
-	if r.gateway.Runs() && m.IsManager() && r.gateway.Serial == m.External.Serial {
+	runs := r.gateway.Runs()
+	if !m.IsManager() || r.ctx.Err() != nil || !runs {
+		if err := r.gateway.Stop(); err != nil || !m.IsManager() || r.ctx.Err() != nil {
+			return err
+		}
+	}
+	if runs && r.gateway.Serial() == m.External.Serial {
 		return nil
 	}
-	if err := errors.Join(r.gateway.Stop(), r.ctx.Err()); err != nil || !m.IsManager() {
-		return err
-	}
-	address, err := netip.ParseAddr(m.Address)
-	if err != nil {
-		return err
-	}
+	address := agentAddress(&fleetv1.Host{Address: m.Address}).Addr()
 	client, err := m.External.Dial(r.cfg.Now)
 	if err != nil {
 		return err
 	}
-	running, err := gateway.Start(joinPort(address, r.cfg.Ports.StoreClient), gateway.Config{Fleet: m.Fleet, Keys: r.keys,
-		Store: client, Endpoints: m.External.Endpoints, Mirror: r.mirror, Log: r.cfg.Log,
-		TLS: pki.ServerConfig(m.CA, r.certificate, true, r.cfg.Now), Serial: m.External.Serial})
+	store := gateway.Store{Client: client, Endpoints: m.External.Endpoints, Serial: m.External.Serial}
+	if runs {
+		return r.gateway.Use(store)
+	}
+	running, err := gateway.Start(joinPort(address, r.cfg.Ports.StoreClient), gateway.Config{Fleet: m.Fleet,
+		Keys: r.keys, Mirror: r.mirror, Log: r.cfg.Log,
+		TLS: pki.ServerConfig(m.CA, r.certificate, true, r.cfg.Now)}, store)
 	if err != nil {
 		return errors.Join(err, client.Close())
 	}

@@ -103,13 +103,13 @@ func (s *server) same(ctx context.Context, h *pb.ResponseHeader) error {
 
 // check returns an error if the store does not have the records of the fleet.
 func (s *server) check(ctx context.Context) error {
-	r, err := pb.NewKVClient(s.Store.Calls()).Range(ctx, &pb.RangeRequest{Key: []byte(s.Keys.Settings()),
+	r, err := pb.NewKVClient(s.calls()).Range(ctx, &pb.RangeRequest{Key: []byte(s.Keys.Settings()),
 		KeysOnly: true})
 	if err != nil {
 		return refused(err)
 	}
 	if len(r.GetKvs()) == 0 {
-		return status.Error(codes.FailedPrecondition, external.Other(s.Endpoints).Error())
+		return status.Error(codes.FailedPrecondition, external.Other(s.store.Load().Endpoints).Error())
 	}
 	s.seen.Store(&etcd.Position{Cluster: r.GetHeader().GetClusterId(), Revision: r.GetHeader().GetRevision()})
 	return nil
@@ -133,6 +133,9 @@ func refused(err error) error {
 				"write the keys of the fleet: "+status.Convert(err).Message())
 		}
 	}
+	if status.Code(err) == codes.Canceled {
+		return status.Error(codes.Unavailable, "the connection with the store was closed")
+	}
 	return err
 }
 
@@ -149,7 +152,7 @@ func (s *server) Range(ctx context.Context, req *pb.RangeRequest) (*pb.RangeResp
 }
 
 func (s *server) read(ctx context.Context, req *pb.RangeRequest) (*pb.RangeResponse, error) {
-	res, err := pb.NewKVClient(s.Store.Calls()).Range(ctx, req)
+	res, err := pb.NewKVClient(s.calls()).Range(ctx, req)
 	if err == nil {
 		err = s.same(ctx, res.GetHeader())
 	}
@@ -179,7 +182,7 @@ func (s *server) Txn(ctx context.Context, req *pb.TxnRequest) (*pb.TxnResponse, 
 	asked := &pb.TxnRequest{Compare: append(req.GetCompare(), present), Success: req.GetSuccess(),
 		Failure: append(req.GetFailure(), &pb.RequestOp{Request: &pb.RequestOp_RequestRange{
 			RequestRange: &pb.RangeRequest{Key: []byte(r.host), KeysOnly: true}}})}
-	res, err := pb.NewKVClient(s.Store.Calls()).Txn(ctx, asked)
+	res, err := pb.NewKVClient(s.calls()).Txn(ctx, asked)
 	if err == nil {
 		err = s.same(ctx, res.GetHeader())
 	}
@@ -199,7 +202,7 @@ func (s *server) LeaseGrant(ctx context.Context, req *pb.LeaseGrantRequest) (*pb
 	if _, err := s.caller(ctx); err != nil {
 		return nil, err
 	}
-	res, err := pb.NewLeaseClient(s.Store.Calls()).LeaseGrant(ctx, &pb.LeaseGrantRequest{TTL: req.GetTTL()})
+	res, err := pb.NewLeaseClient(s.calls()).LeaseGrant(ctx, &pb.LeaseGrantRequest{TTL: req.GetTTL()})
 	if err == nil {
 		err = s.same(ctx, res.GetHeader())
 	}
@@ -215,13 +218,13 @@ func (s *server) LeaseRevoke(ctx context.Context, req *pb.LeaseRevokeRequest) (*
 	if err != nil {
 		return nil, err
 	}
-	res, err := pb.NewLeaseClient(s.Store.Calls()).LeaseRevoke(ctx, req)
+	res, err := pb.NewLeaseClient(s.calls()).LeaseRevoke(ctx, req)
 	return res, refused(err)
 }
 
 // checkLease refuses a lease of keys that the host may not write.
 func (s *server) checkLease(ctx context.Context, r rights, id int64) error {
-	res, err := pb.NewLeaseClient(s.Store.Calls()).LeaseTimeToLive(ctx, &pb.LeaseTimeToLiveRequest{ID: id, Keys: true})
+	res, err := pb.NewLeaseClient(s.calls()).LeaseTimeToLive(ctx, &pb.LeaseTimeToLiveRequest{ID: id, Keys: true})
 	if err == nil {
 		err = s.same(ctx, res.GetHeader())
 	}
@@ -241,7 +244,7 @@ func (s *server) Status(ctx context.Context, req *pb.StatusRequest) (*pb.StatusR
 	if _, err := s.caller(ctx); err != nil {
 		return nil, err
 	}
-	res, err := pb.NewMaintenanceClient(s.Store.Calls()).Status(ctx, req)
+	res, err := pb.NewMaintenanceClient(s.calls()).Status(ctx, req)
 	return res, refused(err)
 }
 

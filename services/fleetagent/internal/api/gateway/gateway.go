@@ -43,14 +43,18 @@ const (
 
 // Config configures a gateway.
 type Config struct {
-	Fleet     string
-	Keys      record.Keys
-	Store     *etcd.Client   // of the external store
-	Endpoints []string       // of the external store, for errors
-	Mirror    *mirror.Mirror // with the records of hosts
-	TLS       *tls.Config    // of the listener
-	Log       *slog.Logger
-	Serial    uint64 // of the credentials of Store
+	Fleet  string
+	Keys   record.Keys
+	Mirror *mirror.Mirror // with the records of hosts
+	TLS    *tls.Config    // of the listener; verifies the certificates of hosts
+	Log    *slog.Logger
+}
+
+// Store is an external store with the credentials of a serial number.
+type Store struct {
+	Client    *etcd.Client
+	Endpoints []string // for errors
+	Serial    uint64
 }
 
 // server implements the services of etcd that hosts use.
@@ -61,16 +65,19 @@ type server struct {
 	pb.UnimplementedLeaseServer
 	pb.UnimplementedMaintenanceServer
 
-	seen atomic.Pointer[etcd.Position] // the latest answer with the records of the fleet; nil: none yet
+	store atomic.Pointer[Store]
+	seen  atomic.Pointer[etcd.Position] // the latest answer with the records of the fleet; nil: none yet
 }
 
 // denied returns the answer of etcd to a client that may not make a call.
 func denied() error { return rpctypes.ErrGRPCPermissionDenied }
 
-// Serve serves a listener until ctx ends.
-func Serve(ctx context.Context, l net.Listener, c Config) error {
-	s := &server{Config: c}
-	g := grpc.NewServer(grpc.Creds(credentials.NewTLS(c.TLS)), grpc.ConnectionTimeout(handshakeTime),
+// calls returns the connection with the store.
+func (s *server) calls() grpc.ClientConnInterface { return s.store.Load().Client.Calls() }
+
+// serve serves a listener until ctx ends.
+func (s *server) serve(ctx context.Context, l net.Listener) error {
+	g := grpc.NewServer(grpc.Creds(credentials.NewTLS(s.TLS)), grpc.ConnectionTimeout(handshakeTime),
 		grpc.MaxRecvMsgSize(maxRequest), grpc.MaxConcurrentStreams(maxStreams),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: keepaliveTime, Timeout: keepaliveTimeout,
 			MaxConnectionAge: connectionAge, MaxConnectionAgeGrace: connectionGrace}),

@@ -9,14 +9,13 @@ import (
 
 // Running is a gateway that runs. Nil is one that does not.
 type Running struct {
-	Serial uint64 // of its credentials
+	server *server
 	stop   context.CancelFunc
 	done   chan struct{}
-	store  interface{ Close() error }
 }
 
 // Start opens the listener of a gateway and runs it. It closes the client of the store when it stops.
-func Start(address string, c Config) (*Running, error) {
+func Start(address string, c Config, store Store) (*Running, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
@@ -24,10 +23,11 @@ func Start(address string, c Config) (*Running, error) {
 		return nil, fault.New(fault.Busy, "port "+address+"/tcp", "cannot be opened for the store",
 			fault.WithCause(err))
 	}
-	r := &Running{Serial: c.Serial, stop: cancel, done: make(chan struct{}), store: c.Store}
+	r := &Running{server: &server{Config: c}, stop: cancel, done: make(chan struct{})}
+	r.server.store.Store(&store)
 	go func() {
 		defer close(r.done)
-		if err := Serve(ctx, l, c); err != nil {
+		if err := r.server.serve(ctx, l); err != nil {
 			c.Log.Error("calls to the store are not passed on", "error", err)
 		}
 	}()
@@ -55,5 +55,12 @@ func (r *Running) Stop() error {
 	r.stop()
 	<-r.done
 	r.stop = nil
-	return r.store.Close()
+	return r.server.store.Load().Client.Close()
 }
+
+// Serial returns the serial number of the credentials in use.
+func (r *Running) Serial() uint64 { return r.server.store.Load().Serial }
+
+// Use replaces the store: its endpoints or credentials were changed. The listener stays open. Watches go on with
+// the new store.
+func (r *Running) Use(store Store) error { return r.server.store.Swap(&store).Client.Close() }

@@ -19,7 +19,7 @@ func (s *server) Watch(in grpc.BidiStreamingServer[pb.WatchRequest, pb.WatchResp
 	}
 	ctx, cancel := context.WithCancelCause(onward(in.Context()))
 	defer cancel(nil)
-	out, err := pb.NewWatchClient(s.Store.Calls()).Watch(ctx)
+	out, err := pb.NewWatchClient(s.calls()).Watch(ctx)
 	if err != nil {
 		return refused(err)
 	}
@@ -41,7 +41,7 @@ func (s *server) LeaseKeepAlive(in grpc.BidiStreamingServer[pb.LeaseKeepAliveReq
 	}
 	ctx, cancel := context.WithCancelCause(onward(in.Context()))
 	defer cancel(nil)
-	out, err := pb.NewLeaseClient(s.Store.Calls()).LeaseKeepAlive(ctx)
+	out, err := pb.NewLeaseClient(s.calls()).LeaseKeepAlive(ctx)
 	if err != nil {
 		return refused(err)
 	}
