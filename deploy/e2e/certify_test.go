@@ -17,10 +17,12 @@ import (
 	"github.com/fairlead/fairlead/deploy/internal/lab"
 )
 
-// generateCerts is the program `certify DIRECTORY`. It writes the CA certificate ca.pem, and two
+// generateCerts is the program `certify DIRECTORY`.
+func generateCerts() { writeCerts(os.Args[1]) }
+
+// writeCerts writes the CA certificate ca.pem, and two
 // certificates that the CA signed: agent.pem with agent-key.pem, and cert.pem with key.pem.
-func generateCerts() {
-	dir := os.Args[1]
+func writeCerts(dir string) {
 	stopOn(os.MkdirAll(dir, 0o755))
 	ca := &x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
 	caKey := newKey()

@@ -20,9 +20,15 @@ import (
 // found creates a fleet of all hosts: one, two, three. The first one is the manager.
 func (f *fleet) found() {
 	f.t.Helper()
-	join := joinCommand.FindStringSubmatch(f.run(1, "fleet init --name one --address 10.99.0.1"))
+	f.joinAll(f.run(1, "fleet init --name one --address 10.99.0.1"))
+}
+
+// joinAll makes all other hosts join with the command that init has printed.
+func (f *fleet) joinAll(printed string) {
+	f.t.Helper()
+	join := joinCommand.FindStringSubmatch(printed)
 	if join == nil {
-		f.t.Fatal("init prints no command to join")
+		f.t.Fatalf("init prints no command to join: %s", printed)
 	}
 	for n := 2; n <= len(f.hosts); n++ {
 		name := []string{"", "one", "two", "three", "four"}[n]

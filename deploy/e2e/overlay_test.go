@@ -18,7 +18,12 @@ func TestOverlayNetworks(t *testing.T) {
 			f := newFleet(t, mode, 3)
 			f.serveImages()
 			f.refuse(1, "network create -d overlay app", "run fairlead fleet init to start a fleet")
-			f.found()
+			var etcd *etcdServer // one mode has the records in a cluster of the operator
+			if mode == lab.Split {
+				etcd = f.foundOnEtcd()
+			} else {
+				f.found()
+			}
 			f.overlayEncrypted()
 			f.overlayStarts()
 			f.overlayMatrix()
@@ -29,6 +34,9 @@ func TestOverlayNetworks(t *testing.T) {
 				f.overlayForgery()
 				f.overlayRepairs()
 				f.overlayAddresses()
+			}
+			if etcd != nil {
+				f.etcdOutage(etcd)
 			}
 			f.overlayOutage()
 			f.overlayEnds()
