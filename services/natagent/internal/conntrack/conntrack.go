@@ -7,7 +7,6 @@ package conntrack
 
 import (
 	"context"
-	"errors"
 	"net/netip"
 	"sync"
 
@@ -172,16 +171,22 @@ func (c *Deleter) work() {
 	}
 }
 
+// cut deletes the selected entries. Selectors of both families share one walk.
 func (c *Deleter) cut(cuts []Selector) error {
-	byFamily := map[bool][]Selector{}
+	byFamily := map[byte][]Selector{}
 	for _, one := range cuts {
-		v6 := one.Host.Addr().Is6() || one.AnyEndpoint && one.Target.Addr().Is6() || one.Leaves.IsValid() &&
-			one.Leaves.Addr().Is6() || one.Source.Is6() || one.Into.Is6()
-		byFamily[v6] = append(byFamily[v6], one)
+		byFamily[one.family()] = append(byFamily[one.family()], one)
 	}
-	var errs []error
-	for v6, some := range byFamily {
-		errs = append(errs, c.cutFamily(v6, newMatcher(some, c.Local)))
+	matchers := map[byte]*matcher{}
+	for family, some := range byFamily {
+		matchers[family] = newMatcher(some, c.Local)
 	}
-	return errors.Join(errs...)
+	return c.deleteMatching(matchers)
+}
+
+// family returns the address family of the selected entries.
+func (s Selector) family() byte {
+	v6 := s.Host.Addr().Is6() || s.AnyEndpoint && s.Target.Addr().Is6() || s.Leaves.IsValid() && s.Leaves.Addr().Is6() ||
+		s.Source.Is6() || s.Into.Is6()
+	return familyOf(v6)
 }

@@ -51,7 +51,7 @@ func (c *Deleter) countOpen(a netip.Addr) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		err = c.walk(a.Is6(), filter, func(_ *netlink.Conn, f flow, _ []byte) error {
+		err = c.walk(familyOf(a.Is6()), filter, func(_ *netlink.Conn, _ byte, f flow, _ []byte) error {
 			if f.proto == port.TCP.Number() && isOpen(f.state) && end.is(f) {
 				open++
 			}

@@ -54,18 +54,25 @@ const (
 	stateLastAck = 6
 )
 
-// cutFamily deletes the matching entries of a family.
-func (c *Deleter) cutFamily(v6 bool, m *matcher) error {
-	filter, err := dumpFilter(m)
-	if err != nil {
-		return err
+// deleteMatching deletes the entries that the matcher of their family selects.
+func (c *Deleter) deleteMatching(matchers map[byte]*matcher) error {
+	family, filter := byte(unix.AF_UNSPEC), []byte(nil)
+	for only, m := range matchers {
+		if len(matchers) > 1 {
+			break
+		}
+		var err error
+		if filter, err = dumpFilter(m); err != nil {
+			return err
+		}
+		family = only
 	}
 
-	return c.walk(v6, filter, func(conn *netlink.Conn, f flow, key []byte) error {
-		if !m.match(f) {
+	return c.walk(family, filter, func(conn *netlink.Conn, family byte, f flow, key []byte) error {
+		if m := matchers[family]; m == nil || !m.match(f) {
 			return nil
 		}
-		if _, err := request(conn, msgDelete, netlink.Acknowledge, familyOf(v6), key); err != nil &&
+		if _, err := request(conn, msgDelete, netlink.Acknowledge, family, key); err != nil &&
 			!errors.Is(err, unix.ENOENT) {
 			return fmt.Errorf("delete the conntrack entry to %s: %w", f.dst, err)
 		}
@@ -73,14 +80,15 @@ func (c *Deleter) cutFamily(v6 bool, m *matcher) error {
 	})
 }
 
-// walk calls each for the entries of a family that pass the kernel's filter.
-func (c *Deleter) walk(v6 bool, filter []byte, each func(conn *netlink.Conn, f flow, key []byte) error) error {
+// walk calls each for the entries of a family, AF_UNSPEC for all, that pass the kernel's filter.
+func (c *Deleter) walk(family byte, filter []byte,
+	each func(conn *netlink.Conn, family byte, f flow, key []byte) error) error {
 	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, &netlink.Config{NetNS: c.ns.Fd()})
 	if err != nil {
 		return fmt.Errorf("conntrack: %w", err)
 	}
 	defer func() { _ = conn.Close() }()
-	entries, err := request(conn, msgGet, netlink.Dump, familyOf(v6), filter)
+	entries, err := request(conn, msgGet, netlink.Dump, family, filter)
 	if err != nil {
 		return fmt.Errorf("list conntrack entries: %w", err)
 	}
@@ -89,7 +97,7 @@ func (c *Deleter) walk(v6 bool, filter []byte, each func(conn *netlink.Conn, f f
 	for _, e := range entries {
 		f, key, err := parse(e.Data)
 		if err == nil {
-			err = each(conn, f, key)
+			err = each(conn, e.Data[0], f, key)
 		}
 		errs = append(errs, err)
 	}

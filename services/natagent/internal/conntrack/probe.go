@@ -20,7 +20,7 @@ func Probe(ns hostns.NS) error {
 	few := Selector{Protocol: port.UDP, Host: netip.AddrPortFrom(netip.IPv4Unspecified(), 1)}
 	filter, err := dumpFilter(newMatcher([]Selector{few}, c.Local))
 	if err == nil {
-		err = c.walk(false, filter, func(*netlink.Conn, flow, []byte) error { return nil })
+		err = c.walk(unix.AF_INET, filter, func(*netlink.Conn, byte, flow, []byte) error { return nil })
 	}
 
 	switch {
