@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/fairlead/fairlead/proto/fault"
@@ -79,8 +80,11 @@ func (s *policyServer) LearnAddresses(ctx context.Context,
 	if err != nil {
 		return nil, err
 	}
-	return &natv1.LearnAddressesResponse{}, s.policies.Learn(ctx, req.GetOwner(), req.GetName(), addresses,
-		req.GetTtl().AsDuration())
+	answerable, err := s.policies.Learn(ctx, req.GetOwner(), req.GetName(), addresses, req.GetTtl().AsDuration())
+	if err != nil || answerable <= 0 {
+		return &natv1.LearnAddressesResponse{}, err
+	}
+	return &natv1.LearnAddressesResponse{Answerable: durationpb.New(answerable)}, nil
 }
 
 // RecordRefusedName implements PolicyServiceServer.

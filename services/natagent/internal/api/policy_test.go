@@ -28,6 +28,8 @@ type policies struct {
 	ttl     time.Duration
 	fails   error
 
+	answerable time.Duration
+
 	mu      sync.Mutex
 	kept    []egress.Refusal
 	lost    uint64
@@ -43,9 +45,10 @@ func (p *policies) List(context.Context) ([]*egress.Container, error) { return p
 
 func (p *policies) Refused(owner string) uint64 { return uint64(len(owner)) }
 
-func (p *policies) Learn(_ context.Context, _, _ string, addresses []netip.Addr, ttl time.Duration) error {
+func (p *policies) Learn(_ context.Context, _, _ string, addresses []netip.Addr,
+	ttl time.Duration) (time.Duration, error) {
 	p.learned, p.ttl = addresses, ttl
-	return p.fails
+	return p.answerable, p.fails
 }
 
 func (p *policies) Since(t time.Time) (found []egress.Refusal, lost uint64, more <-chan struct{}) {
@@ -234,6 +237,13 @@ func TestLearnAddresses(t *testing.T) {
 	if _, err := s.LearnAddresses(t.Context(), req); err != nil || p.ttl != time.Minute ||
 		!slices.Equal(p.learned, []netip.Addr{netip.MustParseAddr("192.0.2.1")}) {
 		t.Errorf("got %v, learned %v for %s", err, p.learned, p.ttl)
+	}
+	for _, p.answerable = range []time.Duration{0, time.Minute} {
+		resp, err := s.LearnAddresses(t.Context(), req)
+		if err != nil || resp.GetAnswerable().AsDuration() != p.answerable ||
+			(resp.GetAnswerable() == nil) != (p.answerable == 0) {
+			t.Errorf("got %v, %v, want %s", resp, err, p.answerable)
+		}
 	}
 	p.fails = fault.NotFoundf("container id", "has no policy")
 	if _, err := s.LearnAddresses(t.Context(), req); !fault.Is(err, fault.NotFound) {

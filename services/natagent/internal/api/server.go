@@ -55,7 +55,8 @@ type Policies interface {
 	Release(ctx context.Context, owner string) error
 	List(ctx context.Context) ([]*egress.Container, error)
 	Refused(owner string) uint64
-	Learn(ctx context.Context, owner, name string, addresses []netip.Addr, ttl time.Duration) error
+	Learn(ctx context.Context, owner, name string, addresses []netip.Addr,
+		ttl time.Duration) (answerable time.Duration, err error)
 	RecordName(ctx context.Context, owner, name string) error
 	Since(t time.Time) (found []egress.Refusal, lost uint64, more <-chan struct{})
 }

@@ -1,7 +1,6 @@
 package egress
 
 import (
-	"maps"
 	"net/netip"
 	"slices"
 
@@ -27,14 +26,14 @@ func (e *Enforcer) AllowingRules() AllowingRule {
 	}
 	sources, peers := map[netip.Addr]*known{}, map[string][]netip.Prefix{}
 	for _, c := range e.installed {
-		policy := c.Policy()
-		for _, peer := range policy.Peers() {
+		for _, peer := range c.out.Peers() {
 			if _, copied := peers[peer]; !copied {
 				peers[peer] = e.prefixes(peer)
 			}
 		}
-		k := &known{policy, named(policy, maps.Clone(e.names[c.Owner]),
-			has(policy, maps.Clone(e.expiry[c.Owner]), func(peer string) []netip.Prefix { return peers[peer] }))}
+		book := e.book(c.Owner).Clone()
+		k := &known{c.out, named(c.out, book.Name,
+			c.has(book, func(peer string) []netip.Prefix { return peers[peer] }))}
 		for _, a := range c.addresses() {
 			sources[a] = k
 		}
@@ -55,13 +54,13 @@ func (e *Enforcer) AllowingRules() AllowingRule {
 // named restricts has to one of several rules with the same ports, whose learned addresses are in one
 // set: to those that the last name of the address matches. If none does, or the name is not known after
 // a restart, all of them can be meant.
-func named(p egress.Policy, names map[netip.Addr]string,
+func named(p egress.Policy, name func(netip.Addr) string,
 	has func(egress.Rule, netip.Addr) bool) func(egress.Rule, netip.Addr) bool {
 	return func(r egress.Rule, a netip.Addr) bool {
 		if r.Kind != egress.Domain || !has(r, a) {
 			return has(r, a)
 		}
-		matching := slices.DeleteFunc(p.RulesFor(names[a]), func(o egress.Rule) bool {
+		matching := slices.DeleteFunc(p.RulesFor(name(a)), func(o egress.Rule) bool {
 			return o.Deny != r.Deny || o.Ports != r.Ports
 		})
 		return len(matching) == 0 || slices.Contains(matching, r)

@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"testing"
 	"time"
+
+	"github.com/fairlead/fairlead/services/natagent/internal/egress/answers"
 )
 
 // peerStore is a store with peers only.
@@ -24,18 +26,21 @@ func TestAllowingRules(t *testing.T) {
 		netip.MustParseAddr("198.51.100.3")
 	db := netip.MustParseAddr("10.9.0.3")
 	store := peerStore{all: map[string][]netip.Prefix{"container:db": {netip.PrefixFrom(db, 32)}}}
-	later := time.Now().Add(time.Hour)
-	e := &Enforcer{store: store,
-		installed: map[string]*installed{container: {Container: &Container{Owner: container,
-			Rules:     []string{"a.test:443", "*.b.test:443", "c.test:80", "container:db:5432"},
-			Endpoints: []Endpoint{{Addresses: []netip.Addr{from}}}}}},
-		expiry: map[string]map[answer]time.Time{container: {{0, first}: later, {0, second}: later, {0, unnamed}: later,
-			{1, second}: later}},
-		names: map[string]map[netip.Addr]string{container: {first: "www.b.test", second: "c.test"}}}
+	c := newInstalled(&Container{Owner: container, Rules: []string{"a.test:443", "*.b.test:443", "c.test:80",
+		"container:db:5432"}, Endpoints: []Endpoint{{Addresses: []netip.Addr{from}}}}, 1, nil)
+	book := answers.NewBook(map[answers.Open]time.Duration{{Addr: unnamed}: time.Hour}, time.Now())
+	e := &Enforcer{store: store, installed: map[string]*installed{container: c},
+		books: map[string]*answers.Book{container: book}}
+	learn := func(name string, a netip.Addr) {
+		book.Learn(name, []netip.Addr{a}, c.opens(name), time.Hour, time.Now())
+	}
+	learn("www.b.test", first)
+	learn("a.test", second)
+	learn("c.test", second)
 
 	rules := e.AllowingRules()
 	delete(store.all, "container:db")
-	e.names[container][first] = "a.test"
+	learn("a.test", first)
 	for _, c := range []struct {
 		to   netip.Addr
 		port uint16

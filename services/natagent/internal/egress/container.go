@@ -60,9 +60,6 @@ func (c *Container) IngressPolicy() egress.Policy {
 	return p
 }
 
-// peers returns the containers, networks and labels among all rules.
-func (c *Container) peers() []string { return append(c.Policy().Peers(), c.IngressPolicy().Peers()...) }
-
 // addresses returns the addresses of all endpoints.
 func (c *Container) addresses() (all []netip.Addr) {
 	for _, e := range c.Endpoints {

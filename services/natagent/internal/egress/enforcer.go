@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net/netip"
 	"sync"
 	"time"
 
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/natagent/internal/conntrack"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress/answers"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
 	"github.com/fairlead/fairlead/services/natagent/internal/nflog"
 )
@@ -48,15 +48,13 @@ type Enforcer struct {
 	refused    *nflog.Log // of refused packets, for Run; nil before start, or if it cannot be opened
 	restores   uint64     // after changes by other programs
 	installed  map[string]*installed
-	expiry     map[string]map[answer]time.Time  // of learned addresses, by owner
-	names      map[string]map[netip.Addr]string // the last name that was answered with an address, by owner
+	books      map[string]*answers.Book // by owner
 }
 
 // New returns an Enforcer. It changes nothing in the kernel before Sync.
 func New(ns hostns.NS, store Store, flows Flows, journal *Journal, log *slog.Logger) *Enforcer {
 	return &Enforcer{store: store, flows: flows, journal: journal, log: log, begun: make(chan struct{}),
-		kernel: kernel{ns: ns}, installed: map[string]*installed{}, expiry: map[string]map[answer]time.Time{},
-		names: map[string]map[netip.Addr]string{}}
+		kernel: kernel{ns: ns}, installed: map[string]*installed{}, books: map[string]*answers.Book{}}
 }
 
 // Close closes the sockets. The tables stay.
@@ -88,32 +86,45 @@ func (e *Enforcer) Put(ctx context.Context, c *Container) error {
 		return e.Release(ctx, c.Owner)
 	}
 
+	cuts, err := e.put(ctx, c)
+	if err != nil {
+		return err
+	}
+	if err := e.flows.Delete(ctx, cuts); err != nil {
+		e.log.Warn("connections that the policy does not allow may continue", "container", c.Name, "error", err)
+	}
+	return nil
+}
+
+// put stores and writes a policy. It selects the connections that it does not allow: packets of known
+// connections are not looked at otherwise.
+func (e *Enforcer) put(ctx context.Context, c *Container) (cuts []conntrack.Selector, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if err := e.start(ctx); err != nil {
-		return err
+		return nil, err
 	}
 
 	before, had := e.store.Policy(c.Owner)
 	old := e.installed[c.Owner]
 	if had && before.equal(c) && old != nil {
-		return nil
+		return nil, nil
 	}
 	now, err := e.install(c)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := e.store.PutPolicy(c); err != nil {
-		return err
+		return nil, err
 	}
 
-	learned := e.adopt(c, old)
-	if err := e.replace(old, now, learned); err != nil {
-		return errors.Join(err, e.restore(c.Owner, before))
+	known := e.books[c.Owner]
+	e.adopt(now, old)
+	if err := e.replace(old, now); err != nil {
+		e.books[c.Owner] = known
+		return nil, errors.Join(err, e.restore(c.Owner, before))
 	}
-
-	e.cut(ctx, c)
-	return nil
+	return e.cuts(now), nil
 }
 
 // install returns the container with what the kernel needs.
@@ -123,11 +134,11 @@ func (e *Enforcer) install(c *Container) (*installed, error) {
 		return nil, err
 	}
 	e.generation++
-	return &installed{Container: c, generation: e.generation, via: via}, nil
+	return newInstalled(c, e.generation, via), nil
 }
 
 // replace writes a change. If the kernel refuses it, everything is written again.
-func (e *Enforcer) replace(old, now *installed, learned map[answer]time.Duration) error {
+func (e *Enforcer) replace(old, now *installed) error {
 	owner := ""
 	for _, c := range []*installed{old, now} {
 		if c != nil {
@@ -137,13 +148,12 @@ func (e *Enforcer) replace(old, now *installed, learned map[answer]time.Duration
 
 	if now == nil {
 		delete(e.installed, owner)
-		delete(e.expiry, owner)
-		delete(e.names, owner)
+		delete(e.books, owner)
 	} else {
 		e.installed[owner] = now
 	}
 
-	err := e.kernel.replace(old, now, learned, e.prefixes)
+	err := e.kernel.replace(old, now, e.book(owner).Left(time.Now()), e.prefixes)
 	if err == nil {
 		return nil
 	}
@@ -175,7 +185,7 @@ func (e *Enforcer) Release(ctx context.Context, owner string) error {
 		return err
 	}
 	if old := e.installed[owner]; old != nil {
-		return e.replace(old, nil, nil)
+		return e.replace(old, nil)
 	}
 	return nil
 }
@@ -219,10 +229,7 @@ func (e *Enforcer) start(ctx context.Context) error {
 
 	now := time.Now()
 	for _, c := range e.store.Policies() {
-		e.expiry[c.Owner] = map[answer]time.Time{}
-		for a, left := range learned[id.Short(c.Owner)] {
-			e.expiry[c.Owner][a] = now.Add(left)
-		}
+		e.books[c.Owner] = answers.NewBook(learned[id.Short(c.Owner)], now)
 	}
 	e.installMissing()
 
@@ -258,14 +265,8 @@ func (e *Enforcer) installMissing() {
 
 func (e *Enforcer) rebuild() error {
 	now := time.Now()
-	return e.kernel.rebuild(e.all(), func(owner string) map[answer]time.Duration {
-		left := map[answer]time.Duration{}
-		for a, until := range e.expiry[owner] {
-			if until.After(now) {
-				left[a] = until.Sub(now)
-			}
-		}
-		return left
+	return e.kernel.rebuild(e.all(), func(owner string) map[answers.Open]time.Duration {
+		return e.book(owner).Left(now)
 	}, e.prefixes)
 }
 

@@ -69,7 +69,7 @@ func TestLearnedAddresses(t *testing.T) {
 		for _, a := range addresses {
 			all = append(all, netip.MustParseAddr(a))
 		}
-		if err := w.enforcer.Learn(context.Background(), owner, name, all, time.Second); err != nil {
+		if _, err := w.enforcer.Learn(context.Background(), owner, name, all, time.Second); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -79,6 +79,10 @@ func TestLearnedAddresses(t *testing.T) {
 	w.check("after the answer", "+"+web4+":80", web4+":443", "["+web6+"]:80")
 	learn("b.test", web6, web4)
 	w.check("second name", "+"+web4+":443", "+["+web6+"]:80", "["+web6+"]:53")
+
+	w.put("*.a.test:80", "b.test:443", "a.test") // other ports of a name, and one that was not asked for
+	w.check("other ports", "+"+web4+":443", "+["+web6+"]:443", "["+web6+"]:80", web4+":53")
+	w.put("*.a.test:80", "b.test")
 
 	w.start() // a new process
 	w.check("after a restart", "+"+web4+":80", "+["+web6+"]:80")
@@ -124,7 +128,7 @@ func TestChangeCutsConnections(t *testing.T) {
 func TestSyncRestores(t *testing.T) {
 	w := newWorld(t)
 	w.put("a.test", "10.9.0.3:80")
-	if err := w.enforcer.Learn(context.Background(), owner, "a.test", []netip.Addr{netip.MustParseAddr(web4)},
+	if _, err := w.enforcer.Learn(context.Background(), owner, "a.test", []netip.Addr{netip.MustParseAddr(web4)},
 		time.Hour); err != nil {
 		t.Fatal(err)
 	}
@@ -184,7 +188,7 @@ func TestBridgeNetfilter(t *testing.T) {
 func TestRefusalsAreRecorded(t *testing.T) {
 	w := newWorld(t)
 	w.put("a.test:80", "!10.9.0.3")
-	if err := w.enforcer.Learn(context.Background(), owner, "a.test.", []netip.Addr{netip.MustParseAddr(web4)},
+	if _, err := w.enforcer.Learn(context.Background(), owner, "a.test.", []netip.Addr{netip.MustParseAddr(web4)},
 		time.Hour); err != nil {
 		t.Fatal(err)
 	}
@@ -235,7 +239,7 @@ func TestBadPolicies(t *testing.T) {
 			t.Errorf("%s: accepted", name)
 		}
 	}
-	if err := w.enforcer.Learn(context.Background(), owner, "a.test", nil, 0); err == nil {
+	if _, err := w.enforcer.Learn(context.Background(), owner, "a.test", nil, 0); err == nil {
 		t.Error("learned for a container without a policy")
 	}
 	w.check("nothing is left", "+"+web4+":80")

@@ -15,6 +15,7 @@ import (
 	"github.com/fairlead/fairlead/proto/egress"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress/answers"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall/nflink"
 	nft "github.com/fairlead/fairlead/services/natagent/internal/firewall/nftables"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
@@ -26,13 +27,20 @@ type installed struct {
 	*Container
 	generation uint64
 	via        map[string][]byte // MAC of an endpoint -> MAC of its bridge
+
+	out, in          egress.Policy // parsed once
+	groups, inGroups []group
 }
 
-// answer is an address that the name server answered for a domain of a group.
-type answer struct {
-	group int
-	addr  netip.Addr
+// newInstalled returns a container with what is derived from its rules.
+func newInstalled(c *Container, generation uint64, via map[string][]byte) *installed {
+	i := &installed{Container: c, generation: generation, via: via, out: c.Policy(), in: c.IngressPolicy()}
+	i.groups, i.inGroups = plan(i.out), plan(i.in)
+	return i
 }
+
+// peers returns the containers, networks and labels among all rules.
+func (c *installed) peers() []string { return append(c.out.Peers(), c.in.Peers()...) }
 
 // kernel writes both tables. Its methods are not safe for concurrent use.
 type kernel struct {
@@ -80,7 +88,7 @@ func (k *kernel) close() error {
 }
 
 // rebuild writes both tables again, in one transaction.
-func (k *kernel) rebuild(all []*installed, learned func(owner string) map[answer]time.Duration,
+func (k *kernel) rebuild(all []*installed, learned func(owner string) map[answers.Open]time.Duration,
 	peers func(string) []netip.Prefix) error {
 	k.peers, k.naming = map[string][]netip.Prefix{}, map[string]int{}
 	for _, t := range []*nftables.Table{k.inet(), k.bridge()} {
@@ -106,7 +114,7 @@ func (k *kernel) remove() error {
 }
 
 // replace writes the policy of one container, in one transaction. Either can be nil.
-func (k *kernel) replace(old, now *installed, learned map[answer]time.Duration,
+func (k *kernel) replace(old, now *installed, learned map[answers.Open]time.Duration,
 	peers func(string) []netip.Prefix) error {
 	if old != nil {
 		k.queueElements(old, true)
@@ -198,12 +206,12 @@ func viaMap(t *nftables.Table) *nftables.Set {
 }
 
 // sets returns the sets of a container.
-func (c *installed) sets(t *nftables.Table, learned map[answer]time.Duration) (all []filled) {
+func (c *installed) sets(t *nftables.Table, learned map[answers.Open]time.Duration) (all []filled) {
 	short := id.Short(c.Owner)
-	for i, g := range plan(c.IngressPolicy()) {
+	for i, g := range c.inGroups {
 		all = append(all, c.static(t, g, i, setFrom)...)
 	}
-	for i, g := range plan(c.Policy()) {
+	for i, g := range c.groups {
 		all = append(all, c.static(t, g, i, setStatic)...)
 		for _, f := range families() {
 			if !g.domains {
@@ -212,8 +220,8 @@ func (c *installed) sets(t *nftables.Table, learned map[answer]time.Duration) (a
 			s := filled{set: &nftables.Set{Table: t, KeyType: f.address, HasTimeout: true, Comment: comment(g),
 				Name: setName(short, c.generation, i, setNames, f.v6)}}
 			for a, left := range learned {
-				if a.group == i && a.addr.Is6() == f.v6 {
-					s.elements = append(s.elements, nftables.SetElement{Key: a.addr.AsSlice(), Timeout: left})
+				if a.Group == i && a.Addr.Is6() == f.v6 {
+					s.elements = append(s.elements, nftables.SetElement{Key: a.Addr.AsSlice(), Timeout: left})
 				}
 			}
 			all = append(all, s)
@@ -237,7 +245,7 @@ func (c *installed) static(t *nftables.Table, g group, index int, kind string) (
 func comment(g group) string { return g.text[:min(len(g.text), maxComment)] }
 
 // queueAdd queues sets, chain and elements of a container.
-func (k *kernel) queueAdd(c *installed, learned map[answer]time.Duration, peers func(string) []netip.Prefix) {
+func (k *kernel) queueAdd(c *installed, learned map[answers.Open]time.Duration, peers func(string) []netip.Prefix) {
 	t := k.inet()
 	for _, peer := range c.peers() {
 		k.queuePeer(peer, peers)
@@ -261,10 +269,10 @@ type chain struct {
 // chains returns the chains of a container: one for each direction with rules.
 func (c *installed) chains() (all []chain) {
 	if len(c.Rules) > 0 {
-		all = append(all, chain{chainName(c.Owner, c.generation), chainRules(c.Container, c.generation)})
+		all = append(all, chain{chainName(c.Owner, c.generation), chainRules(c)})
 	}
 	if len(c.Ingress) > 0 {
-		all = append(all, chain{ingressChainName(c.Owner, c.generation), ingressRules(c.Container, c.generation)})
+		all = append(all, chain{ingressChainName(c.Owner, c.generation), ingressRules(c)})
 	}
 	return all
 }
@@ -335,27 +343,6 @@ func (k *kernel) queueRemove(c *installed) {
 	for _, peer := range c.peers() {
 		k.releasePeer(peer)
 	}
-}
-
-// learn adds addresses to the sets of a container. Those in renew are present and get a new timeout.
-func (k *kernel) learn(c *installed, add, renew map[answer]time.Duration) error {
-	for a, left := range renew {
-		_ = k.conn.SetDeleteElements(k.learnedSet(c, a), []nftables.SetElement{{Key: a.addr.AsSlice()}})
-		_ = k.conn.SetAddElements(k.learnedSet(c, a), []nftables.SetElement{{Key: a.addr.AsSlice(), Timeout: left}})
-	}
-	for a, left := range add {
-		_ = k.conn.SetAddElements(k.learnedSet(c, a), []nftables.SetElement{{Key: a.addr.AsSlice(), Timeout: left}})
-	}
-	return k.commit()
-}
-
-func (k *kernel) learnedSet(c *installed, a answer) *nftables.Set {
-	f := families()[0]
-	if a.addr.Is6() {
-		f = families()[1]
-	}
-	return &nftables.Set{Table: k.inet(), Name: setName(id.Short(c.Owner), c.generation, a.group, setNames, f.v6),
-		KeyType: f.address, HasTimeout: true}
 }
 
 func (k *kernel) commit() error {

@@ -3,118 +3,97 @@ package egress
 import (
 	"context"
 	"net/netip"
-	"strings"
+	"slices"
 	"time"
+
+	"github.com/google/nftables"
 
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress/answers"
 )
 
-// Limits of learned addresses.
-const (
-	// grace is added to the TTL of an answer: clients connect a moment after the answer.
-	grace = time.Minute
-	// maxTTL bounds the TTL of an answer.
-	maxTTL = 24 * time.Hour
-	// maxLearned bounds the addresses of one container. The first ones of an answer are learned.
-	maxLearned = 4096
-)
-
-// Learn opens the addresses that the name server is about to answer for a name.
-func (e *Enforcer) Learn(ctx context.Context, owner, name string, addresses []netip.Addr, ttl time.Duration) error {
+// Learn opens the addresses that the name server is about to answer for a name. Answers with the same name
+// and addresses whose TTL ends within answerable need no Learn as long as this process runs.
+func (e *Enforcer) Learn(ctx context.Context, owner, name string, addresses []netip.Addr,
+	ttl time.Duration) (answerable time.Duration, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if err := e.start(ctx); err != nil {
-		return err
+		return 0, err
 	}
 	c := e.installed[owner]
 	if c == nil {
-		return fault.New(fault.NotFound, "container "+id.Short(owner), "has no egress policy")
+		return 0, fault.New(fault.NotFound, "container "+id.Short(owner), "has no egress policy")
 	}
 
-	e.remember(owner, name, addresses)
-	ttl = min(max(ttl, 0), maxTTL) + grace
-	add, renew := e.sort(c, name, addresses, ttl)
-	if len(add)+len(renew) == 0 {
-		return nil
-	}
-
-	until := time.Now().Add(ttl)
-	for _, some := range []map[answer]time.Duration{add, renew} {
-		for a := range some {
-			e.expiry[owner][a] = until
+	write, answerable := e.book(owner).Learn(name, addresses, c.opens(name), ttl, time.Now())
+	if len(write) > 0 && e.kernel.learn(c, write) != nil {
+		if err := e.rebuild(); err != nil {
+			return 0, err
 		}
 	}
-	if err := e.kernel.learn(c, add, renew); err != nil {
-		return e.rebuild()
+	if e.kernel.flags == 0 {
+		answerable = 0 // other programs can flush the sets
 	}
-	return nil
+	return answerable, nil
 }
 
-// remember keeps the name of addresses for records.
-func (e *Enforcer) remember(owner, name string, addresses []netip.Addr) {
-	known := e.names[owner]
-	if known == nil || len(known) > maxLearned {
-		known = map[netip.Addr]string{}
-		e.names[owner] = known
+// book returns the answers of a container.
+func (e *Enforcer) book(owner string) *answers.Book {
+	b := e.books[owner]
+	if b == nil {
+		b = answers.NewBook(nil, time.Now())
+		e.books[owner] = b
 	}
-	for _, a := range addresses {
-		known[a.Unmap()] = strings.ToLower(strings.TrimSuffix(name, "."))
-	}
+	return b
 }
 
-// sort returns the addresses that are new, and those that expire before the answer does. ttl has the
-// grace, so that an address is renewed at most once in that time.
-func (e *Enforcer) sort(c *installed, name string, addresses []netip.Addr, ttl time.Duration) (add,
-	renew map[answer]time.Duration) {
-	known, now := e.expiry[c.Owner], time.Now()
-	if known == nil {
-		known = map[answer]time.Time{}
-		e.expiry[c.Owner] = known
-	}
-	for a, until := range known {
-		if !until.After(now) {
-			delete(known, a)
+// opens returns the groups that the addresses of a name enter.
+func (c *installed) opens(name string) (groups []int) {
+	for _, r := range c.out.RulesFor(name) {
+		if i := groupOf(c.groups, r); !slices.Contains(groups, i) {
+			groups = append(groups, i)
 		}
 	}
-
-	p := c.Policy()
-	groups := plan(p)
-	add, renew = map[answer]time.Duration{}, map[answer]time.Duration{}
-	for _, r := range p.RulesFor(name) {
-		i := groupOf(groups, r)
-		for _, addr := range addresses {
-			a := answer{i, addr.Unmap()}
-			until, present := known[a]
-			switch {
-			case present && until.Sub(now) < ttl-grace: // clients keep the answer for its TTL
-				renew[a] = ttl
-			case !present && len(known)+len(add) < maxLearned:
-				add[a] = ttl
-			}
-		}
-	}
-	return add, renew
+	return groups
 }
 
-// adopt returns the learned addresses that a new policy of a container keeps: those of the same
-// domains. Groups can have other numbers.
-func (e *Enforcer) adopt(c *Container, old *installed) map[answer]time.Duration {
-	kept, now := map[answer]time.Duration{}, time.Now()
-	expiry := map[answer]time.Time{}
-	if old != nil {
-		from, to := plan(old.Policy()), plan(c.Policy())
-		for a, until := range e.expiry[c.Owner] {
-			if a.group >= len(from) || !until.After(now) {
-				continue
-			}
-			for i, g := range to {
-				if g.domains && g.text == from[a.group].text && g.deny == from[a.group].deny {
-					kept[answer{i, a.addr}], expiry[answer{i, a.addr}] = until.Sub(now), until
-				}
+// adopt makes a new policy of a container keep the addresses of the same domains, and of names that it
+// names otherwise. Groups can have other numbers.
+func (e *Enforcer) adopt(now, old *installed) {
+	if old == nil {
+		delete(e.books, now.Owner)
+		return
+	}
+	e.books[now.Owner] = e.book(now.Owner).Adopt(func(group int) (same []int) {
+		for i, g := range now.groups {
+			if group < len(old.groups) && g.domains && g.text == old.groups[group].text &&
+				g.deny == old.groups[group].deny {
+				same = append(same, i)
 			}
 		}
+		return same
+	}, now.opens, time.Now())
+}
+
+// learn writes addresses to the sets of a container. An address that is present gets a new timeout.
+func (k *kernel) learn(c *installed, write map[answers.Open]time.Duration) error {
+	for o, left := range write {
+		set, key := k.learnedSet(c, o), []nftables.SetElement{{Key: o.Addr.AsSlice()}}
+		timed := []nftables.SetElement{{Key: o.Addr.AsSlice(), Timeout: left}}
+		_ = k.conn.SetAddElements(set, timed) // so that the deletion succeeds
+		_ = k.conn.SetDeleteElements(set, key)
+		_ = k.conn.SetAddElements(set, timed)
 	}
-	e.expiry[c.Owner] = expiry
-	return kept
+	return k.commit()
+}
+
+func (k *kernel) learnedSet(c *installed, o answers.Open) *nftables.Set {
+	f := families()[0]
+	if o.Addr.Is6() {
+		f = families()[1]
+	}
+	return &nftables.Set{Table: k.inet(), Name: setName(id.Short(c.Owner), c.generation, o.Group, setNames, f.v6),
+		KeyType: f.address, HasTimeout: true}
 }

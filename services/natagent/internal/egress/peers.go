@@ -28,31 +28,45 @@ func (e *Enforcer) PutPeers(ctx context.Context, all []Peer) error {
 		}
 	}
 
+	cuts, err := e.putPeers(ctx, all)
+	if err != nil {
+		return err
+	}
+	if err := e.flows.Delete(ctx, cuts); err != nil {
+		e.log.Warn("connections that policies do not allow may continue", "error", err)
+	}
+	return nil
+}
+
+// putPeers stores and writes all peers. It selects the connections that policies no longer allow.
+func (e *Enforcer) putPeers(ctx context.Context, all []Peer) (cuts []conntrack.Selector, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if err := e.store.PutPeers(all); err != nil {
-		return err
+		return nil, err
 	}
 	if !e.started && len(e.store.Policies()) == 0 {
-		return nil
+		return nil, nil
 	}
 	if err := e.start(ctx); err != nil {
-		return err
+		return nil, err
 	}
 
 	changed := e.kernel.changedPeers(e.prefixes)
 	if len(changed) == 0 {
-		return nil
+		return nil, nil
 	}
-	cuts := e.cutsOf(changed)
+	containers := e.cutsOf(changed)
 	if err := e.kernel.putPeers(changed); err != nil {
 		e.log.Warn("addresses of containers out of sync, writing them again", "error", err)
 		if err := e.rebuild(); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	e.cutPeers(ctx, cuts)
-	return nil
+	for _, c := range containers {
+		cuts = append(cuts, e.cuts(c)...)
+	}
+	return cuts, nil
 }
 
 // prefixes returns the addresses of a peer.
@@ -66,31 +80,20 @@ func (e *Enforcer) prefixes(peer string) []netip.Prefix {
 
 // cutsOf returns the containers that changed peers can take a connection from, before the change is
 // written: a peer that a rule allows loses addresses, or one that a rule denies gets some.
-func (e *Enforcer) cutsOf(changed map[string][]netip.Prefix) (all []*Container) {
+func (e *Enforcer) cutsOf(changed map[string][]netip.Prefix) (all []*installed) {
 	lost, gained := map[string]bool{}, map[string]bool{}
 	for peer, want := range changed {
 		have := e.kernel.peers[peer]
 		lost[peer], gained[peer] = len(subtract(have, want)) > 0, len(subtract(want, have)) > 0
 	}
 	for _, c := range e.installed {
-		if slices.ContainsFunc(slices.Concat(c.Policy(), c.IngressPolicy()), func(r egress.Rule) bool {
+		if slices.ContainsFunc(slices.Concat(c.out, c.in), func(r egress.Rule) bool {
 			return r.IsPeer() && (r.Deny && gained[r.Peer()] || !r.Deny && lost[r.Peer()])
 		}) {
-			all = append(all, c.Container)
+			all = append(all, c)
 		}
 	}
 	return all
-}
-
-// cutPeers deletes the connections that the policies of containers do not allow.
-func (e *Enforcer) cutPeers(ctx context.Context, containers []*Container) {
-	var cuts []conntrack.Selector
-	for _, c := range containers {
-		cuts = append(cuts, e.cuts(c)...)
-	}
-	if err := e.flows.Delete(ctx, cuts); err != nil {
-		e.log.Warn("connections that policies do not allow may continue", "error", err)
-	}
 }
 
 // peerSets returns the sets of a peer.

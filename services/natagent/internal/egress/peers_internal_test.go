@@ -24,7 +24,7 @@ func TestPeersThatCut(t *testing.T) {
 		"label with the name of peer": {rules: []string{"label:db"}, have: two, want: nil},
 	} {
 		e := &Enforcer{kernel: kernel{peers: map[string][]netip.Prefix{"container:db": c.have}},
-			installed: map[string]*installed{"a": {Container: &Container{Rules: c.rules, Ingress: c.ingress}}}}
+			installed: map[string]*installed{"a": newInstalled(&Container{Rules: c.rules, Ingress: c.ingress}, 1, nil)}}
 		if got := e.cutsOf(map[string][]netip.Prefix{"container:db": c.want}); (len(got) == 1) != c.cut {
 			t.Errorf("%s: got %d containers to cut, want %v", name, len(got), c.cut)
 		}

@@ -68,15 +68,15 @@ func prefix(owner, reason string, d direction) string {
 
 // chainRules returns the rules of a container's chain for outgoing traffic, nil without rules. All packets
 // of new connections traverse it.
-func chainRules(c *Container, generation uint64) []rule {
-	b := &chainBuilder{owner: c.Owner, generation: generation}
-	return b.build(c.Policy())
+func chainRules(c *installed) []rule {
+	b := &chainBuilder{owner: c.Owner, generation: c.generation}
+	return b.build(c.out, c.groups)
 }
 
 // ingressRules returns the rules of a container's chain for incoming traffic, nil without rules.
-func ingressRules(c *Container, generation uint64) []rule {
-	b := &chainBuilder{owner: c.Owner, generation: generation, direction: incoming}
-	return b.build(c.IngressPolicy())
+func ingressRules(c *installed) []rule {
+	b := &chainBuilder{owner: c.Owner, generation: c.generation, direction: incoming}
+	return b.build(c.in, c.inGroups)
 }
 
 // chainBuilder collects the rules of a chain.
@@ -87,12 +87,11 @@ type chainBuilder struct {
 	rules      []rule
 }
 
-func (b *chainBuilder) build(p egress.Policy) []rule {
+func (b *chainBuilder) build(p egress.Policy, groups []group) []rule {
 	if p.Observes() {
 		b.add("record new connections", record(prefix(b.owner, reasonObserve, b.direction)))
 	}
 
-	groups := plan(p)
 	for i, g := range groups {
 		if order(g) == 0 {
 			b.group(i, g)

@@ -60,7 +60,7 @@ func (e *Enforcer) record(l nflog.Packet) {
 	e.mu.Lock()
 	for _, c := range e.installed {
 		if id.Short(c.Owner) == short {
-			r.Owner, r.Name, r.Domain = c.Owner, c.Name, e.names[c.Owner][r.Address]
+			r.Owner, r.Name, r.Domain = c.Owner, c.Name, e.book(c.Owner).Name(r.Address)
 		}
 	}
 	e.mu.Unlock()

@@ -503,9 +503,12 @@ func (x *LearnAddressesRequest) GetTtl() *durationpb.Duration {
 	return nil
 }
 
-// LearnAddressesResponse is empty.
+// LearnAddressesResponse returns how long the call has an effect.
 type LearnAddressesResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Answers with the same name and addresses need no call if their TTL ends within this time. It also
+	// holds if the policy is replaced, but not when natagent exits. Empty: each answer needs a call.
+	Answerable    *durationpb.Duration `protobuf:"bytes,1,opt,name=answerable,proto3" json:"answerable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -538,6 +541,13 @@ func (x *LearnAddressesResponse) ProtoReflect() protoreflect.Message {
 // Deprecated: Use LearnAddressesResponse.ProtoReflect.Descriptor instead.
 func (*LearnAddressesResponse) Descriptor() ([]byte, []int) {
 	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *LearnAddressesResponse) GetAnswerable() *durationpb.Duration {
+	if x != nil {
+		return x.Answerable
+	}
+	return nil
 }
 
 // RecordRefusedNameRequest has a question that was refused.
@@ -1088,8 +1098,11 @@ const file_fairlead_nat_v1_policy_service_proto_rawDesc = "" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1c\n" +
 	"\taddresses\x18\x03 \x03(\tR\taddresses\x12+\n" +
-	"\x03ttl\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x03ttl\"\x18\n" +
-	"\x16LearnAddressesResponse\"D\n" +
+	"\x03ttl\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x03ttl\"S\n" +
+	"\x16LearnAddressesResponse\x129\n" +
+	"\n" +
+	"answerable\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\n" +
+	"answerable\"D\n" +
 	"\x18RecordRefusedNameRequest\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\"\x1b\n" +
@@ -1172,29 +1185,30 @@ var file_fairlead_nat_v1_policy_service_proto_depIdxs = []int32{
 	1,  // 0: fairlead.nat.v1.PutPolicyRequest.endpoints:type_name -> fairlead.nat.v1.PolicyEndpoint
 	6,  // 1: fairlead.nat.v1.PutPeersRequest.peers:type_name -> fairlead.nat.v1.Peer
 	18, // 2: fairlead.nat.v1.LearnAddressesRequest.ttl:type_name -> google.protobuf.Duration
-	14, // 3: fairlead.nat.v1.ListPoliciesResponse.policies:type_name -> fairlead.nat.v1.Policy
-	19, // 4: fairlead.nat.v1.WatchRefusalsRequest.since:type_name -> google.protobuf.Timestamp
-	17, // 5: fairlead.nat.v1.WatchRefusalsResponse.refusals:type_name -> fairlead.nat.v1.Refusal
-	19, // 6: fairlead.nat.v1.Refusal.time:type_name -> google.protobuf.Timestamp
-	0,  // 7: fairlead.nat.v1.PolicyService.PutPolicy:input_type -> fairlead.nat.v1.PutPolicyRequest
-	3,  // 8: fairlead.nat.v1.PolicyService.DeletePolicy:input_type -> fairlead.nat.v1.DeletePolicyRequest
-	5,  // 9: fairlead.nat.v1.PolicyService.PutPeers:input_type -> fairlead.nat.v1.PutPeersRequest
-	8,  // 10: fairlead.nat.v1.PolicyService.LearnAddresses:input_type -> fairlead.nat.v1.LearnAddressesRequest
-	10, // 11: fairlead.nat.v1.PolicyService.RecordRefusedName:input_type -> fairlead.nat.v1.RecordRefusedNameRequest
-	12, // 12: fairlead.nat.v1.PolicyService.ListPolicies:input_type -> fairlead.nat.v1.ListPoliciesRequest
-	15, // 13: fairlead.nat.v1.PolicyService.WatchRefusals:input_type -> fairlead.nat.v1.WatchRefusalsRequest
-	2,  // 14: fairlead.nat.v1.PolicyService.PutPolicy:output_type -> fairlead.nat.v1.PutPolicyResponse
-	4,  // 15: fairlead.nat.v1.PolicyService.DeletePolicy:output_type -> fairlead.nat.v1.DeletePolicyResponse
-	7,  // 16: fairlead.nat.v1.PolicyService.PutPeers:output_type -> fairlead.nat.v1.PutPeersResponse
-	9,  // 17: fairlead.nat.v1.PolicyService.LearnAddresses:output_type -> fairlead.nat.v1.LearnAddressesResponse
-	11, // 18: fairlead.nat.v1.PolicyService.RecordRefusedName:output_type -> fairlead.nat.v1.RecordRefusedNameResponse
-	13, // 19: fairlead.nat.v1.PolicyService.ListPolicies:output_type -> fairlead.nat.v1.ListPoliciesResponse
-	16, // 20: fairlead.nat.v1.PolicyService.WatchRefusals:output_type -> fairlead.nat.v1.WatchRefusalsResponse
-	14, // [14:21] is the sub-list for method output_type
-	7,  // [7:14] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	18, // 3: fairlead.nat.v1.LearnAddressesResponse.answerable:type_name -> google.protobuf.Duration
+	14, // 4: fairlead.nat.v1.ListPoliciesResponse.policies:type_name -> fairlead.nat.v1.Policy
+	19, // 5: fairlead.nat.v1.WatchRefusalsRequest.since:type_name -> google.protobuf.Timestamp
+	17, // 6: fairlead.nat.v1.WatchRefusalsResponse.refusals:type_name -> fairlead.nat.v1.Refusal
+	19, // 7: fairlead.nat.v1.Refusal.time:type_name -> google.protobuf.Timestamp
+	0,  // 8: fairlead.nat.v1.PolicyService.PutPolicy:input_type -> fairlead.nat.v1.PutPolicyRequest
+	3,  // 9: fairlead.nat.v1.PolicyService.DeletePolicy:input_type -> fairlead.nat.v1.DeletePolicyRequest
+	5,  // 10: fairlead.nat.v1.PolicyService.PutPeers:input_type -> fairlead.nat.v1.PutPeersRequest
+	8,  // 11: fairlead.nat.v1.PolicyService.LearnAddresses:input_type -> fairlead.nat.v1.LearnAddressesRequest
+	10, // 12: fairlead.nat.v1.PolicyService.RecordRefusedName:input_type -> fairlead.nat.v1.RecordRefusedNameRequest
+	12, // 13: fairlead.nat.v1.PolicyService.ListPolicies:input_type -> fairlead.nat.v1.ListPoliciesRequest
+	15, // 14: fairlead.nat.v1.PolicyService.WatchRefusals:input_type -> fairlead.nat.v1.WatchRefusalsRequest
+	2,  // 15: fairlead.nat.v1.PolicyService.PutPolicy:output_type -> fairlead.nat.v1.PutPolicyResponse
+	4,  // 16: fairlead.nat.v1.PolicyService.DeletePolicy:output_type -> fairlead.nat.v1.DeletePolicyResponse
+	7,  // 17: fairlead.nat.v1.PolicyService.PutPeers:output_type -> fairlead.nat.v1.PutPeersResponse
+	9,  // 18: fairlead.nat.v1.PolicyService.LearnAddresses:output_type -> fairlead.nat.v1.LearnAddressesResponse
+	11, // 19: fairlead.nat.v1.PolicyService.RecordRefusedName:output_type -> fairlead.nat.v1.RecordRefusedNameResponse
+	13, // 20: fairlead.nat.v1.PolicyService.ListPolicies:output_type -> fairlead.nat.v1.ListPoliciesResponse
+	16, // 21: fairlead.nat.v1.PolicyService.WatchRefusals:output_type -> fairlead.nat.v1.WatchRefusalsResponse
+	15, // [15:22] is the sub-list for method output_type
+	8,  // [8:15] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_nat_v1_policy_service_proto_init() }

@@ -1,0 +1,151 @@
+// Package answers knows the addresses that the name server answered to a container: for which name, in
+// which groups of rules they are open, and how long. It is pure. Package egress keeps a Book for each
+// container with a policy, and writes the changes to the kernel.
+package answers
+
+import (
+	"maps"
+	"net/netip"
+	"strings"
+	"time"
+)
+
+// Limits of learned addresses.
+const (
+	// grace is added to the TTL of an answer: clients connect a moment after the answer.
+	grace = time.Minute
+	// slack is what remains of the grace with every answer.
+	slack = grace / 2
+	// maxTTL bounds the TTL of an answer.
+	maxTTL = 24 * time.Hour
+	// maxLearned bounds the addresses of one container. The first ones of an answer are learned.
+	maxLearned = 4096
+)
+
+// Open is an address that is open for a group of rules.
+type Open struct {
+	Group int
+	Addr  netip.Addr
+}
+
+// Book has the answers of one container. It is not safe for concurrent use.
+type Book struct {
+	open  map[Open]time.Time // until
+	names map[netip.Addr]named
+	swept time.Time
+}
+
+// named is the last name that was answered with an address.
+type named struct {
+	name  string
+	until time.Time
+}
+
+// NewBook returns a book with addresses that are open, whose names are not known.
+func NewBook(left map[Open]time.Duration, now time.Time) *Book {
+	b := &Book{open: map[Open]time.Time{}, names: map[netip.Addr]named{}, swept: now}
+	for o, d := range left {
+		b.open[o] = now.Add(d)
+	}
+	return b
+}
+
+// Learn adds an answer about a name that opens its addresses for some groups. It returns what must be
+// written to the kernel, with the time that each stays open; some are open already. Answers with the same
+// name and addresses whose TTL ends within answerable need not be learned.
+func (b *Book) Learn(name string, addresses []netip.Addr, groups []int, ttl time.Duration,
+	now time.Time) (write map[Open]time.Duration, answerable time.Duration) {
+	ttl = min(max(ttl, 0), maxTTL)
+	b.sweep(now)
+	write, answerable = map[Open]time.Duration{}, ttl+grace-slack
+	for _, addr := range addresses {
+		addr = addr.Unmap()
+		if !b.remember(addr, canonical(name), now.Add(ttl+grace)) {
+			answerable = 0
+		}
+		for _, g := range groups {
+			o := Open{g, addr}
+			until, known := b.open[o]
+			switch left := until.Sub(now); {
+			case known && left >= ttl+slack: // clients keep the answer for its TTL, and connect a moment later
+				answerable = min(answerable, left-slack)
+			case !known && len(b.open) >= maxLearned:
+				answerable = 0
+			default:
+				b.open[o], write[o] = now.Add(ttl+grace), ttl+grace
+			}
+		}
+	}
+	return write, answerable
+}
+
+// remember keeps the name of an address. It returns false if there is no room for it.
+func (b *Book) remember(a netip.Addr, name string, until time.Time) bool {
+	before, known := b.names[a]
+	if !known && len(b.names) >= maxLearned {
+		return false
+	}
+	if before.name == name && before.until.After(until) {
+		until = before.until
+	}
+	b.names[a] = named{name, until}
+	return true
+}
+
+// sweep forgets what has ended, when there is little room, and from time to time.
+func (b *Book) sweep(now time.Time) {
+	if max(len(b.open), len(b.names)) < maxLearned && now.Sub(b.swept) < grace {
+		return
+	}
+	b.swept = now
+	maps.DeleteFunc(b.open, func(_ Open, until time.Time) bool { return !until.After(now) })
+	maps.DeleteFunc(b.names, func(_ netip.Addr, n named) bool { return !n.until.After(now) })
+}
+
+// Adopt returns the book for a changed policy: same returns the new groups with the domains of an old one,
+// groups those that a name opens now.
+func (b *Book) Adopt(same func(group int) []int, groups func(name string) []int, now time.Time) *Book {
+	next := NewBook(nil, now)
+	keep := func(addr netip.Addr, groups []int, until time.Time) {
+		for _, g := range groups {
+			if o := (Open{g, addr}); until.After(now) && until.After(next.open[o]) {
+				next.open[o] = until
+			}
+		}
+	}
+	for o, until := range b.open {
+		keep(o.Addr, same(o.Group), until)
+	}
+	for a, n := range b.names {
+		keep(a, groups(n.name), n.until)
+		if n.until.After(now) {
+			next.names[a] = n
+		}
+	}
+	return next
+}
+
+// Left returns the open addresses with the time that each stays open.
+func (b *Book) Left(now time.Time) map[Open]time.Duration {
+	left := map[Open]time.Duration{}
+	for o, until := range b.open {
+		if until.After(now) {
+			left[o] = until.Sub(now)
+		}
+	}
+	return left
+}
+
+// Has reports whether an address was opened for a group. It stays true until the address is forgotten.
+func (b *Book) Has(o Open) bool {
+	_, ok := b.open[o]
+	return ok
+}
+
+// Name returns the last name that was answered with an address, or "".
+func (b *Book) Name(a netip.Addr) string { return b.names[a].name }
+
+// Clone returns a copy.
+func (b *Book) Clone() *Book { return &Book{maps.Clone(b.open), maps.Clone(b.names), b.swept} }
+
+func canonical(name string) string { return strings.ToLower(strings.TrimSuffix(name, ".")) }

@@ -1,0 +1,128 @@
+package answers_test
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/fairlead/fairlead/services/natagent/internal/egress/answers"
+)
+
+const ttl = 10 * time.Minute
+
+// addresses returns n addresses.
+func addresses(n int) (all []netip.Addr) {
+	for i := range n {
+		all = append(all, netip.AddrFrom4([4]byte{198, 51, byte(100 + i>>8), byte(i)}))
+	}
+	return all
+}
+
+// TestAddressesStayOpenForTTL checks that an address is open as long as a client may keep the last
+// answer, and that not every answer changes the kernel.
+func TestAddressesStayOpenForTTL(t *testing.T) {
+	start, all := time.Unix(1000, 0), addresses(1)
+	for after, written := range map[time.Duration]bool{
+		0:                       false,
+		30 * time.Second:        false,
+		31 * time.Second:        true, // a client could connect after the address
+		ttl / 2:                 true,
+		ttl + time.Minute:       true, // it has just ended
+		2*ttl + 2*time.Minute:   true,
+		30*time.Second + ttl/20: true,
+	} {
+		b := answers.NewBook(nil, start)
+		first, answerable := b.Learn("a.test.", all, []int{2}, ttl, start)
+		if !maps.Equal(first, map[answers.Open]time.Duration{{Group: 2, Addr: all[0]}: ttl + time.Minute}) ||
+			answerable != ttl+30*time.Second {
+			t.Fatalf("first answer: got %v, answerable for %v", first, answerable)
+		}
+		now := start.Add(after)
+		again, _ := b.Learn("A.test", all, []int{2}, ttl, now)
+		if (len(again) == 1) != written {
+			t.Errorf("after %v: wrote %v, want %v", after, again, written)
+		}
+		if left := b.Left(now)[answers.Open{Group: 2, Addr: all[0]}]; left < ttl+30*time.Second {
+			t.Errorf("after %v: open for %v only", after, left)
+		}
+	}
+}
+
+// TestAnswerable checks that every answer within the returned time finds its addresses open.
+func TestAnswerable(t *testing.T) {
+	start, all := time.Unix(1000, 0), addresses(2)
+	b := answers.NewBook(nil, start)
+	b.Learn("a.test", all[:1], []int{0}, time.Hour, start)
+	for _, shorter := range []time.Duration{-time.Second, 0, time.Second, ttl, 365 * 24 * time.Hour} {
+		_, answerable := b.Learn("a.test", all, []int{0, 1}, shorter, start)
+		if answerable < min(shorter, 24*time.Hour) {
+			t.Errorf("TTL %v: answerable for %v", shorter, answerable)
+		}
+		for o, left := range b.Left(start) {
+			if left < answerable+30*time.Second {
+				t.Errorf("TTL %v: %v is open for %v, answerable for %v", shorter, o, left, answerable)
+			}
+		}
+	}
+	if _, answerable := b.Learn("other.test", all, nil, ttl, start); answerable != ttl+30*time.Second {
+		t.Errorf("a name without rules: answerable for %v", answerable)
+	}
+}
+
+// TestBookIsBounded checks that addresses without room are not answerable, and that ended ones make room.
+func TestBookIsBounded(t *testing.T) {
+	start, all := time.Unix(1000, 0), addresses(5000)
+	for name, groups := range map[string][]int{"open": {0}, "names only": nil} {
+		b := answers.NewBook(nil, start)
+		if write, answerable := b.Learn("a.test", all, groups, ttl, start); len(write) > 4096 || answerable != 0 {
+			t.Errorf("%s: wrote %d, answerable for %v", name, len(write), answerable)
+		}
+		if _, answerable := b.Learn("a.test", all[:4096], groups, ttl, start); answerable != ttl+30*time.Second {
+			t.Errorf("%s: the first ones are answerable for %v", name, answerable)
+		}
+		later := start.Add(ttl + 2*time.Minute)
+		if _, answerable := b.Learn("b.test", all[4900:], groups, ttl, later); answerable == 0 {
+			t.Errorf("%s: no room after the first ones ended", name)
+		}
+	}
+}
+
+// TestAdopt checks what stays open when a policy is replaced: addresses of the same domains, and those that
+// were answered for a name in the new rules, also if the old ones did not have it.
+func TestAdopt(t *testing.T) {
+	start, all := time.Unix(1000, 0), addresses(4)
+	b := answers.NewBook(map[answers.Open]time.Duration{{Group: 0, Addr: all[0]}: time.Hour}, start) // no name
+	b.Learn("a.test", all[1:2], []int{1}, ttl, start)
+	b.Learn("b.test", all[2:3], nil, ttl, start)
+	b.Learn("c.test", all[3:], []int{1}, 0, start)
+
+	now := start.Add(2 * time.Minute) // c.test has ended
+	next := b.Adopt(func(group int) []int { return map[int][]int{0: {5}}[group] },
+		func(name string) []int { return map[string][]int{"a.test": {6, 7}, "b.test": {8}, "c.test": {9}}[name] }, now)
+	var got []string
+	for o, left := range next.Left(now) {
+		got = append(got, fmt.Sprint(o.Group, " ", o.Addr, " ", left))
+	}
+	slices.Sort(got)
+	want := []string{"5 198.51.100.0 58m0s", "6 198.51.100.1 9m0s", "7 198.51.100.1 9m0s", "8 198.51.100.2 9m0s"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if next.Name(all[1]) != "a.test" || next.Name(all[2]) != "b.test" || next.Name(all[3]) != "" {
+		t.Errorf("names: got %q, %q, %q", next.Name(all[1]), next.Name(all[2]), next.Name(all[3]))
+	}
+}
+
+func TestClone(t *testing.T) {
+	start, all := time.Unix(1000, 0), addresses(2)
+	b := answers.NewBook(nil, start)
+	b.Learn("a.test", all[:1], []int{0}, ttl, start)
+	c := b.Clone()
+	b.Learn("b.test", all, []int{0}, ttl, start)
+	if c.Name(all[0]) != "a.test" || !c.Has(answers.Open{Addr: all[0]}) || c.Has(answers.Open{Addr: all[1]}) {
+		t.Error("a copy changed with its original")
+	}
+}
