@@ -63,7 +63,7 @@ func TestRunHoldsEverything(t *testing.T) {
 // A request never begins before those end that it depends on, however long they take.
 func TestStepsWaitForTheirDependencies(t *testing.T) {
 	for _, pair := range [][2]string{{"create sandbox", "register"}, {"create sandbox", "put policy"},
-		{"create sandbox", "publish"}, {"put policy", "create process"}, {"register", "create process"},
+		{"create sandbox", "publish"}, {"put policy", "start process"}, {"register", "create process"},
 		{"mount rootfs", "create process"}, {"start monitor", "create process"}, {"create process", "attach"},
 		{"attach", "start process"}, {"publish", "start process"}} {
 		h := newHost(t)
@@ -95,6 +95,27 @@ func TestRecordAndMarkPrecedeProcess(t *testing.T) {
 	}
 	if _, err := h.Run(t.Context(), request()); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// The rules of a container stay until its process is gone, however long that takes, also when the start
+// failed after it.
+func TestPolicyIsDeletedAfterProcess(t *testing.T) {
+	for _, failing := range []string{"create process", "attach", "start process"} {
+		h := newHost(t)
+		h.fail, h.late = failing, true
+		h.onBegin = func(name string) {
+			if name == "delete process" {
+				time.Sleep(20 * time.Millisecond) // a step that does not wait begins meanwhile
+			}
+		}
+		if _, err := h.Run(t.Context(), request()); err == nil {
+			t.Fatal("got no error")
+		}
+		process, policy := slices.Index(h.did, "after delete process"), slices.Index(h.did, "delete policy")
+		if process < 0 || policy < process {
+			t.Errorf("%s fails: the policy is deleted before the process: %q", failing, h.did)
+		}
 	}
 }
 

@@ -9,11 +9,12 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/saga"
 )
 
-// applyPolicyOf puts the rules for traffic in force. The process is created afterwards, so that it never
-// runs without.
+// applyPolicyOf puts the rules for traffic in force, while the process is created: natagent reads all
+// connections of the host, as an earlier owner of the addresses can have left some. The process starts
+// afterwards and ends before the rules are removed, so that it never runs without.
 func applyPolicyOf(l *launch) saga.Step {
 	return saga.Step{
-		Name: applyPolicy, After: []string{joinNetwork},
+		Name: applyPolicy, After: []string{joinNetwork}, UndoAfter: []string{createProcess},
 		Do: func(ctx context.Context) error {
 			ctx, cancel := agents.WithTimeout(ctx)
 			defer cancel()

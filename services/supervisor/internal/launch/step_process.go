@@ -48,9 +48,6 @@ func (l *launch) createProcess() saga.Step {
 	if l.isShareable() {
 		after = append(after, mountSharedMemory)
 	}
-	if _, joined := l.req.Config.Network.Mode.Joined(); !joined {
-		after = append(after, applyPolicy)
-	}
 
 	return saga.Step{
 		Name: createProcess, After: after,
@@ -191,6 +188,9 @@ func (l *launch) startProcess() saga.Step {
 	after := []string{createProcess}
 	if l.publishes() {
 		after = append(after, publishPorts)
+	}
+	if _, joined := l.req.Config.Network.Mode.Joined(); !joined {
+		after = append(after, applyPolicy)
 	}
 
 	if l.req.Attach {

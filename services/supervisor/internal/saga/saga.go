@@ -24,8 +24,10 @@ const UndoTimeout = 20 * time.Second
 type Step struct {
 	Name  string
 	After []string // names of steps that must succeed first; they precede it in the list
-	Do    func(ctx context.Context) error
-	Undo  func(ctx context.Context) error // nil if there is nothing to undo
+	// UndoAfter has names of later steps that must be undone first, though they need not wait for Do.
+	UndoAfter []string
+	Do        func(ctx context.Context) error
+	Undo      func(ctx context.Context) error // nil if there is nothing to undo
 }
 
 // Observer is called with the name of each step that starts. It must be safe for concurrent use.
@@ -68,7 +70,7 @@ func Undo(ctx context.Context, limit time.Duration, steps []Step) error {
 	for i, s := range steps {
 		var later []chan struct{}
 		for _, l := range steps[i+1:] {
-			if slices.Contains(l.After, s.Name) {
+			if slices.Contains(l.After, s.Name) || slices.Contains(s.UndoAfter, l.Name) {
 				later = append(later, undone[l.Name])
 			}
 		}

@@ -87,6 +87,30 @@ func TestRunFailureUndoesInReverse(t *testing.T) {
 	}
 }
 
+// A step can be undone after one that it does not delay.
+func TestUndoAfterStepThatDidNotWait(t *testing.T) {
+	var j journal
+	begun := make(chan struct{})
+	first := saga.Step{Name: "rules", UndoAfter: []string{"process", "not in the list"},
+		Do: func(context.Context) error {
+			<-begun // "process" does not wait for it
+			return nil
+		}, Undo: func(context.Context) error { j.note("undo rules"); return nil }}
+	second := saga.Step{Name: "process", Do: func(context.Context) error { close(begun); return nil },
+		Undo: func(context.Context) error {
+			time.Sleep(20 * time.Millisecond) // the other one does not begin meanwhile
+			j.note("undo process")
+			return nil
+		}}
+	last := j.step("start", fault.NotFoundf("thing", "is not there"), "rules", "process")
+	if err := saga.Run(t.Context(), []saga.Step{first, second, last}, quiet); err == nil {
+		t.Fatal("got no error")
+	}
+	if want := []string{"do start", "undo start", "undo process", "undo rules"}; !slices.Equal(j.list, want) {
+		t.Errorf("got %v, want %v", j.list, want)
+	}
+}
+
 func TestUndoContinuesAfterErrorAndCancel(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var undone []string
