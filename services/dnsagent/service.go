@@ -62,6 +62,9 @@ type Config struct {
 	Store FDStore // keeps sockets for the next process, in addition to netagent; may be nil
 
 	Policies natv1.PolicyServiceClient // natagent's; opens addresses for containers with an egress policy
+	// WatchPolicies reports whenever natagent begins or stops to serve, until ctx ends. Nil: it is asked for
+	// each answer.
+	WatchPolicies func(ctx context.Context, report func(serving bool))
 
 	HostRoot string                 // root of the host's etc and run; empty means "/"
 	Hostname func() (string, error) // returns the host name; nil means os.Hostname
@@ -79,6 +82,8 @@ type Service struct {
 	resolvers *resolvers.Resolvers
 	records   *records.Records
 	exchange  *fleetnames.Exchange // nil without fleetagent
+
+	watchPolicies func(ctx context.Context, report func(serving bool))
 }
 
 // New validates the configuration and opens the state. It changes no file of a container.
@@ -107,7 +112,7 @@ func New(_ context.Context, cfg Config) (*Service, error) {
 	}
 
 	host := upstream.WatchFile(filepath.Join(cfg.HostRoot, "etc/resolv.conf"))
-	s := &Service{store: st, records: records.New(st, cfg.programmed())}
+	s := &Service{store: st, records: records.New(st, cfg.programmed()), watchPolicies: cfg.WatchPolicies}
 	s.resolvers = resolvers.New(resolvers.Config{SocketServer: filepath.Join(root, "net-fd.sock"), Host: host,
 		Store: cfg.Store, Policies: cfg.Policies, Records: s.records, Roots: cfg.Roots, Log: cfg.Log})
 	s.resolvers.SetCaching(!cfg.NoCache)
@@ -151,6 +156,9 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 	s.resolvers.ResumeStored(ctx)
 	var tasks sync.WaitGroup
 	tasks.Go(func() { s.resolvers.Resume(ctx, s.names.Resolved()) })
+	if s.watchPolicies != nil {
+		tasks.Go(func() { s.watchPolicies(ctx, s.resolvers.SetPoliciesServed) })
+	}
 	if s.exchange != nil {
 		tasks.Go(func() { s.exchange.Run(ctx) })
 	}

@@ -242,10 +242,11 @@ func levelOf(method string, code codes.Code) slog.Level {
 	return slog.LevelInfo
 }
 
-// reads reports whether a call changes nothing, according to its name.
+// reads reports whether a call changes nothing that users change, according to its name. LearnAddresses is
+// called for answers of the name server.
 func reads(method string) bool {
 	name := method[strings.LastIndexByte(method, '/')+1:]
-	for _, verb := range []string{"Get", "List", "Read", "Watch", "Wait", "ExplainConnection", "Diagnose",
+	for _, verb := range []string{"LearnAddresses", "Get", "List", "Read", "Watch", "Wait", "ExplainConnection", "Diagnose",
 		"CheckHostFirewall"} {
 		if rest, ok := strings.CutPrefix(name, verb); ok && (rest == "" || rest[0] >= 'A' && rest[0] <= 'Z') {
 			return true

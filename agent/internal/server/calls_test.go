@@ -20,6 +20,7 @@ func TestReadingCallsLoggedAtDebug(t *testing.T) {
 		"/fairlead.container.v1.ContainerService/WatchEvents":    slog.LevelDebug,
 		"/fairlead.nat.v1.PublicationService/ExplainConnection":  slog.LevelDebug,
 		"/fairlead.nat.v1.PublicationService/CheckHostFirewall":  slog.LevelDebug,
+		"/fairlead.nat.v1.PolicyService/LearnAddresses":          slog.LevelDebug,
 		"/fairlead.container.v1.ContainerService/RunContainer":   slog.LevelInfo,
 		"/fairlead.agent.v1.ConfigService/ReloadConfig":          slog.LevelInfo,
 		"/fairlead.container.v1.ContainerService/StopContainer":  slog.LevelInfo,

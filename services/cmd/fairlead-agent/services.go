@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -116,7 +117,8 @@ func dnsConfig(h service.Deps) dnsagent.Config {
 		Servers: h.Config.DNS, Search: h.Config.DNSSearch, Options: h.Config.DNSOptions, NoCache: !h.Config.DNSCache,
 		Records: h.Config.DNSRecords, Forwards: h.Config.DNSForwards,
 		Store: h.FDStore, Policies: natv1.NewPolicyServiceClient(h.Peer("nat")),
-		Fleet: fleetv1.NewOverlayServiceClient(h.Peer("fleet")),
+		WatchPolicies: func(ctx context.Context, report func(bool)) { h.Watch(ctx, "nat", report) },
+		Fleet:         fleetv1.NewOverlayServiceClient(h.Peer("fleet")),
 	}
 }
 

@@ -74,6 +74,7 @@ type Resolvers struct {
 	store        FDStore
 	queries      *querylog.Log
 	policies     natv1.PolicyServiceClient
+	session      namepolicy.Session // of natagent
 	log          *slog.Logger
 
 	fdMu sync.Mutex // makes changes of running and of the fd store atomic; taken before mu
@@ -117,6 +118,10 @@ func (s *Resolvers) Queries() *querylog.Log { return s.queries }
 
 // Zone returns the names of all containers.
 func (s *Resolvers) Zone() *zone.Zone { return s.zone }
+
+// SetPoliciesServed is called when natagent begins and stops to serve, as whatever it opened may be closed
+// then.
+func (s *Resolvers) SetPoliciesServed(serving bool) { s.session.Set(serving) }
 
 // Serves reports whether the resolver of a container runs.
 func (s *Resolvers) Serves(owner string) bool {
@@ -168,7 +173,7 @@ func (s *Resolvers) policyOf(r *registration.Registration) *namepolicy.Policy {
 	if rules == nil {
 		return nil
 	}
-	return namepolicy.New(r.Owner, rules, s.policies, s.log)
+	return namepolicy.New(r.Owner, rules, s.policies, &s.session, s.log)
 }
 
 // policy returns the policy of a container that is served, or nil.

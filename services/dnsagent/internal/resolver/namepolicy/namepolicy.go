@@ -24,16 +24,20 @@ const openTime = 4 * time.Second
 
 // Policy is the policy of one container.
 type Policy struct {
-	owner  string
-	rules  egress.Policy
-	nat    natv1.PolicyServiceClient
-	log    *slog.Logger
-	report func(func()) // runs a report in the background; replaced by tests
+	owner   string
+	rules   egress.Policy
+	nat     natv1.PolicyServiceClient
+	session *Session // of natagent
+	known   known
+	log     *slog.Logger
+	report  func(func()) // runs a report in the background; replaced by tests
 }
 
 // New returns the policy of a container.
-func New(owner string, rules egress.Policy, nat natv1.PolicyServiceClient, log *slog.Logger) *Policy {
-	return &Policy{owner: owner, rules: rules, nat: nat, log: log, report: func(f func()) { go f() }}
+func New(owner string, rules egress.Policy, nat natv1.PolicyServiceClient, session *Session,
+	log *slog.Logger) *Policy {
+	return &Policy{owner: owner, rules: rules, nat: nat, session: session, log: log,
+		report: func(f func()) { go f() }}
 }
 
 // Allows reports whether a question about a name may leave the container. A refusal is recorded.
@@ -71,14 +75,27 @@ func (p *Policy) Open(ctx context.Context, m *dns.Msg, local bool) error {
 		return fault.New(fault.Denied, "name "+name, "has the private address "+addresses[at].String())
 	}
 
+	began, session := time.Now(), p.session.current.Load()
+	if p.known.covers(session, strings.ToLower(name), addresses, ttl, began) {
+		return nil
+	}
+	resp, err := p.learn(ctx, name, addresses, ttl)
+	if err == nil && resp.GetAnswerable() != nil {
+		p.known.put(session, strings.ToLower(name), addresses, began.Add(resp.GetAnswerable().AsDuration()))
+	}
+	return err
+}
+
+// learn asks natagent to open addresses.
+func (p *Policy) learn(ctx context.Context, name string, addresses []netip.Addr,
+	ttl time.Duration) (*natv1.LearnAddressesResponse, error) {
 	req := &natv1.LearnAddressesRequest{Owner: p.owner, Name: name, Ttl: durationpb.New(ttl)}
 	for _, a := range addresses {
 		req.Addresses = append(req.Addresses, a.String())
 	}
 	ctx, cancel := context.WithTimeout(ctx, openTime)
 	defer cancel()
-	_, err := p.nat.LearnAddresses(ctx, req)
-	return err
+	return p.nat.LearnAddresses(ctx, req)
 }
 
 // rebinds reports whether an address in an answer would open something that the policy does not name:

@@ -1,9 +1,11 @@
 package namepolicy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/miekg/dns"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/fairlead/fairlead/proto/egress"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
@@ -22,12 +25,17 @@ type natagent struct {
 	learned []*natv1.LearnAddressesRequest
 	refused []string
 	err     error
+
+	answerable time.Duration
 }
 
 func (n *natagent) LearnAddresses(_ context.Context, req *natv1.LearnAddressesRequest,
 	_ ...grpc.CallOption) (*natv1.LearnAddressesResponse, error) {
 	n.learned = append(n.learned, req)
-	return &natv1.LearnAddressesResponse{}, n.err
+	if n.answerable == 0 {
+		return &natv1.LearnAddressesResponse{}, n.err
+	}
+	return &natv1.LearnAddressesResponse{Answerable: durationpb.New(n.answerable)}, n.err
 }
 
 func (n *natagent) RecordRefusedName(_ context.Context, req *natv1.RecordRefusedNameRequest,
@@ -42,7 +50,7 @@ func policyOf(t *testing.T, n *natagent, rules string) *Policy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := New("owner", parsed, n, slog.New(slog.DiscardHandler))
+	p := New("owner", parsed, n, new(Session), slog.New(slog.DiscardHandler))
 	p.report = func(f func()) { f() }
 	return p
 }
@@ -131,5 +139,95 @@ func TestRebinding(t *testing.T) {
 	if err := policyOf(t, n, "db").Open(context.Background(), answerOf(t, "db.", "db. 60 IN A 10.1.1.1"),
 		true); err != nil {
 		t.Errorf("the name of a container: %v", err)
+	}
+}
+
+// TestKnownAddressesNeedNoCall checks which answers natagent is asked for: it must have opened the addresses
+// of all others for their name and TTL, and still run.
+func TestKnownAddressesNeedNoCall(t *testing.T) {
+	const first = "a.test. 300 IN A 192.0.2.1"
+	for name, c := range map[string]struct {
+		answerable time.Duration
+		meanwhile  func(*Policy)
+		question   string
+		records    []string
+		calls      int // of the second answer
+	}{
+		"the same":      {answerable: 330 * time.Second, records: []string{first}},
+		"mixed case":    {answerable: 330 * time.Second, question: "A.test.", records: []string{first}},
+		"a shorter TTL": {answerable: 330 * time.Second, records: []string{"a.test. 20 IN A 192.0.2.1"}},
+		"no address":    {answerable: 330 * time.Second, records: []string{"a.test. 20 IN TXT x"}},
+		"a longer TTL": {answerable: 330 * time.Second, records: []string{"a.test. 400 IN A 192.0.2.1"},
+			calls: 1},
+		"one address more": {answerable: 330 * time.Second, records: []string{first, "a.test. 300 IN A 192.0.2.2"},
+			calls: 1},
+		"another address": {answerable: 330 * time.Second, records: []string{"a.test. 300 IN A 192.0.2.2"},
+			calls: 1},
+		"another name": {answerable: 330 * time.Second, question: "b.a.test.",
+			records: []string{"b.a.test. 300 IN A 192.0.2.1"}, calls: 1},
+		"natagent cannot tell": {records: []string{first}, calls: 1},
+		"time has passed":      {answerable: 300*time.Second - 1, records: []string{first}, calls: 1},
+		"natagent is away": {answerable: 330 * time.Second, meanwhile: func(p *Policy) { p.session.Set(false) },
+			records: []string{first}, calls: 1},
+		"natagent was away": {answerable: 330 * time.Second, meanwhile: func(p *Policy) {
+			p.session.Set(false)
+			p.session.Set(true)
+		}, records: []string{first}, calls: 1},
+	} {
+		n := &natagent{answerable: c.answerable}
+		p := policyOf(t, n, "a.test,*.a.test")
+		p.session.Set(true)
+		open := func(question string, records ...string) {
+			if err := p.Open(t.Context(), answerOf(t, question, records...), false); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		open("a.test.", first)
+		if c.meanwhile != nil {
+			c.meanwhile(p)
+		}
+		before := len(n.learned)
+		open(cmp.Or(c.question, "a.test."), c.records...)
+		if got := len(n.learned) - before; before != 1 || got != c.calls {
+			t.Errorf("%s: got %d calls, want %d", name, got, c.calls)
+		}
+	}
+}
+
+// TestKnownAddressHasItsLastName checks that natagent gets every change of an address's name: it records it.
+func TestKnownAddressHasItsLastName(t *testing.T) {
+	n := &natagent{answerable: time.Hour}
+	p := policyOf(t, n, "a.test,b.test")
+	p.session.Set(true)
+	for _, name := range []string{"a.test.", "a.test.", "b.test.", "b.test.", "a.test."} {
+		if err := p.Open(t.Context(), answerOf(t, name, name+" 60 IN A 192.0.2.1"), false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(n.learned) != 3 {
+		t.Errorf("got %d calls, want one for each change", len(n.learned))
+	}
+}
+
+// TestFailedCallOpensNothing checks that the next answer asks again.
+func TestFailedCallOpensNothing(t *testing.T) {
+	n := &natagent{answerable: time.Hour, err: errors.New("away")}
+	p := policyOf(t, n, "a.test")
+	p.session.Set(true)
+	for range 2 {
+		if p.Open(t.Context(), answerOf(t, "a.test.", "a.test. 60 IN A 192.0.2.1"), false) == nil {
+			t.Error("the answer is given although its address is not open")
+		}
+	}
+}
+
+func TestKnownAddressesAreBounded(t *testing.T) {
+	var k known
+	for i := range 3 * maxKnown {
+		k.put(1, "a.test.", []netip.Addr{netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})},
+			time.Now().Add(time.Hour))
+	}
+	if len(k.all) > maxKnown {
+		t.Errorf("got %d addresses", len(k.all))
 	}
 }
