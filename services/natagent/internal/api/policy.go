@@ -35,7 +35,7 @@ func (s *policyServer) PutPolicy(ctx context.Context, req *natv1.PutPolicyReques
 	if len(c.Rules)+len(c.Ingress) == 0 {
 		return nil, fault.Invalidf("policy", "rules", "no rules, use none to allow nothing")
 	}
-	return &natv1.PutPolicyResponse{}, s.policies.Put(ctx, c)
+	return &natv1.PutPolicyResponse{}, s.policies.Put(ctx, c, req.GetStarting())
 }
 
 // PutPeers implements PolicyServiceServer.

@@ -28,6 +28,7 @@ type policies struct {
 	ttl     time.Duration
 	fails   error
 
+	starting   bool
 	answerable time.Duration
 
 	mu      sync.Mutex
@@ -36,8 +37,8 @@ type policies struct {
 	changed chan struct{}
 }
 
-func (p *policies) Put(_ context.Context, c *egress.Container) error {
-	p.stored = append(p.stored, c)
+func (p *policies) Put(_ context.Context, c *egress.Container, starting bool) error {
+	p.stored, p.starting = append(p.stored, c), starting
 	return p.fails
 }
 
@@ -211,6 +212,11 @@ func TestPutPolicyValidates(t *testing.T) {
 	if err != nil || len(p.stored) != 1 {
 		t.Fatalf("got %v, stored %v", err, p.stored)
 	}
+	if _, err := s.PutPolicy(t.Context(), &natv1.PutPolicyRequest{Owner: "new", Rules: []string{"dns"},
+		Starting: true}); err != nil || !p.starting {
+		t.Errorf("got %v, starting %v", err, p.starting)
+	}
+	p.stored = p.stored[:1]
 	c := p.stored[0]
 	want := []netip.Addr{netip.MustParseAddr("10.0.0.2"), netip.MustParseAddr("fd00::2")}
 	if c.Owner != "id" || c.Name != "web" || len(c.Endpoints) != 1 || c.Endpoints[0].NetworkID != "n" ||

@@ -50,7 +50,7 @@ type Networks interface {
 
 // Policies enforces egress policies and records what they refuse.
 type Policies interface {
-	Put(ctx context.Context, c *egress.Container) error
+	Put(ctx context.Context, c *egress.Container, starting bool) error
 	PutPeers(ctx context.Context, all []egress.Peer) error
 	Release(ctx context.Context, owner string) error
 	List(ctx context.Context) ([]*egress.Container, error)

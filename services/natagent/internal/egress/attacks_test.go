@@ -190,7 +190,7 @@ func TestHeldInterface(t *testing.T) {
 	w.echo(w.b, "udp", ":5353")
 	held := &egress.Container{Owner: owner, Name: "box", Rules: []string{"all", "!192.0.2.1"},
 		Endpoints: []egress.Endpoint{{NetworkID: networkID, MAC: macA}}}
-	if err := w.enforcer.Put(context.Background(), held); err != nil {
+	if err := w.enforcer.Put(context.Background(), held, false); err != nil {
 		t.Fatal(err)
 	}
 	out := attack{"udp", "10.9.0.3:5353", 8, nil}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -31,6 +32,7 @@ type Store interface {
 // Flows deletes conntrack entries.
 type Flows interface {
 	Delete(ctx context.Context, cuts []conntrack.Selector) error
+	DeleteAll(ctx context.Context, addresses []netip.Addr) error
 }
 
 // Enforcer keeps the policies of containers in the kernel. It is safe for concurrent use.
@@ -77,8 +79,10 @@ func (e *Enforcer) Clean(ctx context.Context) error {
 // List returns all containers with a policy.
 func (e *Enforcer) List(context.Context) ([]*Container, error) { return e.store.Policies(), nil }
 
-// Put sets the policy of a container, and deletes its connections that the policy does not allow.
-func (e *Enforcer) Put(ctx context.Context, c *Container) error {
+// Put sets the policy of a container, and deletes its connections that the policy does not allow. If no
+// process of the container runs yet, all connections are those of an earlier owner of its addresses, and
+// are deleted: that is faster.
+func (e *Enforcer) Put(ctx context.Context, c *Container, starting bool) error {
 	if err := c.validate(); err != nil {
 		return err
 	}
@@ -90,7 +94,12 @@ func (e *Enforcer) Put(ctx context.Context, c *Container) error {
 	if err != nil {
 		return err
 	}
-	if err := e.flows.Delete(ctx, cuts); err != nil {
+	if starting {
+		err = e.flows.DeleteAll(ctx, c.addresses())
+	} else {
+		err = e.flows.Delete(ctx, cuts)
+	}
+	if err != nil {
 		e.log.Warn("connections that the policy does not allow may continue", "container", c.Name, "error", err)
 	}
 	return nil

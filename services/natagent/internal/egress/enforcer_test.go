@@ -125,6 +125,36 @@ func TestChangeCutsConnections(t *testing.T) {
 	}
 }
 
+// TestStartEndsEarlierConnections checks connections of an earlier owner of the address: all are ended, also
+// those that the rules allow.
+func TestStartEndsEarlierConnections(t *testing.T) {
+	w := newWorld(t)
+	w.put("internet")
+	c, err := w.a.Dial("udp", web4+":9", 3*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	entries := func() bool {
+		list, _ := w.host.Try("conntrack", "-L", "-p", "udp", "-s", "10.9.0.2")
+		return strings.Contains(list, "dport=9")
+	}
+	for end := time.Now().Add(20 * time.Second); !entries() && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		_, _ = c.Write([]byte("x")) // refused once the first one arrived
+	}
+	w.put("internet", "10.9.0.3")
+	if !entries() {
+		t.Error("a connection that the rules allow was ended")
+	}
+	next := &egress.Container{Owner: owner, Rules: []string{"all"}, Endpoints: []egress.Endpoint{w.endpoint}}
+	if err := w.enforcer.Put(context.Background(), next, true); err != nil {
+		t.Fatal(err)
+	}
+	if entries() {
+		t.Error("a connection of an earlier owner continues")
+	}
+}
+
 func TestSyncRestores(t *testing.T) {
 	w := newWorld(t)
 	w.put("a.test", "10.9.0.3:80")
@@ -235,7 +265,7 @@ func TestBadPolicies(t *testing.T) {
 		"network": {Owner: owner, Rules: []string{"none"}, Endpoints: []egress.Endpoint{{NetworkID: owner, MAC: macA,
 			Addresses: w.endpoint.Addresses}}},
 	} {
-		if err := w.enforcer.Put(context.Background(), c); err == nil {
+		if err := w.enforcer.Put(context.Background(), c, false); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
 	}

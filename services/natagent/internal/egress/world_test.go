@@ -192,7 +192,7 @@ func (w *world) start() {
 func (w *world) put(rules ...string) {
 	w.t.Helper()
 	c := &egress.Container{Owner: owner, Name: "box", Rules: rules, Endpoints: []egress.Endpoint{w.endpoint}}
-	if err := w.enforcer.Put(context.Background(), c); err != nil {
+	if err := w.enforcer.Put(context.Background(), c, false); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -202,7 +202,7 @@ func (w *world) putIngress(rules, ingress []string) {
 	w.t.Helper()
 	c := &egress.Container{Owner: owner, Name: "box", Rules: rules, Ingress: ingress,
 		Endpoints: []egress.Endpoint{w.endpoint}}
-	if err := w.enforcer.Put(context.Background(), c); err != nil {
+	if err := w.enforcer.Put(context.Background(), c, false); err != nil {
 		w.t.Fatal(err)
 	}
 }

@@ -12,11 +12,12 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/policy"
 )
 
-// PutPolicy puts the rules of a container in force, on all of its endpoints. It fails if an endpoint has
-// no bridge, unless the rules restrict nothing.
+// PutPolicy puts the rules of a container in force, on all of its endpoints. starting says that none of its
+// processes runs. It fails if an endpoint has no bridge, unless the rules restrict nothing.
 func (a *Agents) PutPolicy(ctx context.Context, uid, name string, rules policy.Rules,
-	endpoints []container.Endpoint) error {
-	req := &natv1.PutPolicyRequest{Owner: uid, OwnerName: name, Rules: rules.Egress, Ingress: rules.Ingress}
+	endpoints []container.Endpoint, starting bool) error {
+	req := &natv1.PutPolicyRequest{Owner: uid, OwnerName: name, Rules: rules.Egress, Ingress: rules.Ingress,
+		Starting: starting}
 	for _, e := range endpoints {
 		if e.Bridge == "" && !rules.Restricts() {
 			continue

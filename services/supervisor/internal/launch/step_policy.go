@@ -18,7 +18,10 @@ func applyPolicyOf(l *launch) saga.Step {
 		Do: func(ctx context.Context) error {
 			ctx, cancel := agents.WithTimeout(ctx)
 			defer cancel()
-			return l.r.Policies.Apply(ctx, memberOf(l))
+			if l.r.Joins.Any(l.id) { // joined containers run
+				return l.r.Policies.Apply(ctx, memberOf(l))
+			}
+			return l.r.Policies.ApplyBeforeStart(ctx, memberOf(l))
 		},
 		Undo: func(ctx context.Context) error {
 			had, err := l.r.Policies.Leave(ctx, l.id)

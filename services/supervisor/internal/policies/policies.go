@@ -103,7 +103,15 @@ const everything = "all"
 
 // Apply puts the rules of a container in force, and its addresses where rules of other containers name
 // it. It sends nothing if no rules are involved.
-func (p *Policies) Apply(ctx context.Context, m policy.Member) error {
+func (p *Policies) Apply(ctx context.Context, m policy.Member) error { return p.apply(ctx, m, false) }
+
+// ApplyBeforeStart is Apply for a container without processes: connections of its addresses are those of an
+// earlier owner.
+func (p *Policies) ApplyBeforeStart(ctx context.Context, m policy.Member) error {
+	return p.apply(ctx, m, true)
+}
+
+func (p *Policies) apply(ctx context.Context, m policy.Member, starting bool) error {
 	if err := p.Check(m); err != nil {
 		return err
 	}
@@ -112,7 +120,7 @@ func (p *Policies) Apply(ctx context.Context, m policy.Member) error {
 	switch {
 	case err != nil || len(m.Endpoints) == 0 && !before.had:
 	case !now.rules.IsEmpty():
-		err = p.cfg.Agents.PutPolicy(ctx, m.ID, m.Name, now.rules, m.Endpoints)
+		err = p.cfg.Agents.PutPolicy(ctx, m.ID, m.Name, now.rules, m.Endpoints, starting)
 	case before.had:
 		err = p.cfg.Agents.DeletePolicy(ctx, m.ID)
 	}
@@ -146,7 +154,7 @@ func (p *Policies) Hold(ctx context.Context, m policy.Member) (held bool, err er
 		return false, nil
 	}
 	p.change(m.ID, func(m *member) { m.had, m.hadEgress = true, m.hadEgress || len(rules.Egress) > 0 })
-	return true, p.cfg.Agents.PutPolicy(ctx, m.ID, m.Name, rules, m.Endpoints)
+	return true, p.cfg.Agents.PutPolicy(ctx, m.ID, m.Name, rules, m.Endpoints, false)
 }
 
 // Block makes nothing pass from and to the endpoints of a container that ends, if rules apply to it.
@@ -159,7 +167,7 @@ func (p *Policies) Block(ctx context.Context, m policy.Member) error {
 	for i := range held {
 		held[i].IPv4, held[i].IPv6 = "", ""
 	}
-	return p.cfg.Agents.PutPolicy(ctx, m.ID, m.Name, rules, held)
+	return p.cfg.Agents.PutPolicy(ctx, m.ID, m.Name, rules, held, false)
 }
 
 // Check rejects rules that cannot be enforced for a container.

@@ -37,7 +37,10 @@ type PutPolicyRequest struct {
 	// The connections of the container to bridges.
 	Endpoints []*PolicyEndpoint `protobuf:"bytes,4,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
 	// The rules for incoming traffic, in the form of `--ingress`. Not empty if rules is.
-	Ingress       []string `protobuf:"bytes,5,rep,name=ingress,proto3" json:"ingress,omitempty"`
+	Ingress []string `protobuf:"bytes,5,rep,name=ingress,proto3" json:"ingress,omitempty"`
+	// True: no process of the container runs yet. All connections of its addresses are those of an earlier
+	// owner, and are ended.
+	Starting      bool `protobuf:"varint,6,opt,name=starting,proto3" json:"starting,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -105,6 +108,13 @@ func (x *PutPolicyRequest) GetIngress() []string {
 		return x.Ingress
 	}
 	return nil
+}
+
+func (x *PutPolicyRequest) GetStarting() bool {
+	if x != nil {
+		return x.Starting
+	}
+	return false
 }
 
 // PolicyEndpoint is the connection of a container to a bridge.
@@ -1070,14 +1080,15 @@ var File_fairlead_nat_v1_policy_service_proto protoreflect.FileDescriptor
 
 const file_fairlead_nat_v1_policy_service_proto_rawDesc = "" +
 	"\n" +
-	"$fairlead/nat/v1/policy_service.proto\x12\x0ffairlead.nat.v1\x1a\x1bfairlead/auth/v1/role.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb6\x01\n" +
+	"$fairlead/nat/v1/policy_service.proto\x12\x0ffairlead.nat.v1\x1a\x1bfairlead/auth/v1/role.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd2\x01\n" +
 	"\x10PutPolicyRequest\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12\x1d\n" +
 	"\n" +
 	"owner_name\x18\x02 \x01(\tR\townerName\x12\x14\n" +
 	"\x05rules\x18\x03 \x03(\tR\x05rules\x12=\n" +
 	"\tendpoints\x18\x04 \x03(\v2\x1f.fairlead.nat.v1.PolicyEndpointR\tendpoints\x12\x18\n" +
-	"\aingress\x18\x05 \x03(\tR\aingress\"n\n" +
+	"\aingress\x18\x05 \x03(\tR\aingress\x12\x1a\n" +
+	"\bstarting\x18\x06 \x01(\bR\bstarting\"n\n" +
 	"\x0ePolicyEndpoint\x12\x1d\n" +
 	"\n" +
 	"network_id\x18\x01 \x01(\tR\tnetworkId\x12\x1f\n" +
