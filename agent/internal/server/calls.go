@@ -246,8 +246,8 @@ func levelOf(method string, code codes.Code) slog.Level {
 // called for answers of the name server.
 func reads(method string) bool {
 	name := method[strings.LastIndexByte(method, '/')+1:]
-	for _, verb := range []string{"LearnAddresses", "Get", "List", "Read", "Watch", "Wait", "ExplainConnection", "Diagnose",
-		"CheckHostFirewall"} {
+	for _, verb := range []string{"LearnAddresses", "Get", "List", "Read", "Watch", "Wait", "ExplainConnection",
+		"Diagnose", "CheckHostFirewall"} {
 		if rest, ok := strings.CutPrefix(name, verb); ok && (rest == "" || rest[0] >= 'A' && rest[0] <= 'Z') {
 			return true
 		}

@@ -186,7 +186,7 @@ func (c *Deleter) cut(cuts []Selector) error {
 
 // family returns the address family of the selected entries.
 func (s Selector) family() byte {
-	v6 := s.Host.Addr().Is6() || s.AnyEndpoint && s.Target.Addr().Is6() || s.Leaves.IsValid() && s.Leaves.Addr().Is6() ||
+	v6 := s.Host.Addr().Is6() || s.AnyEndpoint && s.Target.Addr().Is6() || s.Leaves.Addr().Is6() ||
 		s.Source.Is6() || s.Into.Is6()
 	return familyOf(v6)
 }

@@ -110,8 +110,10 @@ func TestDeleteOnlySelectedEntries(t *testing.T) {
 				{Protocol: "udp", Host: at("0.0.0.0:54"), Target: at("10.2.0.2:54"), NotToTarget: true}},
 			[]string{"10.1.0.1:53", "10.1.0.1:54", "[fd01::1]:53"}},
 		"families in one walk": {
-			[]conntrack.Selector{{Protocol: "udp", Host: at("0.0.0.0:53"), Target: at("10.2.0.9:5000"), NotToTarget: true},
-				{Protocol: "udp", Host: at("[::]:55"), Target: at("[fd02::2]:55")}}, []string{"10.1.0.1:53"}},
+			[]conntrack.Selector{
+				{Protocol: "udp", Host: at("0.0.0.0:53"), Target: at("10.2.0.9:5000"), NotToTarget: true},
+				{Protocol: "udp", Host: at("[::]:55"), Target: at("[fd02::2]:55")}},
+			[]string{"10.1.0.1:53"}},
 		"the wrong protocol": {
 			[]conntrack.Selector{{Protocol: "tcp", Host: at("0.0.0.0:53"), Target: at("10.2.0.2:5000")}}, nil},
 	} {

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fairlead/fairlead/services/natagent/internal/egress/answers"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress/answered"
 )
 
 // peerStore is a store with peers only.
@@ -28,9 +28,9 @@ func TestAllowingRules(t *testing.T) {
 	store := peerStore{all: map[string][]netip.Prefix{"container:db": {netip.PrefixFrom(db, 32)}}}
 	c := newInstalled(&Container{Owner: container, Rules: []string{"a.test:443", "*.b.test:443", "c.test:80",
 		"container:db:5432"}, Endpoints: []Endpoint{{Addresses: []netip.Addr{from}}}}, 1, nil)
-	book := answers.NewBook(map[answers.Open]time.Duration{{Addr: unnamed}: time.Hour}, time.Now())
+	book := answered.NewBook(map[answered.Open]time.Duration{{Addr: unnamed}: time.Hour}, time.Now())
 	e := &Enforcer{store: store, installed: map[string]*installed{container: c},
-		books: map[string]*answers.Book{container: book}}
+		books: map[string]*answered.Book{container: book}}
 	learn := func(name string, a netip.Addr) {
 		book.Learn(name, []netip.Addr{a}, c.opens(name), time.Hour, time.Now())
 	}

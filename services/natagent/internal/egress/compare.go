@@ -12,7 +12,7 @@ import (
 	"github.com/google/nftables"
 	"golang.org/x/sys/unix"
 
-	"github.com/fairlead/fairlead/services/natagent/internal/egress/answers"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress/answered"
 )
 
 // read returns the present chains, rules, sets and map elements as text, for comparison with want.
@@ -116,7 +116,7 @@ func (k *kernel) want(all []*installed) string {
 }
 
 // learned returns the learned addresses in the kernel, by short container ID, for a process that starts.
-func (k *kernel) learned() (map[string]map[answers.Open]time.Duration, error) {
+func (k *kernel) learned() (map[string]map[answered.Open]time.Duration, error) {
 	sets, err := k.conn.GetSets(k.inet())
 	if errors.Is(err, unix.ENOENT) {
 		return nil, nil
@@ -125,7 +125,7 @@ func (k *kernel) learned() (map[string]map[answers.Open]time.Duration, error) {
 		return nil, fmt.Errorf("list sets: %w", err)
 	}
 
-	all := map[string]map[answers.Open]time.Duration{}
+	all := map[string]map[answered.Open]time.Duration{}
 	for _, s := range sets {
 		var generation uint64
 		var group, family int
@@ -140,9 +140,9 @@ func (k *kernel) learned() (map[string]map[answers.Open]time.Duration, error) {
 		for _, e := range list {
 			if addr, ok := netip.AddrFromSlice(e.Key); ok && e.Expires > 0 {
 				if all[short] == nil {
-					all[short] = map[answers.Open]time.Duration{}
+					all[short] = map[answered.Open]time.Duration{}
 				}
-				all[short][answers.Open{Group: group, Addr: addr}] = e.Expires
+				all[short][answered.Open{Group: group, Addr: addr}] = e.Expires
 			}
 		}
 	}

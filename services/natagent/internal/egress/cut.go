@@ -6,7 +6,7 @@ import (
 
 	"github.com/fairlead/fairlead/proto/egress"
 	"github.com/fairlead/fairlead/services/natagent/internal/conntrack"
-	"github.com/fairlead/fairlead/services/natagent/internal/egress/answers"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress/answered"
 	"github.com/fairlead/fairlead/services/natagent/internal/ippacket"
 )
 
@@ -38,11 +38,11 @@ func target(protocol uint8, peer netip.AddrPort, local bool, has func(egress.Rul
 
 // has returns a function that reports whether an address is known, as answered to the container for the
 // domain of a rule, or belongs to the rule's container, network or label.
-func (c *installed) has(known *answers.Book,
+func (c *installed) has(known *answered.Book,
 	prefixes func(peer string) []netip.Prefix) func(r egress.Rule, a netip.Addr) bool {
 	return func(r egress.Rule, a netip.Addr) bool {
 		if r.Kind == egress.Domain {
-			return known.Has(answers.Open{Group: groupOf(c.groups, r), Addr: a})
+			return known.Has(answered.Open{Group: groupOf(c.groups, r), Addr: a})
 		}
 		return slices.ContainsFunc(prefixes(r.Peer()), func(p netip.Prefix) bool { return p.Contains(a) })
 	}

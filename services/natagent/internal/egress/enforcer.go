@@ -11,7 +11,7 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/natagent/internal/conntrack"
-	"github.com/fairlead/fairlead/services/natagent/internal/egress/answers"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress/answered"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
 	"github.com/fairlead/fairlead/services/natagent/internal/nflog"
 )
@@ -50,13 +50,13 @@ type Enforcer struct {
 	refused    *nflog.Log // of refused packets, for Run; nil before start, or if it cannot be opened
 	restores   uint64     // after changes by other programs
 	installed  map[string]*installed
-	books      map[string]*answers.Book // by owner
+	books      map[string]*answered.Book // by owner
 }
 
 // New returns an Enforcer. It changes nothing in the kernel before Sync.
 func New(ns hostns.NS, store Store, flows Flows, journal *Journal, log *slog.Logger) *Enforcer {
 	return &Enforcer{store: store, flows: flows, journal: journal, log: log, begun: make(chan struct{}),
-		kernel: kernel{ns: ns}, installed: map[string]*installed{}, books: map[string]*answers.Book{}}
+		kernel: kernel{ns: ns}, installed: map[string]*installed{}, books: map[string]*answered.Book{}}
 }
 
 // Close closes the sockets. The tables stay.
@@ -238,7 +238,7 @@ func (e *Enforcer) start(ctx context.Context) error {
 
 	now := time.Now()
 	for _, c := range e.store.Policies() {
-		e.books[c.Owner] = answers.NewBook(learned[id.Short(c.Owner)], now)
+		e.books[c.Owner] = answered.NewBook(learned[id.Short(c.Owner)], now)
 	}
 	e.installMissing()
 
@@ -274,7 +274,7 @@ func (e *Enforcer) installMissing() {
 
 func (e *Enforcer) rebuild() error {
 	now := time.Now()
-	return e.kernel.rebuild(e.all(), func(owner string) map[answers.Open]time.Duration {
+	return e.kernel.rebuild(e.all(), func(owner string) map[answered.Open]time.Duration {
 		return e.book(owner).Left(now)
 	}, e.prefixes)
 }

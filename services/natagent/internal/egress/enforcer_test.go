@@ -139,7 +139,8 @@ func TestStartEndsEarlierConnections(t *testing.T) {
 		list, _ := w.host.Try("conntrack", "-L", "-p", "udp", "-s", "10.9.0.2")
 		return strings.Contains(list, "dport=9")
 	}
-	for end := time.Now().Add(20 * time.Second); !entries() && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !entries() && time.Now().Before(end); {
+		time.Sleep(10 * time.Millisecond)
 		_, _ = c.Write([]byte("x")) // refused once the first one arrived
 	}
 	w.put("internet", "10.9.0.3")

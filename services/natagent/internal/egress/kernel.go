@@ -15,7 +15,7 @@ import (
 	"github.com/fairlead/fairlead/proto/egress"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
-	"github.com/fairlead/fairlead/services/natagent/internal/egress/answers"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress/answered"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall/nflink"
 	nft "github.com/fairlead/fairlead/services/natagent/internal/firewall/nftables"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
@@ -88,7 +88,7 @@ func (k *kernel) close() error {
 }
 
 // rebuild writes both tables again, in one transaction.
-func (k *kernel) rebuild(all []*installed, learned func(owner string) map[answers.Open]time.Duration,
+func (k *kernel) rebuild(all []*installed, learned func(owner string) map[answered.Open]time.Duration,
 	peers func(string) []netip.Prefix) error {
 	k.peers, k.naming = map[string][]netip.Prefix{}, map[string]int{}
 	for _, t := range []*nftables.Table{k.inet(), k.bridge()} {
@@ -114,7 +114,7 @@ func (k *kernel) remove() error {
 }
 
 // replace writes the policy of one container, in one transaction. Either can be nil.
-func (k *kernel) replace(old, now *installed, learned map[answers.Open]time.Duration,
+func (k *kernel) replace(old, now *installed, learned map[answered.Open]time.Duration,
 	peers func(string) []netip.Prefix) error {
 	if old != nil {
 		k.queueElements(old, true)
@@ -206,7 +206,7 @@ func viaMap(t *nftables.Table) *nftables.Set {
 }
 
 // sets returns the sets of a container.
-func (c *installed) sets(t *nftables.Table, learned map[answers.Open]time.Duration) (all []filled) {
+func (c *installed) sets(t *nftables.Table, learned map[answered.Open]time.Duration) (all []filled) {
 	short := id.Short(c.Owner)
 	for i, g := range c.inGroups {
 		all = append(all, c.static(t, g, i, setFrom)...)
@@ -245,7 +245,7 @@ func (c *installed) static(t *nftables.Table, g group, index int, kind string) (
 func comment(g group) string { return g.text[:min(len(g.text), maxComment)] }
 
 // queueAdd queues sets, chain and elements of a container.
-func (k *kernel) queueAdd(c *installed, learned map[answers.Open]time.Duration, peers func(string) []netip.Prefix) {
+func (k *kernel) queueAdd(c *installed, learned map[answered.Open]time.Duration, peers func(string) []netip.Prefix) {
 	t := k.inet()
 	for _, peer := range c.peers() {
 		k.queuePeer(peer, peers)

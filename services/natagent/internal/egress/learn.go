@@ -10,7 +10,7 @@ import (
 
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
-	"github.com/fairlead/fairlead/services/natagent/internal/egress/answers"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress/answered"
 )
 
 // Learn opens the addresses that the name server is about to answer for a name. Answers with the same name
@@ -40,10 +40,10 @@ func (e *Enforcer) Learn(ctx context.Context, owner, name string, addresses []ne
 }
 
 // book returns the answers of a container.
-func (e *Enforcer) book(owner string) *answers.Book {
+func (e *Enforcer) book(owner string) *answered.Book {
 	b := e.books[owner]
 	if b == nil {
-		b = answers.NewBook(nil, time.Now())
+		b = answered.NewBook(nil, time.Now())
 		e.books[owner] = b
 	}
 	return b
@@ -78,7 +78,7 @@ func (e *Enforcer) adopt(now, old *installed) {
 }
 
 // learn writes addresses to the sets of a container. An address that is present gets a new timeout.
-func (k *kernel) learn(c *installed, write map[answers.Open]time.Duration) error {
+func (k *kernel) learn(c *installed, write map[answered.Open]time.Duration) error {
 	for o, left := range write {
 		set, key := k.learnedSet(c, o), []nftables.SetElement{{Key: o.Addr.AsSlice()}}
 		timed := []nftables.SetElement{{Key: o.Addr.AsSlice(), Timeout: left}}
@@ -89,7 +89,7 @@ func (k *kernel) learn(c *installed, write map[answers.Open]time.Duration) error
 	return k.commit()
 }
 
-func (k *kernel) learnedSet(c *installed, o answers.Open) *nftables.Set {
+func (k *kernel) learnedSet(c *installed, o answered.Open) *nftables.Set {
 	f := families()[0]
 	if o.Addr.Is6() {
 		f = families()[1]

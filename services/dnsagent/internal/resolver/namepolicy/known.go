@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// maxKnown bounds the addresses that are known of one container. Without room all are forgotten.
+// maxKnown bounds the addresses that are known of one container. Beyond that all are forgotten.
 const maxKnown = 4096
 
 // Session is the time that natagent runs without an interruption. The zero value is one in which it does

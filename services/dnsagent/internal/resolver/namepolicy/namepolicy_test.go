@@ -165,8 +165,8 @@ func TestKnownAddressesNeedNoCall(t *testing.T) {
 			calls: 1},
 		"another name": {answerable: 330 * time.Second, question: "b.a.test.",
 			records: []string{"b.a.test. 300 IN A 192.0.2.1"}, calls: 1},
-		"natagent cannot tell": {records: []string{first}, calls: 1},
-		"time has passed":      {answerable: 300*time.Second - 1, records: []string{first}, calls: 1},
+		"natagent returns none": {records: []string{first}, calls: 1},
+		"time has passed":       {answerable: 300*time.Second - 1, records: []string{first}, calls: 1},
 		"natagent is away": {answerable: 330 * time.Second, meanwhile: func(p *Policy) { p.session.Set(false) },
 			records: []string{first}, calls: 1},
 		"natagent was away": {answerable: 330 * time.Second, meanwhile: func(p *Policy) {

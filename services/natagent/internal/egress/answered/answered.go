@@ -1,7 +1,7 @@
-// Package answers knows the addresses that the name server answered to a container: for which name, in
+// Package answered has the addresses that the name server answered to a container: for which name, in
 // which groups of rules they are open, and how long. It is pure. Package egress keeps a Book for each
 // container with a policy, and writes the changes to the kernel.
-package answers
+package answered
 
 import (
 	"maps"
@@ -14,7 +14,7 @@ import (
 const (
 	// grace is added to the TTL of an answer: clients connect a moment after the answer.
 	grace = time.Minute
-	// slack is what remains of the grace with every answer.
+	// slack is the part of the grace that remains with every answer.
 	slack = grace / 2
 	// maxTTL bounds the TTL of an answer.
 	maxTTL = 24 * time.Hour
@@ -79,7 +79,7 @@ func (b *Book) Learn(name string, addresses []netip.Addr, groups []int, ttl time
 	return write, answerable
 }
 
-// remember keeps the name of an address. It returns false if there is no room for it.
+// remember keeps the name of an address. It returns false if there are too many.
 func (b *Book) remember(a netip.Addr, name string, until time.Time) bool {
 	before, known := b.names[a]
 	if !known && len(b.names) >= maxLearned {
@@ -92,7 +92,7 @@ func (b *Book) remember(a netip.Addr, name string, until time.Time) bool {
 	return true
 }
 
-// sweep forgets what has ended, when there is little room, and from time to time.
+// sweep forgets what has ended, when there is little space, and from time to time.
 func (b *Book) sweep(now time.Time) {
 	if max(len(b.open), len(b.names)) < maxLearned && now.Sub(b.swept) < grace {
 		return

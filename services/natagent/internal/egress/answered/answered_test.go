@@ -1,4 +1,4 @@
-package answers_test
+package answered_test
 
 import (
 	"fmt"
@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fairlead/fairlead/services/natagent/internal/egress/answers"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress/answered"
 )
 
 const ttl = 10 * time.Minute
@@ -34,9 +34,9 @@ func TestAddressesStayOpenForTTL(t *testing.T) {
 		2*ttl + 2*time.Minute:   true,
 		30*time.Second + ttl/20: true,
 	} {
-		b := answers.NewBook(nil, start)
+		b := answered.NewBook(nil, start)
 		first, answerable := b.Learn("a.test.", all, []int{2}, ttl, start)
-		if !maps.Equal(first, map[answers.Open]time.Duration{{Group: 2, Addr: all[0]}: ttl + time.Minute}) ||
+		if !maps.Equal(first, map[answered.Open]time.Duration{{Group: 2, Addr: all[0]}: ttl + time.Minute}) ||
 			answerable != ttl+30*time.Second {
 			t.Fatalf("first answer: got %v, answerable for %v", first, answerable)
 		}
@@ -45,7 +45,7 @@ func TestAddressesStayOpenForTTL(t *testing.T) {
 		if (len(again) == 1) != written {
 			t.Errorf("after %v: wrote %v, want %v", after, again, written)
 		}
-		if left := b.Left(now)[answers.Open{Group: 2, Addr: all[0]}]; left < ttl+30*time.Second {
+		if left := b.Left(now)[answered.Open{Group: 2, Addr: all[0]}]; left < ttl+30*time.Second {
 			t.Errorf("after %v: open for %v only", after, left)
 		}
 	}
@@ -54,7 +54,7 @@ func TestAddressesStayOpenForTTL(t *testing.T) {
 // TestAnswerable checks that every answer within the returned time finds its addresses open.
 func TestAnswerable(t *testing.T) {
 	start, all := time.Unix(1000, 0), addresses(2)
-	b := answers.NewBook(nil, start)
+	b := answered.NewBook(nil, start)
 	b.Learn("a.test", all[:1], []int{0}, time.Hour, start)
 	for _, shorter := range []time.Duration{-time.Second, 0, time.Second, ttl, 365 * 24 * time.Hour} {
 		_, answerable := b.Learn("a.test", all, []int{0, 1}, shorter, start)
@@ -72,11 +72,11 @@ func TestAnswerable(t *testing.T) {
 	}
 }
 
-// TestBookIsBounded checks that addresses without room are not answerable, and that ended ones make room.
+// TestBookIsBounded checks that addresses beyond the limit are not answerable, and that ended ones make space.
 func TestBookIsBounded(t *testing.T) {
 	start, all := time.Unix(1000, 0), addresses(5000)
 	for name, groups := range map[string][]int{"open": {0}, "names only": nil} {
-		b := answers.NewBook(nil, start)
+		b := answered.NewBook(nil, start)
 		if write, answerable := b.Learn("a.test", all, groups, ttl, start); len(write) > 4096 || answerable != 0 {
 			t.Errorf("%s: wrote %d, answerable for %v", name, len(write), answerable)
 		}
@@ -85,7 +85,7 @@ func TestBookIsBounded(t *testing.T) {
 		}
 		later := start.Add(ttl + 2*time.Minute)
 		if _, answerable := b.Learn("b.test", all[4900:], groups, ttl, later); answerable == 0 {
-			t.Errorf("%s: no room after the first ones ended", name)
+			t.Errorf("%s: no space after the first ones ended", name)
 		}
 	}
 }
@@ -94,7 +94,7 @@ func TestBookIsBounded(t *testing.T) {
 // were answered for a name in the new rules, also if the old ones did not have it.
 func TestAdopt(t *testing.T) {
 	start, all := time.Unix(1000, 0), addresses(4)
-	b := answers.NewBook(map[answers.Open]time.Duration{{Group: 0, Addr: all[0]}: time.Hour}, start) // no name
+	b := answered.NewBook(map[answered.Open]time.Duration{{Group: 0, Addr: all[0]}: time.Hour}, start) // no name
 	b.Learn("a.test", all[1:2], []int{1}, ttl, start)
 	b.Learn("b.test", all[2:3], nil, ttl, start)
 	b.Learn("c.test", all[3:], []int{1}, 0, start)
@@ -118,11 +118,11 @@ func TestAdopt(t *testing.T) {
 
 func TestClone(t *testing.T) {
 	start, all := time.Unix(1000, 0), addresses(2)
-	b := answers.NewBook(nil, start)
+	b := answered.NewBook(nil, start)
 	b.Learn("a.test", all[:1], []int{0}, ttl, start)
 	c := b.Clone()
 	b.Learn("b.test", all, []int{0}, ttl, start)
-	if c.Name(all[0]) != "a.test" || !c.Has(answers.Open{Addr: all[0]}) || c.Has(answers.Open{Addr: all[1]}) {
+	if c.Name(all[0]) != "a.test" || !c.Has(answered.Open{Addr: all[0]}) || c.Has(answered.Open{Addr: all[1]}) {
 		t.Error("a copy changed with its original")
 	}
 }
