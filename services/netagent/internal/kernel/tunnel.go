@@ -103,11 +103,12 @@ func (h *Host) fixTunnel(l netlink.Link, want Tunnel) (changes []string, err err
 	return changes, err
 }
 
-// tunnelSysctls4 returns the IPv4 settings of the device: it forwards, and accepts only sources that
-// are routed through it.
+// tunnelSysctls4 returns the IPv4 settings of the device: it forwards. The firewall compares the sources of frames with
+// the blocks of their host. rp_filter could not: ICMP errors of other hosts have addresses with a route through another
+// device.
 func tunnelSysctls4(name string) []Sysctl {
 	conf := "net/ipv4/conf/" + name + "/"
-	return []Sysctl{{conf + "forwarding", "1"}, {conf + "rp_filter", "1"}, {conf + "send_redirects", "0"},
+	return []Sysctl{{conf + "forwarding", "1"}, {conf + "rp_filter", "0"}, {conf + "send_redirects", "0"},
 		{conf + "accept_redirects", "0"}}
 }
 

@@ -25,6 +25,7 @@ type TunnelPeer struct {
 type TunnelRoute struct {
 	To  netip.Prefix
 	Via netip.Addr // a next hop of its host; IPv6 is possible for IPv4 blocks
+	Src netip.Addr // the source of packets of this host itself, such as ICMP errors; zero: any of its addresses
 }
 
 // SyncTunnel makes the entries and routes of the tunnel those of the peers and returns the changes.
@@ -146,7 +147,7 @@ func (h entries) syncRoutes(want []TunnelRoute) (changes []string, err error) {
 	for _, w := range want {
 		old, exists := have[w.To]
 		delete(have, w.To)
-		if exists && nextHopOf(old) == w.Via {
+		if src, _ := netip.AddrFromSlice(old.Src); exists && nextHopOf(old) == w.Via && src.Unmap() == w.Src {
 			continue
 		}
 		put := h.handle.RouteAdd // fails if another program has a route to the block
@@ -169,7 +170,7 @@ func (h entries) syncRoutes(want []TunnelRoute) (changes []string, err error) {
 
 // route returns the kernel's form of a route. Next hops are not in a subnet of the link.
 func (r TunnelRoute) route(index int) *netlink.Route {
-	out := &netlink.Route{LinkIndex: index, Dst: ipNet(r.To), Protocol: routeProtocol}
+	out := &netlink.Route{LinkIndex: index, Dst: ipNet(r.To), Src: r.Src.AsSlice(), Protocol: routeProtocol}
 	switch {
 	case r.To.Addr().Is4() && r.Via.Is6():
 		out.Via = &netlink.Via{AddrFamily: netlink.FAMILY_V6, Addr: r.Via.AsSlice()}

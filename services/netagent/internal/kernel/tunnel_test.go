@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/fairlead/fairlead/agent/test/testns"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 )
@@ -76,6 +78,11 @@ func (th *tunnelHost) sync(t *testing.T, all []*tunnelHost) []string {
 	for _, o := range all {
 		if o != th {
 			peers, routes = append(peers, o.peer), append(routes, o.blocks...)
+			for i := range routes {
+				if routes[i].To.Addr().Is4() == th.tunnel.Local.Is4() {
+					routes[i].Src = th.tunnel.Local
+				}
+			}
 		}
 	}
 	changes, err := th.kernel.EnsureTunnel(th.tunnel)
@@ -109,6 +116,24 @@ func connectAll(t *testing.T, all []*tunnelHost, when string) {
 	}
 }
 
+// refuses connects to an address that the second host refuses with an ICMP error. It has the same address as the first
+// one on its bridge, which cannot be the source of the error.
+func refuses(t *testing.T, all []*tunnelHost) {
+	t.Helper()
+	target := "10.128.2.9"
+	if all[1].tunnel.Local.Is6() {
+		target = "fd80:0:0:2::9"
+	}
+	all[1].ns.Run("ip", "route", "add", "prohibit", target)
+	c, err := all[0].container.Dial("tcp", net.JoinHostPort(target, "80"), timeout)
+	if err == nil {
+		_ = c.Close()
+	}
+	if !errors.Is(err, unix.EHOSTUNREACH) && !errors.Is(err, unix.EACCES) {
+		t.Errorf("to %s: got error %v, want that of the other host", target, err)
+	}
+}
+
 func TestTunnelConnectsHosts(t *testing.T) {
 	for name, underlay := range map[string]string{"ipv4": "10.99.0.%d", "ipv6": "fd99::%d"} {
 		t.Run(name, func(t *testing.T) {
@@ -120,6 +145,7 @@ func TestTunnelConnectsHosts(t *testing.T) {
 				}
 			}
 			connectAll(t, all, "at first")
+			refuses(t, all)
 			for _, th := range all {
 				if changes := th.sync(t, all); len(changes) > 0 {
 					t.Errorf("second sync changed %v", changes)

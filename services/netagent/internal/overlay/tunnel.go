@@ -139,9 +139,18 @@ func connectPlain(k Kernel, tunnel kernel.Tunnel, peers []peer, needed bool) (ch
 	if err != nil {
 		return changes, err
 	}
-	hops, routes := entriesOf(tunnel, peers)
+	hops, routes := entriesOf(tunnel, peers, sourceOf(k, tunnel.Local))
 	more, err := k.SyncTunnel(tunnel.Name, hops, routes)
 	return append(changes, more...), err
+}
+
+// sourceOf returns the source of ICMP errors to other hosts: the address of this one, which no other host has. It is
+// zero while the host does not have it, because there can be no route with it.
+func sourceOf(k Kernel, local netip.Addr) netip.Addr {
+	if _, ok, err := k.LinkWith(local); err != nil || !ok {
+		return netip.Addr{}
+	}
+	return local
 }
 
 // sendTunnel sends the tunnel to natagent unless it has acknowledged the same; nil: there is none.
@@ -204,20 +213,24 @@ func rulesOf(t kernel.Tunnel, peers []peer, e encryption.View) *natv1.FirewallTu
 }
 
 // entriesOf returns the kernel's entries and routes. The next hop of IPv4 is the underlay address, if
-// that is IPv4 too, so that IPv4 works on hosts without IPv6.
-func entriesOf(t kernel.Tunnel, peers []peer) (hops []kernel.TunnelPeer, routes []kernel.TunnelRoute) {
+// that is IPv4 too, so that IPv4 works on hosts without IPv6. source is that of routes of its family.
+func entriesOf(t kernel.Tunnel, peers []peer, source netip.Addr) (hops []kernel.TunnelPeer,
+	routes []kernel.TunnelRoute) {
 	for _, p := range peers {
 		via4, needs := p.hop, map[netip.Addr]bool{}
 		if p.addr.Is4() {
 			via4 = p.addr
 		}
 		for _, b := range p.blocks {
-			via := p.hop
+			route := kernel.TunnelRoute{To: b, Via: p.hop}
 			if b.Addr().Is4() {
-				via = via4
+				route.Via = via4
 			}
-			needs[via] = true
-			routes = append(routes, kernel.TunnelRoute{To: b, Via: via})
+			if b.Addr().Is4() == source.Is4() {
+				route.Src = source
+			}
+			needs[route.Via] = true
+			routes = append(routes, route)
 		}
 		hop := kernel.TunnelPeer{Underlay: p.addr, MAC: p.mac}
 		for _, a := range []netip.Addr{via4, p.hop} {

@@ -67,12 +67,13 @@ func TestTunnelEntries(t *testing.T) {
 	if err != nil || tunnel.MTU != 1450 || tunnel.MAC.String() != "02:00:00:00:00:00" || tunnel.VNI != 7007 {
 		t.Errorf("got %+v, %v", tunnel, err)
 	}
-	hops, routes := entriesOf(tunnel, v.peers(map[string]bool{"app": true}))
+	own := netip.MustParseAddr("10.99.0.1")
+	hops, routes := entriesOf(tunnel, v.peers(map[string]bool{"app": true}), own)
 	want := []kernel.TunnelRoute{
-		{To: prefixes("10.128.0.64/26")[0], Via: netip.MustParseAddr("10.99.0.2")},
-		{To: prefixes("10.128.0.128/26")[0], Via: netip.MustParseAddr("10.99.0.2")},
+		{To: prefixes("10.128.0.64/26")[0], Via: netip.MustParseAddr("10.99.0.2"), Src: own},
+		{To: prefixes("10.128.0.128/26")[0], Via: netip.MustParseAddr("10.99.0.2"), Src: own},
 		{To: prefixes("fd80::100/122")[0], Via: netip.MustParseAddr("fe80::200:0:0:2")},
-		{To: prefixes("10.128.1.0/26")[0], Via: netip.MustParseAddr("fe80::ffff:ffff:ffff:ffff")},
+		{To: prefixes("10.128.1.0/26")[0], Via: netip.MustParseAddr("fe80::ffff:ffff:ffff:ffff"), Src: own},
 	}
 	if !slices.Equal(routes, want) {
 		t.Errorf("routes: got %v, want %v", routes, want)

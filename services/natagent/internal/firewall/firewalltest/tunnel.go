@@ -3,6 +3,7 @@ package firewalltest
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -60,12 +61,20 @@ func (tp *Topology) addTunnel(t testing.TB) {
 	}
 	script(far, `for a in fd10:8::8130 fd10:9::8130 fd10:8::3; do ip -6 addr add $a/128 dev tun0 nodad; done
 		ip -6 route add fd10:8::/113 via fe80::1 dev tun0; ip -6 route add fd10:9::/113 via fe80::1 dev tun0
-		ip route replace 10.1.0.2/32 via 169.254.1.1 dev tun0 onlink`)
+		ip route replace 10.1.0.2/32 via 169.254.1.1 dev tun0 onlink
+		ip route replace 10.10.8.0/26 via 169.254.1.1 dev tun0 onlink src 10.2.0.2
+		ip -6 route replace fd10:8::/113 via fe80::1 dev tun0 src fd02::2
+		sysctl -qw net.ipv4.icmp_ratelimit=0 net.ipv6.icmp.ratelimit=0
+		sysctl -qw net.ipv4.conf.tun0.forwarding=1 net.ipv6.conf.tun0.forwarding=1 net.ipv6.conf.all.forwarding=1
+		for a in 10.10.8.131 10.10.8.70; do ip route add prohibit $a; done
+		ip -6 route add prohibit fd10:8::8131`)
 	for name, n := range map[string]int{"t": 8, "u": 9} {
 		script(tp.nodes[name], fmt.Sprintf(`ip route add 10.10.%[1]d.128/25 via 10.10.%[1]d.1
 			ip -6 route add fd10:%[1]d::8000/113 via fd10:%[1]d::1`, n))
 	}
-	script(tp.Host, `for n in 8 9; do ip route add 10.10.$n.128/25 via 169.254.1.1 dev tun0 onlink
+	script(tp.nodes["t"], "ip route add 10.10.8.70 via 10.10.8.1")
+	script(tp.Host, `ip route add 10.10.8.70 via 169.254.1.1 dev tun0 onlink
+		for n in 8 9; do ip route add 10.10.$n.128/25 via 169.254.1.1 dev tun0 onlink
 			ip -6 route add fd10:$n::8000/113 via fe80::1 dev tun0; done`)
 }
 
@@ -132,6 +141,15 @@ func tunnels(t *testing.T, tp *Topology, filtered bool) {
 			t.Errorf("arrives: got %t", got)
 		}
 	})
+	for target, want := range map[string]bool{"10.10.8.131": true, "fd10:8::8131": true,
+		"10.10.8.70": !filtered} { // of another host
+		t.Run(fmt.Sprintf("ICMP error about %s is %t", target, want), func(t *testing.T) {
+			t.Parallel()
+			if got := tp.unreachable(t, target, want); got != want {
+				t.Errorf("got %t", got)
+			}
+		})
+	}
 	t.Run("MSS", func(t *testing.T) {
 		t.Parallel()
 		for _, to := range []string{"10.10.8.130", "fd10:8::8130"} {
@@ -174,6 +192,32 @@ func received(at net.PacketConn, from string, want bool, send func()) bool {
 		_ = at.SetReadDeadline(time.Now().Add(blockedWithin / 3))
 		if _, who, err := at.ReadFrom(make([]byte, 16)); err == nil {
 			return host(who) == from
+		}
+	}
+	return false
+}
+
+// unreachable sends datagrams from container t to an address and reports whether an ICMP error of host far comes
+// back. far sends it from an address that is not in its blocks.
+func (tp *Topology) unreachable(t *testing.T, target string, want bool) bool {
+	t.Helper()
+	conn, err := tp.nodes["t"].Dial("udp", net.JoinHostPort(target, "9"), answerWithin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	timeout := blockedWithin
+	if want {
+		timeout = answerWithin
+	}
+	for late := time.Now().Add(timeout); time.Now().Before(late); {
+		_, werr := conn.Write([]byte("lost"))
+		_ = conn.SetReadDeadline(time.Now().Add(blockedWithin / 3))
+		_, rerr := conn.Read(make([]byte, 16))
+		for _, err := range []error{werr, rerr} { // "administratively prohibited", as IPv4 and IPv6 return it
+			if errors.Is(err, unix.EHOSTUNREACH) || errors.Is(err, unix.EACCES) {
+				return true
+			}
 		}
 	}
 	return false

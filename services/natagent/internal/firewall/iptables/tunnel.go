@@ -167,7 +167,8 @@ func (f family) frameRules(t *firewall.Tunnel) (rules []string) {
 			continue
 		}
 		for _, block := range p.Blocks {
-			rules = append(rules, "-s "+single(p.Address)+" -m u32 --u32 \""+f.innerSource(block)+"\" -j RETURN")
+			from := "-s " + single(p.Address) + " -m u32 --u32 \""
+			rules = append(rules, from+f.innerSource(block)+"\" -j RETURN", from+f.errorAbout(block)+"\" -j RETURN")
 		}
 	}
 	return append(rules, "-j DROP")
@@ -177,8 +178,13 @@ func (f family) frameRules(t *firewall.Tunnel) (rules []string) {
 const (
 	frameVNI       = 12
 	frameEtherType = 8 + 8 + 12
-	frameSource4   = frameEtherType + 2 + 12
-	frameSource6   = frameEtherType + 2 + 8
+	frameIP        = frameEtherType + 2
+	frameSource4   = frameIP + 12
+	frameSource6   = frameIP + 8
+	frameError4    = frameIP + 20         // the ICMP header, without options before it
+	frameError6    = frameIP + 40         //
+	errorTarget4   = frameError4 + 8 + 16 // the destination of the packet that the error is about
+	errorTarget6   = frameError6 + 8 + 24 //
 )
 
 // inUDP returns the u32 location of four bytes after the UDP header's start. An IPv6 header has no
@@ -203,12 +209,28 @@ func extensionHeaders(t *firewall.Tunnel) string {
 
 // innerSource returns the u32 test that the inner source of a frame is in a block.
 func (f family) innerSource(block netip.Prefix) string {
-	etherType, at := unix.ETH_P_IP, frameSource4
 	if block.Addr().Is6() {
-		etherType, at = unix.ETH_P_IPV6, frameSource6
+		return f.inFrame(unix.ETH_P_IPV6, nil, block, frameSource6)
 	}
+	return f.inFrame(unix.ETH_P_IP, nil, block, frameSource4)
+}
 
-	tests := []string{fmt.Sprintf("%s>>0x10=%#x", f.inUDP(frameEtherType), etherType)}
+// errorAbout returns the u32 test that a frame has an ICMP error about a packet to a block: unreachable or time
+// exceeded, or any of ICMPv6. A host sends them with an address of its own.
+func (f family) errorAbout(block netip.Prefix) string {
+	if block.Addr().Is6() {
+		return f.inFrame(unix.ETH_P_IPV6, []string{
+			fmt.Sprintf("%s>>0x8&0xff=%#x", f.inUDP(frameIP+4), unix.IPPROTO_ICMPV6),
+			f.inUDP(frameError6) + ">>0x18=0x1:0x4"}, block, errorTarget6)
+	}
+	return f.inFrame(unix.ETH_P_IP, []string{f.inUDP(frameIP) + ">>0x18=0x45",
+		fmt.Sprintf("%s>>0x10&0xff=%#x", f.inUDP(frameIP+8), unix.IPPROTO_ICMP),
+		f.inUDP(frameError4) + ">>0x18=0x3,0xb"}, block, errorTarget4)
+}
+
+// inFrame returns the u32 test that a frame has an EtherType, passes tests, and has an address of a block at a place.
+func (f family) inFrame(etherType uint16, tests []string, block netip.Prefix, at int) string {
+	tests = append([]string{fmt.Sprintf("%s>>0x10=%#x", f.inUDP(frameEtherType), etherType)}, tests...)
 	b := block.Addr().AsSlice()
 	for i := 0; i < len(b) && i*8 < block.Bits(); i += 4 {
 		test := f.inUDP(at + i)

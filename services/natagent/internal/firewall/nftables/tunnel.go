@@ -18,6 +18,10 @@ const (
 	frameIP        = frameEtherType + 2   // the inner IP header
 	frameSource4   = frameIP + 12         // the inner source address
 	frameSource6   = frameIP + 8          //
+	frameError4    = frameIP + 20         // the ICMP header, without options before it
+	frameError6    = frameIP + 40         //
+	errorTarget4   = frameError4 + 8 + 16 // the destination of the packet that the error is about
+	errorTarget6   = frameError6 + 8 + 24 //
 	minMSS         = 536                  // RFC 9293
 	headers4       = 20 + 20              // IPv4 and TCP
 	headers6       = 40 + 20              // IPv6 and TCP
@@ -167,14 +171,18 @@ func inputRules() []rule {
 	}
 }
 
-// frameRules accepts frames of peers with a source in their blocks. They are filtered at input, where
-// fragments are reassembled.
+// frameRules accepts frames of peers with a source in their blocks, and ICMP errors about packets to these: a host
+// sends them with an address of its own. They are filtered at input, where fragments are reassembled.
 func frameRules() []rule {
 	return []rule{
 		{"IPv4 from the block of a host", ipv4().fromPeer(ipv4(), ipv4().peerTo4, frameSource4)},
 		{"IPv6 from the block of a host", ipv4().fromPeer(ipv6(), ipv4().peerTo6, frameSource6)},
 		{"IPv4 from the block of a host", ipv6().fromPeer(ipv4(), ipv6().peerTo4, frameSource4)},
 		{"IPv6 from the block of a host", ipv6().fromPeer(ipv6(), ipv6().peerTo6, frameSource6)},
+		{"ICMP error about a packet to the block of a host", ipv4().errorFromPeer4(ipv4().peerTo4)},
+		{"ICMP error about a packet to the block of a host", ipv4().errorFromPeer6(ipv4().peerTo6)},
+		{"ICMP error about a packet to the block of a host", ipv6().errorFromPeer4(ipv6().peerTo4)},
+		{"ICMP error about a packet to the block of a host", ipv6().errorFromPeer6(ipv6().peerTo6)},
 		{"from no host of the fleet, or with a forged source", drop()},
 	}
 }
@@ -205,6 +213,32 @@ func (f family) fromPeer(inner family, set string, source uint32) []expr.Any {
 	return join(f.only(), []expr.Any{
 		transport(frameEtherType, 2, reg1), equal(binary.BigEndian.AppendUint16(nil, etherType)),
 		f.load(f.saddr, reg1), transport(source, inner.length, word(f.length/4)),
+	}, in(set), accept())
+}
+
+// errorFromPeer4 accepts frames with an ICMP error, unreachable or time exceeded, if the outer source and the
+// destination of the packet that it is about are in a set.
+func (f family) errorFromPeer4(set string) []expr.Any {
+	return join(f.only(), []expr.Any{
+		transport(frameEtherType, 2, reg1), equal(binary.BigEndian.AppendUint16(nil, unix.ETH_P_IP)),
+		transport(frameIP, 1, reg1), equal([]byte{0x45}), // the header has no options
+		transport(frameIP+9, 1, reg1), equal([]byte{unix.IPPROTO_ICMP}),
+		transport(frameError4, 1, reg1), // type 3 or 11
+		&expr.Bitwise{SourceRegister: reg1, DestRegister: reg1, Len: 1, Mask: []byte{0xf7}, Xor: []byte{0}},
+		equal([]byte{3}),
+		f.load(f.saddr, reg1), transport(errorTarget4, 4, word(f.length/4)),
+	}, in(set), accept())
+}
+
+// errorFromPeer6 is errorFromPeer4 for ICMPv6, with all errors.
+func (f family) errorFromPeer6(set string) []expr.Any {
+	return join(f.only(), []expr.Any{
+		transport(frameEtherType, 2, reg1), equal(binary.BigEndian.AppendUint16(nil, unix.ETH_P_IPV6)),
+		transport(frameIP+6, 1, reg1), equal([]byte{unix.IPPROTO_ICMPV6}),
+		transport(frameError6, 1, reg1), // type 1 to 4
+		&expr.Cmp{Op: expr.CmpOpGte, Register: reg1, Data: []byte{1}},
+		&expr.Cmp{Op: expr.CmpOpLte, Register: reg1, Data: []byte{4}},
+		f.load(f.saddr, reg1), transport(errorTarget6, 16, word(f.length/4)),
 	}, in(set), accept())
 }
 
