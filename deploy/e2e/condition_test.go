@@ -15,7 +15,7 @@ const clientsDir = cacheDir + "/clients"
 // BuildKit are built too. libraries: the programs of testdata/libraries/go are built. node: those of
 // testdata/libraries/node are installed. link:KIND: the
 // kernel supports sub-interfaces of that kind.
-// podman: podman is installed and FAIRLEAD_PODMAN is set: it is slow.
+// podman, containerd: it is installed, and FAIRLEAD_PODMAN or FAIRLEAD_CONTAINERD is set.
 // packages: Debian packages can be installed. The machine of deploy/vm has no network for
 // that, and its root is an overlay, which cannot be a layer of another overlay.
 func condition(cond string) (bool, error) {
@@ -44,6 +44,11 @@ func condition(cond string) (bool, error) {
 	if cond == "podman" {
 		_, err := exec.LookPath("podman")
 		return err == nil && os.Getenv("FAIRLEAD_PODMAN") != "", nil
+	}
+
+	if cond == "containerd" {
+		_, err := exec.LookPath("ctr")
+		return err == nil && os.Getenv("FAIRLEAD_CONTAINERD") != "", nil
 	}
 
 	kind, ok := strings.CutPrefix(cond, "link:")
