@@ -89,7 +89,8 @@ func (o *deniedOptions) show(c *cli.CLI, r *natv1.Refusal) {
 	when := r.GetTime().AsTime().Local().Format(time.RFC3339)
 	if o.format == format.JSON {
 		line, err := json.Marshal(deniedLine{when, r.GetOwner(), r.GetOwnerName(), r.GetReason(), r.GetProtocol(),
-			r.GetAddress(), r.GetPort(), r.GetName(), r.GetIncoming()})
+			r.GetAddress(), r.GetPort(), r.GetName(), r.GetIncoming(),
+			r.GetRule()})
 		if err == nil {
 			c.Println(string(line))
 		}
@@ -109,6 +110,7 @@ type deniedLine struct {
 	Port      uint32 `json:",omitempty"`
 	Name      string `json:",omitempty"`
 	Incoming  bool   `json:",omitempty"` // Address is the source
+	Rule      string `json:",omitempty"` // for the reason rule
 }
 
 // destination returns the address and port of a refusal, with the source of an incoming connection.

@@ -120,7 +120,7 @@ func (s *policyServer) WatchRefusals(req *natv1.WatchRefusalsRequest,
 	}
 
 	for {
-		found, lost, more := s.policies.Since(since) // more is closed by the next refusal
+		found, lost, more := s.refusals(req, since)
 		resp := &natv1.WatchRefusalsResponse{Lost: lost}
 		for _, r := range found {
 			since = r.Time
@@ -145,9 +145,20 @@ func (s *policyServer) WatchRefusals(req *natv1.WatchRefusalsRequest,
 	}
 }
 
+// refusals returns the refusals after a time, and a channel that the next one closes.
+func (s *policyServer) refusals(req *natv1.WatchRefusalsRequest,
+	since time.Time) (found []egress.Refusal, lost uint64, more <-chan struct{}) {
+	if req.GetFirst() {
+		found, more = s.policies.Firsts(since)
+		return found, 0, more
+	}
+	return s.policies.Since(since)
+}
+
 func refusalToProto(r egress.Refusal) *natv1.Refusal {
 	p := &natv1.Refusal{Time: timestamppb.New(r.Time), Owner: r.Owner, OwnerName: r.Name, Reason: r.Reason,
-		Protocol: r.Protocol, Port: uint32(r.Port), Name: r.Domain, Incoming: r.Incoming}
+		Protocol: r.Protocol, Port: uint32(r.Port), Name: r.Domain, Incoming: r.Incoming,
+		Rule: r.Rule}
 	if r.Address.IsValid() {
 		p.Address = r.Address.String()
 	}

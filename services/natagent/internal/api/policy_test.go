@@ -66,6 +66,16 @@ func (p *policies) Since(t time.Time) (found []egress.Refusal, lost uint64, more
 	return found, p.lost, p.changed
 }
 
+func (p *policies) Firsts(t time.Time) (found []egress.Refusal, more <-chan struct{}) {
+	all, _, more := p.Since(t)
+	for _, r := range all {
+		if r.First {
+			found = append(found, r)
+		}
+	}
+	return found, more
+}
+
 // add records a refusal with the current time, and wakes readers.
 func (p *policies) add(owner, reason, domain string) {
 	p.mu.Lock()
@@ -111,6 +121,7 @@ func TestWatchRefusalsFilters(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		since := timestamppb.New(p.kept[0].Time)
+		p.kept[2].First = true
 
 		for name, c := range map[string]struct {
 			req  *natv1.WatchRefusalsRequest
@@ -121,6 +132,7 @@ func TestWatchRefusalsFilters(t *testing.T) {
 			"owner":          {&natv1.WatchRefusalsRequest{Owner: "a"}, "old first"},
 			"observed":       {&natv1.WatchRefusalsRequest{Observed: true}, "third fourth"},
 			"owner observed": {&natv1.WatchRefusalsRequest{Observed: true, Owner: "b", Since: since}, "fourth"},
+			"first of each":  {&natv1.WatchRefusalsRequest{First: true}, "second"},
 			"none":           {&natv1.WatchRefusalsRequest{Owner: "c"}, ""},
 		} {
 			s := &refusals{ctx: t.Context()}
@@ -128,7 +140,7 @@ func TestWatchRefusalsFilters(t *testing.T) {
 				t.Errorf("%s: %v", name, err)
 			}
 			got, messages := s.names()
-			if got != c.want || messages != 1 || s.sent[0].GetLost() != 3 {
+			if got != c.want || messages != 1 || s.sent[0].GetLost() != 3 && !c.req.GetFirst() {
 				t.Errorf("%s: got %q in %d messages, want %q: %v", name, got, messages, c.want, s.sent)
 			}
 		}

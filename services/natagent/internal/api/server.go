@@ -59,6 +59,7 @@ type Policies interface {
 		ttl time.Duration) (answerable time.Duration, err error)
 	RecordName(ctx context.Context, owner, name string) error
 	Since(t time.Time) (found []egress.Refusal, lost uint64, more <-chan struct{})
+	Firsts(t time.Time) (found []egress.Refusal, more <-chan struct{})
 }
 
 // Doctor diagnoses the firewall backends.

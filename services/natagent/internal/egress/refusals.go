@@ -24,6 +24,8 @@ type Refusal struct {
 	Port     uint16     `json:",omitempty"`
 	Domain   string     `json:",omitempty"`
 	Incoming bool       `json:",omitempty"` // Address is the source
+	Rule     string     `json:",omitempty"` // that denies it; empty if no rule allows it
+	First    bool       `json:",omitempty"` // of its kind, see firsts
 }
 
 // Limits of the journal.
@@ -43,14 +45,16 @@ type Journal struct {
 	reasons map[string]uint64 // number of records by reason
 	file    *os.File
 	size    int64
+	firsts  firsts
 	changed chan struct{} // closed by the next change
+	another chan struct{} // closed by the next first refusal of a kind
 }
 
 // OpenJournal reads the refusals of former processes. Unreadable lines are skipped: a crash can cut
 // the last one.
 func OpenJournal(dir string) (*Journal, error) {
 	j := &Journal{path: filepath.Join(dir, "refusals.json"), changed: make(chan struct{}),
-		reasons: map[string]uint64{}}
+		another: make(chan struct{}), reasons: map[string]uint64{}}
 	for _, path := range []string{j.path + ".1", j.path} {
 		if err := j.load(path); err != nil {
 			return nil, err
@@ -101,10 +105,15 @@ func (j *Journal) Add(r Refusal) {
 	if n := len(j.kept); n > 0 && !r.Time.After(j.kept[n-1].Time) {
 		r.Time = j.kept[n-1].Time.Add(1)
 	}
+	r.First = j.firsts.isFirst(r)
 	j.keep(r)
 	j.reasons[r.Reason]++
 	close(j.changed)
 	j.changed = make(chan struct{})
+	if r.First {
+		close(j.another)
+		j.another = make(chan struct{})
+	}
 
 	line, err := json.Marshal(r)
 	if err != nil || j.file == nil {
@@ -148,6 +157,19 @@ func (j *Journal) Since(t time.Time) (found []Refusal, lost uint64, more <-chan 
 		}
 	}
 	return found, j.lost, j.changed
+}
+
+// Firsts returns the first refusals of each kind after a time, and a channel that is closed when there are
+// more. Since a restart a kind can have another one.
+func (j *Journal) Firsts(t time.Time) (found []Refusal, more <-chan struct{}) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, r := range j.kept {
+		if r.First && r.Time.After(t) {
+			found = append(found, r)
+		}
+	}
+	return found, j.another
 }
 
 // counts returns the numbers of records by reason, and of overflows, since the start of the process.

@@ -2,6 +2,7 @@ package egress
 
 import (
 	"context"
+	"net/netip"
 	"time"
 
 	"github.com/fairlead/fairlead/proto/id"
@@ -59,8 +60,12 @@ func (e *Enforcer) record(l nflog.Packet) {
 	}
 	e.mu.Lock()
 	for _, c := range e.installed {
-		if id.Short(c.Owner) == short {
-			r.Owner, r.Name, r.Domain = c.Owner, c.Name, e.book(c.Owner).Name(r.Address)
+		if id.Short(c.Owner) != short {
+			continue
+		}
+		r.Owner, r.Name, r.Domain = c.Owner, c.Name, e.book(c.Owner).Name(r.Address)
+		if reason == reasonRule {
+			r.Rule = e.ruleOf(c, p, d)
 		}
 	}
 	e.mu.Unlock()
@@ -68,6 +73,26 @@ func (e *Enforcer) record(l nflog.Packet) {
 		e.journal.Add(r)
 	}
 }
+
+// ruleOf returns the rule that denies a packet. mu must be held.
+func (e *Enforcer) ruleOf(c *installed, p ippacket.Packet, d direction) string {
+	rules, peer := c.out, p.To
+	if d == incoming {
+		rules, peer = c.in, netip.AddrPortFrom(p.From, p.To.Port())
+	}
+	has := c.has(e.book(c.Owner), e.prefixes)
+	for _, local := range []bool{false, true} { // the record has no interface
+		t := target(p.Protocol, peer, local, has)
+		if found := rules.Decide(t); found.Reason == reasonRule {
+			return found.Rule
+		}
+	}
+	return ""
+}
+
+// Firsts returns the first refusals of each kind after a time, and a channel that is closed when there are
+// more.
+func (e *Enforcer) Firsts(t time.Time) ([]Refusal, <-chan struct{}) { return e.journal.Firsts(t) }
 
 // RecordName records that a question about a name was refused.
 func (e *Enforcer) RecordName(_ context.Context, owner, name string) error {

@@ -67,7 +67,7 @@ func Decide(sources []Source, t Test, members []Member) (Outcome, error) {
 			kept = &o.Allowed
 		}
 		if *kept == nil {
-			d.Source = sourceOf(sources, d.Rule, t.Incoming)
+			d.Source = SourceOf(sources, d.Rule, t.Incoming)
 			*kept = &d
 		}
 	}
@@ -88,7 +88,7 @@ func (o Outcome) plain() Outcome {
 }
 
 // sourceOf returns the first source that has a rule.
-func sourceOf(sources []Source, rule string, incoming bool) string {
+func SourceOf(sources []Source, rule string, incoming bool) string {
 	for _, s := range sources {
 		list := s.Egress
 		if incoming {

@@ -34,10 +34,11 @@ type Event struct {
 	Type string `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
 	// The action: "create", "start", "kill", "stop", "restart", "die", "destroy", "rename", "oom",
 	// "connect", "disconnect", "update", "prune", "exec_create: COMMAND", "exec_start: COMMAND",
-	// "exec_die", or "overlap" for a network whose subnet overlaps a host route. Of images: "pull",
-	// "push", "load", "save", "import", "tag", "untag", "delete" and "prune". Of fleets: "hosts_lost" if
-	// many hosts are lost together, which changes nothing, "hosts_returned", "removed" if this host was
-	// removed, "record_damaged" if a record of the store cannot be read, and "store_restored".
+	// "exec_die", "refuse" for the first refusal of a kind by a policy, or "overlap" for a network whose
+	// subnet overlaps a host route. Of images: "pull", "push", "load", "save", "import", "tag", "untag",
+	// "delete" and "prune". Of fleets: "hosts_lost" if many hosts are lost together, which changes
+	// nothing, "hosts_returned", "removed" if this host was removed, "record_damaged" if a record of the
+	// store cannot be read, and "store_restored".
 	Action string `protobuf:"bytes,3,opt,name=action,proto3" json:"action,omitempty"`
 	// The ID of the object. Empty for "prune", which concerns all objects of its type.
 	Id string `protobuf:"bytes,4,opt,name=id,proto3" json:"id,omitempty"`

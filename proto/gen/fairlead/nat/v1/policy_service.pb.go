@@ -836,7 +836,10 @@ type WatchRefusalsRequest struct {
 	// True to continue with new ones; false to end after those that are kept.
 	Follow bool `protobuf:"varint,3,opt,name=follow,proto3" json:"follow,omitempty"`
 	// True for connections that "observe" let pass instead of refusals.
-	Observed      bool `protobuf:"varint,4,opt,name=observed,proto3" json:"observed,omitempty"`
+	Observed bool `protobuf:"varint,4,opt,name=observed,proto3" json:"observed,omitempty"`
+	// True for the first refusal of each kind, which has a container, direction, protocol, peer and rule.
+	// There are at most 60 of a container in a minute.
+	First         bool `protobuf:"varint,5,opt,name=first,proto3" json:"first,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -895,6 +898,13 @@ func (x *WatchRefusalsRequest) GetFollow() bool {
 func (x *WatchRefusalsRequest) GetObserved() bool {
 	if x != nil {
 		return x.Observed
+	}
+	return false
+}
+
+func (x *WatchRefusalsRequest) GetFirst() bool {
+	if x != nil {
+		return x.First
 	}
 	return false
 }
@@ -978,7 +988,9 @@ type Refusal struct {
 	// there is none.
 	Name string `protobuf:"bytes,8,opt,name=name,proto3" json:"name,omitempty"`
 	// True for a connection to the container.
-	Incoming      bool `protobuf:"varint,9,opt,name=incoming,proto3" json:"incoming,omitempty"`
+	Incoming bool `protobuf:"varint,9,opt,name=incoming,proto3" json:"incoming,omitempty"`
+	// The rule that denies it, for the reason "rule".
+	Rule          string `protobuf:"bytes,10,opt,name=rule,proto3" json:"rule,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1076,6 +1088,13 @@ func (x *Refusal) GetIncoming() bool {
 	return false
 }
 
+func (x *Refusal) GetRule() string {
+	if x != nil {
+		return x.Rule
+	}
+	return ""
+}
+
 var File_fairlead_nat_v1_policy_service_proto protoreflect.FileDescriptor
 
 const file_fairlead_nat_v1_policy_service_proto_rawDesc = "" +
@@ -1128,15 +1147,16 @@ const file_fairlead_nat_v1_policy_service_proto_rawDesc = "" +
 	"owner_name\x18\x02 \x01(\tR\townerName\x12\x14\n" +
 	"\x05rules\x18\x03 \x03(\tR\x05rules\x12\x18\n" +
 	"\arefused\x18\x04 \x01(\x04R\arefused\x12\x18\n" +
-	"\aingress\x18\x05 \x03(\tR\aingress\"\x92\x01\n" +
+	"\aingress\x18\x05 \x03(\tR\aingress\"\xa8\x01\n" +
 	"\x14WatchRefusalsRequest\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x120\n" +
 	"\x05since\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x16\n" +
 	"\x06follow\x18\x03 \x01(\bR\x06follow\x12\x1a\n" +
-	"\bobserved\x18\x04 \x01(\bR\bobserved\"a\n" +
+	"\bobserved\x18\x04 \x01(\bR\bobserved\x12\x14\n" +
+	"\x05first\x18\x05 \x01(\bR\x05first\"a\n" +
 	"\x15WatchRefusalsResponse\x124\n" +
 	"\brefusals\x18\x01 \x03(\v2\x18.fairlead.nat.v1.RefusalR\brefusals\x12\x12\n" +
-	"\x04lost\x18\x02 \x01(\x04R\x04lost\"\x80\x02\n" +
+	"\x04lost\x18\x02 \x01(\x04R\x04lost\"\x94\x02\n" +
 	"\aRefusal\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
 	"\x05owner\x18\x02 \x01(\tR\x05owner\x12\x1d\n" +
@@ -1147,7 +1167,9 @@ const file_fairlead_nat_v1_policy_service_proto_rawDesc = "" +
 	"\aaddress\x18\x06 \x01(\tR\aaddress\x12\x12\n" +
 	"\x04port\x18\a \x01(\rR\x04port\x12\x12\n" +
 	"\x04name\x18\b \x01(\tR\x04name\x12\x1a\n" +
-	"\bincoming\x18\t \x01(\bR\bincoming2\xc9\x05\n" +
+	"\bincoming\x18\t \x01(\bR\bincoming\x12\x12\n" +
+	"\x04rule\x18\n" +
+	" \x01(\tR\x04rule2\xc9\x05\n" +
 	"\rPolicyService\x12X\n" +
 	"\tPutPolicy\x12!.fairlead.nat.v1.PutPolicyRequest\x1a\".fairlead.nat.v1.PutPolicyResponse\"\x04\xa8\xd4\x18\x01\x12a\n" +
 	"\fDeletePolicy\x12$.fairlead.nat.v1.DeletePolicyRequest\x1a%.fairlead.nat.v1.DeletePolicyResponse\"\x04\xa8\xd4\x18\x01\x12U\n" +
