@@ -134,7 +134,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 		Policies: s.egress,
 		Connections: connections.New(connections.Config{Reader: conntrack.NewReader(ns), Networks: st.Networks,
 			Rules: s.egress.AllowingRules, Local: flows.Local}),
-		Explainer: explain.New(ns, st, fw, s.input), Checker: s.reconciler,
+		Explainer: explain.New(ns, st, fw, s.input, s.egress), Checker: s.reconciler,
 		Doctor: diagnose.New(ns, fw, fw.Name(), s.reconciler, s.input)}
 	switch cfg.PublishBlocked {
 	case "refuse":

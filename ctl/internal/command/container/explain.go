@@ -25,8 +25,8 @@ func newExplain(c *cli.CLI) *cobra.Command {
 		Short: "Show whether a connection is allowed, and by which rules",
 		Long: `Show whether a connection is allowed, and by which rules.
 
-SOURCE is an IP address, or "host". No packet is sent. The exit code is 1 if the connection is
-blocked.`,
+SOURCE is an IP address, or "host". Policies of containers at both ends decide too. No packet is sent.
+The exit code is 1 if the connection is blocked.`,
 		Example: `  $ fairlead explain 192.168.8.2 192.168.8.115:8080
   allowed (container web)
     port 0.0.0.0:8080/tcp: DNAT to 172.17.0.2:80 (container web) (table inet fairlead, chain published)

@@ -9,6 +9,7 @@ import (
 	"github.com/fairlead/fairlead/ctl/internal/command/cli"
 	"github.com/fairlead/fairlead/ctl/internal/format"
 	"github.com/fairlead/fairlead/proto/fault"
+	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 )
 
@@ -29,8 +30,13 @@ func printReach(ctx context.Context, c *cli.CLI, args []string) error {
 		return err
 	}
 
+	rules, err := ingressRules(ctx, cl, args[0])
+	if err != nil {
+		return err
+	}
+
 	for _, b := range format.SortedBindings(target.GetBindings()) {
-		who, notes, err := describeReach(ctx, cl, b)
+		who, notes, err := describeReach(ctx, cl, b, rules)
 		if err != nil {
 			return err
 		}
@@ -43,10 +49,25 @@ func printReach(ctx context.Context, c *cli.CLI, args []string) error {
 	return nil
 }
 
+// ingressRules returns the rules for incoming traffic of a container with their sources, empty without any.
+func ingressRules(ctx context.Context, cl *client.Client, ref string) (string, error) {
+	resp, err := cl.NamedPolicies.ExplainPolicy(ctx, &containerv1.ExplainPolicyRequest{Reference: ref})
+	if err != nil {
+		return "", err
+	}
+	var all []string
+	for _, s := range resp.GetSources() {
+		if len(s.GetIngress()) > 0 {
+			all = append(all, strings.Join(s.GetIngress(), ",")+" of "+s.GetName())
+		}
+	}
+	return strings.Join(all, ", "), nil
+}
+
 // describeReach returns the sources that can connect to a binding, with the rule, and notes about
-// foreign rules.
-func describeReach(ctx context.Context, cl *client.Client, b *natv1.PortBinding) (who string, notes []string,
-	err error) {
+// foreign rules. rules are those of the container's ingress policy.
+func describeReach(ctx context.Context, cl *client.Client, b *natv1.PortBinding, rules string) (who string,
+	notes []string, err error) {
 	at, err := netip.ParseAddr(b.GetHostIp())
 	if err != nil {
 		return "", nil, fault.Invalidf("binding "+format.HostPort(b), "host_ip", "%s is not a valid IP address",
@@ -54,7 +75,7 @@ func describeReach(ctx context.Context, cl *client.Client, b *natv1.PortBinding)
 	}
 
 	req := &natv1.ExplainConnectionRequest{Source: "203.0.113.1", Destination: b.GetHostIp(),
-		Port: max(b.GetHostPort(), 1), Protocol: b.GetProtocol()}
+		Port: max(b.GetHostPort(), 1), Protocol: b.GetProtocol(), WithoutPolicies: true}
 	if at.Is6() {
 		req.Source = "2001:db8::1"
 	}
@@ -80,11 +101,15 @@ func describeReach(ctx context.Context, cl *client.Client, b *natv1.PortBinding)
 	}
 
 	last := resp.GetSteps()[len(resp.GetSteps())-1]
+	only := ""
+	if rules != "" {
+		only = ", as far as the ingress policy accepts it: " + rules
+	}
 	if !resp.GetAllowed() {
-		return "the host only: " + stepText(last), nil, nil
+		return "the host only" + only + ": " + stepText(last), nil, nil
 	}
 
-	return who + ", and the host" + ruleText(last), resp.GetForeignRules(), nil
+	return who + ", and the host" + only + ruleText(last), resp.GetForeignRules(), nil
 }
 
 // stepText returns the effect of a rule and its place in the firewall.

@@ -87,6 +87,7 @@ func packetFromProto(req *natv1.ExplainConnectionRequest) (p packettrace.Packet,
 	}
 
 	p.Interface, p.Protocol = req.GetInterface(), portpb.ProtocolFromProto(req.GetProtocol())
+	p.WithoutPolicies = req.GetWithoutPolicies()
 	if s := req.GetSource(); s != "" {
 		if p.Source, err = netip.ParseAddr(s); err != nil || p.Source.Zone() != "" {
 			return p, bad("source", "invalid IP address: %s", s)

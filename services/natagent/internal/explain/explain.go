@@ -6,10 +6,13 @@ package explain
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
 
+	policy "github.com/fairlead/fairlead/proto/egress"
 	"github.com/fairlead/fairlead/proto/port"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostfirewall"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
@@ -29,6 +32,11 @@ type HostFirewall interface {
 		source netip.Addr) (hostfirewall.Block, bool)
 }
 
+// Policies decides with the policies of containers.
+type Policies interface {
+	Decide(protocol string, from netip.Addr, to netip.AddrPort, local func(netip.Addr) bool) []egress.Decision
+}
+
 // Rules names the location of a rule.
 type Rules interface {
 	Rule(packettrace.Location) string
@@ -37,14 +45,15 @@ type Rules interface {
 // Explainer explains connections on this host.
 type Explainer struct {
 	Rules
-	ns    hostns.NS
-	store Store
-	input HostFirewall
+	ns       hostns.NS
+	store    Store
+	input    HostFirewall
+	policies Policies
 }
 
 // New returns an explainer.
-func New(ns hostns.NS, store Store, rules Rules, input HostFirewall) *Explainer {
-	return &Explainer{rules, ns, store, input}
+func New(ns hostns.NS, store Store, rules Rules, input HostFirewall, policies Policies) *Explainer {
+	return &Explainer{rules, ns, store, input, policies}
 }
 
 // Explain traces a packet through our rules, and returns notes about foreign rules.
@@ -66,8 +75,46 @@ func (e *Explainer) Explain(ctx context.Context, p packettrace.Packet) (packettr
 		state.Bindings[i].OwnerName = names[b.ContainerIP]
 	}
 
-	v := packettrace.Trace(state, func(a netip.Addr) bool { return a.IsLoopback() || own[a] }, p)
+	local := func(a netip.Addr) bool { return a.IsLoopback() || own[a] }
+	v := packettrace.Trace(state, local, p)
+	if v.Reached && !p.WithoutPolicies {
+		for _, d := range e.policies.Decide(string(p.Protocol), p.Source, v.Target, local) {
+			v.Steps = append(v.Steps, packettrace.Step{Place: packettrace.Policy, Text: policyText(d)})
+			v.Reached = v.Reached && d.Allowed
+		}
+	}
 	return v, e.foreignRules(ctx, p, v), nil
+}
+
+// Rule returns the table and chain of a location.
+func (e *Explainer) Rule(at packettrace.Location) string {
+	if at == packettrace.Policy {
+		return "table inet " + egress.TableName
+	}
+	return e.Rules.Rule(at)
+}
+
+// policyText returns the decision of a policy as text.
+func policyText(d egress.Decision) string {
+	text := "egress policy of container " + d.Container
+	if d.Incoming {
+		text = "ingress policy of container " + d.Container
+	}
+	verdict := "refused"
+	if d.Allowed {
+		verdict = "accepted"
+	}
+	switch {
+	case d.Rule != "":
+		return fmt.Sprintf("%s: %s by rule %s", text, verdict, d.Rule)
+	case d.Reason == policy.ReasonMetadata:
+		return text + ": metadata services are refused without a rule metadata"
+	case d.Reason == policy.ReasonDNS:
+		return text + ": other name servers are refused with rules for domains"
+	case d.Reason != "":
+		return text + ": refused, no rule allows it"
+	}
+	return text + ": " + verdict
 }
 
 // foreignRules returns notes about host firewall rules that block the port for the host's own

@@ -20,6 +20,8 @@ type Packet struct {
 	Interface string         // input interface; empty: an interface that is not trusted
 	Target    netip.AddrPort // 0.0.0.0 and :: are host addresses without bindings of their own
 	Protocol  port.Protocol
+
+	WithoutPolicies bool // leaves out the policies of containers
 }
 
 // Location is the place of a rule.
@@ -33,6 +35,7 @@ const (
 	ToBridge                   // ingress of containers
 	FromBridge                 // egress of containers
 	Port                       // bridge ports, which can be isolated
+	Policy                     // policies of containers
 )
 
 // Step is the effect of one rule.

@@ -368,9 +368,11 @@ type ExplainConnectionRequest struct {
 	// The destination port.
 	Port uint32 `protobuf:"varint,4,opt,name=port,proto3" json:"port,omitempty"`
 	// The transport protocol.
-	Protocol      Protocol `protobuf:"varint,5,opt,name=protocol,proto3,enum=fairlead.nat.v1.Protocol" json:"protocol,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Protocol Protocol `protobuf:"varint,5,opt,name=protocol,proto3,enum=fairlead.nat.v1.Protocol" json:"protocol,omitempty"`
+	// True to leave out the policies of containers.
+	WithoutPolicies bool `protobuf:"varint,6,opt,name=without_policies,json=withoutPolicies,proto3" json:"without_policies,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *ExplainConnectionRequest) Reset() {
@@ -436,6 +438,13 @@ func (x *ExplainConnectionRequest) GetProtocol() Protocol {
 		return x.Protocol
 	}
 	return Protocol_PROTOCOL_UNSPECIFIED
+}
+
+func (x *ExplainConnectionRequest) GetWithoutPolicies() bool {
+	if x != nil {
+		return x.WithoutPolicies
+	}
+	return false
 }
 
 // ExplainConnectionResponse holds the verdict.
@@ -950,13 +959,14 @@ const file_fairlead_nat_v1_publication_service_proto_rawDesc = "" +
 	"\x18CheckHostFirewallRequest\x128\n" +
 	"\bbindings\x18\x01 \x03(\v2\x1c.fairlead.nat.v1.PortBindingR\bbindings\"7\n" +
 	"\x19CheckHostFirewallResponse\x12\x1a\n" +
-	"\bwarnings\x18\x01 \x03(\tR\bwarnings\"\xbd\x01\n" +
+	"\bwarnings\x18\x01 \x03(\tR\bwarnings\"\xe8\x01\n" +
 	"\x18ExplainConnectionRequest\x12\x16\n" +
 	"\x06source\x18\x01 \x01(\tR\x06source\x12\x1c\n" +
 	"\tinterface\x18\x02 \x01(\tR\tinterface\x12 \n" +
 	"\vdestination\x18\x03 \x01(\tR\vdestination\x12\x12\n" +
 	"\x04port\x18\x04 \x01(\rR\x04port\x125\n" +
-	"\bprotocol\x18\x05 \x01(\x0e2\x19.fairlead.nat.v1.ProtocolR\bprotocol\"\xe4\x01\n" +
+	"\bprotocol\x18\x05 \x01(\x0e2\x19.fairlead.nat.v1.ProtocolR\bprotocol\x12)\n" +
+	"\x10without_policies\x18\x06 \x01(\bR\x0fwithoutPolicies\"\xe4\x01\n" +
 	"\x19ExplainConnectionResponse\x12\x18\n" +
 	"\aallowed\x18\x01 \x01(\bR\aallowed\x126\n" +
 	"\abinding\x18\x02 \x01(\v2\x1c.fairlead.nat.v1.PortBindingR\abinding\x12\x1c\n" +
