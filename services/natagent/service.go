@@ -37,6 +37,7 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/measure"
 	"github.com/fairlead/fairlead/services/natagent/internal/publish"
 	"github.com/fairlead/fairlead/services/natagent/internal/reconcile"
+	"github.com/fairlead/fairlead/services/natagent/internal/refusals"
 	"github.com/fairlead/fairlead/services/natagent/internal/relay"
 	"github.com/fairlead/fairlead/services/natagent/internal/store"
 )
@@ -112,7 +113,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 		return nil, errors.Join(err, fw.Close())
 	}
 
-	journal, err := egress.OpenJournal(cfg.DataRoot)
+	journal, err := refusals.Open(cfg.DataRoot)
 	if err != nil {
 		return nil, errors.Join(fault.Wrap(err, fault.Unavailable, "records of refused connections",
 			"cannot be opened"),

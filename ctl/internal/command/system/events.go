@@ -35,8 +35,8 @@ func newEvents(c *cli.CLI) *cobra.Command {
 Container actions: create, start, kill, stop, restart, die, oom, rename, destroy, prune, exec_create,
 exec_start, exec_die, refuse; refuse: a policy refused a connection or a name, the first time for each
 peer, port and rule, at most 60 times a minute for a container. Network actions: create, connect,
-disconnect, update, destroy, prune, overlap; overlap: a host route overlaps the subnet. Image actions: pull, push, load, save, import, tag, untag,
-delete, prune. Each service keeps its last 256 events until it restarts.
+disconnect, update, destroy, prune, overlap; overlap: a host route overlaps the subnet. Image actions:
+pull, push, load, save, import, tag, untag, delete, prune. Each service keeps its last 256 events until it restarts.
 The exit code of a detached exec is known on Linux 6.15 or later.
 
 Filters with the same key are alternatives (labels must all match); different keys must all match.

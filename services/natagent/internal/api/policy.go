@@ -12,6 +12,7 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	"github.com/fairlead/fairlead/services/natagent/internal/egress"
+	"github.com/fairlead/fairlead/services/natagent/internal/refusals"
 )
 
 // policyServer implements fairlead.nat.v1.PolicyService.
@@ -147,7 +148,7 @@ func (s *policyServer) WatchRefusals(req *natv1.WatchRefusalsRequest,
 
 // refusals returns the refusals after a time, and a channel that the next one closes.
 func (s *policyServer) refusals(req *natv1.WatchRefusalsRequest,
-	since time.Time) (found []egress.Refusal, lost uint64, more <-chan struct{}) {
+	since time.Time) (found []refusals.Refusal, lost uint64, more <-chan struct{}) {
 	if req.GetFirst() {
 		found, more = s.policies.Firsts(since)
 		return found, 0, more
@@ -155,7 +156,7 @@ func (s *policyServer) refusals(req *natv1.WatchRefusalsRequest,
 	return s.policies.Since(since)
 }
 
-func refusalToProto(r egress.Refusal) *natv1.Refusal {
+func refusalToProto(r refusals.Refusal) *natv1.Refusal {
 	p := &natv1.Refusal{Time: timestamppb.New(r.Time), Owner: r.Owner, OwnerName: r.Name, Reason: r.Reason,
 		Protocol: r.Protocol, Port: uint32(r.Port), Name: r.Domain, Incoming: r.Incoming,
 		Rule: r.Rule}

@@ -18,6 +18,7 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	"github.com/fairlead/fairlead/services/natagent/internal/egress"
+	"github.com/fairlead/fairlead/services/natagent/internal/refusals"
 )
 
 // policies is a fake of Policies that records the calls.
@@ -32,7 +33,7 @@ type policies struct {
 	answerable time.Duration
 
 	mu      sync.Mutex
-	kept    []egress.Refusal
+	kept    []refusals.Refusal
 	lost    uint64
 	changed chan struct{}
 }
@@ -52,7 +53,7 @@ func (p *policies) Learn(_ context.Context, _, _ string, addresses []netip.Addr,
 	return p.answerable, p.fails
 }
 
-func (p *policies) Since(t time.Time) (found []egress.Refusal, lost uint64, more <-chan struct{}) {
+func (p *policies) Since(t time.Time) (found []refusals.Refusal, lost uint64, more <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, r := range p.kept {
@@ -66,7 +67,7 @@ func (p *policies) Since(t time.Time) (found []egress.Refusal, lost uint64, more
 	return found, p.lost, p.changed
 }
 
-func (p *policies) Firsts(t time.Time) (found []egress.Refusal, more <-chan struct{}) {
+func (p *policies) Firsts(t time.Time) (found []refusals.Refusal, more <-chan struct{}) {
 	all, _, more := p.Since(t)
 	for _, r := range all {
 		if r.First {
@@ -80,7 +81,7 @@ func (p *policies) Firsts(t time.Time) (found []egress.Refusal, more <-chan stru
 func (p *policies) add(owner, reason, domain string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.kept = append(p.kept, egress.Refusal{Time: time.Now(), Owner: owner, Reason: reason, Domain: domain})
+	p.kept = append(p.kept, refusals.Refusal{Time: time.Now(), Owner: owner, Reason: reason, Domain: domain})
 	if p.changed != nil {
 		close(p.changed)
 		p.changed = nil
@@ -88,22 +89,22 @@ func (p *policies) add(owner, reason, domain string) {
 }
 
 // refusals is a stream that keeps what is sent.
-type refusals struct {
+type stream struct {
 	grpc.ServerStream
 	ctx   context.Context
 	sent  []*natv1.WatchRefusalsResponse
 	fails error
 }
 
-func (r *refusals) Context() context.Context { return r.ctx }
+func (r *stream) Context() context.Context { return r.ctx }
 
-func (r *refusals) Send(m *natv1.WatchRefusalsResponse) error {
+func (r *stream) Send(m *natv1.WatchRefusalsResponse) error {
 	r.sent = append(r.sent, m)
 	return r.fails
 }
 
 // names returns the names of all refusals that were sent, and the number of messages.
-func (r *refusals) names() (text string, messages int) {
+func (r *stream) names() (text string, messages int) {
 	for _, m := range r.sent {
 		for _, one := range m.GetRefusals() {
 			text += one.GetName() + " "
@@ -135,7 +136,7 @@ func TestWatchRefusalsFilters(t *testing.T) {
 			"first of each":  {&natv1.WatchRefusalsRequest{First: true}, "second"},
 			"none":           {&natv1.WatchRefusalsRequest{Owner: "c"}, ""},
 		} {
-			s := &refusals{ctx: t.Context()}
+			s := &stream{ctx: t.Context()}
 			if err := (&policyServer{policies: p}).WatchRefusals(c.req, s); err != nil {
 				t.Errorf("%s: %v", name, err)
 			}
@@ -152,7 +153,7 @@ func TestWatchRefusalsFollows(t *testing.T) {
 		p := &policies{}
 		p.add("a", "policy", "kept")
 		ctx, stop := context.WithCancel(t.Context())
-		s := &refusals{ctx: ctx}
+		s := &stream{ctx: ctx}
 		done := make(chan error, 1)
 		go func() {
 			done <- (&policyServer{policies: p}).WatchRefusals(&natv1.WatchRefusalsRequest{Owner: "a", Follow: true}, s)
@@ -184,7 +185,7 @@ func TestWatchRefusalsFollows(t *testing.T) {
 func TestWatchRefusalsEndsWithClient(t *testing.T) {
 	p, gone := &policies{}, errors.New("gone")
 	p.add("a", "policy", "kept")
-	s := &refusals{ctx: t.Context(), fails: gone}
+	s := &stream{ctx: t.Context(), fails: gone}
 	err := (&policyServer{policies: p}).WatchRefusals(&natv1.WatchRefusalsRequest{Follow: true}, s)
 	if !errors.Is(err, gone) {
 		t.Errorf("got %v", err)
@@ -193,14 +194,14 @@ func TestWatchRefusalsEndsWithClient(t *testing.T) {
 
 func TestRefusalConversion(t *testing.T) {
 	at := time.Unix(1_700_000_000, 42)
-	got := refusalToProto(egress.Refusal{Time: at, Owner: "id", Name: "web", Reason: "rule", Protocol: "tcp",
+	got := refusalToProto(refusals.Refusal{Time: at, Owner: "id", Name: "web", Reason: "rule", Protocol: "tcp",
 		Address: netip.MustParseAddr("192.0.2.1"), Port: 443, Domain: "example.com"})
 	if !got.GetTime().AsTime().Equal(at) || got.GetOwner() != "id" || got.GetOwnerName() != "web" ||
 		got.GetReason() != "rule" || got.GetProtocol() != "tcp" || got.GetAddress() != "192.0.2.1" ||
 		got.GetPort() != 443 || got.GetName() != "example.com" {
 		t.Errorf("got %v", got)
 	}
-	if got := refusalToProto(egress.Refusal{Time: at}); got.GetAddress() != "" {
+	if got := refusalToProto(refusals.Refusal{Time: at}); got.GetAddress() != "" {
 		t.Errorf("refused name: got address %q", got.GetAddress())
 	}
 }

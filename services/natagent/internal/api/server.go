@@ -16,6 +16,7 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
 	"github.com/fairlead/fairlead/services/natagent/internal/packettrace"
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
+	"github.com/fairlead/fairlead/services/natagent/internal/refusals"
 )
 
 // Publications publishes and releases ports.
@@ -58,8 +59,8 @@ type Policies interface {
 	Learn(ctx context.Context, owner, name string, addresses []netip.Addr,
 		ttl time.Duration) (answerable time.Duration, err error)
 	RecordName(ctx context.Context, owner, name string) error
-	Since(t time.Time) (found []egress.Refusal, lost uint64, more <-chan struct{})
-	Firsts(t time.Time) (found []egress.Refusal, more <-chan struct{})
+	Since(t time.Time) (found []refusals.Refusal, lost uint64, more <-chan struct{})
+	Firsts(t time.Time) (found []refusals.Refusal, more <-chan struct{})
 }
 
 // Doctor diagnoses the firewall backends.

@@ -36,7 +36,7 @@ func (e *Enforcer) Counts() (all Counts, failed error) {
 	owners := slices.Sorted(maps.Keys(e.installed))
 	restores := e.restores
 	e.mu.Unlock()
-	records, lost := e.journal.counts()
+	records, lost := e.journal.Counts()
 	all = Counts{Policies: len(owners), Records: records, Lost: lost, Restores: restores}
 
 	for _, owner := range owners[:min(len(owners), maxCounted)] {

@@ -14,6 +14,7 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/egress/answered"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
 	"github.com/fairlead/fairlead/services/natagent/internal/nflog"
+	"github.com/fairlead/fairlead/services/natagent/internal/refusals"
 )
 
 // Store holds the containers with a policy.
@@ -39,7 +40,7 @@ type Flows interface {
 type Enforcer struct {
 	store   Store
 	flows   Flows
-	journal *Journal
+	journal *refusals.Journal
 	log     *slog.Logger
 	begun   chan struct{} // closed when the tables are written for the first time
 
@@ -54,7 +55,7 @@ type Enforcer struct {
 }
 
 // New returns an Enforcer. It changes nothing in the kernel before Sync.
-func New(ns hostns.NS, store Store, flows Flows, journal *Journal, log *slog.Logger) *Enforcer {
+func New(ns hostns.NS, store Store, flows Flows, journal *refusals.Journal, log *slog.Logger) *Enforcer {
 	return &Enforcer{store: store, flows: flows, journal: journal, log: log, begun: make(chan struct{}),
 		kernel: kernel{ns: ns}, installed: map[string]*installed{}, books: map[string]*answered.Book{}}
 }

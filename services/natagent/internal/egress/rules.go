@@ -11,6 +11,7 @@ import (
 
 	"github.com/fairlead/fairlead/proto/egress"
 	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/natagent/internal/refusals"
 )
 
 // Names in the kernel.
@@ -40,8 +41,8 @@ const (
 	reasonDNS      = egress.ReasonDNS
 	reasonRule     = egress.ReasonRule
 	reasonPolicy   = egress.ReasonPolicy
-	reasonObserve  = "observe" // not refused
-	reasonName     = "name"    // a question about a name
+	reasonObserve  = refusals.Observed
+	reasonName     = "name" // a question about a name
 )
 
 // markIncoming follows the reason of incoming packets.

@@ -8,6 +8,7 @@ import (
 	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/natagent/internal/ippacket"
 	"github.com/fairlead/fairlead/services/natagent/internal/nflog"
+	"github.com/fairlead/fairlead/services/natagent/internal/refusals"
 )
 
 // retry is the delay before the log is opened again.
@@ -53,8 +54,9 @@ func (e *Enforcer) record(l nflog.Packet) {
 		return
 	}
 
-	r := Refusal{Time: time.Now(), Reason: reason, Protocol: ippacket.ProtocolName(p.Protocol), Address: p.To.Addr(),
-		Port: p.To.Port(), Incoming: d == incoming}
+	r := refusals.Refusal{Time: time.Now(), Reason: reason, Protocol: ippacket.ProtocolName(p.Protocol),
+		Address: p.To.Addr(),
+		Port:    p.To.Port(), Incoming: d == incoming}
 	if r.Incoming {
 		r.Address = p.From
 	}
@@ -92,11 +94,13 @@ func (e *Enforcer) ruleOf(c *installed, p ippacket.Packet, d direction) string {
 
 // Firsts returns the first refusals of each kind after a time, and a channel that is closed when there are
 // more.
-func (e *Enforcer) Firsts(t time.Time) ([]Refusal, <-chan struct{}) { return e.journal.Firsts(t) }
+func (e *Enforcer) Firsts(t time.Time) ([]refusals.Refusal, <-chan struct{}) {
+	return e.journal.Firsts(t)
+}
 
 // RecordName records that a question about a name was refused.
 func (e *Enforcer) RecordName(_ context.Context, owner, name string) error {
-	r := Refusal{Time: time.Now(), Owner: owner, Reason: reasonName, Domain: name}
+	r := refusals.Refusal{Time: time.Now(), Owner: owner, Reason: reasonName, Domain: name}
 	if c, ok := e.store.Policy(owner); ok {
 		r.Name = c.Name
 	}
@@ -106,7 +110,9 @@ func (e *Enforcer) RecordName(_ context.Context, owner, name string) error {
 
 // Since returns the refusals after a time, the number of overflows that lost some, and a channel that
 // is closed when there are more.
-func (e *Enforcer) Since(t time.Time) ([]Refusal, uint64, <-chan struct{}) { return e.journal.Since(t) }
+func (e *Enforcer) Since(t time.Time) ([]refusals.Refusal, uint64, <-chan struct{}) {
+	return e.journal.Since(t)
+}
 
 // Refused returns the number of packets that the present policy of a container refused.
 func (e *Enforcer) Refused(owner string) uint64 {

@@ -20,6 +20,7 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/conntrack"
 	"github.com/fairlead/fairlead/services/natagent/internal/egress"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
+	"github.com/fairlead/fairlead/services/natagent/internal/refusals"
 )
 
 // records is a store in memory.
@@ -175,7 +176,7 @@ func (w *world) start() {
 		_ = w.enforcer.Close()
 	}
 	ns := hostns.At(w.host.Fd())
-	journal, err := egress.OpenJournal(w.dir)
+	journal, err := refusals.Open(w.dir)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -87,7 +87,7 @@ func (o Outcome) plain() Outcome {
 	return o
 }
 
-// sourceOf returns the first source that has a rule.
+// SourceOf returns the name of the first source that has a rule, empty if none has.
 func SourceOf(sources []Source, rule string, incoming bool) string {
 	for _, s := range sources {
 		list := s.Egress

@@ -1,4 +1,4 @@
-package egress
+package refusals
 
 import (
 	"fmt"
@@ -9,7 +9,7 @@ import (
 
 // at returns a refusal of a container to a port.
 func at(when time.Duration, owner string, port int, change ...func(*Refusal)) Refusal {
-	r := Refusal{Time: time.Unix(1000, 0).Add(when), Owner: owner, Reason: reasonPolicy, Protocol: "tcp",
+	r := Refusal{Time: time.Unix(1000, 0).Add(when), Owner: owner, Reason: "policy", Protocol: "tcp",
 		Address: netip.MustParseAddr("192.0.2.1"), Port: uint16(port)}
 	for _, c := range change {
 		c(&r)
@@ -28,11 +28,11 @@ func TestFirstsOfEachKind(t *testing.T) {
 	}{
 		{at(0, "a", 80), true}, {at(1, "a", 80), false}, {at(2, "a", 81), true}, {at(3, "b", 80), true},
 		{at(4, "a", 80, func(r *Refusal) { r.Incoming = true }), true},
-		{at(5, "a", 80, func(r *Refusal) { r.Rule, r.Reason = "!lan", reasonRule }), true},
-		{at(6, "a", 80, func(r *Refusal) { r.Rule, r.Reason = "!all:80", reasonRule }), true},
+		{at(5, "a", 80, func(r *Refusal) { r.Rule, r.Reason = "!lan", "rule" }), true},
+		{at(6, "a", 80, func(r *Refusal) { r.Rule, r.Reason = "!all:80", "rule" }), true},
 		{at(7, "a", 80, func(r *Refusal) { r.Protocol = "udp" }), true},
 		{at(8, "a", 80, named("192.0.2.2")), true}, {at(9, "a", 80, named("192.0.2.3")), false},
-		{at(10, "a", 90, func(r *Refusal) { r.Reason = reasonObserve }), false},
+		{at(10, "a", 90, func(r *Refusal) { r.Reason = Observed }), false},
 	} {
 		if got := f.isFirst(c.r); got != c.want {
 			t.Errorf("%d: got %v", i, got)

@@ -1,4 +1,4 @@
-package egress
+package refusals
 
 import "time"
 
@@ -9,7 +9,7 @@ const (
 	period    = time.Minute
 )
 
-// kind is what distinguishes refusals of a container.
+// kind distinguishes refusals of a container.
 type kind struct {
 	owner, reason, rule, protocol, peer string
 	port                                uint16

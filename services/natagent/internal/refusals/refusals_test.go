@@ -1,4 +1,4 @@
-package egress_test
+package refusals_test
 
 import (
 	"os"
@@ -6,19 +6,19 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fairlead/fairlead/services/natagent/internal/egress"
+	"github.com/fairlead/fairlead/services/natagent/internal/refusals"
 )
 
 // TestJournalFindsEachRecordOnce follows records of one moment, as the kernel sends several at a time.
 func TestJournalFindsEachRecordOnce(t *testing.T) {
 	dir := t.TempDir()
-	j, err := egress.OpenJournal(dir)
+	j, err := refusals.Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	now, seen := time.Now(), time.Time{}
 	for i := range 5 {
-		j.Add(egress.Refusal{Time: now, Owner: "a", Reason: "policy", Port: uint16(i + 1)})
+		j.Add(refusals.Refusal{Time: now, Owner: "a", Reason: "policy", Port: uint16(i + 1)})
 		found, _, _ := j.Since(seen)
 		if len(found) != 1 || int(found[0].Port) != i+1 {
 			t.Fatalf("after record %d: got %v", i+1, found)
@@ -36,7 +36,7 @@ func TestJournalFindsEachRecordOnce(t *testing.T) {
 	}
 	_, _ = f.WriteString(`{"Time":"2026-`) // a crash
 	_ = f.Close()
-	if j, err = egress.OpenJournal(dir); err != nil {
+	if j, err = refusals.Open(dir); err != nil {
 		t.Fatal(err)
 	}
 	defer j.Close()
@@ -48,13 +48,13 @@ func TestJournalFindsEachRecordOnce(t *testing.T) {
 // TestJournalIsBounded checks that the files and the memory stay small.
 func TestJournalIsBounded(t *testing.T) {
 	dir := t.TempDir()
-	j, err := egress.OpenJournal(dir)
+	j, err := refusals.Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer j.Close()
 	for range 40000 {
-		j.Add(egress.Refusal{Time: time.Now(), Owner: "0123456789abcdef0123456789abcdef", Reason: "policy",
+		j.Add(refusals.Refusal{Time: time.Now(), Owner: "0123456789abcdef0123456789abcdef", Reason: "policy",
 			Name: "box"})
 	}
 	if found, _, _ := j.Since(time.Time{}); len(found) > 8192 {

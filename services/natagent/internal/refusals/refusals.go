@@ -1,4 +1,8 @@
-package egress
+// Package refusals keeps what policies of containers refused: the last records, in memory and on disk, and the
+// first refusal of each kind.
+//
+// It decides nothing. Package egress adds records, package api returns them.
+package refusals
 
 import (
 	"bufio"
@@ -28,6 +32,9 @@ type Refusal struct {
 	First    bool       `json:",omitempty"` // of its kind, see firsts
 }
 
+// Observed is the reason of a record of a connection that was let pass.
+const Observed = "observe"
+
 // Limits of the journal.
 const (
 	maxKept   = 4096    // in memory
@@ -50,9 +57,9 @@ type Journal struct {
 	another chan struct{} // closed by the next first refusal of a kind
 }
 
-// OpenJournal reads the refusals of former processes. Unreadable lines are skipped: a crash can cut
+// Open reads the refusals of former processes. Unreadable lines are skipped: a crash can cut
 // the last one.
-func OpenJournal(dir string) (*Journal, error) {
+func Open(dir string) (*Journal, error) {
 	j := &Journal{path: filepath.Join(dir, "refusals.json"), changed: make(chan struct{}),
 		another: make(chan struct{}), reasons: map[string]uint64{}}
 	for _, path := range []string{j.path + ".1", j.path} {
@@ -172,8 +179,8 @@ func (j *Journal) Firsts(t time.Time) (found []Refusal, more <-chan struct{}) {
 	return found, j.another
 }
 
-// counts returns the numbers of records by reason, and of overflows, since the start of the process.
-func (j *Journal) counts() (map[string]uint64, uint64) {
+// Counts returns the numbers of records by reason, and of overflows, since the start of the process.
+func (j *Journal) Counts() (map[string]uint64, uint64) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return maps.Clone(j.reasons), j.lost
@@ -189,4 +196,4 @@ func (j *Journal) Close() error {
 }
 
 // IsObserved reports whether the connection was let pass.
-func (r Refusal) IsObserved() bool { return r.Reason == reasonObserve }
+func (r Refusal) IsObserved() bool { return r.Reason == Observed }
