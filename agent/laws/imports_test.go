@@ -45,6 +45,7 @@ var (
 		"services/*/internal/saga", "services/*/internal/volume",
 		"services/*/internal/restart", "services/*/internal/tunnelkey", "services/*/internal/healthcheck",
 		"services/*/internal/logdriver", "services/*/internal/cpulist", "services/*/internal/devicerequest",
+		"services/*/internal/servername", "services/*/internal/servername/...",
 	}
 	identifiers = []string{"proto/fault", "proto/id", "proto/port", "proto/bandwidth", "proto/egress", "proto/tunnel",
 		"proto/dnsrecord"}
@@ -104,11 +105,13 @@ func importRules(services []string) []importRule {
 			but: []string{
 				"services/netagent/internal/kernel", "services/natagent/internal/conntrack",
 				"services/natagent/internal/firewall/nflink", "services/netagent/internal/dnssockets/redirect",
-				"services/natagent/internal/nflog", "services/netagent/internal/wireguard",
+				"services/natagent/internal/nflog", "services/natagent/internal/nfqueue",
+				"services/netagent/internal/wireguard",
 			},
 			reason: "only the kernel packages retry interrupted dumps. Package redirect sends its own transactions " +
 				"in the namespaces of containers: it does not dump, and the socket of the firewall library fails for " +
-				"descriptors above 1023. Package nflink replaces that socket. Package nflog reads a log group. " +
+				"descriptors above 1023. Package nflink replaces that socket. " +
+				"Package nflog reads a log group, package nfqueue queues. " +
 				"Package wireguard configures devices that only encrypted networks have",
 			caught: [2]string{"services/netagent/internal/driver/bridge", "github.com/vishvananda/netlink"},
 		}, {

@@ -64,6 +64,8 @@ type Rule struct {
 	Name   string       // "a.test" or "*.a.test" in lower case, a container, a network, "key" or "key=value"
 	Prefix netip.Prefix // of kind Prefix, masked
 	Ports  Ports
+	// AnyName is for kind Domain: what else the addresses of the name serve is allowed too.
+	AnyName bool
 }
 
 // Policy is the list of rules of a container. Traffic passes if a rule allows it and none denies it.
@@ -145,6 +147,9 @@ func canonical(name string) string { return strings.ToLower(strings.TrimSuffix(n
 // String returns the rule as it is written.
 func (r Rule) String() string {
 	text := r.peer() + r.Ports.suffix()
+	if r.AnyName {
+		text += AnyName
+	}
 	if r.Deny {
 		return "!" + text
 	}

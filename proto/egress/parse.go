@@ -15,7 +15,7 @@ const maxRules = 1000
 
 // Parse parses the values of `--egress`. Each is a list of rules with commas:
 //
-//	[!]PEER[:PORT[-PORT]][/PROTOCOL]
+//	[!]PEER[:PORT[-PORT]][/PROTOCOL][/any-name]
 //
 // PEER is a name, *.SUFFIX, an address, a CIDR, IPv6 in brackets, container:NAME, network:NAME,
 // label:KEY[=VALUE], or one of the words host, internet, lan, metadata, dns, all and observe. Without a
@@ -64,6 +64,7 @@ func Parse(values []string) (Policy, error) {
 func parseRule(text string) (r Rule, err error) {
 	rest, deny := strings.CutPrefix(text, "!")
 	r.Deny = deny
+	rest, r.AnyName = strings.CutSuffix(rest, AnyName)
 	if rest == "" {
 		return r, errors.New("is empty")
 	}
@@ -75,7 +76,7 @@ func parseRule(text string) (r Rule, err error) {
 	if named {
 		r.Kind, r.Name = kind, peer
 		r.Ports, err = parsePorts(ports, protocol)
-		return r, errors.Join(checkPeer(kind, peer), err)
+		return r, errors.Join(checkPeer(kind, peer), err, r.checkAnyName())
 	}
 	peer, ports, protocol, err = split(rest)
 	if err != nil {
@@ -97,7 +98,7 @@ func parseRule(text string) (r Rule, err error) {
 		return r, errors.New("names are refused without a rule that opens them")
 	}
 
-	return r, nil
+	return r, r.checkAnyName()
 }
 
 // split divides a rule. The protocol is after the last slash, if that is not

@@ -97,7 +97,7 @@ func (k *kernel) want(all []*installed) string {
 		}
 	}
 
-	for name, rules := range baseRules() {
+	for name, rules := range baseRules(k.queue) {
 		chain(k.inet(), name, rules)
 	}
 	for _, s := range baseSets(k.inet()) {

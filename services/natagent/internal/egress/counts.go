@@ -60,7 +60,7 @@ func (e *Enforcer) count(owner string) (one ContainerCount, ok bool, err error) 
 		return one, false, nil
 	}
 	allowed, refused, err := e.kernel.counters(c)
-	return ContainerCount{c.Owner, c.Name, allowed, refused}, err == nil, err
+	return ContainerCount{c.Owner, c.Name, allowed, refused + e.servers.Refused(owner)}, err == nil, err
 }
 
 // counters returns the sums of the counters of the rules of a container that allow, and of those that
@@ -91,7 +91,7 @@ func countersOf(r *nftables.Rule) (allowed, refused uint64) {
 			switch {
 			case e.Chain == chainRefused:
 				return 0, packets
-			case e.Kind == expr.VerdictAccept:
+			case e.Kind == expr.VerdictAccept, e.Chain == chainChecked:
 				return packets, 0
 			}
 		}

@@ -12,8 +12,10 @@ import (
 	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/natagent/internal/conntrack"
 	"github.com/fairlead/fairlead/services/natagent/internal/egress/answered"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress/servers"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
 	"github.com/fairlead/fairlead/services/natagent/internal/nflog"
+	"github.com/fairlead/fairlead/services/natagent/internal/nfqueue"
 	"github.com/fairlead/fairlead/services/natagent/internal/refusals"
 )
 
@@ -34,6 +36,7 @@ type Store interface {
 type Flows interface {
 	Delete(ctx context.Context, cuts []conntrack.Selector) error
 	DeleteAll(ctx context.Context, addresses []netip.Addr) error
+	servers.Flows
 }
 
 // Enforcer keeps the policies of containers in the kernel. It is safe for concurrent use.
@@ -43,21 +46,24 @@ type Enforcer struct {
 	journal *refusals.Journal
 	log     *slog.Logger
 	begun   chan struct{} // closed when the tables are written for the first time
+	servers *servers.Servers
 
 	mu         sync.Mutex
 	kernel     kernel
 	started    bool // the tables were written by this process
 	generation uint64
 	refused    *nflog.Log // of refused packets, for Run; nil before start, or if it cannot be opened
-	restores   uint64     // after changes by other programs
+	queues     *nfqueue.Queues
+	restores   uint64 // after changes by other programs
 	installed  map[string]*installed
 	books      map[string]*answered.Book // by owner
 }
 
 // New returns an Enforcer. It changes nothing in the kernel before Sync.
-func New(ns hostns.NS, store Store, flows Flows, journal *refusals.Journal, log *slog.Logger) *Enforcer {
-	return &Enforcer{store: store, flows: flows, journal: journal, log: log, begun: make(chan struct{}),
-		kernel: kernel{ns: ns}, installed: map[string]*installed{}, books: map[string]*answered.Book{}}
+func New(ns hostns.NS, store Store, flows Flows, records *refusals.Journal, log *slog.Logger) *Enforcer {
+	return &Enforcer{store: store, flows: flows, journal: records, log: log, begun: make(chan struct{}),
+		servers: servers.New(flows, records, log), kernel: kernel{ns: ns}, installed: map[string]*installed{},
+		books: map[string]*answered.Book{}}
 }
 
 // Close closes the sockets. The tables stay.
@@ -115,6 +121,9 @@ func (e *Enforcer) put(ctx context.Context, c *Container) (cuts []conntrack.Sele
 		return nil, err
 	}
 
+	if err := e.kernel.checkSupport(c); err != nil {
+		return nil, err
+	}
 	before, had := e.store.Policy(c.Owner)
 	old := e.installed[c.Owner]
 	if had && before.equal(c) && old != nil {
@@ -156,6 +165,7 @@ func (e *Enforcer) replace(old, now *installed) error {
 		}
 	}
 
+	e.checkServers(owner, now)
 	if now == nil {
 		delete(e.installed, owner)
 		delete(e.books, owner)
@@ -173,6 +183,7 @@ func (e *Enforcer) replace(old, now *installed) error {
 
 // restore undoes a change in the store after the kernel refused it.
 func (e *Enforcer) restore(owner string, before *Container) error {
+	e.servers.Remove(owner)
 	delete(e.installed, owner)
 	if before == nil {
 		return e.store.DeletePolicy(owner)
@@ -246,9 +257,15 @@ func (e *Enforcer) start(ctx context.Context) error {
 	if e.refused, err = e.kernel.openLog(); err != nil { // before the first refusal
 		e.log.Warn("refused packets are not recorded", "error", err)
 	}
+	if e.queues, err = servers.Open(e.kernel.ns.Fd()); err != nil {
+		e.log.Warn("names of servers cannot be checked yet", "error", err)
+	}
 	if err := e.rebuild(); err != nil {
 		if e.refused != nil {
 			_ = e.refused.Close()
+		}
+		if e.queues != nil {
+			_ = e.queues.Close()
 		}
 		return err
 	}
@@ -270,6 +287,7 @@ func (e *Enforcer) installMissing() {
 			continue
 		}
 		e.installed[c.Owner] = one
+		e.checkServers(c.Owner, one)
 	}
 }
 

@@ -61,7 +61,7 @@ func TestPolicies(t *testing.T) {
 
 func TestLearnedAddresses(t *testing.T) {
 	w := newWorld(t)
-	w.put("*.a.test:80", "b.test")
+	w.put("*.a.test:80/any-name", "b.test/any-name")
 	w.check("before the answer", web4+":80", "["+web6+"]:80")
 	learn := func(name string, addresses ...string) {
 		t.Helper()
@@ -86,7 +86,7 @@ func TestLearnedAddresses(t *testing.T) {
 
 	w.start() // a new process
 	w.check("after a restart", "+"+web4+":80", "+["+web6+"]:80")
-	w.put("*.a.test:80") // b.test is not allowed any more
+	w.put("*.a.test:80/any-name") // b.test is not allowed any more
 	w.check("after a change", "+"+web4+":80", web4+":443", "["+web6+"]:80")
 }
 

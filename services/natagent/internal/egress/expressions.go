@@ -122,14 +122,33 @@ func record(prefix string) []expr.Any {
 	}
 }
 
+func native(n uint32) []byte { return binary.NativeEndian.AppendUint32(nil, n) }
+
+func native16(n uint16) []byte { return binary.NativeEndian.AppendUint16(nil, n) }
+
 // established matches packets of known connections.
 func established() []expr.Any {
-	mask := binary.NativeEndian.AppendUint32(nil, expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED)
+	return inState(expr.CtStateBitESTABLISHED | expr.CtStateBitRELATED)
+}
+
+// related matches errors about known connections.
+func related() []expr.Any { return inState(expr.CtStateBitRELATED) }
+
+func inState(bits uint32) []expr.Any {
 	return []expr.Any{
 		&expr.Ct{Key: expr.CtKeySTATE, Register: reg1},
-		&expr.Bitwise{SourceRegister: reg1, DestRegister: reg1, Len: 4, Mask: mask, Xor: make([]byte, 4)},
+		&expr.Bitwise{SourceRegister: reg1, DestRegister: reg1, Len: 4, Mask: native(bits), Xor: make([]byte, 4)},
 		differ(0, 0, 0, 0),
 	}
+}
+
+// isReply matches packets of one direction of a connection.
+func isReply(reply bool) []expr.Any {
+	direction := byte(0)
+	if reply {
+		direction = 1
+	}
+	return []expr.Any{&expr.Ct{Key: expr.CtKeyDIRECTION, Register: reg1}, equal(direction)}
 }
 
 // neighbours matches neighbour discovery, without which IPv6 does not work.

@@ -47,6 +47,7 @@ type kernel struct {
 	ns     hostns.NS
 	conn   *nflink.Link // nil until open
 	flags  nftables.TableFlags
+	queue  queueKind
 	peers  map[string][]netip.Prefix // sets of containers, networks and labels, merged
 	naming map[string]int            // how often policies name a peer
 }
@@ -73,7 +74,7 @@ func (k *kernel) open(ctx context.Context) error {
 		return fault.Wrap(err, fault.Unavailable, "nf_tables", "cannot open a netlink socket")
 	}
 
-	k.conn = conn
+	k.conn, k.queue = conn, probeQueue(conn.Conn)
 	if features.Owner {
 		k.flags = nftables.TableFlagOwner | nftables.TableFlagPersist
 	}
@@ -137,7 +138,7 @@ func (k *kernel) queueBase() {
 	for _, c := range baseChains(t) {
 		k.conn.AddChain(c)
 	}
-	for name, rules := range baseRules() {
+	for name, rules := range baseRules(k.queue) {
 		k.queueRules(t, name, rules)
 	}
 

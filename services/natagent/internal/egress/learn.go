@@ -68,7 +68,7 @@ func (e *Enforcer) adopt(now, old *installed) {
 	}
 	e.books[now.Owner] = e.book(now.Owner).Adopt(func(group int) (same []int) {
 		for i, g := range now.groups {
-			if group < len(old.groups) && g.domains && g.text == old.groups[group].text &&
+			if group < len(old.groups) && g.domains && g.domainText() == old.groups[group].domainText() &&
 				g.deny == old.groups[group].deny {
 				same = append(same, i)
 			}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/fairlead/fairlead/proto/egress"
 )
@@ -17,6 +18,7 @@ type group struct {
 	ports    egress.Ports
 	prefixes []netip.Prefix // sorted, none within another
 	domains  bool           // it has a set of learned addresses
+	anyName  bool           // names of servers are not checked
 	peers    []string       // containers, networks and labels, which have sets of their own
 	text     string         // the rules as they are written, for comments
 }
@@ -36,11 +38,11 @@ func plan(p egress.Policy) (groups []group) {
 		}
 
 		at := slices.IndexFunc(groups, func(g group) bool {
-			return g.deny == r.Deny && g.kind == kind && g.ports == r.Ports
+			return g.deny == r.Deny && g.kind == kind && g.ports == r.Ports && g.anyName == r.AnyName
 		})
 		if at < 0 {
 			at = len(groups)
-			groups = append(groups, group{deny: r.Deny, kind: kind, ports: r.Ports})
+			groups = append(groups, group{deny: r.Deny, kind: kind, ports: r.Ports, anyName: r.AnyName})
 		}
 		groups[at].add(r)
 	}
@@ -100,9 +102,17 @@ func merged(all []netip.Prefix) (out []netip.Prefix) {
 // groupOf returns the index of the group of a domain rule.
 func groupOf(groups []group, r egress.Rule) int {
 	return slices.IndexFunc(groups, func(g group) bool {
-		return g.kind == egress.Prefix && g.deny == r.Deny && g.ports == r.Ports
+		return g.kind == egress.Prefix && g.deny == r.Deny && g.ports == r.Ports && g.anyName == r.AnyName
 	})
 }
+
+// rule returns the domain rule that the group stands for.
+func (g group) rule() egress.Rule {
+	return egress.Rule{Kind: egress.Domain, Deny: g.deny, Ports: g.ports, AnyName: g.anyName}
+}
+
+// domainText returns the rules of the group without whether names of servers are checked.
+func (g group) domainText() string { return strings.ReplaceAll(g.text, egress.AnyName, "") }
 
 // protocol is an IP protocol number; 0 stands for all.
 type protocol struct{ number uint8 }

@@ -43,6 +43,7 @@ const (
 	reasonPolicy   = egress.ReasonPolicy
 	reasonObserve  = refusals.Observed
 	reasonName     = "name" // a question about a name
+	reasonQUIC     = "quic"
 )
 
 // markIncoming follows the reason of incoming packets.
@@ -109,6 +110,13 @@ func (b *chainBuilder) build(p egress.Policy, groups []group) []rule {
 	for i, g := range groups {
 		if order(g) > 0 {
 			b.group(i, g)
+		}
+	}
+	for _, anyName := range []bool{true, false} {
+		for i, g := range groups {
+			if g.domains && !g.deny && g.anyName == anyName {
+				b.names(i, g)
+			}
 		}
 	}
 
@@ -187,7 +195,7 @@ func (b *chainBuilder) matches(index int, g group, f family) (all [][]expr.Any) 
 	if len(f.of(g.prefixes)) > 0 {
 		all = append(all, d.peer(f, b.setName(index, setStatic, f.v6), false))
 	}
-	if g.domains {
+	if g.domains && g.deny {
 		all = append(all, d.peer(f, b.setName(index, setNames, f.v6), false))
 	}
 	return all
@@ -221,9 +229,9 @@ func ingressChainName(owner string, generation uint64) string {
 // baseRules returns the rules of the chains that do not belong to one container. A container is
 // recognized by its MAC address, which the port guard enforces: it can have addresses that netagent
 // has not assigned, such as a link-local one.
-func baseRules() map[string][]rule {
-	start := []rule{{"known connections", join(established(), []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}})},
-		{"neighbour discovery", join(neighbours(), []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}})}}
+func baseRules(kind queueKind) map[string][]rule {
+	start := append(knownRules(), rule{"neighbour discovery",
+		join(neighbours(), []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}})})
 	start = append(start, rule{"containers with a policy", []expr.Any{
 		meta(expr.MetaKeyIIFTYPE, reg1), equal(binary.NativeEndian.AppendUint16(nil, unix.ARPHRD_ETHER)...),
 		ethernet(offsetFrom),
@@ -233,7 +241,8 @@ func baseRules() map[string][]rule {
 		"forward":         start,
 		"input":           start,
 		"forward-ingress": in,
-		"output":          in,
+		"output":          append(knownRules(), in...),
+		chainChecked:      checkedRules(kind),
 		chainRefused: {
 			{"end of a TCP connection", []expr.Any{meta(expr.MetaKeyL4PROTO, reg1), equal(protoTCP),
 				&expr.Reject{Type: unix.NFT_REJECT_TCP_RST}}},
@@ -259,7 +268,7 @@ func incomingRules() []rule {
 // baseChains returns the chains that do not belong to one container. Targets of jumps come first. What
 // the sender's policy allows passes the receiver's in a chain of its own.
 func baseChains(t *nftables.Table) (all []*nftables.Chain) {
-	all = append(all, &nftables.Chain{Name: chainRefused, Table: t})
+	all = append(all, &nftables.Chain{Name: chainRefused, Table: t}, &nftables.Chain{Name: chainChecked, Table: t})
 	for _, c := range []struct {
 		name string
 		hook *nftables.ChainHook

@@ -3,6 +3,7 @@ package egress
 import (
 	"context"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/fairlead/fairlead/proto/id"
@@ -20,6 +21,12 @@ func (e *Enforcer) Run(ctx context.Context) {
 	case <-e.begun:
 	case <-ctx.Done():
 		return
+	}
+
+	var checks sync.WaitGroup
+	defer checks.Wait()
+	if e.kernel.queue != noQueue {
+		checks.Go(func() { e.servers.Run(ctx, e.kernel.ns.Fd(), e.queues) })
 	}
 
 	refused := e.refused
@@ -126,5 +133,5 @@ func (e *Enforcer) Refused(owner string) uint64 {
 	if err != nil {
 		e.log.Warn("refused packets not counted", "container", c.Name, "error", err)
 	}
-	return n
+	return n + e.servers.Refused(owner)
 }

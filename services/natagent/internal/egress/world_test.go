@@ -98,6 +98,7 @@ type world struct {
 	enforcer   *egress.Enforcer
 	endpoint   egress.Endpoint
 	dir        string // of the journal
+	stop       func() // ends the process of natagent
 }
 
 func newWorld(t *testing.T) *world {
@@ -172,8 +173,8 @@ func (w *world) serve(n *testns.NS, port string) {
 // start starts a process of natagent.
 func (w *world) start() {
 	w.t.Helper()
-	if w.enforcer != nil {
-		_ = w.enforcer.Close()
+	if w.stop != nil {
+		w.stop()
 	}
 	ns := hostns.At(w.host.Fd())
 	journal, err := refusals.Open(w.dir)
@@ -184,7 +185,9 @@ func (w *world) start() {
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { w.enforcer.Run(ctx) })
-	w.t.Cleanup(func() { stop(); running.Wait(); _ = w.enforcer.Close() })
+	enforcer := w.enforcer
+	w.stop = sync.OnceFunc(func() { stop(); running.Wait(); _ = enforcer.Close() })
+	w.t.Cleanup(w.stop)
 	if err := w.enforcer.Sync(context.Background()); err != nil {
 		w.t.Fatal(err)
 	}

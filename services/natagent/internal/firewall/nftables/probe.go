@@ -86,6 +86,15 @@ func needs() []need {
 	}
 }
 
+// Supports reports whether the kernel accepts a rule. It changes nothing.
+func Supports(conn *nftables.Conn, exprs []expr.Any) bool {
+	return try(conn, 0, func(c *nftables.Conn, t *nftables.Table) {
+		ch := c.AddChain(&nftables.Chain{Name: "try", Table: t, Type: nftables.ChainTypeFilter,
+			Hooknum: nftables.ChainHookForward, Priority: nftables.ChainPriorityFilter})
+		c.AddRule(&nftables.Rule{Table: t, Chain: ch, Exprs: exprs})
+	}) == nil
+}
+
 // errTry is the kernel's error for the deliberate error, a table created twice. Missing features
 // have other errors.
 const errTry = unix.EEXIST

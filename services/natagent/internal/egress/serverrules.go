@@ -1,0 +1,152 @@
+package egress
+
+import (
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+	"github.com/google/nftables/xt"
+
+	"github.com/fairlead/fairlead/proto/egress"
+	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress/servers"
+	nft "github.com/fairlead/fairlead/services/natagent/internal/firewall/nftables"
+	"github.com/fairlead/fairlead/services/natagent/internal/servername"
+)
+
+// Connections whose server name is checked have a label; from the first packet on, all their packets are
+// queued until they have a second label too. natagent marks a packet to set that label, or to refuse.
+const (
+	chainChecked  = "checked"
+	labelLength   = 16
+	labelByte     = 15 // of the labels
+	labelChecked  = 0x40
+	labelVerified = 0x80
+)
+
+// labels returns a value of a connection's labels.
+func labels(bits byte) []byte {
+	all := make([]byte, labelLength)
+	all[labelByte] = bits
+	return all
+}
+
+// isChecked matches connections whose server name is checked and not verified, or all others.
+func isChecked(op expr.CmpOp) []expr.Any {
+	return []expr.Any{
+		&expr.Ct{Key: expr.CtKeyLABELS, Register: reg1},
+		&expr.Bitwise{SourceRegister: reg1, DestRegister: reg1, Len: labelLength,
+			Mask: labels(labelChecked | labelVerified), Xor: labels(0)},
+		&expr.Cmp{Op: op, Register: reg1, Data: labels(labelChecked)},
+	}
+}
+
+// setLabel adds a label to a connection.
+func setLabel(bit byte) []expr.Any {
+	return []expr.Any{&expr.Immediate{Register: reg1, Data: labels(bit)},
+		&expr.Ct{Key: expr.CtKeyLABELS, Register: reg1, SourceRegister: true}}
+}
+
+// check counts packets and sends them to the chain that queues them.
+func check() []expr.Any {
+	return append(setLabel(labelChecked), count(), &expr.Verdict{Kind: expr.VerdictGoto, Chain: chainChecked})
+}
+
+// knownRules returns the first rules of chains that see both directions of connections.
+func knownRules() []rule {
+	return []rule{
+		{"known connections", join(established(), isChecked(expr.CmpOpNeq),
+			[]expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}})},
+		{"server name not known yet", join(isChecked(expr.CmpOpEq),
+			[]expr.Any{&expr.Verdict{Kind: expr.VerdictGoto, Chain: chainChecked}})},
+	}
+}
+
+// checkedRules returns the rules for connections whose server name is not known yet.
+func checkedRules(kind queueKind) []rule {
+	marked := func(mark uint32) []expr.Any {
+		return []expr.Any{meta(expr.MetaKeyMARK, reg1), equal(native(mark)...)}
+	}
+	return []rule{
+		{"errors of the network", join(related(), []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}})},
+		{"server name is allowed", join(marked(servers.MarkVerified), setLabel(labelVerified),
+			[]expr.Any{&expr.Immediate{Register: reg1, Data: native(0)},
+				&expr.Meta{Key: expr.MetaKeyMARK, SourceRegister: true, Register: reg1}}, accept())},
+		{"server name is not allowed", join(marked(servers.MarkRefused), refuse())},
+		{"from the client", join(isReply(false), kind.queue(servers.QueueClient))},
+		{"from the server", join(isReply(true), kind.queue(servers.QueueServer))},
+	}
+}
+
+// queueKind is the module of the kernel that queues packets.
+type queueKind int
+
+const (
+	noQueue     queueKind = iota
+	nativeQueue           // nft_queue
+	compatQueue           // xt_NFQUEUE
+)
+
+// queue queues packets; without a queue they are refused.
+func (k queueKind) queue(number uint16) []expr.Any {
+	switch k {
+	case nativeQueue:
+		return []expr.Any{count(), &expr.Queue{Num: number}}
+	case compatQueue:
+		info := xt.Unknown(append(native16(number), make([]byte, 6)...)) // padded to 8 bytes
+		return []expr.Any{count(), &expr.Target{Name: "NFQUEUE", Info: &info}}
+	}
+	return refuse()
+}
+
+// probeQueue returns how the kernel queues packets.
+func probeQueue(conn *nftables.Conn) queueKind {
+	for _, kind := range []queueKind{nativeQueue, compatQueue} {
+		if nft.Supports(conn, join(isChecked(expr.CmpOpEq), setLabel(labelChecked), kind.queue(servers.QueueClient))) {
+			return kind
+		}
+	}
+	return noQueue
+}
+
+// checkSupport rejects a policy that the kernel cannot enforce.
+func (k *kernel) checkSupport(c *Container) error {
+	if k.queue != noQueue || !c.Policy().ChecksServers() {
+		return nil
+	}
+	return fault.New(fault.Unavailable, c.subject(), "names of servers on ports 443 and 80 cannot be checked: "+
+		"the kernel cannot queue packets", fault.WithHint("load the module nft_queue, or write the rules with "+
+		"/any-name (CONFIG_NFT_QUEUE, CONFIG_NF_CONNTRACK_LABELS)"))
+}
+
+// names adds the rules for addresses that the container has resolved.
+func (b *chainBuilder) names(index int, g group) {
+	r := g.rule()
+	for _, f := range families() {
+		to := join(f.only(), outgoing.peer(f, b.setName(index, setNames, f.v6), false))
+		public := join(to, outgoing.peer(f, sharedSet("private", f.v6), true))
+		for _, port := range []uint16{egress.PortTLS, egress.PortHTTP} {
+			if r.ChecksServer(port) {
+				b.add(g.text, public, hasPorts(protocol{protoTCP}, egress.Ports{First: port, Last: port}), check())
+			}
+		}
+		if r.RefusesQUIC() {
+			b.refuse("QUIC hides the name, allow it with 443/udp", reasonQUIC, join(public,
+				hasPorts(protocol{protoUDP}, egress.Ports{First: egress.PortTLS, Last: egress.PortTLS})))
+		}
+		for _, p := range g.protocols(f.v6) {
+			b.add(g.text, to, hasPorts(p, g.ports), accept())
+		}
+	}
+}
+
+// checkServers sets the container whose packets are checked. now can be nil.
+func (e *Enforcer) checkServers(owner string, now *installed) {
+	if now == nil {
+		e.servers.Remove(owner)
+		return
+	}
+	c := &servers.Client{Owner: owner, Name: now.Name, Policy: now.Policy()}
+	for mac := range now.via {
+		c.MACs = append(c.MACs, servername.MAC([]byte(mac)))
+	}
+	e.servers.Put(c)
+}

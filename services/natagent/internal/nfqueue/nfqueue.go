@@ -1,0 +1,198 @@
+// Package nfqueue receives the packets that firewall rules queue for a verdict. Package egress uses it. The
+// kernel drops queued packets while no process receives them.
+package nfqueue
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Constants of linux/netfilter/nfnetlink_queue.h.
+const (
+	msgPacket  = 0
+	msgVerdict = 1
+	msgConfig  = 2
+
+	attrConfigCommand = 1
+	attrConfigParams  = 2
+	attrConfigLength  = 3
+	attrConfigMask    = 4
+	attrConfigFlags   = 5
+	commandBind       = 1
+	copyPacket        = 2
+	flagGSO           = 1 << 2 // packets that are split later are not split before
+
+	attrHeader  = 1
+	attrVerdict = 2
+	attrMark    = 3
+	attrAddress = 9
+	attrPayload = 10
+	attrLength  = 13
+)
+
+// Code is the fate of a packet.
+type Code uint32
+
+// Codes of linux/netfilter.h.
+const (
+	Drop   Code = 0
+	Accept Code = 1
+	Repeat Code = 4 // the chain that queued the packet sees it again
+)
+
+// Verdict is a decision about a packet.
+type Verdict struct {
+	Code Code
+	Mark uint32 // of the packet from then on; 0: unchanged
+}
+
+// Packet is a queued packet.
+type Packet struct {
+	Queue     uint16
+	Data      []byte  // from the IP header on; only valid until the verdict
+	Sender    [6]byte // on the last link; zero if the host sends the packet
+	Truncated bool
+
+	id uint32
+}
+
+// Config configures a queue.
+type Config struct {
+	Number uint16
+	Length uint32 // bytes of a packet that the kernel copies
+	Max    uint32 // packets that wait; others are dropped
+}
+
+// Queues receives the packets of queues.
+type Queues struct{ conn *netlink.Conn }
+
+// Open opens queues in a network namespace, which is given by its descriptor. It fails if another process
+// receives their packets.
+func Open(netns int, all ...Config) (*Queues, error) {
+	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, &netlink.Config{NetNS: netns})
+	if err != nil {
+		return nil, fmt.Errorf("open a netlink socket: %w", err)
+	}
+	for _, c := range all {
+		if err := bind(conn, c); err != nil {
+			return nil, errors.Join(fmt.Errorf("bind queue %d: %w", c.Number, err), conn.Close())
+		}
+	}
+	_ = conn.SetReadBuffer(8 << 20)
+	_ = conn.SetOption(netlink.NoENOBUFS, true)
+	return &Queues{conn}, nil
+}
+
+// Close closes the queues. It must not be called during Read.
+func (q *Queues) Close() error { return q.conn.Close() }
+
+// bind makes a socket receive the packets of a queue.
+func bind(conn *netlink.Conn, c Config) error {
+	params := append(binary.BigEndian.AppendUint32(nil, c.Length), copyPacket)
+	flags := binary.BigEndian.AppendUint32(nil, flagGSO)
+	for _, attrs := range [][]netlink.Attribute{
+		{{Type: attrConfigCommand, Data: []byte{commandBind, 0, 0, unix.AF_UNSPEC}}},
+		{{Type: attrConfigParams, Data: params}, {Type: attrConfigFlags, Data: flags},
+			{Type: attrConfigMask, Data: flags},
+			{Type: attrConfigLength, Data: binary.BigEndian.AppendUint32(nil, c.Max)}},
+	} {
+		data, err := netlink.MarshalAttributes(attrs)
+		if err != nil {
+			return err
+		}
+		if _, err = conn.Execute(message(msgConfig, netlink.Acknowledge, c.Number, data)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func message(kind netlink.HeaderType, flags netlink.HeaderFlags, queue uint16, attrs []byte) netlink.Message {
+	return netlink.Message{Header: netlink.Header{Type: unix.NFNL_SUBSYS_QUEUE<<8 | kind,
+		Flags: netlink.Request | flags},
+		Data: append(binary.BigEndian.AppendUint16([]byte{unix.AF_UNSPEC, unix.NFNETLINK_V0}, queue), attrs...)}
+}
+
+// Read receives packets until ctx ends, and closes the queues. decide is called for one packet at a time;
+// done is called after its verdict is in force.
+func (q *Queues) Read(ctx context.Context, decide func(Packet) (v Verdict, done func())) error {
+	defer q.conn.Close()
+	defer context.AfterFunc(ctx, func() { _ = q.conn.SetReadDeadline(time.Unix(1, 0)) })()
+
+	for {
+		messages, err := q.conn.Receive()
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, unix.ENOBUFS):
+			continue
+		case err != nil:
+			return fmt.Errorf("read packets: %w", err)
+		}
+		for _, m := range messages {
+			p, ok := parse(m)
+			if !ok {
+				continue
+			}
+			v, done := decide(p)
+			if err := q.answer(p, v); err != nil {
+				return fmt.Errorf("send a verdict: %w", err)
+			}
+			if done != nil {
+				done()
+			}
+		}
+	}
+}
+
+// answer sends a verdict. The kernel has forgotten packets of an interface that is gone.
+func (q *Queues) answer(p Packet, v Verdict) error {
+	header := binary.BigEndian.AppendUint32(nil, uint32(v.Code))
+	attrs := []netlink.Attribute{{Type: attrVerdict, Data: binary.BigEndian.AppendUint32(header, p.id)}}
+	if v.Mark != 0 {
+		attrs = append(attrs, netlink.Attribute{Type: attrMark, Data: binary.BigEndian.AppendUint32(nil, v.Mark)})
+	}
+	data, err := netlink.MarshalAttributes(attrs)
+	if err != nil {
+		return err
+	}
+	_, err = q.conn.Send(message(msgVerdict, 0, p.Queue, data))
+	return err
+}
+
+// parse reads a message; ok is false for other messages.
+func parse(m netlink.Message) (p Packet, ok bool) {
+	const family, header, address = 4, 4, 4 // lengths of fixed parts
+	if m.Header.Type != unix.NFNL_SUBSYS_QUEUE<<8|msgPacket || len(m.Data) < family {
+		return p, false
+	}
+	ad, err := netlink.NewAttributeDecoder(m.Data[family:])
+	if err != nil {
+		return p, false
+	}
+
+	p.Queue = binary.BigEndian.Uint16(m.Data[2:])
+	for ad.Next() {
+		switch data := ad.Bytes(); ad.Type() {
+		case attrHeader:
+			if len(data) >= header {
+				p.id, ok = binary.BigEndian.Uint32(data), true
+			}
+		case attrAddress:
+			if len(data) >= address+len(p.Sender) && binary.BigEndian.Uint16(data) == uint16(len(p.Sender)) {
+				copy(p.Sender[:], data[address:])
+			}
+		case attrLength:
+			p.Truncated = true
+		case attrPayload:
+			p.Data = data
+		}
+	}
+	return p, ok && ad.Err() == nil
+}

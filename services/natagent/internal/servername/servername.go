@@ -1,0 +1,222 @@
+// Package servername decides about connections to ports 443 and 80 by the name that the client asks for: the
+// server name of TLS, and the Host of each HTTP request. Package egress gives it the packets of these
+// connections and applies what it decides. It performs no I/O.
+//
+// The packets of a connection pass one by one: nothing is answered for the server, and nothing is held. A
+// part of a request passes before its name is known, as a server cannot act on it. A container can send
+// packets that the server does not accept, for instance with a wrong checksum. So the bytes with names are kept
+// until the server has acknowledged them; a segment with other bytes at the same place ends the connection.
+// What was acknowledged is therefore what was checked.
+package servername
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// Ports whose connections are checked.
+const (
+	portTLS  = 443
+	portHTTP = 80
+)
+
+// Ports returns the ports whose connections are checked.
+func Ports() []uint16 { return []uint16{portTLS, portHTTP} }
+
+// Limits.
+const (
+	maxFlows    = 32768
+	maxPerOwner = 4096
+	maxKept     = 128 << 10 // bytes of a connection that the server has not acknowledged
+	idle        = time.Hour // a connection that is idle for longer is forgotten
+	sweepEvery  = time.Minute
+)
+
+// MAC is the address of a container's interface.
+type MAC [6]byte
+
+// Owner is the container of a connection.
+type Owner interface {
+	// AllowsServer reports whether the container may reach a server by a name.
+	AllowsServer(name string, server netip.AddrPort) bool
+	// ID identifies the container.
+	ID() string
+}
+
+// Packet is a packet of a connection.
+type Packet struct {
+	Data  []byte // from the IP header on
+	MAC   MAC    // the sender's on the last link; zero if the host sends it
+	Reply bool   // from the server
+}
+
+// Action is the fate of a packet.
+type Action int
+
+// The actions.
+const (
+	Drop     Action = iota // nothing else happens; the sender sends it again
+	Accept                 // the packet passes
+	Verified               // it passes, and the rest of the connection is not checked
+	Refuse                 // the connection ends
+)
+
+// Verdict is a decision about a packet.
+type Verdict struct {
+	Action Action
+	// Of Refuse:
+	Owner  string // ID; empty if it is not known
+	Client netip.AddrPort
+	Server netip.AddrPort
+	Name   string // that the client asked for; empty if there is none
+}
+
+// Checker decides about the packets of all connections. It is safe for concurrent use.
+type Checker struct {
+	find func(MAC) Owner // nil without a policy
+	now  func() time.Time
+
+	mu    sync.Mutex
+	flows map[connection]*flow
+	count map[string]int // flows by owner
+	swept time.Time
+}
+
+// connection identifies a connection.
+type connection struct{ client, server netip.AddrPort }
+
+// New returns a Checker. find returns the container with an interface, or nil.
+func New(find func(MAC) Owner) *Checker {
+	return &Checker{find: find, now: time.Now, flows: map[connection]*flow{}, count: map[string]int{}}
+}
+
+// Check decides about a packet.
+func (c *Checker) Check(p Packet) Verdict {
+	s, ok := parseSegment(p.Data)
+	if !ok {
+		return Verdict{Action: Drop}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.now().Sub(c.swept) > sweepEvery {
+		c.sweep()
+	}
+
+	if p.Reply {
+		return c.reply(p, s)
+	}
+	return c.request(p, s)
+}
+
+// request decides about a packet of the client.
+func (c *Checker) request(p Packet, s segment) Verdict {
+	key := connection{s.from, s.to}
+	f := c.flows[key]
+	if s.has(flagSYN) {
+		return c.open(key, f, p, s)
+	}
+	if f == nil { // it began before this process
+		if len(s.payload) == 0 {
+			return Verdict{Action: Accept}
+		}
+		return c.refuse(key, c.find(p.MAC), "")
+	}
+
+	f.used = c.now()
+	owner := c.find(f.mac)
+	if owner == nil {
+		return c.refuse(key, nil, "")
+	}
+	action, name := f.request(s, owner, key.server)
+	if action == Refuse {
+		return c.refuse(key, owner, name)
+	}
+	c.end(key, f, s)
+	return Verdict{Action: action}
+}
+
+// open decides about the first packet of a connection. It has no data (TCP Fast Open): the client sends it
+// again without.
+func (c *Checker) open(key connection, f *flow, p Packet, s segment) Verdict {
+	if len(s.payload) > 0 || s.has(flagACK|flagFIN|flagRST|flagURG) {
+		return Verdict{Action: Drop}
+	}
+	if f != nil && f.first == s.seq {
+		return Verdict{Action: Accept}
+	}
+	owner := c.find(p.MAC)
+	if owner == nil {
+		return Verdict{Action: Drop}
+	}
+	if f != nil {
+		c.forget(key, f)
+	}
+	if len(c.flows) >= maxFlows || c.count[owner.ID()] >= maxPerOwner {
+		return Verdict{Action: Drop}
+	}
+
+	c.flows[key] = newFlow(key.server.Port(), p.MAC, owner.ID(), s.seq, c.now())
+	c.count[owner.ID()]++
+	return Verdict{Action: Accept}
+}
+
+// reply decides about a packet of the server. A container cannot send it.
+func (c *Checker) reply(p Packet, s segment) Verdict {
+	key := connection{s.to, s.from}
+	f := c.flows[key]
+	if f == nil {
+		return Verdict{Action: Accept}
+	}
+	if p.MAC == f.mac {
+		return Verdict{Action: Drop}
+	}
+
+	f.used = c.now()
+	action := f.reply(s)
+	switch action {
+	case Refuse:
+		return c.refuse(key, c.find(f.mac), "")
+	case Verified:
+		c.forget(key, f)
+	case Accept:
+		c.end(key, f, s)
+	}
+	return Verdict{Action: action}
+}
+
+// refuse ends a connection.
+func (c *Checker) refuse(key connection, owner Owner, name string) Verdict {
+	if f := c.flows[key]; f != nil {
+		c.forget(key, f)
+	}
+	v := Verdict{Action: Refuse, Client: key.client, Server: key.server, Name: name}
+	if owner != nil {
+		v.Owner = owner.ID()
+	}
+	return v
+}
+
+// end forgets a connection that has ended.
+func (c *Checker) end(key connection, f *flow, s segment) {
+	if s.has(flagRST) || f.ended() {
+		c.forget(key, f)
+	}
+}
+
+func (c *Checker) forget(key connection, f *flow) {
+	delete(c.flows, key)
+	if c.count[f.owner]--; c.count[f.owner] <= 0 {
+		delete(c.count, f.owner)
+	}
+}
+
+// sweep forgets idle connections.
+func (c *Checker) sweep() {
+	c.swept = c.now()
+	for key, f := range c.flows {
+		if c.swept.Sub(f.used) > idle {
+			c.forget(key, f)
+		}
+	}
+}
