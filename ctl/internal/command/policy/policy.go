@@ -27,9 +27,11 @@ func Group(c *cli.CLI) *cobra.Command {
 		Long: `Manage policies: what containers may reach, and what may reach them.
 
 A policy is set with --egress and --ingress of run, create and update, or by files that select containers: see
-"policy apply". Each rule is [!]PEER[:PORT[-PORT]][/PROTO]:
+"policy apply". Each rule is [!]PEER[:PORT[-PORT]][/PROTO][/any-name]:
 
-  github.com:443, *.npmjs.org    names, enforced by the addresses that the container resolved
+  github.com:443, *.npmjs.org    names, enforced by the addresses that the container resolved, and on ports 443 and 80
+                                 by the server name of TLS and HTTP
+  github.com:443/any-name        all that is served on the addresses of the name
   10.0.0.0/8:5432, [fd00::/8]    addresses
   container:db, network:back     a container, the subnets of a network
   label:tier=back, label:tier    all containers with a label

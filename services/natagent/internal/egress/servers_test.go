@@ -15,7 +15,7 @@ import (
 )
 
 // hello returns the ClientHello of a client that asks for a name.
-func hello(t *testing.T, name string) []byte {
+func hello(t testing.TB, name string) []byte {
 	t.Helper()
 	client, server := net.Pipe()
 	go func() { // ends when the pipe is closed

@@ -91,7 +91,7 @@ const (
 
 // world is a host with a bridge, containers a and b on it, and a server with a public address.
 type world struct {
-	t          *testing.T
+	t          testing.TB
 	host, a, b *testns.NS
 	web        *testns.NS
 	store      *records
@@ -101,7 +101,7 @@ type world struct {
 	stop       func() // ends the process of natagent
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	w := &world{t: t, host: testns.New(t), a: testns.New(t), b: testns.New(t), web: testns.New(t),
 		store: &records{all: map[string]*egress.Container{}}, dir: t.TempDir()}

@@ -976,6 +976,7 @@ type Refusal struct {
 	OwnerName string `protobuf:"bytes,3,opt,name=owner_name,json=ownerName,proto3" json:"owner_name,omitempty"`
 	// The reason: "policy", no rule allows it; "rule", a rule denies it; "dns", another name server
 	// than the embedded one; "metadata", a metadata service; "name", a name that is not allowed;
+	// "server", the server name of TLS or HTTP is not allowed; "quic", QUIC, in which it is encrypted;
 	// "observe", not refused.
 	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
 	// The protocol: tcp, udp, sctp, icmp or a number. Empty for a name.
@@ -984,8 +985,8 @@ type Refusal struct {
 	Address string `protobuf:"bytes,6,opt,name=address,proto3" json:"address,omitempty"`
 	// The destination port. 0 for protocols without ports.
 	Port uint32 `protobuf:"varint,7,opt,name=port,proto3" json:"port,omitempty"`
-	// The name that the container had resolved to the address, or the name that was refused. Empty if
-	// there is none.
+	// The name that the container had resolved to the address, or the name that was refused, with reason
+	// "server" as the client sent it. Empty if there is none.
 	Name string `protobuf:"bytes,8,opt,name=name,proto3" json:"name,omitempty"`
 	// True for a connection to the container.
 	Incoming bool `protobuf:"varint,9,opt,name=incoming,proto3" json:"incoming,omitempty"`
