@@ -66,7 +66,7 @@ const (
 type Verdict struct {
 	Action Action
 	// Of Refuse:
-	Owner  string // ID; empty if it is not known
+	Owner  string // ID; empty if it is not known, and for further packets of the connection
 	Client netip.AddrPort
 	Server netip.AddrPort
 	Name   string // that the client asked for; empty if there is none
@@ -79,7 +79,8 @@ type Checker struct {
 
 	mu    sync.Mutex
 	flows map[connection]*flow
-	count map[string]int // flows by owner
+	count map[string]int      // flows by owner
+	ended map[connection]bool // refused since the last sweep
 	swept time.Time
 }
 
@@ -88,7 +89,8 @@ type connection struct{ client, server netip.AddrPort }
 
 // New returns a Checker. find returns the container with an interface, or nil.
 func New(find func(MAC) Owner) *Checker {
-	return &Checker{find: find, now: time.Now, flows: map[connection]*flow{}, count: map[string]int{}}
+	return &Checker{find: find, now: time.Now, flows: map[connection]*flow{}, count: map[string]int{},
+		ended: map[connection]bool{}}
 }
 
 // Check decides about a packet.
@@ -99,7 +101,7 @@ func (c *Checker) Check(p Packet) Verdict {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.now().Sub(c.swept) > sweepEvery {
+	if c.now().Sub(c.swept) > sweepEvery || len(c.ended) > maxFlows {
 		c.sweep()
 	}
 
@@ -156,6 +158,7 @@ func (c *Checker) open(key connection, f *flow, p Packet, s segment) Verdict {
 		return Verdict{Action: Drop}
 	}
 
+	delete(c.ended, key)
 	c.flows[key] = newFlow(key.server.Port(), p.MAC, owner.ID(), s.seq, c.now())
 	c.count[owner.ID()]++
 	return Verdict{Action: Accept}
@@ -185,15 +188,16 @@ func (c *Checker) reply(p Packet, s segment) Verdict {
 	return Verdict{Action: action}
 }
 
-// refuse ends a connection.
+// refuse ends a connection. The client can have sent more before it learns that.
 func (c *Checker) refuse(key connection, owner Owner, name string) Verdict {
 	if f := c.flows[key]; f != nil {
 		c.forget(key, f)
 	}
 	v := Verdict{Action: Refuse, Client: key.client, Server: key.server, Name: name}
-	if owner != nil {
+	if owner != nil && !c.ended[key] {
 		v.Owner = owner.ID()
 	}
+	c.ended[key] = true
 	return v
 }
 
@@ -211,9 +215,10 @@ func (c *Checker) forget(key connection, f *flow) {
 	}
 }
 
-// sweep forgets idle connections.
+// sweep forgets idle and refused connections.
 func (c *Checker) sweep() {
 	c.swept = c.now()
+	clear(c.ended)
 	for key, f := range c.flows {
 		if c.swept.Sub(f.used) > idle {
 			c.forget(key, f)

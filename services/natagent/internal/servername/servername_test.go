@@ -162,7 +162,11 @@ func TestTLS(t *testing.T) {
 		if v.Name != "b.test" || v.Owner != "box" || v.Server.String() != addrs[1] || v.Client.String() != addrs[0] {
 			t.Errorf("got %+v", v)
 		}
-		l.want("after the refusal", Refuse, l.write("x"))
+		v = l.write("x")
+		l.want("after the refusal", Refuse, v)
+		if v.Owner != "" {
+			t.Error("one connection is recorded twice")
+		}
 	}
 }
 
