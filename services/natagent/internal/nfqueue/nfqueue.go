@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"syscall"
 	"time"
 
 	"github.com/mdlayher/netlink"
@@ -35,6 +36,9 @@ const (
 	attrPayload = 10
 	attrLength  = 13
 )
+
+// bufferSize holds the largest message.
+const bufferSize = 128 << 10
 
 // Code is the fate of a packet.
 type Code uint32
@@ -124,13 +128,17 @@ func message(kind netlink.HeaderType, flags netlink.HeaderFlags, queue uint16, a
 func (q *Queues) Read(ctx context.Context, decide func(Packet) (v Verdict, done func())) error {
 	defer q.conn.Close()
 	defer context.AfterFunc(ctx, func() { _ = q.conn.SetReadDeadline(time.Unix(1, 0)) })()
+	raw, err := q.conn.SyscallConn()
+	if err != nil {
+		return fmt.Errorf("read packets: %w", err)
+	}
 
-	for {
-		messages, err := q.conn.Receive()
+	for buffer := make([]byte, bufferSize); ; {
+		messages, err := receive(raw, buffer)
 		switch {
 		case ctx.Err() != nil:
 			return nil
-		case errors.Is(err, unix.ENOBUFS):
+		case errors.Is(err, unix.ENOBUFS), errors.Is(err, unix.EINTR):
 			continue
 		case err != nil:
 			return fmt.Errorf("read packets: %w", err)
@@ -149,6 +157,30 @@ func (q *Queues) Read(ctx context.Context, decide func(Packet) (v Verdict, done 
 			}
 		}
 	}
+}
+
+// receive reads messages into a buffer. The library would copy them and need another system call.
+func receive(raw syscall.RawConn, buffer []byte) (all []netlink.Message, err error) {
+	var n int
+	var failed error
+	err = raw.Read(func(fd uintptr) bool {
+		n, _, failed = unix.Recvfrom(int(fd), buffer, unix.MSG_DONTWAIT)
+		return !errors.Is(failed, unix.EAGAIN)
+	})
+	if err = errors.Join(err, failed); err != nil {
+		return nil, err
+	}
+
+	for data := buffer[:n]; len(data) >= unix.NLMSG_HDRLEN; {
+		length := int(binary.NativeEndian.Uint32(data))
+		if length < unix.NLMSG_HDRLEN || length > len(data) {
+			break
+		}
+		all = append(all, netlink.Message{Data: data[unix.NLMSG_HDRLEN:length],
+			Header: netlink.Header{Type: netlink.HeaderType(binary.NativeEndian.Uint16(data[4:]))}})
+		data = data[min(len(data), (length+unix.NLMSG_ALIGNTO-1)&^(unix.NLMSG_ALIGNTO-1)):]
+	}
+	return all, nil
 }
 
 // answer sends a verdict. The kernel has forgotten packets of an interface that is gone.
