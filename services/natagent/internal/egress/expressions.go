@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fairlead/fairlead/proto/egress"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress/prefixes"
 )
 
 const reg1, reg2 = unix.NFT_REG_1, unix.NFT_REG_2
@@ -162,24 +163,14 @@ func neighbours() []expr.Any {
 }
 
 // intervals returns the elements of an interval set of prefixes.
-func intervals(prefixes []netip.Prefix) (out []nftables.SetElement) {
-	for _, p := range prefixes {
+func intervals(list []netip.Prefix) (out []nftables.SetElement) {
+	for _, p := range list {
 		out = append(out, nftables.SetElement{Key: p.Addr().AsSlice()})
-		if past := lastOf(p).Next(); past.IsValid() { // otherwise the interval is open
+		if past := prefixes.Last(p).Next(); past.IsValid() { // otherwise the interval is open
 			out = append(out, nftables.SetElement{Key: past.AsSlice(), IntervalEnd: true})
 		}
 	}
 	return out
-}
-
-// lastOf returns the highest address of a masked prefix.
-func lastOf(p netip.Prefix) netip.Addr {
-	b := p.Addr().AsSlice()
-	for i := p.Bits(); i < 8*len(b); i++ {
-		b[i/8] |= 1 << (7 - i%8)
-	}
-	last, _ := netip.AddrFromSlice(b)
-	return last
 }
 
 func (f family) of(all []netip.Prefix) (out []netip.Prefix) {

@@ -16,6 +16,7 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/natagent/internal/egress/answered"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress/prefixes"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall/nflink"
 	nft "github.com/fairlead/fairlead/services/natagent/internal/firewall/nftables"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
@@ -168,10 +169,10 @@ type filled struct {
 
 func baseSets(t *nftables.Table) (all []filled) {
 	for _, f := range families() {
-		for name, prefixes := range map[string][]netip.Prefix{"private": egress.PrivateRanges(),
+		for name, list := range map[string][]netip.Prefix{"private": egress.PrivateRanges(),
 			"special": egress.SpecialRanges(), "metadata": egress.MetadataAddresses()} {
 			all = append(all, filled{&nftables.Set{Table: t, Name: sharedSet(name, f.v6), KeyType: f.address,
-				Interval: true}, intervals(merged(f.of(prefixes)))})
+				Interval: true}, intervals(prefixes.Merge(f.of(list)))})
 		}
 	}
 	for _, f := range families() {

@@ -11,6 +11,7 @@ import (
 	"github.com/fairlead/fairlead/proto/egress"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/natagent/internal/conntrack"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress/prefixes"
 )
 
 // Peer is a container, a network or a label that rules name, with its present addresses. It is stored.
@@ -75,7 +76,7 @@ func (e *Enforcer) prefixes(peer string) []netip.Prefix {
 	if !ok {
 		return nil
 	}
-	return merged(p.Prefixes)
+	return prefixes.Merge(p.Prefixes)
 }
 
 // cutsOf returns the containers that changed peers can take a connection from, before the change is
@@ -84,7 +85,7 @@ func (e *Enforcer) cutsOf(changed map[string][]netip.Prefix) (all []*installed) 
 	lost, gained := map[string]bool{}, map[string]bool{}
 	for peer, want := range changed {
 		have := e.kernel.peers[peer]
-		lost[peer], gained[peer] = len(subtract(have, want)) > 0, len(subtract(want, have)) > 0
+		lost[peer], gained[peer] = len(prefixes.Subtract(have, want)) > 0, len(prefixes.Subtract(want, have)) > 0
 	}
 	for _, c := range e.installed {
 		if slices.ContainsFunc(slices.Concat(c.out, c.in), func(r egress.Rule) bool {
@@ -143,8 +144,8 @@ func (k *kernel) changedPeers(present func(string) []netip.Prefix) map[string][]
 // putPeers writes the differences of peers, in one transaction.
 func (k *kernel) putPeers(changed map[string][]netip.Prefix) error {
 	for peer, want := range changed {
-		gone, added := peerSets(k.inet(), peer, subtract(k.peers[peer], want)),
-			peerSets(k.inet(), peer, subtract(want, k.peers[peer]))
+		gone, added := peerSets(k.inet(), peer, prefixes.Subtract(k.peers[peer], want)),
+			peerSets(k.inet(), peer, prefixes.Subtract(want, k.peers[peer]))
 		for i := range gone {
 			if len(gone[i].elements) > 0 {
 				_ = k.conn.SetDeleteElements(gone[i].set, gone[i].elements)
@@ -159,17 +160,4 @@ func (k *kernel) putPeers(changed map[string][]netip.Prefix) error {
 	}
 	maps.Copy(k.peers, changed)
 	return nil
-}
-
-// subtract returns the prefixes of all that are not in some. Both are sorted.
-func subtract(all, some []netip.Prefix) (out []netip.Prefix) {
-	for _, p := range all {
-		for len(some) > 0 && some[0].Addr().Less(p.Addr()) {
-			some = some[1:]
-		}
-		if len(some) == 0 || some[0] != p {
-			out = append(out, p)
-		}
-	}
-	return out
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/fairlead/fairlead/proto/egress"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress/prefixes"
 )
 
 // group is the rules of one kind with the same ports. The addresses of a group are in sets, so that a
@@ -49,7 +50,7 @@ func plan(p egress.Policy) (groups []group) {
 
 	slices.SortStableFunc(groups, func(a, b group) int { return order(a) - order(b) })
 	for i := range groups {
-		groups[i].prefixes = merged(groups[i].prefixes)
+		groups[i].prefixes = prefixes.Merge(groups[i].prefixes)
 	}
 
 	return groups
@@ -79,24 +80,6 @@ func (g *group) add(r egress.Rule) {
 		g.text += ","
 	}
 	g.text += r.String()
-}
-
-// merged returns sorted prefixes without those within another.
-func merged(all []netip.Prefix) (out []netip.Prefix) {
-	sorted := slices.Clone(all)
-	slices.SortFunc(sorted, func(a, b netip.Prefix) int {
-		if c := a.Addr().Compare(b.Addr()); c != 0 {
-			return c
-		}
-		return a.Bits() - b.Bits()
-	})
-	for _, p := range sorted {
-		if n := len(out); n > 0 && out[n-1].Overlaps(p) {
-			continue
-		}
-		out = append(out, p)
-	}
-	return out
 }
 
 // groupOf returns the index of the group of a domain rule.

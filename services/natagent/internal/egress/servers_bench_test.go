@@ -56,7 +56,7 @@ func BenchmarkServerNames(b *testing.B) {
 func (w *world) allow(rule string) {
 	w.t.Helper()
 	w.put(rule)
-	if err := w.enforcer.Learn(context.Background(), owner, "a.test", []netip.Addr{netip.MustParseAddr(web4)},
+	if _, err := w.enforcer.Learn(context.Background(), owner, "a.test", []netip.Addr{netip.MustParseAddr(web4)},
 		time.Hour); err != nil {
 		w.t.Fatal(err)
 	}
