@@ -80,7 +80,8 @@ func TestLearnedAddresses(t *testing.T) {
 	learn("b.test", web6, web4)
 	w.check("second name", "+"+web4+":443", "+["+web6+"]:80", "["+web6+"]:53")
 
-	w.put("*.a.test:80/any-name", "b.test:443/any-name", "a.test") // other ports of a name, and one that was not asked for
+	// other ports of a name, and one that was not asked for
+	w.put("*.a.test:80/any-name", "b.test:443/any-name", "a.test")
 	w.check("other ports", "+"+web4+":443", "+["+web6+"]:443", "["+web6+"]:80", web4+":53")
 	w.put("*.a.test:80", "b.test")
 
