@@ -187,6 +187,8 @@ func cutNetwork(text string) (network, rest string, err error) {
 		return "", text, nil
 	case network == "":
 		return "", "", fmt.Errorf("%q has no name of a network", text)
+	case network == "bridge" || network == "host" || network == "none":
+		return "", "", fmt.Errorf("containers on network %s do not use the embedded resolver", network)
 	}
 	return network, rest, nil
 }

@@ -90,7 +90,7 @@ func parseTexts(data string) (texts []string, err error) {
 			return nil, fmt.Errorf("a text has %d bytes, the limit is %d", len(text), maxText)
 		}
 	}
-	if size > maxTexts {
+	if size = max(size, len(texts)); size > maxTexts { // texts can be empty
 		return nil, fmt.Errorf("the texts have %d bytes, the limit is %d", size, maxTexts)
 	}
 	return texts, nil

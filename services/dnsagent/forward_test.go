@@ -137,7 +137,8 @@ func newNameServer(t *testing.T, address string, cert *tls.Certificate) *nameSer
 		s.at = tcp.Addr().String()
 		counting := net.Listener(countingListener{tcp, s})
 		if cert != nil {
-			run(&dns.Server{Listener: tls.NewListener(counting, &tls.Config{Certificates: []tls.Certificate{*cert}})})
+			run(&dns.Server{ReadTimeout: time.Minute,
+				Listener: tls.NewListener(counting, &tls.Config{Certificates: []tls.Certificate{*cert}})})
 			return s
 		}
 		if udp, err := net.ListenPacket("udp4", s.at); err == nil {
@@ -238,7 +239,7 @@ func TestForwardsOverUDPTCPAndTLS(t *testing.T) {
 		}
 	}
 	var all sync.WaitGroup
-	for range 200 {
+	for range 80 {
 		all.Go(func() {
 			if got := k.ask("udp", open, "secure.test"); got != "10.0.0.2" {
 				t.Errorf("concurrently: got %s", got)

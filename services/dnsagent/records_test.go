@@ -132,6 +132,8 @@ func TestRecordsSplitHorizons(t *testing.T) {
 		t.Errorf("of a network: got %q", got)
 	}
 	p.stop()
+	m.write("host/etc/resolv.conf", "nameserver 127.9.0.58\n") // where no server listens
+
 	client, stop := m.start() // with the background work, which serves the containers again
 	_ = client
 	expect(map[string]string{"front db.test": "10.0.0.2", "back fixed.test": "SERVFAIL"}) // m.config has no records

@@ -97,6 +97,9 @@ there. --network is the name of a network, which need not exist any more.`,
 			req := &dnsv1.RemoveRecordsRequest{Network: network, Name: args[0]}
 			if len(args) > 1 {
 				req.Type, req.Data = args[1], strings.Join(args[2:], " ")
+				if len(args) > 2 && req.GetData() == "" { // an empty text, not all records
+					req.Data = `""`
+				}
 			}
 			_, err = cl.DNSRecords.RemoveRecords(cmd.Context(), req)
 			return err

@@ -5,6 +5,10 @@ import "sync"
 // guaranteed is the number of pending queries that each container can always have.
 const guaranteed = 32
 
+// streams is the number of pending queries to one server that is asked over a stream. Package upstream opens
+// as many connections, so no container waits for a connection of another one.
+const streams = 512
+
 // Budget bounds the pending upstream queries of all containers. It is safe for concurrent use.
 //
 // A container gets more than its guaranteed share only while it has less than what is free: with n
@@ -65,7 +69,11 @@ func (b *Budgets) enter(route Upstream, owner string) (leave func()) {
 	b.mu.Lock()
 	u := b.upstreams[key]
 	if u == nil {
-		u = &upstreamBudget{Budget: NewBudget(b.one)}
+		one := b.one
+		if route.Stream { // each query needs a connection
+			one = min(one, streams)
+		}
+		u = &upstreamBudget{Budget: NewBudget(one)}
 		b.upstreams[key] = u
 	}
 

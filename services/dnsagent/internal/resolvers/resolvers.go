@@ -296,7 +296,6 @@ func (s *Resolvers) Resume(ctx context.Context, owners []string) {
 	}
 
 	all.Wait()
-	s.tls.Close()
 }
 
 // tryAgain requests the sockets of a container from netagent once, and serves them.
@@ -321,6 +320,5 @@ func (s *Resolvers) Close() {
 		all.Go(r.Shutdown)
 	}
 	all.Wait()
-	s.tls.Close()
 	s.tls.Close()
 }
