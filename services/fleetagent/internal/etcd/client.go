@@ -10,6 +10,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"math"
 	"slices"
 	"time"
 
@@ -47,11 +48,12 @@ func Dial(urls []string, config *tls.Config) (*Client, error) {
 	c, err := clientv3.New(clientv3.Config{
 		Endpoints: urls, TLS: config, Logger: zap.NewNop(),
 		DialKeepAliveTime: keepaliveTime, DialKeepAliveTimeout: keepaliveTimeout,
-		DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff: backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: .3,
-				MaxDelay: reconnectDelay},
-			MinConnectTimeout: connectTimeout,
-		})},
+		DialOptions: []grpc.DialOption{grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(math.MaxInt32)),
+			grpc.WithConnectParams(grpc.ConnectParams{
+				Backoff: backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: .3,
+					MaxDelay: reconnectDelay},
+				MinConnectTimeout: connectTimeout,
+			})},
 	})
 	if err != nil {
 		return nil, fault.New(fault.Internal, "store", "client cannot be made", fault.WithCause(err))
@@ -157,6 +159,11 @@ func NoneBelow(prefix string) Condition {
 // NoneBetween is the condition that no key from first up to, and without, end exists.
 func NoneBetween(first, end string) Condition {
 	return clientv3.Compare(clientv3.CreateRevision(first), "=", 0).WithRange(end)
+}
+
+// OnlyBelow are the conditions that no key but one exists below a prefix.
+func OnlyBelow(prefix, key string) []Condition {
+	return []Condition{NoneBetween(prefix, key), NoneBetween(key+"\x00", clientv3.GetPrefixRangeEnd(prefix))}
 }
 
 // Present is the condition that a key exists.

@@ -21,11 +21,15 @@ import (
 // outside is the part of a host whose fleet has an external store.
 type outside struct{ *part }
 
-// end removes the records of the fleet from the store: its last host leaves.
+// end removes the records of the fleet from the store: its last host leaves. That it is the last one is a
+// condition, as the records that this host knows can be outdated.
 func (p outside) end(ctx context.Context) error {
+	alone := etcd.OnlyBelow(p.keys.Hosts(), p.keys.Host(p.membership().Host))
 	return p.outage.Retry(ctx, func(ctx context.Context) error {
-		_, err := p.client.Commit(ctx, nil, etcd.DeleteBelow(p.keys.All()))
-		if fault.KindOf(err) == fault.Denied { // an unanswered call has removed this host
+		done, err := p.client.Commit(ctx, alone, etcd.DeleteBelow(p.keys.All()))
+		if err == nil && !done {
+			return fault.New(fault.Conflict, "fleet", "has more hosts, but no other manager")
+		} else if fault.KindOf(err) == fault.Denied { // an unanswered call has removed this host
 			return nil
 		}
 		return err

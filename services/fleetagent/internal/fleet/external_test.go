@@ -274,6 +274,7 @@ func TestExternalStore(t *testing.T) {
 		t.Error("a removed host does not learn of it")
 	}
 	must0(t, two.Leave(ctx, false))
+	one.await("host1 alive")
 	must0(t, one.Leave(ctx, false))
 	if n := c.keys("/"); n > 0 {
 		t.Errorf("got %d keys left in the store", n)
@@ -359,6 +360,9 @@ func (h *host) writesOwnRecordsOnly(prefix string) {
 	defer raw.Close()
 	r, err := raw.Get(ctx, p.keys.Presence(other))
 	must0(h.t, err)
+	if len(r.Kvs) == 0 {
+		h.t.Fatal("the other host has no presence")
+	}
 	lease = r.Kvs[0].Lease
 	_, err = raw.Revoke(ctx, clientv3.LeaseID(lease))
 	if err == nil || !strings.Contains(err.Error(), "permission denied") {

@@ -146,6 +146,7 @@ func TestDamagedDumpsAreNoInterfaces(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	links = links[:min(len(links), 8<<10)] // the test machine can have hundreds
 	for n := range links {
 		_ = servesVXLAN(links[:n], TunnelPort)
 		_ = attribute(links[n:], 1)

@@ -32,7 +32,7 @@ func PortInUse() error {
 }
 
 // servesVXLAN reports whether a VXLAN interface that is up has the UDP port, by a dump of all interfaces. The socket
-// is then the kernel's: it is bound to all addresses, so that no program can have the port.
+// is then the kernel's. It is bound to all addresses of a family, so that no program can have them.
 func servesVXLAN(dump []byte, port uint16) bool {
 	messages, err := syscall.ParseNetlinkMessage(dump)
 	if err != nil {

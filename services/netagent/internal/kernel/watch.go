@@ -44,8 +44,9 @@ func (h *Host) WatchRoutes(ctx context.Context, report func()) error {
 	}, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE)
 }
 
-// WatchTunnel calls changed after each change of a tunnel, its entries and its routes, until ctx ends.
-// It returns like Watch.
+// WatchTunnel calls changed after each change of a tunnel, its entries, its routes and the IPv4 addresses of
+// the host, until ctx ends. Before Linux 6.7 the kernel does not report routes that it deletes with the
+// address that is their source. It returns like Watch.
 func (h *Host) WatchTunnel(ctx context.Context, name string, changed func()) error {
 	link, _, err := h.Link(name)
 	if err != nil {
@@ -61,6 +62,8 @@ func (h *Host) WatchTunnel(ctx context.Context, name string, changed func()) err
 			}
 			index = int(nl.DeserializeIfInfomsg(m.Data).Index)
 			at = index
+		case unix.RTM_NEWADDR, unix.RTM_DELADDR:
+			at = index
 		case unix.RTM_NEWNEIGH, unix.RTM_DELNEIGH:
 			if len(m.Data) >= unix.SizeofIfInfomsg/2 {
 				at = int(binary.NativeEndian.Uint32(m.Data[4:]))
@@ -71,7 +74,8 @@ func (h *Host) WatchTunnel(ctx context.Context, name string, changed func()) err
 		if at == index && at != 0 {
 			changed()
 		}
-	}, unix.RTNLGRP_LINK, unix.RTNLGRP_NEIGH, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE)
+	}, unix.RTNLGRP_LINK, unix.RTNLGRP_NEIGH, unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE,
+		unix.RTNLGRP_IPV4_IFADDR)
 }
 
 // outputOf returns the output link in a route message; 0 if it has none.

@@ -172,10 +172,12 @@ func (p *Prober) receive(c conn) error {
 		if !ok {
 			continue
 		}
-		if back, may := p.mayReply(from.String(), port); may && got.kind == request {
-			_ = c.Send(netip.AddrPortFrom(from, back), packet{reply, got.number, got.size}.encode())
-		}
-		if got.kind == reply {
+		switch got.kind {
+		case request:
+			if back, may := p.mayReply(from.String(), port); may {
+				_ = c.Send(netip.AddrPortFrom(from, back), packet{reply, got.number, got.size}.encode())
+			}
+		case reply:
 			p.replied(from.String(), got.number)
 		}
 	}

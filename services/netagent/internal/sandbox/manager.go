@@ -3,7 +3,7 @@
 // A sandbox exists completely or not at all. It is stored and created concurrently, and its
 // namespace is pinned last. A pin without a record, or a record without a pin, is stale after a
 // crash, and Recover removes both. An unpinned namespace ends with the process. That of another program
-// does not: its record exists before anything is in it, and until all is removed.
+// does not: its record exists before Create puts anything into it, and until Release has removed all.
 //
 // Package api calls it. It allocates addresses in package address and changes namespaces in package
 // attach. It does not configure the host side of networks: drivers do.

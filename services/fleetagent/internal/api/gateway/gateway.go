@@ -87,6 +87,7 @@ func (s *server) serve(ctx context.Context, l net.Listener) error {
 	pb.RegisterWatchServer(g, s)
 	pb.RegisterLeaseServer(g, s)
 	pb.RegisterMaintenanceServer(g, s)
+	defer g.Stop()
 	defer context.AfterFunc(ctx, g.Stop)()
 	if err := g.Serve(l); err != nil && !errors.Is(err, grpc.ErrServerStopped) && ctx.Err() == nil {
 		return err
