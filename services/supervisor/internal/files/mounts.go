@@ -43,13 +43,22 @@ func (f *Files) withMounts(ctx context.Context, c *container.Container, rootfs s
 			f.Volumes.Release(ctx, c.Volumes(), func(name string) bool { return f.isUsed(name) }))
 	}()
 
+	var inMemory []string // directories that are empty now, without mount points
 	for _, m := range byDepth(c.Config.Mounts) {
+		target := path.Clean(m.Target)
+		if slices.ContainsFunc(inMemory, func(dir string) bool { return strings.HasPrefix(target, dir+"/") }) {
+			v.absent = append(v.absent, target)
+			continue
+		}
+		if m.Type == container.TmpfsMount {
+			inMemory = append(inMemory, target)
+		}
 		g, ok, err := f.graft(ctx, c, m)
 		if err != nil {
 			return err
 		}
 		if !ok {
-			v.absent = append(v.absent, path.Clean(m.Target))
+			v.absent = append(v.absent, target)
 			continue
 		}
 		grafts = append(grafts, g)

@@ -62,7 +62,8 @@ func (r Egress) apply(ctx context.Context, c *container.Container) error {
 }
 
 // enforce puts the rules of a running container in force: first for packets, then for names. Rules are
-// lifted in reverse order: after a crash in between, natagent still has them, so that resync lifts both.
+// lifted in reverse order: after a crash in between, natagent still has them, so that resync lifts both. What
+// failed is tried again only by this process.
 func (r Egress) enforce(ctx context.Context, c *container.Container, live *container.RunState) error {
 	m := policy.MemberOf(c, live.Endpoints)
 	packets := func() error { return r.Policies.Apply(ctx, m) }

@@ -82,6 +82,7 @@ type launch struct {
 	createdVolumes []string           // that did not exist before
 	createdSources bindsource.Created // of mounts, by this launch
 	processStarted bool
+	blocked        bool // the undo of applyPolicy left rules that block the endpoints
 	fresh          bool // the container never ran
 
 	warnings         []string        // from publishPorts

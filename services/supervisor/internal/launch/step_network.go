@@ -32,7 +32,7 @@ func (l *launch) joinNetwork(after string) saga.Step {
 			}
 			err := l.r.Agents.ReleaseSandbox(ctx, l.id,
 				agents.Kept{Namespace: joined && !l.detachesSharers(), Addresses: l.keepsAddresses()})
-			if err != nil || !joined {
+			if err != nil || !l.blocked {
 				return err
 			}
 			return l.r.Agents.DeletePolicy(ctx, l.id) // see applyPolicyOf

@@ -29,6 +29,7 @@ func applyPolicyOf(l *launch) saga.Step {
 			case !had && l.req.Config.Network.Egress == nil:
 				return err
 			case l.r.Joins.Any(l.id): // the processes of joined containers still run
+				l.blocked = true
 				return errors.Join(err, blockEndpoints(ctx, l))
 			}
 			return errors.Join(err, l.r.Agents.DeletePolicy(ctx, l.id))

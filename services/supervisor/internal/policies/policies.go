@@ -64,7 +64,8 @@ func (p *Policies) SetDefault(rules []string) {
 func (p *Policies) Restore() {
 	for _, c := range p.cfg.Store.ListContainers() {
 		if c.IsRunning() && c.Live != nil && c.Live.SharedWith == "" {
-			p.remember(policy.MemberOf(c, c.Live.Endpoints), false)
+			m := policy.MemberOf(c, c.Live.Endpoints)
+			p.remember(m, len(p.Of(m).Egress) > 0) // the former process may have died before dnsagent had them
 		}
 	}
 }

@@ -37,10 +37,15 @@ func TestAttachInputEndsWithClient(t *testing.T) {
 // conmon keeps the descriptor of a client that left until the container prints something.
 func TestMonitorHasOneClient(t *testing.T) {
 	h := newHost(t)
-	c := h.container("sh", "-c", "read x; echo got $x")
+	c := h.container("sh", "-c", "read x; echo has $x; read x; echo got $x")
 	c.l.OpenStdin = true
 	c.mustCreate().start()
-	if err := c.attach().Close(); err != nil {
+	a := c.attach()
+	if _, err := a.Write([]byte("y\n")); err != nil {
+		t.Fatal(err)
+	}
+	waitOutput(t, a, "has y") // the monitor has accepted the connection
+	if err := a.Close(); err != nil {
 		t.Fatal(err)
 	}
 	before := c.monitorFiles()
@@ -53,7 +58,7 @@ func TestMonitorHasOneClient(t *testing.T) {
 		t.Errorf("the monitor has %d open files, had %d before 250 clients", after, before)
 	}
 
-	a := c.attach()
+	a = c.attach()
 	if _, err := a.Write([]byte("x\n")); err != nil {
 		t.Fatal(err)
 	}

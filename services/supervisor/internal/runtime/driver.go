@@ -127,6 +127,7 @@ func (d *Driver) Close() error {
 	close(d.closed)
 	err := d.exits.Close()
 	for _, c := range d.list() {
+		c.console.Leave()
 		c.release()
 	}
 

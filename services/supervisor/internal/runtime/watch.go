@@ -73,6 +73,7 @@ func (d *Driver) watch(c *container) {
 		d.cfg.OnExit(exit) // before other methods report the end
 	}
 
+	c.console.Ended()
 	close(c.done)
 }
 

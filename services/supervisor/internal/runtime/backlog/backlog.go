@@ -4,6 +4,7 @@ package backlog
 
 import (
 	"errors"
+	"math"
 	"sync"
 )
 
@@ -54,6 +55,16 @@ func (p *Pool) Join() *Client {
 	c := &Client{pool: p, changed: sync.NewCond(&p.mu)}
 	p.clients[c] = true
 	return c
+}
+
+// NoWait makes Add wait no more.
+func (c *Client) NoWait() {
+	c.pool.mu.Lock()
+	defer c.pool.mu.Unlock()
+	if c.pool.waits {
+		c.pool.waits, c.pool.limit = false, math.MaxInt
+		c.changed.Broadcast()
+	}
 }
 
 // Add adds a copy of output. It reports whether the client still reads.

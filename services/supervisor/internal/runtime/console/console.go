@@ -177,6 +177,29 @@ func (c *Console) end(l *line, err error) {
 	_ = l.conn.Close()
 }
 
+// Ended makes the other clients wait no more for the one that started the container, which has ended. What
+// is left of the output is what the socket holds.
+func (c *Console) Ended() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.line == nil {
+		return
+	}
+	for _, cl := range c.line.clients {
+		cl.output.NoWait()
+	}
+}
+
+// Leave ends the input of the monitor from this process, before the process exits. conmon then does not read
+// from the connection any more when it cannot write to it, which is safe; see the package comment.
+func (c *Console) Leave() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.line != nil {
+		_ = c.line.conn.CloseWrite()
+	}
+}
+
 // Disconnect closes all clients. The container keeps running.
 func (c *Console) Disconnect() {
 	c.mu.Lock()

@@ -182,6 +182,17 @@ func TestInputEndsOnce(t *testing.T) {
 	})
 }
 
+// conmon must read the end of the input before the connection is gone.
+func TestLeaveEndsInput(t *testing.T) {
+	m := newMonitor(t)
+	c, first, conn := m.pair(false)
+	c.Leave()
+	m.wantInput(conn, "")
+	m.print(conn, console.Stdout, "later")
+	m.wantOutput(first, "later")
+	console.New(console.Options{}).Leave() // nothing to leave
+}
+
 func TestInputStaysOpen(t *testing.T) {
 	m := newMonitor(t)
 	c, first, conn := m.pair(false)
@@ -284,6 +295,41 @@ func TestOnlyFirstClientIsWaitedFor(t *testing.T) {
 	first.Close()
 	if _, _, err := first.Read(); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("got %v after Close, want ErrClosed", err)
+	}
+}
+
+// The container has ended, and its last output is in the socket.
+func TestOthersGetTheEndIfFirstClientStalls(t *testing.T) {
+	m := newMonitor(t)
+	c, first, conn := m.pair(false) // does not read
+	other := m.join(c)
+	packet := string(bytes.Repeat([]byte{'x'}, 8<<10))
+	go func() {
+		for range 1<<20/len(packet) + 4 { // a little more than the first client's share
+			m.print(conn, console.Stdout, packet)
+		}
+		_ = conn.Close()
+	}()
+	for range 100 {
+		c.Ended() // as soon as the exit is known, which can be before all output is read
+		time.Sleep(time.Millisecond)
+	}
+
+	for _, cl := range []*console.Client{other, first} {
+		got := 0
+		for {
+			_, data, err := cl.Read()
+			if err != nil {
+				if !errors.Is(err, io.EOF) {
+					t.Errorf("got %v, want EOF", err)
+				}
+				break
+			}
+			got += len(data)
+		}
+		if want := 1<<20 + 4*len(packet); got != want {
+			t.Errorf("got %d bytes, want %d", got, want)
+		}
 	}
 }
 
