@@ -2,7 +2,10 @@ package terminal_test
 
 import (
 	"io"
+	"os"
 	"os/exec"
+	"os/signal"
+	"syscall"
 	"testing"
 	"time"
 
@@ -21,7 +24,7 @@ func start(t *testing.T, script string) *terminal.Terminal {
 
 func expect(t *testing.T, term *terminal.Terminal, pattern string) {
 	t.Helper()
-	if err := term.Expect(pattern, 10*time.Second); err != nil {
+	if err := term.Expect(pattern, time.Minute); err != nil {
 		t.Fatalf("%v; the terminal shows:\n%s", err, term.Shown())
 	}
 }
@@ -39,7 +42,7 @@ func TestTypeAndResize(t *testing.T) {
 
 	expect(t, term, "got hello")
 	expect(t, term, "33 101")
-	if code, err := term.Wait(10 * time.Second); err != nil || code != 5 {
+	if code, err := term.Wait(time.Minute); err != nil || code != 5 {
 		t.Errorf("exit code %d, %v", code, err)
 	}
 }
@@ -53,12 +56,15 @@ func TestExpectAdvances(t *testing.T) {
 }
 
 func TestHangUpSendsSIGHUP(t *testing.T) {
+	caught := make(chan os.Signal, 1) // nohup makes programs ignore SIGHUP, and a shell cannot trap it then
+	signal.Notify(caught, syscall.SIGHUP)
+	defer signal.Stop(caught)
 	term := start(t, "trap 'exit 9' HUP; echo ready; while :; do sleep 0.05; done")
 	expect(t, term, "ready")
 	if err := term.HangUp(); err != nil {
 		t.Fatal(err)
 	}
-	if code, err := term.Wait(10 * time.Second); err != nil || code != 9 {
+	if code, err := term.Wait(time.Minute); err != nil || code != 9 {
 		t.Errorf("exit code %d, %v", code, err)
 	}
 }

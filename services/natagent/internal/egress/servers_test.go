@@ -33,12 +33,12 @@ func hello(t testing.TB, name string) []byte {
 // exchange sends parts on a connection to a server that echoes, and returns "" if all came back.
 func (w *world) exchange(from *testns.NS, to string, parts ...[]byte) string {
 	w.t.Helper()
-	c, err := from.Dial("tcp", to, 10*time.Second)
+	c, err := from.Dial("tcp", to, time.Minute)
 	if err != nil {
 		return err.Error()
 	}
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(time.Minute))
 	for _, p := range parts {
 		if _, err := c.Write(p); err != nil {
 			return err.Error()
