@@ -16,7 +16,7 @@ import (
 )
 
 // machineLimit is the time limit of a machine, which can be emulated on busy CPUs.
-const machineLimit = 10 * time.Minute
+const machineLimit = 20 * time.Minute
 
 // needVM skips the test if a required program is missing. In CI it fails the test.
 func needVM(t *testing.T) {
