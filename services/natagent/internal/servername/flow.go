@@ -30,6 +30,9 @@ type kept struct {
 	data []byte
 }
 
+// end returns the sequence number after the range.
+func (k kept) end() uint32 { return k.seq + uint32(len(k.data)) }
+
 // past reports whether sequence number a is after b.
 func past(a, b uint32) bool { return int32(a-b) > 0 }
 
@@ -51,7 +54,7 @@ func (f *flow) request(s segment, owner Owner, server netip.AddrPort) (a Action,
 		return Accept, ""
 	case !f.opened:
 		return Drop, ""
-	case len(s.payload) > 0 && s.has(flagURG): // servers take a byte out of the stream
+	case s.has(flagURG): // servers take a byte out of the stream, also of later segments
 		return Refuse, ""
 	}
 
@@ -114,10 +117,23 @@ func (f *flow) read(data []byte, owner Owner, server netip.AddrPort) (name strin
 		if f.keptBytes += n; err != nil || f.keptBytes > maxKept {
 			return "", false
 		}
-		f.kept = append(f.kept, kept{f.next, bytes.Clone(data[:n])})
+		f.keep(data[:n])
 		data, f.next = data[n:], f.next+uint32(n)
 	}
 	return "", true
+}
+
+// keep adds the bytes at f.next to those that are kept. Small neighbours are joined, as all are compared with
+// each segment.
+func (f *flow) keep(data []byte) {
+	if at := len(f.kept) - 1; at >= 0 {
+		last := &f.kept[at]
+		if last.end() == f.next && len(last.data)+len(data) <= maxJoined {
+			last.data = append(last.data, data...)
+			return
+		}
+	}
+	f.kept = append(f.kept, kept{f.next, bytes.Clone(data)})
 }
 
 // reply decides about a packet of the server.
@@ -163,7 +179,7 @@ func (f *flow) acknowledge(ack uint32) bool {
 		return false
 	}
 	n := 0
-	for n < len(f.kept) && !past(f.kept[n].seq+uint32(len(f.kept[n].data)), ack) {
+	for n < len(f.kept) && !past(f.kept[n].end(), ack) {
 		f.keptBytes -= len(f.kept[n].data)
 		n++
 	}

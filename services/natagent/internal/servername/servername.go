@@ -28,8 +28,10 @@ func Ports() []uint16 { return []uint16{portTLS, portHTTP} }
 const (
 	maxFlows    = 32768
 	maxPerOwner = 4096
-	maxKept     = 128 << 10 // bytes of a connection that the server has not acknowledged
-	idle        = time.Hour // a connection that is idle for longer is forgotten
+	maxKept     = 128 << 10       // bytes of a connection that the server has not acknowledged
+	maxJoined   = 1 << 10         // bytes of several segments that are kept as one range
+	idle        = time.Hour       // a connection that is idle for longer is forgotten
+	idleNew     = 5 * time.Minute // the same, before the server has accepted it
 	sweepEvery  = time.Minute
 )
 
@@ -77,11 +79,12 @@ type Checker struct {
 	find func(MAC) Owner // nil without a policy
 	now  func() time.Time
 
-	mu    sync.Mutex
-	flows map[connection]*flow
-	count map[string]int      // flows by owner
-	ended map[connection]bool // refused since the last sweep
-	swept time.Time
+	mu       sync.Mutex
+	flows    map[connection]*flow
+	count    map[string]int      // flows by owner
+	ended    map[connection]bool // refused since the last sweep
+	verified map[connection]MAC  // since the last sweep, with the client
+	swept    time.Time
 }
 
 // connection identifies a connection.
@@ -90,7 +93,7 @@ type connection struct{ client, server netip.AddrPort }
 // New returns a Checker. find returns the container with an interface, or nil.
 func New(find func(MAC) Owner) *Checker {
 	return &Checker{find: find, now: time.Now, flows: map[connection]*flow{}, count: map[string]int{},
-		ended: map[connection]bool{}}
+		ended: map[connection]bool{}, verified: map[connection]MAC{}}
 }
 
 // Check decides about a packet.
@@ -101,7 +104,7 @@ func (c *Checker) Check(p Packet) Verdict {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.now().Sub(c.swept) > sweepEvery || len(c.ended) > maxFlows {
+	if c.now().Sub(c.swept) > sweepEvery || len(c.ended)+len(c.verified) > maxFlows {
 		c.sweep()
 	}
 
@@ -118,11 +121,14 @@ func (c *Checker) request(p Packet, s segment) Verdict {
 	if s.has(flagSYN) {
 		return c.open(key, f, p, s)
 	}
-	if f == nil { // it began before this process
-		if len(s.payload) == 0 {
+	if f == nil { // it began before this process, or the packet was queued before the server's name was verified
+		if mac, ok := c.verified[key]; len(s.payload) == 0 || ok && mac == p.MAC {
 			return Verdict{Action: Accept}
 		}
 		return c.refuse(key, c.find(p.MAC), "")
+	}
+	if p.MAC != f.mac {
+		return Verdict{Action: Drop}
 	}
 
 	f.used = c.now()
@@ -159,6 +165,7 @@ func (c *Checker) open(key connection, f *flow, p Packet, s segment) Verdict {
 	}
 
 	delete(c.ended, key)
+	delete(c.verified, key)
 	c.flows[key] = newFlow(key.server.Port(), p.MAC, owner.ID(), s.seq, c.now())
 	c.count[owner.ID()]++
 	return Verdict{Action: Accept}
@@ -171,7 +178,7 @@ func (c *Checker) reply(p Packet, s segment) Verdict {
 	if f == nil {
 		return Verdict{Action: Accept}
 	}
-	if p.MAC == f.mac {
+	if o := c.find(p.MAC); p.MAC == f.mac || o != nil && o.ID() == f.owner {
 		return Verdict{Action: Drop}
 	}
 
@@ -182,6 +189,7 @@ func (c *Checker) reply(p Packet, s segment) Verdict {
 		return c.refuse(key, c.find(f.mac), "")
 	case Verified:
 		c.forget(key, f)
+		c.verified[key] = f.mac
 	case Accept:
 		c.end(key, f, s)
 	}
@@ -215,12 +223,17 @@ func (c *Checker) forget(key connection, f *flow) {
 	}
 }
 
-// sweep forgets idle and refused connections.
+// sweep forgets idle, refused and verified connections.
 func (c *Checker) sweep() {
 	c.swept = c.now()
 	clear(c.ended)
+	clear(c.verified)
 	for key, f := range c.flows {
-		if c.swept.Sub(f.used) > idle {
+		limit := idle
+		if !f.opened {
+			limit = idleNew
+		}
+		if c.swept.Sub(f.used) > limit {
 			c.forget(key, f)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 
 var (
 	clientMAC = MAC{2, 0, 0, 0, 0, 10}
+	secondMAC = MAC{2, 0, 0, 0, 0, 11} // of the same container
 	routerMAC = MAC{2, 0, 0, 0, 0, 1}
 )
 
@@ -46,7 +47,7 @@ func newChecker(t *testing.T, rules string) *Checker {
 		t.Fatal(err)
 	}
 	return New(func(m MAC) Owner {
-		if m == clientMAC {
+		if m == clientMAC || m == secondMAC {
 			return box{p}
 		}
 		return nil
@@ -280,6 +281,15 @@ func TestForgedSegments(t *testing.T) {
 			return l.send(flagACK, good[10:])
 		}, Drop},
 		{"urgent data", func(l *link) Verdict { return l.send(flagACK|flagURG, good) }, Refuse},
+		{"an urgent pointer without data", func(l *link) Verdict { return l.send(flagACK|flagURG, "") }, Refuse},
+		{"data by another interface", func(l *link) Verdict {
+			return c.Check(Packet{Data: packet(l.client, l.server, flagACK, good), MAC: secondMAC})
+		}, Drop},
+		{"an answer by another interface of the container", func(l *link) Verdict {
+			l.write(good)
+			l.server.ack = l.client.seq
+			return c.Check(Packet{Data: packet(l.server, l.client, flagACK, serverHello), MAC: secondMAC, Reply: true})
+		}, Drop},
 		{"an acknowledgement of the server by the container", func(l *link) Verdict {
 			l.write(good)
 			l.server.ack = l.client.seq
@@ -355,7 +365,7 @@ func TestLimits(t *testing.T) {
 			l.want("connection", Accept, connect(port+1))
 		}
 		l.want("too many connections", Drop, connect(maxPerOwner+1))
-		time.Sleep(idle + sweepEvery)
+		time.Sleep(idleNew + sweepEvery)
 		l.want("after some time", Accept, connect(maxPerOwner+1))
 		if len(c.flows) != 1 || c.count["box"] != 1 {
 			t.Errorf("%d connections are left", len(c.flows))
