@@ -83,21 +83,22 @@ func Open(netns int, all ...Config) (*Queues, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open a netlink socket: %w", err)
 	}
+	_ = conn.SetReadBuffer(8 << 20)
+	q := &Queues{conn}
 	for _, c := range all {
-		if err := bind(conn, c); err != nil {
+		if err := q.bind(c); err != nil {
 			return nil, errors.Join(fmt.Errorf("bind queue %d: %w", c.Number, err), conn.Close())
 		}
 	}
-	_ = conn.SetReadBuffer(8 << 20)
-	_ = conn.SetOption(netlink.NoENOBUFS, true)
-	return &Queues{conn}, nil
+	_ = conn.SetOption(netlink.NoENOBUFS, true) // not earlier: bind must fail if a response is lost
+	return q, nil
 }
 
 // Close closes the queues. It must not be called during Read.
 func (q *Queues) Close() error { return q.conn.Close() }
 
-// bind makes a socket receive the packets of a queue.
-func bind(conn *netlink.Conn, c Config) error {
+// bind makes the socket receive the packets of a queue.
+func (q *Queues) bind(c Config) error {
 	params := append(binary.BigEndian.AppendUint32(nil, c.Length), copyPacket)
 	flags := binary.BigEndian.AppendUint32(nil, flagGSO)
 	for _, attrs := range [][]netlink.Attribute{
@@ -110,11 +111,51 @@ func bind(conn *netlink.Conn, c Config) error {
 		if err != nil {
 			return err
 		}
-		if _, err = conn.Execute(message(msgConfig, netlink.Acknowledge, c.Number, data)); err != nil {
+		if err = q.execute(message(msgConfig, netlink.Acknowledge, c.Number, data)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// execute sends a message and waits for its acknowledgement. Packets that arrive before it are dropped: their
+// senders send them again.
+func (q *Queues) execute(m netlink.Message) error {
+	raw, err := q.conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	if m, err = q.conn.Send(m); err != nil {
+		return err
+	}
+
+	for buffer := make([]byte, bufferSize); ; {
+		messages, err := receive(raw, buffer)
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return err
+		}
+		for _, got := range messages {
+			if done, err := acknowledges(got, m.Header.Sequence); done {
+				return err
+			}
+			if p, ok := parse(got); ok {
+				if err := q.answer(p, Verdict{Code: Drop}); err != nil {
+					return fmt.Errorf("send a verdict: %w", err)
+				}
+			}
+		}
+	}
+}
+
+// acknowledges reports whether a message is the kernel's response to a request, and returns the error in it.
+func acknowledges(m netlink.Message, sequence uint32) (bool, error) {
+	if m.Header.Type != netlink.Error || m.Header.Sequence != sequence || len(m.Data) < 4 {
+		return false, nil
+	}
+	if code := int32(binary.NativeEndian.Uint32(m.Data)); code != 0 {
+		return true, unix.Errno(-code)
+	}
+	return true, nil
 }
 
 func message(kind netlink.HeaderType, flags netlink.HeaderFlags, queue uint16, attrs []byte) netlink.Message {
@@ -177,7 +218,8 @@ func receive(raw syscall.RawConn, buffer []byte) (all []netlink.Message, err err
 			break
 		}
 		all = append(all, netlink.Message{Data: data[unix.NLMSG_HDRLEN:length],
-			Header: netlink.Header{Type: netlink.HeaderType(binary.NativeEndian.Uint16(data[4:]))}})
+			Header: netlink.Header{Type: netlink.HeaderType(binary.NativeEndian.Uint16(data[4:])),
+				Sequence: binary.NativeEndian.Uint32(data[8:])}})
 		data = data[min(len(data), (length+unix.NLMSG_ALIGNTO-1)&^(unix.NLMSG_ALIGNTO-1)):]
 	}
 	return all, nil
