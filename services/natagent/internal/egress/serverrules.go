@@ -73,6 +73,7 @@ func checkedRules(kind queueKind) []rule {
 		{"server name is not allowed", join(marked(servers.MarkRefused), refuse())},
 		{"from the client", join(isReply(false), kind.queue(servers.QueueClient))},
 		{"from the server", join(isReply(true), kind.queue(servers.QueueServer))},
+		{"without a known connection", drop()},
 	}
 }
 
