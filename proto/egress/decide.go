@@ -22,6 +22,7 @@ const (
 	ReasonRule     = "rule"     // a rule with "!"
 	ReasonDNS      = "dns"      // another name server than the embedded one
 	ReasonMetadata = "metadata" // a metadata service of a cloud
+	ReasonQUIC     = "quic"     // the name in it is encrypted
 )
 
 // Decision is the result for a target.
@@ -53,8 +54,12 @@ func (p Policy) Decide(t Target) Decision {
 	if r, ok := p.first(t, func(r Rule) bool { return r.Deny }); ok {
 		return Decision{Rule: r, Reason: ReasonRule}
 	}
-	if r, ok := p.first(t, func(r Rule) bool { return !r.Deny }); ok {
+	isQUIC := t.Protocol == UDP && t.Port == PortTLS && !contains(PrivateRanges(), t.Addr)
+	if r, ok := p.first(t, func(r Rule) bool { return !r.Deny && !(isQUIC && r.RefusesQUIC()) }); ok {
 		return Decision{Allowed: true, Rule: r}
+	}
+	if _, ok := p.first(t, func(r Rule) bool { return isQUIC && r.RefusesQUIC() }); ok {
+		return Decision{Reason: ReasonQUIC}
 	}
 	if !p.Restricts() {
 		return Decision{Allowed: true}

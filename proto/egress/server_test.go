@@ -80,3 +80,34 @@ func TestChecksServers(t *testing.T) {
 		}
 	}
 }
+
+func TestDecideRefusesQUIC(t *testing.T) {
+	has := func(r egress.Rule) bool { return r.Kind == egress.Domain }
+	quic := egress.Target{Addr: netip.MustParseAddr("198.51.100.7"), Protocol: egress.UDP, Port: 443, Has: has}
+	private, tls, other := quic, quic, quic
+	private.Addr, tls.Protocol, other.Port = netip.MustParseAddr("10.0.0.7"), egress.TCP, 444
+	for _, c := range []struct {
+		rules  string
+		target egress.Target
+		want   egress.Decision
+	}{
+		{"a.test", quic, egress.Decision{Reason: egress.ReasonQUIC}},
+		{"a.test:443", quic, egress.Decision{Reason: egress.ReasonQUIC}},
+		{"a.test:443/tcp", quic, egress.Decision{Reason: egress.ReasonPolicy}},
+		{"a.test,a.test:443/udp", quic, egress.Decision{Allowed: true, Rule: "a.test:443/udp"}},
+		{"a.test,b.test/any-name", quic, egress.Decision{Allowed: true, Rule: "b.test/any-name"}},
+		{"a.test,internet", quic, egress.Decision{Allowed: true, Rule: "internet"}},
+		{"a.test,!b.test:443", quic, egress.Decision{Rule: "!b.test:443", Reason: egress.ReasonRule}},
+		{"a.test", private, egress.Decision{Allowed: true, Rule: "a.test"}},
+		{"a.test", tls, egress.Decision{Allowed: true, Rule: "a.test"}},
+		{"a.test", other, egress.Decision{Allowed: true, Rule: "a.test"}},
+	} {
+		p, err := egress.Parse([]string{c.rules})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := p.Decide(c.target); got != c.want {
+			t.Errorf("%s, %s %s: got %+v, want %+v", c.rules, c.target.Addr, c.target.Protocol, got, c.want)
+		}
+	}
+}

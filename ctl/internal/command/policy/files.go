@@ -138,7 +138,8 @@ func decisionText(d *containerv1.PolicyDecision) string {
 	}
 	return text + map[string]string{"": ": no rules", "policy": ": no rule allows it",
 		"metadata": ": metadata services need a rule: metadata", "name": ": the name is not allowed",
-		"dns": ": with domain rules, only the embedded name server can be used"}[d.GetReason()]
+		"quic": ": QUIC hides the name, allow it with 443/udp",
+		"dns":  ": with domain rules, only the embedded name server can be used"}[d.GetReason()]
 }
 
 func newShow(c *cli.CLI) *cobra.Command {

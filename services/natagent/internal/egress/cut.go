@@ -32,8 +32,7 @@ func (e *Enforcer) cuts(c *installed) (cuts []conntrack.Selector) {
 // target returns the target of a connection with a peer.
 func target(protocol uint8, peer netip.AddrPort, local bool, has func(egress.Rule, netip.Addr) bool) egress.Target {
 	return egress.Target{Addr: peer.Addr(), Protocol: egress.Protocol(ippacket.ProtocolName(protocol)),
-		Port: peer.Port(),
-		Host: local, Has: func(r egress.Rule) bool { return has(r, peer.Addr()) }}
+		Port: peer.Port(), Host: local, Has: func(r egress.Rule) bool { return has(r, peer.Addr()) }}
 }
 
 // has returns a function that reports whether an address is known, as answered to the container for the

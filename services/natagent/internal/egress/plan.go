@@ -67,6 +67,17 @@ func order(g group) int {
 	return 2
 }
 
+// turn returns the position of a group with names, from 0 to 2: what allows more comes first.
+func (g group) turn() int {
+	switch {
+	case g.anyName:
+		return 0
+	case g.rule().RefusesQUIC():
+		return 2
+	}
+	return 1
+}
+
 func (g *group) add(r egress.Rule) {
 	switch r.Kind {
 	case egress.Domain:

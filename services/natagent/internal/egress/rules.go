@@ -3,6 +3,7 @@ package egress
 import (
 	"encoding/binary"
 	"fmt"
+	"strings"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -43,7 +44,7 @@ const (
 	reasonPolicy   = egress.ReasonPolicy
 	reasonObserve  = refusals.Observed
 	reasonName     = "name" // a question about a name
-	reasonQUIC     = "quic"
+	reasonQUIC     = egress.ReasonQUIC
 )
 
 // markIncoming follows the reason of incoming packets.
@@ -66,6 +67,18 @@ func prefix(owner, reason string, d direction) string {
 		text += " " + markIncoming
 	}
 	return text
+}
+
+// parsePrefix returns the short container ID, the reason and the direction of a record.
+func parsePrefix(text string) (short, reason string, d direction, ok bool) {
+	fields := strings.Fields(strings.TrimRight(text, "\x00"))
+	if len(fields) < 3 || fields[0] != "fairlead" {
+		return "", "", outgoing, false
+	}
+	if len(fields) == 4 && fields[3] == markIncoming {
+		return fields[1], fields[2], incoming, true
+	}
+	return fields[1], fields[2], outgoing, len(fields) == 3
 }
 
 // chainRules returns the rules of a container's chain for outgoing traffic, nil without rules. All packets
@@ -112,9 +125,9 @@ func (b *chainBuilder) build(p egress.Policy, groups []group) []rule {
 			b.group(i, g)
 		}
 	}
-	for _, anyName := range []bool{true, false} {
+	for turn := range 3 {
 		for i, g := range groups {
-			if g.domains && !g.deny && g.anyName == anyName {
+			if g.domains && !g.deny && g.turn() == turn {
 				b.names(i, g)
 			}
 		}
@@ -209,12 +222,7 @@ func (b *chainBuilder) setName(group int, kind string, v6 bool) string {
 }
 
 // sharedSet returns the name of a set of all containers.
-func sharedSet(name string, v6 bool) string {
-	if v6 {
-		return name + "6"
-	}
-	return name + "4"
-}
+func sharedSet(name string, v6 bool) string { return fmt.Sprintf("%s%d", name, version(v6)) }
 
 // chainName returns the name of a container's chain.
 func chainName(owner string, generation uint64) string {

@@ -1,10 +1,38 @@
 package egress
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/nftables/expr"
+
+	"github.com/fairlead/fairlead/proto/egress"
 )
+
+// TestNamesThatRefuseQUICComeLast checks that a rule which refuses QUIC does not hide one that allows it,
+// in whichever order they are written.
+func TestNamesThatRefuseQUICComeLast(t *testing.T) {
+	const want = "c.test/any-name a.test:443/udp a.test quic a.test quic a.test" // quic a.test: of IPv4 and IPv6
+	for _, text := range []string{"a.test,a.test:443/udp,c.test/any-name", "c.test/any-name,a.test:443/udp,a.test"} {
+		p, err := egress.Parse([]string{text})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, r := range (&chainBuilder{owner: strings.Repeat("a", 64)}).build(p, plan(p)) {
+			if strings.HasPrefix(r.comment, "QUIC") {
+				r.comment = "quic"
+			}
+			if r.comment == "quic" || strings.Contains(r.comment, ".test") {
+				got = append(got, r.comment)
+			}
+		}
+		if all := strings.Join(slices.Compact(got), " "); all != want {
+			t.Errorf("%s: got %s, want %s", text, all, want)
+		}
+	}
+}
 
 // TestCheckedPacketsNeverPassUnqueued checks that packets which no rule of the chain matches do not reach the
 // end of the base chain, which accepts.

@@ -62,8 +62,7 @@ func (e *Enforcer) record(l nflog.Packet) {
 	}
 
 	r := refusals.Refusal{Time: time.Now(), Reason: reason, Protocol: ippacket.ProtocolName(p.Protocol),
-		Address: p.To.Addr(),
-		Port:    p.To.Port(), Incoming: d == incoming}
+		Address: p.To.Addr(), Port: p.To.Port(), Incoming: d == incoming}
 	if r.Incoming {
 		r.Address = p.From
 	}
@@ -91,8 +90,7 @@ func (e *Enforcer) ruleOf(c *installed, p ippacket.Packet, d direction) string {
 	}
 	has := c.has(e.book(c.Owner), e.prefixes)
 	for _, local := range []bool{false, true} { // the record has no interface
-		t := target(p.Protocol, peer, local, has)
-		if found := rules.Decide(t); found.Reason == reasonRule {
+		if found := rules.Decide(target(p.Protocol, peer, local, has)); found.Reason == reasonRule {
 			return found.Rule
 		}
 	}

@@ -111,6 +111,8 @@ func policyText(d egress.Decision) string {
 		return text + ": metadata services are refused without a rule metadata"
 	case d.Reason == policy.ReasonDNS:
 		return text + ": other name servers are refused with rules for domains"
+	case d.Reason == policy.ReasonQUIC:
+		return text + ": QUIC is refused, as the name in it is encrypted; a rule with 443/udp allows it"
 	case d.Reason != "":
 		return text + ": refused, no rule allows it"
 	}

@@ -40,7 +40,8 @@ func (o Outcome) All() (all []Decision) {
 }
 
 // Decide returns the decisions of sources about a test, for all addresses, protocols and ports that its
-// peer names. A name stands for a public address that the container has resolved.
+// peer names. A name stands for a public address that the container has resolved. That QUIC is refused matters
+// only for a peer with a protocol.
 func Decide(sources []Source, t Test, members []Member) (Outcome, error) {
 	peer, err := t.peer()
 	if err != nil {
@@ -61,6 +62,9 @@ func Decide(sources []Source, t Test, members []Member) (Outcome, error) {
 		d := Decision{Decision: p.Decide(one.Target), Target: one.text}
 		if peer.Kind == egress.Domain && d.Allowed && !p.AllowsName(peer.Name) {
 			d.Decision = egress.Decision{Reason: ReasonName}
+		}
+		if d.Reason == egress.ReasonQUIC && peer.Ports.Protocol == "" {
+			continue // clients use TLS then
 		}
 		kept := &o.Refused
 		if d.Allowed {

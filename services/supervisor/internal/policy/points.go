@@ -65,7 +65,7 @@ func starts(rules egress.Policy, peer egress.Ports) []uint16 {
 			all = append(all, uint16(port))
 		}
 	}
-	for _, port := range egress.DNSPorts() {
+	for _, port := range append(egress.DNSPorts(), egress.PortTLS) {
 		add(int(port))
 		add(int(port) + 1)
 	}
