@@ -79,7 +79,7 @@ func (e *etcdServer) kill() {
 func (f *fleet) etcdOutage(e *etcdServer) {
 	f.t.Helper()
 	f.run(3, "run -d --name late --network app busybox sleep 1000") // its host has a block of addresses
-	f.awaitAddress(1, "a1", "late", 3) // a start does not wait until the name is published
+	f.awaitAddress(1, "a1", "late", 3)                              // a start does not wait until the name is published
 	e.kill()
 	for f.ctx.Err() == nil && !strings.Contains(f.run(2, "fleet ls"), "the list may be outdated") {
 		time.Sleep(100 * time.Millisecond)
