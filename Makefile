@@ -28,7 +28,7 @@ DIST ?= dist
 
 # Two packages at a time: the tests of deploy/e2e take as long as all others together, and those of deploy/vm use
 # one core.
-TEST_FLAGS ?= -p 2 -timeout 35m
+TEST_FLAGS ?= -p 2 -timeout 60m
 
 TEST_PACKAGES ?= ./...
 
@@ -133,7 +133,7 @@ vmtest: setup build ## Run demo and tests on Debian's kernel in a VM; hours with
 	@echo 'vmtest: make test in a virtual machine'
 	@deploy/vm/run -limit 6h -sh 'FAIRLEAD_BIN=$$PWD/bin make test TEST_FLAGS="$(VM_FLAGS)" TEST_PACKAGES="$(VM_TESTS)"'
 	@echo 'vmtest: several virtual machines on one hub'
-	@$(GO) test -count=1 -timeout 30m ./deploy/vm
+	@$(GO) test -count=1 -timeout 60m ./deploy/vm
 
 crashtest: setup ## Inject a fault at each crash point; hours (CRASH_FOR, CRASH_SEED, CRASH_ONLY, CRASH_BACKEND)
 	@CRASH_FOR=$${CRASH_FOR:-0} $(GO) test -count=1 -v -timeout 24h ./deploy/crash

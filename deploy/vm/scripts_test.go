@@ -11,7 +11,7 @@ import (
 )
 
 // scriptsLimit is the time limit of all scripts.
-const scriptsLimit = 6 * time.Minute
+const scriptsLimit = 15 * time.Minute
 
 // TestHubScripts runs the scripts of testdata sequentially, on three machines on one hub. The name
 // of a machine is a script command that runs a command on it. The other commands are documented

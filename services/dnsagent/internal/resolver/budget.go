@@ -6,7 +6,7 @@ import "sync"
 const guaranteed = 32
 
 // streams is the number of pending queries to one server that is asked over a stream. Package upstream opens
-// as many connections, so no container waits for a connection of another one.
+// twice as many connections, as guaranteed shares can exceed it.
 const streams = 512
 
 // Budget bounds the pending upstream queries of all containers. It is safe for concurrent use.

@@ -18,7 +18,7 @@ const (
 	idleTime = 8 * time.Second
 	// maxIdle bounds the idle connections to one server, maxOpen all of them.
 	maxIdle = 8
-	maxOpen = 512
+	maxOpen = 1024
 	// warnInterval is the interval between warnings about one server.
 	warnInterval = time.Minute
 )
