@@ -164,7 +164,7 @@ func (r Rule) checkSource() error {
 		if peerName.MatchString(r.Name) && !strings.Contains(r.Name, ".") {
 			return fmt.Errorf("sources have no domain names, did you mean container:%s?", r.Name)
 		}
-		return errors.New("sources have no domain names, use an address, container:, network: or label:")
+		return errors.New("sources have no domain names, use an address, or container:NAME")
 	case Metadata, DNS:
 		return fmt.Errorf("%s is not a source of connections", r.peer())
 	}

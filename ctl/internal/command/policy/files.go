@@ -11,6 +11,7 @@ import (
 
 	"github.com/fairlead/fairlead/ctl/internal/command/cli"
 	"github.com/fairlead/fairlead/ctl/internal/policyfile"
+	"github.com/fairlead/fairlead/proto/fault"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 )
 
@@ -156,7 +157,7 @@ func newShow(c *cli.CLI) *cobra.Command {
 			for _, name := range args {
 				p := find(all, name)
 				if p == nil {
-					return fmt.Errorf("No such policy: %s", name)
+					return fault.New(fault.NotFound, "policy "+name, "No such policy: "+name)
 				}
 				found = append(found, p)
 			}

@@ -82,7 +82,7 @@ func (r roles) drop(ctx context.Context) error {
 		return nil
 	}
 	if m.External != nil {
-		if demoted, err := (outside{r.part}).demoted(ctx); err != nil || !demoted {
+		if demoted, err := outside(r).demoted(ctx); err != nil || !demoted {
 			return err
 		}
 	} else {

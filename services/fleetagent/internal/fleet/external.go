@@ -120,7 +120,7 @@ func (p outside) appoint(ctx context.Context, keys api.Keys) error {
 	if err != nil {
 		return err
 	}
-	return roles{p.part}.ensureStore(ctx)
+	return roles(p).ensureStore(ctx)
 }
 
 // demoted reports whether this host is a member by its record in the store. The copy of a host that was

@@ -113,6 +113,4 @@ func (f *Fleet) IssueToken(ctx context.Context, valid time.Duration, uses uint32
 
 func cloneHost(h *fleetv1.Host) *fleetv1.Host { return proto.CloneOf(h) }
 
-func compareTexts(a, b string) int { return strings.Compare(a, b) }
-
 func compareNames(a, b *fleetv1.Host) int { return strings.Compare(a.GetName(), b.GetName()) }

@@ -21,9 +21,6 @@ const (
 	portHTTP = 80
 )
 
-// Ports returns the ports whose connections are checked.
-func Ports() []uint16 { return []uint16{portTLS, portHTTP} }
-
 // Limits.
 const (
 	maxFlows    = 32768

@@ -15,7 +15,8 @@ import (
 func hookNames() map[string]func(h *specs.Hooks, hook specs.Hook) {
 	return map[string]func(h *specs.Hooks, hook specs.Hook){
 		"prestart": func(h *specs.Hooks, hook specs.Hook) {
-			h.Prestart = append(h.Prestart, hook) //nolint:staticcheck // specifications still use it
+			//lint:ignore SA1019 specifications still use it
+			h.Prestart = append(h.Prestart, hook) //nolint:staticcheck // see above
 		},
 		"createRuntime": func(h *specs.Hooks, hook specs.Hook) { h.CreateRuntime = append(h.CreateRuntime, hook) },
 		"createContainer": func(h *specs.Hooks, hook specs.Hook) {
