@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/fairlead/fairlead/services/netagent/internal/ipam"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
@@ -52,4 +53,12 @@ func (s *Service) predefine(ctx context.Context, settings network.BridgeSettings
 func (s *Service) storePredefined(networkID string, settings network.BridgeSettings) error {
 	defer s.locks.WriteNetwork(networkID)()
 	return s.predefined.Store(settings)
+}
+
+func addressSpace(pools []AddressPool) network.AddressPools {
+	var space network.AddressPools
+	for _, p := range pools {
+		space = append(space, ipam.Base{Prefix: p.Base, Bits: p.Size})
+	}
+	return space
 }

@@ -106,14 +106,6 @@ type AddressPool struct {
 	Size int
 }
 
-func addressSpace(pools []AddressPool) network.AddressPools {
-	var space network.AddressPools
-	for _, p := range pools {
-		space = append(space, ipam.Base{Prefix: p.Base, Bits: p.Size})
-	}
-	return space
-}
-
 // Metrics returns the metrics of the service.
 func Metrics() []metrics.Family { return measure.Families() }
 
