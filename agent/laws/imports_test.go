@@ -46,6 +46,7 @@ var (
 		"services/*/internal/restart", "services/*/internal/tunnelkey", "services/*/internal/healthcheck",
 		"services/*/internal/logdriver", "services/*/internal/cpulist", "services/*/internal/devicerequest",
 		"services/*/internal/servername", "services/*/internal/servername/...",
+		"services/*/internal/egress/plan", "services/*/internal/egress/prefixes", "services/*/internal/egress/answered",
 	}
 	identifiers = []string{"proto/fault", "proto/id", "proto/port", "proto/bandwidth", "proto/egress", "proto/tunnel",
 		"proto/dnsrecord"}
@@ -120,12 +121,13 @@ func importRules(services []string) []importRule {
 				"services/natagent/internal/firewall/nflink", "services/natagent/internal/firewall/nftables",
 				"services/natagent/internal/firewall/iptables", "services/natagent/internal/forwardpolicy",
 				"services/natagent/internal/hostfirewall", "services/netagent/internal/dnssockets/redirect",
-				"services/netagent/internal/portguard", "services/natagent/internal/egress",
+				"services/netagent/internal/portguard", "services/natagent/internal/egress/rules",
+				"services/natagent/internal/egress/tables",
 			},
 			reason: "backends can be replaced only if no other package depends on the format of rules. In netagent, " +
 				"package redirect adds rules in the namespaces of containers, where natagent has none, and package " +
 				"portguard adds the elements of bridge ports during a launch, independently of the backend. " +
-				"In natagent, package egress keeps tables of its own with either backend",
+				"In natagent, packages rules and tables of egress policies keep their own tables with either backend",
 			caught: [2]string{"services/natagent/internal/firewall", "github.com/google/nftables/expr"},
 		}, {
 			name: "D-Bus only in the firewalld package", in: []string{"..."},

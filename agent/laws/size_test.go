@@ -32,7 +32,6 @@ type sizeException struct {
 // sizeExceptions lists the exceptions. A package that is divided loses its row.
 func sizeExceptions() []sizeException {
 	return []sizeException{
-		{"services/natagent/internal/egress", 2540, "rules and checks of one table; the next change divides it"},
 		{"services/netagent", 480, "its configuration is that of the default bridge too"},
 		{"services/netagent/internal/kernel", 4080, "all netlink requests, so that one package retries dumps"},
 		{"services/fleetagent/internal/fleet", 3445,

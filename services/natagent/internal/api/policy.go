@@ -11,7 +11,7 @@ import (
 
 	"github.com/fairlead/fairlead/proto/fault"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
-	"github.com/fairlead/fairlead/services/natagent/internal/egress"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress/plan"
 	"github.com/fairlead/fairlead/services/natagent/internal/refusals"
 )
 
@@ -23,14 +23,14 @@ type policyServer struct {
 
 // PutPolicy implements PolicyServiceServer.
 func (s *policyServer) PutPolicy(ctx context.Context, req *natv1.PutPolicyRequest) (*natv1.PutPolicyResponse, error) {
-	c := &egress.Container{Owner: req.GetOwner(), Name: req.GetOwnerName(), Rules: req.GetRules(),
+	c := &plan.Container{Owner: req.GetOwner(), Name: req.GetOwnerName(), Rules: req.GetRules(),
 		Ingress: req.GetIngress()}
 	for _, e := range req.GetEndpoints() {
 		addresses, err := policyAddresses(e.GetAddresses())
 		if err != nil {
 			return nil, err
 		}
-		c.Endpoints = append(c.Endpoints, egress.Endpoint{NetworkID: e.GetNetworkId(), MAC: e.GetMacAddress(),
+		c.Endpoints = append(c.Endpoints, plan.Endpoint{NetworkID: e.GetNetworkId(), MAC: e.GetMacAddress(),
 			Addresses: addresses})
 	}
 	if len(c.Rules)+len(c.Ingress) == 0 {
@@ -41,9 +41,9 @@ func (s *policyServer) PutPolicy(ctx context.Context, req *natv1.PutPolicyReques
 
 // PutPeers implements PolicyServiceServer.
 func (s *policyServer) PutPeers(ctx context.Context, req *natv1.PutPeersRequest) (*natv1.PutPeersResponse, error) {
-	var all []egress.Peer
+	var all []plan.Peer
 	for _, p := range req.GetPeers() {
-		peer := egress.Peer{Name: p.GetName()}
+		peer := plan.Peer{Name: p.GetName()}
 		for _, text := range p.GetPrefixes() {
 			prefix, err := netip.ParsePrefix(text)
 			if err != nil {

@@ -17,14 +17,14 @@ import (
 
 	"github.com/fairlead/fairlead/proto/fault"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
-	"github.com/fairlead/fairlead/services/natagent/internal/egress"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress/plan"
 	"github.com/fairlead/fairlead/services/natagent/internal/refusals"
 )
 
 // policies is a fake of Policies that records the calls.
 type policies struct {
 	Policies
-	stored  []*egress.Container
+	stored  []*plan.Container
 	learned []netip.Addr
 	ttl     time.Duration
 	fails   error
@@ -38,12 +38,12 @@ type policies struct {
 	changed chan struct{}
 }
 
-func (p *policies) Put(_ context.Context, c *egress.Container, starting bool) error {
+func (p *policies) Put(_ context.Context, c *plan.Container, starting bool) error {
 	p.stored, p.starting = append(p.stored, c), starting
 	return p.fails
 }
 
-func (p *policies) List(context.Context) ([]*egress.Container, error) { return p.stored, p.fails }
+func (p *policies) List(context.Context) ([]*plan.Container, error) { return p.stored, p.fails }
 
 func (p *policies) Refused(owner string) uint64 { return uint64(len(owner)) }
 

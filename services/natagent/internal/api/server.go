@@ -12,7 +12,7 @@ import (
 	"github.com/fairlead/fairlead/agent/diagnosis"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	"github.com/fairlead/fairlead/proto/port"
-	"github.com/fairlead/fairlead/services/natagent/internal/egress"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress/plan"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
 	"github.com/fairlead/fairlead/services/natagent/internal/packettrace"
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
@@ -51,10 +51,10 @@ type Networks interface {
 
 // Policies enforces egress policies and records what they refuse.
 type Policies interface {
-	Put(ctx context.Context, c *egress.Container, starting bool) error
-	PutPeers(ctx context.Context, all []egress.Peer) error
+	Put(ctx context.Context, c *plan.Container, starting bool) error
+	PutPeers(ctx context.Context, all []plan.Peer) error
 	Release(ctx context.Context, owner string) error
-	List(ctx context.Context) ([]*egress.Container, error)
+	List(ctx context.Context) ([]*plan.Container, error)
 	Refused(owner string) uint64
 	Learn(ctx context.Context, owner, name string, addresses []netip.Addr,
 		ttl time.Duration) (answerable time.Duration, err error)

@@ -26,15 +26,15 @@ func (e *Enforcer) AllowingRules() AllowingRule {
 	}
 	sources, peers := map[netip.Addr]*known{}, map[string][]netip.Prefix{}
 	for _, c := range e.installed {
-		for _, peer := range c.out.Peers() {
+		for _, peer := range c.Out.Peers() {
 			if _, copied := peers[peer]; !copied {
 				peers[peer] = e.prefixes(peer)
 			}
 		}
 		book := e.book(c.Owner).Clone()
-		k := &known{c.out, named(c.out, book.Name,
-			c.has(book, func(peer string) []netip.Prefix { return peers[peer] }))}
-		for _, a := range c.addresses() {
+		k := &known{c.Out, named(c.Out, book.Name,
+			has(c, book, func(peer string) []netip.Prefix { return peers[peer] }))}
+		for _, a := range c.Addresses() {
 			sources[a] = k
 		}
 	}

@@ -5,7 +5,10 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/fairlead/fairlead/services/natagent/internal/egress/answered"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress/plan"
 )
 
 // peerStore is a store with peers only.
@@ -14,9 +17,9 @@ type peerStore struct {
 	all map[string][]netip.Prefix
 }
 
-func (s peerStore) Peer(name string) (*Peer, bool) {
+func (s peerStore) Peer(name string) (*plan.Peer, bool) {
 	prefixes, ok := s.all[name]
-	return &Peer{name, prefixes}, ok
+	return &plan.Peer{Name: name, Prefixes: prefixes}, ok
 }
 
 func TestAllowingRules(t *testing.T) {
@@ -26,13 +29,13 @@ func TestAllowingRules(t *testing.T) {
 		netip.MustParseAddr("198.51.100.3")
 	db := netip.MustParseAddr("10.9.0.3")
 	store := peerStore{all: map[string][]netip.Prefix{"container:db": {netip.PrefixFrom(db, 32)}}}
-	c := newInstalled(&Container{Owner: container, Rules: []string{"a.test:443", "*.b.test:443", "c.test:80",
-		"container:db:5432"}, Endpoints: []Endpoint{{Addresses: []netip.Addr{from}}}}, 1, nil)
+	c := plan.New(&plan.Container{Owner: container, Rules: []string{"a.test:443", "*.b.test:443", "c.test:80",
+		"container:db:5432"}, Endpoints: []plan.Endpoint{{Addresses: []netip.Addr{from}}}}, 1, nil)
 	book := answered.NewBook(map[answered.Open]time.Duration{{Addr: unnamed}: time.Hour}, time.Now())
-	e := &Enforcer{store: store, installed: map[string]*installed{container: c},
+	e := &Enforcer{store: store, installed: map[string]*plan.Plan{container: c},
 		books: map[string]*answered.Book{container: book}}
 	learn := func(name string, a netip.Addr) {
-		book.Learn(name, []netip.Addr{a}, c.opens(name), time.Hour, time.Now())
+		book.Learn(name, []netip.Addr{a}, c.Opens(name), time.Hour, time.Now())
 	}
 	learn("www.b.test", first)
 	learn("a.test", second)
@@ -53,11 +56,11 @@ func TestAllowingRules(t *testing.T) {
 		{unnamed, 80, Established},
 		{db, 5432, "container:db:5432"}, // the peer has moved later
 	} {
-		if got := rules(from, protoTCP, netip.AddrPortFrom(c.to, c.port), false); got != c.want {
+		if got := rules(from, unix.IPPROTO_TCP, netip.AddrPortFrom(c.to, c.port), false); got != c.want {
 			t.Errorf("%s:%d: got %q, want %q", c.to, c.port, got, c.want)
 		}
 	}
-	if got := rules(db, protoTCP, netip.AddrPortFrom(first, 443), false); got != "" {
+	if got := rules(db, unix.IPPROTO_TCP, netip.AddrPortFrom(first, 443), false); got != "" {
 		t.Errorf("a source without a policy: got %q", got)
 	}
 }

@@ -15,7 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fairlead/fairlead/agent/test/testns"
-	"github.com/fairlead/fairlead/services/natagent/internal/egress"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress/plan"
 )
 
 // Bounds of the wait for an answer: of one that must come, and of one that must not.
@@ -188,8 +188,8 @@ func TestHeldInterface(t *testing.T) {
 	w := newWorld(t)
 	w.echo(w.a, "udp", ":5353")
 	w.echo(w.b, "udp", ":5353")
-	held := &egress.Container{Owner: owner, Name: "box", Rules: []string{"all", "!192.0.2.1"},
-		Endpoints: []egress.Endpoint{{NetworkID: networkID, MAC: macA}}}
+	held := &plan.Container{Owner: owner, Name: "box", Rules: []string{"all", "!192.0.2.1"},
+		Endpoints: []plan.Endpoint{{NetworkID: networkID, MAC: macA}}}
 	if err := w.enforcer.Put(context.Background(), held, false); err != nil {
 		t.Fatal(err)
 	}

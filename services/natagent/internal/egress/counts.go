@@ -5,9 +5,6 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/google/nftables"
-	"github.com/google/nftables/expr"
-
 	"github.com/fairlead/fairlead/proto/id"
 )
 
@@ -59,42 +56,6 @@ func (e *Enforcer) count(owner string) (one ContainerCount, ok bool, err error) 
 	if c == nil {
 		return one, false, nil
 	}
-	allowed, refused, err := e.kernel.counters(c)
+	allowed, refused, err := e.tables.Counters(c)
 	return ContainerCount{c.Owner, c.Name, allowed, refused + e.servers.Refused(owner)}, err == nil, err
-}
-
-// counters returns the sums of the counters of the rules of a container that allow, and of those that
-// refuse packets.
-func (k *kernel) counters(c *installed) (allowed, refused uint64, err error) {
-	t := k.inet()
-	for _, chain := range c.chains() {
-		rules, err := k.conn.GetRules(t, &nftables.Chain{Name: chain.name, Table: t})
-		if err != nil {
-			return allowed, refused, err
-		}
-		for _, r := range rules {
-			a, b := countersOf(r)
-			allowed, refused = allowed+a, refused+b
-		}
-	}
-	return allowed, refused, nil
-}
-
-// countersOf returns the counter of a rule that allows or refuses packets.
-func countersOf(r *nftables.Rule) (allowed, refused uint64) {
-	var packets uint64
-	for _, e := range r.Exprs {
-		switch e := e.(type) {
-		case *expr.Counter:
-			packets = e.Packets
-		case *expr.Verdict:
-			switch {
-			case e.Chain == chainRefused:
-				return 0, packets
-			case e.Kind == expr.VerdictAccept, e.Chain == chainChecked:
-				return packets, 0
-			}
-		}
-	}
-	return 0, 0
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/fairlead/fairlead/proto/egress"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress/plan"
 )
 
 // Decision is the decision of the policy of a container about a connection.
@@ -20,28 +21,28 @@ func (e *Enforcer) Decide(protocol string, from netip.Addr, to netip.AddrPort,
 	local func(netip.Addr) bool) (all []Decision) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	has := func(c *installed, a netip.Addr) func(egress.Rule) bool {
-		known := c.has(e.book(c.Owner), e.prefixes)
+	knows := func(c *plan.Plan, a netip.Addr) func(egress.Rule) bool {
+		known := has(c, e.book(c.Owner), e.prefixes)
 		return func(r egress.Rule) bool { return known(r, a) }
 	}
 	t := egress.Target{Protocol: egress.Protocol(protocol), Port: to.Port()}
 	if c := e.withAddress(from); c != nil && len(c.Rules) > 0 {
-		p := c.out
-		t.Addr, t.Host, t.Has = to.Addr(), local(to.Addr()), has(c, to.Addr())
+		p := c.Out
+		t.Addr, t.Host, t.Has = to.Addr(), local(to.Addr()), knows(c, to.Addr())
 		all = append(all, Decision{p.Decide(t), c.Name, false})
 	}
 	if c := e.withAddress(to.Addr()); c != nil && len(c.Ingress) > 0 {
-		p := c.in
-		t.Addr, t.Host, t.Has = from, !from.IsValid() || local(from), has(c, from)
+		p := c.In
+		t.Addr, t.Host, t.Has = from, !from.IsValid() || local(from), knows(c, from)
 		all = append(all, Decision{p.Decide(t), c.Name, true})
 	}
 	return all
 }
 
 // withAddress returns the container with an address, nil if no policy has it. mu must be held.
-func (e *Enforcer) withAddress(a netip.Addr) *installed {
+func (e *Enforcer) withAddress(a netip.Addr) *plan.Plan {
 	for _, c := range e.installed {
-		if slices.Contains(c.addresses(), a) {
+		if slices.Contains(c.Addresses(), a) {
 			return c
 		}
 	}

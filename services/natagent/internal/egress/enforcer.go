@@ -1,3 +1,16 @@
+// Package egress enforces what containers may reach: it keeps two nf_tables tables in the kernel, one
+// chain per container, and reads what they refuse. Package natagent creates the Enforcer, package api
+// calls it.
+//
+// The tables do not depend on the firewall backend: what they drop stays dropped. Domains are enforced
+// by addresses that dnsagent reports before it answers the container. Without nf_tables a policy is
+// rejected. The policy itself belongs to package proto/egress.
+//
+//	inet fairlead-egress    forward, input: source MAC -> chain of the container for outgoing traffic
+//	                        forward-ingress, output: destination -> its chain for incoming traffic
+//	bridge fairlead-egress  postrouting: nothing passes to interfaces whose policy is not in force yet
+//	                        prerouting: frames from and to these containers go through the host, so
+//	                        that traffic between containers of one bridge passes the table above
 package egress
 
 import (
@@ -12,22 +25,26 @@ import (
 	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/natagent/internal/conntrack"
 	"github.com/fairlead/fairlead/services/natagent/internal/egress/answered"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress/plan"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress/rules"
 	"github.com/fairlead/fairlead/services/natagent/internal/egress/servers"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress/tables"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
 	"github.com/fairlead/fairlead/services/natagent/internal/nflog"
 	"github.com/fairlead/fairlead/services/natagent/internal/nfqueue"
 	"github.com/fairlead/fairlead/services/natagent/internal/refusals"
+	"github.com/fairlead/fairlead/services/natagent/internal/servername"
 )
 
 // Store holds the containers with a policy.
 type Store interface {
-	Policies() []*Container
-	Policy(owner string) (*Container, bool)
-	PutPolicy(c *Container) error
+	Policies() []*plan.Container
+	Policy(owner string) (*plan.Container, bool)
+	PutPolicy(c *plan.Container) error
 	DeletePolicy(owner string) error
 	// Peer returns a container, network or label; PutPeers replaces all.
-	Peer(name string) (*Peer, bool)
-	PutPeers(all []Peer) error
+	Peer(name string) (*plan.Peer, bool)
+	PutPeers(all []plan.Peer) error
 	// Bridge returns the bridge of a network.
 	Bridge(network string) (string, bool)
 }
@@ -41,6 +58,7 @@ type Flows interface {
 
 // Enforcer keeps the policies of containers in the kernel. It is safe for concurrent use.
 type Enforcer struct {
+	ns      hostns.NS
 	store   Store
 	flows   Flows
 	journal *refusals.Journal
@@ -49,20 +67,20 @@ type Enforcer struct {
 	servers *servers.Servers
 
 	mu         sync.Mutex
-	kernel     kernel
+	tables     *tables.Tables
 	started    bool // the tables were written by this process
 	generation uint64
 	refused    *nflog.Log // of refused packets, for Run; nil before start, or if it cannot be opened
 	queues     *nfqueue.Queues
-	restores   uint64 // after changes by other programs
-	installed  map[string]*installed
+	restores   uint64                    // after changes by other programs
+	installed  map[string]*plan.Plan     // by owner
 	books      map[string]*answered.Book // by owner
 }
 
 // New returns an Enforcer. It changes nothing in the kernel before Sync.
 func New(ns hostns.NS, store Store, flows Flows, records *refusals.Journal, log *slog.Logger) *Enforcer {
 	return &Enforcer{store: store, flows: flows, journal: records, log: log, begun: make(chan struct{}),
-		servers: servers.New(flows, records, log), kernel: kernel{ns: ns}, installed: map[string]*installed{},
+		servers: servers.New(flows, records, log), ns: ns, tables: tables.New(ns), installed: map[string]*plan.Plan{},
 		books: map[string]*answered.Book{}}
 }
 
@@ -70,27 +88,27 @@ func New(ns hostns.NS, store Store, flows Flows, records *refusals.Journal, log 
 func (e *Enforcer) Close() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return errors.Join(e.kernel.close(), e.journal.Close())
+	return errors.Join(e.tables.Close(), e.journal.Close())
 }
 
 // Clean removes the tables. It does nothing if the kernel has no nf_tables.
 func (e *Enforcer) Clean(ctx context.Context) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.kernel.open(ctx) != nil {
+	if e.tables.Open(ctx) != nil {
 		return nil
 	}
-	return e.kernel.remove()
+	return e.tables.Remove()
 }
 
 // List returns all containers with a policy.
-func (e *Enforcer) List(context.Context) ([]*Container, error) { return e.store.Policies(), nil }
+func (e *Enforcer) List(context.Context) ([]*plan.Container, error) { return e.store.Policies(), nil }
 
 // Put sets the policy of a container, and deletes its connections that the policy does not allow. If no
 // process of the container runs yet, all connections are those of an earlier owner of its addresses, and
 // are deleted: that is faster.
-func (e *Enforcer) Put(ctx context.Context, c *Container, starting bool) error {
-	if err := c.validate(); err != nil {
+func (e *Enforcer) Put(ctx context.Context, c *plan.Container, starting bool) error {
+	if err := c.Validate(); err != nil {
 		return err
 	}
 	if len(c.Rules)+len(c.Ingress) == 0 {
@@ -102,7 +120,7 @@ func (e *Enforcer) Put(ctx context.Context, c *Container, starting bool) error {
 		return err
 	}
 	if starting {
-		err = e.flows.DeleteAll(ctx, c.addresses())
+		err = e.flows.DeleteAll(ctx, c.Addresses())
 	} else {
 		err = e.flows.Delete(ctx, cuts)
 	}
@@ -114,19 +132,19 @@ func (e *Enforcer) Put(ctx context.Context, c *Container, starting bool) error {
 
 // put stores and writes a policy. It selects the connections that it does not allow: packets of known
 // connections are not looked at otherwise.
-func (e *Enforcer) put(ctx context.Context, c *Container) (cuts []conntrack.Selector, err error) {
+func (e *Enforcer) put(ctx context.Context, c *plan.Container) (cuts []conntrack.Selector, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if err := e.start(ctx); err != nil {
 		return nil, err
 	}
 
-	if err := e.kernel.checkSupport(c); err != nil {
+	if err := e.tables.CheckSupport(c); err != nil {
 		return nil, err
 	}
 	before, had := e.store.Policy(c.Owner)
 	old := e.installed[c.Owner]
-	if had && before.equal(c) && old != nil {
+	if had && before.Equal(c) && old != nil {
 		return nil, nil
 	}
 	now, err := e.install(c)
@@ -147,19 +165,19 @@ func (e *Enforcer) put(ctx context.Context, c *Container) (cuts []conntrack.Sele
 }
 
 // install returns the container with what the kernel needs.
-func (e *Enforcer) install(c *Container) (*installed, error) {
-	via, err := e.kernel.bridgeMACs(c, e.store.Bridge)
+func (e *Enforcer) install(c *plan.Container) (*plan.Plan, error) {
+	via, err := e.tables.BridgeMACs(c, e.store.Bridge)
 	if err != nil {
 		return nil, err
 	}
 	e.generation++
-	return newInstalled(c, e.generation, via), nil
+	return plan.New(c, e.generation, via), nil
 }
 
 // replace writes a change. If the kernel refuses it, everything is written again.
-func (e *Enforcer) replace(old, now *installed) error {
+func (e *Enforcer) replace(old, now *plan.Plan) error {
 	owner := ""
-	for _, c := range []*installed{old, now} {
+	for _, c := range []*plan.Plan{old, now} {
 		if c != nil {
 			owner = c.Owner
 		}
@@ -173,7 +191,7 @@ func (e *Enforcer) replace(old, now *installed) error {
 		e.installed[owner] = now
 	}
 
-	err := e.kernel.replace(old, now, e.book(owner).Left(time.Now()), e.prefixes)
+	err := e.tables.Replace(old, now, e.book(owner).Left(time.Now()), e.prefixes)
 	if err == nil {
 		return nil
 	}
@@ -182,7 +200,7 @@ func (e *Enforcer) replace(old, now *installed) error {
 }
 
 // restore undoes a change in the store after the kernel refused it.
-func (e *Enforcer) restore(owner string, before *Container) error {
+func (e *Enforcer) restore(owner string, before *plan.Container) error {
 	e.servers.Remove(owner)
 	delete(e.installed, owner)
 	if before == nil {
@@ -223,12 +241,8 @@ func (e *Enforcer) Sync(ctx context.Context) error {
 	}
 	e.installMissing()
 
-	present, err := e.kernel.read()
-	if err != nil {
-		return fault.Wrap(err, fault.Unavailable, "table "+TableName, "cannot be read")
-	}
-	if present == e.kernel.want(e.all()) {
-		return nil
+	if differ, err := e.tables.Differ(e.all()); err != nil || !differ {
+		return err
 	}
 	e.log.Warn("egress policies changed externally, restored")
 	e.restores++
@@ -240,12 +254,12 @@ func (e *Enforcer) start(ctx context.Context) error {
 	if e.started {
 		return nil
 	}
-	if err := e.kernel.open(ctx); err != nil {
+	if err := e.tables.Open(ctx); err != nil {
 		return err
 	}
-	learned, err := e.kernel.learned()
+	learned, err := e.tables.Learned()
 	if err != nil {
-		return fault.Wrap(err, fault.Unavailable, "table "+TableName, "cannot be read")
+		return fault.Wrap(err, fault.Unavailable, "table "+rules.TableName, "cannot be read")
 	}
 
 	now := time.Now()
@@ -254,10 +268,10 @@ func (e *Enforcer) start(ctx context.Context) error {
 	}
 	e.installMissing()
 
-	if e.refused, err = e.kernel.openLog(); err != nil { // before the first refusal
+	if e.refused, err = e.openLog(); err != nil { // before the first refusal
 		e.log.Warn("refused packets are not recorded", "error", err)
 	}
-	if e.queues, err = servers.Open(e.kernel.ns.Fd()); err != nil {
+	if e.queues, err = servers.Open(e.ns.Fd()); err != nil {
 		e.log.Warn("names of servers cannot be checked yet", "error", err)
 	}
 	if err := e.rebuild(); err != nil {
@@ -293,14 +307,27 @@ func (e *Enforcer) installMissing() {
 
 func (e *Enforcer) rebuild() error {
 	now := time.Now()
-	return e.kernel.rebuild(e.all(), func(owner string) map[answered.Open]time.Duration {
+	return e.tables.Rebuild(e.all(), func(owner string) map[answered.Open]time.Duration {
 		return e.book(owner).Left(now)
 	}, e.prefixes)
 }
 
-func (e *Enforcer) all() (all []*installed) {
+func (e *Enforcer) all() (all []*plan.Plan) {
 	for _, c := range e.installed {
 		all = append(all, c)
 	}
 	return all
+}
+
+// checkServers sets the container whose packets are checked. now can be nil.
+func (e *Enforcer) checkServers(owner string, now *plan.Plan) {
+	if now == nil {
+		e.servers.Remove(owner)
+		return
+	}
+	c := &servers.Client{Owner: owner, Name: now.Name, Policy: now.Policy()}
+	for mac := range now.Via {
+		c.MACs = append(c.MACs, servername.MAC([]byte(mac)))
+	}
+	e.servers.Put(c)
 }

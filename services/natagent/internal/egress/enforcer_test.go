@@ -10,7 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fairlead/fairlead/services/natagent/internal/egress"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress/plan"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress/rules"
 )
 
 func TestPolicies(t *testing.T) {
@@ -53,7 +54,7 @@ func TestPolicies(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.check("released", "+"+web4+":80", "+10.9.0.3:80", "+169.254.169.254:80")
-	if text := w.host.Run("nft", "list", "table", "inet", egress.TableName); strings.Contains(text, owner[:12]) ||
+	if text := w.host.Run("nft", "list", "table", "inet", rules.TableName); strings.Contains(text, owner[:12]) ||
 		strings.Contains(text, "peer_") {
 		t.Errorf("left in the kernel:\n%s", text)
 	}
@@ -148,7 +149,7 @@ func TestStartEndsEarlierConnections(t *testing.T) {
 	if !entries() {
 		t.Error("a connection that the rules allow was ended")
 	}
-	next := &egress.Container{Owner: owner, Rules: []string{"all"}, Endpoints: []egress.Endpoint{w.endpoint}}
+	next := &plan.Container{Owner: owner, Rules: []string{"all"}, Endpoints: []plan.Endpoint{w.endpoint}}
 	if err := w.enforcer.Put(context.Background(), next, true); err != nil {
 		t.Fatal(err)
 	}
@@ -164,13 +165,13 @@ func TestSyncRestores(t *testing.T) {
 		time.Hour); err != nil {
 		t.Fatal(err)
 	}
-	before := w.host.Run("nft", "list", "table", "inet", egress.TableName)
+	before := w.host.Run("nft", "list", "table", "inet", rules.TableName)
 	if err := w.enforcer.Sync(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	if after := w.host.Run("nft", "-a", "list", "table", "inet", egress.TableName); !strings.Contains(after,
+	if after := w.host.Run("nft", "-a", "list", "table", "inet", rules.TableName); !strings.Contains(after,
 		"handle") ||
-		w.host.Run("nft", "list", "table", "inet", egress.TableName) != before && !strings.Contains(before, "expires") {
+		w.host.Run("nft", "list", "table", "inet", rules.TableName) != before && !strings.Contains(before, "expires") {
 		t.Error("Sync changed tables that were right")
 	}
 
@@ -257,14 +258,14 @@ func TestObserve(t *testing.T) {
 
 func TestBadPolicies(t *testing.T) {
 	w := newWorld(t)
-	for name, c := range map[string]*egress.Container{
+	for name, c := range map[string]*plan.Container{
 		"owner": {Owner: "x", Rules: []string{"none"}},
-		"rules": {Owner: owner, Rules: []string{"*"}, Endpoints: []egress.Endpoint{w.endpoint}},
-		"mac": {Owner: owner, Rules: []string{"none"}, Endpoints: []egress.Endpoint{{NetworkID: networkID,
+		"rules": {Owner: owner, Rules: []string{"*"}, Endpoints: []plan.Endpoint{w.endpoint}},
+		"mac": {Owner: owner, Rules: []string{"none"}, Endpoints: []plan.Endpoint{{NetworkID: networkID,
 			MAC: "x"}}},
-		"address": {Owner: owner, Rules: []string{"none"}, Endpoints: []egress.Endpoint{{NetworkID: networkID,
+		"address": {Owner: owner, Rules: []string{"none"}, Endpoints: []plan.Endpoint{{NetworkID: networkID,
 			MAC: macA, Addresses: make([]netip.Addr, 1)}}},
-		"network": {Owner: owner, Rules: []string{"none"}, Endpoints: []egress.Endpoint{{NetworkID: owner, MAC: macA,
+		"network": {Owner: owner, Rules: []string{"none"}, Endpoints: []plan.Endpoint{{NetworkID: owner, MAC: macA,
 			Addresses: w.endpoint.Addresses}}},
 	} {
 		if err := w.enforcer.Put(context.Background(), c, false); err == nil {

@@ -3,14 +3,12 @@ package egress
 import (
 	"context"
 	"net/netip"
-	"slices"
 	"time"
-
-	"github.com/google/nftables"
 
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/natagent/internal/egress/answered"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress/plan"
 )
 
 // Learn opens the addresses that the name server is about to answer for a name. Answers with the same name
@@ -27,13 +25,13 @@ func (e *Enforcer) Learn(ctx context.Context, owner, name string, addresses []ne
 		return 0, fault.New(fault.NotFound, "container "+id.Short(owner), "has no egress policy")
 	}
 
-	write, answerable := e.book(owner).Learn(name, addresses, c.opens(name), ttl, time.Now())
-	if len(write) > 0 && e.kernel.learn(c, write) != nil {
+	write, answerable := e.book(owner).Learn(name, addresses, c.Opens(name), ttl, time.Now())
+	if len(write) > 0 && e.tables.Learn(c, write) != nil {
 		if err := e.rebuild(); err != nil {
 			return 0, err
 		}
 	}
-	if e.kernel.flags == 0 {
+	if !e.tables.IsOwned() {
 		answerable = 0 // other programs can flush the sets
 	}
 	return answerable, nil
@@ -49,51 +47,20 @@ func (e *Enforcer) book(owner string) *answered.Book {
 	return b
 }
 
-// opens returns the groups that the addresses of a name enter.
-func (c *installed) opens(name string) (groups []int) {
-	for _, r := range c.out.RulesFor(name) {
-		if i := groupOf(c.groups, r); !slices.Contains(groups, i) {
-			groups = append(groups, i)
-		}
-	}
-	return groups
-}
-
 // adopt makes a new policy of a container keep the addresses of the same domains, and of names that it
 // names otherwise. Groups can have other numbers.
-func (e *Enforcer) adopt(now, old *installed) {
+func (e *Enforcer) adopt(now, old *plan.Plan) {
 	if old == nil {
 		delete(e.books, now.Owner)
 		return
 	}
 	e.books[now.Owner] = e.book(now.Owner).Adopt(func(group int) (same []int) {
-		for i, g := range now.groups {
-			if group < len(old.groups) && g.domains && g.domainText() == old.groups[group].domainText() &&
-				g.deny == old.groups[group].deny {
+		for i, g := range now.Groups {
+			if group < len(old.Groups) && g.Domains && g.DomainText() == old.Groups[group].DomainText() &&
+				g.Deny == old.Groups[group].Deny {
 				same = append(same, i)
 			}
 		}
 		return same
-	}, now.opens, time.Now())
-}
-
-// learn writes addresses to the sets of a container. An address that is present gets a new timeout.
-func (k *kernel) learn(c *installed, write map[answered.Open]time.Duration) error {
-	for o, left := range write {
-		set, key := k.learnedSet(c, o), []nftables.SetElement{{Key: o.Addr.AsSlice()}}
-		timed := []nftables.SetElement{{Key: o.Addr.AsSlice(), Timeout: left}}
-		_ = k.conn.SetAddElements(set, timed) // so that the deletion succeeds
-		_ = k.conn.SetDeleteElements(set, key)
-		_ = k.conn.SetAddElements(set, timed)
-	}
-	return k.commit()
-}
-
-func (k *kernel) learnedSet(c *installed, o answered.Open) *nftables.Set {
-	f := families()[0]
-	if o.Addr.Is6() {
-		f = families()[1]
-	}
-	return &nftables.Set{Table: k.inet(), Name: setName(id.Short(c.Owner), c.generation, o.Group, setNames, f.v6),
-		KeyType: f.address, HasTimeout: true}
+	}, now.Opens, time.Now())
 }

@@ -3,6 +3,8 @@ package egress
 import (
 	"net/netip"
 	"testing"
+
+	"github.com/fairlead/fairlead/services/natagent/internal/egress/plan"
 )
 
 // TestPeersThatCut checks which changes of peers can end a connection: no other one reads all connections.
@@ -23,9 +25,12 @@ func TestPeersThatCut(t *testing.T) {
 		"another peer":                {rules: []string{"container:web"}, have: two, want: nil},
 		"label with the name of peer": {rules: []string{"label:db"}, have: two, want: nil},
 	} {
-		e := &Enforcer{kernel: kernel{peers: map[string][]netip.Prefix{"container:db": c.have}},
-			installed: map[string]*installed{"a": newInstalled(&Container{Rules: c.rules, Ingress: c.ingress}, 1, nil)}}
-		if got := e.cutsOf(map[string][]netip.Prefix{"container:db": c.want}); (len(got) == 1) != c.cut {
+		installed := map[string]*plan.Plan{
+			"a": plan.New(&plan.Container{Rules: c.rules, Ingress: c.ingress}, 1, nil)}
+		have := map[string][]netip.Prefix{"container:db": c.have}
+		got := cutsOf(installed, func(peer string) []netip.Prefix { return have[peer] },
+			map[string][]netip.Prefix{"container:db": c.want})
+		if (len(got) == 1) != c.cut {
 			t.Errorf("%s: got %d containers to cut, want %v", name, len(got), c.cut)
 		}
 	}

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/agent/test/testns"
-	"github.com/fairlead/fairlead/services/natagent/internal/egress"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress/plan"
 )
 
 // exchange sends a byte over a connection to an echo server.
@@ -60,7 +60,7 @@ func TestPeers(t *testing.T) {
 	if n := strings.Count(w.host.Run("nft", "list", "sets", "inet"), "set peer_"); n != 2 {
 		t.Errorf("%d sets of peers, want those of one label", n)
 	}
-	if err := w.enforcer.PutPeers(context.Background(), []egress.Peer{{Name: "db"}}); err == nil {
+	if err := w.enforcer.PutPeers(context.Background(), []plan.Peer{{Name: "db"}}); err == nil {
 		t.Error("a peer without a kind was accepted")
 	}
 }

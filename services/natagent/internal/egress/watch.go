@@ -6,7 +6,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fairlead/fairlead/proto/egress"
 	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress/plan"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress/rules"
 	"github.com/fairlead/fairlead/services/natagent/internal/ippacket"
 	"github.com/fairlead/fairlead/services/natagent/internal/nflog"
 	"github.com/fairlead/fairlead/services/natagent/internal/refusals"
@@ -14,6 +17,9 @@ import (
 
 // retry is the delay before the log is opened again.
 const retry = time.Second
+
+// reasonName is the reason of a refused question about a name.
+const reasonName = "name"
 
 // Run records what the kernel reports until ctx ends.
 func (e *Enforcer) Run(ctx context.Context) {
@@ -25,15 +31,15 @@ func (e *Enforcer) Run(ctx context.Context) {
 
 	var checks sync.WaitGroup
 	defer checks.Wait()
-	if e.kernel.queue != noQueue {
-		checks.Go(func() { e.servers.Run(ctx, e.kernel.ns.Fd(), e.queues) })
+	if e.tables.QueuesPackets() {
+		checks.Go(func() { e.servers.Run(ctx, e.ns.Fd(), e.queues) })
 	}
 
 	refused := e.refused
 	for ctx.Err() == nil {
 		var err error
 		if refused == nil {
-			refused, err = e.kernel.openLog()
+			refused, err = e.openLog()
 		}
 		if err == nil {
 			err = refused.Read(ctx, e.record, func() { e.journal.AddLost(1) })
@@ -50,9 +56,14 @@ func (e *Enforcer) Run(ctx context.Context) {
 	}
 }
 
+// openLog opens the log of refused packets.
+func (e *Enforcer) openLog() (*nflog.Log, error) {
+	return nflog.Open(e.ns.Fd(), nflog.Group{Number: rules.Group, Length: rules.SnapLength})
+}
+
 // record adds a record of the kernel to the journal.
 func (e *Enforcer) record(l nflog.Packet) {
-	short, reason, d, ok := parsePrefix(l.Prefix)
+	short, reason, d, ok := rules.ParsePrefix(l.Prefix)
 	if !ok {
 		return
 	}
@@ -62,7 +73,7 @@ func (e *Enforcer) record(l nflog.Packet) {
 	}
 
 	r := refusals.Refusal{Time: time.Now(), Reason: reason, Protocol: ippacket.ProtocolName(p.Protocol),
-		Address: p.To.Addr(), Port: p.To.Port(), Incoming: d == incoming}
+		Address: p.To.Addr(), Port: p.To.Port(), Incoming: d == rules.Incoming}
 	if r.Incoming {
 		r.Address = p.From
 	}
@@ -72,7 +83,7 @@ func (e *Enforcer) record(l nflog.Packet) {
 			continue
 		}
 		r.Owner, r.Name, r.Domain = c.Owner, c.Name, e.book(c.Owner).Name(r.Address)
-		if reason == reasonRule {
+		if reason == egress.ReasonRule {
 			r.Rule = e.ruleOf(c, p, d)
 		}
 	}
@@ -83,14 +94,14 @@ func (e *Enforcer) record(l nflog.Packet) {
 }
 
 // ruleOf returns the rule that denies a packet. mu must be held.
-func (e *Enforcer) ruleOf(c *installed, p ippacket.Packet, d direction) string {
-	rules, peer := c.out, p.To
-	if d == incoming {
-		rules, peer = c.in, netip.AddrPortFrom(p.From, p.To.Port())
+func (e *Enforcer) ruleOf(c *plan.Plan, p ippacket.Packet, d rules.Direction) string {
+	policy, peer := c.Out, p.To
+	if d == rules.Incoming {
+		policy, peer = c.In, netip.AddrPortFrom(p.From, p.To.Port())
 	}
-	has := c.has(e.book(c.Owner), e.prefixes)
+	knows := has(c, e.book(c.Owner), e.prefixes)
 	for _, local := range []bool{false, true} { // the record has no interface
-		if found := rules.Decide(target(p.Protocol, peer, local, has)); found.Reason == reasonRule {
+		if found := policy.Decide(target(p.Protocol, peer, local, knows)); found.Reason == egress.ReasonRule {
 			return found.Rule
 		}
 	}
@@ -127,7 +138,7 @@ func (e *Enforcer) Refused(owner string) uint64 {
 	if c == nil {
 		return 0
 	}
-	_, n, err := e.kernel.counters(c)
+	_, n, err := e.tables.Counters(c)
 	if err != nil {
 		e.log.Warn("refused packets not counted", "container", c.Name, "error", err)
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/fairlead/fairlead/agent/test/testns"
 	"github.com/fairlead/fairlead/services/natagent/internal/conntrack"
 	"github.com/fairlead/fairlead/services/natagent/internal/egress"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress/plan"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
 	"github.com/fairlead/fairlead/services/natagent/internal/refusals"
 )
@@ -26,11 +27,11 @@ import (
 // records is a store in memory.
 type records struct {
 	mu    sync.Mutex
-	all   map[string]*egress.Container
-	peers []egress.Peer
+	all   map[string]*plan.Container
+	peers []plan.Peer
 }
 
-func (r *records) Peer(name string) (*egress.Peer, bool) {
+func (r *records) Peer(name string) (*plan.Peer, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for i := range r.peers {
@@ -41,14 +42,14 @@ func (r *records) Peer(name string) (*egress.Peer, bool) {
 	return nil, false
 }
 
-func (r *records) PutPeers(all []egress.Peer) error {
+func (r *records) PutPeers(all []plan.Peer) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.peers = all
 	return nil
 }
 
-func (r *records) Policies() (all []*egress.Container) {
+func (r *records) Policies() (all []*plan.Container) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, c := range r.all {
@@ -57,14 +58,14 @@ func (r *records) Policies() (all []*egress.Container) {
 	return all
 }
 
-func (r *records) Policy(owner string) (*egress.Container, bool) {
+func (r *records) Policy(owner string) (*plan.Container, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c, ok := r.all[owner]
 	return c, ok
 }
 
-func (r *records) PutPolicy(c *egress.Container) error {
+func (r *records) PutPolicy(c *plan.Container) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.all[c.Owner] = c
@@ -96,7 +97,7 @@ type world struct {
 	web        *testns.NS
 	store      *records
 	enforcer   *egress.Enforcer
-	endpoint   egress.Endpoint
+	endpoint   plan.Endpoint
 	dir        string // of the journal
 	stop       func() // ends the process of natagent
 }
@@ -104,7 +105,7 @@ type world struct {
 func newWorld(t testing.TB) *world {
 	t.Helper()
 	w := &world{t: t, host: testns.New(t), a: testns.New(t), b: testns.New(t), web: testns.New(t),
-		store: &records{all: map[string]*egress.Container{}}, dir: t.TempDir()}
+		store: &records{all: map[string]*plan.Container{}}, dir: t.TempDir()}
 	w.host.Run("sh", "-ec", `ip link add br0 address 02:00:00:00:00:01 type bridge; ip link set br0 up
 		ip addr add 10.9.0.1/24 dev br0; ip -6 addr add fd09::1/64 dev br0 nodad
 		sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 net.ipv6.conf.default.accept_dad=0`)
@@ -120,7 +121,7 @@ func newWorld(t testing.TB) *world {
 		}
 	}
 	w.bridgeNetfilter(false)
-	w.endpoint = egress.Endpoint{NetworkID: networkID, MAC: macA,
+	w.endpoint = plan.Endpoint{NetworkID: networkID, MAC: macA,
 		Addresses: []netip.Addr{netip.MustParseAddr("10.9.0.2"), netip.MustParseAddr("fd09::2")}}
 	w.start()
 	return w
@@ -195,7 +196,7 @@ func (w *world) start() {
 
 func (w *world) put(rules ...string) {
 	w.t.Helper()
-	c := &egress.Container{Owner: owner, Name: "box", Rules: rules, Endpoints: []egress.Endpoint{w.endpoint}}
+	c := &plan.Container{Owner: owner, Name: "box", Rules: rules, Endpoints: []plan.Endpoint{w.endpoint}}
 	if err := w.enforcer.Put(context.Background(), c, false); err != nil {
 		w.t.Fatal(err)
 	}
@@ -204,8 +205,8 @@ func (w *world) put(rules ...string) {
 // putIngress sets a policy with rules for both directions.
 func (w *world) putIngress(rules, ingress []string) {
 	w.t.Helper()
-	c := &egress.Container{Owner: owner, Name: "box", Rules: rules, Ingress: ingress,
-		Endpoints: []egress.Endpoint{w.endpoint}}
+	c := &plan.Container{Owner: owner, Name: "box", Rules: rules, Ingress: ingress,
+		Endpoints: []plan.Endpoint{w.endpoint}}
 	if err := w.enforcer.Put(context.Background(), c, false); err != nil {
 		w.t.Fatal(err)
 	}
@@ -214,9 +215,9 @@ func (w *world) putIngress(rules, ingress []string) {
 // putPeers sets the addresses of peers: name, prefix, prefix, ... each.
 func (w *world) putPeers(all ...[]string) {
 	w.t.Helper()
-	var peers []egress.Peer
+	var peers []plan.Peer
 	for _, one := range all {
-		p := egress.Peer{Name: one[0]}
+		p := plan.Peer{Name: one[0]}
 		for _, text := range one[1:] {
 			p.Prefixes = append(p.Prefixes, netip.MustParsePrefix(text))
 		}

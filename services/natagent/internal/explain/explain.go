@@ -13,6 +13,7 @@ import (
 	policy "github.com/fairlead/fairlead/proto/egress"
 	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/natagent/internal/egress"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress/rules"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostfirewall"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
@@ -89,7 +90,7 @@ func (e *Explainer) Explain(ctx context.Context, p packettrace.Packet) (packettr
 // Rule returns the table and chain of a location.
 func (e *Explainer) Rule(at packettrace.Location) string {
 	if at == packettrace.Policy {
-		return "table inet " + egress.TableName
+		return "table inet " + rules.TableName
 	}
 	return e.Rules.Rule(at)
 }

@@ -4,26 +4,26 @@ import (
 	"slices"
 
 	"github.com/fairlead/fairlead/agent/state"
-	"github.com/fairlead/fairlead/services/natagent/internal/egress"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress/plan"
 )
 
 // newPolicies returns the table
 //
 //	policies: owner -> Container
-func newPolicies() *state.Table[egress.Container] {
-	return state.NewTable("policies", func(c *egress.Container) string { return c.Owner })
+func newPolicies() *state.Table[plan.Container] {
+	return state.NewTable("policies", func(c *plan.Container) string { return c.Owner })
 }
 
 // Policy returns the policy of an owner. Callers must not modify the result.
-func (s *Store) Policy(owner string) (*egress.Container, bool) {
+func (s *Store) Policy(owner string) (*plan.Container, bool) {
 	return s.policies.Get(s.db.View(), owner)
 }
 
 // Policies returns all policies, sorted by owner. Callers must not modify the result.
-func (s *Store) Policies() []*egress.Container { return collect(s.policies, s.db) }
+func (s *Store) Policies() []*plan.Container { return collect(s.policies, s.db) }
 
 // PutPolicy stores a policy.
-func (s *Store) PutPolicy(c *egress.Container) error {
+func (s *Store) PutPolicy(c *plan.Container) error {
 	return s.db.Update(func(tx *state.Tx) error { return s.policies.Put(tx, c) })
 }
 
@@ -47,16 +47,16 @@ func (s *Store) Bridge(network string) (string, bool) {
 // newPeers returns the table
 //
 //	peers: name -> Peer
-func newPeers() *state.Table[egress.Peer] {
-	return state.NewTable("peers", func(p *egress.Peer) string { return p.Name })
+func newPeers() *state.Table[plan.Peer] {
+	return state.NewTable("peers", func(p *plan.Peer) string { return p.Name })
 }
 
 // Peer returns a container, network or label that rules name. Callers must not modify the result.
-func (s *Store) Peer(name string) (*egress.Peer, bool) { return s.peers.Get(s.db.View(), name) }
+func (s *Store) Peer(name string) (*plan.Peer, bool) { return s.peers.Get(s.db.View(), name) }
 
 // PutPeers replaces all peers. It writes nothing if they are stored already.
-func (s *Store) PutPeers(all []egress.Peer) error {
-	wanted := map[string]*egress.Peer{}
+func (s *Store) PutPeers(all []plan.Peer) error {
+	wanted := map[string]*plan.Peer{}
 	for i := range all {
 		wanted[all[i].Name] = &all[i]
 	}

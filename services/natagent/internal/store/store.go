@@ -6,7 +6,7 @@ import (
 	"slices"
 
 	"github.com/fairlead/fairlead/agent/state"
-	"github.com/fairlead/fairlead/services/natagent/internal/egress"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress/plan"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
 )
@@ -20,8 +20,8 @@ type Store struct {
 	publications *state.Table[publication.Publication]
 	networks     *state.Table[firewall.Network]
 	tunnels      *state.Table[firewall.Tunnel]
-	policies     *state.Table[egress.Container]
-	peers        *state.Table[egress.Peer]
+	policies     *state.Table[plan.Container]
+	peers        *state.Table[plan.Peer]
 }
 
 // Open opens nat.db in a directory with the zero Config.

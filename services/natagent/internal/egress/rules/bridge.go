@@ -1,4 +1,4 @@
-package egress
+package rules
 
 import (
 	"encoding/binary"
@@ -7,6 +7,9 @@ import (
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
 )
+
+// macLength is the length of an Ethernet address.
+const macLength = 6
 
 // Offsets in an Ethernet header.
 const (
@@ -45,7 +48,7 @@ func redirect() []expr.Any {
 // bridgeRules returns the rules for frames. Containers of a bridge reach each other without the host's
 // IP layer; frames from and to a container with a policy are sent there. Both directions must pass,
 // as the connection would be unknown otherwise.
-func bridgeRules() []rule {
+func bridgeRules() []Rule {
 	from := []expr.Any{ethernet(offsetFrom), bridgeOf()}
 	limited := []expr.Any{ethernet(offsetFrom), &expr.Lookup{SourceRegister: reg1, SetName: setLimited}}
 	to := []expr.Any{ethernet(offsetTo), bridgeOf()}
@@ -54,32 +57,32 @@ func bridgeRules() []rule {
 			Xor: make([]byte, macLength)}, differ(make([]byte, macLength)...)}
 
 	rules := append(addressResolution(),
-		rule{"from containers whose policy is not in force yet", held(offsetFrom)},
-		rule{"multicast and broadcast of containers with a policy", join(limited, group, drop())})
+		Rule{"from containers whose policy is not in force yet", held(offsetFrom)},
+		Rule{"multicast and broadcast of containers with a policy", join(limited, group, drop())})
 	for _, number := range []uint16{unix.ETH_P_IP, unix.ETH_P_IPV6} {
 		rules = append(rules,
-			rule{"from containers with a policy, through the host", join(hasProtocol(number, expr.CmpOpEq), from,
+			Rule{"from containers with a policy, through the host", join(hasProtocol(number, expr.CmpOpEq), from,
 				redirect())},
-			rule{"to containers with a policy, through the host", join(hasProtocol(number, expr.CmpOpEq), to,
+			Rule{"to containers with a policy, through the host", join(hasProtocol(number, expr.CmpOpEq), to,
 				redirect())})
 	}
 
 	other := append(hasProtocol(unix.ETH_P_IP, expr.CmpOpNeq), hasProtocol(unix.ETH_P_IPV6, expr.CmpOpNeq)...)
-	return append(rules, rule{"other protocols of containers with a policy", join(other, limited, drop())})
+	return append(rules, Rule{"other protocols of containers with a policy", join(other, limited, drop())})
 }
 
 // enterRules returns the rules for frames to containers.
-func enterRules() []rule {
+func enterRules() []Rule {
 	other := append(hasProtocol(unix.ETH_P_IP, expr.CmpOpNeq), hasProtocol(unix.ETH_P_IPV6, expr.CmpOpNeq)...)
 	guarded := []expr.Any{ethernet(offsetTo), &expr.Lookup{SourceRegister: reg1, SetName: setGuarded}}
 	return append(addressResolution(),
-		rule{"to containers whose policy is not in force yet", held(offsetTo)},
-		rule{"other protocols to containers with an ingress policy", join(other, guarded, drop())})
+		Rule{"to containers whose policy is not in force yet", held(offsetTo)},
+		Rule{"other protocols to containers with an ingress policy", join(other, guarded, drop())})
 }
 
 // addressResolution returns the rules that accept ARP and neighbour discovery.
-func addressResolution() []rule {
-	return []rule{
+func addressResolution() []Rule {
+	return []Rule{
 		{"ARP", join(hasProtocol(unix.ETH_P_ARP, expr.CmpOpEq), []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}})},
 		{"neighbour discovery", join(hasProtocol(unix.ETH_P_IPV6, expr.CmpOpEq), neighbours(),
 			[]expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}})},
@@ -91,14 +94,14 @@ func held(offset uint32) []expr.Any {
 	return join([]expr.Any{ethernet(offset), &expr.Lookup{SourceRegister: reg1, SetName: setHeld}}, drop())
 }
 
-// bridgeChains returns the chains of the bridge table with their rules. prerouting comes before the lookup
+// BridgeChains returns the chains of the bridge table with their rules. prerouting comes before the lookup
 // of the port.
-func bridgeChains(t *nftables.Table) (chains []*nftables.Chain, rules [][]rule) {
+func BridgeChains(t *nftables.Table) (chains []*nftables.Chain, rules [][]Rule) {
 	policy := nftables.ChainPolicyAccept
 	for _, c := range []struct {
 		name  string
 		hook  *nftables.ChainHook
-		rules []rule
+		rules []Rule
 	}{
 		{"prerouting", nftables.ChainHookPrerouting, bridgeRules()},
 		{"postrouting", nftables.ChainHookPostrouting, enterRules()},

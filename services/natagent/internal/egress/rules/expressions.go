@@ -1,4 +1,4 @@
-package egress
+package rules
 
 import (
 	"encoding/binary"
@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fairlead/fairlead/proto/egress"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress/plan"
 	"github.com/fairlead/fairlead/services/natagent/internal/egress/prefixes"
 )
 
@@ -57,18 +58,19 @@ func (f family) only() []expr.Any {
 	return []expr.Any{meta(expr.MetaKeyNFPROTO, reg1), equal(f.number)}
 }
 
-// direction is the direction of traffic that a chain decides about.
-type direction bool
+// Direction is the direction of traffic that a chain decides about.
+type Direction bool
 
+// Directions.
 const (
-	outgoing direction = false
-	incoming direction = true
+	Outgoing Direction = false
+	Incoming Direction = true
 )
 
 // peer matches packets whose other end is in a set.
-func (d direction) peer(f family, set string, invert bool) []expr.Any {
+func (d Direction) peer(f family, set string, invert bool) []expr.Any {
 	offset := f.daddr
-	if d == incoming {
+	if d == Incoming {
 		offset = f.saddr
 	}
 	return []expr.Any{network(offset, f.length), &expr.Lookup{SourceRegister: reg1, SetName: set, Invert: invert}}
@@ -76,9 +78,9 @@ func (d direction) peer(f family, set string, invert bool) []expr.Any {
 
 // local matches packets to or from the host itself, or with forwarded all other packets. Only the latter
 // have an interface at the other end.
-func (d direction) local(forwarded bool) []expr.Any {
+func (d Direction) local(forwarded bool) []expr.Any {
 	key, none := expr.MetaKeyOIFNAME, make([]byte, unix.IFNAMSIZ)
-	if d == incoming {
+	if d == Incoming {
 		key = expr.MetaKeyIIFNAME
 	}
 	if forwarded {
@@ -87,10 +89,31 @@ func (d direction) local(forwarded bool) []expr.Any {
 	return []expr.Any{meta(key, reg1), equal(none...)}
 }
 
-// hasPorts matches a protocol and a range of destination ports.
-func hasPorts(p protocol, ports egress.Ports) (out []expr.Any) {
-	if p.number != 0 {
-		out = []expr.Any{meta(expr.MetaKeyL4PROTO, reg1), equal(p.number)}
+// protocols returns the protocols of a group; 0 stands for all.
+func protocols(g plan.Group, v6 bool) []uint8 {
+	switch g.Ports.Protocol {
+	case egress.TCP:
+		return []uint8{unix.IPPROTO_TCP}
+	case egress.UDP:
+		return []uint8{unix.IPPROTO_UDP}
+	case egress.SCTP:
+		return []uint8{unix.IPPROTO_SCTP}
+	case egress.ICMP:
+		if v6 {
+			return []uint8{unix.IPPROTO_ICMPV6}
+		}
+		return []uint8{unix.IPPROTO_ICMP}
+	}
+	if g.Ports.First != 0 {
+		return []uint8{unix.IPPROTO_TCP, unix.IPPROTO_UDP}
+	}
+	return []uint8{0}
+}
+
+// hasPorts matches a protocol, unless it is 0, and a range of destination ports.
+func hasPorts(protocol uint8, ports egress.Ports) (out []expr.Any) {
+	if protocol != 0 {
+		out = []expr.Any{meta(expr.MetaKeyL4PROTO, reg1), equal(protocol)}
 	}
 	if ports.First == 0 {
 		return out
@@ -119,7 +142,7 @@ func record(prefix string) []expr.Any {
 	return []expr.Any{
 		&expr.Limit{Type: expr.LimitTypePkts, Rate: recordRate, Unit: expr.LimitTimeSecond, Burst: recordRate},
 		&expr.Log{Key: 1<<unix.NFTA_LOG_PREFIX | 1<<unix.NFTA_LOG_GROUP | 1<<unix.NFTA_LOG_SNAPLEN, Group: Group,
-			Snaplen: snapLength, Data: []byte(prefix)},
+			Snaplen: SnapLength, Data: []byte(prefix)},
 	}
 }
 
@@ -156,7 +179,7 @@ func isReply(reply bool) []expr.Any {
 func neighbours() []expr.Any {
 	const first, last = 133, 137 // router solicitation to redirect
 	return []expr.Any{
-		meta(expr.MetaKeyL4PROTO, reg1), equal(protoICMPv6),
+		meta(expr.MetaKeyL4PROTO, reg1), equal(unix.IPPROTO_ICMPV6),
 		&expr.Payload{DestRegister: reg1, Base: expr.PayloadBaseTransportHeader, Offset: 0, Len: 1},
 		between([]byte{first}, []byte{last}),
 	}

@@ -1,4 +1,4 @@
-package egress
+package rules
 
 import (
 	"slices"
@@ -8,6 +8,7 @@ import (
 	"github.com/google/nftables/expr"
 
 	"github.com/fairlead/fairlead/proto/egress"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress/plan"
 )
 
 // TestNamesThatRefuseQUICComeLast checks that a rule which refuses QUIC does not hide one that allows it,
@@ -20,12 +21,13 @@ func TestNamesThatRefuseQUICComeLast(t *testing.T) {
 			t.Fatal(err)
 		}
 		var got []string
-		for _, r := range (&chainBuilder{owner: strings.Repeat("a", 64)}).build(p, plan(p)) {
-			if strings.HasPrefix(r.comment, "QUIC") {
-				r.comment = "quic"
+		for _, r := range (&chainBuilder{owner: strings.Repeat("a", 64)}).build(p,
+			plan.New(&plan.Container{Rules: []string{text}}, 1, nil).Groups) {
+			if strings.HasPrefix(r.Comment, "QUIC") {
+				r.Comment = "quic"
 			}
-			if r.comment == "quic" || strings.Contains(r.comment, ".test") {
-				got = append(got, r.comment)
+			if r.Comment == "quic" || strings.Contains(r.Comment, ".test") {
+				got = append(got, r.Comment)
 			}
 		}
 		if all := strings.Join(slices.Compact(got), " "); all != want {
@@ -38,7 +40,7 @@ func TestNamesThatRefuseQUICComeLast(t *testing.T) {
 // end of the base chain, which accepts.
 func TestCheckedPacketsNeverPassUnqueued(t *testing.T) {
 	rules := checkedRules(nativeQueue)
-	last := rules[len(rules)-1].exprs
+	last := rules[len(rules)-1].Exprs
 	v, ok := last[len(last)-1].(*expr.Verdict)
 	if !ok || v.Kind != expr.VerdictDrop || len(last) != len(drop()) {
 		t.Errorf("the last rule is not an unconditional drop: %+v", last)

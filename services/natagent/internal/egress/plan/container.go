@@ -1,17 +1,7 @@
-// Package egress enforces what containers may reach: it keeps two nf_tables tables in the kernel, one
-// chain per container, and reads what they refuse. Package natagent creates the Enforcer, package api
-// calls it.
-//
-// The tables do not depend on the firewall backend: what they drop stays dropped. Domains are enforced
-// by addresses that dnsagent reports before it answers the container. Without nf_tables a policy is
-// rejected. The policy itself belongs to package proto/egress.
-//
-//	inet fairlead-egress    forward, input: source MAC -> chain of the container for outgoing traffic
-//	                        forward-ingress, output: destination -> its chain for incoming traffic
-//	bridge fairlead-egress  postrouting: nothing passes to interfaces whose policy is not in force yet
-//	                        prerouting: frames from and to these containers go through the host, so
-//	                        that traffic between containers of one bridge passes the table above
-package egress
+// Package plan has the containers with a policy, as they are stored, and what their rules need in the kernel:
+// rules of one kind and ports form a group. It is pure. Package egress decides what is in force, package rules
+// writes groups as rules of nf_tables. The policy itself belongs to package proto/egress.
+package plan
 
 import (
 	"net"
@@ -39,8 +29,11 @@ type Endpoint struct {
 	Addresses []netip.Addr // none: the policy is not in force yet, so that nothing passes
 }
 
-// isHeld reports whether nothing passes from and to the interface yet.
-func (e Endpoint) isHeld() bool { return len(e.Addresses) == 0 }
+// IsHeld reports whether nothing passes from and to the interface yet.
+func (e Endpoint) IsHeld() bool { return len(e.Addresses) == 0 }
+
+// macLength is the length of an Ethernet address.
+const macLength = 6
 
 // Policy returns the parsed rules. Stored rules are valid.
 func (c *Container) Policy() egress.Policy {
@@ -60,26 +53,26 @@ func (c *Container) IngressPolicy() egress.Policy {
 	return p
 }
 
-// addresses returns the addresses of all endpoints.
-func (c *Container) addresses() (all []netip.Addr) {
+// Addresses returns the addresses of all endpoints.
+func (c *Container) Addresses() (all []netip.Addr) {
 	for _, e := range c.Endpoints {
 		all = append(all, e.Addresses...)
 	}
 	return all
 }
 
-// held returns the MAC addresses of interfaces that nothing passes from and to yet.
-func (c *Container) held() (all []net.HardwareAddr) {
+// Held returns the MAC addresses of interfaces that nothing passes from and to yet.
+func (c *Container) Held() (all []net.HardwareAddr) {
 	for _, e := range c.Endpoints {
-		if mac, err := net.ParseMAC(e.MAC); e.isHeld() && err == nil {
+		if mac, err := net.ParseMAC(e.MAC); e.IsHeld() && err == nil {
 			all = append(all, mac)
 		}
 	}
 	return all
 }
 
-// equal reports whether nothing must be written to get from c to o.
-func (c *Container) equal(o *Container) bool {
+// Equal reports whether nothing must be written to get from c to o.
+func (c *Container) Equal(o *Container) bool {
 	return c.Owner == o.Owner && c.Name == o.Name && slices.Equal(c.Rules, o.Rules) &&
 		slices.Equal(c.Ingress, o.Ingress) &&
 		slices.EqualFunc(c.Endpoints, o.Endpoints, func(a, b Endpoint) bool {
@@ -87,31 +80,32 @@ func (c *Container) equal(o *Container) bool {
 		})
 }
 
-func (c *Container) subject() string {
+// Subject returns the container for messages.
+func (c *Container) Subject() string {
 	if c.Name != "" {
 		return "container " + c.Name
 	}
 	return "container " + id.Short(c.Owner)
 }
 
-// validate rejects what cannot be enforced.
-func (c *Container) validate() error {
+// Validate rejects what cannot be enforced.
+func (c *Container) Validate() error {
 	if !id.Valid(c.Owner) {
 		return fault.Invalidf("policy", "owner", "%q is not a container ID of %d hexadecimal digits", c.Owner, id.Len)
 	}
 	if _, err := egress.Parse(c.Rules); err != nil {
-		return fault.New(fault.Invalid, c.subject(), "egress policy is not valid: "+err.Error())
+		return fault.New(fault.Invalid, c.Subject(), "egress policy is not valid: "+err.Error())
 	}
 	if _, err := egress.ParseIngress(c.Ingress); err != nil {
-		return fault.New(fault.Invalid, c.subject(), "ingress policy is not valid: "+err.Error())
+		return fault.New(fault.Invalid, c.Subject(), "ingress policy is not valid: "+err.Error())
 	}
 
 	for _, e := range c.Endpoints {
 		if mac, err := net.ParseMAC(e.MAC); err != nil || len(mac) != macLength {
-			return fault.Invalidf(c.subject(), "mac", "%q is not a MAC address", e.MAC)
+			return fault.Invalidf(c.Subject(), "mac", "%q is not a MAC address", e.MAC)
 		}
 		if slices.ContainsFunc(e.Addresses, func(a netip.Addr) bool { return !a.IsValid() }) {
-			return fault.Invalidf(c.subject(), "addresses", "the endpoint on network %s has no valid address",
+			return fault.Invalidf(c.Subject(), "addresses", "the endpoint on network %s has no valid address",
 				id.Short(e.NetworkID))
 		}
 	}
@@ -119,4 +113,8 @@ func (c *Container) validate() error {
 	return nil
 }
 
-const macLength = 6
+// Peer is a container, a network or a label that rules name, with its present addresses. It is stored.
+type Peer struct {
+	Name     string // as in rules: "container:db"
+	Prefixes []netip.Prefix
+}

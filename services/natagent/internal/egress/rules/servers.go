@@ -1,15 +1,15 @@
-package egress
+package rules
 
 import (
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
 	"github.com/google/nftables/xt"
+	"golang.org/x/sys/unix"
 
 	"github.com/fairlead/fairlead/proto/egress"
-	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress/plan"
 	"github.com/fairlead/fairlead/services/natagent/internal/egress/servers"
 	nft "github.com/fairlead/fairlead/services/natagent/internal/firewall/nftables"
-	"github.com/fairlead/fairlead/services/natagent/internal/servername"
 )
 
 // Connections whose server name is checked have a label; from the first packet on, all their packets are
@@ -51,8 +51,8 @@ func check() []expr.Any {
 }
 
 // knownRules returns the first rules of chains that see both directions of connections.
-func knownRules() []rule {
-	return []rule{
+func knownRules() []Rule {
+	return []Rule{
 		{"known connections", join(established(), isChecked(expr.CmpOpNeq),
 			[]expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}})},
 		{"server name not known yet", join(isChecked(expr.CmpOpEq),
@@ -61,11 +61,11 @@ func knownRules() []rule {
 }
 
 // checkedRules returns the rules for connections whose server name is not known yet.
-func checkedRules(kind queueKind) []rule {
+func checkedRules(kind QueueKind) []Rule {
 	marked := func(mark uint32) []expr.Any {
 		return []expr.Any{meta(expr.MetaKeyMARK, reg1), equal(native(mark)...)}
 	}
-	return []rule{
+	return []Rule{
 		{"errors of the network", join(related(), []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}})},
 		{"server name is allowed", join(marked(servers.MarkVerified), setLabel(labelVerified),
 			[]expr.Any{&expr.Immediate{Register: reg1, Data: native(0)},
@@ -77,17 +77,17 @@ func checkedRules(kind queueKind) []rule {
 	}
 }
 
-// queueKind is the module of the kernel that queues packets.
-type queueKind int
+// QueueKind is the module of the kernel that queues packets.
+type QueueKind int
 
 const (
-	noQueue     queueKind = iota
-	nativeQueue           // nft_queue
-	compatQueue           // xt_NFQUEUE
+	NoQueue     QueueKind = iota // the kernel has none
+	nativeQueue                  // nft_queue
+	compatQueue                  // xt_NFQUEUE
 )
 
 // queue queues packets; without a queue they are refused.
-func (k queueKind) queue(number uint16) []expr.Any {
+func (k QueueKind) queue(number uint16) []expr.Any {
 	switch k {
 	case nativeQueue:
 		return []expr.Any{count(), &expr.Queue{Num: number}}
@@ -98,56 +98,33 @@ func (k queueKind) queue(number uint16) []expr.Any {
 	return refuse()
 }
 
-// probeQueue returns how the kernel queues packets.
-func probeQueue(conn *nftables.Conn) queueKind {
-	for _, kind := range []queueKind{nativeQueue, compatQueue} {
+// ProbeQueue returns how the kernel queues packets.
+func ProbeQueue(conn *nftables.Conn) QueueKind {
+	for _, kind := range []QueueKind{nativeQueue, compatQueue} {
 		if nft.Supports(conn, join(isChecked(expr.CmpOpEq), setLabel(labelChecked), kind.queue(servers.QueueClient))) {
 			return kind
 		}
 	}
-	return noQueue
-}
-
-// checkSupport rejects a policy that the kernel cannot enforce.
-func (k *kernel) checkSupport(c *Container) error {
-	if k.queue != noQueue || !c.Policy().ChecksServers() {
-		return nil
-	}
-	return fault.New(fault.Unavailable, c.subject(), "names of servers on ports 443 and 80 cannot be checked: "+
-		"the kernel cannot queue packets", fault.WithHint("load the module nft_queue, or write the rules with "+
-		"/any-name (CONFIG_NFT_QUEUE, CONFIG_NF_CONNTRACK_LABELS)"))
+	return NoQueue
 }
 
 // names adds the rules for addresses that the container has resolved.
-func (b *chainBuilder) names(index int, g group) {
-	r := g.rule()
+func (b *chainBuilder) names(index int, g plan.Group) {
+	r := g.Rule()
 	for _, f := range families() {
-		to := join(f.only(), outgoing.peer(f, b.setName(index, setNames, f.v6), false))
-		public := join(to, outgoing.peer(f, sharedSet("private", f.v6), true))
+		to := join(f.only(), Outgoing.peer(f, b.setName(index, setNames, f.v6), false))
+		public := join(to, Outgoing.peer(f, sharedSet("private", f.v6), true))
 		for _, port := range []uint16{egress.PortTLS, egress.PortHTTP} {
 			if r.ChecksServer(port) {
-				b.add(g.text, public, hasPorts(protocol{protoTCP}, egress.Ports{First: port, Last: port}), check())
+				b.add(g.Text, public, hasPorts(unix.IPPROTO_TCP, egress.Ports{First: port, Last: port}), check())
 			}
 		}
 		if r.RefusesQUIC() {
 			b.refuse("QUIC hides the name, allow it with 443/udp", reasonQUIC, join(public,
-				hasPorts(protocol{protoUDP}, egress.Ports{First: egress.PortTLS, Last: egress.PortTLS})))
+				hasPorts(unix.IPPROTO_UDP, egress.Ports{First: egress.PortTLS, Last: egress.PortTLS})))
 		}
-		for _, p := range g.protocols(f.v6) {
-			b.add(g.text, to, hasPorts(p, g.ports), accept())
+		for _, p := range protocols(g, f.v6) {
+			b.add(g.Text, to, hasPorts(p, g.Ports), accept())
 		}
 	}
-}
-
-// checkServers sets the container whose packets are checked. now can be nil.
-func (e *Enforcer) checkServers(owner string, now *installed) {
-	if now == nil {
-		e.servers.Remove(owner)
-		return
-	}
-	c := &servers.Client{Owner: owner, Name: now.Name, Policy: now.Policy()}
-	for mac := range now.via {
-		c.MACs = append(c.MACs, servername.MAC([]byte(mac)))
-	}
-	e.servers.Put(c)
 }

@@ -1,0 +1,68 @@
+package rules
+
+import (
+	"encoding/binary"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+)
+
+// BaseRules returns the rules of the chains that do not belong to one container. A container is
+// recognized by its MAC address, which the port guard enforces: it can have addresses that netagent
+// has not assigned, such as a link-local one.
+func BaseRules(kind QueueKind) map[string][]Rule {
+	start := append(knownRules(), Rule{"neighbour discovery",
+		join(neighbours(), []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}})})
+	start = append(start, Rule{"containers with a policy", []expr.Any{
+		meta(expr.MetaKeyIIFTYPE, reg1), equal(binary.NativeEndian.AppendUint16(nil, unix.ARPHRD_ETHER)...),
+		ethernet(offsetFrom),
+		&expr.Lookup{SourceRegister: reg1, SetName: mapPolicies, DestRegister: 0, IsDestRegSet: true}}})
+	in := incomingRules()
+	return map[string][]Rule{
+		"forward":         start,
+		"input":           start,
+		"forward-ingress": in,
+		"output":          append(knownRules(), in...),
+		chainChecked:      checkedRules(kind),
+		chainRefused: {
+			{"end of a TCP connection", []expr.Any{meta(expr.MetaKeyL4PROTO, reg1), equal(unix.IPPROTO_TCP),
+				&expr.Reject{Type: unix.NFT_REJECT_TCP_RST}}},
+			{"administratively prohibited", []expr.Any{&expr.Reject{Type: unix.NFT_REJECT_ICMPX_UNREACH,
+				Code: unix.NFT_REJECT_ICMPX_ADMIN_PROHIBITED}}},
+		},
+	}
+}
+
+// incomingRules returns the rules that find the chain for incoming traffic of a container, by its address.
+func incomingRules() []Rule {
+	rules := []Rule{{"known connections", join(established(), []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}})},
+		{"neighbour discovery", join(neighbours(), []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}})}}
+	for _, f := range families() {
+		rules = append(rules, Rule{"to containers with a policy", join(f.only(), []expr.Any{
+			network(f.daddr, f.length),
+			&expr.Lookup{SourceRegister: reg1, SetName: sharedSet(mapIngress, f.v6), DestRegister: 0,
+				IsDestRegSet: true}})})
+	}
+	return rules
+}
+
+// BaseChains returns the chains that do not belong to one container. Targets of jumps come first. What
+// the sender's policy allows passes the receiver's in a chain of its own.
+func BaseChains(t *nftables.Table) (all []*nftables.Chain) {
+	all = append(all, &nftables.Chain{Name: chainRefused, Table: t}, &nftables.Chain{Name: chainChecked, Table: t})
+	for _, c := range []struct {
+		name string
+		hook *nftables.ChainHook
+		late nftables.ChainPriority
+	}{
+		{"forward", nftables.ChainHookForward, 0}, {"input", nftables.ChainHookInput, 0},
+		{"forward-ingress", nftables.ChainHookForward, 1}, {"output", nftables.ChainHookOutput, 1},
+	} {
+		priority, policy := nftables.ChainPriorityRef(*nftables.ChainPriorityFilter-10+c.late),
+			nftables.ChainPolicyAccept
+		all = append(all, &nftables.Chain{Name: c.name, Table: t, Type: nftables.ChainTypeFilter, Hooknum: c.hook,
+			Priority: priority, Policy: &policy})
+	}
+	return all
+}

@@ -1,0 +1,181 @@
+// Package rules writes the policies of containers as chains, rules and sets of nf_tables. It does not write to
+// the kernel: package tables does. Package egress explains the tables.
+package rules
+
+import (
+	"github.com/google/nftables/expr"
+	"github.com/google/nftables/userdata"
+	"golang.org/x/sys/unix"
+
+	"github.com/fairlead/fairlead/proto/egress"
+	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress/plan"
+)
+
+// Rule is a rule with its comment.
+type Rule struct {
+	Comment string
+	Exprs   []expr.Any
+}
+
+// UserData returns the comment in the form of nft.
+func (r Rule) UserData() []byte {
+	return userdata.AppendString(nil, userdata.TypeComment, r.Comment[:min(len(r.Comment), maxComment)])
+}
+
+// Chain is a chain of a container.
+type Chain struct {
+	Name  string
+	Rules []Rule
+}
+
+// Chains returns the chains of a container: one for each direction with rules.
+func Chains(p *plan.Plan) (all []Chain) {
+	if len(p.Rules) > 0 {
+		all = append(all, Chain{chainName(p.Owner, p.Generation), chainRules(p)})
+	}
+	if len(p.Ingress) > 0 {
+		all = append(all, Chain{ingressChainName(p.Owner, p.Generation), ingressRules(p)})
+	}
+	return all
+}
+
+// chainRules returns the rules of a container's chain for outgoing traffic, nil without rules. All packets
+// of new connections traverse it.
+func chainRules(p *plan.Plan) []Rule {
+	b := &chainBuilder{owner: p.Owner, generation: p.Generation}
+	return b.build(p.Out, p.Groups)
+}
+
+// ingressRules returns the rules of a container's chain for incoming traffic, nil without rules.
+func ingressRules(p *plan.Plan) []Rule {
+	b := &chainBuilder{owner: p.Owner, generation: p.Generation, direction: Incoming}
+	return b.build(p.In, p.InGroups)
+}
+
+// chainBuilder collects the rules of a chain.
+type chainBuilder struct {
+	owner      string
+	generation uint64
+	direction  Direction
+	rules      []Rule
+}
+
+func (b *chainBuilder) build(p egress.Policy, groups []plan.Group) []Rule {
+	if p.Observes() {
+		b.add("record new connections", record(prefix(b.owner, reasonObserve, b.direction)))
+	}
+
+	for i, g := range groups {
+		if g.First() {
+			b.group(i, g)
+		}
+	}
+
+	if p.Restricts() && !p.OpensMetadata() && b.direction == Outgoing {
+		b.metadata()
+	}
+	if p.HasDomains() {
+		b.dns()
+	}
+
+	for i, g := range groups {
+		if !g.First() {
+			b.group(i, g)
+		}
+	}
+	for turn := range 3 {
+		for i, g := range groups {
+			if g.Domains && !g.Deny && g.Turn() == turn {
+				b.names(i, g)
+			}
+		}
+	}
+
+	if p.Restricts() {
+		b.refuse("not allowed by the policy", reasonPolicy, nil)
+	}
+	return b.rules
+}
+
+func (b *chainBuilder) add(comment string, parts ...[]expr.Any) {
+	b.rules = append(b.rules, Rule{comment, join(parts...)})
+}
+
+// refuse records and refuses what matches.
+func (b *chainBuilder) refuse(comment, reason string, match []expr.Any) {
+	b.add(comment, match, record(prefix(b.owner, reason, b.direction)))
+	b.add(comment, match, refuse())
+}
+
+// metadata refuses the metadata services of clouds.
+func (b *chainBuilder) metadata() {
+	for _, f := range families() {
+		b.refuse("metadata services need a rule: metadata", reasonMetadata,
+			join(f.only(), Outgoing.peer(f, sharedSet("metadata", f.v6), false)))
+	}
+}
+
+// dns refuses other name servers than the embedded one, whose sockets are in the container.
+func (b *chainBuilder) dns() {
+	for _, p := range []uint8{unix.IPPROTO_TCP, unix.IPPROTO_UDP} {
+		for _, port := range egress.DNSPorts() {
+			b.refuse("with domain rules, only the embedded name server can be used", reasonDNS,
+				hasPorts(p, egress.Ports{First: port, Last: port}))
+		}
+	}
+}
+
+// group adds the rules of a group.
+func (b *chainBuilder) group(index int, g plan.Group) {
+	for _, f := range families() {
+		for _, match := range b.matches(index, g, f) {
+			for _, p := range protocols(g, f.v6) {
+				all := join(f.only(), match, hasPorts(p, g.Ports))
+				if g.Deny {
+					b.refuse(g.Text, reasonRule, all)
+				} else {
+					b.add(g.Text, all, accept())
+				}
+			}
+		}
+	}
+}
+
+// matches returns the alternatives that match the addresses of a group.
+func (b *chainBuilder) matches(index int, g plan.Group, f family) (all [][]expr.Any) {
+	d := b.direction
+	switch g.Kind {
+	case egress.All, egress.Observe:
+		return [][]expr.Any{nil}
+	case egress.Host:
+		return [][]expr.Any{d.local(false)}
+	case egress.Metadata:
+		return [][]expr.Any{d.peer(f, sharedSet("metadata", f.v6), false)}
+	case egress.LAN:
+		return [][]expr.Any{join(d.local(true), d.peer(f, sharedSet("private", f.v6), false))}
+	case egress.Internet:
+		return [][]expr.Any{join(d.local(true), d.peer(f, sharedSet("private", f.v6), true),
+			d.peer(f, sharedSet("special", f.v6), true))}
+	case egress.Container:
+		for _, peer := range g.Peers { // the gateway of a network is the host
+			all = append(all, join(d.local(true), d.peer(f, peerSet(peer, f.v6), false)))
+		}
+		return all
+	}
+
+	if len(f.of(g.Prefixes)) > 0 {
+		all = append(all, d.peer(f, b.setName(index, setStatic, f.v6), false))
+	}
+	if g.Domains && g.Deny {
+		all = append(all, d.peer(f, b.setName(index, setNames, f.v6), false))
+	}
+	return all
+}
+
+func (b *chainBuilder) setName(group int, kind string, v6 bool) string {
+	if b.direction == Incoming {
+		kind = setFrom
+	}
+	return setName(id.Short(b.owner), b.generation, group, kind, v6)
+}

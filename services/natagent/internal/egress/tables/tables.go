@@ -1,0 +1,246 @@
+// Package tables keeps the two tables of egress policies in the kernel: it writes what package rules returns,
+// each change in one transaction, and reads what is present. Package egress decides what is in force.
+package tables
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/google/nftables"
+	"golang.org/x/sys/unix"
+
+	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress/answered"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress/plan"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress/rules"
+	"github.com/fairlead/fairlead/services/natagent/internal/firewall/nflink"
+	nft "github.com/fairlead/fairlead/services/natagent/internal/firewall/nftables"
+	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
+)
+
+// Tables writes both tables. Its methods are not safe for concurrent use.
+type Tables struct {
+	ns     hostns.NS
+	conn   *nflink.Link // nil until open
+	flags  nftables.TableFlags
+	queue  rules.QueueKind
+	peers  map[string][]netip.Prefix // sets of containers, networks and labels, merged
+	naming map[string]int            // how often policies name a peer
+}
+
+// New returns Tables in a network namespace. They must be opened before use.
+func New(ns hostns.NS) *Tables { return &Tables{ns: ns} }
+
+func (k *Tables) inet() *nftables.Table {
+	return &nftables.Table{Name: rules.TableName, Family: nftables.TableFamilyINet, Flags: k.flags}
+}
+
+func (k *Tables) bridge() *nftables.Table {
+	return &nftables.Table{Name: rules.TableName, Family: nftables.TableFamilyBridge, Flags: k.flags}
+}
+
+// Open opens the socket. It fails without nf_tables.
+func (k *Tables) Open(ctx context.Context) error {
+	if k.conn != nil {
+		return nil
+	}
+	features, err := nft.Probe(ctx, k.ns)
+	if err != nil {
+		return err
+	}
+	conn, err := nflink.Open(k.ns)
+	if err != nil {
+		return fault.Wrap(err, fault.Unavailable, "nf_tables", "cannot open a netlink socket")
+	}
+
+	k.conn, k.queue = conn, rules.ProbeQueue(conn.Conn)
+	if features.Owner {
+		k.flags = nftables.TableFlagOwner | nftables.TableFlagPersist
+	}
+	return nil
+}
+
+// Close closes the socket. The tables stay.
+func (k *Tables) Close() error {
+	if k.conn == nil {
+		return nil
+	}
+	return k.conn.Close()
+}
+
+// Rebuild writes both tables again, in one transaction.
+func (k *Tables) Rebuild(all []*plan.Plan, learned func(owner string) map[answered.Open]time.Duration,
+	peers func(string) []netip.Prefix) error {
+	k.peers, k.naming = map[string][]netip.Prefix{}, map[string]int{}
+	for _, t := range []*nftables.Table{k.inet(), k.bridge()} {
+		k.conn.AddTable(t) // so that the deletion succeeds; it also claims the table
+		k.conn.DelTable(t)
+		k.conn.AddTable(t)
+	}
+
+	k.queueBase()
+	for _, c := range all {
+		k.queueAdd(c, learned(c.Owner), peers)
+	}
+	return k.commit()
+}
+
+// Remove removes both tables.
+func (k *Tables) Remove() error {
+	for _, t := range []*nftables.Table{k.inet(), k.bridge()} {
+		k.conn.AddTable(t)
+		k.conn.DelTable(t)
+	}
+	return k.commit()
+}
+
+// Replace writes the policy of one container, in one transaction. Either can be nil.
+func (k *Tables) Replace(old, now *plan.Plan, learned map[answered.Open]time.Duration,
+	peers func(string) []netip.Prefix) error {
+	if old != nil {
+		k.queueElements(old, true)
+	}
+	if now != nil {
+		k.queueAdd(now, learned, peers)
+	}
+	if old != nil {
+		k.queueRemove(old)
+	}
+	return k.commit()
+}
+
+// queueBase queues what does not belong to one container.
+func (k *Tables) queueBase() {
+	t := k.inet()
+	for _, s := range rules.BaseSets(t) {
+		_ = k.conn.AddSet(s.Set, s.Elements)
+	}
+	for _, c := range rules.BaseChains(t) {
+		k.conn.AddChain(c)
+	}
+	for name, list := range rules.BaseRules(k.queue) {
+		k.queueRules(t, name, list)
+	}
+
+	t = k.bridge()
+	for _, s := range rules.BridgeSets(t) {
+		_ = k.conn.AddSet(s.Set, nil)
+	}
+	chains, lists := rules.BridgeChains(t)
+	for i, c := range chains {
+		k.conn.AddChain(c)
+		k.queueRules(t, c.Name, lists[i])
+	}
+}
+
+func (k *Tables) queueRules(t *nftables.Table, chain string, list []rules.Rule) {
+	for _, r := range list {
+		k.conn.AddRule(&nftables.Rule{Table: t, Chain: &nftables.Chain{Name: chain, Table: t}, Exprs: r.Exprs,
+			UserData: r.UserData()})
+	}
+}
+
+// queueAdd queues sets, chain and elements of a container.
+func (k *Tables) queueAdd(c *plan.Plan, learned map[answered.Open]time.Duration, peers func(string) []netip.Prefix) {
+	t := k.inet()
+	for _, peer := range c.Peers() {
+		k.queuePeer(peer, peers)
+	}
+	for _, s := range rules.Sets(t, c, learned) {
+		_ = k.conn.AddSet(s.Set, s.Elements)
+	}
+	for _, one := range rules.Chains(c) {
+		k.conn.AddChain(&nftables.Chain{Name: one.Name, Table: t})
+		k.queueRules(t, one.Name, one.Rules)
+	}
+	k.queueElements(c, false)
+}
+
+// queueElements adds or removes the map elements of a container.
+func (k *Tables) queueElements(c *plan.Plan, remove bool) {
+	put := k.conn.SetAddElements
+	if remove {
+		put = k.conn.SetDeleteElements
+	}
+
+	for _, s := range rules.Elements(k.inet(), k.bridge(), c) {
+		if len(s.Elements) > 0 {
+			_ = put(s.Set, s.Elements)
+		}
+	}
+}
+
+// queueRemove queues the removal of a container's chain and sets, and of the sets of peers that no other
+// container names. Its elements must be removed before.
+func (k *Tables) queueRemove(c *plan.Plan) {
+	t := k.inet()
+	for _, one := range rules.Chains(c) {
+		chain := &nftables.Chain{Name: one.Name, Table: t}
+		k.conn.FlushChain(chain)
+		k.conn.DelChain(chain)
+	}
+	for _, s := range rules.Sets(t, c, nil) {
+		k.conn.DelSet(s.Set)
+	}
+	for _, peer := range c.Peers() {
+		k.releasePeer(peer)
+	}
+}
+
+func (k *Tables) commit() error {
+	switch err := k.conn.Flush(); {
+	case err == nil:
+		return nil
+	case errors.Is(err, unix.EPERM):
+		return fault.New(fault.Denied, "table "+rules.TableName, "cannot be changed: permission denied",
+			fault.WithCause(err),
+			fault.WithHint("grant natagent CAP_NET_ADMIN in the host's network namespace"))
+	default:
+		return fault.New(fault.Internal, "table "+rules.TableName, "cannot be changed", fault.WithCause(err))
+	}
+}
+
+// CheckSupport rejects a policy that the kernel cannot enforce.
+func (k *Tables) CheckSupport(c *plan.Container) error {
+	if k.queue != rules.NoQueue || !c.Policy().ChecksServers() {
+		return nil
+	}
+	return fault.New(fault.Unavailable, c.Subject(), "names of servers on ports 443 and 80 cannot be checked: "+
+		"the kernel cannot queue packets", fault.WithHint("load the module nft_queue, or write the rules with "+
+		"/any-name (CONFIG_NFT_QUEUE, CONFIG_NF_CONNTRACK_LABELS)"))
+}
+
+// BridgeMACs returns the bridge's address for each endpoint of a container.
+func (k *Tables) BridgeMACs(c *plan.Container, bridge func(network string) (string, bool)) (map[string][]byte, error) {
+	via := map[string][]byte{}
+	for _, e := range c.Endpoints {
+		if e.IsHeld() {
+			continue
+		}
+		name, ok := bridge(e.NetworkID)
+		if !ok {
+			return nil, fault.New(fault.NotFound, "network "+id.Short(e.NetworkID), "has no bridge in natagent")
+		}
+		mac, err := net.ParseMAC(e.MAC)
+		if err != nil {
+			return nil, err
+		}
+
+		var link *net.Interface
+		if err := k.ns.Do(func() (err error) { link, err = net.InterfaceByName(name); return err }); err != nil {
+			return nil, fault.Wrap(err, fault.Unavailable, "bridge "+name, "cannot be read")
+		}
+		via[string(mac)] = link.HardwareAddr
+	}
+	return via, nil
+}
+
+// IsOwned reports whether other programs cannot change the tables.
+func (k *Tables) IsOwned() bool { return k.flags != 0 }
+
+// QueuesPackets reports whether the kernel can queue packets, so that names of servers are checked.
+func (k *Tables) QueuesPackets() bool { return k.queue != rules.NoQueue }
