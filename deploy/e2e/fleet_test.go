@@ -136,7 +136,16 @@ func TestFleetOfThreeHosts(t *testing.T) {
 			needPrograms(t, "crun", "conmon")
 			f := newFleet(t, mode, 3)
 			f.refuse(1, "fleet ls", "is not part of a fleet")
-			join := joinCommand.FindStringSubmatch(f.run(1, "fleet init --name one --address 10.99.0.1"))
+			f.block(1, "iifname != lo tcp dport 7450-7452")
+			created := f.run(1, "fleet init --name one --address 10.99.0.1")
+			if want := "TCP ports 7450, 7451 and 7452 are closed to hosts of 10.99.0.0/24, blocked in the host " +
+				"firewall by a rule of inet stop in; open them in the firewall of this host: "; !strings.Contains(
+				created, want) {
+				t.Errorf("got %q, want the warning %q", created, want)
+			}
+			f.refuse(1, "fleet doctor", "TCP ports 7450, 7451 and 7452 are closed to hosts of 10.99.0.0/24")
+			f.unblock(1)
+			join := joinCommand.FindStringSubmatch(created)
 			if join == nil {
 				t.Fatal("init prints no command to join")
 			}
@@ -172,12 +181,7 @@ func (f *fleet) outages(paths bool) {
 
 	if paths {
 		f.await(1, dataPaths, "one=ok\nthree=ok\ntwo=ok")
-		for _, rule := range []string{"add table inet stop",
-			"add chain inet stop in { type filter hook input priority 0 ; }",
-			"add rule inet stop in udp dport 4789 drop"} {
-			_, err := f.hosts[2].Host.Output(f.ctx, "nft", rule)
-			must(err)
-		}
+		f.block(3, "udp dport 4789")
 	}
 	for _, a := range f.agents {
 		must(a.Stop(syscall.SIGKILL))
@@ -194,9 +198,28 @@ func (f *fleet) outages(paths bool) {
 	f.await(1, dataPaths, "one=broken: three\nthree=broken: one,two\ntwo=broken: three")
 	f.refuse(1, "fleet doctor",
 		"the data path between it and this host is broken: no packet to UDP port 4789 comes back")
-	_, err := f.hosts[2].Host.Output(f.ctx, "nft", "delete table inet stop")
-	must(err)
+	f.unblock(3)
 	f.await(1, dataPaths, "one=ok\nthree=ok\ntwo=ok")
+}
+
+// block adds a host firewall that drops some packets.
+func (f *fleet) block(n int, packets string) {
+	f.t.Helper()
+	for _, rule := range []string{"add table inet stop",
+		"add chain inet stop in { type filter hook input priority 0 ; }",
+		"add rule inet stop in " + packets + " drop"} {
+		if _, err := f.hosts[n-1].Host.Output(f.ctx, "nft", rule); err != nil {
+			f.t.Fatal(err)
+		}
+	}
+}
+
+// unblock removes the host firewall.
+func (f *fleet) unblock(n int) {
+	f.t.Helper()
+	if _, err := f.hosts[n-1].Host.Output(f.ctx, "nft", "delete table inet stop"); err != nil {
+		f.t.Fatal(err)
+	}
 }
 
 // members removes one host; then all leave.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/agent/events"
+	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/api"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/fleet"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/ledger"
@@ -33,6 +34,9 @@ type Config struct {
 
 	// Accept handles calls of other hosts that may command this one. Their errors are statuses.
 	Accept api.Accept
+
+	// Firewall reads the host firewall. Nil means that it is not checked.
+	Firewall natv1.FirewallServiceClient
 
 	AgentPort, StoreClientPort, StorePeerPort uint16        // zero: the defaults
 	Lease                                     time.Duration // zero: DefaultLease
@@ -60,7 +64,7 @@ func New(_ context.Context, c Config) (*Service, error) {
 	f := fleet.New(fleet.Config{Events: broker,
 		Dir: filepath.Join(c.DataRoot, "fleet"), StoreDir: filepath.Join(c.DataRoot, "fleet-store"),
 		ReplicaDir:   filepath.Join(c.DataRoot, "fleet-replica"),
-		StoreProgram: c.StoreProgram, Log: c.Log, Lease: lease, Now: time.Now, Accept: c.Accept,
+		StoreProgram: c.StoreProgram, Log: c.Log, Lease: lease, Now: time.Now, Accept: c.Accept, Firewall: c.Firewall,
 		Quarantine: ledger.DefaultQuarantine, Idle: usage.IdleTime,
 		Ports: fleet.Ports{Agent: orDefault(c.AgentPort, DefaultAgentPort),
 			StoreClient: orDefault(c.StoreClientPort, DefaultStoreClientPort),

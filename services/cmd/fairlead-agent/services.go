@@ -172,7 +172,8 @@ func texts(addresses []netip.Addr) []string {
 func fleetConfig(h service.Deps) fleetagent.Config {
 	f := h.Config.Fleet
 	return fleetagent.Config{DataRoot: h.Config.DataRoot, Log: h.Log, StoreProgram: storeProgram(), AgentPort: f.Port,
-		StoreClientPort: f.StorePort, StorePeerPort: f.PeerPort, Lease: f.Lease, Accept: h.Accept}
+		StoreClientPort: f.StorePort, StorePeerPort: f.PeerPort, Lease: f.Lease, Accept: h.Accept,
+		Firewall: natv1.NewFirewallServiceClient(h.Peer("nat"))}
 }
 
 // engineConfig returns the clients of the services that Docker's clients need.

@@ -52,6 +52,7 @@ through them.`,
 			fmt.Fprintf(c.Out, "Fleet %s created. This host is %s with address %s.\n\n", short(res.GetFleetId()),
 				res.GetHost().GetName(), res.GetHost().GetAddress())
 			printJoin(c.Out, res.GetToken(), "one more host, within one hour")
+			c.Warn(res.GetWarnings()...)
 			return nil
 		},
 	}

@@ -24,6 +24,8 @@ import (
 type Fleet interface {
 	Init(ctx context.Context, address, name string, addressSpace []string, store *external.Store) (fleet string,
 		host *fleetv1.Host, token string, err error)
+	// BlockedPorts returns warnings about ports that the firewall of this host closes.
+	BlockedPorts(ctx context.Context) []string
 	UpdateStore(ctx context.Context, changed *external.Store) error
 	Join(ctx context.Context, token, address, name string) (fleet string, host *fleetv1.Host, warnings []string,
 		err error)
@@ -93,7 +95,8 @@ func (s *fleetServer) InitFleet(ctx context.Context, req *fleetv1.InitFleetReque
 	if err != nil {
 		return nil, err
 	}
-	return &fleetv1.InitFleetResponse{FleetId: fleet, Host: host, Token: token}, nil
+	return &fleetv1.InitFleetResponse{FleetId: fleet, Host: host, Token: token,
+		Warnings: s.fleet.BlockedPorts(ctx)}, nil
 }
 
 // UpdateStore replaces the credentials of the external store.

@@ -18,6 +18,7 @@ import (
 
 	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
 	hostv1 "github.com/fairlead/fairlead/proto/gen/fairlead/host/v1"
+	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/api"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/etcd"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/external"
@@ -57,6 +58,8 @@ type Host struct {
 
 	// External asks the servers of the external store, which only managers can. Nil if there is none.
 	External func(ctx context.Context) ([]external.State, error)
+	// Firewall reads the firewall of this host. Nil if it is not checked.
+	Firewall natv1.FirewallServiceClient
 	// TLS returns the configuration of a connection to a host.
 	TLS func(host string) *tls.Config
 }
@@ -87,6 +90,7 @@ type doctor struct {
 func (h Host) Check(ctx context.Context) []*hostv1.Finding {
 	d := &doctor{Host: h}
 	var checks sync.WaitGroup
+	checks.Go(func() { d.checkFirewall(ctx) })
 	checks.Go(func() {
 		if d.Self.External != nil {
 			d.checkExternal(ctx)

@@ -3,9 +3,11 @@ package diagnosis
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
+	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 )
 
 func TestHintsOpenExactlyTheClosedPorts(t *testing.T) {
@@ -34,5 +36,23 @@ func TestHintsOpenExactlyTheClosedPorts(t *testing.T) {
 		if got := pathHint(&fleetv1.PathProblem{ClosedPorts: c.closed}); got != c.want {
 			t.Errorf("%q %v: got %q, want %q", c.tool, c.closed, got, c.want)
 		}
+	}
+}
+
+func TestBlockedPortsAreGrouped(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	tcp, udp := natv1.Protocol_PROTOCOL_TCP, natv1.Protocol_PROTOCOL_UDP
+	port := func(protocol natv1.Protocol, number uint32, reason string) *natv1.BlockedPort {
+		return &natv1.BlockedPort{Port: &natv1.HostPort{Protocol: protocol, Port: number}, Reason: reason}
+	}
+	messages, hints := blocked([]*natv1.BlockedPort{port(tcp, 7450, "closed by A"), port(tcp, 7451, "closed by B"),
+		port(tcp, 7452, "closed by A"), port(udp, 4789, "closed by A")})
+	want := "TCP ports 7450 and 7452 are closed by A, TCP port 7451 is closed by B, UDP port 4789 is closed by A"
+	if got := strings.Join(messages, ", "); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	want = "open them in the firewall of this host: iptables -I INPUT -p tcp -m multiport --dports 7450,7452 -j ACCEPT"
+	if len(hints) != 3 || hints[0] != want {
+		t.Errorf("got hints %q, want %q first", hints, want)
 	}
 }

@@ -22,13 +22,23 @@ func (f *Fleet) Diagnose(ctx context.Context) ([]*hostv1.Finding, error) {
 		return nil, err
 	}
 	h := diagnosis.Host{Self: p.membership(), Ports: diagnosis.Ports(p.cfg.Ports), Now: p.cfg.Now, Store: p.client,
-		TLS: func(host string) *tls.Config { return p.clientTLS(host, "") }}
+		Firewall: f.cfg.Firewall, TLS: func(host string) *tls.Config { return p.clientTLS(host, "") }}
 	if m := p.membership(); m.External != nil {
 		h.External = func(ctx context.Context) ([]external.State, error) { return m.External.States(ctx, p.cfg.Now) }
 	}
 	h.Hosts, _ = p.listProblems()
 	p.mirror.Read(h.Take)
 	return h.Check(ctx), nil
+}
+
+// BlockedPorts returns a warning for the ports of the fleet that the firewall of this host closes.
+func (f *Fleet) BlockedPorts(ctx context.Context) []string {
+	p, err := f.current()
+	if err != nil {
+		return nil
+	}
+	h := diagnosis.Host{Self: p.membership(), Ports: diagnosis.Ports(f.cfg.Ports), Firewall: f.cfg.Firewall}
+	return h.BlockedPorts(ctx)
 }
 
 // Probe implements api.Gatekeeper: it returns the ports of the calling host that this host cannot connect

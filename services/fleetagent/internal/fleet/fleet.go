@@ -21,6 +21,7 @@ import (
 	"github.com/fairlead/fairlead/agent/events"
 	"github.com/fairlead/fairlead/proto/fault"
 	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
+	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	"github.com/fairlead/fairlead/proto/version"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/api"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/membership"
@@ -41,6 +42,8 @@ type Config struct {
 	Now          func() time.Time
 	Events       *events.Broker
 	Accept       api.Accept // handles the calls of managers
+
+	Firewall natv1.FirewallServiceClient // reads the host firewall; nil: it is not checked
 }
 
 // Ports are the TCP ports on the host's fleet address.
@@ -160,8 +163,8 @@ func joinPort(address netip.Addr, port uint16) string {
 }
 
 // ownRecord returns the record of this host.
-func (f *Fleet) ownRecord(id, name string, address netip.Addr) *fleetv1.Host {
-	return &fleetv1.Host{Id: id, Name: name, Address: address.String(), Port: uint32(f.cfg.Ports.Agent),
+func (c Config) ownRecord(id, name string, address netip.Addr) *fleetv1.Host {
+	return &fleetv1.Host{Id: id, Name: name, Address: address.String(), Port: uint32(c.Ports.Agent),
 		Version: version.Version}
 }
 

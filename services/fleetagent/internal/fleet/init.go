@@ -59,7 +59,7 @@ func (f *Fleet) Init(ctx context.Context, given, name string, addressSpace []str
 			return "", nil, "", err
 		}
 	}
-	host = f.ownRecord(m.Host, name, address)
+	host = f.cfg.ownRecord(m.Host, name, address)
 	host.Role, host.Joined = fleetv1.HostRole_HOST_ROLE_MANAGER, timestamppb.New(m.Joined)
 	host.StoreUrl = m.Store[0]
 	if m.External != nil {

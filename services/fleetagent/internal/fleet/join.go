@@ -152,7 +152,7 @@ func (f *Fleet) enroll(ctx context.Context, manager *api.Manager, t token.Token,
 
 	now := f.cfg.Now()
 	host, cert, store, err := manager.Enroll(ctx, t.Secret, api.Joining{Request: request,
-		Host: f.ownRecord(newID(), name, address), Now: now, Underlay: underlay})
+		Host: f.cfg.ownRecord(newID(), name, address), Now: now, Underlay: underlay})
 	if err != nil {
 		return nil, nil, err
 	}

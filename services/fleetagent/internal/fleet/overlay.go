@@ -10,6 +10,7 @@ import (
 	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/hostinfo"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/mirror"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/publish"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/record"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/view"
 )
@@ -125,7 +126,7 @@ func (f *Fleet) PublishEndpoints(_ context.Context, r *fleetv1.PublishEndpointsR
 		records[p.keys.Endpoint(p.membership().Host, k.GetNetworkId(), k.GetOwner())] = nil
 	}
 	for _, e := range r.GetEndpoints() {
-		if err := checkEndpoint(e); err != nil {
+		if err := publish.CheckEndpoint(e); err != nil {
 			return err
 		}
 		e.HostId = p.membership().Host
@@ -141,43 +142,6 @@ func (f *Fleet) PublishEndpoints(_ context.Context, r *fleetv1.PublishEndpointsR
 	}
 	p.publisher.Set(records)
 	return nil
-}
-
-// Limits of an endpoint, so that one container cannot fill the store.
-const (
-	maxNames   = 64
-	maxNameLen = 255
-)
-
-func checkEndpoint(e *fleetv1.OverlayEndpoint) error {
-	subject := "endpoint of " + e.GetOwner()
-	if !validElement(e.GetNetworkId()) || !validElement(e.GetOwner()) {
-		return fault.Invalidf(subject, "owner", "has no valid network and owner")
-	}
-	if len(e.GetNames()) > maxNames {
-		return fault.Invalidf(subject, "names", "has %d names, the most are %d", len(e.GetNames()), maxNames)
-	}
-	for _, n := range e.GetNames() {
-		if n == "" || len(n) > maxNameLen {
-			return fault.Invalidf(subject, "names", "%q is not a name", n)
-		}
-	}
-	for _, a := range e.GetAddresses() {
-		if _, err := netip.ParseAddr(a); err != nil {
-			return fault.Invalidf(subject, "addresses", "%q is not an address", a)
-		}
-	}
-	return nil
-}
-
-// validElement reports whether a text can be an element of a key.
-func validElement(text string) bool {
-	for _, r := range text {
-		if (r < 'a' || r > 'z') && (r < '0' || r > '9') {
-			return false
-		}
-	}
-	return text != "" && len(text) <= 128
 }
 
 // ReportUsage replaces what is known about the use of this host's blocks.

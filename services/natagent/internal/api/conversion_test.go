@@ -13,7 +13,9 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	"github.com/fairlead/fairlead/proto/port"
+	"github.com/fairlead/fairlead/services/natagent/internal/explain"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
+	"github.com/fairlead/fairlead/services/natagent/internal/hostfirewall"
 	"github.com/fairlead/fairlead/services/natagent/internal/packettrace"
 )
 
@@ -146,6 +148,34 @@ func (e *explainer) Explain(_ context.Context, p packettrace.Packet) (packettrac
 
 func (e *explainer) Rule(at packettrace.Location) string {
 	return map[packettrace.Location]string{packettrace.Published: "inet fairlead dnat"}[at]
+}
+
+func (e *explainer) BlockedPorts(_ context.Context, to netip.Addr, ports []explain.Port) ([]explain.Blocked, error) {
+	return []explain.Blocked{{Port: ports[1], From: netip.PrefixFrom(to, 24).Masked(),
+		By: hostfirewall.Block{Family: "ip", Table: "filter", Chain: "INPUT", Policy: true}}}, nil
+}
+
+func TestListBlockedPorts(t *testing.T) {
+	s := &firewallServer{closed: &explainer{}}
+	tcp, udp := natv1.Protocol_PROTOCOL_TCP, natv1.Protocol_PROTOCOL_UDP
+	req := func(address string, ports ...*natv1.HostPort) *natv1.ListBlockedPortsRequest {
+		return &natv1.ListBlockedPortsRequest{Address: address, Ports: ports}
+	}
+	for _, bad := range []*natv1.ListBlockedPortsRequest{req("x"), req("fe80::1%eth0"), req(""),
+		req("192.0.2.1", &natv1.HostPort{Protocol: tcp}), req("192.0.2.1", &natv1.HostPort{Port: 80}),
+		req("192.0.2.1", &natv1.HostPort{Protocol: tcp, Port: 1 << 16})} {
+		if _, err := s.ListBlockedPorts(t.Context(), bad); !fault.Is(err, fault.Invalid) {
+			t.Errorf("%v: got error %v", bad, err)
+		}
+	}
+
+	resp, err := s.ListBlockedPorts(t.Context(), req("::ffff:192.0.2.1", &natv1.HostPort{Protocol: tcp, Port: 80},
+		&natv1.HostPort{Protocol: udp, Port: 4789}))
+	want := "closed to hosts of 192.0.2.0/24, blocked in the host firewall by the policy of ip filter INPUT"
+	if err != nil || len(resp.GetPorts()) != 1 || resp.GetPorts()[0].GetReason() != want ||
+		resp.GetPorts()[0].GetPort().GetProtocol() != udp || resp.GetPorts()[0].GetPort().GetPort() != 4789 {
+		t.Errorf("got %v, %v", resp, err)
+	}
 }
 
 func TestExplainConnection(t *testing.T) {

@@ -13,6 +13,7 @@ type firewallServer struct {
 	networks Networks
 	doctor   Doctor
 	checker  Checker
+	closed   Explainer
 }
 
 // Diagnose implements FirewallServiceServer.
@@ -72,4 +73,18 @@ func (s *firewallServer) ListNetworks(ctx context.Context,
 		return nil, err
 	}
 	return &natv1.ListNetworksResponse{Networks: networksToProto(all)}, nil
+}
+
+// ListBlockedPorts implements FirewallServiceServer.
+func (s *firewallServer) ListBlockedPorts(ctx context.Context,
+	req *natv1.ListBlockedPortsRequest) (*natv1.ListBlockedPortsResponse, error) {
+	to, ports, err := hostPortsFromProto(req)
+	if err != nil {
+		return nil, err
+	}
+	all, err := s.closed.BlockedPorts(ctx, to, ports)
+	if err != nil {
+		return nil, err
+	}
+	return &natv1.ListBlockedPortsResponse{Ports: blockedPortsToProto(all)}, nil
 }

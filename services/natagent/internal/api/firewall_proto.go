@@ -7,6 +7,8 @@ import (
 
 	"github.com/fairlead/fairlead/proto/fault"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
+	"github.com/fairlead/fairlead/proto/port/portpb"
+	"github.com/fairlead/fairlead/services/natagent/internal/explain"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
 )
 
@@ -126,6 +128,36 @@ func networksToProto(all []*firewall.Network) []*natv1.FirewallNetwork {
 	var out []*natv1.FirewallNetwork
 	for _, n := range all {
 		out = append(out, networkToProto(n))
+	}
+	return out
+}
+
+// hostPortsFromProto converts ports of a host address.
+func hostPortsFromProto(req *natv1.ListBlockedPortsRequest) (to netip.Addr, ports []explain.Port, err error) {
+	const maxPort, subject = 1<<16 - 1, "host ports"
+	if to, err = netip.ParseAddr(req.GetAddress()); err != nil || to.Zone() != "" {
+		return to, nil, fault.Invalidf(subject, "address", "invalid IP address: %s", req.GetAddress())
+	}
+
+	for _, p := range req.GetPorts() {
+		protocol := portpb.ProtocolFromProto(p.GetProtocol())
+		switch {
+		case protocol.Number() == 0:
+			return to, nil, fault.Invalidf(subject, "ports", "invalid proto: %s", string(protocol))
+		case p.GetPort() < 1 || p.GetPort() > maxPort:
+			return to, nil, fault.Invalidf(subject, "ports", "%d is not a valid port, must be 1 to %d", p.GetPort(),
+				maxPort)
+		}
+		ports = append(ports, explain.Port{Protocol: protocol, Number: uint16(p.GetPort())})
+	}
+	return to.Unmap(), ports, nil
+}
+
+// blockedPortsToProto converts blocked ports.
+func blockedPortsToProto(all []explain.Blocked) (out []*natv1.BlockedPort) {
+	for _, b := range all {
+		out = append(out, &natv1.BlockedPort{Reason: b.Reason(), Port: &natv1.HostPort{
+			Protocol: portpb.ProtocolToProto(b.Protocol), Port: uint32(b.Number)}})
 	}
 	return out
 }

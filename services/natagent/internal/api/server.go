@@ -13,6 +13,7 @@ import (
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/natagent/internal/egress/plan"
+	"github.com/fairlead/fairlead/services/natagent/internal/explain"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
 	"github.com/fairlead/fairlead/services/natagent/internal/packettrace"
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
@@ -39,6 +40,8 @@ type Explainer interface {
 	Explain(ctx context.Context, p packettrace.Packet) (packettrace.Verdict, []string, error)
 	// Rule returns the table and chain of a location.
 	Rule(packettrace.Location) string
+	// BlockedPorts returns the ports that the host firewall closes to other hosts.
+	BlockedPorts(ctx context.Context, to netip.Addr, ports []explain.Port) ([]explain.Blocked, error)
 }
 
 // Networks manages the rules of networks.
@@ -97,7 +100,7 @@ func (s *Server) Register(r grpc.ServiceRegistrar) {
 	natv1.RegisterPublicationServiceServer(r, &publicationServer{publications: s.cfg.Publications,
 		hostFirewall: s.cfg.HostFirewall, explainer: s.cfg.Explainer})
 	natv1.RegisterFirewallServiceServer(r, &firewallServer{networks: s.cfg.Networks, doctor: s.cfg.Doctor,
-		checker: s.cfg.Checker})
+		checker: s.cfg.Checker, closed: s.cfg.Explainer})
 	natv1.RegisterPolicyServiceServer(r, &policyServer{policies: s.cfg.Policies})
 	natv1.RegisterConnectionServiceServer(r, &connectionServer{connections: s.cfg.Connections})
 }

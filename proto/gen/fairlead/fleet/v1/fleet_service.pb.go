@@ -222,7 +222,9 @@ type InitFleetResponse struct {
 	// This host.
 	Host *Host `protobuf:"bytes,2,opt,name=host,proto3" json:"host,omitempty"`
 	// A join token for one member, valid for one hour.
-	Token         string `protobuf:"bytes,3,opt,name=token,proto3" json:"token,omitempty"`
+	Token string `protobuf:"bytes,3,opt,name=token,proto3" json:"token,omitempty"`
+	// What the host lacks to work with others, such as closed ports.
+	Warnings      []string `protobuf:"bytes,4,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -276,6 +278,13 @@ func (x *InitFleetResponse) GetToken() string {
 		return x.Token
 	}
 	return ""
+}
+
+func (x *InitFleetResponse) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
 }
 
 // UpdateStoreRequest has the options of `fleet update`. What is absent stays as it is.
@@ -1966,11 +1975,12 @@ const file_fairlead_fleet_v1_fleet_service_proto_rawDesc = "" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12#\n" +
 	"\raddress_space\x18\x14 \x03(\tR\faddressSpace\x12G\n" +
-	"\x0eexternal_store\x18\x15 \x01(\v2 .fairlead.fleet.v1.ExternalStoreR\rexternalStore\"q\n" +
+	"\x0eexternal_store\x18\x15 \x01(\v2 .fairlead.fleet.v1.ExternalStoreR\rexternalStore\"\x8d\x01\n" +
 	"\x11InitFleetResponse\x12\x19\n" +
 	"\bfleet_id\x18\x01 \x01(\tR\afleetId\x12+\n" +
 	"\x04host\x18\x02 \x01(\v2\x17.fairlead.fleet.v1.HostR\x04host\x12\x14\n" +
-	"\x05token\x18\x03 \x01(\tR\x05token\"]\n" +
+	"\x05token\x18\x03 \x01(\tR\x05token\x12\x1a\n" +
+	"\bwarnings\x18\x04 \x03(\tR\bwarnings\"]\n" +
 	"\x12UpdateStoreRequest\x12G\n" +
 	"\x0eexternal_store\x18\x01 \x01(\v2 .fairlead.fleet.v1.ExternalStoreR\rexternalStore\"\x15\n" +
 	"\x13UpdateStoreResponse\"V\n" +

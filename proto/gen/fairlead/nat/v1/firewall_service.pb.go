@@ -23,6 +23,217 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// ListBlockedPortsRequest names ports of the host.
+type ListBlockedPortsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// An address of the host.
+	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	// The ports.
+	Ports         []*HostPort `protobuf:"bytes,2,rep,name=ports,proto3" json:"ports,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListBlockedPortsRequest) Reset() {
+	*x = ListBlockedPortsRequest{}
+	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListBlockedPortsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListBlockedPortsRequest) ProtoMessage() {}
+
+func (x *ListBlockedPortsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListBlockedPortsRequest.ProtoReflect.Descriptor instead.
+func (*ListBlockedPortsRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_nat_v1_firewall_service_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *ListBlockedPortsRequest) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *ListBlockedPortsRequest) GetPorts() []*HostPort {
+	if x != nil {
+		return x.Ports
+	}
+	return nil
+}
+
+// ListBlockedPortsResponse holds the blocked ports.
+type ListBlockedPortsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In the order of the request.
+	Ports         []*BlockedPort `protobuf:"bytes,1,rep,name=ports,proto3" json:"ports,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListBlockedPortsResponse) Reset() {
+	*x = ListBlockedPortsResponse{}
+	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListBlockedPortsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListBlockedPortsResponse) ProtoMessage() {}
+
+func (x *ListBlockedPortsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListBlockedPortsResponse.ProtoReflect.Descriptor instead.
+func (*ListBlockedPortsResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_nat_v1_firewall_service_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ListBlockedPortsResponse) GetPorts() []*BlockedPort {
+	if x != nil {
+		return x.Ports
+	}
+	return nil
+}
+
+// HostPort is a port of the host.
+type HostPort struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The transport protocol.
+	Protocol Protocol `protobuf:"varint,1,opt,name=protocol,proto3,enum=fairlead.nat.v1.Protocol" json:"protocol,omitempty"`
+	// The port number.
+	Port          uint32 `protobuf:"varint,2,opt,name=port,proto3" json:"port,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HostPort) Reset() {
+	*x = HostPort{}
+	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HostPort) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HostPort) ProtoMessage() {}
+
+func (x *HostPort) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HostPort.ProtoReflect.Descriptor instead.
+func (*HostPort) Descriptor() ([]byte, []int) {
+	return file_fairlead_nat_v1_firewall_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *HostPort) GetProtocol() Protocol {
+	if x != nil {
+		return x.Protocol
+	}
+	return Protocol_PROTOCOL_UNSPECIFIED
+}
+
+func (x *HostPort) GetPort() uint32 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
+// BlockedPort is a port that other hosts cannot connect to.
+type BlockedPort struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The port.
+	Port *HostPort `protobuf:"bytes,1,opt,name=port,proto3" json:"port,omitempty"`
+	// The rule or policy that blocks it, for people.
+	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BlockedPort) Reset() {
+	*x = BlockedPort{}
+	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BlockedPort) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BlockedPort) ProtoMessage() {}
+
+func (x *BlockedPort) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BlockedPort.ProtoReflect.Descriptor instead.
+func (*BlockedPort) Descriptor() ([]byte, []int) {
+	return file_fairlead_nat_v1_firewall_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *BlockedPort) GetPort() *HostPort {
+	if x != nil {
+		return x.Port
+	}
+	return nil
+}
+
+func (x *BlockedPort) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // PutNetworkRequest holds the desired state of one network.
 type PutNetworkRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -34,7 +245,7 @@ type PutNetworkRequest struct {
 
 func (x *PutNetworkRequest) Reset() {
 	*x = PutNetworkRequest{}
-	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[0]
+	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -46,7 +257,7 @@ func (x *PutNetworkRequest) String() string {
 func (*PutNetworkRequest) ProtoMessage() {}
 
 func (x *PutNetworkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[0]
+	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -59,7 +270,7 @@ func (x *PutNetworkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutNetworkRequest.ProtoReflect.Descriptor instead.
 func (*PutNetworkRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_firewall_service_proto_rawDescGZIP(), []int{0}
+	return file_fairlead_nat_v1_firewall_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *PutNetworkRequest) GetNetwork() *FirewallNetwork {
@@ -78,7 +289,7 @@ type PutNetworkResponse struct {
 
 func (x *PutNetworkResponse) Reset() {
 	*x = PutNetworkResponse{}
-	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[1]
+	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -90,7 +301,7 @@ func (x *PutNetworkResponse) String() string {
 func (*PutNetworkResponse) ProtoMessage() {}
 
 func (x *PutNetworkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[1]
+	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -103,7 +314,7 @@ func (x *PutNetworkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutNetworkResponse.ProtoReflect.Descriptor instead.
 func (*PutNetworkResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_firewall_service_proto_rawDescGZIP(), []int{1}
+	return file_fairlead_nat_v1_firewall_service_proto_rawDescGZIP(), []int{5}
 }
 
 // DeleteNetworkRequest names a network.
@@ -117,7 +328,7 @@ type DeleteNetworkRequest struct {
 
 func (x *DeleteNetworkRequest) Reset() {
 	*x = DeleteNetworkRequest{}
-	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[2]
+	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -129,7 +340,7 @@ func (x *DeleteNetworkRequest) String() string {
 func (*DeleteNetworkRequest) ProtoMessage() {}
 
 func (x *DeleteNetworkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[2]
+	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -142,7 +353,7 @@ func (x *DeleteNetworkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteNetworkRequest.ProtoReflect.Descriptor instead.
 func (*DeleteNetworkRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_firewall_service_proto_rawDescGZIP(), []int{2}
+	return file_fairlead_nat_v1_firewall_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *DeleteNetworkRequest) GetId() string {
@@ -161,7 +372,7 @@ type DeleteNetworkResponse struct {
 
 func (x *DeleteNetworkResponse) Reset() {
 	*x = DeleteNetworkResponse{}
-	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[3]
+	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -173,7 +384,7 @@ func (x *DeleteNetworkResponse) String() string {
 func (*DeleteNetworkResponse) ProtoMessage() {}
 
 func (x *DeleteNetworkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[3]
+	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -186,7 +397,7 @@ func (x *DeleteNetworkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteNetworkResponse.ProtoReflect.Descriptor instead.
 func (*DeleteNetworkResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_firewall_service_proto_rawDescGZIP(), []int{3}
+	return file_fairlead_nat_v1_firewall_service_proto_rawDescGZIP(), []int{7}
 }
 
 // PutTunnelRequest holds the desired state of the tunnel.
@@ -200,7 +411,7 @@ type PutTunnelRequest struct {
 
 func (x *PutTunnelRequest) Reset() {
 	*x = PutTunnelRequest{}
-	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[4]
+	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -212,7 +423,7 @@ func (x *PutTunnelRequest) String() string {
 func (*PutTunnelRequest) ProtoMessage() {}
 
 func (x *PutTunnelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[4]
+	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -225,7 +436,7 @@ func (x *PutTunnelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutTunnelRequest.ProtoReflect.Descriptor instead.
 func (*PutTunnelRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_firewall_service_proto_rawDescGZIP(), []int{4}
+	return file_fairlead_nat_v1_firewall_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *PutTunnelRequest) GetTunnel() *FirewallTunnel {
@@ -244,7 +455,7 @@ type PutTunnelResponse struct {
 
 func (x *PutTunnelResponse) Reset() {
 	*x = PutTunnelResponse{}
-	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[5]
+	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -256,7 +467,7 @@ func (x *PutTunnelResponse) String() string {
 func (*PutTunnelResponse) ProtoMessage() {}
 
 func (x *PutTunnelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[5]
+	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -269,7 +480,7 @@ func (x *PutTunnelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutTunnelResponse.ProtoReflect.Descriptor instead.
 func (*PutTunnelResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_firewall_service_proto_rawDescGZIP(), []int{5}
+	return file_fairlead_nat_v1_firewall_service_proto_rawDescGZIP(), []int{9}
 }
 
 // ListNetworksRequest is empty.
@@ -281,7 +492,7 @@ type ListNetworksRequest struct {
 
 func (x *ListNetworksRequest) Reset() {
 	*x = ListNetworksRequest{}
-	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[6]
+	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -293,7 +504,7 @@ func (x *ListNetworksRequest) String() string {
 func (*ListNetworksRequest) ProtoMessage() {}
 
 func (x *ListNetworksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[6]
+	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -306,7 +517,7 @@ func (x *ListNetworksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNetworksRequest.ProtoReflect.Descriptor instead.
 func (*ListNetworksRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_firewall_service_proto_rawDescGZIP(), []int{6}
+	return file_fairlead_nat_v1_firewall_service_proto_rawDescGZIP(), []int{10}
 }
 
 // ListNetworksResponse holds the networks.
@@ -320,7 +531,7 @@ type ListNetworksResponse struct {
 
 func (x *ListNetworksResponse) Reset() {
 	*x = ListNetworksResponse{}
-	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[7]
+	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -332,7 +543,7 @@ func (x *ListNetworksResponse) String() string {
 func (*ListNetworksResponse) ProtoMessage() {}
 
 func (x *ListNetworksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[7]
+	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -345,7 +556,7 @@ func (x *ListNetworksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNetworksResponse.ProtoReflect.Descriptor instead.
 func (*ListNetworksResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_firewall_service_proto_rawDescGZIP(), []int{7}
+	return file_fairlead_nat_v1_firewall_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListNetworksResponse) GetNetworks() []*FirewallNetwork {
@@ -366,7 +577,7 @@ type DiagnoseRequest struct {
 
 func (x *DiagnoseRequest) Reset() {
 	*x = DiagnoseRequest{}
-	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[8]
+	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -378,7 +589,7 @@ func (x *DiagnoseRequest) String() string {
 func (*DiagnoseRequest) ProtoMessage() {}
 
 func (x *DiagnoseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[8]
+	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -391,7 +602,7 @@ func (x *DiagnoseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiagnoseRequest.ProtoReflect.Descriptor instead.
 func (*DiagnoseRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_firewall_service_proto_rawDescGZIP(), []int{8}
+	return file_fairlead_nat_v1_firewall_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *DiagnoseRequest) GetBackendOnly() bool {
@@ -414,7 +625,7 @@ type DiagnoseResponse struct {
 
 func (x *DiagnoseResponse) Reset() {
 	*x = DiagnoseResponse{}
-	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[9]
+	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -426,7 +637,7 @@ func (x *DiagnoseResponse) String() string {
 func (*DiagnoseResponse) ProtoMessage() {}
 
 func (x *DiagnoseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[9]
+	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -439,7 +650,7 @@ func (x *DiagnoseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiagnoseResponse.ProtoReflect.Descriptor instead.
 func (*DiagnoseResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_firewall_service_proto_rawDescGZIP(), []int{9}
+	return file_fairlead_nat_v1_firewall_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *DiagnoseResponse) GetFindings() []*v1.Finding {
@@ -467,7 +678,7 @@ type CheckRequest struct {
 
 func (x *CheckRequest) Reset() {
 	*x = CheckRequest{}
-	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[10]
+	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -479,7 +690,7 @@ func (x *CheckRequest) String() string {
 func (*CheckRequest) ProtoMessage() {}
 
 func (x *CheckRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[10]
+	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -492,7 +703,7 @@ func (x *CheckRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckRequest.ProtoReflect.Descriptor instead.
 func (*CheckRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_firewall_service_proto_rawDescGZIP(), []int{10}
+	return file_fairlead_nat_v1_firewall_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *CheckRequest) GetRepair() bool {
@@ -513,7 +724,7 @@ type CheckResponse struct {
 
 func (x *CheckResponse) Reset() {
 	*x = CheckResponse{}
-	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[11]
+	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -525,7 +736,7 @@ func (x *CheckResponse) String() string {
 func (*CheckResponse) ProtoMessage() {}
 
 func (x *CheckResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[11]
+	mi := &file_fairlead_nat_v1_firewall_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -538,7 +749,7 @@ func (x *CheckResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckResponse.ProtoReflect.Descriptor instead.
 func (*CheckResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_firewall_service_proto_rawDescGZIP(), []int{11}
+	return file_fairlead_nat_v1_firewall_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CheckResponse) GetFindings() []*v1.Finding {
@@ -552,7 +763,18 @@ var File_fairlead_nat_v1_firewall_service_proto protoreflect.FileDescriptor
 
 const file_fairlead_nat_v1_firewall_service_proto_rawDesc = "" +
 	"\n" +
-	"&fairlead/nat/v1/firewall_service.proto\x12\x0ffairlead.nat.v1\x1a\x1bfairlead/auth/v1/role.proto\x1a\x1efairlead/host/v1/finding.proto\x1a!fairlead/nat/v1/publication.proto\"O\n" +
+	"&fairlead/nat/v1/firewall_service.proto\x12\x0ffairlead.nat.v1\x1a\x1bfairlead/auth/v1/role.proto\x1a\x1efairlead/host/v1/finding.proto\x1a!fairlead/nat/v1/publication.proto\"d\n" +
+	"\x17ListBlockedPortsRequest\x12\x18\n" +
+	"\aaddress\x18\x01 \x01(\tR\aaddress\x12/\n" +
+	"\x05ports\x18\x02 \x03(\v2\x19.fairlead.nat.v1.HostPortR\x05ports\"N\n" +
+	"\x18ListBlockedPortsResponse\x122\n" +
+	"\x05ports\x18\x01 \x03(\v2\x1c.fairlead.nat.v1.BlockedPortR\x05ports\"U\n" +
+	"\bHostPort\x125\n" +
+	"\bprotocol\x18\x01 \x01(\x0e2\x19.fairlead.nat.v1.ProtocolR\bprotocol\x12\x12\n" +
+	"\x04port\x18\x02 \x01(\rR\x04port\"T\n" +
+	"\vBlockedPort\x12-\n" +
+	"\x04port\x18\x01 \x01(\v2\x19.fairlead.nat.v1.HostPortR\x04port\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"O\n" +
 	"\x11PutNetworkRequest\x12:\n" +
 	"\anetwork\x18\x01 \x01(\v2 .fairlead.nat.v1.FirewallNetworkR\anetwork\"\x14\n" +
 	"\x12PutNetworkResponse\"&\n" +
@@ -573,7 +795,7 @@ const file_fairlead_nat_v1_firewall_service_proto_rawDesc = "" +
 	"\fCheckRequest\x12\x16\n" +
 	"\x06repair\x18\x01 \x01(\bR\x06repair\"F\n" +
 	"\rCheckResponse\x125\n" +
-	"\bfindings\x18\x01 \x03(\v2\x19.fairlead.host.v1.FindingR\bfindings2\xb6\x04\n" +
+	"\bfindings\x18\x01 \x03(\v2\x19.fairlead.host.v1.FindingR\bfindings2\xa5\x05\n" +
 	"\x0fFirewallService\x12U\n" +
 	"\bDiagnose\x12 .fairlead.nat.v1.DiagnoseRequest\x1a!.fairlead.nat.v1.DiagnoseResponse\"\x04\xa8\xd4\x18\x02\x12L\n" +
 	"\x05Check\x12\x1d.fairlead.nat.v1.CheckRequest\x1a\x1e.fairlead.nat.v1.CheckResponse\"\x04\xa8\xd4\x18\x02\x12[\n" +
@@ -581,7 +803,8 @@ const file_fairlead_nat_v1_firewall_service_proto_rawDesc = "" +
 	"PutNetwork\x12\".fairlead.nat.v1.PutNetworkRequest\x1a#.fairlead.nat.v1.PutNetworkResponse\"\x04\xa8\xd4\x18\x01\x12d\n" +
 	"\rDeleteNetwork\x12%.fairlead.nat.v1.DeleteNetworkRequest\x1a&.fairlead.nat.v1.DeleteNetworkResponse\"\x04\xa8\xd4\x18\x01\x12X\n" +
 	"\tPutTunnel\x12!.fairlead.nat.v1.PutTunnelRequest\x1a\".fairlead.nat.v1.PutTunnelResponse\"\x04\xa8\xd4\x18\x01\x12a\n" +
-	"\fListNetworks\x12$.fairlead.nat.v1.ListNetworksRequest\x1a%.fairlead.nat.v1.ListNetworksResponse\"\x04\xa8\xd4\x18\x02B>Z<github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1;natv1b\x06proto3"
+	"\fListNetworks\x12$.fairlead.nat.v1.ListNetworksRequest\x1a%.fairlead.nat.v1.ListNetworksResponse\"\x04\xa8\xd4\x18\x02\x12m\n" +
+	"\x10ListBlockedPorts\x12(.fairlead.nat.v1.ListBlockedPortsRequest\x1a).fairlead.nat.v1.ListBlockedPortsResponse\"\x04\xa8\xd4\x18\x01B>Z<github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1;natv1b\x06proto3"
 
 var (
 	file_fairlead_nat_v1_firewall_service_proto_rawDescOnce sync.Once
@@ -595,47 +818,58 @@ func file_fairlead_nat_v1_firewall_service_proto_rawDescGZIP() []byte {
 	return file_fairlead_nat_v1_firewall_service_proto_rawDescData
 }
 
-var file_fairlead_nat_v1_firewall_service_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_fairlead_nat_v1_firewall_service_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_fairlead_nat_v1_firewall_service_proto_goTypes = []any{
-	(*PutNetworkRequest)(nil),     // 0: fairlead.nat.v1.PutNetworkRequest
-	(*PutNetworkResponse)(nil),    // 1: fairlead.nat.v1.PutNetworkResponse
-	(*DeleteNetworkRequest)(nil),  // 2: fairlead.nat.v1.DeleteNetworkRequest
-	(*DeleteNetworkResponse)(nil), // 3: fairlead.nat.v1.DeleteNetworkResponse
-	(*PutTunnelRequest)(nil),      // 4: fairlead.nat.v1.PutTunnelRequest
-	(*PutTunnelResponse)(nil),     // 5: fairlead.nat.v1.PutTunnelResponse
-	(*ListNetworksRequest)(nil),   // 6: fairlead.nat.v1.ListNetworksRequest
-	(*ListNetworksResponse)(nil),  // 7: fairlead.nat.v1.ListNetworksResponse
-	(*DiagnoseRequest)(nil),       // 8: fairlead.nat.v1.DiagnoseRequest
-	(*DiagnoseResponse)(nil),      // 9: fairlead.nat.v1.DiagnoseResponse
-	(*CheckRequest)(nil),          // 10: fairlead.nat.v1.CheckRequest
-	(*CheckResponse)(nil),         // 11: fairlead.nat.v1.CheckResponse
-	(*FirewallNetwork)(nil),       // 12: fairlead.nat.v1.FirewallNetwork
-	(*FirewallTunnel)(nil),        // 13: fairlead.nat.v1.FirewallTunnel
-	(*v1.Finding)(nil),            // 14: fairlead.host.v1.Finding
+	(*ListBlockedPortsRequest)(nil),  // 0: fairlead.nat.v1.ListBlockedPortsRequest
+	(*ListBlockedPortsResponse)(nil), // 1: fairlead.nat.v1.ListBlockedPortsResponse
+	(*HostPort)(nil),                 // 2: fairlead.nat.v1.HostPort
+	(*BlockedPort)(nil),              // 3: fairlead.nat.v1.BlockedPort
+	(*PutNetworkRequest)(nil),        // 4: fairlead.nat.v1.PutNetworkRequest
+	(*PutNetworkResponse)(nil),       // 5: fairlead.nat.v1.PutNetworkResponse
+	(*DeleteNetworkRequest)(nil),     // 6: fairlead.nat.v1.DeleteNetworkRequest
+	(*DeleteNetworkResponse)(nil),    // 7: fairlead.nat.v1.DeleteNetworkResponse
+	(*PutTunnelRequest)(nil),         // 8: fairlead.nat.v1.PutTunnelRequest
+	(*PutTunnelResponse)(nil),        // 9: fairlead.nat.v1.PutTunnelResponse
+	(*ListNetworksRequest)(nil),      // 10: fairlead.nat.v1.ListNetworksRequest
+	(*ListNetworksResponse)(nil),     // 11: fairlead.nat.v1.ListNetworksResponse
+	(*DiagnoseRequest)(nil),          // 12: fairlead.nat.v1.DiagnoseRequest
+	(*DiagnoseResponse)(nil),         // 13: fairlead.nat.v1.DiagnoseResponse
+	(*CheckRequest)(nil),             // 14: fairlead.nat.v1.CheckRequest
+	(*CheckResponse)(nil),            // 15: fairlead.nat.v1.CheckResponse
+	(Protocol)(0),                    // 16: fairlead.nat.v1.Protocol
+	(*FirewallNetwork)(nil),          // 17: fairlead.nat.v1.FirewallNetwork
+	(*FirewallTunnel)(nil),           // 18: fairlead.nat.v1.FirewallTunnel
+	(*v1.Finding)(nil),               // 19: fairlead.host.v1.Finding
 }
 var file_fairlead_nat_v1_firewall_service_proto_depIdxs = []int32{
-	12, // 0: fairlead.nat.v1.PutNetworkRequest.network:type_name -> fairlead.nat.v1.FirewallNetwork
-	13, // 1: fairlead.nat.v1.PutTunnelRequest.tunnel:type_name -> fairlead.nat.v1.FirewallTunnel
-	12, // 2: fairlead.nat.v1.ListNetworksResponse.networks:type_name -> fairlead.nat.v1.FirewallNetwork
-	14, // 3: fairlead.nat.v1.DiagnoseResponse.findings:type_name -> fairlead.host.v1.Finding
-	14, // 4: fairlead.nat.v1.CheckResponse.findings:type_name -> fairlead.host.v1.Finding
-	8,  // 5: fairlead.nat.v1.FirewallService.Diagnose:input_type -> fairlead.nat.v1.DiagnoseRequest
-	10, // 6: fairlead.nat.v1.FirewallService.Check:input_type -> fairlead.nat.v1.CheckRequest
-	0,  // 7: fairlead.nat.v1.FirewallService.PutNetwork:input_type -> fairlead.nat.v1.PutNetworkRequest
-	2,  // 8: fairlead.nat.v1.FirewallService.DeleteNetwork:input_type -> fairlead.nat.v1.DeleteNetworkRequest
-	4,  // 9: fairlead.nat.v1.FirewallService.PutTunnel:input_type -> fairlead.nat.v1.PutTunnelRequest
-	6,  // 10: fairlead.nat.v1.FirewallService.ListNetworks:input_type -> fairlead.nat.v1.ListNetworksRequest
-	9,  // 11: fairlead.nat.v1.FirewallService.Diagnose:output_type -> fairlead.nat.v1.DiagnoseResponse
-	11, // 12: fairlead.nat.v1.FirewallService.Check:output_type -> fairlead.nat.v1.CheckResponse
-	1,  // 13: fairlead.nat.v1.FirewallService.PutNetwork:output_type -> fairlead.nat.v1.PutNetworkResponse
-	3,  // 14: fairlead.nat.v1.FirewallService.DeleteNetwork:output_type -> fairlead.nat.v1.DeleteNetworkResponse
-	5,  // 15: fairlead.nat.v1.FirewallService.PutTunnel:output_type -> fairlead.nat.v1.PutTunnelResponse
-	7,  // 16: fairlead.nat.v1.FirewallService.ListNetworks:output_type -> fairlead.nat.v1.ListNetworksResponse
-	11, // [11:17] is the sub-list for method output_type
-	5,  // [5:11] is the sub-list for method input_type
-	5,  // [5:5] is the sub-list for extension type_name
-	5,  // [5:5] is the sub-list for extension extendee
-	0,  // [0:5] is the sub-list for field type_name
+	2,  // 0: fairlead.nat.v1.ListBlockedPortsRequest.ports:type_name -> fairlead.nat.v1.HostPort
+	3,  // 1: fairlead.nat.v1.ListBlockedPortsResponse.ports:type_name -> fairlead.nat.v1.BlockedPort
+	16, // 2: fairlead.nat.v1.HostPort.protocol:type_name -> fairlead.nat.v1.Protocol
+	2,  // 3: fairlead.nat.v1.BlockedPort.port:type_name -> fairlead.nat.v1.HostPort
+	17, // 4: fairlead.nat.v1.PutNetworkRequest.network:type_name -> fairlead.nat.v1.FirewallNetwork
+	18, // 5: fairlead.nat.v1.PutTunnelRequest.tunnel:type_name -> fairlead.nat.v1.FirewallTunnel
+	17, // 6: fairlead.nat.v1.ListNetworksResponse.networks:type_name -> fairlead.nat.v1.FirewallNetwork
+	19, // 7: fairlead.nat.v1.DiagnoseResponse.findings:type_name -> fairlead.host.v1.Finding
+	19, // 8: fairlead.nat.v1.CheckResponse.findings:type_name -> fairlead.host.v1.Finding
+	12, // 9: fairlead.nat.v1.FirewallService.Diagnose:input_type -> fairlead.nat.v1.DiagnoseRequest
+	14, // 10: fairlead.nat.v1.FirewallService.Check:input_type -> fairlead.nat.v1.CheckRequest
+	4,  // 11: fairlead.nat.v1.FirewallService.PutNetwork:input_type -> fairlead.nat.v1.PutNetworkRequest
+	6,  // 12: fairlead.nat.v1.FirewallService.DeleteNetwork:input_type -> fairlead.nat.v1.DeleteNetworkRequest
+	8,  // 13: fairlead.nat.v1.FirewallService.PutTunnel:input_type -> fairlead.nat.v1.PutTunnelRequest
+	10, // 14: fairlead.nat.v1.FirewallService.ListNetworks:input_type -> fairlead.nat.v1.ListNetworksRequest
+	0,  // 15: fairlead.nat.v1.FirewallService.ListBlockedPorts:input_type -> fairlead.nat.v1.ListBlockedPortsRequest
+	13, // 16: fairlead.nat.v1.FirewallService.Diagnose:output_type -> fairlead.nat.v1.DiagnoseResponse
+	15, // 17: fairlead.nat.v1.FirewallService.Check:output_type -> fairlead.nat.v1.CheckResponse
+	5,  // 18: fairlead.nat.v1.FirewallService.PutNetwork:output_type -> fairlead.nat.v1.PutNetworkResponse
+	7,  // 19: fairlead.nat.v1.FirewallService.DeleteNetwork:output_type -> fairlead.nat.v1.DeleteNetworkResponse
+	9,  // 20: fairlead.nat.v1.FirewallService.PutTunnel:output_type -> fairlead.nat.v1.PutTunnelResponse
+	11, // 21: fairlead.nat.v1.FirewallService.ListNetworks:output_type -> fairlead.nat.v1.ListNetworksResponse
+	1,  // 22: fairlead.nat.v1.FirewallService.ListBlockedPorts:output_type -> fairlead.nat.v1.ListBlockedPortsResponse
+	16, // [16:23] is the sub-list for method output_type
+	9,  // [9:16] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_nat_v1_firewall_service_proto_init() }
@@ -650,7 +884,7 @@ func file_fairlead_nat_v1_firewall_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_nat_v1_firewall_service_proto_rawDesc), len(file_fairlead_nat_v1_firewall_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,12 +19,13 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	FirewallService_Diagnose_FullMethodName      = "/fairlead.nat.v1.FirewallService/Diagnose"
-	FirewallService_Check_FullMethodName         = "/fairlead.nat.v1.FirewallService/Check"
-	FirewallService_PutNetwork_FullMethodName    = "/fairlead.nat.v1.FirewallService/PutNetwork"
-	FirewallService_DeleteNetwork_FullMethodName = "/fairlead.nat.v1.FirewallService/DeleteNetwork"
-	FirewallService_PutTunnel_FullMethodName     = "/fairlead.nat.v1.FirewallService/PutTunnel"
-	FirewallService_ListNetworks_FullMethodName  = "/fairlead.nat.v1.FirewallService/ListNetworks"
+	FirewallService_Diagnose_FullMethodName         = "/fairlead.nat.v1.FirewallService/Diagnose"
+	FirewallService_Check_FullMethodName            = "/fairlead.nat.v1.FirewallService/Check"
+	FirewallService_PutNetwork_FullMethodName       = "/fairlead.nat.v1.FirewallService/PutNetwork"
+	FirewallService_DeleteNetwork_FullMethodName    = "/fairlead.nat.v1.FirewallService/DeleteNetwork"
+	FirewallService_PutTunnel_FullMethodName        = "/fairlead.nat.v1.FirewallService/PutTunnel"
+	FirewallService_ListNetworks_FullMethodName     = "/fairlead.nat.v1.FirewallService/ListNetworks"
+	FirewallService_ListBlockedPorts_FullMethodName = "/fairlead.nat.v1.FirewallService/ListBlockedPorts"
 )
 
 // FirewallServiceClient is the client API for FirewallService service.
@@ -51,6 +52,9 @@ type FirewallServiceClient interface {
 	PutTunnel(ctx context.Context, in *PutTunnelRequest, opts ...grpc.CallOption) (*PutTunnelResponse, error)
 	// ListNetworks returns all networks that have rules, sorted by ID.
 	ListNetworks(ctx context.Context, in *ListNetworksRequest, opts ...grpc.CallOption) (*ListNetworksResponse, error)
+	// ListBlockedPorts returns which ports of a host address the host firewall certainly closes to
+	// other hosts of its subnet. Reading the host firewall takes a moment.
+	ListBlockedPorts(ctx context.Context, in *ListBlockedPortsRequest, opts ...grpc.CallOption) (*ListBlockedPortsResponse, error)
 }
 
 type firewallServiceClient struct {
@@ -121,6 +125,16 @@ func (c *firewallServiceClient) ListNetworks(ctx context.Context, in *ListNetwor
 	return out, nil
 }
 
+func (c *firewallServiceClient) ListBlockedPorts(ctx context.Context, in *ListBlockedPortsRequest, opts ...grpc.CallOption) (*ListBlockedPortsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListBlockedPortsResponse)
+	err := c.cc.Invoke(ctx, FirewallService_ListBlockedPorts_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // FirewallServiceServer is the server API for FirewallService service.
 // All implementations must embed UnimplementedFirewallServiceServer
 // for forward compatibility.
@@ -145,6 +159,9 @@ type FirewallServiceServer interface {
 	PutTunnel(context.Context, *PutTunnelRequest) (*PutTunnelResponse, error)
 	// ListNetworks returns all networks that have rules, sorted by ID.
 	ListNetworks(context.Context, *ListNetworksRequest) (*ListNetworksResponse, error)
+	// ListBlockedPorts returns which ports of a host address the host firewall certainly closes to
+	// other hosts of its subnet. Reading the host firewall takes a moment.
+	ListBlockedPorts(context.Context, *ListBlockedPortsRequest) (*ListBlockedPortsResponse, error)
 	mustEmbedUnimplementedFirewallServiceServer()
 }
 
@@ -172,6 +189,9 @@ func (UnimplementedFirewallServiceServer) PutTunnel(context.Context, *PutTunnelR
 }
 func (UnimplementedFirewallServiceServer) ListNetworks(context.Context, *ListNetworksRequest) (*ListNetworksResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListNetworks not implemented")
+}
+func (UnimplementedFirewallServiceServer) ListBlockedPorts(context.Context, *ListBlockedPortsRequest) (*ListBlockedPortsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListBlockedPorts not implemented")
 }
 func (UnimplementedFirewallServiceServer) mustEmbedUnimplementedFirewallServiceServer() {}
 func (UnimplementedFirewallServiceServer) testEmbeddedByValue()                         {}
@@ -302,6 +322,24 @@ func _FirewallService_ListNetworks_Handler(srv interface{}, ctx context.Context,
 	return interceptor(ctx, in, info, handler)
 }
 
+func _FirewallService_ListBlockedPorts_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListBlockedPortsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(FirewallServiceServer).ListBlockedPorts(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: FirewallService_ListBlockedPorts_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(FirewallServiceServer).ListBlockedPorts(ctx, req.(*ListBlockedPortsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // FirewallService_ServiceDesc is the grpc.ServiceDesc for FirewallService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -332,6 +370,10 @@ var FirewallService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListNetworks",
 			Handler:    _FirewallService_ListNetworks_Handler,
+		},
+		{
+			MethodName: "ListBlockedPorts",
+			Handler:    _FirewallService_ListBlockedPorts_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
