@@ -54,7 +54,7 @@ STORM_KILLS ?= 10
 # The number of kills in make killtest.
 KILLS ?= 1000
 
-.PHONY: help setup clients compare build man install uninstall deb rpm demo demo-fleet test fleettest hammer vmtest crashtest killtest stormtest bench lint check docs proto proto-check fuzz clean
+.PHONY: help setup clients compare build man install uninstall deb rpm demo demo-fleet test fleettest hammer vmtest crashtest killtest stormtest toolstest bench lint check docs proto proto-check fuzz clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -144,6 +144,9 @@ killtest: setup ## Kill the agent at random moments under load; half an hour (KI
 stormtest: setup ## Kill the agent among 300 containers that restart again and again (STORM, STORM_KILLS)
 	@FAIRLEAD_STORM_CONTAINERS=$(STORM) FAIRLEAD_STORM_KILLS=$(STORM_KILLS) $(GO) test -count=1 -v -timeout 60m \
 	  -run 'TestScripts/scripts/(one|split)/restart_storm$$' ./deploy/e2e
+
+toolstest: setup ## Run git, npm and apt with egress policies, allowed and refused; a minute
+	@FAIRLEAD_TOOLS=1 $(GO) test -count=1 -timeout 30m -run 'TestScripts/scripts/(one|split)/egress_tools$$' ./deploy/e2e
 
 bench: setup build ## Run the benchmarks (BENCH: steps, see deploy/bench/main.go)
 	@CGO_ENABLED=0 $(GO) build -o .cache/bench ./deploy/bench

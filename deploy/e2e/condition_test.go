@@ -16,6 +16,7 @@ const clientsDir = cacheDir + "/clients"
 // testdata/libraries/node are installed. link:KIND: the
 // kernel supports sub-interfaces of that kind.
 // podman, containerd: it is installed, and FAIRLEAD_PODMAN or FAIRLEAD_CONTAINERD is set.
+// tools: git, npm and apt are installed, and FAIRLEAD_TOOLS is set.
 // packages: Debian packages can be installed. The machine of deploy/vm has no network for
 // that, and its root is an overlay, which cannot be a layer of another overlay.
 func condition(cond string) (bool, error) {
@@ -51,6 +52,10 @@ func condition(cond string) (bool, error) {
 		return err == nil && os.Getenv("FAIRLEAD_CONTAINERD") != "", nil
 	}
 
+	if cond == "tools" {
+		return hasTools("dnsmasq", "git", "npm", "apt-get"), nil
+	}
+
 	kind, ok := strings.CutPrefix(cond, "link:")
 	if !ok {
 		return false, fmt.Errorf("unknown condition %q", cond)
@@ -62,6 +67,16 @@ func condition(cond string) (bool, error) {
 
 	script := "ip link add v0 type veth peer name v1 && ip link add link v0 name probe type " + kind
 	return exec.Command("unshare", "--net", "sh", "-c", script).Run() == nil, nil
+}
+
+// hasTools reports whether all programs are installed, and their scripts are to run.
+func hasTools(names ...string) bool {
+	for _, name := range names {
+		if _, err := exec.LookPath(name); err != nil {
+			return false
+		}
+	}
+	return os.Getenv("FAIRLEAD_TOOLS") != ""
 }
 
 // hasClients reports whether all of these clients are built.

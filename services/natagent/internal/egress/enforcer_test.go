@@ -249,8 +249,15 @@ func TestRefusalsAreRecorded(t *testing.T) {
 func TestObserve(t *testing.T) {
 	w := newWorld(t)
 	w.put("observe")
+	for _, name := range []string{"a.test", "b.test"} { // it can be for either
+		if _, err := w.enforcer.Learn(context.Background(), owner, name, []netip.Addr{netip.MustParseAddr(web4)},
+			time.Hour); err != nil {
+			t.Fatal(err)
+		}
+	}
 	w.check("observe", "+"+web4+":443", "+10.9.0.3:80")
-	if text := w.refusals(2); !strings.Contains(text, "box observe tcp 198.51.100.2 443") ||
+	if text := w.refusals(3); !strings.Contains(text, "box observe tcp 198.51.100.2 443 a.test") ||
+		!strings.Contains(text, "box observe tcp 198.51.100.2 443 b.test") ||
 		!strings.Contains(text, "box observe tcp 10.9.0.3 80") {
 		t.Errorf("recorded:\n%s", text)
 	}

@@ -78,18 +78,21 @@ func (e *Enforcer) record(l nflog.Packet) {
 		r.Address = p.From
 	}
 	e.mu.Lock()
+	var names []string
 	for _, c := range e.installed {
 		if id.Short(c.Owner) != short {
 			continue
 		}
-		r.Owner, r.Name, r.Domain = c.Owner, c.Name, e.book(c.Owner).Name(r.Address)
+		r.Owner, r.Name, names = c.Owner, c.Name, e.book(c.Owner).Names(r.Address, r.Time)
 		if reason == egress.ReasonRule {
 			r.Rule = e.ruleOf(c, p, d)
 		}
 	}
 	e.mu.Unlock()
-	if r.Owner != "" {
-		e.journal.Add(r)
+	for i, name := range names {
+		if r.Domain = name; i == 0 || reason == refusals.Observed { // one that is observed can be for each name
+			e.journal.Add(r)
+		}
 	}
 }
 

@@ -5,14 +5,11 @@
 package refusals
 
 import (
-	"bufio"
-	"encoding/json"
 	"errors"
-	"io/fs"
 	"maps"
 	"net/netip"
-	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 )
@@ -35,115 +32,81 @@ type Refusal struct {
 // Observed is the reason of a record of a connection that was let pass.
 const Observed = "observe"
 
-// Limits of the journal.
-const (
-	maxKept   = 4096    // in memory
-	fileLimit = 1 << 20 // bytes of a file; there are at most two
-)
-
-// Journal keeps the last refusals, in memory and in two files of bounded size. It is safe for
-// concurrent use.
+// Journal keeps the last refusals, and in a history of its own, so that refusals do not displace them, the
+// connections that were observed: of each kind one. It is safe for concurrent use.
 type Journal struct {
-	path string
-
-	mu      sync.Mutex
-	kept    []Refusal // oldest first
-	lost    uint64
-	reasons map[string]uint64 // number of records by reason
-	file    *os.File
-	size    int64
-	firsts  firsts
-	changed chan struct{} // closed by the next change
-	another chan struct{} // closed by the next first refusal of a kind
+	mu       sync.Mutex
+	refused  history
+	observed history
+	seen     map[kind]bool // kinds of the observed connections
+	last     time.Time     // of the last record
+	lost     uint64
+	reasons  map[string]uint64 // number of records by reason
+	firsts   firsts
+	changed  chan struct{} // closed by the next change
+	another  chan struct{} // closed by the next first refusal of a kind
 }
 
-// Open reads the refusals of former processes. Unreadable lines are skipped: a crash can cut
-// the last one.
+// Open reads the records of former processes.
 func Open(dir string) (*Journal, error) {
-	j := &Journal{path: filepath.Join(dir, "refusals.json"), changed: make(chan struct{}),
-		another: make(chan struct{}), reasons: map[string]uint64{}}
-	for _, path := range []string{j.path + ".1", j.path} {
-		if err := j.load(path); err != nil {
+	j := &Journal{refused: history{path: filepath.Join(dir, "refusals.json")},
+		observed: history{path: filepath.Join(dir, "observed.json")}, seen: map[kind]bool{},
+		changed: make(chan struct{}), another: make(chan struct{}), reasons: map[string]uint64{}}
+	for _, g := range []*history{&j.refused, &j.observed} {
+		if err := g.load(func(r Refusal) { j.keep(r) }); err != nil {
 			return nil, err
 		}
 	}
-
-	f, err := os.OpenFile(j.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
+	if err := j.refused.open(); err != nil {
 		return nil, err
 	}
-	j.file = f
-	if info, err := f.Stat(); err == nil {
-		j.size = info.Size()
+	if err := j.observed.open(); err != nil {
+		return nil, errors.Join(err, j.refused.close())
 	}
 	return j, nil
 }
 
-func (j *Journal) load(path string) error {
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
+// keep keeps a record in memory, and returns its history. It returns nil if a connection of its kind was
+// observed before.
+func (j *Journal) keep(r Refusal) *history {
+	if r.Time.After(j.last) {
+		j.last = r.Time
+	}
+	if !r.IsObserved() {
+		j.refused.keep(r)
+		return &j.refused
+	}
+	if j.seen[kindOf(r)] {
 		return nil
 	}
-	if err != nil {
-		return err
+	for _, old := range j.observed.keep(r) {
+		delete(j.seen, kindOf(old))
 	}
-	defer f.Close()
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		var r Refusal
-		if json.Unmarshal(lines.Bytes(), &r) == nil && !r.Time.IsZero() {
-			j.keep(r)
-		}
-	}
-	return nil
+	j.seen[kindOf(r)] = true
+	return &j.observed
 }
 
-func (j *Journal) keep(r Refusal) {
-	j.kept = append(j.kept, r)
-	if len(j.kept) > 2*maxKept {
-		j.kept = append([]Refusal(nil), j.kept[len(j.kept)-maxKept:]...)
-	}
-}
-
-// Add records a refusal. A disk that is full loses the file's line, not the record in memory. Times are
-// made different, so that Since finds each record once.
+// Add adds a record. Times are made different, so that Since finds each record once.
 func (j *Journal) Add(r Refusal) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if n := len(j.kept); n > 0 && !r.Time.After(j.kept[n-1].Time) {
-		r.Time = j.kept[n-1].Time.Add(1)
+	j.reasons[r.Reason]++
+	if !r.Time.After(j.last) {
+		r.Time = j.last.Add(1)
 	}
 	r.First = j.firsts.isFirst(r)
-	j.keep(r)
-	j.reasons[r.Reason]++
+	g := j.keep(r)
+	if g == nil {
+		return
+	}
+
 	close(j.changed)
 	j.changed = make(chan struct{})
 	if r.First {
 		close(j.another)
 		j.another = make(chan struct{})
 	}
-
-	line, err := json.Marshal(r)
-	if err != nil || j.file == nil {
-		return
-	}
-	if j.size > fileLimit {
-		j.rotate()
-	}
-	n, _ := j.file.Write(append(line, '\n'))
-	j.size += int64(n)
-}
-
-// rotate starts a new file. If that fails, the present one continues.
-func (j *Journal) rotate() {
-	if os.Rename(j.path, j.path+".1") != nil {
-		return
-	}
-	f, err := os.OpenFile(j.path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return
-	}
-	_ = j.file.Close()
-	j.file, j.size = f, 0
+	g.write(r)
 }
 
 // AddLost counts refusals that were not recorded.
@@ -153,16 +116,19 @@ func (j *Journal) AddLost(n uint64) {
 	j.lost += n
 }
 
-// Since returns the refusals after a time, the number of lost ones, and a channel that is closed when
+// Since returns the records after a time, in order, the number of lost ones, and a channel that is closed when
 // there are more.
 func (j *Journal) Since(t time.Time) (found []Refusal, lost uint64, more <-chan struct{}) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for _, r := range j.kept {
-		if r.Time.After(t) {
-			found = append(found, r)
+	for _, g := range []*history{&j.refused, &j.observed} {
+		for _, r := range g.kept {
+			if r.Time.After(t) {
+				found = append(found, r)
+			}
 		}
 	}
+	slices.SortStableFunc(found, func(a, b Refusal) int { return a.Time.Compare(b.Time) })
 	return found, j.lost, j.changed
 }
 
@@ -171,7 +137,7 @@ func (j *Journal) Since(t time.Time) (found []Refusal, lost uint64, more <-chan 
 func (j *Journal) Firsts(t time.Time) (found []Refusal, more <-chan struct{}) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for _, r := range j.kept {
+	for _, r := range j.refused.kept {
 		if r.First && r.Time.After(t) {
 			found = append(found, r)
 		}
@@ -186,13 +152,11 @@ func (j *Journal) Counts() (map[string]uint64, uint64) {
 	return maps.Clone(j.reasons), j.lost
 }
 
-// Close closes the file.
+// Close closes the files.
 func (j *Journal) Close() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	err := j.file.Close()
-	j.file = nil
-	return err
+	return errors.Join(j.refused.close(), j.observed.close())
 }
 
 // IsObserved reports whether the connection was let pass.

@@ -3,6 +3,7 @@ package refusals_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -61,12 +62,62 @@ func TestJournalIsBounded(t *testing.T) {
 		t.Errorf("%d records in memory", len(found))
 	}
 	files, err := filepath.Glob(filepath.Join(dir, "*"))
-	if err != nil || len(files) != 2 {
+	if err != nil || len(files) != 3 { // two of refusals, and one of connections
 		t.Fatalf("files %v, %v", files, err)
 	}
 	for _, path := range files {
 		if info, err := os.Stat(path); err != nil || info.Size() > 1<<20+4096 {
 			t.Errorf("%s: %v, %v", path, info, err)
 		}
+	}
+}
+
+// TestObservedConnectionsStay checks that one connection of each kind is kept, whatever is refused.
+func TestObservedConnectionsStay(t *testing.T) {
+	dir := t.TempDir()
+	j, err := refusals.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	add := func(domain string) {
+		j.Add(refusals.Refusal{Time: time.Now(), Owner: "a", Reason: refusals.Observed, Protocol: "tcp", Port: 443,
+			Domain: domain})
+	}
+	for range 20 {
+		add("a.test")
+		add("b.test")
+		for range 1000 {
+			j.Add(refusals.Refusal{Time: time.Now(), Owner: "b", Reason: "policy"})
+		}
+	}
+	domains := func() (all []string) {
+		found, _, _ := j.Since(time.Time{})
+		for i, r := range found {
+			if r.IsObserved() {
+				all = append(all, r.Domain)
+			}
+			if i > 0 && !r.Time.After(found[i-1].Time) {
+				t.Fatalf("record %d is not after the one before", i)
+			}
+		}
+		return all
+	}
+	want := []string{"a.test", "b.test"}
+	if got := domains(); !slices.Equal(got, want) {
+		t.Errorf("got %q", got)
+	}
+	if counts, _ := j.Counts(); counts[refusals.Observed] != 40 {
+		t.Errorf("counted %d", counts[refusals.Observed])
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if j, err = refusals.Open(dir); err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	add("b.test")
+	if got := domains(); !slices.Equal(got, want) {
+		t.Errorf("after a restart: got %q", got)
 	}
 }

@@ -6,6 +6,7 @@ package answered
 import (
 	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 )
@@ -20,6 +21,8 @@ const (
 	maxTTL = 24 * time.Hour
 	// maxLearned bounds the addresses of one container. The first ones of an answer are learned.
 	maxLearned = 4096
+	// maxNames bounds the names of one address. The last ones are kept.
+	maxNames = 64
 )
 
 // Open is an address that is open for a group of rules.
@@ -30,12 +33,12 @@ type Open struct {
 
 // Book has the answers of one container. It is not safe for concurrent use.
 type Book struct {
-	open  map[Open]time.Time // until
-	names map[netip.Addr]named
+	open  map[Open]time.Time     // until
+	names map[netip.Addr][]named // the last one is the last answered
 	swept time.Time
 }
 
-// named is the last name that was answered with an address.
+// named is a name that was answered with an address.
 type named struct {
 	name  string
 	until time.Time
@@ -43,7 +46,7 @@ type named struct {
 
 // NewBook returns a book with addresses that are open, whose names are not known.
 func NewBook(left map[Open]time.Duration, now time.Time) *Book {
-	b := &Book{open: map[Open]time.Time{}, names: map[netip.Addr]named{}, swept: now}
+	b := &Book{open: map[Open]time.Time{}, names: map[netip.Addr][]named{}, swept: now}
 	for o, d := range left {
 		b.open[o] = now.Add(d)
 	}
@@ -85,10 +88,16 @@ func (b *Book) remember(a netip.Addr, name string, until time.Time) bool {
 	if !known && len(b.names) >= maxLearned {
 		return false
 	}
-	if before.name == name && before.until.After(until) {
-		until = before.until
+	all := make([]named, 0, len(before)+1) // clones share the slices
+	for _, n := range before {
+		if n.name != name {
+			all = append(all, n)
+		} else if n.until.After(until) {
+			until = n.until
+		}
 	}
-	b.names[a] = named{name, until}
+	all = append(all, named{name, until})
+	b.names[a] = all[max(0, len(all)-maxNames):]
 	return true
 }
 
@@ -99,7 +108,13 @@ func (b *Book) sweep(now time.Time) {
 	}
 	b.swept = now
 	maps.DeleteFunc(b.open, func(_ Open, until time.Time) bool { return !until.After(now) })
-	maps.DeleteFunc(b.names, func(_ netip.Addr, n named) bool { return !n.until.After(now) })
+	for a := range b.names {
+		if left := b.lasting(a, now); len(left) > 0 {
+			b.names[a] = left
+		} else {
+			delete(b.names, a)
+		}
+	}
 }
 
 // Adopt returns the book for a changed policy: same returns the new groups with the domains of an old one,
@@ -116,10 +131,13 @@ func (b *Book) Adopt(same func(group int) []int, groups func(name string) []int,
 	for o, until := range b.open {
 		keep(o.Addr, same(o.Group), until)
 	}
-	for a, n := range b.names {
-		keep(a, groups(n.name), n.until)
-		if n.until.After(now) {
-			next.names[a] = n
+	for a := range b.names {
+		left := b.lasting(a, now)
+		for _, n := range left {
+			keep(a, groups(n.name), n.until)
+		}
+		if len(left) > 0 {
+			next.names[a] = left
 		}
 	}
 	return next
@@ -143,7 +161,35 @@ func (b *Book) Has(o Open) bool {
 }
 
 // Name returns the last name that was answered with an address, or "".
-func (b *Book) Name(a netip.Addr) string { return b.names[a].name }
+func (b *Book) Name(a netip.Addr) string {
+	if all := b.names[a]; len(all) > 0 {
+		return all[len(all)-1].name
+	}
+	return ""
+}
+
+// Names returns the names that were answered with an address and have not ended, the last one first. If all
+// have ended, it is the last one, and without a name "".
+func (b *Book) Names(a netip.Addr, now time.Time) (names []string) {
+	for _, n := range b.lasting(a, now) {
+		names = append(names, n.name)
+	}
+	if len(names) == 0 {
+		return []string{b.Name(a)}
+	}
+	slices.Reverse(names)
+	return names
+}
+
+// lasting returns the names of an address that have not ended.
+func (b *Book) lasting(a netip.Addr, now time.Time) (left []named) {
+	for _, n := range b.names[a] {
+		if n.until.After(now) {
+			left = append(left, n)
+		}
+	}
+	return left
+}
 
 // Clone returns a copy.
 func (b *Book) Clone() *Book { return &Book{maps.Clone(b.open), maps.Clone(b.names), b.swept} }

@@ -116,6 +116,35 @@ func TestAdopt(t *testing.T) {
 	}
 }
 
+// TestNamesShareAddress checks that all names of an address are known, and open it under another policy.
+func TestNamesShareAddress(t *testing.T) {
+	start, addr := time.Unix(1000, 0), addresses(1)
+	b := answered.NewBook(nil, start)
+	for i := range 100 {
+		b.Learn(fmt.Sprintf("n%d.test", i), addr, nil, ttl, start)
+	}
+	b.Learn("n99.test", addr, nil, 0, start) // a shorter TTL does not end it
+	if got := b.Names(addr[0], start); len(got) != 64 || got[0] != "n99.test" || got[63] != "n36.test" {
+		t.Errorf("got %d names, %q", len(got), got)
+	}
+	b.Learn("short.test", addr, nil, 0, start)
+	none := func(int) []int { return nil }
+	next := b.Adopt(none, func(name string) []int { return map[string][]int{"n50.test": {3}}[name] }, start)
+	if left := next.Left(start)[answered.Open{Group: 3, Addr: addr[0]}]; left != ttl+time.Minute {
+		t.Errorf("open for %v under the next policy", left)
+	}
+
+	if got := b.Names(addr[0], start.Add(2*time.Minute)); len(got) != 63 || got[0] != "n99.test" {
+		t.Errorf("later: got %d names, %q", len(got), got)
+	}
+	if got := b.Names(addr[0], start.Add(time.Hour)); !slices.Equal(got, []string{"short.test"}) {
+		t.Errorf("after their end: got %q", got)
+	}
+	if got := b.Names(addresses(2)[1], start); !slices.Equal(got, []string{""}) {
+		t.Errorf("another address: got %q", got)
+	}
+}
+
 func TestClone(t *testing.T) {
 	start, all := time.Unix(1000, 0), addresses(2)
 	b := answered.NewBook(nil, start)
