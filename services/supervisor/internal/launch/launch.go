@@ -82,6 +82,7 @@ type launch struct {
 	createdVolumes []string           // that did not exist before
 	createdSources bindsource.Created // of mounts, by this launch
 	processStarted bool
+	deleted        bool // deleteProcess has succeeded
 	blocked        bool // the undo of applyPolicy left rules that block the endpoints
 	fresh          bool // the container never ran
 

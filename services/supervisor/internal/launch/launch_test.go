@@ -99,7 +99,7 @@ func TestRecordAndMarkPrecedeProcess(t *testing.T) {
 }
 
 // The rules of a container stay until its process is gone, however long that takes, also when the start
-// failed after it.
+// failed after it. The process is deleted once.
 func TestPolicyIsDeletedAfterProcess(t *testing.T) {
 	for _, failing := range []string{"create process", "attach", "start process"} {
 		h := newHost(t)
@@ -115,6 +115,9 @@ func TestPolicyIsDeletedAfterProcess(t *testing.T) {
 		process, policy := slices.Index(h.did, "after delete process"), slices.Index(h.did, "delete policy")
 		if process < 0 || policy < process {
 			t.Errorf("%s fails: the policy is deleted before the process: %q", failing, h.did)
+		}
+		if slices.Contains(h.did[process+1:], "delete process") {
+			t.Errorf("%s fails: the process is deleted twice: %q", failing, h.did)
 		}
 	}
 }

@@ -96,11 +96,16 @@ func (l *launch) create(ctx context.Context) (err error) {
 	return err
 }
 
-// deleteProcess kills and deletes the container's processes. Idempotent, so that two steps can use
-// it as undo.
+// deleteProcess kills and deletes the container's processes. It is the undo of two steps: the second call
+// does nothing unless the first one failed.
 func (l *launch) deleteProcess(ctx context.Context) error {
+	if l.deleted {
+		return nil
+	}
 	defer l.r.LogFiles.Untrack(l.r.Dir(l.id))
-	return l.r.Processes.Delete(ctx, l.id)
+	err := l.r.Processes.Delete(ctx, l.id)
+	l.deleted = err == nil
+	return err
 }
 
 func (l *launch) specOptions(sources []source) (spec.Options, error) {

@@ -30,6 +30,7 @@ type Run struct {
 	Quit     atomic.Bool // a user ended the process, so that it is not restarted
 	Released bool        // names, addresses and ports are released; guarded by the container's lock
 	Emitted  bool        // the exit events were emitted; guarded by the container's lock
+	Gone     bool        // the removal was reported; guarded by the container's lock
 }
 
 // NewRun returns a run that is not launched.

@@ -149,6 +149,9 @@ func (r conclusion) conclude(ctx context.Context, uid string, l *lives.Run) erro
 	log.Info("exited", "name", c.Config.Name, "exit_code", l.Exit.Code, "unknown", l.Exit.Unknown, "removed",
 		c.IsToBeRemoved())
 	r.reportExit(c, l)
+	if left == nil && endsWithRecord(c) {
+		r.reportRemoval(c, l)
+	}
 	l.Left = r.removeRest(ctx, c, l, left)
 	r.lives.Forget(uid, l)
 	close(l.Cleaned)
@@ -203,8 +206,7 @@ func (r conclusion) removeRest(ctx context.Context, c *container.Container, l *l
 	if c.RemovesItself() { // storeExit deleted the record, so that the name is free when the exit is reported
 		err = errors.Join(err, r.launcher.RemoveFiles(c.ID))
 		r.removeVolumes(ctx)
-		r.notices.Emit(c, "destroy")
-		r.lives.NotifyRemoved(c.ID, l.Exit)
+		r.reportRemoval(c, l)
 		return err
 	}
 
@@ -221,9 +223,24 @@ func (r conclusion) removeRest(ctx context.Context, c *container.Container, l *l
 	}
 
 	r.removeVolumes(ctx)
+	r.reportRemoval(c, l)
+	return nil
+}
+
+// endsWithRecord reports whether a container with --rm is removed for its clients as soon as its record is
+// deleted and its names, addresses and ports are released: no process and no mounted volume can be left.
+func endsWithRecord(c *container.Container) bool {
+	return c.RemovesItself() && c.Config.Namespaces.OwnsPIDs() && len(c.Config.Mounts) == 0
+}
+
+// reportRemoval emits the event of a removal and notifies waiting clients. It does nothing the second time.
+func (r conclusion) reportRemoval(c *container.Container, l *lives.Run) {
+	if l.Gone {
+		return
+	}
+	l.Gone = true
 	r.notices.Emit(c, "destroy")
 	r.lives.NotifyRemoved(c.ID, l.Exit)
-	return nil
 }
 
 // lockStopped locks a container and concludes its run if the process has exited.

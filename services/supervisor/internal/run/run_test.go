@@ -184,6 +184,28 @@ func TestExitReleasesBeforeReport(t *testing.T) {
 	}
 }
 
+// Clients of --rm do not wait for what only the supervisor sees.
+func TestRemovalIsReportedBeforeCleanup(t *testing.T) {
+	h := newHost(t)
+	clearing := make(chan struct{})
+	h.clearing = clearing
+	req := request("web")
+	req.Config.AutoRemove = true
+	launched, err := h.runner.Run(t.Context(), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), testLimit)
+	defer cancel()
+	uid := launched.Container.ID
+	exit, err := h.runner.Wait(ctx, uid, run.Removed, func() { h.exit(uid, 7) })
+	if err != nil || exit.Code != 7 {
+		t.Errorf("got %+v, %v", exit, err)
+	}
+	close(clearing)
+	h.eventuallyHeld(t, uid)
+}
+
 func TestStopKillsAfterTimeout(t *testing.T) {
 	h := newHost(t)
 	h.ignoreStop = true
