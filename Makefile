@@ -62,8 +62,8 @@ help: ## List the targets
 setup: ## Install missing packages for build and test
 	@deploy/setup.sh test
 
-clients: ## Build Docker's own clients and BuildKit for the tests of the Engine API; 20 minutes the first time
-	@deploy/clients.sh docker compose buildx buildkitd libraries
+clients: ## Build Docker's clients, BuildKit and containerd for the tests of the Engine API and of CNI; 20 minutes the first time
+	@deploy/clients.sh docker compose buildx buildkitd libraries cri
 
 build: ## Build the static binaries bin/fairlead, fairlead-agent, fairlead-store and fairlead-cni
 	$(BUILD) -o bin/fairlead ./ctl/cmd/fairlead

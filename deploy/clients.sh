@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds Docker's own clients into .cache/clients, for the tests of the Docker Engine API: `clients.sh NAME…` with
-# docker, docker-28, compose, buildx, buildkitd or libraries. What is built of the version wanted is not built again.
+# docker, docker-28, compose, buildx, buildkitd, libraries or cri. What is built of the version wanted is not built again.
 #
 # compose, buildx and buildkitd are tools of deploy/clients.mod. The module of the docker command line lacks go.mod: it
 # is built in a copy of its directory, with the module's own vendor.mod in that place.
@@ -98,6 +98,25 @@ node_libraries() {
   echo "$of" >"$bin/node.version"
 }
 
+# Kubernetes' container runtime and its clients, which use the CNI plugin. critest is a test program.
+cri() {
+  local of="$1 $2" dir new=$bin/cri-$$
+  if [ -x "$bin/cri/critest" ] && [ "$(cat "$bin/cri/version" 2>/dev/null)" = "$of" ]; then return; fi
+  echo "clients: building containerd $1, crictl and critest $2"
+  mkdir -p "$new"
+  dir=$(go mod download -json "sigs.k8s.io/cri-tools@v$2" | sed -n 's/^\t"Dir": "\(.*\)",$/\1/p')
+  {
+    GOBIN=$new go install -trimpath -ldflags "-s -w -X github.com/containerd/containerd/v2/version.Version=$1" \
+      "github.com/containerd/containerd/v2/cmd/containerd@v$1" \
+      "github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2@v$1" &&
+      GOBIN=$new go install -trimpath -ldflags '-s -w' "sigs.k8s.io/cri-tools/cmd/crictl@v$2" &&
+      go -C "$dir" test -c -trimpath -ldflags '-s -w' -o "$new/critest" ./cmd/critest
+  } || { rm -rf "$new"; fail "containerd $1, cri-tools $2: not built"; }
+  rm -rf "$bin/cri"
+  mv "$new" "$bin/cri"
+  echo "$of" >"$bin/cri/version"
+}
+
 for name in "$@"; do
   case $name in
   docker) docker docker 29.9.3 ;;
@@ -109,6 +128,7 @@ for name in "$@"; do
   libraries) libraries && node_libraries ;;
   buildkitd) tool buildkitd github.com/moby/buildkit/cmd/buildkitd github.com/moby/buildkit \
     github.com/moby/buildkit/version.Version ;;
+  cri) cri 2.4.2 1.37.0 ;;
   *) fail "$name: unknown client" ;;
   esac
 done

@@ -17,6 +17,7 @@ const clientsDir = cacheDir + "/clients"
 // kernel supports sub-interfaces of that kind.
 // podman, containerd: it is installed, and FAIRLEAD_PODMAN or FAIRLEAD_CONTAINERD is set.
 // tools: git, npm and apt are installed, and FAIRLEAD_TOOLS is set.
+// cri: containerd 2 and crictl are built, and runc is installed. critest: FAIRLEAD_CONTAINERD is set too.
 // packages: Debian packages can be installed. The machine of deploy/vm has no network for
 // that, and its root is an overlay, which cannot be a layer of another overlay.
 func condition(cond string) (bool, error) {
@@ -54,6 +55,12 @@ func condition(cond string) (bool, error) {
 
 	if cond == "tools" {
 		return hasTools("dnsmasq", "git", "npm", "apt-get"), nil
+	}
+
+	if cond == "cri" || cond == "critest" {
+		_, err := exec.LookPath("runc")
+		built := hasClients("cri/containerd", "cri/containerd-shim-runc-v2", "cri/crictl", "cri/critest")
+		return err == nil && built && (cond == "cri" || os.Getenv("FAIRLEAD_CONTAINERD") != ""), nil
 	}
 
 	kind, ok := strings.CutPrefix(cond, "link:")
