@@ -87,7 +87,8 @@ type Config struct {
 
 	Fleet Fleet
 
-	MetricsAddress Host // of the Prometheus endpoint; zero: none
+	MetricsAddress Host      // of the Prometheus endpoint; zero: none
+	TracesEndpoint Collector // of OpenTelemetry; zero: none
 
 	TLSVerify   bool
 	TLSCACert   string

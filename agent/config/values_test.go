@@ -2,6 +2,7 @@ package config_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/fairlead/fairlead/agent/config"
@@ -81,6 +82,27 @@ func TestMetricsAddress(t *testing.T) {
 	secured := flags("metrics-address=tcp://0.0.0.0:9323", "tlsverify=true", "tlscacert=/a", "tlscert=/b", "tlskey=/c")
 	if c := build(t, secured); c.MetricsAddress.Loopback() {
 		t.Errorf("got %s with TLS", c.MetricsAddress)
+	}
+}
+
+func TestTracesEndpoint(t *testing.T) {
+	for _, text := range []string{"127.0.0.1:4317", "tcp://127.0.0.1:4317", "http://", "http://:4317", "http://h:0",
+		"http://h/v1/traces", "http://u@h", "https://h?x", "http://::1", "unix://d.sock", "fd://"} {
+		if _, err := config.Build(flags("traces-endpoint=" + text)); !fault.Is(err, fault.Invalid) {
+			t.Errorf("%s: got %v, want an error", text, err)
+		}
+	}
+	for text, want := range map[string][2]string{
+		"http://127.0.0.1":       {"http://127.0.0.1:4317", "dns:///127.0.0.1:4317"},
+		"http://[::1]/":          {"http://[::1]:4317", "dns:///[::1]:4317"},
+		"https://otel.corp:443":  {"https://otel.corp:443", "dns:///otel.corp:443"},
+		"unix:///run/otel.sock":  {"unix:///run/otel.sock", "unix:///run/otel.sock"},
+		"http://collector:14317": {"http://collector:14317", "dns:///collector:14317"},
+	} {
+		c := build(t, flags("traces-endpoint="+text)).TracesEndpoint
+		if got := [2]string{c.String(), c.Target()}; got != want || c.TLS != strings.HasPrefix(text, "https") {
+			t.Errorf("%s: got %v, TLS %v, want %v", text, got, c.TLS, want)
+		}
 	}
 }
 

@@ -164,6 +164,12 @@ func importRules(services []string) []importRule {
 				"buildkit passes calls between Docker's clients and BuildKit, whose API is gRPC",
 			caught: [2]string{"services/netagent", "google.golang.org/grpc/codes"},
 		}, {
+			name: "OpenTelemetry only in the tracing packages", in: []string{"..."},
+			ban:    []string{"go.opentelemetry.io/..."},
+			but:    []string{"agent/tracing", "agent/internal/traces", "agent/test/testcollector"},
+			reason: "spans cost nothing without a collector, and its libraries can be replaced; see agent/tracing",
+			caught: [2]string{"services/supervisor/internal/launch", "go.opentelemetry.io/otel"},
+		}, {
 			name: "no test packages in binaries", in: []string{"..."},
 			but: append([]string{"deploy/..."}, testPackages...),
 			ban: slices.Concat([]string{"testing", "testing/...", "pgregory.net/rapid/...",

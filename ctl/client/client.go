@@ -108,6 +108,10 @@ func WithTLS(cfg *tls.Config) Option {
 // them, if it is a manager. OnNode does the same for single calls.
 func WithNode(name string) Option { return func(l *transport) { l.node = name } }
 
+// WithTrace makes all calls part of a trace, which the agent sends to its collector. parent is a
+// traceparent of W3C Trace Context; an invalid one has no effect.
+func WithTrace(parent string) Option { return func(l *transport) { l.trace = parent } }
+
 // OnNode returns a context whose calls are addressed to another host of the agent's fleet.
 func OnNode(ctx context.Context, name string) context.Context { return noderpc.To(ctx, name) }
 

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/noderpc"
@@ -26,6 +27,7 @@ type transport struct {
 	network, address string
 	tls              *tls.Config           // nil: none
 	node             string                // that all calls are addressed to; empty: the agent's host
+	trace            string                // that all calls are part of; empty: none
 	lastDial         atomic.Pointer[error] // nil: it succeeded, or there was none
 }
 
@@ -188,18 +190,26 @@ func (l *transport) unreachable(err error) error {
 		fault.WithHint("%s", hint))
 }
 
+// outgoing returns the context of a call with its metadata.
+func (l *transport) outgoing(ctx context.Context) context.Context {
+	if l.trace != "" {
+		ctx = metadata.AppendToOutgoingContext(ctx, "traceparent", l.trace)
+	}
+	return noderpc.To(ctx, l.node)
+}
+
 func (l *transport) unary(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn,
 	invoke grpc.UnaryInvoker,
 	opts ...grpc.CallOption,
 ) error {
-	return l.explain(ctx, invoke(noderpc.To(ctx, l.node), method, req, reply, cc, opts...))
+	return l.explain(ctx, invoke(l.outgoing(ctx), method, req, reply, cc, opts...))
 }
 
 func (l *transport) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string,
 	open grpc.Streamer,
 	opts ...grpc.CallOption,
 ) (grpc.ClientStream, error) {
-	s, err := open(noderpc.To(ctx, l.node), desc, cc, method, opts...)
+	s, err := open(l.outgoing(ctx), desc, cc, method, opts...)
 	if err != nil {
 		return nil, l.explain(ctx, err)
 	}

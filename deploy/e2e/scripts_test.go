@@ -16,6 +16,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/fairlead/fairlead/agent/test/testcollector"
 	"github.com/fairlead/fairlead/agent/test/testns"
 	"github.com/fairlead/fairlead/deploy/internal/debimage"
 	"github.com/fairlead/fairlead/deploy/internal/lab"
@@ -166,6 +167,8 @@ func (e fixture) runScripts(t *testing.T, mode lab.DeployMode, dir string, kinds
 			"fetch":          kinds.fetch,
 			"tty":            tty,
 			"leftovers":      leftovers,
+			"collector":      startCollector,
+			"traces":         traces,
 			"programs":       programs,
 			"crash-launches": crashLaunches,
 			"crash-networks": crashNetworks,
@@ -185,6 +188,8 @@ type scriptEnv struct {
 	agent    *lab.Agent
 	registry *registry.Registry
 	server   io.Closer // of the registry
+
+	collector *testcollector.Collector
 }
 
 // envKey is the key of the scriptEnv in the values of a script.
@@ -278,6 +283,10 @@ func (s *scriptEnv) end() {
 
 	if s.server != nil {
 		s.disconnectRegistry()
+	}
+
+	if s.collector != nil {
+		s.collector.Stop()
 	}
 
 	var err error

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/agent/internal/auth"
+	"github.com/fairlead/fairlead/agent/internal/traces"
+	"github.com/fairlead/fairlead/agent/tracing"
 )
 
 // Limits of a connection.
@@ -31,6 +33,7 @@ type Config struct {
 	Log     *slog.Logger
 	Clients auth.Credentials
 	Handler http.Handler
+	Tracer  *traces.Tracer // nil: requests are not recorded
 }
 
 // Server is one HTTP server. It can serve several listeners.
@@ -139,6 +142,13 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 
+	ctx, request := s.config.Tracer.Request(ctx, tracing.Request{Name: r.Method, Get: r.Header.Get})
+	defer request.End(nil) // the handler reports errors
+	if request.Recorded() {
+		request.Set("http.request.method", r.Method)
+		request.Set("url.path", r.URL.Path)
+		request.Set("client.address", who.String())
+	}
 	s.config.Handler.ServeHTTP(w, r.WithContext(ctx))
 	s.config.Log.Debug("HTTP request", "client", who.String(), "method", r.Method, "path", r.URL.Path, "took",
 		time.Since(began))

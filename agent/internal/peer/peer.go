@@ -12,10 +12,12 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"github.com/fairlead/fairlead/agent/config"
 	"github.com/fairlead/fairlead/agent/crashpoint"
+	"github.com/fairlead/fairlead/agent/tracing"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/faultrpc"
 )
@@ -77,6 +79,7 @@ type readyInterceptor struct {
 
 func (w readyInterceptor) unary(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn,
 	invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	ctx = traced(ctx)
 	for attempt := 1; ; attempt++ {
 		if err := w.wait(ctx, cc); err != nil {
 			return err
@@ -125,7 +128,18 @@ func (w readyInterceptor) stream(ctx context.Context, desc *grpc.StreamDesc, cc 
 	if err := w.wait(ctx, cc); err != nil {
 		return nil, err
 	}
-	return open(ctx, desc, cc, method, opts...)
+	return open(traced(ctx), desc, cc, method, opts...)
+}
+
+// traced adds the trace that a call belongs to to its metadata.
+func traced(ctx context.Context) context.Context {
+	tracing.Inject(ctx, func(key, value string) {
+		md, _ := metadata.FromOutgoingContext(ctx)
+		md = md.Copy()
+		md.Set(key, value) // in place of that of the client
+		ctx = metadata.NewOutgoingContext(ctx, md)
+	})
+	return ctx
 }
 
 func (w readyInterceptor) wait(ctx context.Context, cc *grpc.ClientConn) error {

@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/fairlead/fairlead/agent/internal/auth"
+	"github.com/fairlead/fairlead/agent/tracing"
 )
 
 // Handler returns a handler that forwards each call over the connection that route returns for its
@@ -62,6 +63,7 @@ func outgoing(ctx context.Context, change func(metadata.MD)) context.Context {
 		md = metadata.MD{}
 	}
 	md.Set(auth.ClientHeader, auth.IdentityOf(ctx).String()) // whatever the client has sent
+	tracing.Inject(ctx, func(key, value string) { md.Set(key, value) })
 	if change != nil {
 		change(md)
 	}

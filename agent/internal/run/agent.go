@@ -18,6 +18,7 @@ import (
 	"github.com/fairlead/fairlead/agent/internal/proxy"
 	"github.com/fairlead/fairlead/agent/internal/route"
 	"github.com/fairlead/fairlead/agent/internal/server"
+	"github.com/fairlead/fairlead/agent/internal/traces"
 	"github.com/fairlead/fairlead/agent/service"
 	agentv1 "github.com/fairlead/fairlead/proto/gen/fairlead/agent/v1"
 	"github.com/fairlead/fairlead/proto/noderpc"
@@ -41,6 +42,7 @@ type agent struct {
 	metrics    *socket        // nil: no metrics-address, or another process serves it
 	tls        atomic.Pointer[tls.Config]
 	config     *configuration
+	tracer     *traces.Tracer                // nil: no traces-endpoint
 	entry      func() (*server.Entry, error) // for calls of other hosts
 }
 
@@ -50,6 +52,9 @@ func newAgent(ctx context.Context, o Options, p *route.Table) (*agent, error) {
 	a.config = newConfiguration(o, p, a)
 	a.entry = sync.OnceValues(a.newEntry)
 	var problems error
+	if a.tracer, problems = traces.New(o.Config.TracesEndpoint, o.Name, o.Log); problems != nil {
+		return nil, problems
+	}
 	for _, s := range o.Services {
 		made, err := s.New(ctx, a.config.host(s, o.Config))
 		if err != nil {
@@ -76,7 +81,7 @@ func (a *agent) listen(ctx context.Context, o Options, p *route.Table) error {
 		if err != nil {
 			return errors.Join(err, a.closeListeners())
 		}
-		cfg := server.Config{Name: m.Name, Log: o.Log, Audience: auth.Peers}
+		cfg := server.Config{Name: m.Name, Log: o.Log, Audience: auth.Peers, Tracer: a.tracer}
 		if m.Nodes {
 			cfg.Node, cfg.Forward, cfg.Forwarded = a.node(), a.forwardHere, a.services()
 		}
@@ -118,7 +123,7 @@ func (a *agent) listenPublic(ctx context.Context, o Options, p *route.Table) err
 	}
 	a.warnInsecureTCP(o.Config)
 	served, err := server.New(server.Config{
-		Name: "public", Log: o.Log, Audience: auth.Admins,
+		Name: "public", Log: o.Log, Audience: auth.Admins, Tracer: a.tracer,
 		Clients: a.credentials(cmp.Or(o.Config.Group, listen.DefaultGroup)),
 		Forward: proxy.Handler(p.Route, noderpc.Strip), Forwarded: a.forwarded(), Node: a.node(),
 	}, a.registerPublic)
@@ -189,5 +194,5 @@ func (a *agent) close() error {
 		all = errors.Join(all, m.service.Close())
 	}
 	a.config.close()
-	return all
+	return errors.Join(all, a.tracer.Close())
 }

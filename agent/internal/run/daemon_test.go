@@ -37,6 +37,7 @@ func TestDeploymentModesRespondAlike(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := newRoots(t)
 			r.cfg.MetricsAddress = config.Host{Network: "unix", Address: r.cfg.ExecRoot + "/metrics.sock"}
+			collector := r.collect()
 			shape(r)
 			conn := r.dial("fairlead")
 			list, err := containerv1.NewContainerServiceClient(conn).ListContainers(r.ctx,
@@ -66,9 +67,27 @@ func TestDeploymentModesRespondAlike(t *testing.T) {
 			}
 			checkMetrics(t, r.cfg.MetricsAddress.Address)
 			r.stop()
+			checkTraces(t, collector.Trees())
 			r.mustBeEmpty(r.cfg.ExecRoot)
 			r.mustBeEmpty(r.cfg.DataRoot)
 		})
+	}
+}
+
+// checkTraces checks that the calls of a request are in its trace, in whatever process.
+func checkTraces(t *testing.T, trees string) {
+	t.Helper()
+	for _, tree := range []string{"fairlead.container.v1.ContainerService/ListContainers\n",
+		`fairlead.network.v1.NetworkService/ListNetworks
+  fairlead.network.v1.NetworkService/ListNetworks
+    fairlead.nat.v1.FirewallService/ListNetworks
+`, "\nfairlead.network.v1.SandboxService/CreateSandbox failed: "} {
+		if !strings.Contains(trees, tree) {
+			t.Errorf("got traces\n%swant\n%s", trees, tree)
+		}
+	}
+	if strings.Contains(trees, "Health") || strings.Contains(trees, "?") {
+		t.Errorf("got traces\n%s", trees)
 	}
 }
 
@@ -105,7 +124,7 @@ func checkMetrics(t *testing.T, path string) {
 	for began := time.Now(); time.Since(began) < time.Minute; { // a service can be slow under load
 		code, text := request(http.MethodGet, "/metrics")
 		missing = slices.DeleteFunc([]string{`fairlead_service_up{service="nat"} 1`,
-			`fairlead_service_up{service="supervisor"} 1`,
+			`fairlead_service_up{service="supervisor"} 1`, `,outcome="dropped"} 0`,
 			`_count{server="public",method="fairlead.container.v1.ContainerService/ListContainers",code="OK"} 1`,
 			`_count{server="net",method="fairlead.network.v1.SandboxService/CreateSandbox",code="OK"} 1`},
 			func(line string) bool { return code == http.StatusOK && strings.Contains(text, line) })

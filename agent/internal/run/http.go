@@ -34,7 +34,7 @@ func (a *agent) listenHTTP(ctx context.Context, o Options, m *member) error {
 	if err != nil {
 		return err
 	}
-	served := httpserver.New(httpserver.Config{Log: o.Log.With("service", m.Name),
+	served := httpserver.New(httpserver.Config{Log: o.Log.With("service", m.Name), Tracer: a.tracer,
 		Clients: a.credentials(m.HTTP.Group), Handler: handler.Handler()})
 	m.http = &socket{m.Name + " HTTP", served, listeners}
 	return nil

@@ -70,7 +70,7 @@ func (a *agent) start(ctx context.Context, w *runGroup, allReady func()) {
 			}
 		})
 		w.runs.Go(func() {
-			err := m.service.Run(ctx, ready)
+			err := m.service.Run(a.tracer.With(ctx), ready)
 			switch {
 			case ctx.Err() == nil && err == nil:
 				err = fault.New(fault.Internal, "service "+m.Name, "exited unexpectedly")

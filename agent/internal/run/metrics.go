@@ -38,6 +38,8 @@ func Families() []metrics.Family {
 			Help: "Time of finished calls, by socket, method and status code."},
 		{Name: "fairlead_store_commit_seconds", Kind: metrics.Summary, Labels: []string{"service", "outcome"},
 			Help: "Time to store a change on disk; outcome is ok or error."},
+		{Name: "fairlead_trace_spans_total", Kind: metrics.Counter, Labels: []string{"process", "outcome"},
+			Help: "Spans of traces that the collector has accepted (sent), and others (dropped)."},
 		{Name: "fairlead_process_resident_memory_bytes", Kind: metrics.Gauge, Labels: []string{"process"},
 			Help: "Resident memory of the process."},
 		{Name: "fairlead_process_cpu_seconds_total", Kind: metrics.Counter, Labels: []string{"process"},
@@ -66,6 +68,7 @@ func (s metricsServer) CollectMetrics(ctx context.Context,
 	s.agent.config.commits[s.Name].Measure(set, "fairlead_store_commit_seconds", s.Name)
 	if s.agent.members[0] == s.member {
 		measureProcess(set, s.agent.config.options.Name)
+		s.agent.measureTraces(set)
 		if s.agent.publicGRPC != nil {
 			s.agent.publicGRPC.Times().Measure(set, "fairlead_rpc_duration_seconds", "public")
 		}
@@ -87,6 +90,16 @@ func measureProcess(set *metrics.Set, name string) {
 	if resident, ok := residentMemory(); ok {
 		set.Add("fairlead_process_resident_memory_bytes", resident, name)
 	}
+}
+
+// measureTraces adds the spans of the process, if it sends them.
+func (a *agent) measureTraces(set *metrics.Set) {
+	if a.tracer == nil {
+		return
+	}
+	sent, dropped := a.tracer.Counts()
+	set.Add("fairlead_trace_spans_total", float64(sent), a.config.options.Name, "sent")
+	set.Add("fairlead_trace_spans_total", float64(dropped), a.config.options.Name, "dropped")
 }
 
 // residentMemory returns the present resident memory of the process in bytes.

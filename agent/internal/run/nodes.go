@@ -51,8 +51,8 @@ func (a *agent) services() []string {
 
 // newEntry returns the entry for calls of other hosts.
 func (a *agent) newEntry() (*server.Entry, error) {
-	return server.NewEntry(server.Config{Name: "fleet", Log: a.log, Node: a.node(), Forward: a.forwardHere,
-		Forwarded: a.services()})
+	return server.NewEntry(server.Config{Name: "fleet", Log: a.log, Tracer: a.tracer, Node: a.node(),
+		Forward: a.forwardHere, Forwarded: a.services()})
 }
 
 // accept handles a call of another host, or of a person with a certificate of the fleet.

@@ -18,6 +18,7 @@ import (
 	"github.com/fairlead/fairlead/agent/internal/process"
 	"github.com/fairlead/fairlead/agent/internal/run"
 	"github.com/fairlead/fairlead/agent/service"
+	"github.com/fairlead/fairlead/agent/test/testcollector"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
@@ -166,6 +167,19 @@ func newRoots(t *testing.T, more ...config.Setting) *roots {
 		cancel()
 	})
 	return r
+}
+
+// collect starts a collector for the traces of the processes.
+func (r *roots) collect() *testcollector.Collector {
+	r.t.Helper()
+	socket := filepath.Join(r.t.TempDir(), "s")
+	collector, err := testcollector.Start(socket)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(collector.Stop)
+	r.cfg.TracesEndpoint = config.Collector{Host: config.Host{Network: "unix", Address: socket}}
+	return collector
 }
 
 func (r *roots) options(name string, public bool, services ...service.Spec) run.Options {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/fairlead/fairlead/agent/internal/auth"
 	"github.com/fairlead/fairlead/agent/internal/proxy"
+	"github.com/fairlead/fairlead/agent/internal/traces"
 	"github.com/fairlead/fairlead/agent/metrics"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/faultrpc"
@@ -31,6 +32,7 @@ const readyTimeout = 30 * time.Second
 type calls struct {
 	name     string
 	log      *slog.Logger
+	tracer   *traces.Tracer
 	roles    auth.Roles
 	audience auth.Audience
 
@@ -45,7 +47,7 @@ type calls struct {
 }
 
 func newCalls(cfg Config) *calls {
-	c := &calls{name: cfg.Name, log: cfg.Log, audience: cfg.Audience, node: cfg.Node,
+	c := &calls{name: cfg.Name, log: cfg.Log, tracer: cfg.Tracer, audience: cfg.Audience, node: cfg.Node,
 		watches: budget{limit: maxWatches}, ready: make(chan struct{})}
 	c.running, c.end = context.WithCancelCause(context.Background())
 	return c
@@ -60,7 +62,7 @@ func (c *calls) cancelStreams() {
 
 func (c *calls) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any,
 	err error) {
-	err = c.serve(ctx, info.FullMethod, func() error {
+	err = c.serve(ctx, info.FullMethod, func(ctx context.Context) error {
 		to, err := c.nodeOf(ctx)
 		switch {
 		case err != nil:
@@ -81,7 +83,7 @@ func (c *calls) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInf
 	ctx, cancel := context.WithCancelCause(ss.Context())
 	defer cancel(nil)
 	defer context.AfterFunc(c.running, func() { cancel(context.Cause(c.running)) })()
-	return c.serve(ctx, info.FullMethod, func() error {
+	return c.serve(ctx, info.FullMethod, func(ctx context.Context) error {
 		// On service sockets, the calls of all clients come from one peer.
 		if c.audience == auth.Admins && strings.HasSuffix(info.FullMethod, "/WatchEvents") {
 			release, err := c.watches.take(auth.IdentityOf(ctx).Peer())
@@ -141,16 +143,18 @@ type endableStream struct {
 func (s endableStream) Context() context.Context { return s.ctx }
 
 // serve authorizes and runs a call, and logs it.
-func (c *calls) serve(ctx context.Context, method string, handle func() error) error {
+func (c *calls) serve(ctx context.Context, method string, handle func(context.Context) error) error {
 	began, who := time.Now(), auth.IdentityOf(ctx)
+	ctx, request := c.trace(ctx, method)
 	err := c.roles.Authorize(c.audience, who, method)
 	if err == nil {
 		err = c.waitReady(ctx, method)
 	}
 	if err == nil {
-		err = recovered(method, handle)
+		err = recovered(method, func() error { return handle(ctx) })
 	}
 	sent := faultrpc.ToStatus(err)
+	endTrace(request, sent)
 	c.write(ctx, method, who, time.Since(began), err, sent)
 	return sent
 }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"log/slog"
 	"slices"
 	"testing"
@@ -44,7 +45,7 @@ func TestMetricsOfUnknownMethods(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, method := range []string{"/" + known, "/fairlead.dns.v1.NameService/A1", "/any.Service/A2"} {
-		_ = c.serve(t.Context(), method, func() error { return nil })
+		_ = c.serve(t.Context(), method, func(context.Context) error { return nil })
 	}
 
 	const name = "calls"

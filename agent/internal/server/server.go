@@ -22,6 +22,7 @@ import (
 	"google.golang.org/grpc/reflection/grpc_reflection_v1alpha"
 
 	"github.com/fairlead/fairlead/agent/internal/auth"
+	"github.com/fairlead/fairlead/agent/internal/traces"
 	"github.com/fairlead/fairlead/agent/metrics"
 )
 
@@ -36,6 +37,7 @@ type Config struct {
 	Name     string // in log lines: "public", or the name of the service
 	Log      *slog.Logger
 	Audience auth.Audience
+	Tracer   *traces.Tracer // nil: calls are not recorded
 	// Clients identifies the clients. Its Log is not used.
 	Clients auth.Credentials
 

@@ -19,6 +19,8 @@ import (
 const (
 	EnvHost = "FAIRLEAD_HOST" // the agent address
 	EnvNode = "FAIRLEAD_NODE" // the host of the fleet that runs the command
+	// EnvTrace is the trace that the calls of the command are part of: a traceparent of W3C Trace Context.
+	EnvTrace = "TRACEPARENT"
 )
 
 // CLI is one run of the program. Its fields are set before a command runs.
@@ -66,9 +68,17 @@ func (c *CLI) Client() (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	if parent, _ := c.LookupEnv(EnvTrace); isTrace(parent) {
+		options = append(options, client.WithTrace(parent))
+	}
 	cl, err := client.Dial(host, append(options, client.WithNode(node))...)
 	c.client = cl
 	return cl, err
+}
+
+// isTrace reports whether a value of EnvTrace can be sent. Other programs set the variable.
+func isTrace(parent string) bool {
+	return parent != "" && strings.Trim(parent, "0123456789abcdef-") == ""
 }
 
 // NodeName returns the host of the fleet at --node or FAIRLEAD_NODE. It is empty without both.

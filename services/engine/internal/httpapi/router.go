@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"strings"
 
+	"github.com/fairlead/fairlead/agent/tracing"
 	"github.com/fairlead/fairlead/proto/version"
 	"github.com/fairlead/fairlead/services/engine/internal/apiversion"
 )
@@ -48,6 +49,7 @@ func (rt *Router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 	track := &response{ResponseWriter: w}
 	err := rt.serve(track, r)
+	tracing.Of(r.Context()).Fail(err)
 	if err == nil || track.wrote || r.Context().Err() != nil {
 		return
 	}
@@ -72,6 +74,9 @@ func (rt *Router) serve(w *response, r *http.Request) error {
 	}
 
 	op, params := rt.find(r.Method, path)
+	if op != nil {
+		tracing.Of(r.Context()).Rename(op.Method + " " + op.Path)
+	}
 	if op == nil || asked.Compare(op.Since) < 0 {
 		return errNoPage()
 	}

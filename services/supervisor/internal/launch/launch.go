@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/fairlead/fairlead/agent/tracing"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/supervisor/internal/bindsource"
@@ -226,7 +227,9 @@ func (l *launch) run(ctx context.Context, steps []saga.Step) (*Launched, error) 
 func (l *launch) supervised(ctx context.Context, steps []saga.Step) (*Launched, error) {
 	l.life = l.r.Lives.Begin(l.id)
 	began := time.Now()
+	ctx, span := tracing.Begin(ctx, "launch")
 	err := saga.Run(ctx, l.r.Times.timed(steps), l.observe())
+	endSpan(l, span, err)
 	l.r.Times.All.Add(time.Since(began), outcomeOf(err))
 	if l.life.Failed = err != nil; err == nil {
 		l.r.Notices.Launched(l.c, l.initial == container.Launching, l.live.Endpoints)
@@ -248,6 +251,16 @@ func (l *launch) supervised(ctx context.Context, steps []saga.Step) (*Launched, 
 	}
 	return &Launched{Container: l.c, Output: l.output, Run: l.life, warnings: warnings,
 		firewallWarnings: l.firewallWarnings}, nil
+}
+
+// endSpan ends the span of a launch.
+func endSpan(l *launch, span tracing.Step, err error) {
+	if span.Recorded() {
+		span.Set("container.id", l.id)
+		span.Set("container.name", l.name)
+		span.Set("container.image.name", l.req.Config.Image)
+		span.End(err)
+	}
 }
 
 // observe returns an Observer that reports steps to the client and the log.
