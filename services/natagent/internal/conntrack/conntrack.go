@@ -105,7 +105,8 @@ func Missed(bindings []port.Binding, leaving, inside []netip.Prefix) []Selector 
 // Deleter deletes conntrack entries. The kernel walks its whole table for that, about 5 ms at its
 // usual size, so requests during a walk share the next one.
 type Deleter struct {
-	ns hostns.NS
+	ns     hostns.NS
+	direct direct
 
 	mu      sync.Mutex
 	pending *batch

@@ -24,35 +24,37 @@ func (c *Deleter) DeleteAll(ctx context.Context, addresses []netip.Addr) error {
 // flush makes the kernel delete the entries of an IPv4 address. Other kernels reject the request: they
 // require a complete tuple.
 func (c *Deleter) flush(a netip.Addr) error {
-	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, &netlink.Config{NetNS: c.ns.Fd()})
-	if err != nil {
-		return fmt.Errorf("conntrack: %w", err)
-	}
-	defer func() { _ = conn.Close() }()
-
+	var requests []byte
 	for _, end := range []struct{ tuple, original, reply uint16 }{
 		{attrTupleOrig, filterSource, 0}, {attrTupleReply, 0, filterSource},
 	} {
-		ae := netlink.NewAttributeEncoder()
-		ae.Nested(end.tuple, func(ae *netlink.AttributeEncoder) error {
-			ae.Nested(attrTupleIP, func(ae *netlink.AttributeEncoder) error {
-				ae.Bytes(attrSrcV4, a.AsSlice())
-				return nil
-			})
-			return nil
-		})
-		ae.Nested(attrFilter, func(ae *netlink.AttributeEncoder) error {
-			ae.Uint32(attrFilterOrig, uint32(end.original))
-			ae.Uint32(attrFilterReply, uint32(end.reply))
-			return nil
-		})
-		filter, err := ae.Encode()
+		filter, err := flushFilter(a, end.tuple, end.original, end.reply)
 		if err != nil {
 			return err
 		}
-		if _, err := request(conn, msgDelete, netlink.Acknowledge, unix.AF_INET, filter); err != nil {
-			return fmt.Errorf("delete the conntrack entries of %s: %w", a, err)
-		}
+		requests = appendDeletion(requests, unix.AF_INET, filter)
+	}
+	if err := c.direct.send(c.ns, requests); err != nil {
+		return fmt.Errorf("delete the conntrack entries of %s: %w", a, err)
 	}
 	return nil
+}
+
+// flushFilter returns the attributes of a request that deletes all entries with a source address, of the
+// original or the reply direction.
+func flushFilter(a netip.Addr, tuple, original, reply uint16) ([]byte, error) {
+	ae := netlink.NewAttributeEncoder()
+	ae.Nested(tuple, func(ae *netlink.AttributeEncoder) error {
+		ae.Nested(attrTupleIP, func(ae *netlink.AttributeEncoder) error {
+			ae.Bytes(attrSrcV4, a.AsSlice())
+			return nil
+		})
+		return nil
+	})
+	ae.Nested(attrFilter, func(ae *netlink.AttributeEncoder) error {
+		ae.Uint32(attrFilterOrig, uint32(original))
+		ae.Uint32(attrFilterReply, uint32(reply))
+		return nil
+	})
+	return ae.Encode()
 }

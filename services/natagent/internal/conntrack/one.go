@@ -13,17 +13,12 @@ import (
 // DeleteTCP deletes the conntrack entry of one TCP connection, as the client made it. It does nothing if
 // there is none.
 func (c *Deleter) DeleteTCP(client, server netip.AddrPort) error {
-	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, &netlink.Config{NetNS: c.ns.Fd()})
-	if err != nil {
-		return fmt.Errorf("conntrack: %w", err)
-	}
-	defer func() { _ = conn.Close() }()
 	key, err := tupleOf(client, server)
 	if err != nil {
 		return err
 	}
-	if _, err := request(conn, msgDelete, netlink.Acknowledge, familyOf(client.Addr().Is6()), key); err != nil &&
-		!errors.Is(err, unix.ENOENT) {
+	err = c.direct.send(c.ns, appendDeletion(nil, familyOf(client.Addr().Is6()), key))
+	if err != nil && !errors.Is(err, unix.ENOENT) {
 		return fmt.Errorf("delete the conntrack entry to %s: %w", server, err)
 	}
 	return nil
