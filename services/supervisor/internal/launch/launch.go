@@ -85,6 +85,7 @@ type launch struct {
 	processStarted bool
 	deleted        bool // deleteProcess has succeeded
 	blocked        bool // the undo of applyPolicy left rules that block the endpoints
+	mayRun         bool // the process could not be ended
 	fresh          bool // the container never ran
 
 	warnings         []string        // from publishPorts

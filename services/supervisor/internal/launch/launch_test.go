@@ -228,6 +228,26 @@ func TestReleaseAllCompletesFailedUndo(t *testing.T) {
 	}
 }
 
+// The rules go when no process can use the network: after its end, or after the sandbox if it does not end.
+func TestReleaseAllKeepsRulesWhileProcessRuns(t *testing.T) {
+	for failing, before := range map[string]string{"": "after delete process",
+		"delete process": "after release sandbox"} {
+		h := newHost(t)
+		l, err := h.Run(t.Context(), request())
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.fail, h.did = failing, nil
+		if err := h.ReleaseAll(t.Context(), l.Container.ID); (err != nil) != (failing != "") {
+			t.Error(err)
+		}
+		first, then := slices.Index(h.did, before), slices.Index(h.did, "delete policy")
+		if first < 0 || then < first {
+			t.Errorf("%q fails: got %q, want delete policy %s", failing, h.did, before)
+		}
+	}
+}
+
 // A failed start keeps the container with its volumes and stores the error; the clients that wait for it
 // get the error, and the next start succeeds.
 func TestFailedStartKeepsContainer(t *testing.T) {

@@ -28,7 +28,7 @@ func applyPolicyOf(l *launch) saga.Step {
 			switch {
 			case !had && l.req.Config.Network.Egress == nil:
 				return err
-			case l.r.Joins.Any(l.id): // the processes of joined containers still run
+			case l.mayRun, l.r.Joins.Any(l.id): // processes, or those of joined containers, still run
 				l.blocked = true
 				return errors.Join(err, blockEndpoints(ctx, l))
 			}

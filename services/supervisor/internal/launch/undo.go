@@ -38,10 +38,14 @@ func (r *Launcher) RemoveFiles(uid string) error {
 	return errors.Join(r.RootFS.Remove(uid), os.RemoveAll(r.Dir(uid)))
 }
 
-// ReleaseAll releases all resources of an owner, which need not be a stored container.
+// ReleaseAll releases all resources of an owner, which need not be a stored container. Its process ends before
+// its rules are removed. If it cannot be ended, its network is removed before.
 func (r *Launcher) ReleaseAll(ctx context.Context, uid string) error {
 	c := Placeholder(uid)
-	return errors.Join(r.Release(ctx, c), r.Delete(ctx, c))
+	err := r.Delete(ctx, c)
+	l := r.relaunch(c)
+	l.mayRun = err != nil
+	return errors.Join(err, saga.Undo(ctx, ReleaseTimeout, l.acquireSteps("")))
 }
 
 // Placeholder returns a container for an owner of which only the ID is known. It may have published
