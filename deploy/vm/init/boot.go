@@ -55,6 +55,7 @@ var distroFS = []mount{
 	{"tmpfs", "/tmp", "tmpfs", unix.MS_NOSUID | unix.MS_NODEV, "mode=1777"},
 	{"cgroup2", "/sys/fs/cgroup", "cgroup2", quiet, "nsdelegate"},
 	{"bpf", "/sys/fs/bpf", "bpf", quiet, "mode=700"},
+	{"securityfs", "/sys/kernel/security", "securityfs", quiet, ""},
 }
 
 func boot(j job.Job) error {

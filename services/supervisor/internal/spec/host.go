@@ -26,8 +26,9 @@ type Host struct {
 	MaxUlimits     map[string]uint64
 	MinOOMScoreAdj int
 
-	AppArmor         bool // profiles can be applied
-	SELinux          bool // labels are enforced
+	AppArmor         bool   // profiles can be applied
+	AppArmorProfiles string // file that lists the profiles which are loaded
+	SELinux          bool   // labels are enforced
 	CgroupNamespaces bool
 }
 
@@ -53,6 +54,7 @@ func DetectHost(cgroupV2 bool) (Host, error) {
 
 	enabled, _ := os.ReadFile("/sys/module/apparmor/parameters/enabled")
 	h.AppArmor = strings.HasPrefix(string(enabled), "Y")
+	h.AppArmorProfiles = "/sys/kernel/security/apparmor/profiles"
 	_, err = os.Stat("/sys/fs/selinux/enforce")
 	h.SELinux = err == nil
 	_, err = os.Stat("/proc/self/ns/cgroup")

@@ -3,7 +3,9 @@ package spec
 import (
 	"fmt"
 	"math"
+	"os"
 	"slices"
+	"strings"
 
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
@@ -69,6 +71,33 @@ func (h Host) CheckOOMScoreAdj(subject string, adj *int) error {
 		fault.WithField("oom-score-adj"), fault.WithHint("raise it, or give the agent the capability"))
 }
 
+// checkAppArmor returns a fault if a profile cannot be applied. Without a list of profiles, for example where
+// securityfs is not mounted, the runtime finds out.
+func (h Host) checkAppArmor(subject, profile string) error {
+	if profile == "" || profile == container.Unconfined {
+		return nil
+	}
+	refuse := func(why, hint string) error {
+		return fault.New(fault.Invalid, subject, "AppArmor profile "+profile+" cannot be applied: "+why,
+			fault.WithField("security-opt"), fault.WithHint("%s", hint))
+	}
+	if !h.AppArmor {
+		return refuse("the kernel has AppArmor disabled", "omit apparmor=")
+	}
+
+	loaded, err := os.ReadFile(h.AppArmorProfiles)
+	if err != nil {
+		return nil
+	}
+	for line := range strings.Lines(string(loaded)) { // NAME (MODE)
+		if name, _, _ := strings.Cut(line, " ("); name == profile {
+			return nil
+		}
+	}
+	return refuse("it is not loaded",
+		"load it with apparmor_parser, or omit apparmor=; aa-status lists the loaded ones")
+}
+
 // CheckSecurity returns a fault for the first privilege that the agent or the kernel does not have.
 // ALL and --privileged mean all capabilities of the agent.
 func (h Host) CheckSecurity(subject string, s *container.Security, n container.Namespaces) error {
@@ -83,10 +112,8 @@ func (h Host) CheckSecurity(subject string, s *container.Security, n container.N
 	if err != nil {
 		return err
 	}
-	if profile := options.AppArmor; profile != "" && profile != container.Unconfined && !h.AppArmor {
-		return fault.New(fault.Invalid, subject, "AppArmor profile "+profile+
-			" cannot be applied: the kernel has AppArmor disabled", fault.WithField("security-opt"),
-			fault.WithHint("omit apparmor="))
+	if err := h.checkAppArmor(subject, options.AppArmor); err != nil {
+		return err
 	}
 	for _, label := range options.Labels {
 		if label != "disable" || h.SELinux {

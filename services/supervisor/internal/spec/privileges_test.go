@@ -1,6 +1,8 @@
 package spec
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -37,6 +39,29 @@ func TestMissingPrivilegesAreNamed(t *testing.T) {
 	}
 	if (Host{SELinux: true}).CheckSecurity("container web", options("label=disable"), none) == nil {
 		t.Error("got label=disable accepted where labels are enforced")
+	}
+}
+
+func TestAppArmorProfileMustBeLoaded(t *testing.T) {
+	loaded := filepath.Join(t.TempDir(), "profiles")
+	if err := os.WriteFile(loaded, []byte("docker-default (enforce)\nmy profile (complain)\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		list, profile, want string
+	}{
+		{loaded, "docker-default", ""},
+		{loaded, "my profile", ""},
+		{loaded, "docker", "AppArmor profile docker cannot be applied: it is not loaded"},
+		{loaded, container.Unconfined, ""},
+		{loaded + ".missing", "docker", ""}, // the runtime finds out
+	} {
+		h := Host{AppArmor: true, AppArmorProfiles: c.list}
+		err := h.CheckSecurity("container web", &container.Security{Options: []string{"apparmor=" + c.profile}},
+			container.Namespaces{})
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %v, want %q", c.profile, err, c.want)
+		}
 	}
 }
 
