@@ -311,8 +311,11 @@ func (c *Client) replace() {
 	}
 }
 
-// request sends a request and returns the response, or its first part.
+// request sends a request and returns the response, or its first part. It connects again if an earlier request failed.
 func (c *Client) request(m message, fds []int) (message, []int, error) {
+	if err := c.connect(); err != nil {
+		return message{}, nil, err
+	}
 	_ = c.conn.SetDeadline(time.Now().Add(requestTimeout))
 	err := send(c.conn, m, fds)
 	var response message
@@ -344,6 +347,11 @@ func (c *Client) start() (started bool, err error) {
 		return false, err
 	}
 
+	return true, c.sendAll()
+}
+
+// sendAll sends all files.
+func (c *Client) sendAll() (err error) {
 	c.mu.Lock()
 	var names []string
 	for name := range c.held {
@@ -354,7 +362,7 @@ func (c *Client) start() (started bool, err error) {
 	for _, name := range names {
 		err = errors.Join(err, c.send(name))
 	}
-	return true, err
+	return err
 }
 
 // spawn starts the process. Its socket exists before the process runs, so clients do not need to
