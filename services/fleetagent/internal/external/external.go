@@ -1,7 +1,7 @@
 // Package external describes an etcd cluster of the operator that keeps the records of a fleet, and checks
 // one before it is used. Only managers have its credentials.
 //
-// It stores nothing, and writes nothing to the cluster. It is used by fleetagent.
+// It stores nothing. In the cluster it only records which credentials are the newest. It is used by fleetagent.
 package external
 
 import (

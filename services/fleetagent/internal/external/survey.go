@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/proto/fault"
+	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/etcd"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/record"
 )
@@ -153,26 +154,54 @@ func (s *Store) Prepare(ctx context.Context, now func() time.Time) error {
 	})
 }
 
-// Replace returns the store with other endpoints or credentials, with the records of the same fleet.
+// Replace returns the store with other endpoints or credentials, with the records of the same fleet. It records that
+// these are the newest, so that of two changes at the same time one is refused, and one by a manager that does not have
+// the newest credentials, unless it has all of them.
 func (s *Store) Replace(ctx context.Context, changed *Store, keys record.Keys, now func() time.Time) (*Store, error) {
 	next, err := s.With(changed)
 	if err == nil {
-		next.Serial = max(s.Serial+1, FirstSerial(now()))
 		err = next.Check(now())
 	}
 	if err != nil {
 		return nil, err
 	}
+	complete := len(changed.Endpoints) > 0 && len(changed.CA) > 0 && len(changed.Cert) > 0
 	return next, next.with(now, func(client *etcd.Client) error {
 		if err := next.fit(ctx, client, now); err != nil {
 			return err
 		}
-		_, found, err := client.Get(ctx, keys.Settings())
+		value, found, err := client.Get(ctx, keys.Settings())
 		if err == nil && !found {
 			return Other(next.Endpoints)
+		} else if err != nil {
+			return next.Explain(err)
 		}
-		return next.Explain(err)
+		settings := &fleetv1.FleetSettings{}
+		if err := record.Decode(value.Key, value.Data, settings); err != nil {
+			return err
+		}
+		if settings.GetStoreSerial() > s.Serial && !complete {
+			return fault.New(fault.Conflict, "store", "has newer credentials, which this manager has not received yet",
+				fault.WithHint("try again in a few seconds, or use all of --store, --store-ca, --store-cert, --store-key"))
+		}
+		next.Serial = max(s.Serial+1, settings.GetStoreSerial()+1, FirstSerial(now()))
+		return next.announce(ctx, client, value, settings)
 	})
+}
+
+// announce records that the credentials are the newest.
+func (s *Store) announce(ctx context.Context, client *etcd.Client, seen etcd.Value,
+	settings *fleetv1.FleetSettings) error {
+	settings.StoreSerial = s.Serial
+	data, err := record.Encode(settings)
+	if err != nil {
+		return err
+	}
+	done, err := client.Commit(ctx, []etcd.Condition{etcd.Unchanged(seen.Key, seen.Revision)}, etcd.Put(seen.Key, data))
+	if err == nil && !done {
+		return fault.New(fault.Busy, "settings of the fleet", "were changed meanwhile", fault.WithHint("try again"))
+	}
+	return s.Explain(err)
 }
 
 // FirstSerial returns the serial number of the first credentials of a fleet.

@@ -41,37 +41,32 @@ func (p *part) Appoint(ctx context.Context, who pki.Identity, keys api.Keys) err
 		return err
 	}
 
-	next, err := appointed(m, keys, p.cfg.Now())
-	if err != nil {
-		return err
-	}
-	if err := p.edit(func(m *membership.Membership) { *m = *next }); err != nil {
+	if err := p.editIf(func(m *membership.Membership) error { return appoint(m, keys, p.cfg.Now()) }); err != nil {
 		return err
 	}
 	p.cfg.Log.Info("this host is a manager now")
-	return startStore(p.cfg, next)
+	return startStore(p.cfg, p.membership())
 }
 
-// appointed returns the membership of a manager.
-func appointed(m *membership.Membership, keys api.Keys, now time.Time) (*membership.Membership, error) {
+// appoint makes a membership that of a manager.
+func appoint(m *membership.Membership, keys api.Keys, now time.Time) error {
 	address, err := netip.ParseAddr(m.Address)
 	if err != nil {
-		return nil, fault.New(fault.Internal, "fleet membership", "has no address", fault.WithCause(err))
+		return fault.New(fault.Internal, "fleet membership", "has no address", fault.WithCause(err))
 	}
-	next := *m
 	who := pki.Identity{Fleet: m.Fleet, Role: pki.Manager, Host: m.Host}
-	next.Authority = &pki.Authority{Cert: m.CA, Key: keys.Authority.Key}
+	m.Authority = &pki.Authority{Cert: m.CA, Key: keys.Authority.Key}
 	var first, second error
-	next.Key, next.Cert, first = next.Authority.Issue(who, address, pki.HostLife, now)
-	if next.Store = keys.URLs; keys.External != nil {
-		next.External = keys.External
-		return &next, first
+	m.Key, m.Cert, first = m.Authority.Issue(who, address, pki.HostLife, now)
+	if m.Store = keys.URLs; keys.External != nil {
+		m.External = keys.External
+		return first
 	}
-	next.Peers = &membership.PeerKeys{Authority: keys.Store}
-	next.Peers.Key, next.Peers.Cert, second = keys.Store.Issue(who, address, pki.PeerLife, now)
-	next.Member = &membership.StoreMember{ID: keys.Member, Cluster: keys.Cluster, Fresh: true}
-	next.StoreGeneration = keys.Generation
-	return &next, errors.Join(first, second)
+	m.Peers = &membership.PeerKeys{Authority: keys.Store}
+	m.Peers.Key, m.Peers.Cert, second = keys.Store.Issue(who, address, pki.PeerLife, now)
+	m.Member = &membership.StoreMember{ID: keys.Member, Cluster: keys.Cluster, Fresh: true}
+	m.StoreGeneration = keys.Generation
+	return errors.Join(first, second)
 }
 
 // drop removes the keys of a manager after its record says that it is a member and its store has

@@ -97,30 +97,32 @@ func (r roles) equip(ctx context.Context) (all error) {
 // appoint makes this host a manager of a fleet with an external store, or takes newer credentials over.
 func (p outside) appoint(ctx context.Context, keys api.Keys) error {
 	p.store.Lock()
-	m := p.membership()
-	next, err := m, error(nil)
-	switch {
-	case m.External == nil || keys.External == nil || keys.External.Prefix != m.External.Prefix:
-		err = fault.New(fault.Invalid, "keys of the fleet", "are those of another store")
-	case !keys.Authority.Key.PublicKey.Equal(m.CA.PublicKey):
-		err = fault.New(fault.Invalid, "keys of the fleet", "do not match its certificates")
-	case !m.IsManager():
-		keys.Authority.Cert = m.CA
-		next, err = appointed(m, keys, p.cfg.Now())
-	case keys.External.Replaces(m.External):
-		replaced := *m
-		replaced.External = keys.External
-		next = &replaced
-	}
-	if err == nil && next != m {
-		err = p.edit(func(m *membership.Membership) { *m = *next })
-		p.cfg.Log.Info("this host has the keys of a manager")
-	}
+	err := p.takeOver(keys)
 	p.store.Unlock()
 	if err != nil {
 		return err
 	}
 	return roles(p).ensureStore(ctx)
+}
+
+// takeOver stores the keys of a manager, or newer credentials. Other changes of the membership are kept.
+func (p outside) takeOver(keys api.Keys) error {
+	return p.editIf(func(m *membership.Membership) error {
+		switch {
+		case m.External == nil || keys.External == nil || keys.External.Prefix != m.External.Prefix:
+			return fault.New(fault.Invalid, "keys of the fleet", "are those of another store")
+		case !keys.Authority.Key.PublicKey.Equal(m.CA.PublicKey):
+			return fault.New(fault.Invalid, "keys of the fleet", "do not match its certificates")
+		case m.IsManager() && !keys.External.Replaces(m.External):
+			return errUnchanged
+		}
+		p.cfg.Log.Info("this host gets the keys of a manager", "serial", keys.External.Serial)
+		if m.IsManager() {
+			m.External = keys.External
+			return nil
+		}
+		return appoint(m, keys, p.cfg.Now())
+	})
 }
 
 // demoted reports whether this host is a member by its record in the store. The copy of a host that was
@@ -185,7 +187,13 @@ func (f *Fleet) UpdateStore(ctx context.Context, changed *external.Store) error 
 	if err != nil {
 		return err
 	}
-	if err := p.edit(func(m *membership.Membership) { m.External = next }); err != nil {
+	if err := p.editIf(func(m *membership.Membership) error {
+		if !next.Replaces(m.External) { // another manager was faster
+			return errUnchanged
+		}
+		m.External = next
+		return nil
+	}); err != nil {
 		return err
 	}
 	p.noteChange()

@@ -3,7 +3,10 @@ package fleet
 import (
 	"bytes"
 	"context"
+	"log/slog"
+	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -15,8 +18,10 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
 	hostv1 "github.com/fairlead/fairlead/proto/gen/fairlead/host/v1"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/api"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/etcd"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/external"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/membership"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/token"
 )
 
@@ -61,8 +66,10 @@ func TestExternalStore(t *testing.T) {
 	if !bytes.Equal(two.external().Cert, second.cert) || len(three.external().Key) > 0 {
 		t.Error("the new manager has not got the new credentials, or a member has got them")
 	}
+	late := one.external() // what a manager has that does not know of the next change
 	third := ca.client("fleet", 3*time.Hour)
 	must0(t, two.UpdateStore(ctx, &external.Store{Cert: third.cert, Key: third.key}))
+	two.updateLate(late, third)
 	if !eventually(func() bool { return bytes.Equal(one.external().Cert, third.cert) }) {
 		t.Error("another manager does not get new credentials")
 	}
@@ -94,6 +101,60 @@ func TestExternalStore(t *testing.T) {
 	must0(t, one.Leave(ctx, false))
 	if n := c.keys("/"); n > 0 {
 		t.Errorf("got %d keys left in the store", n)
+	}
+}
+
+// updateLate replaces credentials that are outdated: only all of them together.
+func (h *host) updateLate(late *external.Store, newest pair) {
+	h.t.Helper()
+	ctx, p := context.Background(), h.Fleet.part
+	_, err := late.Replace(ctx, &external.Store{CA: late.CA}, p.keys, time.Now)
+	wants(h.t, err, fault.Conflict, "has newer credentials, which this manager has not received yet")
+
+	next := p.membership().External
+	results := make(chan error)
+	for range 2 { // two managers at the same time
+		go func() {
+			_, err := next.Replace(ctx, &external.Store{CA: next.CA}, p.keys, time.Now)
+			results <- err
+		}()
+	}
+	if a, b := <-results, <-results; (a == nil) == (b == nil) {
+		h.t.Errorf("got errors %v and %v, want one", a, b)
+	}
+	all := &external.Store{Endpoints: next.Endpoints, CA: next.CA, Cert: newest.cert, Key: newest.key}
+	must0(h.t, h.UpdateStore(ctx, all))
+	if got := h.external().Serial; got <= next.Serial+1 {
+		h.t.Errorf("got serial number %d after all were replaced, want more than %d", got, next.Serial+1)
+	}
+}
+
+// Keys of a manager arrive while other tasks change the membership.
+func TestKeysOfManagersKeepOtherChanges(t *testing.T) {
+	t.Parallel()
+	store := newAuthority(t).client("fleet", time.Hour)
+	f := New(Config{Dir: filepath.Join(t.TempDir(), "fleet"), Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+	m, err := f.found(netip.MustParseAddr("192.0.2.1"), "one", &external.Store{Cert: store.cert, Key: store.key})
+	must0(t, err)
+	p := &part{cfg: f.cfg, m: m}
+
+	authority, changed := *m.Authority, make(chan error, 1)
+	m.Authority = nil // a member, which is promoted
+	p.cfg.Now = func() time.Time {
+		go func() { changed <- p.edit(func(m *membership.Membership) { m.Generation++ }) }()
+		time.Sleep(100 * time.Millisecond) // the other task is not awaited: it may have to wait for this one
+		return time.Now()
+	}
+	next := *m.External
+	next.Serial += 2
+	must0(t, outside{p}.takeOver(api.Keys{Authority: authority, External: &next}))
+	must0(t, <-changed)
+	older := *m.External
+	older.Serial++
+	must0(t, outside{p}.takeOver(api.Keys{Authority: authority, External: &older}))
+	if got := p.membership(); !got.IsManager() || got.Generation != 1 || got.External.Serial != next.Serial {
+		t.Errorf("got manager %t, %d changes, serial number %d, want true, 1, %d", got.IsManager(), got.Generation,
+			got.External.Serial, next.Serial)
 	}
 }
 

@@ -239,10 +239,26 @@ func (p *part) managers() []netip.AddrPort {
 
 // edit changes the membership and stores it.
 func (p *part) edit(change func(*membership.Membership)) error {
+	return p.editIf(func(m *membership.Membership) error {
+		change(m)
+		return nil
+	})
+}
+
+// errUnchanged is returned by changes of the membership that are not needed.
+var errUnchanged = errors.New("unchanged")
+
+// editIf changes the membership and stores it, unless the change fails. Edits are made one after the other.
+func (p *part) editIf(change func(*membership.Membership) error) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	next := *p.m
-	change(&next)
+	if err := change(&next); err != nil {
+		if errors.Is(err, errUnchanged) {
+			return nil
+		}
+		return err
+	}
 	if err := membership.Save(p.cfg.Dir, &next); err != nil {
 		return err
 	}

@@ -27,7 +27,9 @@ type FleetSettings struct {
 	// The address space in CIDR form, from which networks get subnets.
 	AddressSpace []string `protobuf:"bytes,1,rep,name=address_space,json=addressSpace,proto3" json:"address_space,omitempty"`
 	// The generation of the store. Recover and restore raise it: a store of a lower one was replaced.
-	Generation    uint64 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	Generation uint64 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	// The serial number of the newest credentials of an external store. 0: those of its first ones.
+	StoreSerial   uint64 `protobuf:"varint,3,opt,name=store_serial,json=storeSerial,proto3" json:"store_serial,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -72,6 +74,13 @@ func (x *FleetSettings) GetAddressSpace() []string {
 func (x *FleetSettings) GetGeneration() uint64 {
 	if x != nil {
 		return x.Generation
+	}
+	return 0
+}
+
+func (x *FleetSettings) GetStoreSerial() uint64 {
+	if x != nil {
+		return x.StoreSerial
 	}
 	return 0
 }
@@ -264,12 +273,13 @@ var File_fairlead_fleet_v1_overlay_record_proto protoreflect.FileDescriptor
 
 const file_fairlead_fleet_v1_overlay_record_proto_rawDesc = "" +
 	"\n" +
-	"&fairlead/fleet/v1/overlay_record.proto\x12\x11fairlead.fleet.v1\x1a\x1cfairlead/fleet/v1/host.proto\x1a\x1ffairlead/fleet/v1/overlay.proto\x1a'fairlead/fleet/v1/overlay_service.proto\"T\n" +
+	"&fairlead/fleet/v1/overlay_record.proto\x12\x11fairlead.fleet.v1\x1a\x1cfairlead/fleet/v1/host.proto\x1a\x1ffairlead/fleet/v1/overlay.proto\x1a'fairlead/fleet/v1/overlay_service.proto\"w\n" +
 	"\rFleetSettings\x12#\n" +
 	"\raddress_space\x18\x01 \x03(\tR\faddressSpace\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x02 \x01(\x04R\n" +
-	"generation\"\xc6\x01\n" +
+	"generation\x12!\n" +
+	"\fstore_serial\x18\x03 \x01(\x04R\vstoreSerial\"\xc6\x01\n" +
 	"\bHostInfo\x12\x16\n" +
 	"\x06routes\x18\x01 \x03(\tR\x06routes\x12!\n" +
 	"\funderlay_mtu\x18\x02 \x01(\rR\vunderlayMtu\x12:\n" +
