@@ -38,6 +38,9 @@ const (
 	joinGrace      = 5 * time.Second
 	maxHeaders     = 64 << 10
 	maxHostStreams = 1000
+	// The time of a certificate is verified when a connection is made. After this time, hosts connect with their
+	// present one, and streams go on with the old connection.
+	connectionAge = time.Hour
 )
 
 // Accept handles a call of an authorized client, as service.Deps has it.
@@ -73,10 +76,11 @@ type Gatekeeper interface {
 
 // Hosts serves other hosts, and persons with a certificate of the fleet.
 type Hosts struct {
-	TLS      *tls.Config
-	Log      *slog.Logger
-	Gate     Gatekeeper
-	Identify func(tls.ConnectionState) (pki.Identity, error) // verifies the certificate of a connection
+	TLS  *tls.Config
+	Log  *slog.Logger
+	Gate Gatekeeper
+	// Identify verifies the certificate of a connection, but for its time: a connection can outlive it.
+	Identify func(tls.ConnectionState) (pki.Identity, error)
 	Accept   Accept
 	// HandshakeTime limits a handshake. 0: five seconds.
 	HandshakeTime time.Duration
@@ -90,7 +94,8 @@ func (h Hosts) Serve(ctx context.Context, l net.Listener) error {
 	enroll := &enrollServer{gate: h.Gate, identify: h.Identify}
 	known := h.newServer(enroll, grpc.MaxRecvMsgSize(maxRequest), grpc.MaxSendMsgSize(maxRequest),
 		grpc.MaxHeaderListSize(maxHeaders), grpc.MaxConcurrentStreams(maxHostStreams),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: keepaliveTime, Timeout: keepaliveTimeout}))
+		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionAge: connectionAge, Time: keepaliveTime,
+			Timeout: keepaliveTimeout}))
 	fleetv1.RegisterClaimServiceServer(known, &claimServer{claims: h.Gate, enroll: enroll})
 	joining := h.newServer(enroll, grpc.MaxRecvMsgSize(joinRequest), grpc.MaxSendMsgSize(joinRequest),
 		grpc.MaxHeaderListSize(joinHeaders), grpc.MaxConcurrentStreams(joinStreams),

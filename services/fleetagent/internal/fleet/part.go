@@ -182,8 +182,13 @@ func (p *part) certificate() *tls.Certificate {
 	return p.m.TLS()
 }
 
+// identify verifies the certificate of a connection. It was valid when the connection was made.
 func (p *part) identify(state tls.ConnectionState) (pki.Identity, error) {
-	return pki.PeerIdentity(state, p.membership().CA, p.cfg.Now())
+	now := p.cfg.Now()
+	if certs := state.PeerCertificates; len(certs) > 0 && now.After(certs[0].NotAfter) {
+		now = certs[0].NotAfter
+	}
+	return pki.PeerIdentity(state, p.membership().CA, now)
 }
 
 // list returns the hosts with their states, sorted by name.
