@@ -54,7 +54,7 @@ STORM_KILLS ?= 10
 # The number of kills in make killtest.
 KILLS ?= 1000
 
-.PHONY: help setup clients compare build man install uninstall deb rpm demo demo-fleet test fleettest hammer vmtest crashtest killtest stormtest toolstest bench lint check docs proto proto-check fuzz clean
+.PHONY: help setup clients etcd compare build man install uninstall deb rpm demo demo-fleet test fleettest hammer vmtest crashtest killtest stormtest toolstest bench lint check docs proto proto-check fuzz clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -64,6 +64,9 @@ setup: ## Install missing packages for build and test
 
 clients: ## Build Docker's clients, BuildKit and containerd for the tests of the Engine API and of CNI; 20 minutes the first time
 	@deploy/clients.sh docker compose buildx buildkitd libraries cri
+
+etcd: ## Build servers of etcd for the tests of fleets; some minutes the first time
+	@deploy/clients.sh etcd
 
 build: ## Build the static binaries bin/fairlead, fairlead-agent, fairlead-store and fairlead-cni
 	$(BUILD) -o bin/fairlead ./ctl/cmd/fairlead

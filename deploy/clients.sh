@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds Docker's own clients into .cache/clients, for the tests of the Docker Engine API: `clients.sh NAME…` with
-# docker, docker-28, compose, buildx, buildkitd, libraries or cri. What is built of the version wanted is not built again.
+# docker, docker-28, compose, buildx, buildkitd, libraries or cri. The name etcd builds servers of etcd for the tests of
+# fleets. What is built of the version wanted is not built again.
 #
 # compose, buildx and buildkitd are tools of deploy/clients.mod. The module of the docker command line lacks go.mod: it
 # is built in a copy of its directory, with the module's own vendor.mod in that place.
@@ -117,6 +118,19 @@ cri() {
   echo "$of" >"$bin/cri/version"
 }
 
+# Servers of etcd, each with the modules of deploy/e2e/testdata/etcd/VERSION.
+etcd() {
+  local of source
+  for source in deploy/e2e/testdata/etcd/*/; do
+    of=$(basename "$source")
+    if built "etcd-$of" "$of"; then continue; fi
+    echo "clients: building etcd $of"
+    mkdir -p "$bin"
+    go -C "$source" build -trimpath -ldflags '-s -w' -o "$bin/new-$$" go.etcd.io/etcd/server/v3 || fail "etcd $of: not built"
+    install_built "$bin/new-$$" "etcd-$of" "$of"
+  done
+}
+
 for name in "$@"; do
   case $name in
   docker) docker docker 29.9.3 ;;
@@ -126,6 +140,7 @@ for name in "$@"; do
   buildx) tool cli-plugins/docker-buildx github.com/docker/buildx/cmd/buildx github.com/docker/buildx \
     github.com/docker/buildx/version.Version ;;
   libraries) libraries && node_libraries ;;
+  etcd) etcd ;;
   buildkitd) tool buildkitd github.com/moby/buildkit/cmd/buildkitd github.com/moby/buildkit \
     github.com/moby/buildkit/version.Version ;;
   cri) cri 2.4.2 1.37.0 ;;

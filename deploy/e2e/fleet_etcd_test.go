@@ -15,6 +15,8 @@ type etcdServer struct {
 	fleet *fleet
 	dir   string
 	cmd   *exec.Cmd
+	// program is a server of etcd; empty: fairlead-store.
+	program string
 }
 
 const (
@@ -25,23 +27,10 @@ const (
 // foundOnEtcd creates a fleet of all hosts whose records are in an etcd cluster.
 func (f *fleet) foundOnEtcd() *etcdServer {
 	f.t.Helper()
-	e := &etcdServer{fleet: f, dir: f.t.TempDir()}
-	writeCerts(e.dir)
-	f.t.Cleanup(e.kill)
-	cert := func(name string) string { return filepath.Join(e.dir, name) }
-	options := "--store " + etcdClient + " --store-ca " + cert("ca.pem") + " --store-cert " + cert("cert.pem") +
-		" --store-key " + cert("key.pem") + " --store-prefix /fleets/one"
-	f.refuse(1, "fleet init --name one --address 10.99.0.1 "+options, "cannot be reached")
+	e := f.etcd("")
+	f.refuse(1, initOne+e.options(), "cannot be reached")
 	e.start()
-	out, err := "", error(nil)
-	for f.ctx.Err() == nil { // until the server has a leader
-		if out, err = f.agents[0].CLI(f.ctx, strings.Fields("fleet init --name one --address 10.99.0.1 "+
-			options)...); err == nil {
-			break
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-	f.joinAll(out)
+	f.joinAll(e.init())
 	f.await(3, "fleet inspect -f {{.ExternalStore.Endpoints}}{{.ExternalStore.Prefix}}", "["+etcdClient+"]/fleets/one")
 	for n, h := range f.hosts {
 		for _, p := range h.Processes() {
@@ -53,14 +42,45 @@ func (f *fleet) foundOnEtcd() *etcdServer {
 	return e
 }
 
+// initOne creates a fleet on host one.
+const initOne = "fleet init --name one --address 10.99.0.1 "
+
+// etcd returns a server that is not started.
+func (f *fleet) etcd(program string) *etcdServer {
+	f.t.Helper()
+	e := &etcdServer{fleet: f, dir: f.t.TempDir(), program: program}
+	writeCerts(e.dir)
+	f.t.Cleanup(e.kill)
+	return e
+}
+
+// options returns the options of fleet init.
+func (e *etcdServer) options() string {
+	file := func(name string) string { return filepath.Join(e.dir, name) }
+	return "--store " + etcdClient + " --store-ca " + file("ca.pem") + " --store-cert " + file("cert.pem") +
+		" --store-key " + file("key.pem") + " --store-prefix /fleets/one"
+}
+
+// init creates a fleet when the server has a leader, and returns what is printed. It returns the error of a server
+// that is too old.
+func (e *etcdServer) init() (out string) {
+	e.fleet.t.Helper()
+	for e.fleet.ctx.Err() == nil {
+		var err error
+		if out, err = e.fleet.agents[0].CLI(e.fleet.ctx, strings.Fields(initOne+e.options())...); err == nil ||
+			strings.Contains(out, "is older than") {
+			return out
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	e.fleet.t.Fatalf("init: %s", out)
+	return ""
+}
+
 // start starts the server. Its database survives.
 func (e *etcdServer) start() {
 	e.fleet.t.Helper()
-	file := func(name string) string { return filepath.Join(e.dir, name) }
-	e.cmd = exec.Command(filepath.Join(e.fleet.bin, "fairlead-store"), "--name", "etcd", "--dir", file("data"),
-		"--client-url", etcdClient, "--peer-url", etcdPeer, "--cluster", "etcd="+etcdPeer,
-		"--ca", file("ca.pem"), "--cert", file("agent.pem"), "--key", file("agent-key.pem"),
-		"--peer-ca", file("ca.pem"), "--peer-cert", file("agent.pem"), "--peer-key", file("agent-key.pem"))
+	e.cmd = e.command()
 	if err := e.fleet.hosts[0].Host.Start(e.cmd); err != nil {
 		e.fleet.t.Fatal(err)
 	}
@@ -75,22 +95,25 @@ func (e *etcdServer) kill() {
 	}
 }
 
-// etcdOutage kills the server. Containers start and have names, and all hosts are alive when it returns.
+// etcdOutage kills the server. Containers of the last host start and have names, and all hosts are alive when it
+// returns.
 func (f *fleet) etcdOutage(e *etcdServer) {
 	f.t.Helper()
-	f.run(3, "run -d --name late --network app busybox sleep 1000") // its host has a block of addresses
-	f.awaitAddress(1, "a1", "late", 3)                              // a start does not wait until the name is published
+	last := len(f.hosts)
+	// The host has a block of addresses.
+	f.run(last, "run -d --name late --network app busybox sleep 1000")
+	f.awaitAddress(1, "a1", "late", last) // a start does not wait until the name is published
 	e.kill()
 	for f.ctx.Err() == nil && !strings.Contains(f.run(2, "fleet ls"), "the list may be outdated") {
 		time.Sleep(100 * time.Millisecond)
 	}
-	f.run(3, "run -d --name later --network app busybox sleep 1000")
-	f.pings(1, "a1", f.addresses(3, "later", "app")[0], true)
-	f.awaitAddress(1, "a1", "late", 3)
+	f.run(last, "run -d --name later --network app busybox sleep 1000")
+	f.pings(1, "a1", f.addresses(last, "later", "app")[0], true)
+	f.awaitAddress(1, "a1", "late", last)
 	f.refuse(1, "network create -d overlay more", "cannot be reached")
 	e.start()
-	f.await(2, states, "one=alive\nthree=alive\ntwo=alive")
-	f.awaitAddress(1, "a1", "later", 3) // published late
+	f.await(2, states, map[int]string{2: "one=alive\ntwo=alive", 3: "one=alive\nthree=alive\ntwo=alive"}[last])
+	f.awaitAddress(1, "a1", "later", last) // published late
 	f.run(1, "network create -d overlay more")
 	f.run(1, "network rm more")
 }

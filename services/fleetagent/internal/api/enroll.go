@@ -79,7 +79,7 @@ type Hosts struct {
 	TLS  *tls.Config
 	Log  *slog.Logger
 	Gate Gatekeeper
-	// Identify verifies the certificate of a connection, but for its time: a connection can outlive it.
+	// Identify verifies the certificate of a connection, except its time: a connection can outlive it.
 	Identify func(tls.ConnectionState) (pki.Identity, error)
 	Accept   Accept
 	// HandshakeTime limits a handshake. 0: five seconds.

@@ -182,7 +182,8 @@ func (s *Store) Replace(ctx context.Context, changed *Store, keys record.Keys, n
 		}
 		if settings.GetStoreSerial() > s.Serial && !complete {
 			return fault.New(fault.Conflict, "store", "has newer credentials, which this manager has not received yet",
-				fault.WithHint("try again in a few seconds, or use all of --store, --store-ca, --store-cert, --store-key"))
+				fault.WithHint("try again in a few seconds, or use all of --store, --store-ca, --store-cert and "+
+					"--store-key"))
 		}
 		next.Serial = max(s.Serial+1, settings.GetStoreSerial()+1, FirstSerial(now()))
 		return next.announce(ctx, client, value, settings)

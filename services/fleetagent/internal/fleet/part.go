@@ -253,7 +253,7 @@ func (p *part) edit(change func(*membership.Membership)) error {
 // errUnchanged is returned by changes of the membership that are not needed.
 var errUnchanged = errors.New("unchanged")
 
-// editIf changes the membership and stores it, unless the change fails. Edits are made one after the other.
+// editIf changes the membership and stores it, unless the change fails. There is one edit at a time.
 func (p *part) editIf(change func(*membership.Membership) error) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
