@@ -39,8 +39,8 @@ func (c Case) Name() string { return fmt.Sprintf("%s to %s %s is %s", c.From, c.
 
 // Cases returns all cases.
 func Cases() []Case {
-	return slices.Concat(published(), rangeCases(), addresses(), restrictedCases(), open(), routed(), directlyRouted(),
-		separation(), loopback())
+	return slices.Concat(published(), rangeCases(), gateways(), addresses(), restrictedCases(), open(), routed(),
+		directlyRouted(), separation(), loopback())
 }
 
 func published() []Case {
@@ -70,6 +70,25 @@ func published() []Case {
 		{"c", "tcp", "10.1.0.1:8080", "a sees 10.10.2.2", ""},
 		{"c", "tcp", "[fd01::1]:8080", "a sees fd10:2::2", ""},
 		{"f", "tcp", "10.1.0.1:8099", "e sees 10.10.4.1", ""},
+	}
+}
+
+// gateways has connections by the address of a network's gateway to a container of another network. p is on
+// both networks, so it would reply to 10.10.1.0/24 itself.
+func gateways() []Case {
+	return []Case{
+		{"p", "tcp", "10.10.1.1:8108", "p sees 10.10.2.1", ""},
+		{"p", "tcp", "[fd10:1::1]:8108", "p sees fd10:2::1", ""},
+		{"p", "tcp", "10.10.2.1:8108", "p sees 10.10.2.1", ""},
+		{"b", "tcp", "10.10.1.1:8108", "p sees 10.10.2.1", ""},
+		{"b", "udp", "10.10.1.1:8108", "p sees 10.10.2.1", ""},
+		{"b", "tcp", "[fd10:1::1]:8108", "p sees fd10:2::1", ""},
+		{"host", "tcp", "10.10.1.1:8108", "p sees 10.10.2.1", ""},
+		{"host", "tcp", "10.10.3.1:8108", "p sees 10.10.2.1", ""},
+		{"j", "tcp", "10.10.6.1:8108", "p sees 10.10.2.1", ""},
+		{"c", "tcp", "10.10.1.1:8108", "p sees 10.10.2.1", ""},
+		{"h", "tcp", "10.10.1.1:8108", "p sees 10.10.5.2", ""},
+		{"ext", "tcp", "10.10.2.1:8108", "p sees 10.1.0.2", ""},
 	}
 }
 

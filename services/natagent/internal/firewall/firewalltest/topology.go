@@ -19,7 +19,7 @@ import (
 //	ext 10.1.0.2 fd01::2 ── host 10.1.0.1, 10.1.0.5, 10.1.0.7, 10.1.0.9, fd01::1, fd01::7
 //	    10.1.0.3 fd01::3
 //	                         ├─ brA 10.10.1.1 fd10:1::1   a .2, b .3, and rogue .66, which forges addresses
-//	                         ├─ brB 10.10.2.1 fd10:2::1   c .2, and g .3, which has no IPv6
+//	                         ├─ brB 10.10.2.1 fd10:2::1   c .2, g .3, which has no IPv6, and p .4, on brA, too
 //	                         ├─ brI 10.10.3.1 fd10:3::1   d .2 (internal)
 //	                         ├─ brO 10.10.5.1 fd10:5::1   h .2 (nat-unprotected, SNAT to 10.1.0.5)
 //	                         ├─ brR 10.10.6.1 fd10:6::1   j .2, k .3 (routed)
@@ -74,6 +74,8 @@ func bindings() []port.Binding {
 	for _, proto := range []port.Protocol{port.TCP, port.UDP} {
 		publish(proto, "0.0.0.0", 8080, "10.10.1.2:80")
 		publish(proto, "::", 8080, "[fd10:1::2]:80")
+		publish(proto, "0.0.0.0", 8108, "10.10.2.4:80")
+		publish(proto, "::", 8108, "[fd10:2::4]:80")
 	}
 
 	publish(port.TCP, "10.1.0.1", 9090, "10.10.1.2:80")
@@ -170,6 +172,8 @@ func NewTopology(t testing.TB) *Topology {
 		tp.addContainer(t, c.name, c.bridge, c.network, c.ip)
 	}
 
+	tp.addContainer(t, "p", "B", 2, 4)
+	tp.connect("p", "A", 1, 4)
 	script(tp.nodes["g"], "sysctl -qw net.ipv6.conf.eth0.disable_ipv6=1")
 	fakeLoopback(tp.nodes["rogue"], "10.10.1.1")
 	fakeLoopback(tp.nodes["ext"], "10.1.0.1")
@@ -209,6 +213,18 @@ func (tp *Topology) addContainer(t testing.TB, name, bridge string, network, ip 
 		ip link set eth0 up
 		ip route add default via 10.10.%[1]d.1
 		ip -6 route add default via fd10:%[1]d::1`, network, ip))
+}
+
+// connect connects a container to a second network, which does not get the default routes.
+func (tp *Topology) connect(name, bridge string, network, ip int) {
+	c := tp.nodes[name]
+	script(tp.Host, fmt.Sprintf(`
+		ip link add veth%[1]s1 type veth peer name eth1 netns %[2]s
+		ip link set veth%[1]s1 master br%[3]s up`, name, c.Path(), bridge))
+	script(c, fmt.Sprintf(`
+		ip addr add 10.10.%[1]d.%[2]d/24 dev eth1
+		ip addr add fd10:%[1]d::%[2]d/64 dev eth1 nodad
+		ip link set eth1 up`, network, ip))
 }
 
 // fakeLoopback routes 127.0.0.1 to a gateway, and permits loopback addresses as a source.

@@ -182,20 +182,26 @@ func (f family) marked() []string {
 	}
 }
 
-// postRules masquerades connections whose replies would bypass the host otherwise, and egress.
-// Traffic between bridges keeps its source.
+// postRules masquerades connections whose replies would bypass the host otherwise, and egress. Connections
+// from a network by the address of its gateway are of that kind, because the container of the published port
+// may be on that network, too. Other traffic between bridges keeps its source.
 func postRules(f family, networks []firewall.Network) []string {
 	loopback := "127.0.0.0/8"
 	if f.v6 {
 		loopback = "::1/128"
 	}
 
-	var local, hairpin, bridges, egress []string
+	var local, hairpin, gateway, bridges, egress []string
 	for _, n := range networks {
 		local = append(local, "-s "+loopback+" -o "+n.Bridge+f.masquerade())
 		bridges = append(bridges, "-o "+n.Bridge+" -j RETURN")
 		for _, p := range n.Subnets {
-			if p.Addr().Is6() != f.v6 || n.Internal || slices.Contains(n.Routed, p) {
+			if p.Addr().Is6() != f.v6 {
+				continue
+			}
+			gateway = append(gateway, fmt.Sprintf("-s %s ! -o %s -m conntrack --ctstate DNAT --ctorigdst %s%s", p,
+				n.Bridge, p, f.masquerade()))
+			if n.Internal || slices.Contains(n.Routed, p) {
 				continue
 			}
 			hairpin = append(hairpin, "-s "+p.String()+" -o "+n.Bridge+" -m conntrack --ctstate DNAT"+f.masquerade())
@@ -209,7 +215,7 @@ func postRules(f family, networks []firewall.Network) []string {
 		}
 	}
 
-	return slices.Concat(local, hairpin, bridges, []string{"-j " + chainSNAT}, egress)
+	return slices.Concat(local, hairpin, gateway, bridges, []string{"-j " + chainSNAT}, egress)
 }
 
 // networkBatch returns the restore text of all chains that depend on networks.

@@ -80,6 +80,9 @@ func networkElements(n *firewall.Network) []element {
 			out = append(out, spanElement(name, p, n.Encrypted))
 		}
 	}
+	for _, p := range n.Subnets {
+		out = append(out, gatewayElement(p))
+	}
 	if n.Internal {
 		return append(out, element{set: setInternal, key: name})
 	}
@@ -93,6 +96,15 @@ func networkElements(n *firewall.Network) []element {
 	}
 
 	return out
+}
+
+// gatewayElement returns the element for connections from a subnet by the address of its gateway.
+func gatewayElement(p netip.Prefix) element {
+	set, first, last := setGateway4, string(p.Addr().AsSlice()), string(lastOf(p).AsSlice())
+	if p.Addr().Is6() {
+		set = setGateway6
+	}
+	return element{set: set, key: first + first, keyEnd: last + last}
 }
 
 // subnetElements returns the elements of a subnet of a network that is not internal.

@@ -233,6 +233,13 @@ func (f family) masqueradeHairpin(set string) []expr.Any {
 		one(f.load(f.saddr, reg2)), in(set), masquerade())
 }
 
+// masqueradeGateway masquerades packets with DNAT from a network that were sent to an address of the same
+// network, which the host has. destination is the conntrack key of the destination before DNAT.
+func (f family) masqueradeGateway(destination expr.CtKey) []expr.Any {
+	return join(ct(expr.CtKeySTATUS, statusDNAT), f.only(), one(f.load(f.saddr, reg1)),
+		one(&expr.Ct{Key: destination, Register: word(f.length / 4)}), in(f.gateway), masquerade())
+}
+
 // translate looks up an address with the key in register 1 and translates to it.
 func (f family) translate(set string, kind expr.NATType) []expr.Any {
 	return join(lookUp(set), count(), one(&expr.NAT{Type: kind, Family: uint32(f.proto), RegAddrMin: reg1,

@@ -24,6 +24,8 @@ const (
 	setICC            = "icc"
 	setHairpin4       = "hairpin4"
 	setHairpin6       = "hairpin6"
+	setGateway4       = "gateway4"
+	setGateway6       = "gateway6"
 	setMasquerade4    = "masquerade4"
 	setMasquerade6    = "masquerade6"
 	mapDNAT4          = "dnat4"
@@ -83,19 +85,20 @@ const (
 
 // setNames holds the names of the sets and maps of a family.
 type setNames struct {
-	hairpin, masquerade, snatSubnet, unprotected, icmp string // of networks
-	dnat, dnatAny, dnatRange, dnatRangeAny             string // of published ports
-	dnatAddress, snatContainer                         string // of published addresses
-	direct, directRange                                string // of direct access
-	restricted, restrictedAny, restrictedAddress       string // of allowed sources
-	allowed, allowedAny, allowedAddress                string
-	tunnel, mss                                        string // of the tunnel
-	peerTo4, peerTo6, encrypted                        string
+	hairpin, gateway                             string // of networks
+	masquerade, snatSubnet, unprotected, icmp    string //
+	dnat, dnatAny, dnatRange, dnatRangeAny       string // of published ports
+	dnatAddress, snatContainer                   string // of published addresses
+	direct, directRange                          string // of direct access
+	restricted, restrictedAny, restrictedAddress string // of allowed sources
+	allowed, allowedAny, allowedAddress          string
+	tunnel, mss                                  string // of the tunnel
+	peerTo4, peerTo6, encrypted                  string
 }
 
 func setNames4() setNames {
 	return setNames{
-		setHairpin4, setMasquerade4, mapSNAT4Subnet, setUnprotected4, setICMP4,
+		setHairpin4, setGateway4, setMasquerade4, mapSNAT4Subnet, setUnprotected4, setICMP4,
 		mapDNAT4, mapDNAT4Any, mapDNAT4Range, mapDNAT4RangeAny,
 		mapDNAT4Address, mapSNAT4Container,
 		setDirect4, setDirect4Range,
@@ -107,7 +110,7 @@ func setNames4() setNames {
 
 func setNames6() setNames {
 	return setNames{
-		setHairpin6, setMasquerade6, mapSNAT6Subnet, setUnprotected6, setICMP6,
+		setHairpin6, setGateway6, setMasquerade6, mapSNAT6Subnet, setUnprotected6, setICMP6,
 		mapDNAT6, mapDNAT6Any, mapDNAT6Range, mapDNAT6RangeAny,
 		mapDNAT6Address, mapSNAT6Container,
 		setDirect6, setDirect6Range,

@@ -35,6 +35,7 @@ func (f family) networkSets() []*nftables.Set {
 	name, ip := nftables.TypeIFName, f.address
 	return []*nftables.Set{
 		interval(set(f.hairpin, "bridge . its subnet", name, ip)),
+		interval(set(f.gateway, "subnet of a network . the same, with its gateway", ip, ip)),
 		interval(set(f.masquerade, "subnets with masquerade", ip)),
 		interval(toward(set(f.snatSubnet, "subnet -> SNAT address", ip), ip)),
 		interval(set(f.unprotected, "bridge . subnet of gateway mode nat-unprotected", name, ip)),

@@ -113,7 +113,8 @@ func postroutingRules() []rule {
 }
 
 // bridgeSNATRules masquerades connections whose replies would bypass the host otherwise: those
-// from the host's loopback, and those of a container to a published port of its own network.
+// from the host's loopback, those of a container to a published port of its own network, and those from
+// a network by the address of its gateway: the container of the port may be on that network, too.
 func bridgeSNATRules() []rule {
 	return []rule{
 		{"from the loopback of this host",
@@ -122,6 +123,8 @@ func bridgeSNATRules() []rule {
 			join(ipv6().within(ipv6().saddr, netip.MustParsePrefix("::1/128")), masquerade())},
 		{"hairpin: to a published port of the own network", ipv4().masqueradeHairpin(setHairpin4)},
 		{"hairpin: to a published port of the own network", ipv6().masqueradeHairpin(setHairpin6)},
+		{"by the gateway of a network, to another one", ipv4().masqueradeGateway(expr.CtKeyDSTIP)},
+		{"by the gateway of a network, to another one", ipv6().masqueradeGateway(expr.CtKeyDSTIP6)},
 	}
 }
 
