@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// fleetFaults lists the faults of a fleet, and below each the directories of its tests with their names.
+// fleetFaults lists the faults of a fleet and its bad input, and below each the directories of its tests with their
+// names.
 const fleetFaults = `
 a host is cut off from the store (F1)
 	deploy/e2e TestFleetOfThreeHosts TestFleetSurvivesRandomFaults
@@ -34,6 +35,7 @@ the clock of a host is wrong (F7)
 a host is a copy of another one (F8)
 	services/fleetagent/internal/fleet TestCopyOfAHostIsRefused
 many hosts are lost together (F9)
+	services/fleetagent/internal/fleet TestLossOfManyHostsChangesNothing
 	services/fleetagent/internal/view TestManyLostHostsRaiseAnAlarm
 what a host has not seen was compacted (F10)
 	services/fleetagent/internal/fleet TestExternalStore
@@ -41,7 +43,9 @@ the store is an older or another one (F11)
 	services/fleetagent/internal/fleet TestStoreRestoredFromBackup TestAnotherClusterIsNotUsed
 the store is full (F12)
 	services/fleetagent/internal/fleet TestUnusableExternalStoreLeavesNoTrace
-records are of a newer version (F13)
+hosts and stores are of different versions (F13)
+	deploy/e2e TestFleetOnServersOfEtcd
+	services/fleetagent/internal/fleet TestRecordsOfNewerVersionsAreKept
 	services/fleetagent/internal/record TestUnknownFieldsAreKept
 agents are killed at any step (F14)
 	deploy/crash TestCrashPointsRecover
@@ -66,6 +70,25 @@ another program changes the kernel (F20)
 a network is deleted while a host is cut off (F24)
 	deploy/e2e TestFleetFaults
 	services/netagent/internal/overlay TestNetworkDeletedWhileCutOff
+a token is cut or altered
+	services/fleetagent/internal/token TestEachCutOrAlteredTokenIsRefused TestTokenErrorsNameTheFault FuzzParse
+a token has expired, was used, or is of another fleet
+	services/fleetagent/internal/fleet TestTokensAreUsedUp TestOneTokenAdmitsExactlyItsUses
+	services/fleetagent/internal/fleet TestTokenOfAnotherAuthorityIsRefused
+a host joins twice, itself, or with a name that is taken
+	services/fleetagent/internal/fleet TestBadJoinsLeaveNoTrace
+the clock or the addresses of a host that joins do not fit
+	services/fleetagent/internal/fleet TestHostsThatDoNotFitAreRefused
+a record is corrupted, newer, or edited by hand
+	services/fleetagent/internal/fleet TestDamagedRecordIsSetAside TestRecordsOfNewerVersionsAreKept
+	services/fleetagent/internal/record FuzzDecode FuzzPrefixName
+	services/fleetagent/internal/view FuzzApply
+	services/fleetagent/internal/replica FuzzParse TestDamagedRecordIsLeftOut
+the store is full or read-only
+	services/fleetagent/internal/fleet TestUnusableExternalStoreLeavesNoTrace
+the store is restored from an older backup, or is another cluster
+	services/fleetagent/internal/fleet TestStoreRestoredFromBackup TestReplacedStoreIsNotContinued
+	services/fleetagent/internal/fleet TestAnotherClusterIsNotUsed
 `
 
 // TestFaultsOfAFleetHaveTests checks that each fault has tests, and that these exist.
@@ -82,7 +105,7 @@ func TestFaultsOfAFleetHaveTests(t *testing.T) {
 		}
 		text := testsIn(t, words[0])
 		for _, name := range words[1:] {
-			if tests++; !strings.Contains(text, "\nfunc "+name+"(t *testing.T)") {
+			if tests++; !strings.Contains(text, "\nfunc "+name+"(") {
 				t.Errorf("%s: no test %s in %s", fault, name, words[0])
 			}
 		}

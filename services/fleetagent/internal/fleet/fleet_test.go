@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/fleetagent/internal/etcd"
+	tokens "github.com/fairlead/fairlead/services/fleetagent/internal/token"
 )
 
 func TestHostsJoinAndLeave(t *testing.T) {
@@ -69,6 +71,31 @@ func TestTokensAreUsedUp(t *testing.T) {
 	if _, err := os.Stat(three.cfg.Dir); !os.IsNotExist(err) {
 		t.Errorf("got files of a host that was refused: %v", err)
 	}
+
+	// The life of a token is that of its record. A minute is the least.
+	ctx, short := context.Background(), one.token(1)
+	p, err := one.current()
+	must0(t, err)
+	parsed, err := tokens.Parse(short)
+	must0(t, err)
+	key := p.keys.Token(tokens.Hash(parsed.Secret))
+	value, found, err := p.client.Get(ctx, key)
+	must0(t, err)
+	if !found {
+		t.Fatal("a token has no record")
+	}
+	_, err = p.client.Commit(ctx, nil, etcd.Delete(key))
+	must0(t, err)
+	_, err = p.client.PutFor(ctx, key, value.Data, time.Second)
+	must0(t, err)
+	if !eventually(func() bool {
+		_, found, err := p.client.Get(ctx, key)
+		return err == nil && !found
+	}) {
+		t.Error("a token does not expire")
+	}
+	_, _, _, err = three.Join(context.Background(), short, three.address, three.name)
+	wants(t, err, fault.Denied, "has expired, was used")
 	one.await("host1 alive, host2 alive")
 }
 
