@@ -39,10 +39,10 @@ func chains(accepted firewall.Mark) []chain {
 		{name: chainBridgeSNAT, rules: bridgeSNATRules()},
 		{name: chainToBridge, rules: slices.Concat(forgedClearRules(), marked(accepted), toBridgeRules())},
 		{name: chainFromBridge, rules: slices.Concat(clearRules(), marked(accepted), fromBridgeRules())},
-		{name: chainToTunnel, rules: toTunnelRules()},
-		{name: chainFromTunnel, rules: fromTunnelRules()},
 		{name: chainToEncrypted, rules: toEncryptedRules()},
 		{name: chainFromEncrypted, rules: fromEncryptedRules()},
+		{name: chainToTunnel, rules: toTunnelRules()},
+		{name: chainFromTunnel, rules: fromTunnelRules()},
 		{name: chainFrames, rules: frameRules()},
 		{name: "input", kind: nftables.ChainTypeFilter, hook: nftables.ChainHookInput,
 			priority: nftables.ChainPriorityRaw, rules: inputRules()},
@@ -92,8 +92,8 @@ func loopbackGuards() []rule {
 	loopback := netip.MustParsePrefix("127.0.0.0/8")
 	notLo := ifaceIsNot(expr.MetaKeyIIFNAME, "lo")
 	return []rule{
-		{"loopback addresses from outside", join(notLo, ipv4().within(ipv4().daddr, loopback), drop())},
-		{"forged loopback addresses", join(notLo, ipv4().within(ipv4().saddr, loopback), drop())},
+		{"loopback addresses from outside", join(ipv4().within(ipv4().daddr, loopback), notLo, drop())},
+		{"forged loopback addresses", join(ipv4().within(ipv4().saddr, loopback), notLo, drop())},
 	}
 }
 

@@ -89,15 +89,14 @@ func spanElement(bridge string, p netip.Prefix, encrypted bool) element {
 
 // tunnelRules selects forwarded packets to and from other hosts, before those of bridges. Containers
 // must not send frames of the fleet themselves: a peer would take them for frames of this host.
+//
+// Every forwarded packet passes these rules: a comparison precedes a lookup where possible, and encrypted
+// devices, which are tunnels too, are looked up for packets of tunnels only.
 func tunnelRules() []rule {
 	return []rule{
-		{"frames of the fleet from a container", join(ifaceIn(expr.MetaKeyIIFNAME, setBridges), ofFleet(), drop())},
+		{"frames of the fleet from a container", join(ofFleet(), ifaceIn(expr.MetaKeyIIFNAME, setBridges), drop())},
 		{"MSS of connections to other hosts", ipv4().clampMSS()},
 		{"MSS of connections to other hosts", ipv6().clampMSS()},
-		{"to containers of other hosts, encrypted", join(ifaceIn(expr.MetaKeyOIFNAME, setEncryptedTunnels),
-			verdict(expr.VerdictGoto, chainToEncrypted))},
-		{"from containers of other hosts, encrypted", join(ifaceIn(expr.MetaKeyIIFNAME, setEncryptedTunnels),
-			verdict(expr.VerdictGoto, chainFromEncrypted))},
 		{"to containers of other hosts", join(ifaceIn(expr.MetaKeyOIFNAME, setTunnels),
 			verdict(expr.VerdictGoto, chainToTunnel))},
 		{"from containers of other hosts", join(ifaceIn(expr.MetaKeyIIFNAME, setTunnels),
@@ -106,7 +105,8 @@ func tunnelRules() []rule {
 }
 
 func toTunnelRules() []rule {
-	return slices.Concat(clearRules(), acceptEstablished(), []rule{
+	encrypted := join(ifaceIn(expr.MetaKeyOIFNAME, setEncryptedTunnels), verdict(expr.VerdictGoto, chainToEncrypted))
+	return slices.Concat([]rule{{"encrypted", encrypted}}, clearRules(), acceptEstablished(), []rule{
 		{"to the own network", ipv4().withinNetwork(expr.MetaKeyIIFNAME, ipv4().daddr, ipv4().tunnel)},
 		{"to the own network", ipv6().withinNetwork(expr.MetaKeyIIFNAME, ipv6().daddr, ipv6().tunnel)},
 		{"to another network, or not from a container", drop()},
@@ -114,7 +114,9 @@ func toTunnelRules() []rule {
 }
 
 func fromTunnelRules() []rule {
+	encrypted := join(ifaceIn(expr.MetaKeyIIFNAME, setEncryptedTunnels), verdict(expr.VerdictGoto, chainFromEncrypted))
 	return slices.Concat([]rule{
+		{"encrypted", encrypted},
 		{"to an encrypted network, but not encrypted", ipv4().ofEncrypted(expr.MetaKeyOIFNAME, ipv4().saddr)},
 		{"to an encrypted network, but not encrypted", ipv6().ofEncrypted(expr.MetaKeyOIFNAME, ipv6().saddr)},
 	}, acceptEstablished(), []rule{
@@ -254,7 +256,7 @@ func (f family) ofEncrypted(bridge expr.MetaKey, remote uint32) []expr.Any {
 
 // clampMSS lowers the MSS of TCP connections through the tunnel.
 func (f family) clampMSS() []expr.Any {
-	return join(one(load(expr.MetaKeyOIFNAME, reg1)), in(setTunnels), f.only(), []expr.Any{
+	return join(f.only(), []expr.Any{
 		load(expr.MetaKeyL4PROTO, reg1), equal([]byte{unix.IPPROTO_TCP}),
 		transport(tcpFlagsAt, 1, reg1),
 		&expr.Bitwise{SourceRegister: reg1, DestRegister: reg1, Len: 1, Mask: []byte{tcpSYNOrRST}, Xor: []byte{0}},
