@@ -2,10 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,11 +13,8 @@ import (
 )
 
 const (
-	fleetRounds   = 20
-	transferTime  = 2 * time.Second
-	transferPort  = "5001"
-	fleetSubnet   = "10.128.0.0/20"
-	bareInterface = "bare0"
+	fleetRounds = 20
+	fleetSubnet = "10.128.0.0/20"
 )
 
 // fleetHosts is a fleet of three hosts on one LAN.
@@ -203,79 +197,6 @@ func (f *fleetHosts) firstReply(ctx context.Context, address string) (time.Durat
 		return 0, fmt.Errorf("ping of %s prints %q", address, out)
 	}
 	return time.Duration(ms * float64(time.Millisecond)), nil
-}
-
-// transfer compares a TCP connection between containers with one over a VXLAN interface without any rules. The
-// times are those of a gigabyte.
-func (f *fleetHosts) transfer(ctx context.Context, t *table) error {
-	for n := range 2 {
-		local, remote := fmt.Sprint("10.99.0.", n+1), fmt.Sprint("10.99.0.", 2-n)
-		for _, args := range []string{
-			"link add " + bareInterface + " type vxlan id 7 dstport 4790 dev lan0 local " + local + " remote " + remote,
-			fmt.Sprintf("addr add 10.66.0.%d/24 dev %s", n+1, bareInterface), "link set " + bareInterface + " up"} {
-			if _, err := f.hosts[n].Host.Output(ctx, "ip", strings.Fields(args)...); err != nil {
-				return err
-			}
-		}
-	}
-	one, err := f.inside(ctx, 1, "a1")
-	if err != nil {
-		return err
-	}
-	two, err := f.inside(ctx, 2, "a2")
-	if err != nil {
-		return err
-	}
-	address, err := f.address(ctx, 2, "a2")
-	if err != nil {
-		return err
-	}
-	var overlay, bare []time.Duration
-	for range 5 {
-		over, err := gigabyte(one, two, address)
-		if err != nil {
-			return err
-		}
-		without, err := gigabyte(f.hosts[0].Host, f.hosts[1].Host, "10.66.0.2")
-		if err != nil {
-			return err
-		}
-		overlay, bare = append(overlay, over), append(bare, without)
-	}
-	t.add(row{what: "a gigabyte between containers of two hosts", took: median(overlay),
-		against: "bare VXLAN, without bridges and rules", other: median(bare), wanted: "at most 1.03"})
-	return nil
-}
-
-// gigabyte returns the time of a gigabyte over one connection.
-func gigabyte(from, to *lab.Machine, address string) (time.Duration, error) {
-	target := net.JoinHostPort(address, transferPort)
-	l, err := to.Listen("tcp", target)
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	received := make(chan error, 1)
-	go func() {
-		conn, err := l.Accept()
-		if err == nil {
-			_, err = io.Copy(io.Discard, conn)
-			err = errors.Join(err, conn.Close())
-		}
-		received <- err
-	}()
-	conn, err := from.Dial("tcp", target, 5*time.Second)
-	if err != nil {
-		return 0, err
-	}
-	start, sent, block := time.Now(), 0, make([]byte, 256<<10)
-	for time.Since(start) < transferTime && err == nil {
-		var n int
-		n, err = conn.Write(block)
-		sent += n
-	}
-	took := time.Since(start)
-	return time.Duration(float64(took) * 1e9 / float64(max(1, sent))), errors.Join(err, conn.Close(), <-received)
 }
 
 // leader kills each member of the store in turn, and measures the time until a write is accepted again.
