@@ -253,7 +253,7 @@ func (h *host) writesOwnRecordsOnly(prefix string) {
 }
 
 // wants checks the class and a part of an error.
-func wants(t *testing.T, err error, kind fault.Kind, text string) {
+func wants(t testing.TB, err error, kind fault.Kind, text string) {
 	t.Helper()
 	if fault.KindOf(err) != kind || !strings.Contains(err.Error(), text) {
 		t.Errorf("got error %v, want %q", err, text)

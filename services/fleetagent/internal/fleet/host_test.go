@@ -18,7 +18,7 @@ import (
 // host is a host of a test.
 type host struct {
 	*Fleet
-	t       *testing.T
+	t       testing.TB
 	name    string
 	address string
 	log     *lines
@@ -50,7 +50,7 @@ const (
 )
 
 // newHost starts host number n, with an address of its own and an empty directory.
-func newHost(t *testing.T, n int) *host {
+func newHost(t testing.TB, n int) *host {
 	t.Helper()
 	if os.Getenv(inNamespace) == "" {
 		t.Skip("needs root to create network namespaces")

@@ -18,7 +18,7 @@ const inNamespace = "FLEET_TEST_STORE"
 // Each test has a network of its own, 10.7.TEST.0/24, so that tests run at the same time.
 const (
 	maxTests = 64
-	maxHosts = 5
+	maxHosts = 10
 )
 
 // networks numbers the networks of tests by their names.
@@ -28,7 +28,7 @@ var networks = struct {
 }{of: map[string]int{}}
 
 // network returns the number of a test's network.
-func network(t *testing.T) int {
+func network(t testing.TB) int {
 	t.Helper()
 	networks.Lock()
 	defer networks.Unlock()

@@ -16,7 +16,7 @@ import (
 
 // client holds the state of a service of a host, from its streams.
 type client struct {
-	t *testing.T
+	t testing.TB
 	h *host
 
 	mu        sync.Mutex
@@ -159,14 +159,14 @@ func (h *host) claim(n int, subnet, exact string) (string, error) {
 }
 
 // wantError checks the kind and the text of an error.
-func wantError(t *testing.T, what string, err error, kind fault.Kind, text string) {
+func wantError(t testing.TB, what string, err error, kind fault.Kind, text string) {
 	t.Helper()
 	if fault.KindOf(err) != kind || !strings.Contains(err.Error(), text) {
 		t.Errorf("%s: got error %v, want %q", what, err, text)
 	}
 }
 
-func must0(t *testing.T, err error) {
+func must0(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
