@@ -3,6 +3,7 @@ package egress
 import (
 	"net/netip"
 	"slices"
+	"strings"
 )
 
 // Target is the subject of a decision: the destination of an outgoing connection after DNAT, or the source
@@ -31,6 +32,9 @@ type Decision struct {
 	Rule    string // the rule that decided; empty if none did
 	Reason  string // of a refusal
 }
+
+// ChecksQUIC reports whether a rule decided whose names are checked in QUIC.
+func (d Decision) ChecksQUIC() bool { return d.Allowed && strings.HasSuffix(d.Rule, "/"+string(QUIC)) }
 
 // DNSPorts returns the ports of name servers.
 func DNSPorts() []uint16 { return []uint16{53, 853} }
@@ -90,6 +94,8 @@ func (p Ports) has(t Target) bool {
 	switch {
 	case p.First != 0 && (t.Port < p.First || t.Port > p.Last):
 		return false
+	case p.Protocol == QUIC:
+		return t.Protocol == UDP
 	case p.Protocol != "":
 		return p.Protocol == t.Protocol
 	}

@@ -55,6 +55,7 @@ const (
 	UDP  Protocol = "udp"
 	SCTP Protocol = "sctp"
 	ICMP Protocol = "icmp" // and ICMPv6
+	QUIC Protocol = "quic" // UDP on port 443, whose names are checked
 )
 
 // Rule allows or denies traffic to one peer.

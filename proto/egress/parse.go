@@ -76,7 +76,7 @@ func parseRule(text string) (r Rule, err error) {
 	if named {
 		r.Kind, r.Name = kind, peer
 		r.Ports, err = parsePorts(ports, protocol)
-		return r, errors.Join(checkPeer(kind, peer), err, r.checkAnyName())
+		return r, errors.Join(checkPeer(kind, peer), err, r.checkServer())
 	}
 	peer, ports, protocol, err = split(rest)
 	if err != nil {
@@ -98,7 +98,7 @@ func parseRule(text string) (r Rule, err error) {
 		return r, errors.New("names are refused without a rule that opens them")
 	}
 
-	return r, r.checkAnyName()
+	return r, r.checkServer()
 }
 
 // split divides a rule. The protocol is after the last slash, if that is not
@@ -145,8 +145,14 @@ func parsePorts(text, protocol string) (p Ports, err error) {
 		if text != "" {
 			return p, errors.New("icmp has no ports")
 		}
+	case QUIC:
+		if text != "" && text != strconv.Itoa(PortTLS) {
+			return p, errors.New("quic has port 443, use udp for another port")
+		}
+		p.First, p.Last = PortTLS, PortTLS
+		return p, nil
 	default:
-		return p, fmt.Errorf("unknown protocol %q, must be tcp, udp, sctp or icmp", protocol)
+		return p, fmt.Errorf("unknown protocol %q, must be tcp, udp, sctp, icmp or quic", protocol)
 	}
 
 	if text == "" {

@@ -15,10 +15,16 @@ const (
 	PortHTTP = 80
 )
 
-// checkAnyName rejects AnyName where no name is checked.
-func (r Rule) checkAnyName() error {
-	if r.AnyName && (r.Kind != Domain || r.Deny) {
+// checkServer rejects AnyName and QUIC where no name is checked.
+func (r Rule) checkServer() error {
+	named := r.Kind == Domain && !r.Deny
+	switch {
+	case r.AnyName && !named:
 		return errors.New("any-name is for domain names that are allowed")
+	case r.Ports.Protocol == QUIC && !named:
+		return errors.New("quic is for domain names that are allowed, use udp")
+	case r.Ports.Protocol == QUIC && r.AnyName:
+		return errors.New("the names of quic are checked, use udp without any-name")
 	}
 	return nil
 }
@@ -30,8 +36,11 @@ func (r Rule) ChecksServer(port uint16) bool {
 		r.Ports.has(Target{Protocol: TCP, Port: port})
 }
 
-// RefusesQUIC reports whether the rule does not allow QUIC, in which the name is encrypted. A rule for UDP
-// allows it.
+// ChecksQUIC reports whether the rule allows QUIC to servers whose name it allows.
+func (r Rule) ChecksQUIC() bool { return r.Kind == Domain && !r.Deny && r.Ports.Protocol == QUIC }
+
+// RefusesQUIC reports whether the rule does not allow QUIC, in which the name is encrypted. A rule for UDP or
+// QUIC allows it.
 func (r Rule) RefusesQUIC() bool {
 	return r.Kind == Domain && !r.Deny && !r.AnyName && r.Ports.Protocol == "" &&
 		r.Ports.has(Target{Protocol: UDP, Port: PortTLS})
@@ -39,7 +48,9 @@ func (r Rule) RefusesQUIC() bool {
 
 // ChecksServers reports whether a rule checks the names that clients ask for.
 func (p Policy) ChecksServers() bool {
-	return slices.ContainsFunc(p, func(r Rule) bool { return r.ChecksServer(PortTLS) || r.ChecksServer(PortHTTP) })
+	return slices.ContainsFunc(p, func(r Rule) bool {
+		return r.ChecksServer(PortTLS) || r.ChecksServer(PortHTTP) || r.ChecksQUIC()
+	})
 }
 
 // AllowsServer reports whether a client may ask a server for a name, on an address that was learned for a
@@ -48,15 +59,24 @@ func (p Policy) AllowsServer(name string, server netip.AddrPort) bool {
 	if addr, err := netip.ParseAddr(name); err == nil {
 		return server.Port() == PortHTTP && addr.Unmap() == server.Addr().Unmap()
 	}
-	target, allowed := Target{Protocol: TCP, Port: server.Port()}, false
+	return p.allowsName(name, Target{Protocol: TCP, Port: server.Port()}, func(Rule) bool { return true })
+}
+
+// AllowsQUIC reports whether a client may ask a server for a name over QUIC, as AllowsServer does.
+func (p Policy) AllowsQUIC(name string, server netip.AddrPort) bool {
+	return p.allowsName(name, Target{Protocol: UDP, Port: server.Port()}, func(r Rule) bool { return !r.RefusesQUIC() })
+}
+
+// allowsName reports whether rules for a name allow a target, and none denies it.
+func (p Policy) allowsName(name string, target Target, allows func(Rule) bool) (allowed bool) {
 	for _, r := range p.RulesFor(name) {
-		if !r.Ports.has(target) {
-			continue
-		}
-		if r.Deny {
+		switch {
+		case !r.Ports.has(target):
+		case r.Deny:
 			return false
+		case allows(r):
+			allowed = true
 		}
-		allowed = true
 	}
 	return allowed
 }

@@ -43,11 +43,38 @@ func TestAllowsServer(t *testing.T) {
 	}
 }
 
+func TestAllowsQUIC(t *testing.T) {
+	server := netip.MustParseAddrPort("198.51.100.7:443")
+	for _, c := range []struct {
+		rules, name string
+		want        bool
+	}{
+		{"a.test/quic", "a.test", true},
+		{"a.test:443/QUIC", "A.Test.", true},
+		{"a.test/quic", "b.test", false},
+		{"a.test/quic", "", false},
+		{"a.test/quic", "198.51.100.7", false},
+		{"a.test", "a.test", false},
+		{"a.test,b.test/quic", "a.test", false},
+		{"a.test:443/udp", "a.test", true},
+		{"*.a.test/quic,!x.a.test", "x.a.test", false},
+		{"*.a.test/quic,!x.a.test:443/tcp", "x.a.test", true},
+	} {
+		p, err := egress.Parse([]string{c.rules})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := p.AllowsQUIC(c.name, server); got != c.want {
+			t.Errorf("%s: %q: got %v", c.rules, c.name, got)
+		}
+	}
+}
+
 func TestChecksServers(t *testing.T) {
 	for rules, want := range map[string]string{
 		"a.test": "tls http quic", "a.test:443": "tls quic", "a.test:443/tcp": "tls", "a.test:443/udp": "",
 		"a.test:80": "http", "a.test/any-name": "", "a.test:443/tcp/any-name": "", "a.test:22": "", "!a.test": "",
-		"198.51.100.7:443": "", "a.test:80-443": "tls http quic",
+		"198.51.100.7:443": "", "a.test:80-443": "tls http quic", "a.test:443/quic": "checked",
 	} {
 		p, err := egress.Parse([]string{rules})
 		if err != nil {
@@ -55,7 +82,7 @@ func TestChecksServers(t *testing.T) {
 		}
 		var got []string
 		for name, is := range map[string]bool{"tls": p[0].ChecksServer(443), "http": p[0].ChecksServer(80),
-			"quic": p[0].RefusesQUIC()} {
+			"quic": p[0].RefusesQUIC(), "checked": p[0].ChecksQUIC()} {
 			if is {
 				got = append(got, name)
 			}

@@ -139,7 +139,7 @@ func decisionText(d *containerv1.PolicyDecision) string {
 	}
 	return text + map[string]string{"": ": no rules", "policy": ": no rule allows it",
 		"metadata": ": metadata services need a rule: metadata", "name": ": the name is not allowed",
-		"quic": ": QUIC hides the name, allow it with 443/udp",
+		"quic": ": QUIC hides the name, allow it with 443/quic",
 		"dns":  ": with domain rules, only the embedded name server can be used"}[d.GetReason()]
 }
 

@@ -31,6 +31,7 @@ A policy is set with --egress and --ingress of run, create and update, or by fil
 
   github.com:443, *.npmjs.org    names, enforced by the addresses that the container resolved, and on ports 443 and 80
                                  by the server name of TLS and HTTP
+  github.com/quic                QUIC too (443/udp), by the name in its handshake
   github.com:443/any-name        all that is served on the addresses of the name
   10.0.0.0/8:5432, [fd00::/8]    addresses
   container:db, network:back     a container, the subnets of a network

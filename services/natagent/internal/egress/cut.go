@@ -11,23 +11,41 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/ippacket"
 )
 
-// cuts selects the connections of a container that its policy does not allow, with its present answers.
-func (e *Enforcer) cuts(c *plan.Plan) (cuts []conntrack.Selector) {
+// cuts selects the connections of a container that its policy does not allow, with its present answers. old is the
+// policy before, with the answers under it; both can be nil.
+func (e *Enforcer) cuts(c, old *plan.Plan, before *answered.Book) (cuts []conntrack.Selector) {
 	knows := has(c, e.book(c.Owner).Clone(), e.prefixes)
-	decide := func(p egress.Policy) func(uint8, netip.AddrPort, bool) bool {
-		return func(protocol uint8, peer netip.AddrPort, local bool) bool {
-			return !p.Decide(target(protocol, peer, local, knows)).Allowed
-		}
-	}
-	for _, a := range c.Addresses() {
+	unchecked := e.unchecked(old, before)
+	for _, a := range c.Addresses() { // one selector for a source and one for a destination
 		if c.Out.Restricts() {
-			cuts = append(cuts, conntrack.Selector{Source: a, Denied: decide(c.Out)})
+			cuts = append(cuts, conntrack.Selector{Source: a,
+				Denied: func(protocol uint8, peer netip.AddrPort, local bool) bool {
+					t := target(protocol, peer, local, knows)
+					d := c.Out.Decide(t)
+					return !d.Allowed || d.ChecksQUIC() && unchecked(t)
+				}})
 		}
 		if c.In.Restricts() {
-			cuts = append(cuts, conntrack.Selector{Into: a, Denied: decide(c.In)})
+			cuts = append(cuts, conntrack.Selector{Into: a,
+				Denied: func(protocol uint8, peer netip.AddrPort, local bool) bool {
+					return !c.In.Decide(target(protocol, peer, local, knows)).Allowed
+				}})
 		}
 	}
 	return cuts
+}
+
+// unchecked returns a function that reports whether a policy before allowed QUIC to an address without a check of
+// names. The kernel does not queue the packets of such connections.
+func (e *Enforcer) unchecked(old *plan.Plan, before *answered.Book) func(egress.Target) bool {
+	if old == nil || before == nil {
+		return func(t egress.Target) bool { return egress.IsPublic(t.Addr) }
+	}
+	knew := has(old, before.Clone(), e.prefixes)
+	return func(t egress.Target) bool {
+		t.Has = func(r egress.Rule) bool { return knew(r, t.Addr) }
+		return egress.IsPublic(t.Addr) && !old.Out.Decide(t).ChecksQUIC()
+	}
 }
 
 // target returns the target of a connection with a peer.

@@ -161,7 +161,7 @@ func (e *Enforcer) put(ctx context.Context, c *plan.Container) (cuts []conntrack
 		e.books[c.Owner] = known
 		return nil, errors.Join(err, e.restore(c.Owner, before))
 	}
-	return e.cuts(now), nil
+	return e.cuts(now, old, known), nil
 }
 
 // install returns the container with what the kernel needs.

@@ -57,7 +57,7 @@ func (e *Enforcer) putPeers(ctx context.Context, all []plan.Peer) (cuts []conntr
 		}
 	}
 	for _, c := range containers {
-		cuts = append(cuts, e.cuts(c)...)
+		cuts = append(cuts, e.cuts(c, c, e.book(c.Owner))...)
 	}
 	return cuts, nil
 }

@@ -113,7 +113,7 @@ func policyText(d egress.Decision) string {
 	case d.Reason == policy.ReasonDNS:
 		return text + ": other name servers are refused with rules for domains"
 	case d.Reason == policy.ReasonQUIC:
-		return text + ": QUIC is refused, as the name in it is encrypted; a rule with 443/udp allows it"
+		return text + ": QUIC is refused, as the name in it is encrypted; a rule with 443/quic allows it"
 	case d.Reason != "":
 		return text + ": refused, no rule allows it"
 	}

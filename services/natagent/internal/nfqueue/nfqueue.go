@@ -48,12 +48,22 @@ const (
 	Drop   Code = 0
 	Accept Code = 1
 	Repeat Code = 4 // the chain that queued the packet sees it again
+	// Hold is no verdict: the packet waits for one in Also of a later verdict.
+	Hold Code = 1 << 31
 )
 
 // Verdict is a decision about a packet.
 type Verdict struct {
 	Code Code
 	Mark uint32 // of the packet from then on; 0: unchanged
+	Also []Held
+}
+
+// Held is a verdict about a packet of the same queue that was held. It comes into force first.
+type Held struct {
+	ID   uint32
+	Code Code
+	Mark uint32
 }
 
 // Packet is a queued packet.
@@ -62,8 +72,7 @@ type Packet struct {
 	Data      []byte  // from the IP header on; only valid until the verdict
 	Sender    [6]byte // on the last link; zero if the host sends the packet
 	Truncated bool
-
-	id uint32
+	ID        uint32 // in its queue
 }
 
 // Config configures a queue.
@@ -71,6 +80,7 @@ type Config struct {
 	Number uint16
 	Length uint32 // bytes of a packet that the kernel copies
 	Max    uint32 // packets that wait; others are dropped
+	Split  bool   // packets that are split later are split before; their parts have no Sender
 }
 
 // Queues receives the packets of queues.
@@ -100,11 +110,14 @@ func (q *Queues) Close() error { return q.conn.Close() }
 // bind makes the socket receive the packets of a queue.
 func (q *Queues) bind(c Config) error {
 	params := append(binary.BigEndian.AppendUint32(nil, c.Length), copyPacket)
-	flags := binary.BigEndian.AppendUint32(nil, flagGSO)
+	mask, flags := binary.BigEndian.AppendUint32(nil, flagGSO), binary.BigEndian.AppendUint32(nil, flagGSO)
+	if c.Split {
+		flags = make([]byte, len(flags))
+	}
 	for _, attrs := range [][]netlink.Attribute{
 		{{Type: attrConfigCommand, Data: []byte{commandBind, 0, 0, unix.AF_UNSPEC}}},
 		{{Type: attrConfigParams, Data: params}, {Type: attrConfigFlags, Data: flags},
-			{Type: attrConfigMask, Data: flags},
+			{Type: attrConfigMask, Data: mask},
 			{Type: attrConfigLength, Data: binary.BigEndian.AppendUint32(nil, c.Max)}},
 	} {
 		data, err := netlink.MarshalAttributes(attrs)
@@ -227,8 +240,21 @@ func receive(raw syscall.RawConn, buffer []byte) (all []netlink.Message, err err
 
 // answer sends a verdict. The kernel has forgotten packets of an interface that is gone.
 func (q *Queues) answer(p Packet, v Verdict) error {
+	for _, h := range v.Also {
+		if err := q.verdict(p.Queue, h); err != nil {
+			return err
+		}
+	}
+	if v.Code == Hold {
+		return nil
+	}
+	return q.verdict(p.Queue, Held{p.ID, v.Code, v.Mark})
+}
+
+// verdict sends a verdict about a packet.
+func (q *Queues) verdict(queue uint16, v Held) error {
 	header := binary.BigEndian.AppendUint32(nil, uint32(v.Code))
-	attrs := []netlink.Attribute{{Type: attrVerdict, Data: binary.BigEndian.AppendUint32(header, p.id)}}
+	attrs := []netlink.Attribute{{Type: attrVerdict, Data: binary.BigEndian.AppendUint32(header, v.ID)}}
 	if v.Mark != 0 {
 		attrs = append(attrs, netlink.Attribute{Type: attrMark, Data: binary.BigEndian.AppendUint32(nil, v.Mark)})
 	}
@@ -236,7 +262,7 @@ func (q *Queues) answer(p Packet, v Verdict) error {
 	if err != nil {
 		return err
 	}
-	_, err = q.conn.Send(message(msgVerdict, 0, p.Queue, data))
+	_, err = q.conn.Send(message(msgVerdict, 0, queue, data))
 	return err
 }
 
@@ -256,7 +282,7 @@ func parse(m netlink.Message) (p Packet, ok bool) {
 		switch data := ad.Bytes(); ad.Type() {
 		case attrHeader:
 			if len(data) >= header {
-				p.id, ok = binary.BigEndian.Uint32(data), true
+				p.ID, ok = binary.BigEndian.Uint32(data), true
 			}
 		case attrAddress:
 			if len(data) >= address+len(p.Sender) && binary.BigEndian.Uint16(data) == uint16(len(p.Sender)) {

@@ -25,7 +25,7 @@ func TestParse(t *testing.T) {
 	payload := netlink.Attribute{Type: attrPayload, Data: []byte{0x45, 0}}
 
 	p, ok := parse(packet(msgPacket, header, address, payload))
-	if !ok || p.id != 258 || p.Queue != 1025 || p.Sender != [6]byte{2, 0, 0, 0, 0, 10} ||
+	if !ok || p.ID != 258 || p.Queue != 1025 || p.Sender != [6]byte{2, 0, 0, 0, 0, 10} ||
 		string(p.Data) != "\x45\x00" ||
 		p.Truncated {
 		t.Errorf("got %+v, %t", p, ok)
@@ -128,5 +128,30 @@ func TestBindDropsPacketsThatArriveMeanwhile(t *testing.T) {
 	want := []byte{0, 0, 4, 1, 12, 0, attrVerdict, 0, 0, 0, 0, 0, 0, 0, 0, 9} // Drop, for packet 9
 	if got := s.verdicts[0].Data; string(got) != string(want) {
 		t.Errorf("got verdict %v, want %v", got, want)
+	}
+}
+
+// TestHeldPackets checks that a packet without a verdict gets it with that of a later one, before it.
+func TestHeldPackets(t *testing.T) {
+	s := newBusySocket(t)
+	q := &Queues{netlink.NewConn(s, 1)}
+	for _, err := range []error{q.answer(Packet{Queue: 1025, ID: 7}, Verdict{Code: Hold}),
+		q.answer(Packet{Queue: 1025, ID: 8}, Verdict{Code: Repeat, Mark: 5, Also: []Held{{ID: 7, Code: Repeat, Mark: 5},
+			{ID: 3, Code: Drop}}})} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(s.verdicts) != 3 {
+		t.Fatalf("%d verdicts, want 3", len(s.verdicts))
+	}
+	mark := []byte{8, 0, attrMark, 0, 0, 0, 0, 5}
+	for i, want := range [][]byte{append([]byte{0, 0, 4, 1, 12, 0, attrVerdict, 0, 0, 0, 0, byte(Repeat), 0, 0, 0, 7},
+		mark...),
+		{0, 0, 4, 1, 12, 0, attrVerdict, 0, 0, 0, 0, 0, 0, 0, 0, 3},
+		append([]byte{0, 0, 4, 1, 12, 0, attrVerdict, 0, 0, 0, 0, byte(Repeat), 0, 0, 0, 8}, mark...)} {
+		if got := s.verdicts[i].Data; string(got) != string(want) {
+			t.Errorf("verdict %d: got %v, want %v", i, got, want)
+		}
 	}
 }

@@ -18,6 +18,7 @@ const (
 const (
 	protoHopByHop = 0
 	protoTCP      = 6
+	protoUDP      = 17
 	protoRouting  = 43
 	protoOptions  = 60
 )
@@ -44,20 +45,24 @@ func (s segment) length() uint32 {
 	return n
 }
 
-// parseSegment reads an IP packet; ok is false if it is not a complete TCP segment.
-func parseSegment(data []byte) (s segment, ok bool) {
+// parseIP returns the addresses of an IP packet and what follows its headers; ok is false if it is a fragment or
+// has another protocol.
+func parseIP(data []byte, protocol byte) (src, dst netip.Addr, rest []byte, ok bool) {
 	if len(data) == 0 {
-		return s, false
+		return src, dst, nil, false
 	}
-	var src, dst netip.Addr
-	var tcp []byte
 	switch data[0] >> 4 {
 	case 4:
-		src, dst, tcp, ok = parseIPv4(data)
+		return parseIPv4(data, protocol)
 	case 6:
-		src, dst, tcp, ok = parseIPv6(data)
+		return parseIPv6(data, protocol)
 	}
+	return src, dst, nil, false
+}
 
+// parseSegment reads an IP packet; ok is false if it is not a complete TCP segment.
+func parseSegment(data []byte) (s segment, ok bool) {
+	src, dst, tcp, ok := parseIP(data, protoTCP)
 	const header = 20
 	if !ok || len(tcp) < header {
 		return s, false
@@ -81,14 +86,14 @@ func trimmed(data []byte, length int) []byte {
 	return data
 }
 
-func parseIPv4(data []byte) (src, dst netip.Addr, rest []byte, ok bool) {
+func parseIPv4(data []byte, protocol byte) (src, dst netip.Addr, rest []byte, ok bool) {
 	const header = 20
 	if len(data) < header {
 		return src, dst, nil, false
 	}
 	offset, fragment := int(data[0]&15)*4, binary.BigEndian.Uint16(data[6:])&0x3fff
 	data = trimmed(data, int(binary.BigEndian.Uint16(data[2:])))
-	if offset < header || offset > len(data) || fragment != 0 || data[9] != protoTCP {
+	if offset < header || offset > len(data) || fragment != 0 || data[9] != protocol {
 		return src, dst, nil, false
 	}
 	src, _ = netip.AddrFromSlice(data[12:16])
@@ -96,7 +101,7 @@ func parseIPv4(data []byte) (src, dst netip.Addr, rest []byte, ok bool) {
 	return src, dst, data[offset:], true
 }
 
-func parseIPv6(data []byte) (src, dst netip.Addr, rest []byte, ok bool) {
+func parseIPv6(data []byte, protocol byte) (src, dst netip.Addr, rest []byte, ok bool) {
 	const header, unit = 40, 8
 	if len(data) < header {
 		return src, dst, nil, false
@@ -113,5 +118,5 @@ func parseIPv6(data []byte) (src, dst netip.Addr, rest []byte, ok bool) {
 		}
 		next, rest = rest[0], rest[unit*(1+int(rest[1])):]
 	}
-	return src, dst, rest, next == protoTCP
+	return src, dst, rest, next == protocol
 }

@@ -1,8 +1,8 @@
 // Package servername decides about connections to ports 443 and 80 by the name that the client asks for: the
-// server name of TLS, and the Host of each HTTP request. Package egress gives it the packets of these
+// server name of TLS and of QUIC, and the Host of each HTTP request. Package egress gives it the packets of these
 // connections and applies what it decides. It performs no I/O.
 //
-// The packets of a connection pass one by one: nothing is answered for the server, and nothing is held. A
+// The packets of a TCP connection pass one by one: nothing is answered for the server, and nothing is held. A
 // part of a request passes before its name is known, as a server cannot act on it. A container can send
 // packets that the server does not accept, for instance with a wrong checksum. So the bytes with names are kept
 // until the server has acknowledged them; a segment with other bytes at the same place ends the connection.
@@ -39,6 +39,8 @@ type MAC [6]byte
 type Owner interface {
 	// AllowsServer reports whether the container may reach a server by a name.
 	AllowsServer(name string, server netip.AddrPort) bool
+	// AllowsQUIC is AllowsServer for QUIC.
+	AllowsQUIC(name string, server netip.AddrPort) bool
 	// ID identifies the container.
 	ID() string
 }
@@ -48,6 +50,7 @@ type Packet struct {
 	Data  []byte // from the IP header on
 	MAC   MAC    // the sender's on the last link; zero if the host sends it
 	Reply bool   // from the server
+	ID    uint32 // identifies the packet while it is held
 }
 
 // Action is the fate of a packet.
@@ -59,11 +62,15 @@ const (
 	Accept                 // the packet passes
 	Verified               // it passes, and the rest of the connection is not checked
 	Refuse                 // the connection ends
+	Hold                   // it waits for the decision about a later one
 )
 
 // Verdict is a decision about a packet.
 type Verdict struct {
 	Action Action
+	UDP    bool
+	// IDs of packets that were held: those with the same fate, and those that are dropped.
+	Release, Late []uint32
 	// Of Refuse:
 	Owner  string // ID; empty if it is not known, and for further packets of the connection
 	Client netip.AddrPort
@@ -81,6 +88,7 @@ type Checker struct {
 	count    map[string]int      // flows by owner
 	ended    map[connection]bool // refused since the last sweep
 	verified map[connection]MAC  // since the last sweep, with the client
+	quic     datagrams
 	swept    time.Time
 }
 
@@ -90,22 +98,28 @@ type connection struct{ client, server netip.AddrPort }
 // New returns a Checker. find returns the container with an interface, or nil.
 func New(find func(MAC) Owner) *Checker {
 	return &Checker{find: find, now: time.Now, flows: map[connection]*flow{}, count: map[string]int{},
-		ended: map[connection]bool{}, verified: map[connection]MAC{}}
+		ended: map[connection]bool{}, verified: map[connection]MAC{}, quic: newDatagrams()}
 }
 
 // Check decides about a packet.
 func (c *Checker) Check(p Packet) Verdict {
-	s, ok := parseSegment(p.Data)
-	if !ok {
-		return Verdict{Action: Drop}
+	s, isTCP := parseSegment(p.Data)
+	d, isUDP := datagram{}, false
+	if !isTCP {
+		d, isUDP = parseDatagram(p.Data)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.now().Sub(c.swept) > sweepEvery || len(c.ended)+len(c.verified) > maxFlows {
+	if c.now().Sub(c.swept) > sweepEvery || len(c.ended)+len(c.verified)+len(c.quic.ended) > maxFlows {
 		c.sweep()
 	}
 
-	if p.Reply {
+	switch {
+	case isUDP:
+		return c.datagram(p, d)
+	case !isTCP:
+		return Verdict{Action: Drop}
+	case p.Reply:
 		return c.reply(p, s)
 	}
 	return c.request(p, s)
@@ -225,6 +239,7 @@ func (c *Checker) sweep() {
 	c.swept = c.now()
 	clear(c.ended)
 	clear(c.verified)
+	c.quic.sweep(c.swept)
 	for key, f := range c.flows {
 		limit := idle
 		if !f.opened {

@@ -27,6 +27,10 @@ func (b box) AllowsServer(name string, server netip.AddrPort) bool {
 	return b.policy.AllowsServer(name, server)
 }
 
+func (b box) AllowsQUIC(name string, server netip.AddrPort) bool {
+	return b.policy.AllowsQUIC(name, server)
+}
+
 // peer is one end of a connection.
 type peer struct {
 	addr     netip.AddrPort

@@ -976,7 +976,7 @@ type Refusal struct {
 	OwnerName string `protobuf:"bytes,3,opt,name=owner_name,json=ownerName,proto3" json:"owner_name,omitempty"`
 	// The reason: "policy", no rule allows it; "rule", a rule denies it; "dns", another name server
 	// than the embedded one; "metadata", a metadata service; "name", a name that is not allowed;
-	// "server", the server name of TLS or HTTP is not allowed; "quic", QUIC, in which it is encrypted;
+	// "server", the server name of TLS, QUIC or HTTP is not allowed; "quic", QUIC, in which it is encrypted;
 	// "observe", not refused.
 	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
 	// The protocol: tcp, udp, sctp, icmp or a number. Empty for a name.

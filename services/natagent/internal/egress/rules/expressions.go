@@ -94,7 +94,7 @@ func protocols(g plan.Group, v6 bool) []uint8 {
 	switch g.Ports.Protocol {
 	case egress.TCP:
 		return []uint8{unix.IPPROTO_TCP}
-	case egress.UDP:
+	case egress.UDP, egress.QUIC:
 		return []uint8{unix.IPPROTO_UDP}
 	case egress.SCTP:
 		return []uint8{unix.IPPROTO_SCTP}

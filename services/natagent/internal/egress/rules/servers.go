@@ -1,6 +1,8 @@
 package rules
 
 import (
+	"encoding/binary"
+
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
 	"github.com/google/nftables/xt"
@@ -20,6 +22,7 @@ const (
 	labelByte     = 15 // of the labels
 	labelChecked  = 0x40
 	labelVerified = 0x80
+	labelQUIC     = 0x20 // datagrams with other than Initial packets pass
 )
 
 // labels returns a value of a connection's labels.
@@ -60,20 +63,50 @@ func knownRules() []Rule {
 	}
 }
 
-// checkedRules returns the rules for connections whose server name is not known yet.
+// checkedRules returns the rules for connections whose server name is not known yet, and for those of QUIC, where
+// each datagram that can begin another one is queued.
 func checkedRules(kind QueueKind) []Rule {
 	marked := func(mark uint32) []expr.Any {
 		return []expr.Any{meta(expr.MetaKeyMARK, reg1), equal(native(mark)...)}
 	}
+	unmark := []expr.Any{&expr.Immediate{Register: reg1, Data: native(0)},
+		&expr.Meta{Key: expr.MetaKeyMARK, SourceRegister: true, Register: reg1}}
+	udp := []expr.Any{meta(expr.MetaKeyL4PROTO, reg1), equal(unix.IPPROTO_UDP)}
 	return []Rule{
 		{"errors of the network", join(related(), []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}})},
-		{"server name is allowed", join(marked(servers.MarkVerified), setLabel(labelVerified),
-			[]expr.Any{&expr.Immediate{Register: reg1, Data: native(0)},
-				&expr.Meta{Key: expr.MetaKeyMARK, SourceRegister: true, Register: reg1}}, accept())},
+		{"server name of QUIC is allowed", join(udp, marked(servers.MarkVerified), setLabel(labelQUIC), unmark,
+			accept())},
+		{"server name is allowed", join(marked(servers.MarkVerified), setLabel(labelVerified), unmark, accept())},
 		{"server name is not allowed", join(marked(servers.MarkRefused), refuse())},
+		{"from a QUIC server", join(udp, isReply(true), accept())},
+		{"from a QUIC client after the handshake", join(udp, hasLabel(labelQUIC), afterHandshake(), accept())},
+		{"from a QUIC client", join(udp, kind.queue(servers.QueueQUIC))},
 		{"from the client", join(isReply(false), kind.queue(servers.QueueClient))},
 		{"from the server", join(isReply(true), kind.queue(servers.QueueServer))},
 		{"without a known connection", drop()},
+	}
+}
+
+// hasLabel matches connections with a label.
+func hasLabel(bit byte) []expr.Any {
+	return []expr.Any{
+		&expr.Ct{Key: expr.CtKeyLABELS, Register: reg1},
+		&expr.Bitwise{SourceRegister: reg1, DestRegister: reg1, Len: labelLength, Mask: labels(bit), Xor: labels(0)},
+		equal(labels(bit)...),
+	}
+}
+
+// afterHandshake matches datagrams of QUIC without a long header. One that is split later is longer than maxLength
+// if a part of it has an Initial packet, which servers accept in 1200 bytes and more only.
+func afterHandshake() []expr.Any {
+	const lengthOffset, dataOffset, longHeader, maxLength = 4, 8, 0x80, 1500
+	udp := func(offset, length uint32) expr.Any {
+		return &expr.Payload{DestRegister: reg1, Base: expr.PayloadBaseTransportHeader, Offset: offset, Len: length}
+	}
+	return []expr.Any{
+		udp(lengthOffset, 2), between([]byte{0, 0}, binary.BigEndian.AppendUint16(nil, maxLength)),
+		udp(dataOffset, 1), &expr.Bitwise{SourceRegister: reg1, DestRegister: reg1, Len: 1, Mask: []byte{longHeader},
+			Xor: []byte{0}}, equal(0),
 	}
 }
 
@@ -119,8 +152,11 @@ func (b *chainBuilder) names(index int, g plan.Group) {
 				b.add(g.Text, public, hasPorts(unix.IPPROTO_TCP, egress.Ports{First: port, Last: port}), check())
 			}
 		}
+		if r.ChecksQUIC() {
+			b.add(g.Text, public, hasPorts(unix.IPPROTO_UDP, g.Ports), check())
+		}
 		if r.RefusesQUIC() {
-			b.refuse("QUIC hides the name, allow it with 443/udp", reasonQUIC, join(public,
+			b.refuse("QUIC hides the name, allow it with 443/quic", reasonQUIC, join(public,
 				hasPorts(unix.IPPROTO_UDP, egress.Ports{First: egress.PortTLS, Last: egress.PortTLS})))
 		}
 		for _, p := range protocols(g, f.v6) {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,10 +16,12 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/servername"
 )
 
-// Queues of packets of the client and of the server, of which only headers and the first bytes matter.
+// Queues of packets of the client, of the server, of which only headers and the first bytes matter, and of QUIC
+// clients.
 const (
 	QueueClient = 1071
 	QueueServer = 1072
+	QueueQUIC   = 1073
 
 	clientLength = 0xffff
 	serverLength = 256
@@ -52,6 +55,11 @@ func (c *Client) ID() string { return c.Owner }
 // AllowsServer reports whether the policy allows a server by a name. It implements servername.Owner.
 func (c *Client) AllowsServer(name string, server netip.AddrPort) bool {
 	return c.Policy.AllowsServer(name, server)
+}
+
+// AllowsQUIC reports whether the policy allows a server by a name over QUIC. It implements servername.Owner.
+func (c *Client) AllowsQUIC(name string, server netip.AddrPort) bool {
+	return c.Policy.AllowsQUIC(name, server)
 }
 
 // Flows deletes conntrack entries.
@@ -93,15 +101,27 @@ func (s *Servers) find(mac servername.MAC) servername.Owner {
 	return nil
 }
 
-// Put sets or replaces a container.
+// Put sets or replaces a container. If it had no rules for names in QUIC, connections that began then are not
+// known.
 func (s *Servers) Put(c *Client) {
+	if !s.put(c) {
+		s.checker.ForgetQUIC(c.Owner) // the checker calls find while it is locked
+	}
+}
+
+// put reports whether the container had rules for names in QUIC.
+func (s *Servers) put(c *Client) (had bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if old := s.byOwner[c.Owner]; old != nil {
+		had = slices.ContainsFunc(old.Policy, egress.Rule.ChecksQUIC)
+	}
 	s.remove(c.Owner)
 	s.byOwner[c.Owner] = c
 	for _, mac := range c.MACs {
 		s.byMAC[mac] = c
 	}
+	return had
 }
 
 // Remove removes a container. It does nothing if there is none.
@@ -135,7 +155,8 @@ func (s *Servers) Refused(owner string) uint64 {
 // Open opens the queues in a network namespace, for Run.
 func Open(netns int) (*nfqueue.Queues, error) {
 	return nfqueue.Open(netns, nfqueue.Config{Number: QueueClient, Length: clientLength, Max: maxQueued},
-		nfqueue.Config{Number: QueueServer, Length: serverLength, Max: maxQueued})
+		nfqueue.Config{Number: QueueServer, Length: serverLength, Max: maxQueued},
+		nfqueue.Config{Number: QueueQUIC, Length: clientLength, Max: maxQueued, Split: true})
 }
 
 // Run decides about packets until ctx ends. opened can be nil.
@@ -166,22 +187,41 @@ func (s *Servers) decide(p nfqueue.Packet) (nfqueue.Verdict, func()) {
 	if p.Truncated && !reply {
 		return nfqueue.Verdict{Code: nfqueue.Drop}, nil
 	}
-	switch v := s.checker.Check(servername.Packet{Data: p.Data, MAC: p.Sender, Reply: reply}); v.Action {
-	case servername.Accept:
-		return nfqueue.Verdict{Code: nfqueue.Accept}, nil
-	case servername.Verified:
-		return nfqueue.Verdict{Code: nfqueue.Repeat, Mark: MarkVerified}, nil
-	case servername.Refuse:
-		return nfqueue.Verdict{Code: nfqueue.Repeat, Mark: MarkRefused}, func() { s.refuse(v) }
+	v := s.checker.Check(servername.Packet{Data: p.Data, MAC: p.Sender, Reply: reply, ID: p.ID})
+	out := verdictOf(v.Action)
+	for _, id := range v.Late {
+		out.Also = append(out.Also, nfqueue.Held{ID: id, Code: nfqueue.Drop})
 	}
-	return nfqueue.Verdict{Code: nfqueue.Drop}, nil
+	for _, id := range v.Release {
+		out.Also = append(out.Also, nfqueue.Held{ID: id, Code: out.Code, Mark: out.Mark})
+	}
+	if v.Action == servername.Refuse {
+		return out, func() { s.refuse(v) }
+	}
+	return out, nil
 }
 
-// refuse records a refused connection. Its conntrack entry would stay for days, as the kernel does not see it
-// end.
+func verdictOf(a servername.Action) nfqueue.Verdict {
+	switch a {
+	case servername.Accept:
+		return nfqueue.Verdict{Code: nfqueue.Accept}
+	case servername.Verified:
+		return nfqueue.Verdict{Code: nfqueue.Repeat, Mark: MarkVerified}
+	case servername.Refuse:
+		return nfqueue.Verdict{Code: nfqueue.Repeat, Mark: MarkRefused}
+	case servername.Hold:
+		return nfqueue.Verdict{Code: nfqueue.Hold}
+	}
+	return nfqueue.Verdict{Code: nfqueue.Drop}
+}
+
+// refuse records a refused connection. The conntrack entry of TCP would stay for days, as the kernel does not see
+// it end.
 func (s *Servers) refuse(v servername.Verdict) {
-	if err := s.flows.DeleteTCP(v.Client, v.Server); err != nil {
-		s.log.Warn("refused connection stays in conntrack", "error", err)
+	if !v.UDP {
+		if err := s.flows.DeleteTCP(v.Client, v.Server); err != nil {
+			s.log.Warn("refused connection stays in conntrack", "error", err)
+		}
 	}
 	r, ok := s.count(v)
 	if r.Owner == "" {
@@ -208,6 +248,10 @@ func (s *Servers) count(v servername.Verdict) (r refusals.Refusal, ok bool) {
 	}
 	s.records++
 	s.refused[v.Owner]++
-	return refusals.Refusal{Time: now, Owner: c.Owner, Name: c.Name, Reason: Reason, Protocol: string(egress.TCP),
+	protocol := egress.TCP
+	if v.UDP {
+		protocol = egress.UDP
+	}
+	return refusals.Refusal{Time: now, Owner: c.Owner, Name: c.Name, Reason: Reason, Protocol: string(protocol),
 		Address: v.Server.Addr(), Port: v.Server.Port(), Domain: v.Name}, s.records <= recordRate
 }

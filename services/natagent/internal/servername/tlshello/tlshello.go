@@ -155,6 +155,32 @@ func (r *Reader) checkMessage() error {
 	return nil
 }
 
+// Messages returns the server names of ClientHellos without records, as QUIC sends them. A name is empty if the
+// client sent none. complete is true if the last message is.
+func Messages(data []byte) (names []string, complete bool, err error) {
+	for len(data) > 0 {
+		if data[0] != clientHello {
+			return nil, false, ErrHello
+		}
+		if len(data) < messageHeader {
+			return names, false, nil
+		}
+		end := messageHeader + int(binary.BigEndian.Uint32(data)&0xffffff)
+		if end > MaxHello {
+			return nil, false, ErrHello
+		}
+		if len(data) < end {
+			return names, false, nil
+		}
+		name, err := parse(data[messageHeader:end])
+		if err != nil {
+			return nil, false, err
+		}
+		names, data = append(names, name), data[end:]
+	}
+	return names, len(names) > 0, nil
+}
+
 // retryRandom returns the random value of a HelloRetryRequest, RFC 8446 section 4.1.3.
 func retryRandom() string {
 	return "\xcf\x21\xad\x74\xe5\x9a\x61\x11\xbe\x1d\x8c\x02\x1e\x65\xb8\x91" +
