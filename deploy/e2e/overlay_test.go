@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -30,6 +31,7 @@ func TestOverlayNetworks(t *testing.T) {
 			f.overlayNames()
 			f.overlayInspected()
 			if mode == lab.AllInOne { // does not depend on the mode
+				f.overlayErrors()
 				f.overlayPorts()
 				f.overlayForgery()
 				f.overlayRepairs()
@@ -100,6 +102,26 @@ func (f *fleet) overlayInspected() {
 		}
 		if !strings.Contains(out, want) {
 			f.t.Errorf("got containers %s, want %s", out, want)
+		}
+	}
+}
+
+// overlayErrors traces the route from host one to a container of host two, which reports that the time of a packet is
+// exceeded. Its error has an address of its own.
+func (f *fleet) overlayErrors() {
+	f.t.Helper()
+	for _, a := range f.addresses(2, "a2", "app") {
+		program := "traceroute"
+		if strings.Contains(a, ":") {
+			program = "traceroute6"
+		}
+		want := regexp.MustCompile(`(?m)^ 2 +[0-9a-f.:]+ .*\n 3 +` + regexp.QuoteMeta(a) + ` `)
+		out := ""
+		for f.ctx.Err() == nil && !want.MatchString(out) {
+			out, _ = f.agents[0].CLI(f.ctx, "exec", "a1", program, "-n", "-q1", "-w10", "-m4", a)
+		}
+		if !want.MatchString(out) {
+			f.t.Errorf("got %s", out)
 		}
 	}
 }
