@@ -24,6 +24,8 @@ const (
 	ReasonDNS      = "dns"      // another name server than the embedded one
 	ReasonMetadata = "metadata" // a metadata service of a cloud
 	ReasonQUIC     = "quic"     // the name in it is encrypted
+
+	ReasonConnections = "connections" // above the limit; Decide does not return it
 )
 
 // Decision is the result for a target.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/fairlead/fairlead/ctl/internal/format"
 	"github.com/fairlead/fairlead/proto/bandwidth"
+	"github.com/fairlead/fairlead/proto/egress"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 )
@@ -36,6 +37,8 @@ type HostConfig struct {
 	Egress          []string `json:",omitempty"` // Fairlead's: the rules of --egress
 	Ingress         []string `json:",omitempty"` // Fairlead's: the rules of --ingress
 	Bandwidth       string   `json:",omitempty"` // Fairlead's: the limits of --bandwidth
+	MaxConnections  uint32   `json:",omitempty"` // Fairlead's: the limit of --max-connections
+	Packets         string   `json:",omitempty"` // Fairlead's: the limits of --packets
 	RestartPolicy   RestartPolicy
 	LogConfig       LogConfig
 	// PublishAddresses are the published addresses, as in --publish-address.
@@ -76,6 +79,8 @@ func hostConfigOf(cfg *containerv1.ContainerConfig) HostConfig {
 		LogConfig:       logConfigOf(cfg.GetLog()),
 		PublishAllPorts: net.GetPublishAll(), Egress: net.GetEgress(), Ingress: net.GetIngress(),
 		Bandwidth:        bandwidth.Limit{In: net.GetBandwidth().GetIn(), Out: net.GetBandwidth().GetOut()}.String(),
+		MaxConnections:   net.GetMaxConnections(),
+		Packets:          egress.Packets{In: net.GetPackets().GetIn(), Out: net.GetPackets().GetOut()}.String(),
 		PublishAddresses: addresses(net.GetPublishAddresses()),
 		AutoRemove:       cfg.GetAutoRemove(),
 		DNS:              list(dns.GetServers()),

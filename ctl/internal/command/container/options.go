@@ -28,6 +28,8 @@ type options struct {
 	ip, ip6, mac                                          string
 	networks, aliases                                     []string
 	bandwidth                                             string
+	packets                                               string
+	maxConnections                                        uint32
 	egress, ingress                                       []string
 	env, envFiles, volumes, mounts, labels                []string
 	volumesFrom, tmpfs                                    []string
@@ -129,6 +131,8 @@ func (o *options) networkFlags(f *pflag.FlagSet) {
 	f.StringArrayVar(&o.dnsOptions, "dns-option", nil, "Resolver option, as in resolv.conf")
 	f.StringArrayVar(&o.egress, "egress", nil, "Allow only these destinations: [!]PEER[:PORT][/PROTO],... or none")
 	f.StringArrayVar(&o.ingress, "ingress", nil, "Allow only these sources: [!]PEER[:PORT][/PROTO],... or none")
+	f.Uint32Var(&o.maxConnections, "max-connections", 0, "Limit of open connections from and to it")
+	f.StringVar(&o.packets, "packets", "", "Limit of packets a second: in=NUMBER,out=NUMBER")
 	f.StringVar(&o.bandwidth, "bandwidth", "", "Limit of each network: in=RATE,out=RATE, such as 10mbit")
 	f.StringArrayVar(&o.hosts, "add-host", nil, "Add a hosts entry: NAME:IP or NAME:host-gateway")
 }

@@ -15,6 +15,10 @@ func (o *options) addNetwork(c *cli.CLI, cfg *containerv1.ContainerConfig) error
 	if cfg.Network.Bandwidth, err = parseBandwidth(o.bandwidth); err != nil {
 		return err
 	}
+	cfg.Network.MaxConnections = o.maxConnections
+	if cfg.Network.Packets, err = parsePackets(o.packets); err != nil {
+		return err
+	}
 	if !o.keepNetns {
 		cfg.Network.KeepNetns = &o.keepNetns
 	}

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	policy "github.com/fairlead/fairlead/proto/egress"
 	"github.com/fairlead/fairlead/proto/fault"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	"github.com/fairlead/fairlead/services/natagent/internal/egress/plan"
@@ -24,7 +25,7 @@ type policyServer struct {
 // PutPolicy implements PolicyServiceServer.
 func (s *policyServer) PutPolicy(ctx context.Context, req *natv1.PutPolicyRequest) (*natv1.PutPolicyResponse, error) {
 	c := &plan.Container{Owner: req.GetOwner(), Name: req.GetOwnerName(), Rules: req.GetRules(),
-		Ingress: req.GetIngress()}
+		Ingress: req.GetIngress(), Limits: limitsFromProto(req.GetLimits())}
 	for _, e := range req.GetEndpoints() {
 		addresses, err := policyAddresses(e.GetAddresses())
 		if err != nil {
@@ -33,7 +34,7 @@ func (s *policyServer) PutPolicy(ctx context.Context, req *natv1.PutPolicyReques
 		c.Endpoints = append(c.Endpoints, plan.Endpoint{NetworkID: e.GetNetworkId(), MAC: e.GetMacAddress(),
 			Addresses: addresses})
 	}
-	if len(c.Rules)+len(c.Ingress) == 0 {
+	if len(c.Rules)+len(c.Ingress) == 0 && c.Limits.IsZero() {
 		return nil, fault.Invalidf("policy", "rules", "no rules, use none to allow nothing")
 	}
 	return &natv1.PutPolicyResponse{}, s.policies.Put(ctx, c, req.GetStarting())
@@ -103,7 +104,8 @@ func (s *policyServer) ListPolicies(ctx context.Context,
 	}
 	resp := &natv1.ListPoliciesResponse{}
 	for _, c := range all {
-		p := &natv1.Policy{Owner: c.Owner, OwnerName: c.Name, Rules: c.Rules, Ingress: c.Ingress}
+		p := &natv1.Policy{Owner: c.Owner, OwnerName: c.Name, Rules: c.Rules, Ingress: c.Ingress,
+			Limits: limitsToProto(c.Limits)}
 		if !req.GetWithoutRefused() {
 			p.Refused = s.policies.Refused(c.Owner)
 		}
@@ -154,6 +156,18 @@ func (s *policyServer) refusals(req *natv1.WatchRefusalsRequest,
 		return found, 0, more
 	}
 	return s.policies.Since(since)
+}
+
+func limitsFromProto(l *natv1.Limits) policy.Limits {
+	return policy.Limits{Connections: l.GetConnections(), Packets: policy.Packets{In: l.GetPacketsIn(),
+		Out: l.GetPacketsOut()}}
+}
+
+func limitsToProto(l policy.Limits) *natv1.Limits {
+	if l.IsZero() {
+		return nil
+	}
+	return &natv1.Limits{Connections: l.Connections, PacketsIn: l.Packets.In, PacketsOut: l.Packets.Out}
 }
 
 func refusalToProto(r refusals.Refusal) *natv1.Refusal {

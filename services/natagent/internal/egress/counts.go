@@ -56,6 +56,6 @@ func (e *Enforcer) count(owner string) (one ContainerCount, ok bool, err error) 
 	if c == nil {
 		return one, false, nil
 	}
-	allowed, refused, err := e.tables.Counters(c)
+	allowed, refused, err := e.counters(c)
 	return ContainerCount{c.Owner, c.Name, allowed, refused + e.servers.Refused(owner)}, err == nil, err
 }

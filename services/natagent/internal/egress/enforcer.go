@@ -111,7 +111,7 @@ func (e *Enforcer) Put(ctx context.Context, c *plan.Container, starting bool) er
 	if err := c.Validate(); err != nil {
 		return err
 	}
-	if len(c.Rules)+len(c.Ingress) == 0 {
+	if c.IsEmpty() {
 		return e.Release(ctx, c.Owner)
 	}
 
@@ -192,11 +192,27 @@ func (e *Enforcer) replace(old, now *plan.Plan) error {
 	}
 
 	err := e.tables.Replace(old, now, e.book(owner).Left(time.Now()), e.prefixes)
+	if err == nil && (hasLimits(old) || hasLimits(now)) {
+		return e.tables.WriteLimits(e.limited())
+	}
 	if err == nil {
 		return nil
 	}
 	e.log.Warn("egress policies out of sync, writing them again", "error", err)
 	return e.rebuild()
+}
+
+// hasLimits reports whether a container, which can be nil, has limits.
+func hasLimits(c *plan.Plan) bool { return c != nil && !c.Limits.IsZero() }
+
+// limited returns the containers with limits.
+func (e *Enforcer) limited() (all []*plan.Container) {
+	for _, c := range e.installed {
+		if hasLimits(c) {
+			all = append(all, c.Container)
+		}
+	}
+	return all
 }
 
 // restore undoes a change in the store after the kernel refused it.
@@ -241,7 +257,11 @@ func (e *Enforcer) Sync(ctx context.Context) error {
 	}
 	e.installMissing()
 
-	if differ, err := e.tables.Differ(e.all()); err != nil || !differ {
+	differ, err := e.tables.Differ(e.all())
+	if err == nil && !differ {
+		differ, err = e.tables.LimitsDiffer()
+	}
+	if err != nil || !differ {
 		return err
 	}
 	e.log.Warn("egress policies changed externally, restored")
@@ -307,9 +327,10 @@ func (e *Enforcer) installMissing() {
 
 func (e *Enforcer) rebuild() error {
 	now := time.Now()
-	return e.tables.Rebuild(e.all(), func(owner string) map[answered.Open]time.Duration {
+	err := e.tables.Rebuild(e.all(), func(owner string) map[answered.Open]time.Duration {
 		return e.book(owner).Left(now)
 	}, e.prefixes)
+	return errors.Join(err, e.tables.WriteLimits(e.limited()))
 }
 
 func (e *Enforcer) all() (all []*plan.Plan) {

@@ -3,6 +3,7 @@ package egress
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -83,6 +84,9 @@ func (e *Enforcer) record(l nflog.Packet) {
 		if id.Short(c.Owner) != short {
 			continue
 		}
+		if reason == egress.ReasonConnections && slices.Contains(c.Addresses(), p.To.Addr()) {
+			r.Incoming, r.Address = true, p.From // limits count both directions in one chain
+		}
 		r.Owner, r.Name, names = c.Owner, c.Name, e.book(c.Owner).Names(r.Address, r.Time)
 		if reason == egress.ReasonRule {
 			r.Rule = e.ruleOf(c, p, d)
@@ -133,6 +137,17 @@ func (e *Enforcer) Since(t time.Time) ([]refusals.Refusal, uint64, <-chan struct
 	return e.journal.Since(t)
 }
 
+// counters returns the packets that the policy of a container allowed, and those that it and the limits
+// refused. mu must be held.
+func (e *Enforcer) counters(c *plan.Plan) (allowed, refused uint64, err error) {
+	allowed, refused, err = e.tables.Counters(c)
+	if err != nil || c.Limits.Connections == 0 {
+		return allowed, refused, err
+	}
+	above, err := e.tables.LimitRefusals(c.Container)
+	return allowed, refused + above, err
+}
+
 // Refused returns the number of packets that the present policy of a container refused.
 func (e *Enforcer) Refused(owner string) uint64 {
 	e.mu.Lock()
@@ -141,7 +156,7 @@ func (e *Enforcer) Refused(owner string) uint64 {
 	if c == nil {
 		return 0
 	}
-	_, n, err := e.tables.Counters(c)
+	_, n, err := e.counters(c)
 	if err != nil {
 		e.log.Warn("refused packets not counted", "container", c.Name, "error", err)
 	}

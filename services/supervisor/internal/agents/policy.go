@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 
+	"github.com/fairlead/fairlead/proto/egress"
 	"github.com/fairlead/fairlead/proto/fault"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
@@ -17,7 +18,7 @@ import (
 func (a *Agents) PutPolicy(ctx context.Context, uid, name string, rules policy.Rules,
 	endpoints []container.Endpoint, starting bool) error {
 	req := &natv1.PutPolicyRequest{Owner: uid, OwnerName: name, Rules: rules.Egress, Ingress: rules.Ingress,
-		Starting: starting}
+		Starting: starting, Limits: limitsToProto(rules.Limits)}
 	for _, e := range endpoints {
 		if e.Bridge == "" && !rules.Restricts() {
 			continue
@@ -32,6 +33,13 @@ func (a *Agents) PutPolicy(ctx context.Context, uid, name string, rules policy.R
 	}
 	_, err := a.cfg.Policies.PutPolicy(ctx, req)
 	return err
+}
+
+func limitsToProto(l egress.Limits) *natv1.Limits {
+	if l.IsZero() {
+		return nil
+	}
+	return &natv1.Limits{Connections: l.Connections, PacketsIn: l.Packets.In, PacketsOut: l.Packets.Out}
 }
 
 // DeletePolicy removes the rules of a container.
@@ -73,7 +81,9 @@ func (a *Agents) Policies(ctx context.Context) (map[string]policy.Rules, error) 
 	resp, err := a.cfg.Policies.ListPolicies(ctx, &natv1.ListPoliciesRequest{WithoutRefused: true})
 	all := map[string]policy.Rules{}
 	for _, p := range resp.GetPolicies() {
-		all[p.GetOwner()] = policy.Rules{Egress: p.GetRules(), Ingress: p.GetIngress()}
+		all[p.GetOwner()] = policy.Rules{Egress: p.GetRules(), Ingress: p.GetIngress(), Limits: egress.Limits{
+			Connections: p.GetLimits().GetConnections(), Packets: egress.Packets{In: p.GetLimits().GetPacketsIn(),
+				Out: p.GetLimits().GetPacketsOut()}}}
 	}
 	return all, err
 }

@@ -191,6 +191,11 @@ func (s *containerServer) UpdateContainer(ctx context.Context,
 		limit := protoconv.BandwidthFromProto(req.GetBandwidth())
 		changes.Bandwidth = &limit
 	}
+	if req.GetPackets() != nil {
+		packets := protoconv.PacketsFromProto(req.GetPackets())
+		changes.Packets = &packets
+	}
+	changes.Connections = req.MaxConnections
 	changes.Rules = policy.Rules{Egress: protoconv.EgressFromProto(req.GetEgress()),
 		Ingress: protoconv.EgressFromProto(req.GetIngress())}
 	warnings, err := s.containers.Update(ctx, req.GetReference(), changes)

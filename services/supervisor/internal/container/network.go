@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/fairlead/fairlead/proto/bandwidth"
+	"github.com/fairlead/fairlead/proto/egress"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/port"
 )
@@ -43,6 +44,7 @@ type Network struct {
 	Ingress []string `json:",omitempty"` // what may reach the container; nil: everything
 
 	Bandwidth bandwidth.Limit `json:",omitzero"` // of each endpoint
+	Limits    egress.Limits   `json:",omitzero"` // of all endpoints together
 }
 
 // Link is an additional name of another container, visible only to the container with the link.

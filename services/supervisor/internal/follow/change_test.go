@@ -155,7 +155,7 @@ func TestFailedEgressUpdateRestoresPolicy(t *testing.T) {
 				want = []string{"192.0.2.0/24"}
 			}
 			if (err != nil) != (failing != "") || !slices.Equal(now.Egress, want) {
-				t.Errorf("%q fails: got %q, %v, want %q", failing, now, err, want)
+				t.Errorf("%v fails: got %v, %v, want %v", failing, now, err, want)
 			}
 			if !slices.Equal(w.rules, want) {
 				t.Errorf("%q fails: got rules %q in natagent, want %q", failing, w.rules, want)

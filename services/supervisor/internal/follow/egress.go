@@ -1,6 +1,7 @@
 package follow
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -17,10 +18,10 @@ import (
 type Egress struct{ *Follower }
 
 // Update changes the rules of a container, in force immediately if it is running. It returns the rules to
-// store. nil rules change nothing. On failure the former rules are in force.
+// store. nil rules change nothing, limits are replaced. On failure the former rules are in force.
 func (r Egress) Update(ctx context.Context, c *container.Container, rules policy.Rules) (policy.Rules, error) {
-	had := policy.Rules{Egress: c.Config.Network.Egress, Ingress: c.Config.Network.Ingress}
-	if rules.IsEmpty() {
+	had := policy.RulesOf(&c.Config.Network)
+	if isUnchanged(c, rules) {
 		return had, nil
 	}
 
@@ -32,11 +33,12 @@ func (r Egress) Update(ctx context.Context, c *container.Container, rules policy
 	if rules.Ingress != nil {
 		n.Ingress = rules.Ingress
 	}
-	if err := next.Config.ValidatePolicies(); err != nil {
+	n.Limits = rules.Limits
+	if err := cmp.Or(next.Config.ValidatePolicies(), policy.CheckLimits(c.Config.Name, n.Mode, n.Limits)); err != nil {
 		return had, err
 	}
 
-	now := policy.Rules{Egress: n.Egress, Ingress: n.Ingress}
+	now := policy.RulesOf(n)
 	if !c.IsRunning() || c.Live == nil {
 		return now, nil
 	}
@@ -48,10 +50,15 @@ func (r Egress) Update(ctx context.Context, c *container.Container, rules policy
 
 // Restore puts the stored rules of a container in force again, after an Update to rules.
 func (r Egress) Restore(ctx context.Context, c *container.Container, rules policy.Rules) error {
-	if rules.IsEmpty() || !c.IsRunning() || c.Live == nil {
+	if isUnchanged(c, rules) || !c.IsRunning() || c.Live == nil {
 		return nil
 	}
 	return r.apply(ctx, c)
+}
+
+// isUnchanged reports whether rules change nothing of a container.
+func isUnchanged(c *container.Container, rules policy.Rules) bool {
+	return rules.Egress == nil && rules.Ingress == nil && rules.Limits == c.Config.Network.Limits
 }
 
 // apply puts the rules of a running container in force.

@@ -65,5 +65,5 @@ func memberOf(l *launch) policy.Member {
 func planned(l *launch) policy.Member {
 	cfg := &l.req.Config
 	return policy.Member{ID: l.id, Name: cfg.Name, Labels: cfg.Labels, Mode: cfg.Network.Mode,
-		Own: policy.Rules{Egress: cfg.Network.Egress, Ingress: cfg.Network.Ingress}}
+		Own: policy.RulesOf(&cfg.Network)}
 }

@@ -172,7 +172,12 @@ func (p *Policies) Block(ctx context.Context, m policy.Member) error {
 }
 
 // Check rejects rules that cannot be enforced for a container.
-func (p *Policies) Check(m policy.Member) error { return p.checkSources(m, p.Sources(m)) }
+func (p *Policies) Check(m policy.Member) error {
+	if err := policy.CheckLimits(m.Name, m.Mode, m.Own.Limits); err != nil {
+		return err
+	}
+	return p.checkSources(m, p.Sources(m))
+}
 
 func (p *Policies) checkSources(m policy.Member, sources []policy.Source) error {
 	rules := policy.Merge(sources)
@@ -184,6 +189,11 @@ func (p *Policies) checkSources(m policy.Member, sources []policy.Source) error 
 		return nil
 	}
 	invalid := func(network string) error {
+		if !rules.Limits.IsZero() {
+			return fault.New(fault.Invalid, container.Subject(m.Name),
+				"connections and packets cannot be limited on network "+network, fault.WithField("limits"),
+				fault.WithHint("use a bridge network"))
+		}
 		return fault.New(fault.Invalid, container.Subject(m.Name),
 			fmt.Sprintf("rules of %s cannot be enforced on network %s", sources[0].Name, network),
 			fault.WithField("egress"), fault.WithHint("use a bridge network, or --egress all"))

@@ -30,7 +30,7 @@ func Sources(m Member, all []*Policy, standard []string) (sources []Source) {
 	hasEgress := len(m.Own.Egress) > 0
 	for _, p := range all {
 		if p.Selector.Selects(m) {
-			sources = append(sources, Source{fromPolicy + p.Name, Rules{p.Egress, p.Ingress}})
+			sources = append(sources, Source{fromPolicy + p.Name, Rules{Egress: p.Egress, Ingress: p.Ingress}})
 			hasEgress = hasEgress || len(p.Egress) > 0
 		}
 	}
@@ -54,8 +54,11 @@ func Sources(m Member, all []*Policy, standard []string) (sources []Source) {
 func Merge(sources []Source) (r Rules) {
 	for _, s := range sources {
 		r.Egress, r.Ingress = append(r.Egress, s.Egress...), append(r.Ingress, s.Ingress...)
+		if r.Limits.IsZero() {
+			r.Limits = s.Limits // only a container's own rules have limits
+		}
 	}
-	return Rules{merged(r.Egress), merged(r.Ingress)}
+	return Rules{Egress: merged(r.Egress), Ingress: merged(r.Ingress), Limits: r.Limits}
 }
 
 func merged(rules []string) (out []string) {

@@ -50,20 +50,28 @@ type Member struct {
 // MemberOf returns a container with endpoints.
 func MemberOf(c *container.Container, endpoints []container.Endpoint) Member {
 	n := &c.Config.Network
-	return Member{ID: c.ID, Name: c.Config.Name, Labels: c.Process.Labels, Own: Rules{n.Egress, n.Ingress},
+	return Member{ID: c.ID, Name: c.Config.Name, Labels: c.Process.Labels, Own: RulesOf(n),
 		Mode:      n.Mode,
 		Endpoints: endpoints}
 }
 
-// Rules are rules of both directions. nil means none.
-type Rules struct{ Egress, Ingress []string }
+// Rules are rules of both directions, and limits. nil means none.
+type Rules struct {
+	Egress, Ingress []string
+	Limits          egress.Limits
+}
+
+// RulesOf returns a container's own rules.
+func RulesOf(n *container.Network) Rules {
+	return Rules{Egress: n.Egress, Ingress: n.Ingress, Limits: n.Limits}
+}
 
 // IsEmpty reports whether there are no rules.
-func (r Rules) IsEmpty() bool { return len(r.Egress)+len(r.Ingress) == 0 }
+func (r Rules) IsEmpty() bool { return len(r.Egress)+len(r.Ingress) == 0 && r.Limits.IsZero() }
 
 // Equal reports whether two sets of rules are equal.
 func (r Rules) Equal(o Rules) bool {
-	return slices.Equal(r.Egress, o.Egress) && slices.Equal(r.Ingress, o.Ingress)
+	return slices.Equal(r.Egress, o.Egress) && slices.Equal(r.Ingress, o.Ingress) && r.Limits == o.Limits
 }
 
 // Peers returns the containers, networks and labels among the rules.
@@ -82,6 +90,9 @@ func (r Rules) Validate() error {
 
 // Restricts reports whether the rules can refuse or record anything.
 func (r Rules) Restricts() bool {
+	if !r.Limits.IsZero() {
+		return true
+	}
 	for _, parse := range []func() (egress.Policy, error){
 		func() (egress.Policy, error) { return egress.Parse(r.Egress) },
 		func() (egress.Policy, error) { return egress.ParseIngress(r.Ingress) },

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/fairlead/fairlead/proto/bandwidth"
+	"github.com/fairlead/fairlead/proto/egress"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 	"github.com/fairlead/fairlead/services/supervisor/internal/follow"
 	"github.com/fairlead/fairlead/services/supervisor/internal/policy"
@@ -16,8 +17,24 @@ import (
 type Changes struct {
 	Restart   *container.RestartPolicy
 	Resources *resource.Limits // zero fields do not change
-	Rules     policy.Rules     // nil rules do not change
+	Rules     policy.Rules     // nil rules do not change; without limits
 	Bandwidth *bandwidth.Limit
+
+	Connections *uint32 // limit
+	Packets     *egress.Packets
+}
+
+// rules returns the changed rules, with all limits.
+func (c Changes) rules(had egress.Limits) policy.Rules {
+	r := c.Rules
+	r.Limits = had
+	if c.Connections != nil {
+		r.Limits.Connections = *c.Connections
+	}
+	if c.Packets != nil {
+		r.Limits.Packets = *c.Packets
+	}
+	return r
 }
 
 // Update changes the configuration of a container, running or not. On failure nothing changes.
@@ -45,14 +62,15 @@ func (r *Runner) Update(ctx context.Context, ref string, changes Changes) (warni
 		return nil, err
 	}
 	policies := follow.Egress{Follower: r.Follower}
-	rules, err := policies.Update(ctx, c, changes.Rules)
+	change := changes.rules(c.Config.Network.Limits)
+	rules, err := policies.Update(ctx, c, change)
 	if err != nil {
 		return nil, errors.Join(err, u.applyLimits(ctx, c, c.Config.Resources))
 	}
 	rate, err := u.updateBandwidth(ctx, c, changes.Bandwidth)
 	if err != nil {
 		return nil, errors.Join(err, u.applyLimits(ctx, c, c.Config.Resources), policies.Restore(ctx, c,
-			changes.Rules))
+			change))
 	}
 
 	now, err := r.Store.UpdateContainer(c.ID, func(c *container.Container) *container.Container {
@@ -60,6 +78,7 @@ func (r *Runner) Update(ctx context.Context, ref string, changes Changes) (warni
 		n.Config.Resources = limits
 		n.Config.Network.Bandwidth = rate
 		n.Config.Network.Egress, n.Config.Network.Ingress = rules.Egress, rules.Ingress
+		n.Config.Network.Limits = rules.Limits
 		if changes.Restart != nil {
 			n.Config.Restart, n.Restarts.Count, n.Restarts.Delay = *changes.Restart, 0, 0
 		}
@@ -70,7 +89,7 @@ func (r *Runner) Update(ctx context.Context, ref string, changes Changes) (warni
 	})
 	if err != nil {
 		return nil, errors.Join(err, u.applyLimits(ctx, c, c.Config.Resources), policies.Restore(ctx, c,
-			changes.Rules), u.applyBandwidth(ctx, c, c.Config.Network.Bandwidth))
+			change), u.applyBandwidth(ctx, c, c.Config.Network.Bandwidth))
 	}
 
 	r.notices.Emit(now, "update")

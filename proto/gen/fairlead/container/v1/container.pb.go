@@ -1231,7 +1231,12 @@ type NetworkConfig struct {
 	// --ingress: what may reach the container, as egress.
 	Ingress []string `protobuf:"bytes,10,rep,name=ingress,proto3" json:"ingress,omitempty"`
 	// --bandwidth, for each network: how fast the container may receive and send. Unset means no limit.
-	Bandwidth     *Bandwidth `protobuf:"bytes,11,opt,name=bandwidth,proto3" json:"bandwidth,omitempty"`
+	Bandwidth *Bandwidth `protobuf:"bytes,11,opt,name=bandwidth,proto3" json:"bandwidth,omitempty"`
+	// --max-connections, from and to the container together: connections open at the same time. 0 means no
+	// limit.
+	MaxConnections uint32 `protobuf:"varint,12,opt,name=max_connections,json=maxConnections,proto3" json:"max_connections,omitempty"`
+	// --packets, for all networks together. Unset means no limit.
+	Packets       *Packets `protobuf:"bytes,13,opt,name=packets,proto3" json:"packets,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1343,6 +1348,75 @@ func (x *NetworkConfig) GetBandwidth() *Bandwidth {
 	return nil
 }
 
+func (x *NetworkConfig) GetMaxConnections() uint32 {
+	if x != nil {
+		return x.MaxConnections
+	}
+	return 0
+}
+
+func (x *NetworkConfig) GetPackets() *Packets {
+	if x != nil {
+		return x.Packets
+	}
+	return nil
+}
+
+// Packets is a limit in packets per second.
+type Packets struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// To the container. 0 means no limit.
+	In uint32 `protobuf:"varint,1,opt,name=in,proto3" json:"in,omitempty"`
+	// From the container. 0 means no limit.
+	Out           uint32 `protobuf:"varint,2,opt,name=out,proto3" json:"out,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Packets) Reset() {
+	*x = Packets{}
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Packets) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Packets) ProtoMessage() {}
+
+func (x *Packets) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Packets.ProtoReflect.Descriptor instead.
+func (*Packets) Descriptor() ([]byte, []int) {
+	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Packets) GetIn() uint32 {
+	if x != nil {
+		return x.In
+	}
+	return 0
+}
+
+func (x *Packets) GetOut() uint32 {
+	if x != nil {
+		return x.Out
+	}
+	return 0
+}
+
 // Bandwidth is a limit in bits per second.
 type Bandwidth struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1356,7 +1430,7 @@ type Bandwidth struct {
 
 func (x *Bandwidth) Reset() {
 	*x = Bandwidth{}
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[9]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1368,7 +1442,7 @@ func (x *Bandwidth) String() string {
 func (*Bandwidth) ProtoMessage() {}
 
 func (x *Bandwidth) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[9]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1381,7 +1455,7 @@ func (x *Bandwidth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bandwidth.ProtoReflect.Descriptor instead.
 func (*Bandwidth) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{9}
+	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Bandwidth) GetIn() uint64 {
@@ -1411,7 +1485,7 @@ type Link struct {
 
 func (x *Link) Reset() {
 	*x = Link{}
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[10]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1423,7 +1497,7 @@ func (x *Link) String() string {
 func (*Link) ProtoMessage() {}
 
 func (x *Link) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[10]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1436,7 +1510,7 @@ func (x *Link) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Link.ProtoReflect.Descriptor instead.
 func (*Link) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{10}
+	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Link) GetContainer() string {
@@ -1487,7 +1561,7 @@ type NetworkAttachment struct {
 
 func (x *NetworkAttachment) Reset() {
 	*x = NetworkAttachment{}
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[11]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1499,7 +1573,7 @@ func (x *NetworkAttachment) String() string {
 func (*NetworkAttachment) ProtoMessage() {}
 
 func (x *NetworkAttachment) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[11]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1512,7 +1586,7 @@ func (x *NetworkAttachment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NetworkAttachment.ProtoReflect.Descriptor instead.
 func (*NetworkAttachment) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{11}
+	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *NetworkAttachment) GetNetwork() string {
@@ -1607,7 +1681,7 @@ type ExposedPort struct {
 
 func (x *ExposedPort) Reset() {
 	*x = ExposedPort{}
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[12]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1619,7 +1693,7 @@ func (x *ExposedPort) String() string {
 func (*ExposedPort) ProtoMessage() {}
 
 func (x *ExposedPort) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[12]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1632,7 +1706,7 @@ func (x *ExposedPort) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExposedPort.ProtoReflect.Descriptor instead.
 func (*ExposedPort) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{12}
+	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ExposedPort) GetProtocol() v1.Protocol {
@@ -1677,7 +1751,7 @@ type DnsConfig struct {
 
 func (x *DnsConfig) Reset() {
 	*x = DnsConfig{}
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[13]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1689,7 +1763,7 @@ func (x *DnsConfig) String() string {
 func (*DnsConfig) ProtoMessage() {}
 
 func (x *DnsConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[13]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1702,7 +1776,7 @@ func (x *DnsConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DnsConfig.ProtoReflect.Descriptor instead.
 func (*DnsConfig) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{13}
+	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *DnsConfig) GetHostname() string {
@@ -1813,7 +1887,7 @@ type Container struct {
 
 func (x *Container) Reset() {
 	*x = Container{}
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[14]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1825,7 +1899,7 @@ func (x *Container) String() string {
 func (*Container) ProtoMessage() {}
 
 func (x *Container) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_container_v1_container_proto_msgTypes[14]
+	mi := &file_fairlead_container_v1_container_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1838,7 +1912,7 @@ func (x *Container) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Container.ProtoReflect.Descriptor instead.
 func (*Container) Descriptor() ([]byte, []int) {
-	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{14}
+	return file_fairlead_container_v1_container_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Container) GetId() string {
@@ -2151,7 +2225,7 @@ const file_fairlead_container_v1_container_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa4\x04\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x87\x05\n" +
 	"\rNetworkConfig\x12\x12\n" +
 	"\x04mode\x18\x01 \x01(\tR\x04mode\x126\n" +
 	"\apublish\x18\x02 \x03(\v2\x1c.fairlead.nat.v1.PortMappingR\apublish\x12\x1f\n" +
@@ -2166,8 +2240,13 @@ const file_fairlead_container_v1_container_proto_rawDesc = "" +
 	"\x06egress\x18\t \x03(\tR\x06egress\x12\x18\n" +
 	"\aingress\x18\n" +
 	" \x03(\tR\aingress\x12>\n" +
-	"\tbandwidth\x18\v \x01(\v2 .fairlead.container.v1.BandwidthR\tbandwidthB\r\n" +
-	"\v_keep_netns\"-\n" +
+	"\tbandwidth\x18\v \x01(\v2 .fairlead.container.v1.BandwidthR\tbandwidth\x12'\n" +
+	"\x0fmax_connections\x18\f \x01(\rR\x0emaxConnections\x128\n" +
+	"\apackets\x18\r \x01(\v2\x1e.fairlead.container.v1.PacketsR\apacketsB\r\n" +
+	"\v_keep_netns\"+\n" +
+	"\aPackets\x12\x0e\n" +
+	"\x02in\x18\x01 \x01(\rR\x02in\x12\x10\n" +
+	"\x03out\x18\x02 \x01(\rR\x03out\"-\n" +
 	"\tBandwidth\x12\x0e\n" +
 	"\x02in\x18\x01 \x01(\x04R\x02in\x12\x10\n" +
 	"\x03out\x18\x02 \x01(\x04R\x03out\":\n" +
@@ -2281,7 +2360,7 @@ func file_fairlead_container_v1_container_proto_rawDescGZIP() []byte {
 }
 
 var file_fairlead_container_v1_container_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_fairlead_container_v1_container_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_fairlead_container_v1_container_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_fairlead_container_v1_container_proto_goTypes = []any{
 	(HealthStatus)(0),             // 0: fairlead.container.v1.HealthStatus
 	(PullPolicy)(0),               // 1: fairlead.container.v1.PullPolicy
@@ -2296,79 +2375,81 @@ var file_fairlead_container_v1_container_proto_goTypes = []any{
 	(*Mount)(nil),                 // 10: fairlead.container.v1.Mount
 	(*VolumeOptions)(nil),         // 11: fairlead.container.v1.VolumeOptions
 	(*NetworkConfig)(nil),         // 12: fairlead.container.v1.NetworkConfig
-	(*Bandwidth)(nil),             // 13: fairlead.container.v1.Bandwidth
-	(*Link)(nil),                  // 14: fairlead.container.v1.Link
-	(*NetworkAttachment)(nil),     // 15: fairlead.container.v1.NetworkAttachment
-	(*ExposedPort)(nil),           // 16: fairlead.container.v1.ExposedPort
-	(*DnsConfig)(nil),             // 17: fairlead.container.v1.DnsConfig
-	(*Container)(nil),             // 18: fairlead.container.v1.Container
-	nil,                           // 19: fairlead.container.v1.ContainerConfig.LabelsEntry
-	nil,                           // 20: fairlead.container.v1.ContainerConfig.SysctlsEntry
-	nil,                           // 21: fairlead.container.v1.ContainerConfig.AnnotationsEntry
-	nil,                           // 22: fairlead.container.v1.LogConfig.OptionsEntry
-	nil,                           // 23: fairlead.container.v1.VolumeOptions.OptionsEntry
-	nil,                           // 24: fairlead.container.v1.VolumeOptions.LabelsEntry
-	(*Resources)(nil),             // 25: fairlead.container.v1.Resources
-	(*Security)(nil),              // 26: fairlead.container.v1.Security
-	(*Namespaces)(nil),            // 27: fairlead.container.v1.Namespaces
-	(*durationpb.Duration)(nil),   // 28: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 29: google.protobuf.Timestamp
-	(*v1.PortMapping)(nil),        // 30: fairlead.nat.v1.PortMapping
-	(*v1.AddressMapping)(nil),     // 31: fairlead.nat.v1.AddressMapping
-	(v1.Protocol)(0),              // 32: fairlead.nat.v1.Protocol
-	(*v11.Sandbox)(nil),           // 33: fairlead.network.v1.Sandbox
-	(*v1.PortBinding)(nil),        // 34: fairlead.nat.v1.PortBinding
+	(*Packets)(nil),               // 13: fairlead.container.v1.Packets
+	(*Bandwidth)(nil),             // 14: fairlead.container.v1.Bandwidth
+	(*Link)(nil),                  // 15: fairlead.container.v1.Link
+	(*NetworkAttachment)(nil),     // 16: fairlead.container.v1.NetworkAttachment
+	(*ExposedPort)(nil),           // 17: fairlead.container.v1.ExposedPort
+	(*DnsConfig)(nil),             // 18: fairlead.container.v1.DnsConfig
+	(*Container)(nil),             // 19: fairlead.container.v1.Container
+	nil,                           // 20: fairlead.container.v1.ContainerConfig.LabelsEntry
+	nil,                           // 21: fairlead.container.v1.ContainerConfig.SysctlsEntry
+	nil,                           // 22: fairlead.container.v1.ContainerConfig.AnnotationsEntry
+	nil,                           // 23: fairlead.container.v1.LogConfig.OptionsEntry
+	nil,                           // 24: fairlead.container.v1.VolumeOptions.OptionsEntry
+	nil,                           // 25: fairlead.container.v1.VolumeOptions.LabelsEntry
+	(*Resources)(nil),             // 26: fairlead.container.v1.Resources
+	(*Security)(nil),              // 27: fairlead.container.v1.Security
+	(*Namespaces)(nil),            // 28: fairlead.container.v1.Namespaces
+	(*durationpb.Duration)(nil),   // 29: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 30: google.protobuf.Timestamp
+	(*v1.PortMapping)(nil),        // 31: fairlead.nat.v1.PortMapping
+	(*v1.AddressMapping)(nil),     // 32: fairlead.nat.v1.AddressMapping
+	(v1.Protocol)(0),              // 33: fairlead.nat.v1.Protocol
+	(*v11.Sandbox)(nil),           // 34: fairlead.network.v1.Sandbox
+	(*v1.PortBinding)(nil),        // 35: fairlead.nat.v1.PortBinding
 }
 var file_fairlead_container_v1_container_proto_depIdxs = []int32{
 	10, // 0: fairlead.container.v1.ContainerConfig.mounts:type_name -> fairlead.container.v1.Mount
-	19, // 1: fairlead.container.v1.ContainerConfig.labels:type_name -> fairlead.container.v1.ContainerConfig.LabelsEntry
+	20, // 1: fairlead.container.v1.ContainerConfig.labels:type_name -> fairlead.container.v1.ContainerConfig.LabelsEntry
 	12, // 2: fairlead.container.v1.ContainerConfig.network:type_name -> fairlead.container.v1.NetworkConfig
-	17, // 3: fairlead.container.v1.ContainerConfig.dns:type_name -> fairlead.container.v1.DnsConfig
+	18, // 3: fairlead.container.v1.ContainerConfig.dns:type_name -> fairlead.container.v1.DnsConfig
 	1,  // 4: fairlead.container.v1.ContainerConfig.pull:type_name -> fairlead.container.v1.PullPolicy
-	20, // 5: fairlead.container.v1.ContainerConfig.sysctls:type_name -> fairlead.container.v1.ContainerConfig.SysctlsEntry
-	25, // 6: fairlead.container.v1.ContainerConfig.resources:type_name -> fairlead.container.v1.Resources
-	26, // 7: fairlead.container.v1.ContainerConfig.security:type_name -> fairlead.container.v1.Security
-	27, // 8: fairlead.container.v1.ContainerConfig.namespaces:type_name -> fairlead.container.v1.Namespaces
-	21, // 9: fairlead.container.v1.ContainerConfig.annotations:type_name -> fairlead.container.v1.ContainerConfig.AnnotationsEntry
+	21, // 5: fairlead.container.v1.ContainerConfig.sysctls:type_name -> fairlead.container.v1.ContainerConfig.SysctlsEntry
+	26, // 6: fairlead.container.v1.ContainerConfig.resources:type_name -> fairlead.container.v1.Resources
+	27, // 7: fairlead.container.v1.ContainerConfig.security:type_name -> fairlead.container.v1.Security
+	28, // 8: fairlead.container.v1.ContainerConfig.namespaces:type_name -> fairlead.container.v1.Namespaces
+	22, // 9: fairlead.container.v1.ContainerConfig.annotations:type_name -> fairlead.container.v1.ContainerConfig.AnnotationsEntry
 	9,  // 10: fairlead.container.v1.ContainerConfig.log:type_name -> fairlead.container.v1.LogConfig
 	5,  // 11: fairlead.container.v1.ContainerConfig.restart:type_name -> fairlead.container.v1.RestartPolicy
 	6,  // 12: fairlead.container.v1.ContainerConfig.health_check:type_name -> fairlead.container.v1.HealthCheck
-	28, // 13: fairlead.container.v1.HealthCheck.interval:type_name -> google.protobuf.Duration
-	28, // 14: fairlead.container.v1.HealthCheck.timeout:type_name -> google.protobuf.Duration
-	28, // 15: fairlead.container.v1.HealthCheck.start_period:type_name -> google.protobuf.Duration
-	28, // 16: fairlead.container.v1.HealthCheck.start_interval:type_name -> google.protobuf.Duration
+	29, // 13: fairlead.container.v1.HealthCheck.interval:type_name -> google.protobuf.Duration
+	29, // 14: fairlead.container.v1.HealthCheck.timeout:type_name -> google.protobuf.Duration
+	29, // 15: fairlead.container.v1.HealthCheck.start_period:type_name -> google.protobuf.Duration
+	29, // 16: fairlead.container.v1.HealthCheck.start_interval:type_name -> google.protobuf.Duration
 	0,  // 17: fairlead.container.v1.Health.status:type_name -> fairlead.container.v1.HealthStatus
 	8,  // 18: fairlead.container.v1.Health.log:type_name -> fairlead.container.v1.HealthResult
-	29, // 19: fairlead.container.v1.HealthResult.start:type_name -> google.protobuf.Timestamp
-	29, // 20: fairlead.container.v1.HealthResult.end:type_name -> google.protobuf.Timestamp
-	22, // 21: fairlead.container.v1.LogConfig.options:type_name -> fairlead.container.v1.LogConfig.OptionsEntry
+	30, // 19: fairlead.container.v1.HealthResult.start:type_name -> google.protobuf.Timestamp
+	30, // 20: fairlead.container.v1.HealthResult.end:type_name -> google.protobuf.Timestamp
+	23, // 21: fairlead.container.v1.LogConfig.options:type_name -> fairlead.container.v1.LogConfig.OptionsEntry
 	2,  // 22: fairlead.container.v1.Mount.type:type_name -> fairlead.container.v1.MountType
 	11, // 23: fairlead.container.v1.Mount.volume:type_name -> fairlead.container.v1.VolumeOptions
-	23, // 24: fairlead.container.v1.VolumeOptions.options:type_name -> fairlead.container.v1.VolumeOptions.OptionsEntry
-	24, // 25: fairlead.container.v1.VolumeOptions.labels:type_name -> fairlead.container.v1.VolumeOptions.LabelsEntry
-	30, // 26: fairlead.container.v1.NetworkConfig.publish:type_name -> fairlead.nat.v1.PortMapping
-	16, // 27: fairlead.container.v1.NetworkConfig.expose:type_name -> fairlead.container.v1.ExposedPort
-	15, // 28: fairlead.container.v1.NetworkConfig.networks:type_name -> fairlead.container.v1.NetworkAttachment
-	31, // 29: fairlead.container.v1.NetworkConfig.publish_addresses:type_name -> fairlead.nat.v1.AddressMapping
-	14, // 30: fairlead.container.v1.NetworkConfig.links:type_name -> fairlead.container.v1.Link
-	13, // 31: fairlead.container.v1.NetworkConfig.bandwidth:type_name -> fairlead.container.v1.Bandwidth
-	14, // 32: fairlead.container.v1.NetworkAttachment.links:type_name -> fairlead.container.v1.Link
-	32, // 33: fairlead.container.v1.ExposedPort.protocol:type_name -> fairlead.nat.v1.Protocol
-	4,  // 34: fairlead.container.v1.Container.config:type_name -> fairlead.container.v1.ContainerConfig
-	3,  // 35: fairlead.container.v1.Container.status:type_name -> fairlead.container.v1.ContainerStatus
-	29, // 36: fairlead.container.v1.Container.created_at:type_name -> google.protobuf.Timestamp
-	29, // 37: fairlead.container.v1.Container.started_at:type_name -> google.protobuf.Timestamp
-	29, // 38: fairlead.container.v1.Container.finished_at:type_name -> google.protobuf.Timestamp
-	33, // 39: fairlead.container.v1.Container.sandbox:type_name -> fairlead.network.v1.Sandbox
-	34, // 40: fairlead.container.v1.Container.bindings:type_name -> fairlead.nat.v1.PortBinding
-	16, // 41: fairlead.container.v1.Container.exposed:type_name -> fairlead.container.v1.ExposedPort
-	7,  // 42: fairlead.container.v1.Container.health:type_name -> fairlead.container.v1.Health
-	6,  // 43: fairlead.container.v1.Container.effective_health_check:type_name -> fairlead.container.v1.HealthCheck
-	44, // [44:44] is the sub-list for method output_type
-	44, // [44:44] is the sub-list for method input_type
-	44, // [44:44] is the sub-list for extension type_name
-	44, // [44:44] is the sub-list for extension extendee
-	0,  // [0:44] is the sub-list for field type_name
+	24, // 24: fairlead.container.v1.VolumeOptions.options:type_name -> fairlead.container.v1.VolumeOptions.OptionsEntry
+	25, // 25: fairlead.container.v1.VolumeOptions.labels:type_name -> fairlead.container.v1.VolumeOptions.LabelsEntry
+	31, // 26: fairlead.container.v1.NetworkConfig.publish:type_name -> fairlead.nat.v1.PortMapping
+	17, // 27: fairlead.container.v1.NetworkConfig.expose:type_name -> fairlead.container.v1.ExposedPort
+	16, // 28: fairlead.container.v1.NetworkConfig.networks:type_name -> fairlead.container.v1.NetworkAttachment
+	32, // 29: fairlead.container.v1.NetworkConfig.publish_addresses:type_name -> fairlead.nat.v1.AddressMapping
+	15, // 30: fairlead.container.v1.NetworkConfig.links:type_name -> fairlead.container.v1.Link
+	14, // 31: fairlead.container.v1.NetworkConfig.bandwidth:type_name -> fairlead.container.v1.Bandwidth
+	13, // 32: fairlead.container.v1.NetworkConfig.packets:type_name -> fairlead.container.v1.Packets
+	15, // 33: fairlead.container.v1.NetworkAttachment.links:type_name -> fairlead.container.v1.Link
+	33, // 34: fairlead.container.v1.ExposedPort.protocol:type_name -> fairlead.nat.v1.Protocol
+	4,  // 35: fairlead.container.v1.Container.config:type_name -> fairlead.container.v1.ContainerConfig
+	3,  // 36: fairlead.container.v1.Container.status:type_name -> fairlead.container.v1.ContainerStatus
+	30, // 37: fairlead.container.v1.Container.created_at:type_name -> google.protobuf.Timestamp
+	30, // 38: fairlead.container.v1.Container.started_at:type_name -> google.protobuf.Timestamp
+	30, // 39: fairlead.container.v1.Container.finished_at:type_name -> google.protobuf.Timestamp
+	34, // 40: fairlead.container.v1.Container.sandbox:type_name -> fairlead.network.v1.Sandbox
+	35, // 41: fairlead.container.v1.Container.bindings:type_name -> fairlead.nat.v1.PortBinding
+	17, // 42: fairlead.container.v1.Container.exposed:type_name -> fairlead.container.v1.ExposedPort
+	7,  // 43: fairlead.container.v1.Container.health:type_name -> fairlead.container.v1.Health
+	6,  // 44: fairlead.container.v1.Container.effective_health_check:type_name -> fairlead.container.v1.HealthCheck
+	45, // [45:45] is the sub-list for method output_type
+	45, // [45:45] is the sub-list for method input_type
+	45, // [45:45] is the sub-list for extension type_name
+	45, // [45:45] is the sub-list for extension extendee
+	0,  // [0:45] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_container_v1_container_proto_init() }
@@ -2381,14 +2462,14 @@ func file_fairlead_container_v1_container_proto_init() {
 	file_fairlead_container_v1_container_proto_msgTypes[0].OneofWrappers = []any{}
 	file_fairlead_container_v1_container_proto_msgTypes[6].OneofWrappers = []any{}
 	file_fairlead_container_v1_container_proto_msgTypes[8].OneofWrappers = []any{}
-	file_fairlead_container_v1_container_proto_msgTypes[14].OneofWrappers = []any{}
+	file_fairlead_container_v1_container_proto_msgTypes[15].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_container_v1_container_proto_rawDesc), len(file_fairlead_container_v1_container_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   21,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -2559,7 +2559,11 @@ type UpdateContainerRequest struct {
 	// The ingress policy, as egress.
 	Ingress []string `protobuf:"bytes,5,rep,name=ingress,proto3" json:"ingress,omitempty"`
 	// The bandwidth limits, as in NetworkConfig. Zeros lift them. Unset: unchanged.
-	Bandwidth     *Bandwidth `protobuf:"bytes,6,opt,name=bandwidth,proto3" json:"bandwidth,omitempty"`
+	Bandwidth *Bandwidth `protobuf:"bytes,6,opt,name=bandwidth,proto3" json:"bandwidth,omitempty"`
+	// The limit of open connections, as in NetworkConfig. 0 lifts it. Absent: unchanged.
+	MaxConnections *uint32 `protobuf:"varint,7,opt,name=max_connections,json=maxConnections,proto3,oneof" json:"max_connections,omitempty"`
+	// The limits of packets, as in NetworkConfig. Zeros lift them. Unset: unchanged.
+	Packets       *Packets `protobuf:"bytes,8,opt,name=packets,proto3" json:"packets,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2632,6 +2636,20 @@ func (x *UpdateContainerRequest) GetIngress() []string {
 func (x *UpdateContainerRequest) GetBandwidth() *Bandwidth {
 	if x != nil {
 		return x.Bandwidth
+	}
+	return nil
+}
+
+func (x *UpdateContainerRequest) GetMaxConnections() uint32 {
+	if x != nil && x.MaxConnections != nil {
+		return *x.MaxConnections
+	}
+	return 0
+}
+
+func (x *UpdateContainerRequest) GetPackets() *Packets {
+	if x != nil {
+		return x.Packets
 	}
 	return nil
 }
@@ -4671,14 +4689,17 @@ const file_fairlead_container_v1_container_service_proto_rawDesc = "" +
 	"\x16PauseContainerResponse\"7\n" +
 	"\x17UnpauseContainerRequest\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\"\x1a\n" +
-	"\x18UnpauseContainerResponse\"\xa8\x02\n" +
+	"\x18UnpauseContainerResponse\"\xa4\x03\n" +
 	"\x16UpdateContainerRequest\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\x12>\n" +
 	"\arestart\x18\x02 \x01(\v2$.fairlead.container.v1.RestartPolicyR\arestart\x12>\n" +
 	"\tresources\x18\x03 \x01(\v2 .fairlead.container.v1.ResourcesR\tresources\x12\x16\n" +
 	"\x06egress\x18\x04 \x03(\tR\x06egress\x12\x18\n" +
 	"\aingress\x18\x05 \x03(\tR\aingress\x12>\n" +
-	"\tbandwidth\x18\x06 \x01(\v2 .fairlead.container.v1.BandwidthR\tbandwidth\"5\n" +
+	"\tbandwidth\x18\x06 \x01(\v2 .fairlead.container.v1.BandwidthR\tbandwidth\x12,\n" +
+	"\x0fmax_connections\x18\a \x01(\rH\x00R\x0emaxConnections\x88\x01\x01\x128\n" +
+	"\apackets\x18\b \x01(\v2\x1e.fairlead.container.v1.PacketsR\apacketsB\x12\n" +
+	"\x10_max_connections\"5\n" +
 	"\x17UpdateContainerResponse\x12\x1a\n" +
 	"\bwarnings\x18\x01 \x03(\tR\bwarnings\"L\n" +
 	"\x14KillContainerRequest\x12\x1c\n" +
@@ -4967,10 +4988,11 @@ var file_fairlead_container_v1_container_service_proto_goTypes = []any{
 	(*RestartPolicy)(nil),             // 86: fairlead.container.v1.RestartPolicy
 	(*Resources)(nil),                 // 87: fairlead.container.v1.Resources
 	(*Bandwidth)(nil),                 // 88: fairlead.container.v1.Bandwidth
-	(*v11.PortMapping)(nil),           // 89: fairlead.nat.v1.PortMapping
-	(*v11.AddressMapping)(nil),        // 90: fairlead.nat.v1.AddressMapping
-	(*v11.PortBinding)(nil),           // 91: fairlead.nat.v1.PortBinding
-	(*Container)(nil),                 // 92: fairlead.container.v1.Container
+	(*Packets)(nil),                   // 89: fairlead.container.v1.Packets
+	(*v11.PortMapping)(nil),           // 90: fairlead.nat.v1.PortMapping
+	(*v11.AddressMapping)(nil),        // 91: fairlead.nat.v1.AddressMapping
+	(*v11.PortBinding)(nil),           // 92: fairlead.nat.v1.PortBinding
+	(*Container)(nil),                 // 93: fairlead.container.v1.Container
 }
 var file_fairlead_container_v1_container_service_proto_depIdxs = []int32{
 	74, // 0: fairlead.container.v1.WatchEventsRequest.since:type_name -> google.protobuf.Timestamp
@@ -5011,95 +5033,96 @@ var file_fairlead_container_v1_container_service_proto_depIdxs = []int32{
 	86, // 35: fairlead.container.v1.UpdateContainerRequest.restart:type_name -> fairlead.container.v1.RestartPolicy
 	87, // 36: fairlead.container.v1.UpdateContainerRequest.resources:type_name -> fairlead.container.v1.Resources
 	88, // 37: fairlead.container.v1.UpdateContainerRequest.bandwidth:type_name -> fairlead.container.v1.Bandwidth
-	74, // 38: fairlead.container.v1.PruneContainersRequest.until:type_name -> google.protobuf.Timestamp
-	71, // 39: fairlead.container.v1.GetDiskUsageResponse.shared_layers:type_name -> fairlead.container.v1.GetDiskUsageResponse.SharedLayersEntry
-	72, // 40: fairlead.container.v1.GetDiskUsageResponse.containers:type_name -> fairlead.container.v1.GetDiskUsageResponse.ContainersEntry
-	73, // 41: fairlead.container.v1.GetDiskUsageResponse.volumes:type_name -> fairlead.container.v1.GetDiskUsageResponse.VolumesEntry
-	89, // 42: fairlead.container.v1.PublishPortsRequest.ports:type_name -> fairlead.nat.v1.PortMapping
-	90, // 43: fairlead.container.v1.PublishPortsRequest.addresses:type_name -> fairlead.nat.v1.AddressMapping
-	91, // 44: fairlead.container.v1.PublishPortsResponse.bindings:type_name -> fairlead.nat.v1.PortBinding
-	89, // 45: fairlead.container.v1.UnpublishPortsRequest.ports:type_name -> fairlead.nat.v1.PortMapping
-	0,  // 46: fairlead.container.v1.WaitContainerRequest.condition:type_name -> fairlead.container.v1.WaitCondition
-	0,  // 47: fairlead.container.v1.WatchExitRequest.condition:type_name -> fairlead.container.v1.WaitCondition
-	83, // 48: fairlead.container.v1.WatchExitResponse.exited:type_name -> fairlead.container.v1.Exited
-	92, // 49: fairlead.container.v1.ListContainersResponse.containers:type_name -> fairlead.container.v1.Container
-	92, // 50: fairlead.container.v1.GetContainerResponse.container:type_name -> fairlead.container.v1.Container
-	64, // 51: fairlead.container.v1.ListProcessesResponse.processes:type_name -> fairlead.container.v1.ProcessRow
-	67, // 52: fairlead.container.v1.StreamStatsResponse.containers:type_name -> fairlead.container.v1.ContainerStats
-	74, // 53: fairlead.container.v1.ContainerStats.time:type_name -> google.protobuf.Timestamp
-	68, // 54: fairlead.container.v1.ContainerStats.networks:type_name -> fairlead.container.v1.NetworkStats
-	74, // 55: fairlead.container.v1.ReadLogsRequest.since:type_name -> google.protobuf.Timestamp
-	74, // 56: fairlead.container.v1.ReadLogsRequest.until:type_name -> google.protobuf.Timestamp
-	85, // 57: fairlead.container.v1.ReadLogsRequest.stream:type_name -> fairlead.container.v1.StreamKind
-	82, // 58: fairlead.container.v1.ReadLogsResponse.output:type_name -> fairlead.container.v1.Output
-	74, // 59: fairlead.container.v1.ReadLogsResponse.time:type_name -> google.protobuf.Timestamp
-	3,  // 60: fairlead.container.v1.ContainerService.RunContainer:input_type -> fairlead.container.v1.RunContainerRequest
-	6,  // 61: fairlead.container.v1.ContainerService.CreateContainer:input_type -> fairlead.container.v1.CreateContainerRequest
-	15, // 62: fairlead.container.v1.ContainerService.StartContainer:input_type -> fairlead.container.v1.StartContainerRequest
-	17, // 63: fairlead.container.v1.ContainerService.AttachContainer:input_type -> fairlead.container.v1.AttachContainerRequest
-	20, // 64: fairlead.container.v1.ContainerService.ExecContainer:input_type -> fairlead.container.v1.ExecContainerRequest
-	22, // 65: fairlead.container.v1.ContainerService.CreateExec:input_type -> fairlead.container.v1.CreateExecRequest
-	24, // 66: fairlead.container.v1.ContainerService.GetExec:input_type -> fairlead.container.v1.GetExecRequest
-	27, // 67: fairlead.container.v1.ContainerService.ResizeExec:input_type -> fairlead.container.v1.ResizeExecRequest
-	29, // 68: fairlead.container.v1.ContainerService.ResizeContainer:input_type -> fairlead.container.v1.ResizeContainerRequest
-	32, // 69: fairlead.container.v1.ContainerService.StopContainer:input_type -> fairlead.container.v1.StopContainerRequest
-	34, // 70: fairlead.container.v1.ContainerService.RestartContainer:input_type -> fairlead.container.v1.RestartContainerRequest
-	36, // 71: fairlead.container.v1.ContainerService.PauseContainer:input_type -> fairlead.container.v1.PauseContainerRequest
-	38, // 72: fairlead.container.v1.ContainerService.UnpauseContainer:input_type -> fairlead.container.v1.UnpauseContainerRequest
-	40, // 73: fairlead.container.v1.ContainerService.UpdateContainer:input_type -> fairlead.container.v1.UpdateContainerRequest
-	42, // 74: fairlead.container.v1.ContainerService.KillContainer:input_type -> fairlead.container.v1.KillContainerRequest
-	44, // 75: fairlead.container.v1.ContainerService.RemoveContainer:input_type -> fairlead.container.v1.RemoveContainerRequest
-	46, // 76: fairlead.container.v1.ContainerService.PruneContainers:input_type -> fairlead.container.v1.PruneContainersRequest
-	48, // 77: fairlead.container.v1.ContainerService.GetDiskUsage:input_type -> fairlead.container.v1.GetDiskUsageRequest
-	9,  // 78: fairlead.container.v1.ContainerService.ConnectNetwork:input_type -> fairlead.container.v1.ConnectNetworkRequest
-	11, // 79: fairlead.container.v1.ContainerService.DisconnectNetwork:input_type -> fairlead.container.v1.DisconnectNetworkRequest
-	50, // 80: fairlead.container.v1.ContainerService.PublishPorts:input_type -> fairlead.container.v1.PublishPortsRequest
-	52, // 81: fairlead.container.v1.ContainerService.UnpublishPorts:input_type -> fairlead.container.v1.UnpublishPortsRequest
-	13, // 82: fairlead.container.v1.ContainerService.RenameContainer:input_type -> fairlead.container.v1.RenameContainerRequest
-	54, // 83: fairlead.container.v1.ContainerService.WaitContainer:input_type -> fairlead.container.v1.WaitContainerRequest
-	56, // 84: fairlead.container.v1.ContainerService.WatchExit:input_type -> fairlead.container.v1.WatchExitRequest
-	58, // 85: fairlead.container.v1.ContainerService.ListContainers:input_type -> fairlead.container.v1.ListContainersRequest
-	60, // 86: fairlead.container.v1.ContainerService.GetContainer:input_type -> fairlead.container.v1.GetContainerRequest
-	62, // 87: fairlead.container.v1.ContainerService.ListProcesses:input_type -> fairlead.container.v1.ListProcessesRequest
-	65, // 88: fairlead.container.v1.ContainerService.StreamStats:input_type -> fairlead.container.v1.StreamStatsRequest
-	69, // 89: fairlead.container.v1.ContainerService.ReadLogs:input_type -> fairlead.container.v1.ReadLogsRequest
-	1,  // 90: fairlead.container.v1.ContainerService.WatchEvents:input_type -> fairlead.container.v1.WatchEventsRequest
-	5,  // 91: fairlead.container.v1.ContainerService.RunContainer:output_type -> fairlead.container.v1.RunContainerResponse
-	7,  // 92: fairlead.container.v1.ContainerService.CreateContainer:output_type -> fairlead.container.v1.CreateContainerResponse
-	16, // 93: fairlead.container.v1.ContainerService.StartContainer:output_type -> fairlead.container.v1.StartContainerResponse
-	19, // 94: fairlead.container.v1.ContainerService.AttachContainer:output_type -> fairlead.container.v1.AttachContainerResponse
-	31, // 95: fairlead.container.v1.ContainerService.ExecContainer:output_type -> fairlead.container.v1.ExecContainerResponse
-	23, // 96: fairlead.container.v1.ContainerService.CreateExec:output_type -> fairlead.container.v1.CreateExecResponse
-	25, // 97: fairlead.container.v1.ContainerService.GetExec:output_type -> fairlead.container.v1.GetExecResponse
-	28, // 98: fairlead.container.v1.ContainerService.ResizeExec:output_type -> fairlead.container.v1.ResizeExecResponse
-	30, // 99: fairlead.container.v1.ContainerService.ResizeContainer:output_type -> fairlead.container.v1.ResizeContainerResponse
-	33, // 100: fairlead.container.v1.ContainerService.StopContainer:output_type -> fairlead.container.v1.StopContainerResponse
-	35, // 101: fairlead.container.v1.ContainerService.RestartContainer:output_type -> fairlead.container.v1.RestartContainerResponse
-	37, // 102: fairlead.container.v1.ContainerService.PauseContainer:output_type -> fairlead.container.v1.PauseContainerResponse
-	39, // 103: fairlead.container.v1.ContainerService.UnpauseContainer:output_type -> fairlead.container.v1.UnpauseContainerResponse
-	41, // 104: fairlead.container.v1.ContainerService.UpdateContainer:output_type -> fairlead.container.v1.UpdateContainerResponse
-	43, // 105: fairlead.container.v1.ContainerService.KillContainer:output_type -> fairlead.container.v1.KillContainerResponse
-	45, // 106: fairlead.container.v1.ContainerService.RemoveContainer:output_type -> fairlead.container.v1.RemoveContainerResponse
-	47, // 107: fairlead.container.v1.ContainerService.PruneContainers:output_type -> fairlead.container.v1.PruneContainersResponse
-	49, // 108: fairlead.container.v1.ContainerService.GetDiskUsage:output_type -> fairlead.container.v1.GetDiskUsageResponse
-	10, // 109: fairlead.container.v1.ContainerService.ConnectNetwork:output_type -> fairlead.container.v1.ConnectNetworkResponse
-	12, // 110: fairlead.container.v1.ContainerService.DisconnectNetwork:output_type -> fairlead.container.v1.DisconnectNetworkResponse
-	51, // 111: fairlead.container.v1.ContainerService.PublishPorts:output_type -> fairlead.container.v1.PublishPortsResponse
-	53, // 112: fairlead.container.v1.ContainerService.UnpublishPorts:output_type -> fairlead.container.v1.UnpublishPortsResponse
-	14, // 113: fairlead.container.v1.ContainerService.RenameContainer:output_type -> fairlead.container.v1.RenameContainerResponse
-	55, // 114: fairlead.container.v1.ContainerService.WaitContainer:output_type -> fairlead.container.v1.WaitContainerResponse
-	57, // 115: fairlead.container.v1.ContainerService.WatchExit:output_type -> fairlead.container.v1.WatchExitResponse
-	59, // 116: fairlead.container.v1.ContainerService.ListContainers:output_type -> fairlead.container.v1.ListContainersResponse
-	61, // 117: fairlead.container.v1.ContainerService.GetContainer:output_type -> fairlead.container.v1.GetContainerResponse
-	63, // 118: fairlead.container.v1.ContainerService.ListProcesses:output_type -> fairlead.container.v1.ListProcessesResponse
-	66, // 119: fairlead.container.v1.ContainerService.StreamStats:output_type -> fairlead.container.v1.StreamStatsResponse
-	70, // 120: fairlead.container.v1.ContainerService.ReadLogs:output_type -> fairlead.container.v1.ReadLogsResponse
-	2,  // 121: fairlead.container.v1.ContainerService.WatchEvents:output_type -> fairlead.container.v1.WatchEventsResponse
-	91, // [91:122] is the sub-list for method output_type
-	60, // [60:91] is the sub-list for method input_type
-	60, // [60:60] is the sub-list for extension type_name
-	60, // [60:60] is the sub-list for extension extendee
-	0,  // [0:60] is the sub-list for field type_name
+	89, // 38: fairlead.container.v1.UpdateContainerRequest.packets:type_name -> fairlead.container.v1.Packets
+	74, // 39: fairlead.container.v1.PruneContainersRequest.until:type_name -> google.protobuf.Timestamp
+	71, // 40: fairlead.container.v1.GetDiskUsageResponse.shared_layers:type_name -> fairlead.container.v1.GetDiskUsageResponse.SharedLayersEntry
+	72, // 41: fairlead.container.v1.GetDiskUsageResponse.containers:type_name -> fairlead.container.v1.GetDiskUsageResponse.ContainersEntry
+	73, // 42: fairlead.container.v1.GetDiskUsageResponse.volumes:type_name -> fairlead.container.v1.GetDiskUsageResponse.VolumesEntry
+	90, // 43: fairlead.container.v1.PublishPortsRequest.ports:type_name -> fairlead.nat.v1.PortMapping
+	91, // 44: fairlead.container.v1.PublishPortsRequest.addresses:type_name -> fairlead.nat.v1.AddressMapping
+	92, // 45: fairlead.container.v1.PublishPortsResponse.bindings:type_name -> fairlead.nat.v1.PortBinding
+	90, // 46: fairlead.container.v1.UnpublishPortsRequest.ports:type_name -> fairlead.nat.v1.PortMapping
+	0,  // 47: fairlead.container.v1.WaitContainerRequest.condition:type_name -> fairlead.container.v1.WaitCondition
+	0,  // 48: fairlead.container.v1.WatchExitRequest.condition:type_name -> fairlead.container.v1.WaitCondition
+	83, // 49: fairlead.container.v1.WatchExitResponse.exited:type_name -> fairlead.container.v1.Exited
+	93, // 50: fairlead.container.v1.ListContainersResponse.containers:type_name -> fairlead.container.v1.Container
+	93, // 51: fairlead.container.v1.GetContainerResponse.container:type_name -> fairlead.container.v1.Container
+	64, // 52: fairlead.container.v1.ListProcessesResponse.processes:type_name -> fairlead.container.v1.ProcessRow
+	67, // 53: fairlead.container.v1.StreamStatsResponse.containers:type_name -> fairlead.container.v1.ContainerStats
+	74, // 54: fairlead.container.v1.ContainerStats.time:type_name -> google.protobuf.Timestamp
+	68, // 55: fairlead.container.v1.ContainerStats.networks:type_name -> fairlead.container.v1.NetworkStats
+	74, // 56: fairlead.container.v1.ReadLogsRequest.since:type_name -> google.protobuf.Timestamp
+	74, // 57: fairlead.container.v1.ReadLogsRequest.until:type_name -> google.protobuf.Timestamp
+	85, // 58: fairlead.container.v1.ReadLogsRequest.stream:type_name -> fairlead.container.v1.StreamKind
+	82, // 59: fairlead.container.v1.ReadLogsResponse.output:type_name -> fairlead.container.v1.Output
+	74, // 60: fairlead.container.v1.ReadLogsResponse.time:type_name -> google.protobuf.Timestamp
+	3,  // 61: fairlead.container.v1.ContainerService.RunContainer:input_type -> fairlead.container.v1.RunContainerRequest
+	6,  // 62: fairlead.container.v1.ContainerService.CreateContainer:input_type -> fairlead.container.v1.CreateContainerRequest
+	15, // 63: fairlead.container.v1.ContainerService.StartContainer:input_type -> fairlead.container.v1.StartContainerRequest
+	17, // 64: fairlead.container.v1.ContainerService.AttachContainer:input_type -> fairlead.container.v1.AttachContainerRequest
+	20, // 65: fairlead.container.v1.ContainerService.ExecContainer:input_type -> fairlead.container.v1.ExecContainerRequest
+	22, // 66: fairlead.container.v1.ContainerService.CreateExec:input_type -> fairlead.container.v1.CreateExecRequest
+	24, // 67: fairlead.container.v1.ContainerService.GetExec:input_type -> fairlead.container.v1.GetExecRequest
+	27, // 68: fairlead.container.v1.ContainerService.ResizeExec:input_type -> fairlead.container.v1.ResizeExecRequest
+	29, // 69: fairlead.container.v1.ContainerService.ResizeContainer:input_type -> fairlead.container.v1.ResizeContainerRequest
+	32, // 70: fairlead.container.v1.ContainerService.StopContainer:input_type -> fairlead.container.v1.StopContainerRequest
+	34, // 71: fairlead.container.v1.ContainerService.RestartContainer:input_type -> fairlead.container.v1.RestartContainerRequest
+	36, // 72: fairlead.container.v1.ContainerService.PauseContainer:input_type -> fairlead.container.v1.PauseContainerRequest
+	38, // 73: fairlead.container.v1.ContainerService.UnpauseContainer:input_type -> fairlead.container.v1.UnpauseContainerRequest
+	40, // 74: fairlead.container.v1.ContainerService.UpdateContainer:input_type -> fairlead.container.v1.UpdateContainerRequest
+	42, // 75: fairlead.container.v1.ContainerService.KillContainer:input_type -> fairlead.container.v1.KillContainerRequest
+	44, // 76: fairlead.container.v1.ContainerService.RemoveContainer:input_type -> fairlead.container.v1.RemoveContainerRequest
+	46, // 77: fairlead.container.v1.ContainerService.PruneContainers:input_type -> fairlead.container.v1.PruneContainersRequest
+	48, // 78: fairlead.container.v1.ContainerService.GetDiskUsage:input_type -> fairlead.container.v1.GetDiskUsageRequest
+	9,  // 79: fairlead.container.v1.ContainerService.ConnectNetwork:input_type -> fairlead.container.v1.ConnectNetworkRequest
+	11, // 80: fairlead.container.v1.ContainerService.DisconnectNetwork:input_type -> fairlead.container.v1.DisconnectNetworkRequest
+	50, // 81: fairlead.container.v1.ContainerService.PublishPorts:input_type -> fairlead.container.v1.PublishPortsRequest
+	52, // 82: fairlead.container.v1.ContainerService.UnpublishPorts:input_type -> fairlead.container.v1.UnpublishPortsRequest
+	13, // 83: fairlead.container.v1.ContainerService.RenameContainer:input_type -> fairlead.container.v1.RenameContainerRequest
+	54, // 84: fairlead.container.v1.ContainerService.WaitContainer:input_type -> fairlead.container.v1.WaitContainerRequest
+	56, // 85: fairlead.container.v1.ContainerService.WatchExit:input_type -> fairlead.container.v1.WatchExitRequest
+	58, // 86: fairlead.container.v1.ContainerService.ListContainers:input_type -> fairlead.container.v1.ListContainersRequest
+	60, // 87: fairlead.container.v1.ContainerService.GetContainer:input_type -> fairlead.container.v1.GetContainerRequest
+	62, // 88: fairlead.container.v1.ContainerService.ListProcesses:input_type -> fairlead.container.v1.ListProcessesRequest
+	65, // 89: fairlead.container.v1.ContainerService.StreamStats:input_type -> fairlead.container.v1.StreamStatsRequest
+	69, // 90: fairlead.container.v1.ContainerService.ReadLogs:input_type -> fairlead.container.v1.ReadLogsRequest
+	1,  // 91: fairlead.container.v1.ContainerService.WatchEvents:input_type -> fairlead.container.v1.WatchEventsRequest
+	5,  // 92: fairlead.container.v1.ContainerService.RunContainer:output_type -> fairlead.container.v1.RunContainerResponse
+	7,  // 93: fairlead.container.v1.ContainerService.CreateContainer:output_type -> fairlead.container.v1.CreateContainerResponse
+	16, // 94: fairlead.container.v1.ContainerService.StartContainer:output_type -> fairlead.container.v1.StartContainerResponse
+	19, // 95: fairlead.container.v1.ContainerService.AttachContainer:output_type -> fairlead.container.v1.AttachContainerResponse
+	31, // 96: fairlead.container.v1.ContainerService.ExecContainer:output_type -> fairlead.container.v1.ExecContainerResponse
+	23, // 97: fairlead.container.v1.ContainerService.CreateExec:output_type -> fairlead.container.v1.CreateExecResponse
+	25, // 98: fairlead.container.v1.ContainerService.GetExec:output_type -> fairlead.container.v1.GetExecResponse
+	28, // 99: fairlead.container.v1.ContainerService.ResizeExec:output_type -> fairlead.container.v1.ResizeExecResponse
+	30, // 100: fairlead.container.v1.ContainerService.ResizeContainer:output_type -> fairlead.container.v1.ResizeContainerResponse
+	33, // 101: fairlead.container.v1.ContainerService.StopContainer:output_type -> fairlead.container.v1.StopContainerResponse
+	35, // 102: fairlead.container.v1.ContainerService.RestartContainer:output_type -> fairlead.container.v1.RestartContainerResponse
+	37, // 103: fairlead.container.v1.ContainerService.PauseContainer:output_type -> fairlead.container.v1.PauseContainerResponse
+	39, // 104: fairlead.container.v1.ContainerService.UnpauseContainer:output_type -> fairlead.container.v1.UnpauseContainerResponse
+	41, // 105: fairlead.container.v1.ContainerService.UpdateContainer:output_type -> fairlead.container.v1.UpdateContainerResponse
+	43, // 106: fairlead.container.v1.ContainerService.KillContainer:output_type -> fairlead.container.v1.KillContainerResponse
+	45, // 107: fairlead.container.v1.ContainerService.RemoveContainer:output_type -> fairlead.container.v1.RemoveContainerResponse
+	47, // 108: fairlead.container.v1.ContainerService.PruneContainers:output_type -> fairlead.container.v1.PruneContainersResponse
+	49, // 109: fairlead.container.v1.ContainerService.GetDiskUsage:output_type -> fairlead.container.v1.GetDiskUsageResponse
+	10, // 110: fairlead.container.v1.ContainerService.ConnectNetwork:output_type -> fairlead.container.v1.ConnectNetworkResponse
+	12, // 111: fairlead.container.v1.ContainerService.DisconnectNetwork:output_type -> fairlead.container.v1.DisconnectNetworkResponse
+	51, // 112: fairlead.container.v1.ContainerService.PublishPorts:output_type -> fairlead.container.v1.PublishPortsResponse
+	53, // 113: fairlead.container.v1.ContainerService.UnpublishPorts:output_type -> fairlead.container.v1.UnpublishPortsResponse
+	14, // 114: fairlead.container.v1.ContainerService.RenameContainer:output_type -> fairlead.container.v1.RenameContainerResponse
+	55, // 115: fairlead.container.v1.ContainerService.WaitContainer:output_type -> fairlead.container.v1.WaitContainerResponse
+	57, // 116: fairlead.container.v1.ContainerService.WatchExit:output_type -> fairlead.container.v1.WatchExitResponse
+	59, // 117: fairlead.container.v1.ContainerService.ListContainers:output_type -> fairlead.container.v1.ListContainersResponse
+	61, // 118: fairlead.container.v1.ContainerService.GetContainer:output_type -> fairlead.container.v1.GetContainerResponse
+	63, // 119: fairlead.container.v1.ContainerService.ListProcesses:output_type -> fairlead.container.v1.ListProcessesResponse
+	66, // 120: fairlead.container.v1.ContainerService.StreamStats:output_type -> fairlead.container.v1.StreamStatsResponse
+	70, // 121: fairlead.container.v1.ContainerService.ReadLogs:output_type -> fairlead.container.v1.ReadLogsResponse
+	2,  // 122: fairlead.container.v1.ContainerService.WatchEvents:output_type -> fairlead.container.v1.WatchEventsResponse
+	92, // [92:123] is the sub-list for method output_type
+	61, // [61:92] is the sub-list for method input_type
+	61, // [61:61] is the sub-list for extension type_name
+	61, // [61:61] is the sub-list for extension extendee
+	0,  // [0:61] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_container_v1_container_service_proto_init() }
@@ -5146,6 +5169,7 @@ func file_fairlead_container_v1_container_service_proto_init() {
 	}
 	file_fairlead_container_v1_container_service_proto_msgTypes[31].OneofWrappers = []any{}
 	file_fairlead_container_v1_container_service_proto_msgTypes[33].OneofWrappers = []any{}
+	file_fairlead_container_v1_container_service_proto_msgTypes[39].OneofWrappers = []any{}
 	file_fairlead_container_v1_container_service_proto_msgTypes[68].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

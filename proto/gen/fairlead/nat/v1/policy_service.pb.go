@@ -36,11 +36,13 @@ type PutPolicyRequest struct {
 	Rules []string `protobuf:"bytes,3,rep,name=rules,proto3" json:"rules,omitempty"`
 	// The connections of the container to bridges.
 	Endpoints []*PolicyEndpoint `protobuf:"bytes,4,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
-	// The rules for incoming traffic, in the form of `--ingress`. Not empty if rules is.
+	// The rules for incoming traffic, in the form of `--ingress`. Not empty if rules and limits are.
 	Ingress []string `protobuf:"bytes,5,rep,name=ingress,proto3" json:"ingress,omitempty"`
 	// True: no process of the container runs yet. All connections of its addresses are those of an earlier
 	// owner, and are ended.
-	Starting      bool `protobuf:"varint,6,opt,name=starting,proto3" json:"starting,omitempty"`
+	Starting bool `protobuf:"varint,6,opt,name=starting,proto3" json:"starting,omitempty"`
+	// The limits. Unset means none.
+	Limits        *Limits `protobuf:"bytes,7,opt,name=limits,proto3" json:"limits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -117,6 +119,77 @@ func (x *PutPolicyRequest) GetStarting() bool {
 	return false
 }
 
+func (x *PutPolicyRequest) GetLimits() *Limits {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+// Limits bound the traffic of a container. 0 means no limit.
+type Limits struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Connections that are open at the same time, from and to the container.
+	Connections uint32 `protobuf:"varint,1,opt,name=connections,proto3" json:"connections,omitempty"`
+	// Packets to the container in a second.
+	PacketsIn uint32 `protobuf:"varint,2,opt,name=packets_in,json=packetsIn,proto3" json:"packets_in,omitempty"`
+	// Packets from the container in a second.
+	PacketsOut    uint32 `protobuf:"varint,3,opt,name=packets_out,json=packetsOut,proto3" json:"packets_out,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Limits) Reset() {
+	*x = Limits{}
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Limits) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Limits) ProtoMessage() {}
+
+func (x *Limits) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Limits.ProtoReflect.Descriptor instead.
+func (*Limits) Descriptor() ([]byte, []int) {
+	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Limits) GetConnections() uint32 {
+	if x != nil {
+		return x.Connections
+	}
+	return 0
+}
+
+func (x *Limits) GetPacketsIn() uint32 {
+	if x != nil {
+		return x.PacketsIn
+	}
+	return 0
+}
+
+func (x *Limits) GetPacketsOut() uint32 {
+	if x != nil {
+		return x.PacketsOut
+	}
+	return 0
+}
+
 // PolicyEndpoint is the connection of a container to a bridge.
 type PolicyEndpoint struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -133,7 +206,7 @@ type PolicyEndpoint struct {
 
 func (x *PolicyEndpoint) Reset() {
 	*x = PolicyEndpoint{}
-	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[1]
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -145,7 +218,7 @@ func (x *PolicyEndpoint) String() string {
 func (*PolicyEndpoint) ProtoMessage() {}
 
 func (x *PolicyEndpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[1]
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -158,7 +231,7 @@ func (x *PolicyEndpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyEndpoint.ProtoReflect.Descriptor instead.
 func (*PolicyEndpoint) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{1}
+	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *PolicyEndpoint) GetNetworkId() string {
@@ -191,7 +264,7 @@ type PutPolicyResponse struct {
 
 func (x *PutPolicyResponse) Reset() {
 	*x = PutPolicyResponse{}
-	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[2]
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -203,7 +276,7 @@ func (x *PutPolicyResponse) String() string {
 func (*PutPolicyResponse) ProtoMessage() {}
 
 func (x *PutPolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[2]
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -216,7 +289,7 @@ func (x *PutPolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutPolicyResponse.ProtoReflect.Descriptor instead.
 func (*PutPolicyResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{2}
+	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{3}
 }
 
 // DeletePolicyRequest names a container.
@@ -230,7 +303,7 @@ type DeletePolicyRequest struct {
 
 func (x *DeletePolicyRequest) Reset() {
 	*x = DeletePolicyRequest{}
-	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[3]
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -242,7 +315,7 @@ func (x *DeletePolicyRequest) String() string {
 func (*DeletePolicyRequest) ProtoMessage() {}
 
 func (x *DeletePolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[3]
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -255,7 +328,7 @@ func (x *DeletePolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeletePolicyRequest.ProtoReflect.Descriptor instead.
 func (*DeletePolicyRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{3}
+	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *DeletePolicyRequest) GetOwner() string {
@@ -274,7 +347,7 @@ type DeletePolicyResponse struct {
 
 func (x *DeletePolicyResponse) Reset() {
 	*x = DeletePolicyResponse{}
-	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[4]
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -286,7 +359,7 @@ func (x *DeletePolicyResponse) String() string {
 func (*DeletePolicyResponse) ProtoMessage() {}
 
 func (x *DeletePolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[4]
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -299,7 +372,7 @@ func (x *DeletePolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeletePolicyResponse.ProtoReflect.Descriptor instead.
 func (*DeletePolicyResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{4}
+	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{5}
 }
 
 // PutPeersRequest has all peers of rules.
@@ -313,7 +386,7 @@ type PutPeersRequest struct {
 
 func (x *PutPeersRequest) Reset() {
 	*x = PutPeersRequest{}
-	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[5]
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -325,7 +398,7 @@ func (x *PutPeersRequest) String() string {
 func (*PutPeersRequest) ProtoMessage() {}
 
 func (x *PutPeersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[5]
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -338,7 +411,7 @@ func (x *PutPeersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutPeersRequest.ProtoReflect.Descriptor instead.
 func (*PutPeersRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{5}
+	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *PutPeersRequest) GetPeers() []*Peer {
@@ -361,7 +434,7 @@ type Peer struct {
 
 func (x *Peer) Reset() {
 	*x = Peer{}
-	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[6]
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -373,7 +446,7 @@ func (x *Peer) String() string {
 func (*Peer) ProtoMessage() {}
 
 func (x *Peer) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[6]
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -386,7 +459,7 @@ func (x *Peer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Peer.ProtoReflect.Descriptor instead.
 func (*Peer) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{6}
+	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Peer) GetName() string {
@@ -412,7 +485,7 @@ type PutPeersResponse struct {
 
 func (x *PutPeersResponse) Reset() {
 	*x = PutPeersResponse{}
-	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[7]
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -424,7 +497,7 @@ func (x *PutPeersResponse) String() string {
 func (*PutPeersResponse) ProtoMessage() {}
 
 func (x *PutPeersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[7]
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -437,7 +510,7 @@ func (x *PutPeersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutPeersResponse.ProtoReflect.Descriptor instead.
 func (*PutPeersResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{7}
+	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{8}
 }
 
 // LearnAddressesRequest has the addresses of an answer of a container.
@@ -457,7 +530,7 @@ type LearnAddressesRequest struct {
 
 func (x *LearnAddressesRequest) Reset() {
 	*x = LearnAddressesRequest{}
-	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[8]
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -469,7 +542,7 @@ func (x *LearnAddressesRequest) String() string {
 func (*LearnAddressesRequest) ProtoMessage() {}
 
 func (x *LearnAddressesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[8]
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -482,7 +555,7 @@ func (x *LearnAddressesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LearnAddressesRequest.ProtoReflect.Descriptor instead.
 func (*LearnAddressesRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{8}
+	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *LearnAddressesRequest) GetOwner() string {
@@ -525,7 +598,7 @@ type LearnAddressesResponse struct {
 
 func (x *LearnAddressesResponse) Reset() {
 	*x = LearnAddressesResponse{}
-	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[9]
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -537,7 +610,7 @@ func (x *LearnAddressesResponse) String() string {
 func (*LearnAddressesResponse) ProtoMessage() {}
 
 func (x *LearnAddressesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[9]
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -550,7 +623,7 @@ func (x *LearnAddressesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LearnAddressesResponse.ProtoReflect.Descriptor instead.
 func (*LearnAddressesResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{9}
+	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *LearnAddressesResponse) GetAnswerable() *durationpb.Duration {
@@ -573,7 +646,7 @@ type RecordRefusedNameRequest struct {
 
 func (x *RecordRefusedNameRequest) Reset() {
 	*x = RecordRefusedNameRequest{}
-	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[10]
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -585,7 +658,7 @@ func (x *RecordRefusedNameRequest) String() string {
 func (*RecordRefusedNameRequest) ProtoMessage() {}
 
 func (x *RecordRefusedNameRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[10]
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -598,7 +671,7 @@ func (x *RecordRefusedNameRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordRefusedNameRequest.ProtoReflect.Descriptor instead.
 func (*RecordRefusedNameRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{10}
+	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *RecordRefusedNameRequest) GetOwner() string {
@@ -624,7 +697,7 @@ type RecordRefusedNameResponse struct {
 
 func (x *RecordRefusedNameResponse) Reset() {
 	*x = RecordRefusedNameResponse{}
-	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[11]
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -636,7 +709,7 @@ func (x *RecordRefusedNameResponse) String() string {
 func (*RecordRefusedNameResponse) ProtoMessage() {}
 
 func (x *RecordRefusedNameResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[11]
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -649,7 +722,7 @@ func (x *RecordRefusedNameResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecordRefusedNameResponse.ProtoReflect.Descriptor instead.
 func (*RecordRefusedNameResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{11}
+	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{12}
 }
 
 // ListPoliciesRequest selects what is returned.
@@ -663,7 +736,7 @@ type ListPoliciesRequest struct {
 
 func (x *ListPoliciesRequest) Reset() {
 	*x = ListPoliciesRequest{}
-	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[12]
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -675,7 +748,7 @@ func (x *ListPoliciesRequest) String() string {
 func (*ListPoliciesRequest) ProtoMessage() {}
 
 func (x *ListPoliciesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[12]
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -688,7 +761,7 @@ func (x *ListPoliciesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPoliciesRequest.ProtoReflect.Descriptor instead.
 func (*ListPoliciesRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{12}
+	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListPoliciesRequest) GetWithoutRefused() bool {
@@ -709,7 +782,7 @@ type ListPoliciesResponse struct {
 
 func (x *ListPoliciesResponse) Reset() {
 	*x = ListPoliciesResponse{}
-	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[13]
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -721,7 +794,7 @@ func (x *ListPoliciesResponse) String() string {
 func (*ListPoliciesResponse) ProtoMessage() {}
 
 func (x *ListPoliciesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[13]
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -734,7 +807,7 @@ func (x *ListPoliciesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPoliciesResponse.ProtoReflect.Descriptor instead.
 func (*ListPoliciesResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{13}
+	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListPoliciesResponse) GetPolicies() []*Policy {
@@ -756,14 +829,16 @@ type Policy struct {
 	// The number of packets that were refused since the policy was set.
 	Refused uint64 `protobuf:"varint,4,opt,name=refused,proto3" json:"refused,omitempty"`
 	// The rules for incoming traffic, one per element.
-	Ingress       []string `protobuf:"bytes,5,rep,name=ingress,proto3" json:"ingress,omitempty"`
+	Ingress []string `protobuf:"bytes,5,rep,name=ingress,proto3" json:"ingress,omitempty"`
+	// The limits. Unset means none.
+	Limits        *Limits `protobuf:"bytes,6,opt,name=limits,proto3" json:"limits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Policy) Reset() {
 	*x = Policy{}
-	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[14]
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -775,7 +850,7 @@ func (x *Policy) String() string {
 func (*Policy) ProtoMessage() {}
 
 func (x *Policy) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[14]
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -788,7 +863,7 @@ func (x *Policy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Policy.ProtoReflect.Descriptor instead.
 func (*Policy) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{14}
+	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Policy) GetOwner() string {
@@ -826,6 +901,13 @@ func (x *Policy) GetIngress() []string {
 	return nil
 }
 
+func (x *Policy) GetLimits() *Limits {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
 // WatchRefusalsRequest selects refusals.
 type WatchRefusalsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -846,7 +928,7 @@ type WatchRefusalsRequest struct {
 
 func (x *WatchRefusalsRequest) Reset() {
 	*x = WatchRefusalsRequest{}
-	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[15]
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -858,7 +940,7 @@ func (x *WatchRefusalsRequest) String() string {
 func (*WatchRefusalsRequest) ProtoMessage() {}
 
 func (x *WatchRefusalsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[15]
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -871,7 +953,7 @@ func (x *WatchRefusalsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRefusalsRequest.ProtoReflect.Descriptor instead.
 func (*WatchRefusalsRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{15}
+	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *WatchRefusalsRequest) GetOwner() string {
@@ -922,7 +1004,7 @@ type WatchRefusalsResponse struct {
 
 func (x *WatchRefusalsResponse) Reset() {
 	*x = WatchRefusalsResponse{}
-	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[16]
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -934,7 +1016,7 @@ func (x *WatchRefusalsResponse) String() string {
 func (*WatchRefusalsResponse) ProtoMessage() {}
 
 func (x *WatchRefusalsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[16]
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -947,7 +1029,7 @@ func (x *WatchRefusalsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRefusalsResponse.ProtoReflect.Descriptor instead.
 func (*WatchRefusalsResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{16}
+	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *WatchRefusalsResponse) GetRefusals() []*Refusal {
@@ -977,7 +1059,7 @@ type Refusal struct {
 	// The reason: "policy", no rule allows it; "rule", a rule denies it; "dns", another name server
 	// than the embedded one; "metadata", a metadata service; "name", a name that is not allowed;
 	// "server", the server name of TLS, QUIC or HTTP is not allowed; "quic", QUIC, in which it is encrypted;
-	// "observe", not refused.
+	// "connections", more than the limit; "observe", not refused.
 	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
 	// The protocol: tcp, udp, sctp, icmp or a number. Empty for a name.
 	Protocol string `protobuf:"bytes,5,opt,name=protocol,proto3" json:"protocol,omitempty"`
@@ -998,7 +1080,7 @@ type Refusal struct {
 
 func (x *Refusal) Reset() {
 	*x = Refusal{}
-	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[17]
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1010,7 +1092,7 @@ func (x *Refusal) String() string {
 func (*Refusal) ProtoMessage() {}
 
 func (x *Refusal) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[17]
+	mi := &file_fairlead_nat_v1_policy_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1023,7 +1105,7 @@ func (x *Refusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
 func (*Refusal) Descriptor() ([]byte, []int) {
-	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{17}
+	return file_fairlead_nat_v1_policy_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Refusal) GetTime() *timestamppb.Timestamp {
@@ -1100,7 +1182,7 @@ var File_fairlead_nat_v1_policy_service_proto protoreflect.FileDescriptor
 
 const file_fairlead_nat_v1_policy_service_proto_rawDesc = "" +
 	"\n" +
-	"$fairlead/nat/v1/policy_service.proto\x12\x0ffairlead.nat.v1\x1a\x1bfairlead/auth/v1/role.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd2\x01\n" +
+	"$fairlead/nat/v1/policy_service.proto\x12\x0ffairlead.nat.v1\x1a\x1bfairlead/auth/v1/role.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x83\x02\n" +
 	"\x10PutPolicyRequest\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12\x1d\n" +
 	"\n" +
@@ -1108,7 +1190,14 @@ const file_fairlead_nat_v1_policy_service_proto_rawDesc = "" +
 	"\x05rules\x18\x03 \x03(\tR\x05rules\x12=\n" +
 	"\tendpoints\x18\x04 \x03(\v2\x1f.fairlead.nat.v1.PolicyEndpointR\tendpoints\x12\x18\n" +
 	"\aingress\x18\x05 \x03(\tR\aingress\x12\x1a\n" +
-	"\bstarting\x18\x06 \x01(\bR\bstarting\"n\n" +
+	"\bstarting\x18\x06 \x01(\bR\bstarting\x12/\n" +
+	"\x06limits\x18\a \x01(\v2\x17.fairlead.nat.v1.LimitsR\x06limits\"j\n" +
+	"\x06Limits\x12 \n" +
+	"\vconnections\x18\x01 \x01(\rR\vconnections\x12\x1d\n" +
+	"\n" +
+	"packets_in\x18\x02 \x01(\rR\tpacketsIn\x12\x1f\n" +
+	"\vpackets_out\x18\x03 \x01(\rR\n" +
+	"packetsOut\"n\n" +
 	"\x0ePolicyEndpoint\x12\x1d\n" +
 	"\n" +
 	"network_id\x18\x01 \x01(\tR\tnetworkId\x12\x1f\n" +
@@ -1141,14 +1230,15 @@ const file_fairlead_nat_v1_policy_service_proto_rawDesc = "" +
 	"\x13ListPoliciesRequest\x12'\n" +
 	"\x0fwithout_refused\x18\x01 \x01(\bR\x0ewithoutRefused\"K\n" +
 	"\x14ListPoliciesResponse\x123\n" +
-	"\bpolicies\x18\x01 \x03(\v2\x17.fairlead.nat.v1.PolicyR\bpolicies\"\x87\x01\n" +
+	"\bpolicies\x18\x01 \x03(\v2\x17.fairlead.nat.v1.PolicyR\bpolicies\"\xb8\x01\n" +
 	"\x06Policy\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12\x1d\n" +
 	"\n" +
 	"owner_name\x18\x02 \x01(\tR\townerName\x12\x14\n" +
 	"\x05rules\x18\x03 \x03(\tR\x05rules\x12\x18\n" +
 	"\arefused\x18\x04 \x01(\x04R\arefused\x12\x18\n" +
-	"\aingress\x18\x05 \x03(\tR\aingress\"\xa8\x01\n" +
+	"\aingress\x18\x05 \x03(\tR\aingress\x12/\n" +
+	"\x06limits\x18\x06 \x01(\v2\x17.fairlead.nat.v1.LimitsR\x06limits\"\xa8\x01\n" +
 	"\x14WatchRefusalsRequest\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x120\n" +
 	"\x05since\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x16\n" +
@@ -1192,57 +1282,60 @@ func file_fairlead_nat_v1_policy_service_proto_rawDescGZIP() []byte {
 	return file_fairlead_nat_v1_policy_service_proto_rawDescData
 }
 
-var file_fairlead_nat_v1_policy_service_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_fairlead_nat_v1_policy_service_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_fairlead_nat_v1_policy_service_proto_goTypes = []any{
 	(*PutPolicyRequest)(nil),          // 0: fairlead.nat.v1.PutPolicyRequest
-	(*PolicyEndpoint)(nil),            // 1: fairlead.nat.v1.PolicyEndpoint
-	(*PutPolicyResponse)(nil),         // 2: fairlead.nat.v1.PutPolicyResponse
-	(*DeletePolicyRequest)(nil),       // 3: fairlead.nat.v1.DeletePolicyRequest
-	(*DeletePolicyResponse)(nil),      // 4: fairlead.nat.v1.DeletePolicyResponse
-	(*PutPeersRequest)(nil),           // 5: fairlead.nat.v1.PutPeersRequest
-	(*Peer)(nil),                      // 6: fairlead.nat.v1.Peer
-	(*PutPeersResponse)(nil),          // 7: fairlead.nat.v1.PutPeersResponse
-	(*LearnAddressesRequest)(nil),     // 8: fairlead.nat.v1.LearnAddressesRequest
-	(*LearnAddressesResponse)(nil),    // 9: fairlead.nat.v1.LearnAddressesResponse
-	(*RecordRefusedNameRequest)(nil),  // 10: fairlead.nat.v1.RecordRefusedNameRequest
-	(*RecordRefusedNameResponse)(nil), // 11: fairlead.nat.v1.RecordRefusedNameResponse
-	(*ListPoliciesRequest)(nil),       // 12: fairlead.nat.v1.ListPoliciesRequest
-	(*ListPoliciesResponse)(nil),      // 13: fairlead.nat.v1.ListPoliciesResponse
-	(*Policy)(nil),                    // 14: fairlead.nat.v1.Policy
-	(*WatchRefusalsRequest)(nil),      // 15: fairlead.nat.v1.WatchRefusalsRequest
-	(*WatchRefusalsResponse)(nil),     // 16: fairlead.nat.v1.WatchRefusalsResponse
-	(*Refusal)(nil),                   // 17: fairlead.nat.v1.Refusal
-	(*durationpb.Duration)(nil),       // 18: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),     // 19: google.protobuf.Timestamp
+	(*Limits)(nil),                    // 1: fairlead.nat.v1.Limits
+	(*PolicyEndpoint)(nil),            // 2: fairlead.nat.v1.PolicyEndpoint
+	(*PutPolicyResponse)(nil),         // 3: fairlead.nat.v1.PutPolicyResponse
+	(*DeletePolicyRequest)(nil),       // 4: fairlead.nat.v1.DeletePolicyRequest
+	(*DeletePolicyResponse)(nil),      // 5: fairlead.nat.v1.DeletePolicyResponse
+	(*PutPeersRequest)(nil),           // 6: fairlead.nat.v1.PutPeersRequest
+	(*Peer)(nil),                      // 7: fairlead.nat.v1.Peer
+	(*PutPeersResponse)(nil),          // 8: fairlead.nat.v1.PutPeersResponse
+	(*LearnAddressesRequest)(nil),     // 9: fairlead.nat.v1.LearnAddressesRequest
+	(*LearnAddressesResponse)(nil),    // 10: fairlead.nat.v1.LearnAddressesResponse
+	(*RecordRefusedNameRequest)(nil),  // 11: fairlead.nat.v1.RecordRefusedNameRequest
+	(*RecordRefusedNameResponse)(nil), // 12: fairlead.nat.v1.RecordRefusedNameResponse
+	(*ListPoliciesRequest)(nil),       // 13: fairlead.nat.v1.ListPoliciesRequest
+	(*ListPoliciesResponse)(nil),      // 14: fairlead.nat.v1.ListPoliciesResponse
+	(*Policy)(nil),                    // 15: fairlead.nat.v1.Policy
+	(*WatchRefusalsRequest)(nil),      // 16: fairlead.nat.v1.WatchRefusalsRequest
+	(*WatchRefusalsResponse)(nil),     // 17: fairlead.nat.v1.WatchRefusalsResponse
+	(*Refusal)(nil),                   // 18: fairlead.nat.v1.Refusal
+	(*durationpb.Duration)(nil),       // 19: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),     // 20: google.protobuf.Timestamp
 }
 var file_fairlead_nat_v1_policy_service_proto_depIdxs = []int32{
-	1,  // 0: fairlead.nat.v1.PutPolicyRequest.endpoints:type_name -> fairlead.nat.v1.PolicyEndpoint
-	6,  // 1: fairlead.nat.v1.PutPeersRequest.peers:type_name -> fairlead.nat.v1.Peer
-	18, // 2: fairlead.nat.v1.LearnAddressesRequest.ttl:type_name -> google.protobuf.Duration
-	18, // 3: fairlead.nat.v1.LearnAddressesResponse.answerable:type_name -> google.protobuf.Duration
-	14, // 4: fairlead.nat.v1.ListPoliciesResponse.policies:type_name -> fairlead.nat.v1.Policy
-	19, // 5: fairlead.nat.v1.WatchRefusalsRequest.since:type_name -> google.protobuf.Timestamp
-	17, // 6: fairlead.nat.v1.WatchRefusalsResponse.refusals:type_name -> fairlead.nat.v1.Refusal
-	19, // 7: fairlead.nat.v1.Refusal.time:type_name -> google.protobuf.Timestamp
-	0,  // 8: fairlead.nat.v1.PolicyService.PutPolicy:input_type -> fairlead.nat.v1.PutPolicyRequest
-	3,  // 9: fairlead.nat.v1.PolicyService.DeletePolicy:input_type -> fairlead.nat.v1.DeletePolicyRequest
-	5,  // 10: fairlead.nat.v1.PolicyService.PutPeers:input_type -> fairlead.nat.v1.PutPeersRequest
-	8,  // 11: fairlead.nat.v1.PolicyService.LearnAddresses:input_type -> fairlead.nat.v1.LearnAddressesRequest
-	10, // 12: fairlead.nat.v1.PolicyService.RecordRefusedName:input_type -> fairlead.nat.v1.RecordRefusedNameRequest
-	12, // 13: fairlead.nat.v1.PolicyService.ListPolicies:input_type -> fairlead.nat.v1.ListPoliciesRequest
-	15, // 14: fairlead.nat.v1.PolicyService.WatchRefusals:input_type -> fairlead.nat.v1.WatchRefusalsRequest
-	2,  // 15: fairlead.nat.v1.PolicyService.PutPolicy:output_type -> fairlead.nat.v1.PutPolicyResponse
-	4,  // 16: fairlead.nat.v1.PolicyService.DeletePolicy:output_type -> fairlead.nat.v1.DeletePolicyResponse
-	7,  // 17: fairlead.nat.v1.PolicyService.PutPeers:output_type -> fairlead.nat.v1.PutPeersResponse
-	9,  // 18: fairlead.nat.v1.PolicyService.LearnAddresses:output_type -> fairlead.nat.v1.LearnAddressesResponse
-	11, // 19: fairlead.nat.v1.PolicyService.RecordRefusedName:output_type -> fairlead.nat.v1.RecordRefusedNameResponse
-	13, // 20: fairlead.nat.v1.PolicyService.ListPolicies:output_type -> fairlead.nat.v1.ListPoliciesResponse
-	16, // 21: fairlead.nat.v1.PolicyService.WatchRefusals:output_type -> fairlead.nat.v1.WatchRefusalsResponse
-	15, // [15:22] is the sub-list for method output_type
-	8,  // [8:15] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	2,  // 0: fairlead.nat.v1.PutPolicyRequest.endpoints:type_name -> fairlead.nat.v1.PolicyEndpoint
+	1,  // 1: fairlead.nat.v1.PutPolicyRequest.limits:type_name -> fairlead.nat.v1.Limits
+	7,  // 2: fairlead.nat.v1.PutPeersRequest.peers:type_name -> fairlead.nat.v1.Peer
+	19, // 3: fairlead.nat.v1.LearnAddressesRequest.ttl:type_name -> google.protobuf.Duration
+	19, // 4: fairlead.nat.v1.LearnAddressesResponse.answerable:type_name -> google.protobuf.Duration
+	15, // 5: fairlead.nat.v1.ListPoliciesResponse.policies:type_name -> fairlead.nat.v1.Policy
+	1,  // 6: fairlead.nat.v1.Policy.limits:type_name -> fairlead.nat.v1.Limits
+	20, // 7: fairlead.nat.v1.WatchRefusalsRequest.since:type_name -> google.protobuf.Timestamp
+	18, // 8: fairlead.nat.v1.WatchRefusalsResponse.refusals:type_name -> fairlead.nat.v1.Refusal
+	20, // 9: fairlead.nat.v1.Refusal.time:type_name -> google.protobuf.Timestamp
+	0,  // 10: fairlead.nat.v1.PolicyService.PutPolicy:input_type -> fairlead.nat.v1.PutPolicyRequest
+	4,  // 11: fairlead.nat.v1.PolicyService.DeletePolicy:input_type -> fairlead.nat.v1.DeletePolicyRequest
+	6,  // 12: fairlead.nat.v1.PolicyService.PutPeers:input_type -> fairlead.nat.v1.PutPeersRequest
+	9,  // 13: fairlead.nat.v1.PolicyService.LearnAddresses:input_type -> fairlead.nat.v1.LearnAddressesRequest
+	11, // 14: fairlead.nat.v1.PolicyService.RecordRefusedName:input_type -> fairlead.nat.v1.RecordRefusedNameRequest
+	13, // 15: fairlead.nat.v1.PolicyService.ListPolicies:input_type -> fairlead.nat.v1.ListPoliciesRequest
+	16, // 16: fairlead.nat.v1.PolicyService.WatchRefusals:input_type -> fairlead.nat.v1.WatchRefusalsRequest
+	3,  // 17: fairlead.nat.v1.PolicyService.PutPolicy:output_type -> fairlead.nat.v1.PutPolicyResponse
+	5,  // 18: fairlead.nat.v1.PolicyService.DeletePolicy:output_type -> fairlead.nat.v1.DeletePolicyResponse
+	8,  // 19: fairlead.nat.v1.PolicyService.PutPeers:output_type -> fairlead.nat.v1.PutPeersResponse
+	10, // 20: fairlead.nat.v1.PolicyService.LearnAddresses:output_type -> fairlead.nat.v1.LearnAddressesResponse
+	12, // 21: fairlead.nat.v1.PolicyService.RecordRefusedName:output_type -> fairlead.nat.v1.RecordRefusedNameResponse
+	14, // 22: fairlead.nat.v1.PolicyService.ListPolicies:output_type -> fairlead.nat.v1.ListPoliciesResponse
+	17, // 23: fairlead.nat.v1.PolicyService.WatchRefusals:output_type -> fairlead.nat.v1.WatchRefusalsResponse
+	17, // [17:24] is the sub-list for method output_type
+	10, // [10:17] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_nat_v1_policy_service_proto_init() }
@@ -1256,7 +1349,7 @@ func file_fairlead_nat_v1_policy_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_nat_v1_policy_service_proto_rawDesc), len(file_fairlead_nat_v1_policy_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   18,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -80,6 +80,8 @@ func TestWrongBodies(t *testing.T) {
 			"10.0.0.0/8",
 		`{"Labels":{"fairlead.keep-netns":"maybe"}}`: "neither true nor " +
 			"false",
+		`{"Labels":{"fairlead.packets":"10k"}}`:        "is not a number of packets",
+		`{"Labels":{"fairlead.max-connections":"-1"}}`: "is not a number of connections",
 		`{"NetworkingConfig":{"EndpointsConfig":{"n":{"DriverOpts":{"a":"b"}}}}}`: "driver option a is " +
 			"not supported",
 		`{"HostConfig":{"NetworkMode":"host"},"NetworkingConfig":{"EndpointsConfig":{"n":{}}}}`: "conflicting options",

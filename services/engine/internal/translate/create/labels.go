@@ -9,6 +9,8 @@ import (
 
 	"github.com/moby/moby/api/types/network"
 
+	"github.com/fairlead/fairlead/proto/egress"
+	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/engine/internal/httpapi"
 )
@@ -23,6 +25,9 @@ const (
 	LabelAddresses = "fairlead.publish-address"
 	// LabelKeepNetns is the value of --keep-netns.
 	LabelKeepNetns = "fairlead.keep-netns"
+	// LabelMaxConnections and LabelPackets are the values of --max-connections and --packets.
+	LabelMaxConnections = "fairlead.max-connections"
+	LabelPackets        = "fairlead.packets"
 )
 
 // extras are the options that labels hold.
@@ -30,6 +35,7 @@ type extras struct {
 	from      map[string]port.Sources // by port, or "" for all ports
 	addresses []port.Address
 	keepNetns *bool
+	limits    egress.Limits
 }
 
 // checkLabels rejects misspelled labels: one that restricts access must not be ignored.
@@ -79,12 +85,32 @@ func (e *extras) set(key, value string) error {
 			return httpapi.Errorf(http.StatusBadRequest, "label %s: %.100q is neither true nor false", key, value)
 		}
 		e.keepNetns = &keep
+	case key == LabelMaxConnections:
+		n, err := strconv.ParseUint(value, 10, 32)
+		if err != nil {
+			return httpapi.Errorf(http.StatusBadRequest, "label %s: %.100q is not a number of connections", key, value)
+		}
+		e.limits.Connections = uint32(n)
+	case key == LabelPackets:
+		packets, err := egress.ParsePackets(value)
+		if err != nil {
+			return invalid(err)
+		}
+		e.limits.Packets = packets
 	default:
 		return httpapi.Errorf(http.StatusBadRequest, "label %.100s: is unknown; labels with the prefix %s are "+
-			"%s[.PORT], "+
-			"%s and %s", key, labelPrefix, LabelSources, LabelAddresses, LabelKeepNetns)
+			"%s[.PORT], %s, %s, %s and %s", key, labelPrefix, LabelSources, LabelAddresses, LabelKeepNetns,
+			LabelMaxConnections, LabelPackets)
 	}
 	return nil
+}
+
+// packetsToProto returns the limits of packets, nil if there are none.
+func packetsToProto(p egress.Packets) *containerv1.Packets {
+	if p == (egress.Packets{}) {
+		return nil
+	}
+	return &containerv1.Packets{In: p.In, Out: p.Out}
 }
 
 // portKey returns the text of a port with its protocol; empty for all ports.

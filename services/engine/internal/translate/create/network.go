@@ -29,6 +29,7 @@ func (b *Body) network(v apiversion.Version) (*containerv1.NetworkConfig, []stri
 	}
 	out := &containerv1.NetworkConfig{Mode: string(h.NetworkMode), Publish: portpb.MappingsToProto(ports),
 		PublishAll: h.PublishAllPorts, Links: endpoints.LinksToProto(h.Links), KeepNetns: extra.keepNetns,
+		MaxConnections: extra.limits.Connections, Packets: packetsToProto(extra.limits.Packets),
 		PublishAddresses: portpb.AddressesToProto(extra.addresses)}
 	exposed, err := b.exposed()
 	if err != nil {

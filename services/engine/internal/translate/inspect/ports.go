@@ -9,6 +9,7 @@ import (
 
 	"github.com/moby/moby/api/types/network"
 
+	"github.com/fairlead/fairlead/proto/egress"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/proto/port/portpb"
@@ -142,6 +143,12 @@ func labels(cfg *containerv1.ContainerConfig) map[string]string {
 	}
 	if net != nil && net.KeepNetns != nil && !net.GetKeepNetns() {
 		out[create.LabelKeepNetns] = "false"
+	}
+	if n := net.GetMaxConnections(); n > 0 {
+		out[create.LabelMaxConnections] = strconv.FormatUint(uint64(n), 10)
+	}
+	if p := net.GetPackets(); p != nil {
+		out[create.LabelPackets] = egress.Packets{In: p.GetIn(), Out: p.GetOut()}.String()
 	}
 	maps.Copy(out, cfg.GetLabels())
 	if _, ok := out[create.LabelSources]; ok { // it stands for all ports

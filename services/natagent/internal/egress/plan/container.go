@@ -15,10 +15,11 @@ import (
 
 // Container is a container with a policy. It is stored.
 type Container struct {
-	Owner     string   // container ID
-	Name      string   // for messages
-	Rules     []string // for outgoing traffic; empty: everything
-	Ingress   []string `json:",omitempty"` // for incoming traffic; empty: everything
+	Owner     string        // container ID
+	Name      string        // for messages
+	Rules     []string      // for outgoing traffic; empty: everything
+	Ingress   []string      `json:",omitempty"` // for incoming traffic; empty: everything
+	Limits    egress.Limits `json:",omitzero"`  // of all endpoints together
 	Endpoints []Endpoint
 }
 
@@ -61,6 +62,34 @@ func (c *Container) Addresses() (all []netip.Addr) {
 	return all
 }
 
+// AddressesOf returns the bytes of the addresses of one family.
+func (c *Container) AddressesOf(v6 bool) (all [][]byte) {
+	for _, a := range c.Addresses() {
+		if a.Is6() == v6 {
+			all = append(all, a.AsSlice())
+		}
+	}
+	return all
+}
+
+// MACs returns the MAC addresses of all interfaces.
+func (c *Container) MACs() (all [][]byte) {
+	for _, e := range c.Endpoints {
+		if mac, err := net.ParseMAC(e.MAC); err == nil {
+			all = append(all, mac)
+		}
+	}
+	return all
+}
+
+// IsEmpty reports whether a container has neither rules nor limits.
+func (c *Container) IsEmpty() bool { return len(c.Rules)+len(c.Ingress) == 0 && c.Limits.IsZero() }
+
+// IsRouted reports whether all traffic must pass the IP layer of the host, where connections are known.
+func (c *Container) IsRouted() bool {
+	return len(c.Rules)+len(c.Ingress) > 0 || c.Limits.Connections > 0
+}
+
 // Held returns the MAC addresses of interfaces that nothing passes from and to yet.
 func (c *Container) Held() (all []net.HardwareAddr) {
 	for _, e := range c.Endpoints {
@@ -74,7 +103,7 @@ func (c *Container) Held() (all []net.HardwareAddr) {
 // Equal reports whether nothing must be written to get from c to o.
 func (c *Container) Equal(o *Container) bool {
 	return c.Owner == o.Owner && c.Name == o.Name && slices.Equal(c.Rules, o.Rules) &&
-		slices.Equal(c.Ingress, o.Ingress) &&
+		slices.Equal(c.Ingress, o.Ingress) && c.Limits == o.Limits &&
 		slices.EqualFunc(c.Endpoints, o.Endpoints, func(a, b Endpoint) bool {
 			return a.NetworkID == b.NetworkID && a.MAC == b.MAC && slices.Equal(a.Addresses, b.Addresses)
 		})

@@ -25,12 +25,17 @@ func BaseRules(kind QueueKind) map[string][]Rule {
 		"forward-ingress": in,
 		"output":          append(knownRules(), in...),
 		chainChecked:      checkedRules(kind),
-		chainRefused: {
-			{"end of a TCP connection", []expr.Any{meta(expr.MetaKeyL4PROTO, reg1), equal(unix.IPPROTO_TCP),
-				&expr.Reject{Type: unix.NFT_REJECT_TCP_RST}}},
-			{"administratively prohibited", []expr.Any{&expr.Reject{Type: unix.NFT_REJECT_ICMPX_UNREACH,
-				Code: unix.NFT_REJECT_ICMPX_ADMIN_PROHIBITED}}},
-		},
+		chainRefused:      refusedRules(),
+	}
+}
+
+// refusedRules returns the rules that reject packets.
+func refusedRules() []Rule {
+	return []Rule{
+		{"end of a TCP connection", []expr.Any{meta(expr.MetaKeyL4PROTO, reg1), equal(unix.IPPROTO_TCP),
+			&expr.Reject{Type: unix.NFT_REJECT_TCP_RST}}},
+		{"administratively prohibited", []expr.Any{&expr.Reject{Type: unix.NFT_REJECT_ICMPX_UNREACH,
+			Code: unix.NFT_REJECT_ICMPX_ADMIN_PROHIBITED}}},
 	}
 }
 

@@ -30,6 +30,7 @@ type Tables struct {
 	queue  rules.QueueKind
 	peers  map[string][]netip.Prefix // sets of containers, networks and labels, merged
 	naming map[string]int            // how often policies name a peer
+	limits limits
 }
 
 // New returns Tables in a network namespace. They must be opened before use.
@@ -91,7 +92,8 @@ func (k *Tables) Rebuild(all []*plan.Plan, learned func(owner string) map[answer
 
 // Remove removes both tables.
 func (k *Tables) Remove() error {
-	for _, t := range []*nftables.Table{k.inet(), k.bridge()} {
+	limits := k.limitTables()
+	for _, t := range []*nftables.Table{k.inet(), k.bridge(), limits.Inet, limits.Bridge} {
 		k.conn.AddTable(t)
 		k.conn.DelTable(t)
 	}
@@ -234,7 +236,9 @@ func (k *Tables) BridgeMACs(c *plan.Container, bridge func(network string) (stri
 		if err := k.ns.Do(func() (err error) { link, err = net.InterfaceByName(name); return err }); err != nil {
 			return nil, fault.Wrap(err, fault.Unavailable, "bridge "+name, "cannot be read")
 		}
-		via[string(mac)] = link.HardwareAddr
+		if c.IsRouted() {
+			via[string(mac)] = link.HardwareAddr
+		}
 	}
 	return via, nil
 }

@@ -1,0 +1,191 @@
+package rules
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/binaryutil"
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+
+	"github.com/fairlead/fairlead/proto/egress"
+	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress/plan"
+)
+
+// LimitsName is the name of both tables with limits. They are apart from those with policies, as a chain
+// that is written again forgets the connections that it counts.
+const LimitsName = "fairlead-limits"
+
+// Maps of the tables with limits.
+const (
+	mapFrom = "from" // containers by MAC address
+	mapTo   = "to"   // containers by address, or by MAC address for packets
+)
+
+// connlimitOver makes the expression match above its limit.
+const connlimitOver = 1
+
+// LimitTables are the tables with limits.
+type LimitTables struct{ Inet, Bridge *nftables.Table }
+
+// TableChain is a chain of one of the tables, with its rules.
+type TableChain struct {
+	*nftables.Chain
+	Rules []Rule
+}
+
+// Base returns what does not belong to one container. Targets of jumps come first.
+func (t LimitTables) Base() (chains []TableChain, sets []Set) {
+	chains = append(chains, TableChain{&nftables.Chain{Name: chainRefused, Table: t.Inet}, refusedRules()})
+	from, to := t.fromRule(), t.toRules()
+	for _, c := range []struct {
+		name  string
+		hook  *nftables.ChainHook
+		rules []Rule
+	}{
+		{"forward", nftables.ChainHookForward, append(append(known(), from), to...)},
+		{"input", nftables.ChainHookInput, append(known(), from)},
+		{"output", nftables.ChainHookOutput, append(known(), to...)},
+	} { // after the policies: what they refuse does not count
+		chains = append(chains, TableChain{baseChain(t.Inet, c.name, c.hook,
+			nftables.ChainPriorityRef(*nftables.ChainPriorityFilter-5)), c.rules})
+	}
+	for _, c := range []struct {
+		name   string
+		hook   *nftables.ChainHook
+		offset uint32
+		set    string
+	}{
+		{"prerouting", nftables.ChainHookPrerouting, offsetFrom, mapFrom},
+		{"postrouting", nftables.ChainHookPostrouting, offsetTo, mapTo},
+	} {
+		chains = append(chains, TableChain{baseChain(t.Bridge, c.name, c.hook,
+			nftables.ChainPriorityRef(*nftables.ChainPriorityNATDest-1)), append(addressResolution(),
+			Rule{"containers with a limit of packets", []expr.Any{ethernet(c.offset), verdictOf(c.set)}})})
+	}
+
+	sets = append(sets, Set{verdicts(t.Inet, mapFrom, nftables.TypeEtherAddr), nil})
+	for _, f := range families() {
+		sets = append(sets, Set{verdicts(t.Inet, sharedSet(mapTo, f.v6), f.address), nil})
+	}
+	return chains, append(sets, Set{verdicts(t.Bridge, mapFrom, nftables.TypeEtherAddr), nil},
+		Set{verdicts(t.Bridge, mapTo, nftables.TypeEtherAddr), nil})
+}
+
+func baseChain(t *nftables.Table, name string, hook *nftables.ChainHook,
+	priority *nftables.ChainPriority) *nftables.Chain {
+	policy := nftables.ChainPolicyAccept
+	return &nftables.Chain{Name: name, Table: t, Type: nftables.ChainTypeFilter, Hooknum: hook, Priority: priority,
+		Policy: &policy}
+}
+
+// known accepts packets of connections that are counted already, and neighbour discovery.
+func known() []Rule {
+	pass := []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}}
+	return []Rule{{"known connections", join(established(), pass)}, {"neighbour discovery", join(neighbours(), pass)}}
+}
+
+// fromRule finds the chain of a container that opens a connection.
+func (t LimitTables) fromRule() Rule {
+	return Rule{"from containers with a limit of connections", []expr.Any{
+		meta(expr.MetaKeyIIFTYPE, reg1), equal(binary.NativeEndian.AppendUint16(nil, unix.ARPHRD_ETHER)...),
+		ethernet(offsetFrom), verdictOf(mapFrom)}}
+}
+
+// toRules find the chain of a container that a connection is opened to.
+func (t LimitTables) toRules() (all []Rule) {
+	for _, f := range families() {
+		all = append(all, Rule{"to containers with a limit of connections", join(f.only(),
+			[]expr.Any{network(f.daddr, f.length), verdictOf(sharedSet(mapTo, f.v6))})})
+	}
+	return all
+}
+
+func verdictOf(set string) expr.Any {
+	return &expr.Lookup{SourceRegister: reg1, SetName: set, DestRegister: unix.NFT_REG_VERDICT, IsDestRegSet: true}
+}
+
+func verdicts(t *nftables.Table, name string, key nftables.SetDatatype) *nftables.Set {
+	return &nftables.Set{Table: t, Name: name, KeyType: key, IsMap: true, DataType: nftables.TypeVerdict,
+		KeyByteOrder: binaryutil.BigEndian, Comment: "container -> its limit"}
+}
+
+// connectionsChain returns the name of a container's chain. It has the limit: a chain with the name is right.
+func connectionsChain(c *plan.Container) string {
+	return fmt.Sprintf("%s_connections_%d", id.Short(c.Owner), c.Limits.Connections)
+}
+
+func packetsChain(c *plan.Container, direction string, rate uint32) string {
+	return fmt.Sprintf("%s_packets_%s_%d", id.Short(c.Owner), direction, rate)
+}
+
+// Chains returns the chains of a container. Both directions share the chain that counts connections.
+func (t LimitTables) Chains(c *plan.Container) (all []TableChain) {
+	if n := c.Limits.Connections; n > 0 {
+		name := connectionsChain(c)
+		over := name + "_over"
+		b := &chainBuilder{owner: c.Owner}
+		b.refuse("more connections than the limit", egress.ReasonConnections, nil)
+		all = append(all, TableChain{&nftables.Chain{Name: over, Table: t.Inet}, b.rules},
+			TableChain{&nftables.Chain{Name: name, Table: t.Inet}, []Rule{{"connections above the limit",
+				[]expr.Any{&expr.Connlimit{Count: n, Flags: connlimitOver},
+					&expr.Verdict{Kind: expr.VerdictGoto, Chain: over}}}}})
+	}
+	for direction, rate := range packetRates(c) {
+		all = append(all, TableChain{&nftables.Chain{Name: packetsChain(c, direction, rate), Table: t.Bridge},
+			[]Rule{{"packets above the limit", join([]expr.Any{overRate(rate)}, drop())}}})
+	}
+	return all
+}
+
+// packetRates returns the limits of packets of a container by direction.
+func packetRates(c *plan.Container) map[string]uint32 {
+	rates := map[string]uint32{}
+	if c.Limits.Packets.In > 0 {
+		rates["in"] = c.Limits.Packets.In
+	}
+	if c.Limits.Packets.Out > 0 {
+		rates["out"] = c.Limits.Packets.Out
+	}
+	return rates
+}
+
+// burstShare is the part of a second whose packets can pass together.
+const burstShare = 20
+
+// overRate matches packets above a rate.
+func overRate(rate uint32) expr.Any {
+	return &expr.Limit{Type: expr.LimitTypePkts, Rate: uint64(rate), Unit: expr.LimitTimeSecond, Over: true,
+		Burst: max(rate/burstShare, 1)}
+}
+
+// Elements returns the elements of a container.
+func (t LimitTables) Elements(c *plan.Container) (all []Set) {
+	add := func(set *nftables.Set, chain string, keys [][]byte) {
+		s := Set{Set: set}
+		for _, key := range keys {
+			s.Elements = append(s.Elements, nftables.SetElement{Key: key,
+				VerdictData: &expr.Verdict{Kind: expr.VerdictJump, Chain: chain}})
+		}
+		if len(keys) > 0 {
+			all = append(all, s)
+		}
+	}
+
+	if c.Limits.Connections > 0 {
+		add(verdicts(t.Inet, mapFrom, nftables.TypeEtherAddr), connectionsChain(c), c.MACs())
+		for _, f := range families() {
+			add(verdicts(t.Inet, sharedSet(mapTo, f.v6), f.address), connectionsChain(c), c.AddressesOf(f.v6))
+		}
+	}
+	for direction, rate := range packetRates(c) {
+		set := mapTo
+		if direction == "out" {
+			set = mapFrom
+		}
+		add(verdicts(t.Bridge, set, nftables.TypeEtherAddr), packetsChain(c, direction, rate), c.MACs())
+	}
+	return all
+}
