@@ -82,9 +82,3 @@ func TestUnknownParameter(t *testing.T) {
 		}
 	}
 }
-
-func TestUnescapeMountPoint(t *testing.T) {
-	if got := unescape(`/a\040b\011c\134040`); got != "/a b\tc\\040" {
-		t.Errorf("got %q", got)
-	}
-}

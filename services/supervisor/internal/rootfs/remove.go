@@ -1,10 +1,8 @@
 package rootfs
 
 import (
-	"bufio"
 	"errors"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,6 +12,7 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/supervisor/internal/beneath"
+	"github.com/fairlead/fairlead/services/supervisor/internal/mounts"
 )
 
 // Unmount unmounts a container's root file system immediately, even while it is in use. It does
@@ -53,16 +52,8 @@ func (r *RootFS) Remove(containerID string) error {
 
 // forceRemove unmounts file systems and resets immutable flags below a directory, then deletes it.
 func (r *RootFS) forceRemove(dir string) error {
-	mounts, err := mountsUnder(dir)
-	if err != nil {
+	if err := mounts.DetachUnder(dir); err != nil {
 		return err
-	}
-
-	for i := len(mounts) - 1; i >= 0; i-- { // later mounts can hide earlier ones
-		if err := unix.Unmount(mounts[i], unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil &&
-			!errors.Is(err, unix.EINVAL) {
-			return os.NewSyscallError("umount "+mounts[i], err)
-		}
 	}
 
 	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
@@ -97,13 +88,13 @@ func makeMutable(path string) {
 
 // Mounted returns the IDs of the containers whose root file systems are mounted.
 func (r *RootFS) Mounted() ([]string, error) {
-	mounts, err := mountsUnder(r.root)
+	all, err := mounts.Under(r.root)
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Unavailable, "root file systems", "cannot list mounts")
 	}
 
 	var out []string
-	for _, m := range mounts {
+	for _, m := range all {
 		rel, err := filepath.Rel(r.root, m)
 		if err != nil {
 			continue
@@ -115,34 +106,4 @@ func (r *RootFS) Mounted() ([]string, error) {
 	}
 
 	return out, nil
-}
-
-// mountsUnder returns the mount points below a directory, oldest first.
-func mountsUnder(dir string) ([]string, error) {
-	// Of this thread, because threads can be in different mount namespaces.
-	f, err := os.Open("/proc/thread-self/mountinfo")
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	var out []string
-	in := bufio.NewReader(f)
-	for {
-		line, err := in.ReadString('\n') // unlimited: the line of an overlay lists all its layers
-		if line == "" && err != nil {
-			return out, nil
-		}
-		fields := strings.SplitN(line, " ", 6)
-		if len(fields) < 6 {
-			continue
-		}
-		if at := unescape(fields[4]); strings.HasPrefix(at, dir+"/") {
-			out = append(out, at)
-		}
-	}
-}
-
-// unescape decodes the four escapes of mountinfo, for spaces, tabs, line feeds and backslashes.
-func unescape(s string) string {
-	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
 }
