@@ -62,13 +62,8 @@ func (i *images) sendArchive(in grpc.ServerStream, to containerv1.ImageService_L
 		if err != nil {
 			return err
 		}
-		data := m.Data(sentData)
-		for len(data) > 0 {
-			n := min(len(data), loadChunk)
-			if err := to.Send(&containerv1.LoadImageRequest{Data: data[:n]}); err != nil {
-				return err
-			}
-			data = data[n:]
+		if _, err := (&pieceWriter{to}).Write(m.Data(sentData)); err != nil {
+			return err
 		}
 	}
 }

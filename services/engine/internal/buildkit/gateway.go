@@ -6,8 +6,11 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/fairlead/fairlead/proto/fault"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
@@ -37,6 +40,7 @@ func New(cfg Config) *Gateway {
 type BuildKit struct {
 	conn   *grpc.ClientConn
 	cancel context.CancelFunc
+	ended  atomic.Bool // it has ended, or the supervisor has
 }
 
 // Open starts BuildKit if it does not run, and keeps it running until Close. With onlyIfUsed it fails
@@ -49,7 +53,9 @@ func (g *Gateway) Open(ctx context.Context, onlyIfUsed bool) (*BuildKit, error) 
 		if m, err = use.Recv(); err == nil {
 			var conn *grpc.ClientConn
 			if conn, err = dial(m.GetSocketPath()); err == nil {
-				return &BuildKit{conn, cancel}, nil
+				bk := &BuildKit{conn: conn, cancel: cancel}
+				go bk.watch(use)
+				return bk, nil
 			}
 		}
 	}
@@ -58,6 +64,22 @@ func (g *Gateway) Open(ctx context.Context, onlyIfUsed bool) (*BuildKit, error) 
 		err = fault.New(fault.Unavailable, "BuildKit", "has ended")
 	}
 	return nil, err
+}
+
+// watch closes the connection when the use ends. A BuildKit whose supervisor was killed ends only when it has no
+// connection.
+func (b *BuildKit) watch(use grpc.ServerStreamingClient[containerv1.UseBuilderResponse]) {
+	_, _ = use.Recv() // nothing follows the first response
+	b.ended.Store(true)
+	_ = b.conn.Close()
+}
+
+// reason returns the error of a build: that BuildKit has ended, if it has.
+func (b *BuildKit) reason(err error) error {
+	if err != nil && b.ended.Load() {
+		return status.Error(codes.Unavailable, "BuildKit has ended; run the build again")
+	}
+	return err
 }
 
 // Close ends the use of BuildKit.

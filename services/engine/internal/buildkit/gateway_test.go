@@ -157,7 +157,7 @@ func fakeBuildKit(t *testing.T, build func(session *grpc.ClientConn, md metadata
 	if err != nil {
 		t.Fatal(err)
 	}
-	bk := &BuildKit{conn, func() {}}
+	bk := &BuildKit{conn: conn, cancel: func() {}}
 	t.Cleanup(bk.Close)
 	return bk
 }

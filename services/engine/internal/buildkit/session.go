@@ -33,6 +33,7 @@ const (
 	methodPolicy = "/moby.buildkit.v1.sourcepolicy.policysession.PolicyVerifier/CheckPolicy"
 	methodInfo   = "/containerd.services.content.v1.Content/Info"
 	methodRead   = "/containerd.services.content.v1.Content/Read"
+	methodWrite  = "/containerd.services.content.v1.Content/Write"
 )
 
 // session is a connection on which BuildKit calls the client, and the engine in the client's place.
@@ -44,6 +45,7 @@ type session struct {
 
 	mu      sync.Mutex
 	loads   map[string]bool // exporters whose archive is loaded
+	result  *result         // of the build whose blobs are received; nil without one
 	stored  bool            // images of the store are used
 	checked bool            // the client checks sources too
 }
@@ -56,6 +58,33 @@ func (s *session) use(p plan) {
 		s.loads[exporterKey(i)] = true
 	}
 	s.stored, s.checked = p.local, p.checked
+}
+
+// startResult makes the session receive the blobs of a build's result, if it does not receive another one. A
+// session can have several builds, and their blobs do not name them.
+func (s *session) startResult(names string) *result {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.result != nil {
+		return nil
+	}
+	s.result = newResult(s.images, names)
+	return s.result
+}
+
+// closeResult forgets the result that startResult has created.
+func (s *session) closeResult() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.result.close()
+	s.result = nil
+}
+
+// receives returns the result that is received, or nil.
+func (s *session) receives() *result {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.result
 }
 
 // Session serves a client's connection of POST /session until it is closed. The header is that of the
@@ -113,7 +142,7 @@ func sessionMetadata(header http.Header) metadata.MD {
 		}
 	}
 	methods := strings.ToLower(headerMethods)
-	md[methods] = append(md[methods], methodSend, methodPolicy, methodInfo, methodRead)
+	md[methods] = append(md[methods], methodSend, methodPolicy, methodInfo, methodRead, methodWrite)
 	return md
 }
 
@@ -129,7 +158,12 @@ func (s *session) serve(in grpc.ServerStream, method string) error {
 		return unary(in, s.images.info)
 	case method == methodRead && isStore(md):
 		return s.images.read(in)
-	case s.local != nil:
+	case method == methodWrite && isExport(md):
+		if r := s.receives(); r != nil {
+			return r.write(in)
+		}
+	}
+	if s.local != nil {
 		return s.local.serve(in, method)
 	}
 	return forward(in, method, s.client)

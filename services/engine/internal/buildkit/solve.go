@@ -56,8 +56,13 @@ func (g *Gateway) solve(ctx context.Context, bk *BuildKit, data []byte) ([]byte,
 			return nil, status.Error(codes.InvalidArgument, err.Error())
 		}
 		s.use(plan)
+		if names, ok := plan.only(); ok && s.startResult(names) != nil {
+			defer s.closeResult()
+			plan.request = inBlobs(plan.request)
+		}
 	}
-	return invoke(ctx, bk.conn, methodSolve, plan.request.Bytes())
+	resp, err := invoke(ctx, bk.conn, methodSolve, plan.request.Bytes())
+	return resp, bk.reason(err)
 }
 
 // plan is a build with what the engine does for it.
@@ -69,6 +74,27 @@ type plan struct {
 }
 
 func (p plan) needsSession() bool { return p.local || len(p.load) > 0 }
+
+// only returns the names of the image if that is the only result. BuildKit can then send it blob by blob.
+func (p plan) only() (names string, ok bool) {
+	exporters := p.request.Messages(solveExporters)
+	if len(p.load) != 1 || len(exporters) != 1 {
+		return "", false
+	}
+	names = exporters[0].Map(exporterAttrs)["name"]
+	return names, names != anyName
+}
+
+// anyName is the name of an image that BuildKit chooses.
+const anyName = "*"
+
+// inBlobs returns the request of a build whose only result is sent blob by blob. All layers are
+// uncompressed: the digest of the blob is then the one by which the store knows the layer.
+func inBlobs(req wire.Message) wire.Message {
+	e := req.Message(solveExporters).WithEntry(exporterAttrs, "tar", "false").
+		WithEntry(exporterAttrs, "force-compression", "true")
+	return req.Without(solveExporters).WithData(solveExporters, e.Bytes())
+}
 
 // planOf returns the plan of a request. Docker's exporter is replaced, and BuildKit asks the session
 // about each source.

@@ -156,6 +156,33 @@ func TestLoadReusesPulledLayers(t *testing.T) {
 	h.mustHaveLayers(1)
 }
 
+func TestLoadWithoutLayersThatAreStored(t *testing.T) {
+	h := newHost(t)
+	base := imageOf(t, manyFiles(t, "a", 3))
+	if _, err := h.Load(context.Background(), bytes.NewReader(saved(t, map[string]v1.Image{"base:1": base})),
+		""); err != nil {
+		t.Fatal(err)
+	}
+
+	without := func(l v1.Layer) []byte {
+		made := imageOf(t, manyFiles(t, "a", 3), manyFiles(t, "b", 3))
+		return rewrite(t, saved(t, map[string]v1.Image{"app:1": made}), func(name string, body []byte) []byte {
+			if strings.HasPrefix(name, digestOf(t, l).Hex) {
+				return nil
+			}
+			return body
+		})
+	}
+	if _, err := h.Load(context.Background(), bytes.NewReader(without(manyFiles(t, "b", 3))), ""); !fault.Is(err,
+		fault.Invalid) || !strings.Contains(err.Error(), "does not contain the file") {
+		t.Errorf("got %v without a layer that is not stored", err)
+	}
+	if _, err := h.Load(context.Background(), bytes.NewReader(without(manyFiles(t, "a", 3))), ""); err != nil {
+		t.Error(err)
+	}
+	h.mustHaveLayers(2)
+}
+
 // rewrite copies an archive with replaced contents; nil removes a file.
 func rewrite(t testing.TB, data []byte, change func(name string, body []byte) []byte) []byte {
 	t.Helper()
@@ -193,7 +220,8 @@ func TestLoadRejectsInvalidArchive(t *testing.T) {
 		"no image":          tarOf(t, entry{name: "manifest.json", body: "[]"}),
 		"a list of nothing": tarOf(t, entry{name: "manifest.json", body: `{"x":1}`}),
 		"path to outside":   tarOf(t, entry{name: "manifest.json", body: `[{"Config":"../../../etc/passwd"}]`}),
-		"loop of links":     tarOf(t, entry{name: "manifest.json", body: `[{"Config":"a"}]`}, entry{name: "a", kind: tar.TypeSymlink, link: "b"}, entry{name: "b", kind: tar.TypeSymlink, link: "a"}),
+		"loop of links": tarOf(t, entry{name: "manifest.json", body: `[{"Config":"a"}]`}, entry{name: "a",
+			kind: tar.TypeSymlink, link: "b"}, entry{name: "b", kind: tar.TypeSymlink, link: "a"}),
 		"bad name": rewrite(t, good, func(n string,
 			b []byte) []byte {
 			return bytes.ReplaceAll(b, []byte("app:1"), []byte("APP:1"))
@@ -258,7 +286,8 @@ func TestImportCreatesImage(t *testing.T) {
 	data := tarOf(t, entry{name: "bin/"}, entry{name: "bin/sh", body: "x", mode: 0o755})
 	for what, in := range map[string][]byte{"plain": data, "gzip": gzipped(t, data), "zstd": zstandard(t, data)} {
 		img, err := h.Import(context.Background(), image.ImportRequest{Reference: "mine", Platform: "linux/arm64",
-			Changes: []string{`CMD ["/bin/sh"]`, "ENV A=b", "EXPOSE 80", "WORKDIR /srv", "STOPSIGNAL SIGQUIT", "USER 1:2", "LABEL x=y", "ENTRYPOINT /init"}},
+			Changes: []string{`CMD ["/bin/sh"]`, "ENV A=b", "EXPOSE 80", "WORKDIR /srv", "STOPSIGNAL SIGQUIT",
+				"USER 1:2", "LABEL x=y", "ENTRYPOINT /init"}},
 			bytes.NewReader(in))
 		if err != nil {
 			t.Fatalf("%s: %v", what, err)

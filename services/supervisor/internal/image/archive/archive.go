@@ -235,9 +235,12 @@ func (a *Archive) document(name string, into any, limit int64) ([]byte, error) {
 	return data, nil
 }
 
-// layer returns the layer in a file.
+// layer returns the layer in a file. The file can be missing: only a layer that is not stored is opened.
 func (a *Archive) layer(name, digest string) (Layer, error) {
 	p, err := a.find(name)
+	if err != nil && !a.has(clean(name)) {
+		return Layer{Open: func(context.Context) (io.ReadCloser, error) { return nil, err }}, nil
+	}
 	if err != nil {
 		return Layer{}, err
 	}
