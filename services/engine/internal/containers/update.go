@@ -20,8 +20,12 @@ func (h *Handlers) Update(w http.ResponseWriter, r *httpapi.Request) error {
 	if err != nil {
 		return err
 	}
+	restart, err := create.RestartToProto(body.RestartPolicy)
+	if err != nil {
+		return err
+	}
 	updated, err := h.clients.Containers.UpdateContainer(r.Context(), &containerv1.UpdateContainerRequest{
-		Reference: r.Name(), Restart: create.RestartToProto(body.RestartPolicy), Resources: resources})
+		Reference: r.Name(), Restart: restart, Resources: resources})
 	if err != nil {
 		return err
 	}

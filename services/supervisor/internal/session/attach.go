@@ -27,7 +27,11 @@ func (s *Sessions) Attach(ctx context.Context, ref string, rows, cols uint16) (*
 	case !c.IsRunning():
 		return nil, container.NotRunning(c.Subject(), c.ID)
 	}
-	return s.AttachTo(ctx, c, rows, cols)
+	launched, err := s.AttachTo(ctx, c, rows, cols)
+	if err == nil {
+		s.Notices.Emit(c, "attach")
+	}
+	return launched, err
 }
 
 // Pending is a client that attached to a container before its start.
@@ -75,6 +79,7 @@ func (s *Sessions) AttachBeforeStart(ctx context.Context, ref string, rows, cols
 		return nil, err
 	}
 	w, watcher := s.Waiters.Add(c.ID), s.Lives.Watch(c.ID)
+	s.Notices.Emit(c, "attach")
 	return &Pending{c, log, func(ctx context.Context) (*launch.Launched, error) {
 		defer watcher.Close()
 		defer s.Waiters.Remove(c.ID, w)

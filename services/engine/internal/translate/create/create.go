@@ -49,6 +49,10 @@ func (b *Body) ToProto(o Options) (*containerv1.ContainerConfig, []string, error
 	}
 
 	h := &b.HostConfig
+	restart, err := RestartToProto(h.RestartPolicy)
+	if err != nil {
+		return nil, nil, err
+	}
 	cfg := &containerv1.ContainerConfig{
 		Name: o.Name, Image: b.Image, Platform: o.Platform, Pull: containerv1.PullPolicy_PULL_POLICY_NEVER,
 		Command: b.Cmd, Entrypoint: b.entrypoint(), Env: assigned(b.Env), WorkingDir: b.WorkingDir, User: b.User,
@@ -58,7 +62,7 @@ func (b *Body) ToProto(o Options) (*containerv1.ContainerConfig, []string, error
 		Sysctls: h.Sysctls, Uts: string(h.UTSMode), Resources: resources, Security: b.security(),
 		Namespaces: &containerv1.Namespaces{Ipc: string(h.IpcMode), Pid: string(h.PidMode),
 			Cgroup: string(h.CgroupnsMode), User: string(h.UsernsMode), CgroupParent: h.CgroupParent},
-		Init: h.Init, Annotations: h.Annotations, Restart: RestartToProto(h.RestartPolicy),
+		Init: h.Init, Annotations: h.Annotations, Restart: restart,
 		HealthCheck: b.healthCheck(),
 	}
 	if h.LogConfig.Type != "" || len(h.LogConfig.Config) > 0 {
@@ -110,13 +114,21 @@ func (b *Body) dns() *containerv1.DnsConfig {
 	return dns
 }
 
-// RestartToProto converts a restart policy.
-func RestartToProto(p container.RestartPolicy) *containerv1.RestartPolicy {
+// RestartToProto converts a restart policy. A negative count is refused here: the field of the services has no sign.
+func RestartToProto(p container.RestartPolicy) (*containerv1.RestartPolicy, error) {
 	if p.Name == "" && p.MaximumRetryCount == 0 {
-		return nil
+		return nil, nil
+	}
+	if p.MaximumRetryCount < 0 {
+		const text = "invalid restart policy: maximum retry count "
+		if p.IsOnFailure() {
+			return nil, httpapi.Errorf(http.StatusBadRequest, text+"cannot be negative")
+		}
+		return nil, httpapi.Errorf(http.StatusBadRequest,
+			text+"can only be used with 'on-failure' and cannot be negative")
 	}
 	return &containerv1.RestartPolicy{Name: string(p.Name),
-		MaximumRetryCount: uint32(max(0, min(p.MaximumRetryCount, math.MaxInt32)))}
+		MaximumRetryCount: uint32(min(p.MaximumRetryCount, math.MaxInt32))}, nil
 }
 
 func (b *Body) healthCheck() *containerv1.HealthCheck {

@@ -65,6 +65,9 @@ func TestWrongBodies(t *testing.T) {
 		`{"HostConfig":{"Binds":["/a:/b:zz"]}}`: "invalid mode: zz",
 		`{"HostConfig":{"Binds":["/a:/b","/c:/b"]}}`: "Duplicate mount " +
 			"point: /b",
+		`{"HostConfig":{"RestartPolicy":{"Name":"on-failure","MaximumRetryCount":-1}}}`: "invalid restart policy: " +
+			"maximum retry count cannot be negative",
+		`{"HostConfig":{"RestartPolicy":{"Name":"always","MaximumRetryCount":-1}}}`: "can only be used with 'on-failure'",
 		`{"HostConfig":{"Binds":["/a:/"]}}`: "destination can't " +
 			"be '/'",
 		`{"HostConfig":{"Mounts":[{"Type":"npipe","Target":"/a"}]}}`: "mount type unknown",

@@ -2,6 +2,7 @@
 package event
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -28,6 +29,10 @@ func FromProto(e *eventv1.Event, v apiversion.Version) *Message {
 		TimeNano: at.UnixNano()}}
 	if out.Actor.Attributes == nil {
 		out.Actor.Attributes = map[string]string{}
+	}
+	if name, ok := out.Actor.Attributes["oldName"]; ok && out.Type == events.ContainerEventType {
+		out.Actor.Attributes = maps.Clone(out.Actor.Attributes)
+		out.Actor.Attributes["oldName"] = "/" + name // Docker has no slash before other names
 	}
 	if v.Before(52) {
 		switch out.Type {

@@ -31,6 +31,14 @@ func TestEventOfVersions(t *testing.T) {
 	}
 }
 
+func TestFormerNameHasSlash(t *testing.T) {
+	e := &eventv1.Event{Type: "container", Action: "rename", Attributes: map[string]string{"name": "b", "oldName": "a"}}
+	got := event.FromProto(e, apiversion.Max).Actor.Attributes
+	if got["oldName"] != "/a" || got["name"] != "b" || e.Attributes["oldName"] != "a" {
+		t.Errorf("got %v", got)
+	}
+}
+
 func TestMatches(t *testing.T) {
 	for text, want := range map[string]bool{
 		`{}`: true, `{"container":["web"]}`: true, `{"container":["aa"]}`: true, `{"container":["other"]}`: false,

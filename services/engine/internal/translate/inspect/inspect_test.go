@@ -63,3 +63,15 @@ func TestCreateOfInspectIsTheSame(t *testing.T) {
 		t.Errorf("got host configuration %s", text)
 	}
 }
+
+func TestModeOfVolumes(t *testing.T) {
+	volume := containerv1.MountType_MOUNT_TYPE_VOLUME
+	got := inspect.Mounts([]*containerv1.Mount{{Type: volume, Source: "data", Target: "/a"},
+		{Type: volume, Source: "data", Target: "/b", ReadOnly: true}, {Type: volume, Source: "x", Anonymous: true,
+			Target: "/c"}})
+	for i, want := range []string{"z", "ro", ""} {
+		if got[i].Mode != want {
+			t.Errorf("%s: got mode %q, want %q", got[i].Destination, got[i].Mode, want)
+		}
+	}
+}

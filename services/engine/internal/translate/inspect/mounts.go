@@ -38,6 +38,9 @@ func Mounts(mounts []*containerv1.Mount) []container.MountPoint {
 			point.Propagation = mount.Propagation(cmp.Or(m.GetPropagation(), "rprivate"))
 		case mount.TypeVolume:
 			point.Name, point.Driver = m.GetSource(), cmp.Or(m.GetVolume().GetDriver(), "local")
+			if !m.GetAnonymous() {
+				point.Mode = cmp.Or(point.Mode, "z") // Docker's default for volumes that were named
+			}
 		case mount.TypeTmpfs:
 			point.Source = ""
 		case mount.TypeImage:
