@@ -49,7 +49,8 @@ func (c *Console) Close() {
 	_ = c.dir.Close()
 }
 
-// Accept waits for the terminal until the runtime exits or ctx is done.
+// Accept waits for the terminal until the runtime exits or ctx is done. It also returns the terminal of a runtime
+// that has sent it and has exited before Accept had its turn.
 func (c *Console) Accept(ctx context.Context, ended <-chan struct{}) (*os.File, error) {
 	defer c.Close()
 	accepted := make(chan struct{})
@@ -65,6 +66,9 @@ func (c *Console) Accept(ctx context.Context, ended <-chan struct{}) (*os.File, 
 	}()
 
 	conn, err := c.l.AcceptUnix()
+	if errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil {
+		conn, err = c.acceptNow(err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -72,6 +76,31 @@ func (c *Console) Accept(ctx context.Context, ended <-chan struct{}) (*os.File, 
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	return receiveFile(conn)
+}
+
+// acceptNow returns a connection that waits already, otherwise the given error.
+func (c *Console) acceptNow(none error) (*net.UnixConn, error) {
+	raw, err := c.l.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	fd := -1
+	if err := raw.Control(func(listener uintptr) {
+		fd, _, err = unix.Accept4(int(listener), unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK)
+	}); err != nil {
+		return nil, err
+	}
+	if err != nil {
+		return nil, none
+	}
+
+	file := os.NewFile(uintptr(fd), consoleSocket)
+	defer func() { _ = file.Close() }()
+	conn, err := net.FileConn(file)
+	if err != nil {
+		return nil, err
+	}
+	return conn.(*net.UnixConn), nil
 }
 
 // receiveFile receives a file descriptor from a socket.

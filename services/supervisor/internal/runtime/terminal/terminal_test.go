@@ -56,6 +56,25 @@ func TestConsoleReceivesTerminal(t *testing.T) {
 	}
 }
 
+func TestConsoleReceivesTerminalOfEndedRuntime(t *testing.T) {
+	ended := make(chan struct{})
+	close(ended)
+	for range 50 {
+		c, err := terminal.Listen(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := pass(c.Path(), 1); err != nil {
+			t.Fatal(err)
+		}
+		got, err := c.Accept(t.Context(), ended)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = got.Close()
+	}
+}
+
 func TestConsoleRejectsOtherNumbersOfTerminals(t *testing.T) {
 	for _, count := range []int{0, 2} {
 		c, err := terminal.Listen(t.TempDir())
