@@ -155,7 +155,7 @@ bench: setup build ## Run the benchmarks (BENCH: steps, see deploy/bench/main.go
 	@CGO_ENABLED=0 $(GO) build -o .cache/bench ./deploy/bench
 	@exec .cache/bench $(BENCH)
 
-compare: setup build ## Run 640 docker commands against Debian's dockerd and Fairlead, and compare; eight minutes
+compare: setup build ## Run 780 docker commands against Debian's dockerd and Fairlead, and compare; ten minutes
 	@CGO_ENABLED=0 $(GO) build -o .cache/compare ./deploy/compare
 	@exec .cache/compare deploy/compare/commands.txt
 
