@@ -231,6 +231,7 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 	s.runner.Resume()
 	var all sync.WaitGroup
 	all.Go(func() { s.runner.RunNetworkSync(ctx) })
+	all.Go(func() { s.builder.Recover(ctx) })
 	all.Go(func() { follow.Egress{Follower: s.runner.Follower}.FollowRefusals(ctx) })
 	run.NewSweeper(s.runner).RunSweeper(ctx)
 	all.Wait()

@@ -18,7 +18,6 @@ import (
 
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/supervisor/internal/buildnet"
-	"github.com/fairlead/fairlead/services/supervisor/internal/mounts"
 )
 
 // idleTime is the time from the last use of BuildKit until it ends.
@@ -195,8 +194,8 @@ func (b *Builder) start(ctx context.Context) error {
 		return err
 	}
 	config, err := b.prepare(ctx, runtime)
-	if err == nil { // steps of a BuildKit that was killed leave their root file systems mounted
-		err = mounts.DetachUnder(b.root())
+	if err == nil {
+		err = b.endSteps(ctx, runtime)
 	}
 	if err != nil {
 		return fault.Wrap(err, fault.Internal, "builder", "cannot be prepared")
