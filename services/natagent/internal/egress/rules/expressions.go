@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"bytes"
 	"encoding/binary"
 	"net/netip"
 
@@ -67,13 +68,33 @@ const (
 	Incoming Direction = true
 )
 
+// offset returns the offset of the address of the other end.
+func (d Direction) offset(f family) uint32 {
+	if d == Incoming {
+		return f.saddr
+	}
+	return f.daddr
+}
+
 // peer matches packets whose other end is in a set.
 func (d Direction) peer(f family, set string, invert bool) []expr.Any {
-	offset := f.daddr
-	if d == Incoming {
-		offset = f.saddr
+	return []expr.Any{network(d.offset(f), f.length), &expr.Lookup{SourceRegister: reg1, SetName: set, Invert: invert}}
+}
+
+// within matches packets whose other end is in a prefix.
+func (d Direction) within(f family, p netip.Prefix) []expr.Any {
+	out := []expr.Any{network(d.offset(f), f.length)}
+	if p.Bits() < p.Addr().BitLen() {
+		out = append(out, &expr.Bitwise{SourceRegister: reg1, DestRegister: reg1, Len: f.length,
+			Mask: f.mask(p.Bits()), Xor: make([]byte, f.length)})
 	}
-	return []expr.Any{network(offset, f.length), &expr.Lookup{SourceRegister: reg1, SetName: set, Invert: invert}}
+	return append(out, equal(p.Masked().Addr().AsSlice()...))
+}
+
+// mask returns the mask of a prefix length.
+func (f family) mask(bits int) []byte {
+	ones, _ := netip.AddrFromSlice(bytes.Repeat([]byte{0xff}, int(f.length)))
+	return netip.PrefixFrom(ones, bits).Masked().Addr().AsSlice()
 }
 
 // local matches packets to or from the host itself, or with forwarded all other packets. Only the latter

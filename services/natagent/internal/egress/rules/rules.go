@@ -164,7 +164,10 @@ func (b *chainBuilder) matches(index int, g plan.Group, f family) (all [][]expr.
 		return all
 	}
 
-	if len(f.of(g.Prefixes)) > 0 {
+	switch list := f.of(g.Prefixes); {
+	case len(list) == 1:
+		all = append(all, d.within(f, list[0]))
+	case len(list) > 1:
 		all = append(all, d.peer(f, b.setName(index, setStatic, f.v6), false))
 	}
 	if g.Domains && g.Deny {

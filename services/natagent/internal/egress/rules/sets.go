@@ -87,10 +87,11 @@ func Sets(t *nftables.Table, p *plan.Plan, learned map[answered.Open]time.Durati
 	return all
 }
 
-// static returns the sets of the addresses of a group's rules.
+// static returns the sets of the addresses of a group's rules. A single prefix is compared without a set: the kernel
+// searches all sets of a table for a name, so that each set makes all changes slower.
 func static(t *nftables.Table, p *plan.Plan, g plan.Group, index int, kind string) (all []Set) {
 	for _, f := range families() {
-		if list := f.of(g.Prefixes); len(list) > 0 {
+		if list := f.of(g.Prefixes); len(list) > 1 {
 			all = append(all, Set{&nftables.Set{Table: t, KeyType: f.address, Interval: true, Comment: comment(g),
 				Name: setName(id.Short(p.Owner), p.Generation, index, kind, f.v6)}, intervals(list)})
 		}
