@@ -42,6 +42,8 @@ type Store interface {
 	Policy(owner string) (*plan.Container, bool)
 	PutPolicy(c *plan.Container) error
 	DeletePolicy(owner string) error
+	// ChangePolicies puts and deletes policies, all or none.
+	ChangePolicies(put []*plan.Container, remove []string) error
 	// Peer returns a container, network or label; PutPeers replaces all.
 	Peer(name string) (*plan.Peer, bool)
 	PutPeers(all []plan.Peer) error
@@ -65,6 +67,8 @@ type Enforcer struct {
 	log     *slog.Logger
 	begun   chan struct{} // closed when the tables are written for the first time
 	servers *servers.Servers
+
+	queue queue
 
 	mu         sync.Mutex
 	tables     *tables.Tables
@@ -130,11 +134,8 @@ func (e *Enforcer) Put(ctx context.Context, c *plan.Container, starting bool) er
 	return nil
 }
 
-// put stores and writes a policy. It selects the connections that it does not allow: packets of known
-// connections are not looked at otherwise.
-func (e *Enforcer) put(ctx context.Context, c *plan.Container) (cuts []conntrack.Selector, err error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
+// putOne stores and writes a policy, and selects the connections that it does not allow. mu must be held.
+func (e *Enforcer) putOne(ctx context.Context, c *plan.Container) (cuts []conntrack.Selector, err error) {
 	if err := e.start(ctx); err != nil {
 		return nil, err
 	}
@@ -191,7 +192,7 @@ func (e *Enforcer) replace(old, now *plan.Plan) error {
 		e.installed[owner] = now
 	}
 
-	err := e.tables.Replace(old, now, e.book(owner).Left(time.Now()), e.prefixes)
+	err := e.tables.Change([]tables.Change{{Old: old, Now: now, Learned: e.book(owner).Left(time.Now())}}, e.prefixes)
 	if err == nil && (hasLimits(old) || hasLimits(now)) {
 		return e.tables.WriteLimits(e.limited())
 	}

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/fairlead/fairlead/services/natagent/internal/egress/plan"
 	"github.com/fairlead/fairlead/services/natagent/internal/egress/rules"
 )
@@ -283,4 +285,48 @@ func TestBadPolicies(t *testing.T) {
 		t.Error("learned for a container without a policy")
 	}
 	w.check("nothing is left", "+"+web4+":80")
+}
+
+// TestPutTogether checks policies that are put at the same time: all are in force, and one that is not valid
+// fails alone.
+func TestPutTogether(t *testing.T) {
+	w := newWorld(t)
+	w.put("none")
+	var all errgroup.Group
+	for i := range 40 {
+		c := &plan.Container{Owner: fmt.Sprintf("%012x%052x", i+1, 0), Name: fmt.Sprint("c", i),
+			Rules: []string{"!10.9.0.3", "a.test", "all"}, Endpoints: []plan.Endpoint{{NetworkID: networkID,
+				MAC:       fmt.Sprintf("02:00:00:00:01:%02x", i),
+				Addresses: []netip.Addr{netip.AddrFrom4([4]byte{10, 9, 1, byte(i)})}}}}
+		fails := i%10 == 5
+		if fails {
+			c.Endpoints[0].NetworkID = owner
+		}
+		all.Go(func() error {
+			if err := w.enforcer.Put(context.Background(), c, false); (err != nil) != fails {
+				return fmt.Errorf("%s: got %v, want an error: %v", c.Name, err, fails)
+			}
+			return nil
+		})
+	}
+	all.Go(func() error {
+		next := &plan.Container{Owner: owner, Name: "box", Rules: []string{"10.9.0.3"},
+			Endpoints: []plan.Endpoint{w.endpoint}}
+		return w.enforcer.Put(context.Background(), next, false)
+	})
+	if err := all.Wait(); err != nil {
+		t.Error(err)
+	}
+
+	w.check("together", "+10.9.0.3:80", web4+":80")
+	if n := len(w.store.Policies()); n != 37 {
+		t.Errorf("%d policies stored, want 37", n)
+	}
+	if err := w.enforcer.Sync(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	counts, err := w.enforcer.Counts()
+	if err != nil || counts.Policies != 37 || counts.Restores != 0 {
+		t.Errorf("got %d policies, %d restores and %v, want 37 and 0", counts.Policies, counts.Restores, err)
+	}
 }

@@ -72,6 +72,18 @@ func (r *records) PutPolicy(c *plan.Container) error {
 	return nil
 }
 
+func (r *records) ChangePolicies(put []*plan.Container, remove []string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range put {
+		r.all[c.Owner] = c
+	}
+	for _, owner := range remove {
+		delete(r.all, owner)
+	}
+	return nil
+}
+
 func (r *records) DeletePolicy(owner string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -35,6 +35,23 @@ func (s *Store) DeletePolicy(owner string) error {
 	})
 }
 
+// ChangePolicies stores and deletes policies, all or none.
+func (s *Store) ChangePolicies(put []*plan.Container, remove []string) error {
+	return s.db.Update(func(tx *state.Tx) error {
+		for _, c := range put {
+			if err := s.policies.Put(tx, c); err != nil {
+				return err
+			}
+		}
+		for _, owner := range remove {
+			if _, err := s.policies.Delete(tx, owner); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 // Bridge returns the bridge of a network.
 func (s *Store) Bridge(network string) (string, bool) {
 	n, ok := s.Network(network)

@@ -11,8 +11,8 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/policy"
 )
 
-// maxApplies bounds the containers whose rules change concurrently.
-const maxApplies = 16
+// maxApplies bounds the containers whose rules change concurrently. natagent writes those that wait together.
+const maxApplies = 128
 
 // Change stores a change of policies and puts it in force for running containers. It returns their
 // number. What cannot be put in force now follows later, and is returned as an error.

@@ -5,6 +5,7 @@ package tables
 import (
 	"context"
 	"errors"
+	"maps"
 	"net"
 	"net/netip"
 	"time"
@@ -31,10 +32,12 @@ type Tables struct {
 	peers  map[string][]netip.Prefix // sets of containers, networks and labels, merged
 	naming map[string]int            // how often policies name a peer
 	limits limits
+
+	bridges map[string]bridge // by network
 }
 
 // New returns Tables in a network namespace. They must be opened before use.
-func New(ns hostns.NS) *Tables { return &Tables{ns: ns} }
+func New(ns hostns.NS) *Tables { return &Tables{ns: ns, bridges: map[string]bridge{}} }
 
 func (k *Tables) inet() *nftables.Table {
 	return &nftables.Table{Name: rules.TableName, Family: nftables.TableFamilyINet, Flags: k.flags}
@@ -100,17 +103,24 @@ func (k *Tables) Remove() error {
 	return k.commit()
 }
 
-// Replace writes the policy of one container, in one transaction. Either can be nil.
-func (k *Tables) Replace(old, now *plan.Plan, learned map[answered.Open]time.Duration,
-	peers func(string) []netip.Prefix) error {
-	if old != nil {
-		k.queueElements(old, true)
-	}
-	if now != nil {
-		k.queueAdd(now, learned, peers)
-	}
-	if old != nil {
-		k.queueRemove(old)
+// Change is a change of the policy of one container. Either policy can be nil.
+type Change struct {
+	Old, Now *plan.Plan
+	Learned  map[answered.Open]time.Duration // addresses that are open for Now
+}
+
+// Change writes the policies of containers, in one transaction.
+func (k *Tables) Change(all []Change, peers func(string) []netip.Prefix) error {
+	for _, c := range all {
+		if c.Old != nil {
+			k.queueElements(c.Old, true)
+		}
+		if c.Now != nil {
+			k.queueAdd(c.Now, c.Learned, peers)
+		}
+		if c.Old != nil {
+			k.queueRemove(c.Old)
+		}
 	}
 	return k.commit()
 }
@@ -232,15 +242,41 @@ func (k *Tables) BridgeMACs(c *plan.Container, bridge func(network string) (stri
 			return nil, err
 		}
 
-		var link *net.Interface
-		if err := k.ns.Do(func() (err error) { link, err = net.InterfaceByName(name); return err }); err != nil {
-			return nil, fault.Wrap(err, fault.Unavailable, "bridge "+name, "cannot be read")
+		address, err := k.bridgeMAC(e.NetworkID, name)
+		if err != nil {
+			return nil, err
 		}
 		if c.IsRouted() {
-			via[string(mac)] = link.HardwareAddr
+			via[string(mac)] = address
 		}
 	}
 	return via, nil
+}
+
+// bridge is the address of a bridge when it was read.
+type bridge struct {
+	name string
+	mac  []byte
+	read time.Time
+}
+
+// maxBridgeAge bounds the age of the address of a bridge: to read one, the kernel lists all interfaces.
+const maxBridgeAge = time.Second
+
+// bridgeMAC returns the address of the bridge of a network.
+func (k *Tables) bridgeMAC(network, name string) ([]byte, error) {
+	now := time.Now()
+	if b := k.bridges[network]; b.name == name && now.Sub(b.read) < maxBridgeAge {
+		return b.mac, nil
+	}
+	maps.DeleteFunc(k.bridges, func(_ string, b bridge) bool { return now.Sub(b.read) >= maxBridgeAge })
+
+	var link *net.Interface
+	if err := k.ns.Do(func() (err error) { link, err = net.InterfaceByName(name); return err }); err != nil {
+		return nil, fault.Wrap(err, fault.Unavailable, "bridge "+name, "cannot be read")
+	}
+	k.bridges[network] = bridge{name, link.HardwareAddr, now}
+	return link.HardwareAddr, nil
 }
 
 // IsOwned reports whether other programs cannot change the tables.
