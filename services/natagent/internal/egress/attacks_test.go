@@ -16,6 +16,7 @@ import (
 
 	"github.com/fairlead/fairlead/agent/test/testns"
 	"github.com/fairlead/fairlead/services/natagent/internal/egress/plan"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress/rules"
 )
 
 // Bounds of the wait for an answer: of one that must come, and of one that must not.
@@ -50,6 +51,7 @@ type attack struct {
 	network, to string
 	size        int
 	option      func(fd int) error // of the socket
+	data        string             // in place of size zeros
 }
 
 // answered reports whether a gets an answer. It repeats packets, as neighbours must be resolved first.
@@ -71,7 +73,7 @@ func (w *world) answered(k attack, wait time.Duration) bool {
 
 	for end := time.Now().Add(wait); time.Now().Before(end); {
 		_ = conn.SetDeadline(time.Now().Add(silenceTime))
-		_, _ = conn.Write(make([]byte, k.size))
+		_, _ = conn.Write(append([]byte(k.data), make([]byte, k.size)...))
 		if _, err := conn.Read(make([]byte, 1<<16)); err == nil {
 			return true
 		}
@@ -84,17 +86,22 @@ func TestAttacks(t *testing.T) {
 	w := newWorld(t)
 	w.echo(w.b, "udp", ":5353")
 	w.echo(w.web, "udp", ":53")
+	w.echo(w.b, "udp", ":53")
 	w.echo(w.b, "ip4:253", "0.0.0.0")
 	broadcast := func(fd int) error { return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BROADCAST, 1) }
 	headers := func(fd int) error { // destination options with padding only
 		return unix.SetsockoptString(fd, unix.IPPROTO_IPV6, unix.IPV6_DSTOPTS, "\x00\x00\x01\x04\x00\x00\x00\x00")
 	}
 	attacks := map[string]attack{
-		"fragments":          {"udp", "10.9.0.3:5353", 4000, nil},
-		"IPv6 fragments":     {"udp", "[fd09::3]:5353", 4000, nil},
-		"extension headers":  {"udp", "[fd09::3]:5353", 8, headers},
-		"another protocol":   {"ip4:253", "10.9.0.3", 8, nil},
-		"other name servers": {"udp", web4 + ":53", 8, nil},
+		"fragments":                            {"udp", "10.9.0.3:5353", 4000, nil, ""},
+		"IPv6 fragments":                       {"udp", "[fd09::3]:5353", 4000, nil, ""},
+		"extension headers":                    {"udp", "[fd09::3]:5353", 8, headers, ""},
+		"another protocol":                     {"ip4:253", "10.9.0.3", 8, nil, ""},
+		"a raw datagram":                       {"ip4:udp", "10.9.0.3", 0, nil, "\x30\x39\x14\xe9\x00\x09\x00\x00x"}, // from port 12345 to 5353
+		"an ICMP tunnel":                       {"ip4:icmp", web4, 1000, nil, ping(8)},
+		"an ICMPv6 tunnel":                     {"ip6:ipv6-icmp", web6, 1000, nil, ping(128)},
+		"a name server":                        {"udp", web4 + ":53", 8, nil, ""},
+		"the name server of another container": {"udp", "10.9.0.3:53", 8, nil, ""},
 	}
 	for name, k := range attacks {
 		if !w.answered(k, answerTime) {
@@ -102,7 +109,7 @@ func TestAttacks(t *testing.T) {
 		}
 	}
 	w.echo(w.b, "udp4", ":7777")
-	everyone := attack{"udp", "10.9.0.255:7777", 8, broadcast}
+	everyone := attack{"udp", "10.9.0.255:7777", 8, broadcast, ""}
 	if !w.reaches(everyone, answerTime) {
 		t.Error("broadcast: not received without a policy")
 	}
@@ -120,6 +127,55 @@ func TestAttacks(t *testing.T) {
 	for _, name := range []string{"fragments", "IPv6 fragments", "extension headers"} {
 		if !w.answered(attacks[name], answerTime) {
 			t.Errorf("%s: no answer though a rule allows it", name)
+		}
+	}
+}
+
+// ping returns the header of an echo request, whose data are zeros.
+func ping(kind byte) string {
+	if kind == 8 {
+		return "\x08\x00\xf7\xff\x00\x00\x00\x00"
+	}
+	return string([]byte{kind}) + "\x00\x00\x00\x00\x00\x00\x00" // the kernel adds the checksum
+}
+
+// TestAttacksByName checks what answers of name servers open.
+func TestAttacksByName(t *testing.T) {
+	w := newWorld(t)
+	var many []netip.Addr
+	for i := range 1000 {
+		many = append(many, netip.AddrFrom4([4]byte{192, 88, byte(i >> 8), byte(i)}))
+	}
+	web := netip.MustParseAddr(web4)
+	for _, c := range []struct {
+		what, name string
+		addresses  []netip.Addr
+		ttl        time.Duration
+		open       bool
+	}{
+		{"another name", "b.test", []netip.Addr{web}, time.Hour, false},
+		{"a name that ends like it", "xa.test", []netip.Addr{web}, time.Hour, false},
+		{"a name that begins like it", "a.test.b.test", []netip.Addr{web}, time.Hour, false},
+		{"a name that looks like it", "xn--80ah.test", []netip.Addr{web}, time.Hour, false},
+		{"a name below it", "b.a.test", []netip.Addr{web}, time.Hour, false},
+		{"mixed case", "A.TesT.", []netip.Addr{web}, time.Hour, true},
+		{"IDNA", "xn--bcher-kva.test", []netip.Addr{web}, time.Hour, true},
+		{"1,000 addresses", "a.test", append(many, web), time.Hour, true},
+		{"TTL 0", "a.test", []netip.Addr{web}, 0, true},
+		{"a TTL of a year", "a.test", []netip.Addr{web}, 365 * 24 * time.Hour, true},
+	} {
+		w.put("all") // forgets what was opened
+		w.check(c.what+", without a policy", "+"+web4+":80")
+		w.put("a.test/any-name", "bücher.test/any-name")
+		if _, err := w.enforcer.Learn(context.Background(), owner, c.name, c.addresses, c.ttl); err != nil {
+			t.Fatal(err)
+		}
+		w.a.Run("nft", "flush", "ruleset") // the container's own, as it can with NET_ADMIN
+		w.check(c.what, map[bool]string{true: "+"}[c.open]+web4+":80", "["+web6+"]:80")
+	}
+	for _, line := range strings.Split(w.host.Run("nft", "list", "table", "inet", rules.TableName), "\n") {
+		if strings.Contains(line, "timeout 365d") {
+			t.Errorf("an address is open for a year: %s", line)
 		}
 	}
 }
@@ -193,7 +249,7 @@ func TestHeldInterface(t *testing.T) {
 	if err := w.enforcer.Put(context.Background(), held, false); err != nil {
 		t.Fatal(err)
 	}
-	out := attack{"udp", "10.9.0.3:5353", 8, nil}
+	out := attack{"udp", "10.9.0.3:5353", 8, nil, ""}
 	if w.answered(out, silenceTime) {
 		t.Error("a packet left a held interface")
 	}
