@@ -51,10 +51,13 @@ FLEET_KILLS ?= 200
 STORM       ?= 300
 STORM_KILLS ?= 10
 
+# The duration of make policysoak.
+SOAK ?= 1h
+
 # The number of kills in make killtest.
 KILLS ?= 1000
 
-.PHONY: help setup clients etcd compare build man install uninstall deb rpm demo demo-fleet test fleettest hammer vmtest crashtest killtest stormtest toolstest bench lint check docs proto proto-check fuzz clean
+.PHONY: help setup clients etcd compare build man install uninstall deb rpm demo demo-fleet test fleettest hammer vmtest crashtest killtest stormtest toolstest policysoak bench lint check docs proto proto-check fuzz clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -150,6 +153,9 @@ stormtest: setup ## Kill the agent among 300 containers that restart again and a
 
 toolstest: setup ## Run git, npm and apt with egress policies, allowed and refused; a minute
 	@FAIRLEAD_TOOLS=1 $(GO) test -count=1 -timeout 30m -run 'TestScripts/scripts/(one|split)/egress_tools$$' ./deploy/e2e
+
+policysoak: setup ## Kill agents while a container with a policy uses changing addresses; an hour in each mode (SOAK)
+	@FAIRLEAD_SOAK=$(SOAK) $(GO) test -count=1 -v -timeout 24h -run 'TestScripts/scripts/(one|split)/egress_soak$$' ./deploy/e2e
 
 bench: setup build ## Run the benchmarks (BENCH: steps, see deploy/bench/main.go)
 	@CGO_ENABLED=0 $(GO) build -o .cache/bench ./deploy/bench

@@ -16,6 +16,7 @@ const clientsDir = cacheDir + "/clients"
 // testdata/libraries/node are installed. link:KIND: the
 // kernel supports sub-interfaces of that kind.
 // podman, containerd: it is installed, and FAIRLEAD_PODMAN or FAIRLEAD_CONTAINERD is set.
+// soak: FAIRLEAD_SOAK is set.
 // tools: git, npm and apt are installed, and FAIRLEAD_TOOLS is set.
 // cri: containerd 2 and crictl are built, and runc is installed. critest: FAIRLEAD_CONTAINERD is set too.
 // packages: Debian packages can be installed. The machine of deploy/vm has no network for
@@ -51,6 +52,10 @@ func condition(cond string) (bool, error) {
 	if cond == "containerd" {
 		_, err := exec.LookPath("ctr")
 		return err == nil && os.Getenv("FAIRLEAD_CONTAINERD") != "", nil
+	}
+
+	if cond == "soak" {
+		return os.Getenv(soakVar) != "", nil
 	}
 
 	if cond == "tools" {

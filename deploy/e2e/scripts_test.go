@@ -177,6 +177,7 @@ func (e fixture) runScripts(t *testing.T, mode lab.DeployMode, dir string, kinds
 			"hammer":         hammer,
 			"restart-storm":  restartStorm,
 			"crowd":          crowd,
+			"policy-soak":    policySoak,
 		},
 	})
 }

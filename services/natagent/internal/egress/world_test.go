@@ -111,6 +111,7 @@ type world struct {
 	enforcer   *egress.Enforcer
 	endpoint   plan.Endpoint
 	dir        string // of the journal
+	asked      uint16 // number of attacks
 	stop       func() // ends the process of natagent
 }
 
