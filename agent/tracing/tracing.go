@@ -46,6 +46,15 @@ func Of(ctx context.Context) Step {
 	return Step{span}
 }
 
+// Join returns ctx within the step or request that another context belongs to.
+func Join(ctx, other context.Context) context.Context {
+	span := trace.SpanFromContext(other)
+	if !span.SpanContext().IsValid() {
+		return ctx
+	}
+	return trace.ContextWithSpan(ctx, span)
+}
+
 // providerKey is the key of a context with a provider.
 type providerKey struct{}
 

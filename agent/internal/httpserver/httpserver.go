@@ -18,6 +18,7 @@ import (
 
 	"github.com/fairlead/fairlead/agent/internal/auth"
 	"github.com/fairlead/fairlead/agent/internal/traces"
+	"github.com/fairlead/fairlead/agent/service"
 	"github.com/fairlead/fairlead/agent/tracing"
 )
 
@@ -55,7 +56,7 @@ func New(cfg Config) *Server {
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(cfg.Log.Handler(), slog.LevelDebug),
-		BaseContext:       func(net.Listener) context.Context { return s.running },
+		BaseContext:       func(net.Listener) context.Context { return service.WithOutlast(s.running, s.outlast) },
 		ConnContext:       s.identify,
 		// HTTP/2 has no connections that a handler can take over.
 		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){},
@@ -73,7 +74,7 @@ func (s *Server) Serve(l net.Listener) error {
 }
 
 // Stop rejects new requests, cancels running ones and closes all connections, also those that handlers
-// have taken over. It returns when no handler is running or ctx ends.
+// have taken over. It returns when no handler is running and nothing outlasts one, or ctx ends.
 func (s *Server) Stop(ctx context.Context) {
 	s.end()
 	_ = s.http.Shutdown(ctx) // its error is that of ctx
@@ -87,6 +88,12 @@ func (s *Server) Stop(ctx context.Context) {
 	case <-done:
 	case <-ctx.Done():
 	}
+}
+
+// outlast implements service.Outlast. The context keeps only the client and the trace of the request.
+func (s *Server) outlast(request context.Context) (ctx context.Context, done func()) {
+	s.calls.Add(1)
+	return tracing.Join(auth.WithClient(s.running, auth.ClientOf(request)), request), s.calls.Done
 }
 
 // secured is a listener that adds TLS to TCP connections.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/fairlead/fairlead/agent/internal/auth"
 	"github.com/fairlead/fairlead/agent/internal/httpserver"
+	"github.com/fairlead/fairlead/agent/service"
 )
 
 // start serves handler on a listener until the end of the test.
@@ -147,4 +148,28 @@ func TestStopEndsRunningRequests(t *testing.T) {
 		t.Error("the request was not ended")
 	}
 	<-done
+}
+
+// Work that outlasts its handler keeps the client, ends with the server, and is waited for.
+func TestStopWaitsForWorkThatOutlastsItsHandler(t *testing.T) {
+	l, client := unixSocket(t)
+	ended := false
+	s := start(t, l, auth.Credentials{}, func(w http.ResponseWriter, r *http.Request) {
+		who := auth.ClientOf(r.Context()).String()
+		ctx, done := service.Outlast(r.Context())
+		go func() {
+			defer done()
+			<-ctx.Done()
+			ended = auth.ClientOf(ctx).String() == who
+		}()
+		w.WriteHeader(http.StatusNoContent)
+	})
+	if code, _ := get(t, client, "http://d/"); code != http.StatusNoContent {
+		t.Errorf("got %d", code)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if s.Stop(ctx); ctx.Err() != nil || !ended {
+		t.Errorf("got ended %v, %v", ended, ctx.Err())
+	}
 }

@@ -143,6 +143,9 @@ func traced(ctx context.Context) context.Context {
 }
 
 func (w readyInterceptor) wait(ctx context.Context, cc *grpc.ClientConn) error {
+	if cc.GetState() == connectivity.Ready {
+		return nil
+	}
 	limited, cancel := context.WithTimeout(ctx, w.limit)
 	defer cancel()
 	for state := cc.GetState(); state != connectivity.Ready; state = cc.GetState() {

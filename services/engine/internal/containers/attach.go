@@ -41,7 +41,9 @@ func (h *Handlers) attach(w http.ResponseWriter, r *httpapi.Request, take takeOv
 		return h.attachLogs(w, r, c, o, take)
 	}
 
-	call, err := h.openAttach(r, c)
+	rest := r.Continue()
+	defer rest.Close()
+	call, err := h.openAttach(rest.Context, r, c, o)
 	if err != nil {
 		return err
 	}
@@ -50,7 +52,8 @@ func (h *Handlers) attach(w http.ResponseWriter, r *httpapi.Request, take takeOv
 		call.Cancel()
 		return err
 	}
-	stream.Pump(r.Context(), client, call, o)
+	ctx := rest.Context
+	rest.Go(func() { stream.Pump(ctx, client, call, o) })
 	return nil
 }
 
@@ -78,8 +81,9 @@ func detachKeys(r *httpapi.Request, tty bool) ([]byte, error) {
 
 // openAttach attaches to a container, or waits until it is started. It returns when no output can be
 // missed.
-func (h *Handlers) openAttach(r *httpapi.Request, c *containerv1.Container) (stream.Call, error) {
-	ctx, cancel := context.WithCancel(r.Context())
+func (h *Handlers) openAttach(ctx context.Context, r *httpapi.Request, c *containerv1.Container, o stream.Options) (
+	stream.Call, error) {
+	ctx, cancel := context.WithCancel(ctx)
 	call, err := h.clients.Containers.AttachContainer(ctx)
 	if err != nil {
 		cancel()
@@ -89,6 +93,9 @@ func (h *Handlers) openAttach(r *httpapi.Request, c *containerv1.Container) (str
 		Logs: r.Bool("logs"), Stream: streamOf(r.Bool("stdout"), r.Bool("stderr"))}
 	err = call.Send(&containerv1.AttachContainerRequest{
 		Message: &containerv1.AttachContainerRequest_Attach{Attach: options}})
+	if err == nil && !o.Stdin {
+		err = call.CloseSend() // the supervisor then waits for no input
+	}
 	if err == nil {
 		_, err = call.Recv() // it is attached
 	}

@@ -32,8 +32,10 @@ func (h *Handlers) Start(w http.ResponseWriter, r *httpapi.Request) error {
 	if body.ConsoleSize != nil && exec.GetTty() {
 		options.Size = size(*body.ConsoleSize)
 	}
+	rest, input := r.Continue(), exec.GetOpenStdin()
+	defer rest.Close()
 	if body.Detach || !h.isRunning(r.Context(), found.GetExec().GetContainerId()) {
-		call, err := h.start(r.Context(), options)
+		call, err := h.start(rest.Context, options, input)
 		if err != nil {
 			return dockerError(err)
 		}
@@ -47,7 +49,7 @@ func (h *Handlers) Start(w http.ResponseWriter, r *httpapi.Request) error {
 			call.Cancel()
 			return err
 		}
-		pump(r.Context(), client, exec, call)
+		forward(rest, client, exec, call)
 		return nil
 	}
 
@@ -55,25 +57,25 @@ func (h *Handlers) Start(w http.ResponseWriter, r *httpapi.Request) error {
 	if err != nil {
 		return err
 	}
-	h.run(r.Context(), client, exec, options)
+	h.run(rest, client, exec, options)
 	return nil
 }
 
 // run starts an exec for a client that has got the response headers. They come first, as in Docker:
 // some clients lose output that arrives together with them. For the same reason a process that cannot
 // be started is reported in the output; clients then ask for its exit code.
-func (h *Handlers) run(ctx context.Context, client stream.Client, exec, options *containerv1.ExecOptions) {
-	call, err := h.start(ctx, options)
+func (h *Handlers) run(rest *httpapi.Continuation, client stream.Client, exec, options *containerv1.ExecOptions) {
+	call, err := h.start(rest.Context, options, exec.GetOpenStdin())
 	if err != nil {
 		_ = client.Write(stream.Stdout, []byte(httpapi.Message(dockerError(err))+"\r\n")) // the client may be gone
 		client.Close()
 		return
 	}
-	pump(ctx, client, exec, call)
+	forward(rest, client, exec, call)
 }
 
-// pump forwards between a client and the process of an exec until one of them ends.
-func pump(ctx context.Context, client stream.Client, exec *containerv1.ExecOptions, call stream.Call) {
+// forward forwards between a client and the process of an exec until one of them ends.
+func forward(rest *httpapi.Continuation, client stream.Client, exec *containerv1.ExecOptions, call stream.Call) {
 	o := stream.Options{Stdin: exec.GetOpenStdin(), Stdout: attaches(exec, "stdout"), Stderr: attaches(exec, "stderr"),
 		CloseStdin: !exec.GetTty()}
 	if exec.GetTty() {
@@ -81,7 +83,8 @@ func pump(ctx context.Context, client stream.Client, exec *containerv1.ExecOptio
 			o.DetachKeys = keys
 		}
 	}
-	stream.Pump(ctx, client, call, o)
+	ctx := rest.Context
+	rest.Go(func() { stream.Pump(ctx, client, call, o) })
 }
 
 // isRunning reports whether an exec of a container can start. If not, the error is the response.
@@ -107,12 +110,15 @@ func dockerError(err error) error {
 }
 
 // start starts an exec. It returns when the process runs.
-func (h *Handlers) start(ctx context.Context, options *containerv1.ExecOptions) (stream.Call, error) {
+func (h *Handlers) start(ctx context.Context, options *containerv1.ExecOptions, input bool) (stream.Call, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	call, err := h.clients.Containers.ExecContainer(ctx)
 	if err == nil {
 		err = call.Send(&containerv1.ExecContainerRequest{
 			Message: &containerv1.ExecContainerRequest_Exec{Exec: options}})
+	}
+	if err == nil && !input {
+		err = call.CloseSend() // the supervisor then waits for no input
 	}
 	if err == nil {
 		_, err = call.Recv() // it has started

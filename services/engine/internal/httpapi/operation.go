@@ -60,26 +60,39 @@ func (c *compiled) match(path []string) (map[string]string, bool) {
 		return nil, false
 	}
 
+	at := 0
+	for _, s := range c.segments {
+		if s.name == "" && path[at] != s.literal {
+			return nil, false
+		}
+		at += c.size(s, path)
+	}
+	return c.params(path), true
+}
+
+// size returns the number of segments of a path that a segment of the pattern stands for.
+func (c *compiled) size(s segment, path []string) int {
+	if s.many {
+		return 1 + len(path) - len(c.segments)
+	}
+	return 1
+}
+
+// params returns the parameters of a path that matches.
+func (c *compiled) params(path []string) map[string]string {
 	var params map[string]string
 	at := 0
 	for _, s := range c.segments {
-		size := 1
-		if s.many {
-			size += len(path) - len(c.segments)
-		}
-		value := strings.Join(path[at:at+size], "/")
-		at += size
-		if s.name == "" && value != s.literal {
-			return nil, false
-		}
+		size := c.size(s, path)
 		if s.name != "" {
 			if params == nil {
 				params = map[string]string{}
 			}
-			params[s.name] = value
+			params[s.name] = strings.Join(path[at:at+size], "/")
 		}
+		at += size
 	}
-	return params, true
+	return params
 }
 
 // split returns the unescaped segments of an escaped path. An escaped slash does not separate. Empty

@@ -7,6 +7,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -26,7 +27,9 @@ type Request struct {
 	// Version is the version of the API that the client requested, or Max.
 	Version apiversion.Version
 
-	params map[string]string
+	params   map[string]string
+	query    url.Values // parsed at its first use
+	panicked func(any)  // logs a panic
 }
 
 // Param returns a parameter of the path.
@@ -36,7 +39,15 @@ func (r *Request) Param(name string) string { return r.params[name] }
 func (r *Request) Name() string { return strings.TrimPrefix(r.params["name"], "/") }
 
 // Query returns a parameter of the query. It is empty if there is none.
-func (r *Request) Query(key string) string { return r.URL.Query().Get(key) }
+func (r *Request) Query(key string) string { return r.values().Get(key) }
+
+// values returns the parsed query.
+func (r *Request) values() url.Values {
+	if r.query == nil {
+		r.query = r.URL.Query()
+	}
+	return r.query
+}
 
 // Bool reports whether a parameter of the query is true, in Docker's notation: only "", "0", "no", "false" and "none"
 // are false.
@@ -52,7 +63,7 @@ func truth(text string) bool {
 
 // BoolOr reports whether a parameter of the query is true. It returns the default if it is absent.
 func (r *Request) BoolOr(key string, absent bool) bool {
-	if !r.URL.Query().Has(key) {
+	if !r.values().Has(key) {
 		return absent
 	}
 	return r.Bool(key)

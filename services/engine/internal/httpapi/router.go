@@ -85,7 +85,7 @@ func (rt *Router) serve(w *response, r *http.Request) error {
 			return err
 		}
 	}
-	return rt.call(op, w, &Request{Request: r, Version: asked, params: params})
+	return rt.call(op, w, &Request{Request: r, Version: asked, params: params, panicked: rt.reportPanic(op)})
 }
 
 // find returns the operation for a path and its parameters. It is nil if there is none.
@@ -108,12 +108,19 @@ func (rt *Router) call(op *compiled, w *response, r *Request) (err error) {
 		if v := recover(); v == http.ErrAbortHandler {
 			panic(v) // the connection is closed, so that the client does not take a part for the whole
 		} else if v != nil {
-			rt.log.Error("operation panicked", "operation", op.Method+" "+op.Path, "panic", v, "stack",
-				string(debug.Stack()))
+			r.panicked(v)
 			err = Errorf(http.StatusInternalServerError, "internal error; see the agent's log")
 		}
 	}()
 	return op.Handle(w, r)
+}
+
+// reportPanic returns a function that logs a panic of an operation.
+func (rt *Router) reportPanic(op *compiled) func(any) {
+	return func(v any) {
+		rt.log.Error("operation panicked", "operation", op.Method+" "+op.Path, "panic", v, "stack",
+			string(debug.Stack()))
+	}
 }
 
 func errNoPage() error { return Errorf(http.StatusNotFound, "page not found") }

@@ -6,7 +6,6 @@ package stream
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -166,12 +165,12 @@ func AppendFrame(to []byte, stream byte, data []byte) []byte {
 // hangupInterval is the time between checks of a client that has closed its side.
 const hangupInterval = time.Second
 
-// watchHangup returns when the client has closed the whole connection, or ctx ends. A client that only
+// watchHangup returns when the client has closed the whole connection, or over is closed. A client that only
 // closed its side of the input keeps reading.
-func watchHangup(ctx context.Context, c net.Conn) {
+func watchHangup(over <-chan struct{}, c net.Conn) {
 	u, ok := c.(*net.UnixConn)
 	if !ok {
-		<-ctx.Done() // TCP does not distinguish the two; a write fails
+		<-over // TCP does not distinguish the two; a write fails
 		return
 	}
 	raw, err := u.SyscallConn()
@@ -191,7 +190,7 @@ func watchHangup(ctx context.Context, c net.Conn) {
 			return
 		}
 		select {
-		case <-ctx.Done():
+		case <-over:
 			return
 		case <-tick.C:
 		}

@@ -28,26 +28,24 @@ type Options struct {
 // Pump forwards output and input until the process exits, the client detaches or disconnects, or ctx ends.
 // Then it closes both sides, and the process keeps running.
 func Pump(ctx context.Context, c Client, call Call, o Options) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	stop := context.AfterFunc(ctx, func() {
+	end := func() {
 		call.Cancel()
 		c.Close()
-	})
+	}
+	stop := context.AfterFunc(ctx, end)
 	defer stop()
-	defer c.Close()
-	defer call.Cancel()
+	defer end()
 
-	done := make(chan struct{})
+	over, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
-		if in := (input{ctx, c, call, o}); in.forward() {
-			cancel()
-		}
+		in := input{over, c, call, o}
+		in.forward()
+		end()
 	}()
 	forwardOutput(c, call, o)
 	c.Close()
-	cancel()
+	close(over)
 	<-done
 }
 
@@ -73,7 +71,7 @@ func forwardOutput(c Client, call Call, o Options) {
 
 // input forwards the input of a client.
 type input struct {
-	ctx    context.Context
+	over   <-chan struct{} // closed after the output
 	client Client
 	call   Call
 	Options
@@ -83,46 +81,49 @@ type input struct {
 const (
 	minInput = 1 << 10
 	maxInput = 32 << 10
+	unused   = 64 // without input
 )
 
-// forward forwards input. It returns true when the client detached or is gone.
-func (in input) forward() (over bool) {
+// forward forwards input until the client detaches or is gone, or until the output is over.
+func (in input) forward() {
 	keys := detachScanner{keys: in.DetachKeys}
-	buffer := make([]byte, minInput)
+	size := minInput
+	if !in.Stdin {
+		size = unused
+	}
+	buffer := make([]byte, size)
 	for {
 		n, err := in.client.Read(buffer)
 		if n > 0 && in.Stdin {
 			data, detached := keys.scan(bytes.Clone(buffer[:n])) // a message must not change after Send
 			if len(data) > 0 && in.call.Send(&containerv1.Input{Event: &containerv1.Input_Stdin{Stdin: data}}) != nil {
-				return true
+				return
 			}
 			if detached {
 				_ = in.call.Send(&containerv1.Input{Event: &containerv1.Input_Detach{Detach: true}})
-				return true
+				return
 			}
 		}
-		if err != nil {
-			return in.ended(err)
+		if errors.Is(err, io.EOF) {
+			in.closed()
+			return
 		}
-		if n == len(buffer) && n < maxInput {
+		if err != nil {
+			return
+		}
+		if n == len(buffer) && n < maxInput && in.Stdin {
 			buffer = make([]byte, maxInput)
 		}
 	}
 }
 
-// ended handles the end of the input: the client has closed its side, or the connection.
-func (in input) ended(err error) (over bool) {
-	if !errors.Is(err, io.EOF) {
-		return true
-	}
-	if in.Stdin && in.CloseStdin {
-		if in.call.Send(&containerv1.Input{Event: &containerv1.Input_StdinClosed{StdinClosed: true}}) != nil {
-			return true
-		}
+// closed handles the end of the input: the client has closed its side, or the connection.
+func (in input) closed() {
+	if in.Stdin && in.CloseStdin &&
+		in.call.Send(&containerv1.Input{Event: &containerv1.Input_StdinClosed{StdinClosed: true}}) != nil {
+		return
 	}
 	if c, ok := in.client.(*conn); ok {
-		watchHangup(in.ctx, c.Conn)
-		return true
+		watchHangup(in.over, c.Conn)
 	}
-	return true
 }

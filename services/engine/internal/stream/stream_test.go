@@ -67,7 +67,9 @@ func serve(t *testing.T, p *process, tty bool, o stream.Options,
 				if err != nil {
 					return err
 				}
-				stream.Pump(r.Context(), client, p.call(), o)
+				rest := r.Continue()
+				defer rest.Close()
+				rest.Go(func() { stream.Pump(rest.Context, client, p.call(), o) })
 				return nil
 			}}})}
 	done := make(chan struct{})

@@ -49,6 +49,8 @@ var errDetached = errors.New("detached")
 // pump forwards output and input until the end of the output. It returns errDetached if the client
 // detaches, or the error of the connection.
 func (c client) pump(ctx context.Context, process launch.Output) error {
+	stop := context.AfterFunc(ctx, func() { _ = process.Close() }) // also after the end of the input
+	defer stop()
 	inputErr := make(chan error, 1)
 	go func() {
 		err := c.readInput(ctx, process)
@@ -71,8 +73,11 @@ func (c client) pump(ctx context.Context, process launch.Output) error {
 			case cause := <-inputErr: // the client disconnected, which closed the process
 				return cause
 			default:
-				return err
 			}
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return err
 		}
 	}
 }
