@@ -57,9 +57,12 @@ func (h *Handlers) Events(w http.ResponseWriter, r *httpapi.Request) error {
 				return nil // the client is gone
 			}
 		}
+		if out.flush() != nil {
+			return nil
+		}
 	}
 	for e, ok := merged.next(); ok; e, ok = merged.next() {
-		if out.write(e) != nil {
+		if out.write(e) != nil || len(merged.events) == 0 && out.flush() != nil {
 			return nil
 		}
 	}
@@ -79,6 +82,9 @@ func (h *Handlers) timeOf(r *httpapi.Request, key string) (*timestamppb.Timestam
 	return timestamppb.New(t), err
 }
 
+// eventBatch is the maximum number of events that are written with one flush.
+const eventBatch = 64
+
 // mergedEvents are the events of several services.
 type mergedEvents struct {
 	events chan *eventv1.Event
@@ -95,7 +101,7 @@ func (h *Handlers) watch(ctx context.Context, since, until *timestamppb.Timestam
 	if err := errors.Join(err, err2); err != nil {
 		return nil, err
 	}
-	m := &mergedEvents{events: make(chan *eventv1.Event), ended: make(chan error), open: 2}
+	m := &mergedEvents{events: make(chan *eventv1.Event, eventBatch), ended: make(chan error), open: 2}
 	go m.forward(ctx, func() (*eventv1.Event, error) {
 		response, err := containers.Recv()
 		return response.GetEvent(), err
@@ -152,7 +158,8 @@ func (m *mergedEvents) past() (all []*eventv1.Event) {
 	return all
 }
 
-// next returns the next event. ok is false when a service was lost, or all have reached their end.
+// next returns the next event. ok is false when a service was lost, or all have reached their end, and all
+// events before were returned.
 func (m *mergedEvents) next() (e *eventv1.Event, ok bool) {
 	for m.open > 0 && !m.lost {
 		select {
@@ -162,7 +169,12 @@ func (m *mergedEvents) next() (e *eventv1.Event, ok bool) {
 			m.end(err)
 		}
 	}
-	return nil, false
+	select {
+	case e := <-m.events:
+		return e, true
+	default:
+		return nil, false
+	}
 }
 
 // end records the end of one service's events.
@@ -171,19 +183,21 @@ func (m *mergedEvents) end(err error) {
 	m.lost = m.lost || err != nil
 }
 
-// eventWriter writes events, each flushed.
+// eventWriter writes events.
 type eventWriter struct {
 	w       http.ResponseWriter
+	control *http.ResponseController
 	r       *httpapi.Request
 	filters httpapi.Filters
 	kind    string
 	mark    string // before each event
+	pending bool   // written since the last flush
 }
 
 // newEventWriter returns a writer in the encoding that the client accepts. Before version 1.52 there was
 // one.
 func newEventWriter(w http.ResponseWriter, r *httpapi.Request, filters httpapi.Filters) *eventWriter {
-	out := &eventWriter{w: w, r: r, filters: filters, kind: "application/json"}
+	out := &eventWriter{w: w, control: http.NewResponseController(w), r: r, filters: filters, kind: "application/json"}
 	if r.Version.Before(52) {
 		return out
 	}
@@ -203,7 +217,7 @@ func newEventWriter(w http.ResponseWriter, r *httpapi.Request, filters httpapi.F
 func (o *eventWriter) start() {
 	o.w.Header().Set("Content-Type", o.kind)
 	o.w.WriteHeader(http.StatusOK)
-	_ = http.NewResponseController(o.w).Flush()
+	_ = o.control.Flush()
 }
 
 // eventTimeout bounds a write to a client that does not read.
@@ -214,13 +228,21 @@ func (o *eventWriter) write(e *eventv1.Event) error {
 	if !event.Matches(o.filters, e) {
 		return nil
 	}
-	control := http.NewResponseController(o.w)
-	_ = control.SetWriteDeadline(time.Now().Add(eventTimeout))
+	if !o.pending {
+		o.pending = true
+		_ = o.control.SetWriteDeadline(time.Now().Add(eventTimeout))
+	}
 	if _, err := io.WriteString(o.w, o.mark); err != nil {
 		return err
 	}
-	if err := json.NewEncoder(o.w).Encode(event.FromProto(e, o.r.Version)); err != nil {
-		return err
+	return json.NewEncoder(o.w).Encode(event.FromProto(e, o.r.Version))
+}
+
+// flush sends what was written.
+func (o *eventWriter) flush() error {
+	if !o.pending {
+		return nil
 	}
-	return control.Flush()
+	o.pending = false
+	return o.control.Flush()
 }
