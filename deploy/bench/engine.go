@@ -17,10 +17,11 @@ const (
 	perContainer = 200  // which is the limit
 	dockerClient = ".cache/clients/docker"
 	engineRounds = 30 // of each kind
+	inspected    = "inspected"
 )
 
-// engineAPI measures the Engine API: a launch by Docker's own client, if make clients has built it, and the
-// memory of attached clients.
+// engineAPI measures the Engine API: a launch by Docker's own client, if make clients has built it, the
+// memory of attached clients, and events.
 func (b *bench) engineAPI(ctx context.Context, t *table) error {
 	if client, err := filepath.Abs(dockerClient); err == nil && installed(client) {
 		docker := &engine{name: "docker client", host: b.lab, program: client, image: "busybox",
@@ -34,7 +35,7 @@ func (b *bench) engineAPI(ctx context.Context, t *table) error {
 			wanted: "at most 25 ms"})
 	}
 	h := &crowdedHost{Agent: b.agent, lab: b.lab}
-	return h.attached(ctx, t)
+	return errors.Join(h.attached(ctx, t), h.listen(ctx, t))
 }
 
 // attached measures the memory of clients that are attached to containers without output.
@@ -93,8 +94,12 @@ func (h *crowdedHost) requests(ctx context.Context, t *table) error {
 	client := &http.Client{Transport: &http.Transport{
 		DialContext: func(context.Context, string, string) (net.Conn, error) { return h.dialEngine() }}}
 	defer client.CloseIdleConnections()
+	if _, err := h.CLI(ctx, "run", "-d", "--name", inspected, "busybox", "sleep", "100000"); err != nil {
+		return err
+	}
 	for _, r := range []struct{ what, path, wanted string }{
 		{"_ping", "/_ping", "0.15 ms"},
+		{"inspect", "/containers/" + inspected + "/json", "1 ms"},
 		{"containers/json?all=1, 1,300 containers", "/containers/json?all=1", "at most 25 ms"},
 		{"the same, filtered by a label", `/containers/json?all=1&filters={"label":["group=7"]}`, "at most 5 ms"},
 	} {

@@ -147,7 +147,7 @@ const crowd = 50
 
 // many measures concurrent starts and concurrent removals of containers.
 func (b *bench) many(ctx context.Context, t *table) error {
-	started, err := concurrently(func(i int) error {
+	started, err := concurrently(crowd, func(i int) error {
 		name := fmt.Sprint("crowd", i)
 		_, err := b.agent.CLI(ctx, "run", "-d", "--name", name, "-p", "80", "busybox", "sleep", "1000")
 		return err
@@ -156,7 +156,7 @@ func (b *bench) many(ctx context.Context, t *table) error {
 		return err
 	}
 
-	removed, err := concurrently(func(i int) error {
+	removed, err := concurrently(crowd, func(i int) error {
 		_, err := b.agent.CLI(ctx, "rm", "-f", fmt.Sprint("crowd", i))
 		return err
 	})
@@ -169,14 +169,14 @@ func (b *bench) many(ctx context.Context, t *table) error {
 	return b.agent.CheckLeftovers(ctx)
 }
 
-// concurrently calls do for the whole crowd concurrently and returns the total time.
-func concurrently(do func(i int) error) (time.Duration, error) {
+// concurrently calls do for a number of containers concurrently and returns the total time.
+func concurrently(count int, do func(i int) error) (time.Duration, error) {
 	start, results := time.Now(), make(chan error)
-	for i := range crowd {
+	for i := range count {
 		go func() { results <- do(i) }()
 	}
 	var errs []error
-	for range crowd {
+	for range count {
 		errs = append(errs, <-results)
 	}
 	return time.Since(start), errors.Join(errs...)

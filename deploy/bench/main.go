@@ -48,8 +48,8 @@ func (b *bench) steps() []step {
 	return []step{
 		{"launches", b.launches}, {"options", b.options}, {"many", b.many}, {"busy", b.busy},
 		{"containers", b.containers}, {"restarts", b.restarts}, {"streams", b.streams}, {"files", b.files},
-		{"contents", b.contents}, {"engine", b.engineAPI}, {"names", b.names}, {"policy", b.policy},
-		{"fleet", b.fleet}, {"hosts", b.manyHosts},
+		{"contents", b.contents}, {"engine", b.engineAPI}, {"docker", b.docker}, {"names", b.names},
+		{"policy", b.policy}, {"fleet", b.fleet}, {"hosts", b.manyHosts},
 		{"services", services},
 	}
 }

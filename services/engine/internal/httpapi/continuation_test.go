@@ -13,8 +13,8 @@ import (
 	"github.com/fairlead/fairlead/services/engine/internal/httpapi"
 )
 
-// The server learns when the work of a continuation is done: at once if it was not started, otherwise at
-// its end, which can be a panic.
+// The server learns when the work of a continuation is done: with the handler if it was not started,
+// otherwise at its end, which can be a panic.
 func TestContinuationEnds(t *testing.T) {
 	for how, handle := range map[string]func(*httpapi.Continuation){
 		"not started": func(*httpapi.Continuation) {},
@@ -22,7 +22,8 @@ func TestContinuationEnds(t *testing.T) {
 		"panic":       func(c *httpapi.Continuation) { c.Go(func() { panic("odd") }) },
 	} {
 		var log bytes.Buffer
-		router := httpapi.NewRouter(slog.New(slog.NewTextHandler(&log, nil)), func(context.Context) error { return nil },
+		ready := func(context.Context) error { return nil }
+		router := httpapi.NewRouter(slog.New(slog.NewTextHandler(&log, nil)), ready,
 			[]httpapi.Operation{{Method: http.MethodGet, Path: "/x",
 				Handle: func(_ http.ResponseWriter, r *httpapi.Request) error {
 					c := r.Continue()
