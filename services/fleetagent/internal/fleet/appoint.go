@@ -31,7 +31,7 @@ func (p *part) Appoint(ctx context.Context, who pki.Identity, keys api.Keys) err
 	defer p.store.Unlock()
 	m := p.membership()
 	if m.IsManager() && m.Member != nil && m.Member.ID == keys.Member {
-		return nil // keepStore starts it
+		return roles{p}.updateCluster(keys.Cluster) // keepStore starts it
 	}
 	if !keys.Authority.Key.PublicKey.Equal(m.CA.PublicKey) ||
 		!keys.Store.Key.PublicKey.Equal(keys.Store.Cert.PublicKey) {
@@ -46,6 +46,19 @@ func (p *part) Appoint(ctx context.Context, who pki.Identity, keys api.Keys) err
 	}
 	p.cfg.Log.Info("this host is a manager now")
 	return startStore(p.cfg, p.membership())
+}
+
+// updateCluster stores the members that the store is started with. Before its first start, the member must know
+// those that were added meanwhile.
+func (r roles) updateCluster(cluster string) error {
+	return r.editIf(func(m *membership.Membership) error {
+		if m.Member.Cluster == cluster {
+			return errUnchanged
+		}
+		member := *m.Member
+		m.Member, member.Cluster = &member, cluster
+		return nil
+	})
 }
 
 // appoint makes a membership that of a manager.
@@ -77,7 +90,7 @@ func (r roles) drop(ctx context.Context) error {
 		return nil
 	}
 	if m.External != nil {
-		if demoted, err := outside(r).demoted(ctx); err != nil || !demoted {
+		if demoted, err := r.demoted(ctx, m.Host); err != nil || !demoted {
 			return err
 		}
 	} else {

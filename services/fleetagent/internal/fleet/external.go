@@ -125,10 +125,10 @@ func (p outside) takeOver(keys api.Keys) error {
 	})
 }
 
-// demoted reports whether this host is a member by its record in the store. The copy of a host that was
-// promoted a moment ago can be older.
-func (p outside) demoted(ctx context.Context) (bool, error) {
-	value, ok, err := p.client.Get(ctx, p.keys.Host(p.membership().Host))
+// demoted reports whether a host is a member by its record in the store. The copy of a host that was promoted a
+// moment ago can be older.
+func (r roles) demoted(ctx context.Context, id string) (bool, error) {
+	value, ok, err := r.client.Get(ctx, r.keys.Host(id))
 	if err != nil || !ok {
 		return false, err
 	}

@@ -159,7 +159,7 @@ func (r roles) reconcile(ctx context.Context) error {
 	return errors.Join(locked, err)
 }
 
-// step makes the first step that is possible.
+// step makes the first step that is possible, and asks managers on the way to start their stores.
 func (r roles) step(ctx context.Context, members []quorum.Member) error {
 	var all error
 	for _, s := range quorum.Next(r.managerHosts(), members) {
@@ -169,7 +169,9 @@ func (r roles) step(ctx context.Context, members []quorum.Member) error {
 		case quorum.Add:
 			err = r.client.AddLearner(ctx, s.Manager.PeerURL)
 		case quorum.Start:
-			err = r.appoint(ctx, s, members)
+			if err = r.appoint(ctx, s, members); err == nil {
+				continue // whether its store starts is seen later
+			}
 		case quorum.Promote:
 			err = r.client.PromoteMember(ctx, s.Member.ID)
 		case quorum.Remove:
@@ -290,14 +292,19 @@ func (f *Fleet) PromoteHost(ctx context.Context, reference string) (*fleetv1.Hos
 	if p.membership().External != nil {
 		return promoted, outside{p}.await(ctx, promoted)
 	}
-	return promoted, p.awaitMember(ctx, promoted, "its store has not started yet; see the log of its agent",
+	demoted, r := false, roles{p}
+	err = p.awaitMember(ctx, promoted, "its store has not started yet; see the log of its agent",
 		func(m *quorum.Member) bool {
-			if m == nil || !m.Started {
-				return false
+			if demoted, err = r.demoted(ctx, host.GetId()); demoted || m == nil || !m.Started {
+				return demoted
 			}
 			_, err := p.client.Status(ctx, storeURL(promoted, p.cfg.Ports.StoreClient))
 			return err == nil
 		})
+	if demoted {
+		return nil, fault.New(fault.Conflict, "host "+host.GetName(), "was made a member meanwhile")
+	}
+	return promoted, err
 }
 
 // DemoteHost makes a manager a member and waits until its store has left.

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fairlead/fairlead/proto/fault"
 	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/quorum"
 	"github.com/fairlead/fairlead/services/fleetagent/internal/token"
@@ -198,4 +199,55 @@ func loseLeader(t *testing.T, hosts ...*host) {
 	}
 	four.stop()
 	hosts[leader].start()
+}
+
+// A member of the store that could not start knows the members that were added meanwhile.
+func TestLateMemberStarts(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	one, two, third := newHost(t, 1), newHost(t, 2), newHost(t, 3)
+	two.join(one.found())
+	third.join(one.token(1))
+	one.await("host1 alive, host2 alive, host3 alive")
+	restart := func(program string) {
+		two.stop()
+		two.cfg.StoreProgram = program
+		two.start()
+		one.await("host1 alive, host2 alive, host3 alive")
+	}
+	good := two.cfg.StoreProgram
+	restart("/nonexistent/fairlead-store")
+	p, err := one.current()
+	must0(t, err)
+	a, err := p.admission()
+	must0(t, err)
+	promoted := make(chan error)
+	go func() {
+		_, err := one.PromoteHost(ctx, "host2")
+		promoted <- err
+	}()
+	one.awaitMembers("1 voter, 2 learner not started")
+	_, err = a.Demote(ctx, two.id(), one.id())
+	must0(t, err)
+	wants(t, <-promoted, fault.Conflict, "was made a member meanwhile")
+	one.awaitMembers("1 voter")
+
+	_, err = a.Promote(ctx, two.id())
+	must0(t, err)
+	one.awaitMembers("1 voter, 2 learner not started")
+	late, err := two.current()
+	must0(t, err)
+	if !eventually(func() bool { return late.membership().Member != nil }) {
+		t.Fatal("host2 is not appointed")
+	}
+	_, err = a.Promote(ctx, third.id())
+	must0(t, err)
+	if !eventually(func() bool {
+		_, got := one.members()
+		return strings.Contains(got, ", 3 ")
+	}) {
+		t.Fatal("host3 has no member of the store")
+	}
+	restart(good)
+	one.awaitMembers("1 voter, 2 voter, 3 voter")
 }
