@@ -57,8 +57,13 @@ func Decide(sources []Source, t Test, members []Member) (Outcome, error) {
 		return Outcome{}, err
 	}
 
+	all, err := targets(p, peer, members)
+	if err != nil {
+		return Outcome{}, err
+	}
+
 	var o Outcome
-	for _, one := range targets(p, peer, members) {
+	for _, one := range all {
 		d := Decision{Decision: p.Decide(one.Target), Target: one.text}
 		if peer.Kind == egress.Domain && d.Allowed && !p.AllowsName(peer.Name) {
 			d.Decision = egress.Decision{Reason: ReasonName}

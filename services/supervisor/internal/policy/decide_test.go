@@ -115,3 +115,19 @@ func TestValidate(t *testing.T) {
 		}
 	}
 }
+
+// TestDecideBounded checks rules that divide a peer into millions of parts: one error says so, soon.
+func TestDecideBounded(t *testing.T) {
+	var list []string
+	for i := range 500 {
+		list = append(list, fmt.Sprintf("8.%d.%d.0/24", i/250, i%250), fmt.Sprintf("!internet:%d/tcp", 2*i+1))
+	}
+	sources := []policy.Source{{Name: "options", Rules: policy.Rules{Egress: list}}}
+	_, err := policy.Decide(sources, policy.Test{Container: "web-1", Peer: "internet"}, nil)
+	if err == nil || !strings.Contains(err.Error(), "internet stands for too many addresses and ports") {
+		t.Errorf("got %v, want too many addresses and ports", err)
+	}
+	if got := decided(t, sources, "8.0.7.1:443/tcp", nil); !strings.HasPrefix(got, "false !internet:443/tcp") {
+		t.Errorf("one address: got %s", got)
+	}
+}

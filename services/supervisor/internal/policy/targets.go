@@ -21,12 +21,16 @@ var (
 	privateAddress = netip.MustParseAddr("10.0.0.0")
 )
 
+// maxDecided bounds the rules that are read to decide about one peer, for all of its targets.
+const maxDecided = 2_000_000
+
 // everywhere are all addresses.
 var everywhere = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
 
 // targets returns targets that stand for all of a peer: rules decide about every other one as about one of
-// these, as addresses and ports between two bounds of rules are equal to them.
-func targets(rules egress.Policy, peer egress.Rule, members []Member) (all []target) {
+// these, as addresses and ports between two bounds of rules are equal to them. Their number grows with the
+// product of both kinds of bounds, so that it fails if there are too many.
+func targets(rules egress.Policy, peer egress.Rule, members []Member) (all []target, err error) {
 	v := newView(rules, peer, members)
 	addresses := v.addresses()
 	decided := map[string]bool{}
@@ -53,8 +57,12 @@ func targets(rules egress.Policy, peer egress.Rule, members []Member) (all []tar
 			}
 			all = append(all, target{t, text})
 		}
+		if len(all)*len(rules) > maxDecided {
+			return nil, fmt.Errorf("%s stands for too many addresses and ports for these rules, test one of them",
+				peer)
+		}
 	}
-	return all
+	return all, nil
 }
 
 // view holds the known addresses of a peer and of rules.
