@@ -10,7 +10,8 @@ import (
 
 // Names in the kernel.
 const (
-	TableName    = "fairlead-egress" // of both tables
+	TableName    = "fairlead-egress"      // of both tables
+	CopyName     = "fairlead-egress-copy" // of their copies, while they are written again
 	chainRefused = "refused"
 	mapVia       = "via"
 	mapPolicies  = "policies"

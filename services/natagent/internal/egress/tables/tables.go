@@ -26,6 +26,7 @@ import (
 // Tables writes both tables. Its methods are not safe for concurrent use.
 type Tables struct {
 	ns     hostns.NS
+	name   string       // of the tables that are written
 	conn   *nflink.Link // nil until open
 	flags  nftables.TableFlags
 	queue  rules.QueueKind
@@ -37,14 +38,16 @@ type Tables struct {
 }
 
 // New returns Tables in a network namespace. They must be opened before use.
-func New(ns hostns.NS) *Tables { return &Tables{ns: ns, bridges: map[string]bridge{}} }
+func New(ns hostns.NS) *Tables {
+	return &Tables{ns: ns, name: rules.TableName, bridges: map[string]bridge{}}
+}
 
 func (k *Tables) inet() *nftables.Table {
-	return &nftables.Table{Name: rules.TableName, Family: nftables.TableFamilyINet, Flags: k.flags}
+	return &nftables.Table{Name: k.name, Family: nftables.TableFamilyINet, Flags: k.flags}
 }
 
 func (k *Tables) bridge() *nftables.Table {
-	return &nftables.Table{Name: rules.TableName, Family: nftables.TableFamilyBridge, Flags: k.flags}
+	return &nftables.Table{Name: k.name, Family: nftables.TableFamilyBridge, Flags: k.flags}
 }
 
 // Open opens the socket. It fails without nf_tables.
@@ -74,55 +77,6 @@ func (k *Tables) Close() error {
 		return nil
 	}
 	return k.conn.Close()
-}
-
-// Rebuild writes both tables again, in one transaction.
-func (k *Tables) Rebuild(all []*plan.Plan, learned func(owner string) map[answered.Open]time.Duration,
-	peers func(string) []netip.Prefix) error {
-	k.peers, k.naming = map[string][]netip.Prefix{}, map[string]int{}
-	for _, t := range []*nftables.Table{k.inet(), k.bridge()} {
-		k.conn.AddTable(t) // so that the deletion succeeds; it also claims the table
-		k.conn.DelTable(t)
-		k.conn.AddTable(t)
-	}
-
-	k.queueBase()
-	for _, c := range all {
-		k.queueAdd(c, learned(c.Owner), peers)
-	}
-	return k.commit()
-}
-
-// Remove removes both tables.
-func (k *Tables) Remove() error {
-	limits := k.limitTables()
-	for _, t := range []*nftables.Table{k.inet(), k.bridge(), limits.Inet, limits.Bridge} {
-		k.conn.AddTable(t)
-		k.conn.DelTable(t)
-	}
-	return k.commit()
-}
-
-// Change is a change of the policy of one container. Either policy can be nil.
-type Change struct {
-	Old, Now *plan.Plan
-	Learned  map[answered.Open]time.Duration // addresses that are open for Now
-}
-
-// Change writes the policies of containers, in one transaction.
-func (k *Tables) Change(all []Change, peers func(string) []netip.Prefix) error {
-	for _, c := range all {
-		if c.Old != nil {
-			k.queueElements(c.Old, true)
-		}
-		if c.Now != nil {
-			k.queueAdd(c.Now, c.Learned, peers)
-		}
-		if c.Old != nil {
-			k.queueRemove(c.Old)
-		}
-	}
-	return k.commit()
 }
 
 // queueBase queues what does not belong to one container.
@@ -156,7 +110,7 @@ func (k *Tables) queueRules(t *nftables.Table, chain string, list []rules.Rule) 
 	}
 }
 
-// queueAdd queues sets, chain and elements of a container.
+// queueAdd queues sets and chains of a container, which are not used before its elements are added.
 func (k *Tables) queueAdd(c *plan.Plan, learned map[answered.Open]time.Duration, peers func(string) []netip.Prefix) {
 	t := k.inet()
 	for _, peer := range c.Peers() {
@@ -169,7 +123,6 @@ func (k *Tables) queueAdd(c *plan.Plan, learned map[answered.Open]time.Duration,
 		k.conn.AddChain(&nftables.Chain{Name: one.Name, Table: t})
 		k.queueRules(t, one.Name, one.Rules)
 	}
-	k.queueElements(c, false)
 }
 
 // queueElements adds or removes the map elements of a container.
