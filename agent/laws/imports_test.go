@@ -107,12 +107,14 @@ func importRules(services []string) []importRule {
 				"services/netagent/internal/kernel", "services/natagent/internal/conntrack",
 				"services/natagent/internal/firewall/nflink", "services/netagent/internal/dnssockets/redirect",
 				"services/natagent/internal/nflog", "services/natagent/internal/nfqueue",
+				"services/natagent/internal/nlfile",
 				"services/netagent/internal/wireguard",
 			},
 			reason: "only the kernel packages retry interrupted dumps. Package redirect sends its own transactions " +
 				"in the namespaces of containers: it does not dump, and the socket of the firewall library fails for " +
 				"descriptors above 1023. Package nflink replaces that socket. " +
 				"Package nflog reads a log group, package nfqueue queues. " +
+				"Package nlfile uses sockets that netagent has opened. " +
 				"Package wireguard configures devices that only encrypted networks have",
 			caught: [2]string{"services/netagent/internal/driver/bridge", "github.com/vishvananda/netlink"},
 		}, {

@@ -13,9 +13,13 @@ package natagent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"sync"
 
+	"github.com/fairlead/fairlead/agent/fdpass"
 	"github.com/fairlead/fairlead/agent/metrics"
 	"github.com/fairlead/fairlead/agent/notify"
 	"github.com/fairlead/fairlead/agent/state"
@@ -26,6 +30,7 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/conntrack"
 	"github.com/fairlead/fairlead/services/natagent/internal/diagnose"
 	"github.com/fairlead/fairlead/services/natagent/internal/egress"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress/inside"
 	"github.com/fairlead/fairlead/services/natagent/internal/explain"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall/nftables"
@@ -45,7 +50,7 @@ import (
 // Config configures natagent.
 type Config struct {
 	DataRoot string // directory of nat.db
-	ExecRoot string // unused: natagent has no volatile state
+	ExecRoot string // directory of netagent's socket for files
 	Log      *slog.Logger
 	State    state.Config // options of the database
 
@@ -125,7 +130,7 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	s := &Service{ns: ns, store: st, firewall: fw, relays: relay.New(ns, cfg.Log),
 		reconciler: reconcile.New(st, fw, flows, cfg.Log), input: hostfirewall.New(ns, nftables.TableName),
 		forwarding: forwarding.New(ns, fw, fw.Flavour(), cfg.Log)}
-	s.egress = egress.New(ns, st, flows, journal, cfg.Log)
+	s.egress = egress.New(ns, st, flows, journal, cfg.Log, namespacesAt(filepath.Join(cfg.ExecRoot, "net-fd.sock")))
 	s.hostFirewall = hostfirewall.NewChecker(s.input, cfg.Log)
 	s.guard = guard.New(st, fw, s.reconciler, s.forwarding, cfg.Log)
 	s.publisher = publish.New(st, fw, s.reconciler, flows, hold.New(ns, s.relays), cfg.Log)
@@ -148,6 +153,20 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	s.Meter = measure.Meter{Publications: st.Publications, Policies: s.egress, Reconciler: s.reconciler,
 		Publishes: s.publisher.Times(), Log: cfg.Log, Proc: "/proc/sys/net/netfilter"}
 	return s, nil
+}
+
+// namespacesAt returns the function that asks netagent for sockets in the namespaces of containers.
+func namespacesAt(path string) inside.Opener {
+	return func(ctx context.Context, owner string) (*os.File, error) {
+		files, err := fdpass.Fetch(ctx, path, fdpass.Request{Kind: "netfilter", Owner: owner})
+		if err != nil {
+			return nil, err
+		}
+		if len(files) != 1 {
+			return nil, fault.New(fault.Internal, "socket "+path, fmt.Sprintf("passed %d files, want one", len(files)))
+		}
+		return files[0], nil
+	}
 }
 
 // Run reconciles the kernel with the store, calls ready, and continues until ctx ends.

@@ -32,7 +32,7 @@ func (s *policyServer) PutPolicy(ctx context.Context, req *natv1.PutPolicyReques
 			return nil, err
 		}
 		c.Endpoints = append(c.Endpoints, plan.Endpoint{NetworkID: e.GetNetworkId(), MAC: e.GetMacAddress(),
-			Addresses: addresses})
+			Addresses: addresses, Inside: e.GetInside(), Interface: e.GetInterface()})
 	}
 	if len(c.Rules)+len(c.Ingress) == 0 && c.Limits.IsZero() {
 		return nil, fault.Invalidf("policy", "rules", "no rules, use none to allow nothing")

@@ -8,10 +8,15 @@ package conntrack
 import (
 	"context"
 	"net/netip"
+	"os"
 	"sync"
+
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
+	"github.com/fairlead/fairlead/services/natagent/internal/nlfile"
 )
 
 // Selector selects the conntrack entries to delete: by default those of connections to a host port.
@@ -105,7 +110,8 @@ func Missed(bindings []port.Binding, leaving, inside []netip.Prefix) []Selector 
 // Deleter deletes conntrack entries. The kernel walks its whole table for that, about 5 ms at its
 // usual size, so requests during a walk share the next one.
 type Deleter struct {
-	ns     hostns.NS
+	ns     hostns.NS // of the host
+	dial   func() (*netlink.Conn, error)
 	direct direct
 
 	mu      sync.Mutex
@@ -121,7 +127,27 @@ type batch struct {
 }
 
 // New returns a deleter for a network namespace.
-func New(ns hostns.NS) *Deleter { return &Deleter{ns: ns} }
+func New(ns hostns.NS) *Deleter {
+	return &Deleter{ns: ns, dial: func() (*netlink.Conn, error) {
+		return netlink.Dial(unix.NETLINK_NETFILTER, &netlink.Config{NetNS: ns.Fd()})
+	}}
+}
+
+// Selected deletes selected entries.
+type Selected interface {
+	Delete(ctx context.Context, cuts []Selector) error
+}
+
+// NewOn returns a deleter for the network namespace of the sockets that open returns. host is the host's own.
+func NewOn(host hostns.NS, open func() (*os.File, error)) Selected {
+	return &Deleter{ns: host, dial: func() (*netlink.Conn, error) {
+		socket, err := open()
+		if err != nil {
+			return nil, err
+		}
+		return nlfile.Conn(socket)
+	}}
+}
 
 // Delete deletes the selected entries and waits for that. If ctx ends first, they are deleted
 // anyway.

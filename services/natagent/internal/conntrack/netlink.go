@@ -83,7 +83,7 @@ func (c *Deleter) deleteMatching(matchers map[byte]*matcher) error {
 // walk calls each for the entries of a family, AF_UNSPEC for all, that pass the kernel's filter.
 func (c *Deleter) walk(family byte, filter []byte,
 	each func(conn *netlink.Conn, family byte, f flow, key []byte) error) error {
-	conn, err := netlink.Dial(unix.NETLINK_NETFILTER, &netlink.Config{NetNS: c.ns.Fd()})
+	conn, err := c.dial()
 	if err != nil {
 		return fmt.Errorf("conntrack: %w", err)
 	}

@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"context"
 	"net/netip"
 	"slices"
 
@@ -46,6 +47,17 @@ func (e *Enforcer) unchecked(old *plan.Plan, before *answered.Book) func(egress.
 		t.Has = func(r egress.Rule) bool { return knew(r, t.Addr) }
 		return egress.IsPublic(t.Addr) && !old.Out.Decide(t).ChecksQUIC()
 	}
+}
+
+// cutInside deletes connections in the namespace of a container.
+func cutInside(ctx context.Context, e *Enforcer, owner string, cuts []conntrack.Selector) error {
+	e.mu.Lock()
+	flows := e.inside.Flows(owner)
+	e.mu.Unlock()
+	if flows == nil {
+		return nil
+	}
+	return flows.Delete(ctx, cuts)
 }
 
 // target returns the target of a connection with a peer.

@@ -6,6 +6,9 @@
 // by addresses that dnsagent reports before it answers the container. Without nf_tables a policy is
 // rejected. The policy itself belongs to package proto/egress.
 //
+// The traffic of macvlan and ipvlan networks does not pass the host. Their containers have a third table in their own
+// network namespace: output and input. They must not have the privileges to change it or to send around it.
+//
 //	inet fairlead-egress    forward, input: source MAC -> chain of the container for outgoing traffic
 //	                        forward-ingress, output: destination -> its chain for incoming traffic
 //	bridge fairlead-egress  postrouting: nothing passes to interfaces whose policy is not in force yet
@@ -25,6 +28,7 @@ import (
 	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/natagent/internal/conntrack"
 	"github.com/fairlead/fairlead/services/natagent/internal/egress/answered"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress/inside"
 	"github.com/fairlead/fairlead/services/natagent/internal/egress/plan"
 	"github.com/fairlead/fairlead/services/natagent/internal/egress/rules"
 	"github.com/fairlead/fairlead/services/natagent/internal/egress/servers"
@@ -55,6 +59,7 @@ type Store interface {
 type Flows interface {
 	Delete(ctx context.Context, cuts []conntrack.Selector) error
 	DeleteAll(ctx context.Context, addresses []netip.Addr) error
+	Local() map[netip.Addr]bool // addresses of the host
 	servers.Flows
 }
 
@@ -79,19 +84,26 @@ type Enforcer struct {
 	restores   uint64                    // after changes by other programs
 	installed  map[string]*plan.Plan     // by owner
 	books      map[string]*answered.Book // by owner
+	inside     *inside.Namespaces
 }
 
 // New returns an Enforcer. It changes nothing in the kernel before Sync.
-func New(ns hostns.NS, store Store, flows Flows, records *refusals.Journal, log *slog.Logger) *Enforcer {
-	return &Enforcer{store: store, flows: flows, journal: records, log: log, begun: make(chan struct{}),
+func New(ns hostns.NS, store Store, flows Flows, records *refusals.Journal, log *slog.Logger,
+	open inside.Opener) *Enforcer {
+	e := &Enforcer{store: store, flows: flows, journal: records, log: log, begun: make(chan struct{}),
 		servers: servers.New(flows, records, log), ns: ns, tables: tables.New(ns), installed: map[string]*plan.Plan{},
 		books: map[string]*answered.Book{}}
+	e.inside = inside.New(inside.Config{Host: ns, Open: open, Log: log, Record: e.record,
+		Lost: func() { records.AddLost(1) }, Peers: e.prefixes, Local: flows.Local,
+		Learned: func(owner string) map[answered.Open]time.Duration { return e.book(owner).Left(time.Now()) }})
+	return e
 }
 
 // Close closes the sockets. The tables stay.
 func (e *Enforcer) Close() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.inside.Close()
 	return errors.Join(e.tables.Close(), e.journal.Close())
 }
 
@@ -126,7 +138,7 @@ func (e *Enforcer) Put(ctx context.Context, c *plan.Container, starting bool) er
 	if starting {
 		err = e.flows.DeleteAll(ctx, c.Addresses())
 	} else {
-		err = e.flows.Delete(ctx, cuts)
+		err = errors.Join(e.flows.Delete(ctx, cuts), cutInside(ctx, e, c.Owner, cuts))
 	}
 	if err != nil {
 		e.log.Warn("connections that the policy does not allow may continue", "container", c.Name, "error", err)
@@ -145,7 +157,7 @@ func (e *Enforcer) putOne(ctx context.Context, c *plan.Container) (cuts []conntr
 	}
 	before, had := e.store.Policy(c.Owner)
 	old := e.installed[c.Owner]
-	if had && before.Equal(c) && old != nil {
+	if had && before.Equal(c) && old != nil && !c.HasInside() { // a namespace can be another one meanwhile
 		return nil, nil
 	}
 	now, err := e.install(c)
@@ -158,7 +170,10 @@ func (e *Enforcer) putOne(ctx context.Context, c *plan.Container) (cuts []conntr
 
 	known := e.books[c.Owner]
 	e.adopt(now, old)
-	if err := e.replace(old, now); err != nil {
+	if err = e.inside.Put(ctx, before, now); err == nil {
+		err = e.replace(old, now)
+	}
+	if err != nil {
 		e.books[c.Owner] = known
 		return nil, errors.Join(err, e.restore(c.Owner, before))
 	}
@@ -221,6 +236,7 @@ func (e *Enforcer) restore(owner string, before *plan.Container) error {
 	e.servers.Remove(owner)
 	delete(e.installed, owner)
 	if before == nil {
+		e.inside.Forget(owner)
 		return e.store.DeletePolicy(owner)
 	}
 	return e.store.PutPolicy(before)
@@ -237,9 +253,11 @@ func (e *Enforcer) Release(ctx context.Context, owner string) error {
 	if err := e.start(ctx); err != nil {
 		return err
 	}
+	had, _ := e.store.Policy(owner)
 	if err := e.store.DeletePolicy(owner); err != nil {
 		return err
 	}
+	e.inside.Lift(ctx, had)
 	if old := e.installed[owner]; old != nil {
 		return e.replace(old, nil)
 	}
@@ -257,17 +275,18 @@ func (e *Enforcer) Sync(ctx context.Context) error {
 		return e.start(ctx)
 	}
 	e.installMissing()
+	within := e.inside.Sync(ctx, e.installed)
 
 	differ, err := e.tables.Differ(e.all())
 	if err == nil && !differ {
 		differ, err = e.tables.LimitsDiffer()
 	}
 	if err != nil || !differ {
-		return err
+		return errors.Join(err, within)
 	}
 	e.log.Warn("egress policies changed externally, restored")
 	e.restores++
-	return e.rebuild()
+	return errors.Join(e.rebuild(), within)
 }
 
 // start writes the tables for the first time in this process. Learned addresses stay.
@@ -306,6 +325,9 @@ func (e *Enforcer) start(ctx context.Context) error {
 	}
 	e.started = true
 	close(e.begun)
+	if err := e.inside.Sync(ctx, e.installed); err != nil {
+		e.log.Warn("egress policies in namespaces of containers are not up to date", "error", err)
+	}
 	return nil
 }
 

@@ -31,7 +31,10 @@ func (e *Enforcer) Learn(ctx context.Context, owner, name string, addresses []ne
 			return 0, err
 		}
 	}
-	if !e.tables.IsOwned() {
+	if err := e.inside.Learn(ctx, c, write); err != nil {
+		return 0, err
+	}
+	if !e.tables.IsOwned() || c.HasInside() {
 		answerable = 0 // other programs can flush the sets
 	}
 	return answerable, nil

@@ -2,6 +2,7 @@ package egress
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"slices"
 
@@ -21,45 +22,52 @@ func (e *Enforcer) PutPeers(ctx context.Context, all []plan.Peer) error {
 		}
 	}
 
-	cuts, err := e.putPeers(ctx, all)
+	containers, cuts, err := e.putPeers(ctx, all)
 	if err != nil {
 		return err
 	}
-	if err := e.flows.Delete(ctx, cuts); err != nil {
+	err = e.flows.Delete(ctx, cuts)
+	for _, c := range containers {
+		err = errors.Join(err, cutInside(ctx, e, c.Owner, cuts))
+	}
+	if err != nil {
 		e.log.Warn("connections that policies do not allow may continue", "error", err)
 	}
 	return nil
 }
 
-// putPeers stores and writes all peers. It selects the connections that policies no longer allow.
-func (e *Enforcer) putPeers(ctx context.Context, all []plan.Peer) (cuts []conntrack.Selector, err error) {
+// putPeers stores and writes all peers. It selects the connections that policies no longer allow, and returns the
+// containers that can have some.
+func (e *Enforcer) putPeers(ctx context.Context, all []plan.Peer) (containers []*plan.Plan,
+	cuts []conntrack.Selector, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if err := e.store.PutPeers(all); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if !e.started && len(e.store.Policies()) == 0 {
-		return nil, nil
+		return nil, nil, nil
 	}
 	if err := e.start(ctx); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 
 	changed := e.tables.ChangedPeers(e.prefixes)
 	if len(changed) == 0 {
-		return nil, nil
+		return nil, nil, nil
 	}
-	containers := cutsOf(e.installed, e.tables.Peer, changed)
+	containers = cutsOf(e.installed, e.tables.Peer, changed)
 	if err := e.tables.PutPeers(changed); err != nil {
 		e.log.Warn("addresses of containers out of sync, writing them again", "error", err)
 		if err := e.rebuild(); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
+	err = e.inside.PutPeers(e.installed, changed)
 	for _, c := range containers {
 		cuts = append(cuts, e.cuts(c, c, e.book(c.Owner))...)
 	}
-	return cuts, nil
+	return containers, cuts, err
 }
 
 // prefixes returns the addresses of a peer.

@@ -32,6 +32,7 @@ func (e *Enforcer) Run(ctx context.Context) {
 
 	var checks sync.WaitGroup
 	defer checks.Wait()
+	checks.Go(func() { e.syncNamespaces(ctx) })
 	if e.tables.QueuesPackets() {
 		checks.Go(func() { e.servers.Run(ctx, e.ns.Fd(), e.queues) })
 	}
@@ -54,6 +55,27 @@ func (e *Enforcer) Run(ctx context.Context) {
 		case <-time.After(retry):
 		case <-ctx.Done():
 		}
+	}
+}
+
+// syncNamespaces opens namespaces of containers that could not be opened before, and restores rules in them, until ctx
+// ends.
+func (e *Enforcer) syncNamespaces(ctx context.Context) {
+	tick := time.NewTicker(retry)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		e.mu.Lock()
+		if e.inside.IsDue() {
+			if err := e.inside.Sync(ctx, e.installed); err != nil {
+				e.log.Warn("egress policies in namespaces of containers are not up to date", "error", err)
+			}
+		}
+		e.mu.Unlock()
 	}
 }
 
@@ -141,6 +163,11 @@ func (e *Enforcer) Since(t time.Time) ([]refusals.Refusal, uint64, <-chan struct
 // refused. mu must be held.
 func (e *Enforcer) counters(c *plan.Plan) (allowed, refused uint64, err error) {
 	allowed, refused, err = e.tables.Counters(c)
+	if err != nil {
+		return allowed, refused, err
+	}
+	within, refusedWithin, err := e.inside.Counters(c)
+	allowed, refused = allowed+within, refused+refusedWithin
 	if err != nil || c.Limits.Connections == 0 {
 		return allowed, refused, err
 	}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"sync"
 	"syscall"
@@ -17,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fairlead/fairlead/agent/test/testns"
+	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/natagent/internal/conntrack"
 	"github.com/fairlead/fairlead/services/natagent/internal/egress"
 	"github.com/fairlead/fairlead/services/natagent/internal/egress/plan"
@@ -113,6 +115,20 @@ type world struct {
 	dir        string // of the journal
 	asked      uint16 // number of attacks
 	stop       func() // ends the process of natagent
+	away       bool   // netagent does not run
+}
+
+// namespace opens a netlink socket in the namespace of container a, as netagent does.
+func (w *world) namespace(context.Context, string) (*os.File, error) {
+	if w.away {
+		return nil, fault.New(fault.Unavailable, "socket", "no service is listening")
+	}
+	fd, err := -1, error(nil)
+	w.a.Do(func() {
+		fd, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK,
+			unix.NETLINK_NETFILTER)
+	})
+	return os.NewFile(uintptr(fd), "netlink"), err
 }
 
 func newWorld(t testing.TB) *world {
@@ -195,7 +211,8 @@ func (w *world) start() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.enforcer = egress.New(ns, w.store, conntrack.New(ns), journal, slog.New(slog.DiscardHandler))
+	w.enforcer = egress.New(ns, w.store, conntrack.New(ns), journal, slog.New(slog.DiscardHandler),
+		w.namespace)
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { w.enforcer.Run(ctx) })

@@ -7,10 +7,13 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/fairlead/fairlead/services/natagent/internal/nlfile"
 )
 
 // Constants of linux/netfilter/nfnetlink_log.h.
@@ -56,6 +59,19 @@ func Open(netns int, g Group) (*Log, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open a netlink socket: %w", err)
 	}
+	return newLog(conn, g)
+}
+
+// OpenOn opens the log of a group with a netlink socket of its network namespace.
+func OpenOn(socket *os.File, g Group) (*Log, error) {
+	conn, err := nlfile.Conn(socket)
+	if err != nil {
+		return nil, fmt.Errorf("use a netlink socket: %w", err)
+	}
+	return newLog(conn, g)
+}
+
+func newLog(conn *netlink.Conn, g Group) (*Log, error) {
 	if err := bind(conn, g); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}

@@ -1,6 +1,6 @@
 // Package dnssockets opens sockets in containers' network namespaces and keeps them. dnsagent,
 // which has no privilege to open them, receives them by fd passing. It neither reads nor answers
-// queries.
+// queries. natagent receives netlink sockets in the same way, for rules in the namespaces.
 //
 // Each container's resolver has one UDP and one TCP socket. This process keeps them open too, so
 // that they outlive dnsagent: queries wait in them, and the next dnsagent receives the same
@@ -30,6 +30,8 @@ import (
 const (
 	wantResolver = "resolver" // both sockets, UDP first
 	wantForget   = "forget"   // no socket: the resolver is not needed any more
+
+	wantNetfilter = "netfilter" // request of natagent: a netlink socket for rules
 )
 
 // Sandboxes finds the namespaces of containers. It returns NotFound if an owner has none.
@@ -109,13 +111,16 @@ func (k *Keeper) handle(_ context.Context, r fdpass.Request) ([]int, error) {
 	}
 
 	var fds []int
-	if r.Kind == wantResolver {
+	switch r.Kind {
+	case wantResolver:
 		fds, err = k.resolver(r.Owner, path)
-	} else {
+	case wantNetfilter:
+		fds, err = netfilterSocket(path)
+	default:
 		fds, err = upstreamSocket(path, r.Kind)
 	}
 
-	return fds, fault.Wrap(err, kindOf(err), subject(r.Owner), "cannot open DNS sockets")
+	return fds, fault.Wrap(err, kindOf(err), subject(r.Owner), "cannot open sockets")
 }
 
 // namespace returns the path of an owner's namespace. The host's own has no embedded resolver.

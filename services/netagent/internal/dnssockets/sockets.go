@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/fairlead/fairlead/proto/egress"
 	"github.com/fairlead/fairlead/services/netagent/internal/dnssockets/redirect"
 )
 
@@ -151,12 +152,32 @@ func upstreamSocket(path, what string) ([]int, error) {
 
 	fd := -1
 	err := inNamespace(path, func(*os.File) (err error) {
-		fd, err = unix.Socket(kind[0], kind[1]|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+		if fd, err = unix.Socket(kind[0], kind[1]|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0); err == nil {
+			err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, egress.MarkNameServer)
+		}
+		return err
+	})
+	if err != nil {
+		if fd >= 0 {
+			_ = unix.Close(fd)
+		}
+		return nil, err
+	}
+
+	return []int{fd}, nil
+}
+
+// netfilterSocket opens a netlink socket for the firewall in a namespace. natagent has the privilege to use it, but not
+// to enter the namespace. It keeps the namespace alive until it is closed.
+func netfilterSocket(path string) ([]int, error) {
+	fd := -1
+	err := inNamespace(path, func(*os.File) (err error) {
+		fd, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK,
+			unix.NETLINK_NETFILTER)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-
 	return []int{fd}, nil
 }

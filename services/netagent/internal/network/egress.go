@@ -1,6 +1,8 @@
 package network
 
 import (
+	"slices"
+
 	"github.com/fairlead/fairlead/proto/egress"
 	"github.com/fairlead/fairlead/proto/fault"
 )
@@ -13,7 +15,8 @@ func egressRules(n Network, rules []string) ([]string, error) {
 	case err != nil:
 		return nil, fault.New(fault.Invalid, n.Subject(), "egress policy is not valid: "+err.Error(),
 			fault.WithField("egress"), fault.WithHint("see fairlead policy --help"))
-	case p.Restricts() && n.Driver != DriverBridge && n.Driver != DriverOverlay:
+	case p.Restricts() && !slices.Contains([]string{DriverBridge, DriverOverlay, DriverMacvlan, DriverIPvlan},
+		n.Driver):
 		return nil, fault.New(fault.Invalid, n.Subject(), "egress policy cannot be enforced with driver "+n.Driver,
 			fault.WithField("egress"), fault.WithHint("use a bridge network"))
 	}

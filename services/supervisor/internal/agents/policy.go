@@ -14,7 +14,7 @@ import (
 )
 
 // PutPolicy puts the rules of a container in force, on all of its endpoints. starting says that none of its
-// processes runs. It fails if an endpoint has no bridge, unless the rules restrict nothing.
+// processes runs. It fails if an endpoint has no bridge and is not inside, unless the rules restrict nothing.
 func (a *Agents) PutPolicy(ctx context.Context, uid, name string, rules policy.Rules,
 	endpoints []container.Endpoint, starting bool) error {
 	req := &natv1.PutPolicyRequest{Owner: uid, OwnerName: name, Rules: rules.Egress, Ingress: rules.Ingress,
@@ -23,13 +23,13 @@ func (a *Agents) PutPolicy(ctx context.Context, uid, name string, rules policy.R
 		if e.Bridge == "" && !rules.Restricts() {
 			continue
 		}
-		if e.Bridge == "" {
+		if e.Bridge == "" && !policy.IsInside(e) {
 			return fault.New(fault.Invalid, "container "+name, fmt.Sprintf(
 				"egress policy cannot be enforced on network %s of driver %s", e.NetworkName, e.Driver),
 				fault.WithField("egress"), fault.WithHint("use a bridge network"))
 		}
 		req.Endpoints = append(req.Endpoints, &natv1.PolicyEndpoint{NetworkId: e.NetworkID, MacAddress: e.MAC,
-			Addresses: e.Addresses()})
+			Addresses: e.Addresses(), Inside: policy.IsInside(e), Interface: e.Interface})
 	}
 	_, err := a.cfg.Policies.PutPolicy(ctx, req)
 	return err

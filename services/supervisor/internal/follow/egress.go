@@ -131,7 +131,7 @@ func (r Egress) connect(ctx context.Context, c *container.Container, a container
 	if err != nil {
 		return agents.Sandbox{}, err
 	}
-	if held {
+	if held && !policy.IsInside(added) { // ipvlan has the address of its parent
 		a.MAC = added.MAC
 	}
 	return r.Agents.ConnectEndpoint(ctx, c.ID, a, c.Config.Network.Bandwidth)

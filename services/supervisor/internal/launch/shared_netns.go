@@ -18,7 +18,7 @@ func (l *launch) joinNamespace(after, with string) saga.Step {
 	return saga.Step{
 		Name: joinNetwork, After: needs(after),
 		Do: func(ctx context.Context) error {
-			live, err := l.r.join(ctx, l.id, with)
+			live, err := l.r.join(ctx, l, with)
 			if err != nil {
 				return err
 			}
@@ -54,10 +54,10 @@ func (l *launch) shareNames() saga.Step {
 
 // join records that a container joins a network namespace, and returns the state of the joined
 // container.
-func (r *Launcher) join(ctx context.Context, uid, with string) (container.RunState, error) {
-	if with == uid {
+func (r *Launcher) join(ctx context.Context, l *launch, with string) (container.RunState, error) {
+	if with == l.id {
 		return container.RunState{},
-			fault.Invalidf(container.Subject(id.Short(uid)), "network", "cannot join own network namespace")
+			fault.Invalidf(container.Subject(id.Short(l.id)), "network", "cannot join own network namespace")
 	}
 
 	c, err := r.runningOwner(with)
@@ -78,7 +78,10 @@ func (r *Launcher) join(ctx context.Context, uid, with string) (container.RunSta
 
 	live := *c.Live
 	live.SharedWith = ownerOf(c)
-	r.Joins.Add(uid, live.SharedWith)
+	if err := r.Policies.CheckPrivileges(live.SharedWith, l.name, &l.req.Config.Security); err != nil {
+		return container.RunState{}, err
+	}
+	r.Joins.Add(l.id, live.SharedWith)
 	return live, nil
 }
 

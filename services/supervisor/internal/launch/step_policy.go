@@ -65,5 +65,5 @@ func memberOf(l *launch) policy.Member {
 func planned(l *launch) policy.Member {
 	cfg := &l.req.Config
 	return policy.Member{ID: l.id, Name: cfg.Name, Labels: cfg.Labels, Mode: cfg.Network.Mode,
-		Own: policy.RulesOf(&cfg.Network)}
+		Own: policy.RulesOf(&cfg.Network), Privileges: policy.Privileges(&cfg.Security)}
 }

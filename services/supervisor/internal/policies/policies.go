@@ -188,25 +188,22 @@ func (p *Policies) checkSources(m policy.Member, sources []policy.Source) error 
 	if !rules.Restricts() {
 		return nil
 	}
-	invalid := func(network string) error {
-		if !rules.Limits.IsZero() {
-			return fault.New(fault.Invalid, container.Subject(m.Name),
-				"connections and packets cannot be limited on network "+network, fault.WithField("limits"),
-				fault.WithHint("use a bridge network"))
-		}
-		return fault.New(fault.Invalid, container.Subject(m.Name),
-			fmt.Sprintf("rules of %s cannot be enforced on network %s", sources[0].Name, network),
-			fault.WithField("egress"), fault.WithHint("use a bridge network, or --egress all"))
-	}
 	if m.Mode == container.ModeHost {
-		return invalid(string(m.Mode))
+		return unenforceable(m, sources, string(m.Mode), "", "use a bridge network, or --egress all")
 	}
-	for _, e := range m.Endpoints {
-		if e.Bridge == "" && e.Driver != "" {
-			return invalid(e.NetworkName + " of driver " + e.Driver)
-		}
+	return p.checkEndpoints(m, sources)
+}
+
+// unenforceable returns the fault of rules that cannot be enforced on a network.
+func unenforceable(m policy.Member, sources []policy.Source, network, why, hint string) error {
+	if !policy.Merge(sources).Limits.IsZero() {
+		return fault.New(fault.Invalid, container.Subject(m.Name),
+			"connections and packets cannot be limited on network "+network, fault.WithField("limits"),
+			fault.WithHint("use a bridge network"))
 	}
-	return nil
+	return fault.New(fault.Invalid, container.Subject(m.Name),
+		fmt.Sprintf("rules of %s cannot be enforced on network %s%s", sources[0].Name, network, why),
+		fault.WithField("egress"), fault.WithHint("%s", hint))
 }
 
 // Leave forgets a container that ends, so that rules of other containers do not apply to the next owner

@@ -45,14 +45,17 @@ type Member struct {
 	Own       Rules // of --egress and --ingress
 	Mode      container.Mode
 	Endpoints []container.Endpoint
+
+	Privileges []string // capabilities that reach the rules in its network namespace
 }
 
 // MemberOf returns a container with endpoints.
 func MemberOf(c *container.Container, endpoints []container.Endpoint) Member {
 	n := &c.Config.Network
 	return Member{ID: c.ID, Name: c.Config.Name, Labels: c.Process.Labels, Own: RulesOf(n),
-		Mode:      n.Mode,
-		Endpoints: endpoints}
+		Mode:       n.Mode,
+		Endpoints:  endpoints,
+		Privileges: Privileges(&c.Config.Security)}
 }
 
 // Rules are rules of both directions, and limits. nil means none.

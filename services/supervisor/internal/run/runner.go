@@ -128,7 +128,7 @@ func New(cfg Config) *Runner {
 	r.Follower = follow.New(follow.Config{Log: cfg.Log, Store: cfg.Store, Agents: cfg.Agents, Lives: r.lives,
 		Policies: r.Rules, Names: names, Notices: r.notices})
 	r.Sessions = session.New(session.Config{Store: cfg.Store, Processes: cfg.Processes, Host: cfg.Host,
-		Defaults: cfg.Defaults, Lives: r.lives, Notices: r.notices, Waiters: waiters,
+		Defaults: cfg.Defaults, Lives: r.lives, Policies: r.Rules, Notices: r.notices, Waiters: waiters,
 		LogPath: r.launcher.LogPath, Root: cfg.RootFS.Path})
 	r.Usage = &Usage{store: cfg.Store, cgroup: cfg.Cgroup, notices: r.notices}
 	r.checks = health.New(health.Config{Log: cfg.Log, Store: cfg.Store, Notices: r.notices, Prober: r.Sessions})

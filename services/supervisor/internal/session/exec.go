@@ -65,6 +65,9 @@ func (s *Sessions) process(ctx context.Context, c *container.Container, req *Exe
 
 	privileges := c.Config.Security
 	privileges.Privileged = privileges.Privileged || req.Privileged
+	if err := s.Policies.CheckPrivileges(cmp.Or(c.Live.SharedWith, c.ID), c.Config.Name, &privileges); err != nil {
+		return nil, err
+	}
 	process := spec.ExecProcess(s.Host,
 		spec.Process{Args: req.Args, Env: slices.Concat(c.Process.Env, req.Env), User: user,
 			WorkingDir: cmp.Or(req.WorkingDir, c.Process.WorkingDir), TTY: req.TTY, Rows: req.Rows, Cols: req.Cols,

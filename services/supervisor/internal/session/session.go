@@ -9,6 +9,7 @@ import (
 	"github.com/fairlead/fairlead/services/supervisor/internal/launch"
 	"github.com/fairlead/fairlead/services/supervisor/internal/lives"
 	"github.com/fairlead/fairlead/services/supervisor/internal/notices"
+	"github.com/fairlead/fairlead/services/supervisor/internal/policies"
 	"github.com/fairlead/fairlead/services/supervisor/internal/runtime"
 	"github.com/fairlead/fairlead/services/supervisor/internal/spec"
 	"github.com/fairlead/fairlead/services/supervisor/internal/store"
@@ -28,6 +29,7 @@ type Config struct {
 	Host      spec.Host
 	Defaults  container.Defaults // for options that a container does not set
 	Lives     *lives.Lives
+	Policies  *policies.Policies
 	Notices   *notices.Notices
 	Waiters   *launch.Waiters         // clients that attached before a start
 	LogPath   func(uid string) string // path of a container's log

@@ -34,7 +34,7 @@ type PutPolicyRequest struct {
 	// The rules, in the form of `--egress`, one per element. Empty: all outgoing traffic passes; "none"
 	// alone allows nothing.
 	Rules []string `protobuf:"bytes,3,rep,name=rules,proto3" json:"rules,omitempty"`
-	// The connections of the container to bridges.
+	// The connections of the container to networks.
 	Endpoints []*PolicyEndpoint `protobuf:"bytes,4,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
 	// The rules for incoming traffic, in the form of `--ingress`. Not empty if rules and limits are.
 	Ingress []string `protobuf:"bytes,5,rep,name=ingress,proto3" json:"ingress,omitempty"`
@@ -190,7 +190,7 @@ func (x *Limits) GetPacketsOut() uint32 {
 	return 0
 }
 
-// PolicyEndpoint is the connection of a container to a bridge.
+// PolicyEndpoint is the connection of a container to a network.
 type PolicyEndpoint struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The network.
@@ -199,7 +199,12 @@ type PolicyEndpoint struct {
 	MacAddress string `protobuf:"bytes,2,opt,name=mac_address,json=macAddress,proto3" json:"mac_address,omitempty"`
 	// The container's addresses, without prefix length. Empty: nothing passes from and to the interface, as
 	// before the addresses of a new one are known.
-	Addresses     []string `protobuf:"bytes,3,rep,name=addresses,proto3" json:"addresses,omitempty"`
+	Addresses []string `protobuf:"bytes,3,rep,name=addresses,proto3" json:"addresses,omitempty"`
+	// True: the host does not see its traffic, as on macvlan and ipvlan networks. The rules are in the network
+	// namespace of the container then, which must not be able to change them.
+	Inside bool `protobuf:"varint,4,opt,name=inside,proto3" json:"inside,omitempty"`
+	// The name of the interface in the container.
+	Interface     string `protobuf:"bytes,5,opt,name=interface,proto3" json:"interface,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -253,6 +258,20 @@ func (x *PolicyEndpoint) GetAddresses() []string {
 		return x.Addresses
 	}
 	return nil
+}
+
+func (x *PolicyEndpoint) GetInside() bool {
+	if x != nil {
+		return x.Inside
+	}
+	return false
+}
+
+func (x *PolicyEndpoint) GetInterface() string {
+	if x != nil {
+		return x.Interface
+	}
+	return ""
 }
 
 // PutPolicyResponse is empty.
@@ -1197,13 +1216,15 @@ const file_fairlead_nat_v1_policy_service_proto_rawDesc = "" +
 	"\n" +
 	"packets_in\x18\x02 \x01(\rR\tpacketsIn\x12\x1f\n" +
 	"\vpackets_out\x18\x03 \x01(\rR\n" +
-	"packetsOut\"n\n" +
+	"packetsOut\"\xa4\x01\n" +
 	"\x0ePolicyEndpoint\x12\x1d\n" +
 	"\n" +
 	"network_id\x18\x01 \x01(\tR\tnetworkId\x12\x1f\n" +
 	"\vmac_address\x18\x02 \x01(\tR\n" +
 	"macAddress\x12\x1c\n" +
-	"\taddresses\x18\x03 \x03(\tR\taddresses\"\x13\n" +
+	"\taddresses\x18\x03 \x03(\tR\taddresses\x12\x16\n" +
+	"\x06inside\x18\x04 \x01(\bR\x06inside\x12\x1c\n" +
+	"\tinterface\x18\x05 \x01(\tR\tinterface\"\x13\n" +
 	"\x11PutPolicyResponse\"+\n" +
 	"\x13DeletePolicyRequest\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\"\x16\n" +

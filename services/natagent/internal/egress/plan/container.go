@@ -23,11 +23,15 @@ type Container struct {
 	Endpoints []Endpoint
 }
 
-// Endpoint is a connection of a container to a bridge.
+// Endpoint is a connection of a container to a network.
 type Endpoint struct {
 	NetworkID string
 	MAC       string
 	Addresses []netip.Addr // none: the policy is not in force yet, so that nothing passes
+
+	// Inside reports that the host does not see its traffic: the rules are in the container's namespace.
+	Inside    bool   `json:",omitempty"`
+	Interface string `json:",omitempty"` // its name in the container
 }
 
 // IsHeld reports whether nothing passes from and to the interface yet.
@@ -35,6 +39,9 @@ func (e Endpoint) IsHeld() bool { return len(e.Addresses) == 0 }
 
 // macLength is the length of an Ethernet address.
 const macLength = 6
+
+// maxInterface is the length of a name that the kernel has no space for.
+const maxInterface = 16
 
 // Policy returns the parsed rules. Stored rules are valid.
 func (c *Container) Policy() egress.Policy {
@@ -82,6 +89,16 @@ func (c *Container) MACs() (all [][]byte) {
 	return all
 }
 
+// BridgeAddresses returns the addresses of endpoints whose traffic the host sees.
+func (c *Container) BridgeAddresses() (all []netip.Addr) {
+	for _, e := range c.Endpoints {
+		if !e.Inside {
+			all = append(all, e.Addresses...)
+		}
+	}
+	return all
+}
+
 // IsEmpty reports whether a container has neither rules nor limits.
 func (c *Container) IsEmpty() bool { return len(c.Rules)+len(c.Ingress) == 0 && c.Limits.IsZero() }
 
@@ -90,10 +107,21 @@ func (c *Container) IsRouted() bool {
 	return len(c.Rules)+len(c.Ingress) > 0 || c.Limits.Connections > 0
 }
 
-// Held returns the MAC addresses of interfaces that nothing passes from and to yet.
+// HasInside reports whether rules must be in the namespace of the container.
+func (c *Container) HasInside() bool {
+	return slices.ContainsFunc(c.Endpoints, func(e Endpoint) bool { return e.Inside })
+}
+
+// IsHeldInside reports whether nothing passes from and to the interfaces that the host does not see: the policy is not
+// in force on any of them.
+func (c *Container) IsHeldInside() bool {
+	return !slices.ContainsFunc(c.Endpoints, func(e Endpoint) bool { return e.Inside && !e.IsHeld() })
+}
+
+// Held returns the MAC addresses of interfaces on bridges that nothing passes from and to yet.
 func (c *Container) Held() (all []net.HardwareAddr) {
 	for _, e := range c.Endpoints {
-		if mac, err := net.ParseMAC(e.MAC); e.IsHeld() && err == nil {
+		if mac, err := net.ParseMAC(e.MAC); !e.Inside && e.IsHeld() && err == nil {
 			all = append(all, mac)
 		}
 	}
@@ -105,7 +133,8 @@ func (c *Container) Equal(o *Container) bool {
 	return c.Owner == o.Owner && c.Name == o.Name && slices.Equal(c.Rules, o.Rules) &&
 		slices.Equal(c.Ingress, o.Ingress) && c.Limits == o.Limits &&
 		slices.EqualFunc(c.Endpoints, o.Endpoints, func(a, b Endpoint) bool {
-			return a.NetworkID == b.NetworkID && a.MAC == b.MAC && slices.Equal(a.Addresses, b.Addresses)
+			return a.NetworkID == b.NetworkID && a.MAC == b.MAC && slices.Equal(a.Addresses, b.Addresses) &&
+				a.Inside == b.Inside && a.Interface == b.Interface
 		})
 }
 
@@ -130,8 +159,11 @@ func (c *Container) Validate() error {
 	}
 
 	for _, e := range c.Endpoints {
-		if mac, err := net.ParseMAC(e.MAC); err != nil || len(mac) != macLength {
+		if mac, err := net.ParseMAC(e.MAC); !e.Inside && (err != nil || len(mac) != macLength) {
 			return fault.Invalidf(c.Subject(), "mac", "%q is not a MAC address", e.MAC)
+		}
+		if len(e.Interface) >= maxInterface {
+			return fault.Invalidf(c.Subject(), "interface", "%q is not a name of an interface", e.Interface)
 		}
 		if slices.ContainsFunc(e.Addresses, func(a netip.Addr) bool { return !a.IsValid() }) {
 			return fault.Invalidf(c.Subject(), "addresses", "the endpoint on network %s has no valid address",

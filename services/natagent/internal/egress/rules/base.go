@@ -29,7 +29,7 @@ func BaseRules(kind QueueKind) map[string][]Rule {
 	}
 }
 
-// refusedRules returns the rules that reject packets.
+// refusedRules returns the rules of the chain that rejects packets.
 func refusedRules() []Rule {
 	return []Rule{
 		{"end of a TCP connection", []expr.Any{meta(expr.MetaKeyL4PROTO, reg1), equal(unix.IPPROTO_TCP),

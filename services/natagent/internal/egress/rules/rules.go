@@ -58,7 +58,16 @@ type chainBuilder struct {
 	owner      string
 	generation uint64
 	direction  Direction
+	inside     bool // in the namespace of the container
 	rules      []Rule
+}
+
+// local matches packets to or from the host, or with others all other packets.
+func (b *chainBuilder) local(f family, others bool) []expr.Any {
+	if b.inside {
+		return b.direction.peer(f, sharedSet(setHost, f.v6), others)
+	}
+	return b.direction.local(others)
 }
 
 func (b *chainBuilder) build(p egress.Policy, groups []plan.Group) []Rule {
@@ -149,17 +158,17 @@ func (b *chainBuilder) matches(index int, g plan.Group, f family) (all [][]expr.
 	case egress.All, egress.Observe:
 		return [][]expr.Any{nil}
 	case egress.Host:
-		return [][]expr.Any{d.local(false)}
+		return [][]expr.Any{b.local(f, false)}
 	case egress.Metadata:
 		return [][]expr.Any{d.peer(f, sharedSet("metadata", f.v6), false)}
 	case egress.LAN:
-		return [][]expr.Any{join(d.local(true), d.peer(f, sharedSet("private", f.v6), false))}
+		return [][]expr.Any{join(b.local(f, true), d.peer(f, sharedSet("private", f.v6), false))}
 	case egress.Internet:
-		return [][]expr.Any{join(d.local(true), d.peer(f, sharedSet("private", f.v6), true),
+		return [][]expr.Any{join(b.local(f, true), d.peer(f, sharedSet("private", f.v6), true),
 			d.peer(f, sharedSet("special", f.v6), true))}
 	case egress.Container:
 		for _, peer := range g.Peers { // the gateway of a network is the host
-			all = append(all, join(d.local(true), d.peer(f, peerSet(peer, f.v6), false)))
+			all = append(all, join(b.local(f, true), d.peer(f, peerSet(peer, f.v6), false)))
 		}
 		return all
 	}

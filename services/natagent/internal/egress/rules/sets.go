@@ -21,8 +21,8 @@ type Set struct {
 	Elements []nftables.SetElement
 }
 
-// BaseSets returns the sets and maps of the inet table that do not belong to one container.
-func BaseSets(t *nftables.Table) (all []Set) {
+// addressSets returns the sets of well-known addresses.
+func addressSets(t *nftables.Table) (all []Set) {
 	for _, f := range families() {
 		for name, list := range map[string][]netip.Prefix{"private": egress.PrivateRanges(),
 			"special": egress.SpecialRanges(), "metadata": egress.MetadataAddresses()} {
@@ -30,6 +30,12 @@ func BaseSets(t *nftables.Table) (all []Set) {
 				Interval: true}, intervals(prefixes.Merge(f.of(list)))})
 		}
 	}
+	return all
+}
+
+// BaseSets returns the sets and maps of the inet table that do not belong to one container.
+func BaseSets(t *nftables.Table) []Set {
+	all := addressSets(t)
 	for _, f := range families() {
 		all = append(all, Set{ingressMap(t, f), nil})
 	}
@@ -129,7 +135,7 @@ func Elements(inet, bridge *nftables.Table, p *plan.Plan) []Set {
 	in := &expr.Verdict{Kind: expr.VerdictGoto, Chain: ingressChainName(p.Owner, p.Generation)}
 	for _, f := range families() {
 		s := Set{Set: ingressMap(inet, f)}
-		for _, a := range p.Addresses() {
+		for _, a := range p.BridgeAddresses() {
 			if a.Is6() == f.v6 {
 				s.Elements = append(s.Elements, nftables.SetElement{Key: a.AsSlice(), VerdictData: in})
 			}

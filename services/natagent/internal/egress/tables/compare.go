@@ -13,6 +13,7 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/natagent/internal/egress/plan"
 	"github.com/fairlead/fairlead/services/natagent/internal/egress/rules"
+	"github.com/fairlead/fairlead/services/natagent/internal/firewall/nflink"
 )
 
 // Differ reports whether the tables differ from what was written for some containers.
@@ -28,40 +29,62 @@ func (k *Tables) Differ(all []*plan.Plan) (bool, error) {
 func (k *Tables) read() (string, error) {
 	var lines []string
 	for _, t := range []*nftables.Table{k.inet(), k.bridge()} {
-		chains, err := k.conn.ListChainsOfTableFamily(t.Family)
+		of, err := present(k.conn, t)
 		if err != nil {
-			return "", fmt.Errorf("list chains: %w", err)
+			return "", err
 		}
-		for _, c := range chains {
-			if c.Table.Name != rules.TableName {
-				continue
-			}
-			list, err := k.conn.GetRules(t, c)
-			if err != nil {
-				return "", fmt.Errorf("list rules of %s: %w", c.Name, err)
-			}
-			lines = append(lines, fmt.Sprintf("chain %d %s %d rules", t.Family, c.Name, len(list)))
-		}
-
-		sets, err := k.conn.GetSets(t)
-		if err != nil && !errors.Is(err, unix.ENOENT) {
-			return "", fmt.Errorf("list sets: %w", err)
-		}
-		for _, s := range sets {
-			if s.HasTimeout {
-				lines = append(lines, "set "+s.Name)
-				continue
-			}
-			list, err := k.conn.GetSetElements(s)
-			if err != nil {
-				return "", fmt.Errorf("list elements of %s: %w", s.Name, err)
-			}
-			lines = append(lines, fmt.Sprintf("set %s %d elements", s.Name, starts(list)))
-		}
+		lines = append(lines, of...)
 	}
 
 	sort.Strings(lines)
 	return strings.Join(lines, "\n"), nil
+}
+
+// present returns the chains, rules, sets and map elements of a table as text.
+func present(conn *nflink.Link, t *nftables.Table) (lines []string, err error) {
+	chains, err := conn.ListChainsOfTableFamily(t.Family)
+	if err != nil {
+		return nil, fmt.Errorf("list chains: %w", err)
+	}
+	for _, c := range chains {
+		if c.Table.Name != rules.TableName {
+			continue
+		}
+		list, err := conn.GetRules(t, c)
+		if err != nil {
+			return nil, fmt.Errorf("list rules of %s: %w", c.Name, err)
+		}
+		lines = append(lines, chainText(t, c.Name, len(list)))
+	}
+
+	sets, err := conn.GetSets(t)
+	if err != nil && !errors.Is(err, unix.ENOENT) {
+		return nil, fmt.Errorf("list sets: %w", err)
+	}
+	for _, s := range sets {
+		if s.HasTimeout {
+			lines = append(lines, setText(s, 0))
+			continue
+		}
+		list, err := conn.GetSetElements(s)
+		if err != nil {
+			return nil, fmt.Errorf("list elements of %s: %w", s.Name, err)
+		}
+		lines = append(lines, setText(s, starts(list)))
+	}
+	return lines, nil
+}
+
+func chainText(t *nftables.Table, name string, rules int) string {
+	return fmt.Sprintf("chain %d %s %d rules", t.Family, name, rules)
+}
+
+// setText describes a set. The number of elements with a timeout changes.
+func setText(s *nftables.Set, elements int) string {
+	if s.HasTimeout {
+		return "set " + s.Name
+	}
+	return fmt.Sprintf("set %s %d elements", s.Name, elements)
 }
 
 // starts counts the elements without ends of intervals, which the kernel also returns for an open one.
@@ -78,15 +101,9 @@ func starts(list []nftables.SetElement) (n int) {
 func (k *Tables) want(all []*plan.Plan) string {
 	var lines []string
 	chain := func(t *nftables.Table, name string, list []rules.Rule) {
-		lines = append(lines, fmt.Sprintf("chain %d %s %d rules", t.Family, name, len(list)))
+		lines = append(lines, chainText(t, name, len(list)))
 	}
-	set := func(s rules.Set, more int) {
-		if s.HasTimeout {
-			lines = append(lines, "set "+s.Name)
-			return
-		}
-		lines = append(lines, fmt.Sprintf("set %s %d elements", s.Name, starts(s.Elements)+more))
-	}
+	set := func(s rules.Set, more int) { lines = append(lines, setText(s.Set, starts(s.Elements)+more)) }
 
 	elements := map[string]int{}
 	for _, c := range all {

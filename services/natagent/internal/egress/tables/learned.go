@@ -12,18 +12,23 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/egress/answered"
 	"github.com/fairlead/fairlead/services/natagent/internal/egress/plan"
 	"github.com/fairlead/fairlead/services/natagent/internal/egress/rules"
+	"github.com/fairlead/fairlead/services/natagent/internal/firewall/nflink"
 )
 
 // Learn writes addresses to the sets of a container. An address that is present gets a new timeout.
 func (k *Tables) Learn(c *plan.Plan, write map[answered.Open]time.Duration) error {
-	for o, left := range write {
-		set, key := rules.LearnedSet(k.inet(), c, o), []nftables.SetElement{{Key: o.Addr.AsSlice()}}
-		timed := []nftables.SetElement{{Key: o.Addr.AsSlice(), Timeout: left}}
-		_ = k.conn.SetAddElements(set, timed) // so that the deletion succeeds
-		_ = k.conn.SetDeleteElements(set, key)
-		_ = k.conn.SetAddElements(set, timed)
-	}
+	queueLearned(k.conn, k.inet(), c, write)
 	return k.commit()
+}
+
+func queueLearned(conn *nflink.Link, t *nftables.Table, c *plan.Plan, write map[answered.Open]time.Duration) {
+	for o, left := range write {
+		set, key := rules.LearnedSet(t, c, o), []nftables.SetElement{{Key: o.Addr.AsSlice()}}
+		timed := []nftables.SetElement{{Key: o.Addr.AsSlice(), Timeout: left}}
+		_ = conn.SetAddElements(set, timed) // so that the deletion succeeds
+		_ = conn.SetDeleteElements(set, key)
+		_ = conn.SetAddElements(set, timed)
+	}
 }
 
 // Learned returns the learned addresses in the kernel, by short container ID, for a process that starts.

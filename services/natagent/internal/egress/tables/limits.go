@@ -158,7 +158,7 @@ func (k *Tables) queueLimitBase(t rules.LimitTables, present map[chainKey]int, r
 
 func (k *Tables) queueChain(c rules.TableChain) {
 	k.conn.AddChain(c.Chain)
-	k.queueRules(c.Table, c.Name, c.Rules)
+	queueRules(k.conn, c.Table, c.Name, c.Rules)
 }
 
 // queueLimits queues the chains that are not present, all elements, and the removal of other chains.
@@ -174,7 +174,7 @@ func (k *Tables) queueLimits(t rules.LimitTables, wanted []rules.TableChain, set
 			k.queueChain(c)
 		case n != len(c.Rules):
 			k.conn.FlushChain(c.Chain)
-			k.queueRules(c.Table, c.Name, c.Rules)
+			queueRules(k.conn, c.Table, c.Name, c.Rules)
 		}
 	}
 

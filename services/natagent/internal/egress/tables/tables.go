@@ -89,7 +89,7 @@ func (k *Tables) queueBase() {
 		k.conn.AddChain(c)
 	}
 	for name, list := range rules.BaseRules(k.queue) {
-		k.queueRules(t, name, list)
+		queueRules(k.conn, t, name, list)
 	}
 
 	t = k.bridge()
@@ -99,13 +99,13 @@ func (k *Tables) queueBase() {
 	chains, lists := rules.BridgeChains(t)
 	for i, c := range chains {
 		k.conn.AddChain(c)
-		k.queueRules(t, c.Name, lists[i])
+		queueRules(k.conn, t, c.Name, lists[i])
 	}
 }
 
-func (k *Tables) queueRules(t *nftables.Table, chain string, list []rules.Rule) {
+func queueRules(conn *nflink.Link, t *nftables.Table, chain string, list []rules.Rule) {
 	for _, r := range list {
-		k.conn.AddRule(&nftables.Rule{Table: t, Chain: &nftables.Chain{Name: chain, Table: t}, Exprs: r.Exprs,
+		conn.AddRule(&nftables.Rule{Table: t, Chain: &nftables.Chain{Name: chain, Table: t}, Exprs: r.Exprs,
 			UserData: r.UserData()})
 	}
 }
@@ -121,7 +121,7 @@ func (k *Tables) queueAdd(c *plan.Plan, learned map[answered.Open]time.Duration,
 	}
 	for _, one := range rules.Chains(c) {
 		k.conn.AddChain(&nftables.Chain{Name: one.Name, Table: t})
-		k.queueRules(t, one.Name, one.Rules)
+		queueRules(k.conn, t, one.Name, one.Rules)
 	}
 }
 
@@ -156,8 +156,10 @@ func (k *Tables) queueRemove(c *plan.Plan) {
 	}
 }
 
-func (k *Tables) commit() error {
-	switch err := k.conn.Flush(); {
+func (k *Tables) commit() error { return commit(k.conn) }
+
+func commit(conn *nflink.Link) error {
+	switch err := conn.Flush(); {
 	case err == nil:
 		return nil
 	case errors.Is(err, unix.EPERM):
@@ -171,7 +173,15 @@ func (k *Tables) commit() error {
 
 // CheckSupport rejects a policy that the kernel cannot enforce.
 func (k *Tables) CheckSupport(c *plan.Container) error {
-	if k.queue != rules.NoQueue || !c.Policy().ChecksServers() {
+	if !c.Policy().ChecksServers() {
+		return nil
+	}
+	if c.HasInside() {
+		return fault.New(fault.Invalid, c.Subject(),
+			"names of servers on ports 443 and 80 cannot be checked on macvlan "+
+				"and ipvlan networks", fault.WithField("egress"), fault.WithHint("write the rules with /any-name"))
+	}
+	if k.queue != rules.NoQueue {
 		return nil
 	}
 	return fault.New(fault.Unavailable, c.Subject(), "names of servers on ports 443 and 80 cannot be checked: "+
@@ -183,7 +193,7 @@ func (k *Tables) CheckSupport(c *plan.Container) error {
 func (k *Tables) BridgeMACs(c *plan.Container, bridge func(network string) (string, bool)) (map[string][]byte, error) {
 	via := map[string][]byte{}
 	for _, e := range c.Endpoints {
-		if e.IsHeld() {
+		if e.IsHeld() || e.Inside {
 			continue
 		}
 		name, ok := bridge(e.NetworkID)

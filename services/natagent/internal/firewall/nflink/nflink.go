@@ -40,15 +40,33 @@ const libraryPort = 1
 
 // Open opens a socket in a network namespace.
 func Open(ns hostns.NS) (*Link, error) {
-	l := &Link{fd: -1, buffer: make([]byte, 64<<10)}
+	fd := -1
 	err := ns.Do(func() (err error) {
-		l.fd, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER)
+		fd, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER)
 		return os.NewSyscallError("socket", err)
 	})
-
 	if err != nil {
 		return nil, err
 	}
+	return newLink(fd)
+}
+
+// OpenOn uses a netlink socket that another service has opened, for its network namespace. It closes the file.
+func OpenOn(socket *os.File) (*Link, error) {
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return nil, errors.Join(err, socket.Close())
+	}
+	fd, derr := -1, error(nil)
+	err = raw.Control(func(at uintptr) { fd, derr = unix.FcntlInt(at, unix.F_DUPFD_CLOEXEC, 0) })
+	if err = errors.Join(err, derr, socket.Close()); err != nil {
+		return nil, err
+	}
+	return newLink(fd)
+}
+
+func newLink(fd int) (l *Link, err error) {
+	l = &Link{fd: fd, buffer: make([]byte, 64<<10)}
 	if l.port, err = bind(l.fd); err == nil {
 		// not persistent, so that concurrent requests have separate responses
 		l.Conn, err = nftables.New(nftables.WithTestDial(l.exchange))

@@ -1,0 +1,174 @@
+package egress_test
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fairlead/fairlead/agent/test/testns"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress/plan"
+)
+
+// newLAN returns a world in which container a is on a LAN without a bridge of the host, as with macvlan: the LAN has
+// the host 10.7.0.9, and the server web with 10.7.0.3 and its public addresses.
+func newLAN(t *testing.T) *world {
+	t.Helper()
+	w := &world{t: t, host: testns.New(t), a: testns.New(t), web: testns.New(t),
+		store: &records{all: map[string]*plan.Container{}}, dir: t.TempDir()}
+	lan := testns.New(t)
+	lan.Run("sh", "-ec", "ip link add br0 type bridge; ip link set br0 up")
+	for name, n := range map[string]struct {
+		ns        *testns.NS
+		addresses string
+	}{"va": {w.a, "10.7.0.2/24 fd07::2/64"}, "vhost": {w.host, "10.7.0.9/24 fd07::9/64"},
+		"vweb": {w.web, "10.7.0.3/24 fd07::3/64 " + web4 + "/32 " + web6 + "/128"}} {
+		testns.Connect(t, lan, name, "", n.ns, "eth0", n.addresses)
+		lan.Run("ip", "link", "set", name, "master", "br0")
+		n.ns.Run("ip", "link", "set", "lo", "up")
+	}
+	w.a.Run("sh", "-ec", "ip route add default via 10.7.0.3; ip -6 route add default via fd07::3")
+	for _, n := range []*testns.NS{w.web, w.host, w.a} {
+		for _, port := range []string{"80", "443", "53"} {
+			w.serve(n, port)
+		}
+	}
+	w.endpoint = plan.Endpoint{NetworkID: networkID, Inside: true, Interface: "eth0",
+		Addresses: []netip.Addr{netip.MustParseAddr("10.7.0.2"), netip.MustParseAddr("fd07::2")}}
+	w.start()
+	return w
+}
+
+func TestPolicyInNamespaceOfContainer(t *testing.T) {
+	w := newLAN(t)
+	w.check("without a policy", "+"+web4+":80", "+10.7.0.9:80")
+	w.put("none")
+	w.check("none", web4+":80", "["+web6+"]:80", "10.7.0.9:80", "+127.0.0.1:80", "+10.7.0.2:80")
+	if got := w.refusals(3); !strings.Contains(got, "box policy tcp "+web4+" 80") {
+		t.Errorf("records: got %q", got)
+	}
+	if n := w.enforcer.Refused(owner); n < 3 {
+		t.Errorf("refused packets: got %d, want 3 or more", n)
+	}
+	w.put(web4+":80", web6)
+	w.check("addresses", "+"+web4+":80", web4+":443", "+["+web6+"]:443", "10.7.0.3:80")
+	w.put("lan")
+	w.check("lan", "+10.7.0.3:80", "+[fd07::3]:80", "10.7.0.9:80", "[fd07::9]:80", web4+":80")
+	w.put("host")
+	w.check("host", "10.7.0.3:80", "+10.7.0.9:80", "+[fd07::9]:80", web4+":80")
+	w.put("internet")
+	w.check("internet", "10.7.0.3:80", "10.7.0.9:80", "+"+web4+":80")
+
+	w.putPeers([]string{"container:db", "10.7.0.3/32"})
+	w.put("container:db:80")
+	w.check("peer", "+10.7.0.3:80", "10.7.0.3:443")
+	w.putPeers([]string{"container:db", "198.51.100.2/32"})
+	w.check("peer with another address", "10.7.0.3:80", "+"+web4+":80")
+
+	w.putIngress(nil, []string{"10.7.0.9"})
+	if got := w.connect(w.host, "10.7.0.2:80"); got != "" {
+		t.Errorf("allowed source: got %q", got)
+	}
+	if got := w.connect(w.web, "10.7.0.2:80"); got != "refused" {
+		t.Errorf("other source: got %q, want refused", got)
+	}
+	w.check("ingress rules only", "+"+web4+":80")
+
+	w.endpoint.Addresses = nil // as before it is connected, and after the container ended
+	w.put("all")
+	if got := w.connectWithin(w.a, web4+":80", time.Second); got == "" {
+		t.Error("an interface whose policy is not in force has a connection")
+	}
+	if err := w.enforcer.Release(context.Background(), owner); err != nil {
+		t.Fatal(err)
+	}
+	w.check("released", "+"+web4+":80")
+}
+
+// connectWithin is connect with a limit.
+func (w *world) connectWithin(from *testns.NS, to string, limit time.Duration) string {
+	c, err := from.Dial("tcp", to, limit)
+	if err != nil {
+		return err.Error()
+	}
+	_ = c.Close()
+	return ""
+}
+
+func TestPolicyInNamespaceWithNames(t *testing.T) {
+	w := newLAN(t)
+	c := &plan.Container{Owner: owner, Name: "box", Rules: []string{"web.example:443"},
+		Endpoints: []plan.Endpoint{w.endpoint}}
+	err := w.enforcer.Put(context.Background(), c, true)
+	if err == nil || !strings.Contains(err.Error(), "cannot be checked on macvlan and ipvlan networks") {
+		t.Errorf("names of servers: got %v", err)
+	}
+	w.put("web.example:443/any-name")
+	w.check("not resolved", web4+":443")
+	learn := func() {
+		t.Helper()
+		_, err := w.enforcer.Learn(context.Background(), owner, "web.example", []netip.Addr{netip.MustParseAddr(web4)},
+			time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	learn()
+	w.check("resolved", "+"+web4+":443", web4+":80", web4+":53")
+
+	kept := w.dial(web4 + ":443")
+	w.stop()
+	w.check("without natagent", "+"+web4+":443", web4+":80")
+	kept("while natagent is away", true)
+	w.away = true // netagent starts later
+	w.start()
+	w.check("restarted", "+"+web4+":443", web4+":80")
+	if _, err := w.enforcer.Learn(context.Background(), owner, "web.example",
+		[]netip.Addr{netip.MustParseAddr(web6)}, time.Minute); err == nil {
+		t.Error("an answer was opened that the kernel does not have")
+	}
+	w.away = false
+	if err := w.enforcer.Sync(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	learn()
+	kept("after a restart", true)
+	w.check("synced", "+"+web4+":443", web4+":80")
+
+	w.a.Run("nft", "delete", "table", "inet", "fairlead-egress")
+	for end := time.Now().Add(time.Minute); w.connect(w.a, web4+":80") == "" && time.Now().Before(end); {
+		time.Sleep(20 * time.Millisecond)
+	}
+	w.check("restored", "+"+web4+":443", web4+":80")
+	w.put("web.example:443/any-name", "10.7.0.3")
+	kept("after a change that still allows it", true)
+	w.put("10.7.0.3")
+	kept("after a change that does not allow it", false)
+}
+
+// dial opens a connection of a and returns a function that checks whether it still works.
+func (w *world) dial(to string) func(when string, works bool) {
+	w.t.Helper()
+	c, err := w.a.Dial("tcp", to, time.Minute)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { _ = c.Close() })
+	return func(when string, works bool) {
+		w.t.Helper()
+		if err := exchangeOn(c); (err == nil) != works {
+			w.t.Errorf("%s: connection to %s: got %v, want it to work: %t", when, to, err, works)
+		}
+	}
+}
+
+func exchangeOn(c net.Conn) error {
+	_ = c.SetDeadline(time.Now().Add(30 * time.Second))
+	_, err := c.Write([]byte("x"))
+	if err == nil {
+		_, err = c.Read(make([]byte, 1))
+	}
+	return err
+}

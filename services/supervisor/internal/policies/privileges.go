@@ -1,0 +1,70 @@
+package policies
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+	"github.com/fairlead/fairlead/services/supervisor/internal/policy"
+)
+
+// checkEndpoints rejects networks on which the rules of a container cannot be enforced. Those of macvlan and ipvlan are
+// in the network namespace of the container, which no process in it must be able to change.
+func (p *Policies) checkEndpoints(m policy.Member, sources []policy.Source) error {
+	for _, e := range m.Endpoints {
+		network := e.NetworkName + " of driver " + e.Driver
+		switch {
+		case e.Bridge != "" || e.Driver == "":
+			continue
+		case !policy.IsInside(e), !policy.Merge(sources).Limits.IsZero():
+			return unenforceable(m, sources, network, "", "use a bridge network, or --egress all")
+		case len(m.Privileges) > 0:
+			return unenforceable(m, sources, network, ": the container has "+strings.Join(m.Privileges, " and ")+
+				", with which it can avoid them", dropHint(m.Privileges))
+		}
+		for _, c := range p.joined(m.ID) {
+			if has := policy.Privileges(&c.Config.Security); len(has) > 0 {
+				return unenforceable(m, sources, network, ": "+c.Subject()+", which shares the network, has "+
+					strings.Join(has, " and "), dropHint(has))
+			}
+		}
+	}
+	return nil
+}
+
+func dropHint(privileges []string) string {
+	var options []string
+	for _, c := range privileges {
+		options = append(options, "--cap-drop "+strings.TrimPrefix(c, "CAP_"))
+	}
+	return "create it without --privileged and with " + strings.Join(options, " ")
+}
+
+// joined returns the running containers that share the network namespace of another one.
+func (p *Policies) joined(owner string) (all []*container.Container) {
+	for _, c := range p.cfg.Store.ListContainers() {
+		if c.IsRunning() && c.Live != nil && c.Live.SharedWith == owner {
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+// CheckPrivileges rejects a process in the network namespace of a running container that could change the rules which
+// apply there. name is the process's container.
+func (p *Policies) CheckPrivileges(owner, name string, s *container.Security) error {
+	has := policy.Privileges(s)
+	p.mu.Lock()
+	m, known := p.members[owner]
+	p.mu.Unlock()
+	if len(has) == 0 || !known || !slices.ContainsFunc(m.Endpoints, policy.IsInside) {
+		return nil
+	}
+	sources := p.Sources(m.Member)
+	if !policy.Merge(sources).Restricts() {
+		return nil
+	}
+	checked := m.Member
+	checked.Name, checked.Privileges = name, has
+	return p.checkEndpoints(checked, sources)
+}
