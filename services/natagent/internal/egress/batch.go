@@ -93,8 +93,9 @@ func (e *Enforcer) putBatch(ctx context.Context, batch []*request) {
 	}
 }
 
-// errAlone says that a policy of a batch has limits, which are written after it.
-var errAlone = errors.New("a policy has limits")
+// errAlone says that a policy of a batch has limits, which are written after it, or rules in the namespace of its
+// container.
+var errAlone = errors.New("a policy has limits or rules in a namespace")
 
 // putTogether stores and writes policies in one transaction each. After an error nothing is changed. mu must
 // be held.
@@ -118,7 +119,7 @@ func (e *Enforcer) putTogether(ctx context.Context, batch []*request) error {
 		if err != nil {
 			return err
 		}
-		if hasLimits(old) || hasLimits(now) {
+		if hasLimits(old) || hasLimits(now) || ok && had.HasInside() || r.c.HasInside() {
 			return errAlone
 		}
 		if ok {

@@ -2,11 +2,14 @@ package egress_test
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/fairlead/fairlead/agent/test/testns"
 	"github.com/fairlead/fairlead/services/natagent/internal/egress/plan"
@@ -171,4 +174,28 @@ func exchangeOn(c net.Conn) error {
 		_, err = c.Read(make([]byte, 1))
 	}
 	return err
+}
+
+// Policies that wait are written together, but not those in namespaces.
+func TestPoliciesInNamespacesAreWrittenAlone(t *testing.T) {
+	w := newLAN(t)
+	for round := range 5 {
+		w.put("all")
+		w.check("all", "+"+web4+":80")
+		var all errgroup.Group
+		for i := range 16 {
+			c := &plan.Container{Owner: fmt.Sprintf("%012x%052x", i+1, 0), Name: fmt.Sprint("c", i),
+				Rules: []string{fmt.Sprintf("10.9.%d.1", round)}, Endpoints: []plan.Endpoint{{
+					NetworkID: networkID, MAC: fmt.Sprintf("02:00:00:00:01:%02x", i)}}} // not connected yet
+			if i == 8 {
+				c = &plan.Container{Owner: owner, Name: "box", Rules: []string{"none"},
+					Endpoints: []plan.Endpoint{w.endpoint}}
+			}
+			all.Go(func() error { return w.enforcer.Put(context.Background(), c, false) })
+		}
+		if err := all.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		w.check("none", web4+":80")
+	}
 }

@@ -1,6 +1,7 @@
 package tables
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -18,26 +19,44 @@ import (
 // Inside is the table in the network namespace of one container. Its methods are not safe for concurrent use.
 type Inside struct {
 	conn *nflink.Link
+	name string // of the table that is written
 	want string
 	host []netip.Prefix
 }
 
 // NewInside returns the table of the namespace of a socket.
-func NewInside(conn *nflink.Link) *Inside { return &Inside{conn: conn} }
+func NewInside(conn *nflink.Link) *Inside { return &Inside{conn: conn, name: rules.TableName} }
 
 // Close closes the socket. The table stays.
 func (k *Inside) Close() error { return k.conn.Close() }
 
 func (k *Inside) table() *nftables.Table {
-	return &nftables.Table{Name: rules.TableName, Family: nftables.TableFamilyINet}
+	return &nftables.Table{Name: k.name, Family: nftables.TableFamilyINet}
 }
 
-// Put writes the table again, in one transaction: there is no moment without rules.
+// Put writes the table again. Tables.Rebuild explains why there is a copy meanwhile.
 func (k *Inside) Put(p *plan.Plan, learned map[answered.Open]time.Duration, peers func(string) []netip.Prefix,
 	host []netip.Prefix) error {
-	t := k.table()
+	k.name = rules.CopyName
+	_ = k.write(p, learned, peers, host) // without a copy, the table is written even so
+	k.name = rules.TableName
+	err := k.write(p, learned, peers, host)
+	k.queueDelete(rules.CopyName)
+	return errors.Join(err, commit(k.conn))
+}
+
+// queueDelete queues the deletion of a table, if there is one.
+func (k *Inside) queueDelete(name string) {
+	t := &nftables.Table{Name: name, Family: nftables.TableFamilyINet}
 	k.conn.AddTable(t) // so that the deletion succeeds
 	k.conn.DelTable(t)
+}
+
+// write writes the table, in one transaction.
+func (k *Inside) write(p *plan.Plan, learned map[answered.Open]time.Duration, peers func(string) []netip.Prefix,
+	host []netip.Prefix) error {
+	t := k.table()
+	k.queueDelete(k.name)
 	k.conn.AddTable(t)
 
 	sets := append(rules.InsideSets(t, host), rules.Sets(t, p, learned)...)
@@ -91,9 +110,9 @@ func (k *Inside) Counters(p *plan.Plan) (allowed, refused uint64, err error) {
 	return counters(k.conn, k.table(), rules.InsidePolicyChains(p))
 }
 
-// Remove removes the table.
+// Remove removes the table, and a copy that an earlier process left.
 func (k *Inside) Remove() error {
-	k.conn.AddTable(k.table())
-	k.conn.DelTable(k.table())
+	k.queueDelete(rules.TableName)
+	k.queueDelete(rules.CopyName)
 	return commit(k.conn)
 }
