@@ -85,8 +85,8 @@ const (
 
 // setNames holds the names of the sets and maps of a family.
 type setNames struct {
-	hairpin, gateway                             string // of networks
-	masquerade, snatSubnet, unprotected, icmp    string //
+	hairpin, gateway, masquerade                 string // of networks
+	snatSubnet, unprotected, icmp                string // of networks
 	dnat, dnatAny, dnatRange, dnatRangeAny       string // of published ports
 	dnatAddress, snatContainer                   string // of published addresses
 	direct, directRange                          string // of direct access
