@@ -12,7 +12,7 @@ import (
 // Limits of QUIC. Its flows pass without being checked after the handshake, so that they are forgotten soon.
 const (
 	maxQUIC            = 8192
-	maxQUICPerOwner    = 1024
+	maxQUICPerOwner    = 256
 	maxWaiting         = 1024
 	maxWaitingPerOwner = 64
 	waitTime           = 30 * time.Second
@@ -115,7 +115,18 @@ func (c *Checker) decideDatagram(p Packet, d datagram) Verdict {
 	if state == quichello.Waiting {
 		return c.quic.wait(p.ID, f)
 	}
-	return Verdict{Action: Verified, Release: c.quic.release(f)}
+	v := Verdict{Action: Verified}
+	if f.reader.Whole() { // parts of another connection wait for its own name
+		v.Release = c.quic.release(f)
+	}
+	return v
+}
+
+// ForgetHeld forgets the datagrams that wait, after the kernel has dropped them with their queue.
+func (c *Checker) ForgetHeld() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.quic.waiting = nil
 }
 
 // keep remembers a flow.

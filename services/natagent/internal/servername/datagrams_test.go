@@ -162,3 +162,32 @@ func TestQUICLimits(t *testing.T) {
 		}
 	})
 }
+
+// A client must not have parts of a ClientHello released by the ClientHello of another connection.
+func TestQUICPartsWaitForTheirOwnName(t *testing.T) {
+	good, bad := quicHello(t, "a.test"), quicHello(t, "b.test")
+	c := newChecker(t, "a.test/quic")
+	id := uint32(0)
+	send := func(data []byte) Verdict {
+		id++
+		return c.Check(Packet{Data: udpPacket("10.9.0.2:4000", tlsAddr, data), MAC: clientMAC, ID: id})
+	}
+	held := uint32(0)
+	for _, part := range bad {
+		if v := send(part); v.Action == Hold { // the name is in another part
+			held = id
+			break
+		}
+	}
+	if held == 0 {
+		t.Fatal("no part waits")
+	}
+	for _, part := range good {
+		if v := send(part); slices.Contains(v.Release, held) {
+			t.Errorf("a part with another name was released: %+v", v)
+		}
+	}
+	if v := send(good[len(good)-1]); v.Action != Verified {
+		t.Errorf("sent again: got %+v", v)
+	}
+}

@@ -173,6 +173,7 @@ func (s *Servers) Run(ctx context.Context, netns int, opened *nfqueue.Queues) {
 			return
 		}
 		opened = nil
+		s.checker.ForgetHeld()
 		s.log.Warn("names of servers are not checked, connections wait", "error", err)
 		select {
 		case <-time.After(retry):

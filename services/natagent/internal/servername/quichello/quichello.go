@@ -45,10 +45,14 @@ type connection struct {
 	hello hello
 }
 
+// maxInitial bounds the Initial packets of a datagram. Clients send one or two.
+const maxInitial = 8
+
 // Datagram reads a datagram. names are those of the connections that it has a part of.
 func (f *Flow) Datagram(data []byte) (names []string, s State, err error) {
 	s = Complete
 	var parts []*connection
+	initial := 0
 	for len(data) > 0 {
 		p, rest, err := parse(data)
 		if err != nil {
@@ -58,6 +62,9 @@ func (f *Flow) Datagram(data []byte) (names []string, s State, err error) {
 		if p.kind != kindInitial {
 			s = min(s, f.other(p, parts))
 			continue
+		}
+		if initial++; initial > maxInitial {
+			return nil, Useless, ErrFrames
 		}
 		found, err := f.initial(p)
 		if err != nil {
@@ -93,6 +100,11 @@ func (f *Flow) complete() bool {
 	return slices.ContainsFunc(f.connections, func(c *connection) bool { return c.hello.complete })
 }
 
+// Whole reports whether the ClientHellos of all connections are complete.
+func (f *Flow) Whole() bool {
+	return !slices.ContainsFunc(f.connections, func(c *connection) bool { return !c.hello.complete })
+}
+
 // Names returns the names of all connections with a complete ClientHello.
 func (f *Flow) Names() (names []string) {
 	for _, c := range f.connections {
@@ -119,7 +131,9 @@ func (f *Flow) initial(p packet) (found []*connection, err error) {
 		if err := c.hello.addFrames(frames); err != nil {
 			return nil, err
 		}
-		f.use(c)
+		if err := f.use(c); err != nil {
+			return nil, err
+		}
 		found = append(found, c)
 	}
 	return found, nil
@@ -132,13 +146,18 @@ func (f *Flow) byID(id string) *connection {
 	return nil
 }
 
-// use makes a connection the last one, and forgets the first one if there are too many.
-func (f *Flow) use(c *connection) {
+// use makes a connection the last one, and forgets the first one if there are too many. Parts of one that is not
+// complete can wait, so that it is not forgotten.
+func (f *Flow) use(c *connection) error {
 	others := slices.DeleteFunc(slices.Clone(f.connections), func(o *connection) bool { return o == c })
 	if len(others) == maxConnections {
+		if !others[0].hello.complete {
+			return ErrHello
+		}
 		others = others[1:]
 	}
 	f.connections = append(others, c)
+	return nil
 }
 
 // open decrypts a packet. ok is false if it has other keys.
