@@ -17,7 +17,7 @@ const (
 	batchDelay   = time.Second     // a batch waits for more spans
 	retryDelay   = 5 * time.Second // after a failure
 	sendTimeout  = 5 * time.Second // of one attempt
-	closeTimeout = 2 * time.Second // for the last batches
+	closeTimeout = 5 * time.Second // for the last batches
 )
 
 // queue is the SpanProcessor between requests and the exporter. One goroutine sends.

@@ -29,7 +29,8 @@ func newDenied(c *cli.CLI) *cobra.Command {
 		Long: `Show what egress policies refused, oldest first.
 
 Reasons: policy (no rule allows it), rule (a rule denies it), name (a name that is not allowed),
-dns (another name server than the embedded one), metadata (a metadata service).`,
+server (another server name on port 443 or 80), quic (QUIC without a rule for it), dns (another name server
+than the embedded one), metadata (a metadata service), connections (more than --max-connections).`,
 		Args: cli.ExactArgs(0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd, c) },
 	}

@@ -52,7 +52,7 @@ func (p *part) Appoint(ctx context.Context, who pki.Identity, keys api.Keys) err
 // those that were added meanwhile.
 func (r roles) updateCluster(cluster string) error {
 	return r.editIf(func(m *membership.Membership) error {
-		if m.Member.Cluster == cluster {
+		if m.Member == nil || m.Member.Cluster == cluster {
 			return errUnchanged
 		}
 		member := *m.Member
@@ -111,6 +111,11 @@ func (r roles) drop(ctx context.Context) error {
 	cert, access, err := r.askCertificate(ctx, request)
 	if err != nil {
 		return err
+	}
+	r.store.Lock()
+	defer r.store.Unlock()
+	if r.membership().Authority != m.Authority {
+		return nil // it was appointed again meanwhile
 	}
 	if err := r.edit(func(m *membership.Membership) {
 		m.Authority, m.Peers, m.Member = nil, nil, nil

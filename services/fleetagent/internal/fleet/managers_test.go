@@ -211,6 +211,7 @@ func TestLateMemberStarts(t *testing.T) {
 	one.await("host1 alive, host2 alive, host3 alive")
 	restart := func(program string) {
 		two.stop()
+		one.await("host1 alive, host2 suspect, host3 alive")
 		two.cfg.StoreProgram = program
 		two.start()
 		one.await("host1 alive, host2 alive, host3 alive")
