@@ -2,9 +2,12 @@ package launch_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+	"github.com/fairlead/fairlead/services/supervisor/internal/launch"
+	"github.com/fairlead/fairlead/services/supervisor/internal/policy"
 )
 
 // joined is the ID of a container that joined another.
@@ -73,5 +76,39 @@ func TestLastJoinedReleasesRules(t *testing.T) {
 	}
 	if slices.Contains(h.held, "policy") || slices.Contains(h.held, "sandbox") {
 		t.Errorf("got %q held", h.held)
+	}
+}
+
+// Rules that were put while a container joins are checked before its process starts.
+func TestJoiningWhileRulesArePut(t *testing.T) {
+	h := newHost(t)
+	req := request()
+	req.Config.Network.Egress = nil
+	owner, err := h.Run(t.Context(), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.set(func() {
+		h.did = nil
+		h.onBegin = func(name string) {
+			if name != "create process" {
+				return
+			}
+			err := h.Policies.Apply(t.Context(), policy.Member{ID: owner.Container.ID, Name: "web",
+				Own: policy.Rules{Egress: []string{"none"}}, Endpoints: []container.Endpoint{{NetworkName: "lan",
+					Driver: "macvlan", IPv4: "10.0.0.2/24"}}})
+			if err != nil {
+				t.Error(err)
+			}
+		}
+	})
+
+	_, err = h.Run(t.Context(), launch.Request{Config: container.Config{Name: "joiner", Image: "busybox",
+		Command: []string{"true"}, Network: container.Network{Mode: container.ModeJoin(owner.Container.ID)}}})
+	if err == nil || !strings.Contains(err.Error(), "the container has CAP_NET_RAW") {
+		t.Errorf("got %v", err)
+	}
+	if slices.Contains(h.did, "start process") {
+		t.Errorf("got %q, want no process", h.did)
 	}
 }

@@ -51,8 +51,7 @@ func (l *launch) createProcess() saga.Step {
 
 	return saga.Step{
 		Name: createProcess, After: after,
-		Do: func(ctx context.Context) error {
-			var err error
+		Do: func(ctx context.Context) (err error) {
 			if l.createdSources, err = bindsource.Create(l.req.Config.Mounts); err != nil {
 				return err
 			}
@@ -209,6 +208,10 @@ func (l *launch) startProcess() saga.Step {
 	return saga.Step{
 		Name: startProcess, After: after,
 		Do: func(ctx context.Context) error {
+			// Rules can apply since it joined a network.
+			if err := l.r.Policies.CheckPrivileges(l.live.SharedWith, l.name, &l.req.Config.Security); err != nil {
+				return err
+			}
 			if err := l.r.markStarting(l.id); err != nil {
 				return err
 			}
@@ -223,11 +226,10 @@ func (l *launch) startProcess() saga.Step {
 				}
 				return n
 			})
-			if l.c = c; err != nil {
-				return err
+			if l.c = c; err == nil {
+				l.r.UnmarkStarting(l.id)
 			}
-			l.r.UnmarkStarting(l.id)
-			return nil
+			return err
 		},
 		Undo: func(context.Context) error {
 			l.r.UnmarkStarting(l.id)
