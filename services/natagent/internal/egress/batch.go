@@ -18,6 +18,7 @@ const maxBatch = 256
 
 // request is a policy that a call of Put waits for.
 type request struct {
+	ctx  context.Context // of the call
 	c    *plan.Container
 	done chan struct{} // closed when the fields below are set
 	cuts []conntrack.Selector
@@ -33,10 +34,10 @@ type queue struct {
 }
 
 // enter adds a request. first is true if nothing takes requests: the caller must do it.
-func (q *queue) enter(c *plan.Container) (r *request, first bool) {
+func (q *queue) enter(ctx context.Context, c *plan.Container) (r *request, first bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	r, first = &request{c: c, done: make(chan struct{})}, !q.busy
+	r, first = &request{ctx: ctx, c: c, done: make(chan struct{})}, !q.busy
 	q.waiting, q.busy = append(q.waiting, r), true
 	return r, first
 }
@@ -61,7 +62,7 @@ func (q *queue) take() (batch []*request) {
 // put stores and writes a policy, together with others that wait. It selects the connections that the policy
 // does not allow: packets of known connections are not looked at otherwise.
 func (e *Enforcer) put(ctx context.Context, c *plan.Container) ([]conntrack.Selector, error) {
-	r, first := e.queue.enter(c)
+	r, first := e.queue.enter(ctx, c)
 	if first {
 		e.putBatch(context.WithoutCancel(ctx), e.queue.take())
 		if batch := e.queue.take(); len(batch) > 0 { // this call does not wait for them
@@ -80,10 +81,16 @@ func (e *Enforcer) putWaiting(ctx context.Context, batch []*request) {
 }
 
 // putBatch stores and writes policies of different containers. If that fails, each is written alone, so that
-// one that is refused does not affect others.
+// one that is refused does not affect others. Those whose caller has gone are not stored.
 func (e *Enforcer) putBatch(ctx context.Context, batch []*request) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	batch = slices.DeleteFunc(batch, func(r *request) bool {
+		if r.err = r.ctx.Err(); r.err != nil {
+			close(r.done)
+		}
+		return r.err != nil
+	})
 	together := len(batch) > 1 && e.putTogether(ctx, batch) == nil
 	for _, r := range batch {
 		if !together {

@@ -170,11 +170,17 @@ func (e *Enforcer) putOne(ctx context.Context, c *plan.Container) (cuts []conntr
 
 	known := e.books[c.Owner]
 	e.adopt(now, old)
-	if err = e.inside.Put(ctx, before, now); err == nil {
+	if err = e.inside.Put(ctx, before, now); err != nil && had && old != nil { // the tables have the old policy
+		e.books[c.Owner] = known
+		e.inside.Undo(ctx, before, c)
+		return nil, errors.Join(err, e.store.PutPolicy(before))
+	}
+	if err == nil {
 		err = e.replace(old, now)
 	}
 	if err != nil {
 		e.books[c.Owner] = known
+		e.inside.Undo(ctx, before, c)
 		return nil, errors.Join(err, e.restore(c.Owner, before))
 	}
 	return e.cuts(now, old, known), nil

@@ -9,10 +9,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/nftables"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/fairlead/fairlead/agent/test/testns"
 	"github.com/fairlead/fairlead/services/natagent/internal/egress/plan"
+	"github.com/fairlead/fairlead/services/natagent/internal/firewall/nflink"
 )
 
 // newLAN returns a world in which container a is on a LAN without a bridge of the host, as with macvlan: the LAN has
@@ -125,14 +127,14 @@ func TestPolicyInNamespaceWithNames(t *testing.T) {
 	w.stop()
 	w.check("without natagent", "+"+web4+":443", web4+":80")
 	kept("while natagent is away", true)
-	w.away = true // netagent starts later
+	w.away.Store(true) // netagent starts later
 	w.start()
 	w.check("restarted", "+"+web4+":443", web4+":80")
 	if _, err := w.enforcer.Learn(context.Background(), owner, "web.example",
 		[]netip.Addr{netip.MustParseAddr(web6)}, time.Minute); err == nil {
 		t.Error("an answer was opened that the kernel does not have")
 	}
-	w.away = false
+	w.away.Store(false)
 	if err := w.enforcer.Sync(context.Background()); err != nil {
 		t.Fatal(err)
 	}
@@ -149,6 +151,82 @@ func TestPolicyInNamespaceWithNames(t *testing.T) {
 	kept("after a change that still allows it", true)
 	w.put("10.7.0.3")
 	kept("after a change that does not allow it", false)
+}
+
+// A change that cannot be written leaves the policy before in force, also for Sync and for answers.
+func TestPolicyInNamespaceThatFails(t *testing.T) {
+	w := newLAN(t)
+	w.host.Run("sh", "-ec", "ip link add br0 type bridge; ip link set br0 up")
+	ctx := context.Background()
+	taken := plan.Endpoint{NetworkID: networkID, MAC: macA, Addresses: []netip.Addr{netip.MustParseAddr("10.9.0.4")}}
+	if err := w.enforcer.Put(ctx, &plan.Container{Owner: strings.Repeat("b", 64), Name: "other",
+		Rules: []string{"none"}, Endpoints: []plan.Endpoint{taken}}, false); err != nil {
+		t.Fatal(err)
+	}
+	fails := func(when string, endpoints ...plan.Endpoint) {
+		t.Helper()
+		if err := w.enforcer.Put(ctx, &plan.Container{Owner: owner, Name: "box", Rules: []string{"none"},
+			Endpoints: endpoints}, false); err == nil {
+			t.Errorf("%s: got no error", when)
+		}
+	}
+	taken.Addresses = []netip.Addr{netip.MustParseAddr("10.9.0.5")}
+
+	fails("the first policy", w.endpoint, taken) // two chains for one MAC address
+	w.check("after the first policy", "+"+web4+":80")
+	w.put(web4+":80", "web.example:443/any-name")
+	fails("another policy", w.endpoint, taken)
+	if err := w.enforcer.Sync(ctx); err != nil {
+		t.Fatal(err)
+	}
+	w.check("synced", "+"+web4+":80", web4+":443")
+
+	w.away.Store(true)
+	fails("without netagent", w.endpoint)
+	w.away.Store(false)
+	if _, err := w.enforcer.Learn(ctx, owner, "web.example", []netip.Addr{netip.MustParseAddr(web4)},
+		time.Minute); err != nil {
+		t.Errorf("an answer for the policy before: %v", err)
+	}
+	w.check("without netagent", "+"+web4+":80", "+"+web4+":443", web4+":53")
+	if c, ok := w.store.Policy(owner); !ok || len(c.Rules) != 2 {
+		t.Errorf("stored: got %+v", c)
+	}
+}
+
+// Connections that rules no longer allow are deleted even if the rules in the namespace cannot be written.
+func TestPeersInNamespaceThatFail(t *testing.T) {
+	w := newLAN(t)
+	w.putPeers([]string{"container:db", "10.7.0.3/32"})
+	w.put("container:db:80")
+	kept := w.dial("10.7.0.3:80")
+	kept("allowed", true)
+
+	socket, err := w.namespace(t.Context(), owner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	link, err := nflink.OpenOn(socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = link.Close() })
+	table := &nftables.Table{Name: "fairlead-egress", Family: nftables.TableFamilyINet}
+	link.DelTable(table)
+	owned := *table
+	owned.Flags = nftables.TableFlagOwner
+	link.AddTable(&owned)
+	w.a.Run("nft", "add table inet guard; add chain inet guard out { type filter hook output priority 0; }; "+
+		"add rule inet guard out tcp dport 80 ct state new reject with tcp reset")
+	if err := link.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	kept("with a table of another program", true)
+
+	if err := w.enforcer.PutPeers(t.Context(), []plan.Peer{{Name: "container:db"}}); err == nil {
+		t.Error("got no error of the namespace")
+	}
+	kept("no longer allowed", false)
 }
 
 // dial opens a connection of a and returns a function that checks whether it still works.

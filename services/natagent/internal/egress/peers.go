@@ -22,22 +22,19 @@ func (e *Enforcer) PutPeers(ctx context.Context, all []plan.Peer) error {
 		}
 	}
 
-	containers, cuts, err := e.putPeers(ctx, all)
-	if err != nil {
-		return err
-	}
-	err = e.flows.Delete(ctx, cuts)
+	containers, cuts, failed := e.putPeers(ctx, all) // after an error the kernel can have a part
+	err := e.flows.Delete(ctx, cuts)
 	for _, c := range containers {
 		err = errors.Join(err, cutInside(ctx, e, c.Owner, cuts))
 	}
 	if err != nil {
 		e.log.Warn("connections that policies do not allow may continue", "error", err)
 	}
-	return nil
+	return failed
 }
 
 // putPeers stores and writes all peers. It selects the connections that policies no longer allow, and returns the
-// containers that can have some.
+// containers that can have some, also with the error of a namespace.
 func (e *Enforcer) putPeers(ctx context.Context, all []plan.Peer) (containers []*plan.Plan,
 	cuts []conntrack.Selector, err error) {
 	e.mu.Lock()

@@ -11,6 +11,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -112,15 +113,15 @@ type world struct {
 	store      *records
 	enforcer   *egress.Enforcer
 	endpoint   plan.Endpoint
-	dir        string // of the journal
-	asked      uint16 // number of attacks
-	stop       func() // ends the process of natagent
-	away       bool   // netagent does not run
+	dir        string      // of the journal
+	asked      uint16      // number of attacks
+	stop       func()      // ends the process of natagent
+	away       atomic.Bool // netagent does not run
 }
 
 // namespace opens a netlink socket in the namespace of container a, as netagent does.
 func (w *world) namespace(context.Context, string) (*os.File, error) {
-	if w.away {
+	if w.away.Load() {
 		return nil, fault.New(fault.Unavailable, "socket", "no service is listening")
 	}
 	fd, err := -1, error(nil)

@@ -175,17 +175,27 @@ func (s *socket) buffer(force, polite, bytes int) error {
 	})
 }
 
-// Watch calls changed for messages of a multicast group that another port has caused, until ctx ends. It closes the
-// file.
-func Watch(ctx context.Context, file *os.File, group int, own uint32, changed func()) error {
+// Changes are the messages of a multicast group.
+type Changes struct{ conn *netlink.Conn }
+
+// Subscribe receives the messages of a multicast group from now on. It closes the file after an error.
+func Subscribe(file *os.File, group int) (*Changes, error) {
 	conn, err := Conn(file, group)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer conn.Close()
-	defer context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })()
+	return &Changes{conn}, nil
+}
+
+// Close closes the file. It must not be called during Read.
+func (c *Changes) Close() error { return c.conn.Close() }
+
+// Read calls changed for messages that another port has caused, until ctx ends, and closes the file.
+func (c *Changes) Read(ctx context.Context, own uint32, changed func()) error {
+	defer c.conn.Close()
+	defer context.AfterFunc(ctx, func() { _ = c.conn.SetReadDeadline(time.Unix(1, 0)) })()
 	for {
-		messages, err := conn.Receive()
+		messages, err := c.conn.Receive()
 		switch {
 		case ctx.Err() != nil:
 			return nil

@@ -43,6 +43,7 @@ type Namespaces struct {
 	open  map[string]*namespace      // by owner
 	lifts map[string]*plan.Container // that had rules which must be removed
 	waits bool                       // a namespace could not be opened
+	host  []netip.Prefix             // addresses of the host when they were read last
 }
 
 // New returns Namespaces without any.
@@ -76,7 +77,7 @@ func (n *Namespaces) Put(ctx context.Context, before *plan.Container, now *plan.
 		return err
 	}
 	delete(n.lifts, now.Owner)
-	return n.write(s, now)
+	return n.write(s, now, n.hostAddresses())
 }
 
 // enter returns the namespace of a container. It can be another one than before.
@@ -93,8 +94,23 @@ func (n *Namespaces) enter(ctx context.Context, owner string) (*namespace, error
 	return s, nil
 }
 
-func (n *Namespaces) write(s *namespace, p *plan.Plan) error {
-	return s.table.Put(p, n.Learned(p.Owner), n.Peers, n.hostAddresses())
+// write writes a policy. After an error the next Sync writes it again.
+func (n *Namespaces) write(s *namespace, p *plan.Plan, host []netip.Prefix) error {
+	s.plan = nil
+	if err := s.table.Put(p, n.Learned(p.Owner), n.Peers, host); err != nil {
+		s.changed.Store(true)
+		return err
+	}
+	s.plan = p
+	return nil
+}
+
+// Undo removes what a change that failed has written in a namespace without rules before; before can be nil. Others get
+// their rules back by Sync.
+func (n *Namespaces) Undo(ctx context.Context, before, now *plan.Container) {
+	if (before == nil || !before.HasInside()) && n.open[now.Owner] != nil {
+		n.Lift(ctx, now)
+	}
 }
 
 // Lift removes the rules of a container that had some; had can be nil. What cannot be removed now is removed by a later
@@ -129,19 +145,23 @@ func (n *Namespaces) Sync(ctx context.Context, all map[string]*plan.Plan) error 
 	for _, had := range n.lifts {
 		n.Lift(ctx, had)
 	}
+	host := n.hostAddresses()
 	var errs []error
 	for owner, p := range all {
 		if !p.HasInside() {
 			continue
 		}
 		if n.open[owner] != nil {
-			errs = append(errs, n.compare(n.open[owner], p))
+			errs = append(errs, n.compare(n.open[owner], p, host))
 			continue
 		}
 		s, err := n.enter(ctx, owner)
 		if err == nil {
-			errs = append(errs, n.write(s, p))
+			errs = append(errs, n.write(s, p, host))
 			continue
+		}
+		if fault.Is(err, fault.NotFound) {
+			continue // the namespace is deleted
 		}
 		n.waits = true
 		if !waited {
@@ -151,13 +171,15 @@ func (n *Namespaces) Sync(ctx context.Context, all map[string]*plan.Plan) error 
 	return errors.Join(errs...)
 }
 
-// compare writes the rules of a namespace again if they differ.
-func (n *Namespaces) compare(s *namespace, p *plan.Plan) error {
-	differs, err := s.table.Differs(n.hostAddresses())
-	if err != nil || !differs {
-		return err
+// compare writes the rules of a namespace again if they differ, or are those of another policy.
+func (n *Namespaces) compare(s *namespace, p *plan.Plan, host []netip.Prefix) error {
+	if s.plan == p {
+		differs, err := s.table.Differs(host)
+		if err != nil || !differs {
+			return err
+		}
 	}
-	return n.write(s, p)
+	return n.write(s, p, host)
 }
 
 // IsDue reports whether Sync can do something: another program has changed rules since the last call, or a namespace
@@ -179,19 +201,20 @@ func (n *Namespaces) Learn(ctx context.Context, p *plan.Plan, write map[answered
 	if s == nil {
 		return n.Put(ctx, nil, p)
 	}
-	if len(write) > 0 && s.table.Learn(p, write) != nil {
-		return n.write(s, p)
+	if s.plan != p || len(write) > 0 && s.table.Learn(p, write) != nil {
+		return n.write(s, p, n.hostAddresses())
 	}
 	return nil
 }
 
 // PutPeers writes changed addresses of peers for the containers whose rules name them.
 func (n *Namespaces) PutPeers(all map[string]*plan.Plan, changed map[string][]netip.Prefix) error {
+	host := n.hostAddresses()
 	var errs []error
 	for owner, s := range n.open {
 		p := all[owner]
 		if p != nil && slices.ContainsFunc(p.Peers(), func(peer string) bool { _, ok := changed[peer]; return ok }) {
-			errs = append(errs, n.write(s, p))
+			errs = append(errs, n.write(s, p, host))
 		}
 	}
 	return errors.Join(errs...)
@@ -213,13 +236,18 @@ func (n *Namespaces) Flows(owner string) conntrack.Selected {
 	return nil
 }
 
-// hostAddresses returns the addresses of the host, sorted.
+// hostAddresses returns the addresses of the host, sorted: those of the last call if they cannot be read.
 func (n *Namespaces) hostAddresses() (all []netip.Prefix) {
-	for a := range n.Local() {
+	local := n.Local()
+	if len(local) == 0 {
+		return n.host
+	}
+	for a := range local {
 		if !a.IsLoopback() {
 			all = append(all, netip.PrefixFrom(a.WithZone(""), a.BitLen()))
 		}
 	}
 	slices.SortFunc(all, netip.Prefix.Compare)
-	return slices.Compact(all)
+	n.host = slices.Compact(all)
+	return n.host
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/natagent/internal/conntrack"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress/plan"
 	"github.com/fairlead/fairlead/services/natagent/internal/egress/rules"
 	"github.com/fairlead/fairlead/services/natagent/internal/egress/tables"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall/nflink"
@@ -24,6 +25,7 @@ const retry = time.Second
 type namespace struct {
 	cookie  uint64 // 0 before Linux 5.14
 	table   *tables.Inside
+	plan    *plan.Plan // that the table has; nil if that is not certain
 	flows   conntrack.Selected
 	stop    func()      // reading the log and changes
 	changed atomic.Bool // by another program
@@ -51,8 +53,12 @@ func (n *Namespaces) openAt(ctx context.Context, owner string, present *namespac
 	if err != nil {
 		n.Log.Info("refused packets are not recorded yet", "container", owner, "error", err)
 	}
+	changes, err := n.openChanges(ctx, owner) // before the first rule
+	if err != nil {
+		n.Log.Info("changes of rules in the namespace of a container are found later", "container", owner, "error", err)
+	}
 	go n.readLog(reading, owner, first)
-	go n.watch(reading, owner, link.Port(), func() { s.changed.Store(true) })
+	go n.watch(reading, owner, changes, link.Port(), func() { s.changed.Store(true) })
 	return s, nil
 }
 
@@ -95,6 +101,9 @@ func (n *Namespaces) readLog(ctx context.Context, owner string, refused *nflog.L
 		case <-ctx.Done():
 		}
 	}
+	if refused != nil {
+		_ = refused.Close()
+	}
 }
 
 func (n *Namespaces) openLog(ctx context.Context, owner string) (*nflog.Log, error) {
@@ -105,13 +114,39 @@ func (n *Namespaces) openLog(ctx context.Context, owner string) (*nflog.Log, err
 	return nflog.OpenOn(socket, nflog.Group{Number: rules.Group, Length: rules.SnapLength})
 }
 
-// watch calls changed when another program than that of a port changes rules in a namespace, until ctx ends.
-func (n *Namespaces) watch(ctx context.Context, owner string, own uint32, changed func()) {
+// watch calls changed when another program than that of a port changes rules in a namespace, until ctx ends. changes is
+// nil if they could not be opened yet.
+func (n *Namespaces) watch(ctx context.Context, owner string, changes *nlfile.Changes, own uint32, changed func()) {
+	for ctx.Err() == nil {
+		var err error
+		if changes == nil {
+			if changes, err = n.openChanges(ctx, owner); err == nil {
+				changed() // there can have been some meanwhile
+			}
+		}
+		if err == nil {
+			err = changes.Read(ctx, own, changed)
+		}
+		if err == nil {
+			return
+		}
+		changes = nil
+		n.Log.Debug("changes of rules in the namespace of a container are found later", "container", owner, "error",
+			err)
+		select {
+		case <-time.After(retry):
+		case <-ctx.Done():
+		}
+	}
+	if changes != nil {
+		_ = changes.Close()
+	}
+}
+
+func (n *Namespaces) openChanges(ctx context.Context, owner string) (*nlfile.Changes, error) {
 	socket, err := n.Open(ctx, owner)
-	if err == nil {
-		err = nlfile.Watch(ctx, socket, unix.NFNLGRP_NFTABLES, own, changed)
-	}
 	if err != nil {
-		n.Log.Info("changes of rules in the namespace of a container are found later", "container", owner, "error", err)
+		return nil, err
 	}
+	return nlfile.Subscribe(socket, unix.NFNLGRP_NFTABLES)
 }

@@ -19,6 +19,7 @@ import (
 // old rules empty, and would pass. So copies of both tables are in force meanwhile.
 func (k *Tables) Rebuild(all []*plan.Plan, learned func(owner string) map[answered.Open]time.Duration,
 	peers func(string) []netip.Prefix) error {
+	k.limits.known = false // another program can have changed them too
 	if len(all) > 0 {
 		k.name = rules.CopyName
 		_ = k.write(all, learned, peers) // without copies, the tables are written even so
