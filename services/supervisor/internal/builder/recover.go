@@ -30,7 +30,8 @@ func (b *Builder) Recover(ctx context.Context) {
 }
 
 // endSteps kills the processes of steps, unmounts their root file systems and deletes their bundles. BuildKit
-// has the bundle of a step while it runs, and does not run now.
+// has the bundle of a step while it runs. It was stopped or killed before, but can still be ending: bundles and
+// mounts may vanish meanwhile.
 func (b *Builder) endSteps(ctx context.Context, runtime string) error {
 	bundles, err := fs.Glob(os.DirFS(b.root()), "*/executor/*/config.json")
 	if err != nil {

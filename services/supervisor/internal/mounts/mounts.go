@@ -6,30 +6,43 @@ package mounts
 import (
 	"bufio"
 	"errors"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
-// DetachUnder unmounts everything below a directory, also what is in use.
+// DetachUnder unmounts everything below a directory, also what is in use. It goes on after an error. Mounts that
+// vanish meanwhile are no error.
 func DetachUnder(dir string) error {
+	dir, err := filepath.EvalSymlinks(dir) // as in mountinfo
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+
 	all, err := Under(dir)
 	if err != nil {
 		return err
 	}
 
+	var errs []error
 	for _, at := range slices.Backward(all) { // later mounts can hide earlier ones
-		if err := unix.Unmount(at, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW); err != nil && !errors.Is(err, unix.EINVAL) {
-			return os.NewSyscallError("umount "+at, err)
+		err := unix.Unmount(at, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+		if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
+			errs = append(errs, os.NewSyscallError("umount "+at, err))
 		}
 	}
 
-	return nil
+	return errors.Join(errs...)
 }
 
-// Under returns the mount points below a directory, oldest first.
+// Under returns the mount points below a directory, whose path must have no symbolic links, oldest first.
 func Under(dir string) ([]string, error) {
 	// Of this thread, because threads can be in different mount namespaces.
 	f, err := os.Open("/proc/thread-self/mountinfo")
