@@ -11,7 +11,7 @@ import (
 
 // Call is a call of the supervisor that is attached to a process.
 type Call struct {
-	Send   func(*containerv1.Input) error
+	Send   func(*containerv1.Input) error      // fails only if Output also comes to its end
 	Output func() (*containerv1.Output, error) // io.EOF after the exit of the process
 	Cancel context.CancelFunc
 }
@@ -96,11 +96,11 @@ func (in input) forward() {
 		n, err := in.client.Read(buffer)
 		if n > 0 && in.Stdin {
 			data, detached := keys.scan(bytes.Clone(buffer[:n])) // a message must not change after Send
-			if len(data) > 0 && in.call.Send(&containerv1.Input{Event: &containerv1.Input_Stdin{Stdin: data}}) != nil {
+			if len(data) > 0 && !in.send(&containerv1.Input{Event: &containerv1.Input_Stdin{Stdin: data}}) {
 				return
 			}
 			if detached {
-				_ = in.call.Send(&containerv1.Input{Event: &containerv1.Input_Detach{Detach: true}})
+				in.send(&containerv1.Input{Event: &containerv1.Input_Detach{Detach: true}})
 				return
 			}
 		}
@@ -117,10 +117,19 @@ func (in input) forward() {
 	}
 }
 
+// send sends input. After a failure the call has ended, and send waits until its last output is forwarded.
+func (in input) send(event *containerv1.Input) (ok bool) {
+	if in.call.Send(event) == nil {
+		return true
+	}
+	<-in.over
+	return false
+}
+
 // closed handles the end of the input: the client has closed its side, or the connection.
 func (in input) closed() {
 	if in.Stdin && in.CloseStdin &&
-		in.call.Send(&containerv1.Input{Event: &containerv1.Input_StdinClosed{StdinClosed: true}}) != nil {
+		!in.send(&containerv1.Input{Event: &containerv1.Input_StdinClosed{StdinClosed: true}}) {
 		return
 	}
 	if c, ok := in.client.(*conn); ok {

@@ -194,6 +194,46 @@ func TestLeavingClientEndsOnlyItsCall(t *testing.T) {
 	<-p.ctx.Done() // within the interval of the check
 }
 
+// TestOutputIsCompleteAfterFailedInput: input fails as soon as the process has ended, when output can still follow.
+func TestOutputIsCompleteAfterFailedInput(t *testing.T) {
+	for range 20 {
+		p, failed := newProcess(), make(chan struct{})
+		call := p.call()
+		call.Send = func(*containerv1.Input) error {
+			close(failed)
+			return io.EOF
+		}
+		here, client := net.Pipe()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			stream.Pump(t.Context(), pipe{client}, call, all)
+		}()
+		_, _ = io.WriteString(here, "x")
+		<-failed
+		go func() {
+			for range 100 {
+				p.output <- out(containerv1.StreamKind_STREAM_KIND_STDOUT, "o")
+			}
+			close(p.output)
+		}()
+		if got, err := io.ReadAll(here); err != nil || len(got) != 100 {
+			t.Fatalf("got %d bytes, %v, want 100", len(got), err)
+		}
+		<-done
+	}
+}
+
+// pipe is a client that gets output without frames.
+type pipe struct{ net.Conn }
+
+func (c pipe) Write(_ byte, data []byte) error {
+	_, err := c.Conn.Write(data)
+	return err
+}
+
+func (c pipe) Close() { _ = c.Conn.Close() }
+
 func TestDetachKeysEndTheCall(t *testing.T) {
 	keys, err := stream.ParseDetachKeys("")
 	if err != nil {
