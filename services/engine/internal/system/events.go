@@ -69,6 +69,7 @@ func (h *Handlers) Events(w http.ResponseWriter, r *httpapi.Request) error {
 	if merged.lost {
 		panic(http.ErrAbortHandler) // events were missed from now on
 	}
+	out.end()
 	return nil
 }
 
@@ -152,6 +153,11 @@ func (m *mergedEvents) past() (all []*eventv1.Event) {
 		}
 		break
 	}
+	if m.open == 0 || m.lost {
+		for range len(m.events) { // an end can be received before the events before it
+			all = append(all, <-m.events)
+		}
+	}
 	slices.SortStableFunc(all, func(a, b *eventv1.Event) int {
 		return a.GetTime().AsTime().Compare(b.GetTime().AsTime())
 	})
@@ -191,7 +197,7 @@ type eventWriter struct {
 	filters httpapi.Filters
 	kind    string
 	mark    string // before each event
-	pending bool   // written since the last flush
+	pending int    // events written since the last flush
 }
 
 // newEventWriter returns a writer in the encoding that the client accepts. Before version 1.52 there was
@@ -223,26 +229,35 @@ func (o *eventWriter) start() {
 // eventTimeout bounds a write to a client that does not read.
 const eventTimeout = time.Minute
 
-// write writes an event that matches the filters.
+// write writes an event that matches the filters. It flushes when a batch is complete.
 func (o *eventWriter) write(e *eventv1.Event) error {
 	if !event.Matches(o.filters, e) {
 		return nil
 	}
-	if !o.pending {
-		o.pending = true
+	if o.pending == 0 {
 		_ = o.control.SetWriteDeadline(time.Now().Add(eventTimeout))
 	}
+	o.pending++
 	if _, err := io.WriteString(o.w, o.mark); err != nil {
 		return err
 	}
-	return json.NewEncoder(o.w).Encode(event.FromProto(e, o.r.Version))
+	if err := json.NewEncoder(o.w).Encode(event.FromProto(e, o.r.Version)); err != nil {
+		return err
+	}
+	if o.pending < eventBatch {
+		return nil
+	}
+	return o.flush()
 }
 
 // flush sends what was written.
 func (o *eventWriter) flush() error {
-	if !o.pending {
+	if o.pending == 0 {
 		return nil
 	}
-	o.pending = false
+	o.pending = 0
 	return o.control.Flush()
 }
+
+// end prepares for the end of the response, which can come long after the last event.
+func (o *eventWriter) end() { _ = o.control.SetWriteDeadline(time.Time{}) }

@@ -4,14 +4,23 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
 	"testing"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	eventv1 "github.com/fairlead/fairlead/proto/gen/fairlead/event/v1"
+	"github.com/fairlead/fairlead/services/engine/internal/apiversion"
+	"github.com/fairlead/fairlead/services/engine/internal/httpapi"
 )
 
 // merged returns the events of services: each emits some, then its stream ends with an error.
 func merged(ctx context.Context, ends ...error) *mergedEvents {
-	m := &mergedEvents{events: make(chan *eventv1.Event), ended: make(chan error), open: len(ends)}
+	m := &mergedEvents{events: make(chan *eventv1.Event, eventBatch), ended: make(chan error), open: len(ends)}
 	for _, end := range ends {
 		left := 3
 		go m.forward(ctx, func() (*eventv1.Event, error) {
@@ -51,9 +60,71 @@ func TestEventsEndWithLostService(t *testing.T) {
 			if m.lost != c.lost || c.all && got != 3*len(c.ends) || got < 3 {
 				t.Errorf("got %d events, lost %t", got, m.lost)
 			}
-			if len(m.past()) != 0 {
+			if !m.lost && len(m.past()) != 0 {
 				t.Error("got events after the end")
 			}
 		})
+	}
+}
+
+// TestPastIsSortedAtTheEnd: the ends of services can be received before their events.
+func TestPastIsSortedAtTheEnd(t *testing.T) {
+	for range 200 {
+		m := &mergedEvents{events: make(chan *eventv1.Event, eventBatch), ended: make(chan error, 2), open: 2}
+		for _, second := range []int64{1, 3, 5, 2, 4, 6} {
+			m.events <- &eventv1.Event{Time: &timestamppb.Timestamp{Seconds: second}}
+		}
+		m.ended <- nil
+		m.ended <- nil
+
+		var got []int64
+		for _, e := range m.past() {
+			got = append(got, e.GetTime().GetSeconds())
+		}
+		// With an open service the time was over.
+		if want := []int64{1, 2, 3, 4, 5, 6}; m.open == 0 && !slices.Equal(got, want) {
+			t.Fatalf("got %v, want %v", got, want)
+		}
+	}
+}
+
+// slowClient is a client, with the write deadlines and the number of events that it got with each flush.
+type slowClient struct {
+	*httptest.ResponseRecorder
+	deadlines []time.Time
+	flushed   []int
+}
+
+func (c *slowClient) SetWriteDeadline(at time.Time) error {
+	c.deadlines = append(c.deadlines, at)
+	return nil
+}
+
+func (c *slowClient) FlushError() error {
+	c.flushed = append(c.flushed, strings.Count(c.Body.String(), "\n"))
+	c.Body.Reset()
+	return nil
+}
+
+func TestEventsAreFlushedInBatches(t *testing.T) {
+	client := &slowClient{ResponseRecorder: httptest.NewRecorder()}
+	request := &httpapi.Request{Request: httptest.NewRequest(http.MethodGet, "/events", nil), Version: apiversion.Max}
+	out := newEventWriter(client, request, nil)
+	out.start()
+	for range 2*eventBatch + 1 {
+		if err := out.write(&eventv1.Event{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := out.flush(); err != nil {
+		t.Fatal(err)
+	}
+	out.end()
+
+	if want := []int{0, eventBatch, eventBatch, 1}; !slices.Equal(client.flushed, want) {
+		t.Errorf("got batches %v, want %v", client.flushed, want)
+	}
+	if n := len(client.deadlines); n != 4 || client.deadlines[n-2].IsZero() || !client.deadlines[n-1].IsZero() {
+		t.Errorf("got deadlines %v, want one for each batch, and none at the end", client.deadlines)
 	}
 }
