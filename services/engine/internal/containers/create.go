@@ -39,10 +39,6 @@ func (h *Handlers) Create(w http.ResponseWriter, r *httpapi.Request) error {
 	if fault.Is(err, fault.NotFound) { // clients pull the image after a 404
 		return httpapi.Errorf(http.StatusBadRequest, "%v", err)
 	}
-	if fault.Is(err, fault.NotFound) {
-		// Clients take 404 for a missing image, which they pull.
-		return httpapi.Errorf(http.StatusBadRequest, "%s", httpapi.Message(err))
-	}
 	if err != nil {
 		return err
 	}
