@@ -20,6 +20,8 @@ import (
 //  2. conclude, with the container's lock held, releases names, addresses and ports, stores the exit
 //     and closes life.exited, which run, start -a and wait wait for. If the store fails, the exit is
 //     reported from memory, and the exit file is kept until the exit is stored.
+//     Then it also reports the removal of a container with --rm that has no mounts and a PID namespace of
+//     its own (endsWithRecord), although step 3 has yet to delete its files.
 //  3. conclude removes the remaining resources, including the exit file, and with --rm or rm -f the
 //     container. It closes life.cleaned, which stop, kill, restart and rm wait for.
 //

@@ -59,12 +59,18 @@ func TestConsoleReceivesTerminal(t *testing.T) {
 func TestConsoleReceivesTerminalOfEndedRuntime(t *testing.T) {
 	ended := make(chan struct{})
 	close(ended)
+	end, other, err := os.Pipe() // Accept changes the mode of what it receives
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer end.Close()
+	defer other.Close()
 	for range 50 {
 		c, err := terminal.Listen(t.TempDir())
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := pass(c.Path(), 1); err != nil {
+		if err := pass(c.Path(), int(end.Fd())); err != nil {
 			t.Fatal(err)
 		}
 		got, err := c.Accept(t.Context(), ended)
