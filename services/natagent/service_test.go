@@ -164,7 +164,11 @@ func TestUDPClientReachesNewContainer(t *testing.T) {
 				}
 				to(now, map[string]string{"a": "10.10.1.2", "b": "10.10.1.3"}[now])
 				published := time.Now()
-				if got := query(c, 60*time.Second); got != now {
+				got := query(c, 60*time.Second)
+				for got == from && time.Since(published) < timeout { // a late response, as the host may be busy
+					got = query(c, 60*time.Second)
+				}
+				if got != now {
 					t.Fatalf("after the move %q responded", got)
 				}
 				if best = min(best, time.Since(published)); time.Since(began) > timeout {
@@ -175,8 +179,11 @@ func TestUDPClientReachesNewContainer(t *testing.T) {
 				best.Round(time.Millisecond)); best > within {
 				t.Errorf("the new container responded %s after it was published at best", best)
 			}
-			if got := query(other, time.Second); got != "still" {
-				t.Errorf("a connection to another port was lost: %q", got)
+			_ = other.SetDeadline(time.Now().Add(60 * time.Second))
+			got := make([]byte, len("still"))
+			_, _ = other.Write([]byte("?"))
+			if _, err := io.ReadFull(other, got); string(got) != "still" {
+				t.Errorf("a connection to another port was lost: %q, %v", got, err)
 			}
 		})
 	}
