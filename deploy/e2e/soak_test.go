@@ -136,6 +136,9 @@ func (s *soak) connect(ctx context.Context) {
 	}
 	for _, a := range addresses {
 		c, err := s.box.Dial("tcp", netip.AddrPortFrom(a, 8080).String(), 30*time.Second)
+		if err != nil && ctx.Err() != nil {
+			return // the server is closed
+		}
 		if err != nil {
 			s.fault(fmt.Sprintf("%s, which was answered, cannot be reached: %v", a, err))
 			continue
