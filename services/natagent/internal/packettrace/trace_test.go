@@ -11,8 +11,8 @@ import (
 )
 
 // nodes are the hosts of the test topology, by the N and M of 10.10.N.M and fd10:N::M.
-var nodes = map[string]string{"a": "1.2", "b": "1.3", "rogue": "1.66", "c": "2.2", "g": "2.3", "d": "3.2", "e": "4.2",
-	"f": "4.3", "h": "5.2", "j": "6.2", "k": "6.3", "m": "7.2"}
+var nodes = map[string]string{"a": "1.2", "b": "1.3", "rogue": "1.66", "c": "2.2", "g": "2.3", "p": "2.4",
+	"d": "3.2", "e": "4.2", "f": "4.3", "h": "5.2", "j": "6.2", "k": "6.3", "m": "7.2"}
 
 // addressOf returns the address of a node; zero for the host.
 func addressOf(name string, v6 bool) netip.Addr {
