@@ -33,6 +33,7 @@ func TestOverlayNetworks(t *testing.T) {
 			if mode == lab.AllInOne { // does not depend on the mode
 				f.overlayErrors()
 				f.overlayPorts()
+				f.overlayPolicies()
 				f.overlayForgery()
 				f.overlayRepairs()
 				f.overlayAddresses()

@@ -1,0 +1,30 @@
+package e2e
+
+import "strings"
+
+// overlayPolicies limits what a container of host one reaches on other hosts, and what reaches one of host two.
+func (f *fleet) overlayPolicies() {
+	f.t.Helper()
+	own, other, third := f.addresses(1, "a1", "app"), f.addresses(2, "a2", "app"), f.addresses(3, "a3", "app")
+	f.run(1, "run -d --name box --network app --egress a2/icmp busybox sleep 1000")
+	f.pings(1, "box", other[0], false) // the name was not resolved yet
+	f.pings(1, "box", "a2", true)
+	f.pings(1, "box", other[0], true)
+	f.pings(1, "box", third[0], false)
+	f.pings(1, "box", "a3", false)
+	f.run(1, "update --egress network:app box")
+	f.pings(1, "box", third[0], true)
+	f.pings(1, "box", third[1], true)
+
+	f.run(2, "run -d --name guarded --network app --ingress "+own[0]+" busybox sleep 1000")
+	guarded := f.addresses(2, "guarded", "app")
+	f.pings(1, "a1", guarded[0], true)
+	f.pings(1, "a1", guarded[1], false)
+	f.pings(3, "a3", guarded[0], false)
+	out := ""
+	for f.ctx.Err() == nil && !strings.Contains(out, third[0]) {
+		out = f.run(2, "denied --container guarded")
+	}
+	f.run(1, "rm -f box")
+	f.run(2, "rm -f guarded")
+}
