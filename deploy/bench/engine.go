@@ -106,7 +106,7 @@ func (h *crowdedHost) requests(ctx context.Context, t *table) error {
 		var times []time.Duration
 		for i := range engineRounds + 1 {
 			start := time.Now()
-			if err := get(ctx, client, r.path); err != nil {
+			if err := call(ctx, client, http.MethodGet, r.path); err != nil {
 				return err
 			}
 			if i > 0 {
@@ -118,9 +118,10 @@ func (h *crowdedHost) requests(ctx context.Context, t *table) error {
 	return nil
 }
 
-func get(ctx context.Context, client *http.Client, path string) error {
+// call sends a request without a body and reads the answer.
+func call(ctx context.Context, client *http.Client, method, path string) error {
 	path = strings.NewReplacer("{", "%7B", "}", "%7D", `"`, "%22", "[", "%5B", "]", "%5D").Replace(path)
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://docker"+path, nil)
+	req, err := http.NewRequestWithContext(ctx, method, "http://docker"+path, nil)
 	if err != nil {
 		return err
 	}

@@ -25,24 +25,34 @@ type fleetHosts struct {
 	agents []*lab.Agent
 }
 
-// fleet measures joining, overlay networks across hosts, and the loss of the store's leader.
-func (b *bench) fleet(ctx context.Context, t *table) error {
-	f := &fleetHosts{bench: b}
-	var err error
-	if f.lan, err = lab.NewLAN(ctx); err != nil {
-		return err
+// newFleetHosts returns hosts on one LAN, each with an agent.
+func (b *bench) newFleetHosts(ctx context.Context, count int) (*fleetHosts, error) {
+	lan, err := lab.NewLAN(ctx)
+	if err != nil {
+		return nil, err
 	}
-	defer f.lan.Close()
-	for n := 1; n <= 3; n++ {
+	f := &fleetHosts{bench: b, lan: lan}
+	for n := 1; n <= count; n++ {
 		l, a, err := b.host(ctx)
 		if err == nil {
-			err = f.lan.Attach(ctx, l.Host, fmt.Sprint("port", n), fmt.Sprintf("10.99.0.%d/24", n))
+			err = lan.Attach(ctx, l.Host, fmt.Sprint("port", n), fmt.Sprintf("10.99.0.%d/24", n))
 		}
 		if err != nil {
-			return err
+			lan.Close()
+			return nil, err
 		}
 		f.hosts, f.agents = append(f.hosts, l), append(f.agents, a)
 	}
+	return f, nil
+}
+
+// fleet measures joining, overlay networks across hosts, and the loss of the store's leader.
+func (b *bench) fleet(ctx context.Context, t *table) error {
+	f, err := b.newFleetHosts(ctx, 3)
+	if err != nil {
+		return err
+	}
+	defer f.lan.Close()
 
 	for _, step := range []func(context.Context, *table) error{f.join, f.launches, f.reach, f.transfer, f.leader,
 		f.leave} {

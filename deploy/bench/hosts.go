@@ -23,22 +23,11 @@ const (
 // manyHosts measures a fleet of twenty hosts: its memory, how soon the first container of a host is reached from all
 // hosts before it, and names at 50 changes a second.
 func (b *bench) manyHosts(ctx context.Context, t *table) error {
-	f := &fleetHosts{bench: b}
-	var err error
-	if f.lan, err = lab.NewLAN(ctx); err != nil {
+	f, err := b.newFleetHosts(ctx, manyHosts)
+	if err != nil {
 		return err
 	}
 	defer f.lan.Close()
-	for n := 1; n <= manyHosts; n++ {
-		l, a, err := b.host(ctx)
-		if err == nil {
-			err = f.lan.Attach(ctx, l.Host, fmt.Sprint("port", n), fmt.Sprintf("10.99.0.%d/24", n))
-		}
-		if err != nil {
-			return err
-		}
-		f.hosts, f.agents = append(f.hosts, l), append(f.agents, a)
-	}
 
 	alone, _ := f.hosts[manyHosts-1].Memory("fairlead-agent")
 	if err := f.joinMany(ctx, t); err != nil {

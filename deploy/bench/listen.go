@@ -91,27 +91,11 @@ func (h *crowdedHost) emit(ctx context.Context) error {
 	defer client.CloseIdleConnections()
 	_, err := concurrently(eventClients, func(int) error {
 		for range listenerEvents / eventClients {
-			if err := post(ctx, client, "/containers/"+evented+"/resize?h=24&w=80"); err != nil {
+			if err := call(ctx, client, http.MethodPost, "/containers/"+evented+"/resize?h=24&w=80"); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
 	return err
-}
-
-func post(ctx context.Context, client *http.Client, path string) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://docker"+path, nil)
-	if err != nil {
-		return err
-	}
-	res, err := client.Do(req)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(io.Discard, res.Body)
-	if err == nil && res.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s: got status %s", path, res.Status)
-	}
-	return errors.Join(err, res.Body.Close())
 }

@@ -1,42 +1,22 @@
 package servername
 
 import (
-	"context"
-	"crypto/tls"
 	"encoding/binary"
-	"net"
 	"net/netip"
 	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"golang.org/x/net/quic"
-
+	"github.com/fairlead/fairlead/services/natagent/internal/quictest"
 	"github.com/fairlead/fairlead/services/natagent/internal/servername/quichello"
 )
 
 // quicHello returns the first datagrams of a QUIC client that asks for a name. There are several.
 func quicHello(t *testing.T, name string) (all [][]byte) {
 	t.Helper()
-	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	endpoint, err := quic.Listen("udp", "127.0.0.1:0", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	defer func() { stop(); _ = endpoint.Close(ctx) }()
-	go func() {
-		_, _ = endpoint.Dial(ctx, "udp", conn.LocalAddr().String(), &quic.Config{
-			TLSConfig: &tls.Config{ServerName: name, MinVersion: tls.VersionTLS13}})
-	}()
-
+	conn := quictest.Client(t, name)
 	var f quichello.Flow
-	_ = conn.SetReadDeadline(time.Now().Add(time.Minute))
 	for state := quichello.Waiting; state != quichello.Complete; {
 		buffer := make([]byte, 4096)
 		n, _, err := conn.ReadFrom(buffer)

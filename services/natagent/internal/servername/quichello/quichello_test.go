@@ -2,7 +2,6 @@ package quichello
 
 import (
 	"bytes"
-	"context"
 	"crypto/tls"
 	"encoding/binary"
 	"encoding/hex"
@@ -11,9 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
-	"golang.org/x/net/quic"
+	"github.com/fairlead/fairlead/services/natagent/internal/quictest"
 )
 
 // TestKeys checks the examples of RFC 9001 appendix A.1 and RFC 9369 appendix A.1.
@@ -218,24 +216,8 @@ func TestLimits(t *testing.T) {
 
 // TestClient reads the datagrams of a QUIC client.
 func TestClient(t *testing.T) {
-	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	endpoint, err := quic.Listen("udp", "127.0.0.1:0", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	defer func() { stop(); _ = endpoint.Close(ctx) }()
-	go func() {
-		_, _ = endpoint.Dial(ctx, "udp", conn.LocalAddr().String(), &quic.Config{
-			TLSConfig: &tls.Config{ServerName: "Good.test", MinVersion: tls.VersionTLS13}})
-	}()
-
+	conn := quictest.Client(t, "Good.test")
 	var f Flow
-	_ = conn.SetReadDeadline(time.Now().Add(time.Minute))
 	for {
 		buffer := make([]byte, 4096)
 		n, _, err := conn.ReadFrom(buffer)
