@@ -41,8 +41,7 @@ func refusedRules() []Rule {
 
 // incomingRules returns the rules that find the chain for incoming traffic of a container, by its address.
 func incomingRules() []Rule {
-	rules := []Rule{{"known connections", join(established(), []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}})},
-		{"neighbour discovery", join(neighbours(), []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}})}}
+	rules := known()
 	for _, f := range families() {
 		rules = append(rules, Rule{"to containers with a policy", join(f.only(), []expr.Any{
 			network(f.daddr, f.length),
@@ -64,10 +63,28 @@ func BaseChains(t *nftables.Table) (all []*nftables.Chain) {
 		{"forward", nftables.ChainHookForward, 0}, {"input", nftables.ChainHookInput, 0},
 		{"forward-ingress", nftables.ChainHookForward, 1}, {"output", nftables.ChainHookOutput, 1},
 	} {
-		priority, policy := nftables.ChainPriorityRef(*nftables.ChainPriorityFilter-10+c.late),
-			nftables.ChainPolicyAccept
-		all = append(all, &nftables.Chain{Name: c.name, Table: t, Type: nftables.ChainTypeFilter, Hooknum: c.hook,
-			Priority: priority, Policy: &policy})
+		all = append(all, baseChain(t, c.name, c.hook,
+			nftables.ChainPriorityRef(*nftables.ChainPriorityFilter-10+c.late)))
 	}
 	return all
+}
+
+// TableChain is a chain with its table and rules.
+type TableChain struct {
+	*nftables.Chain
+	Rules []Rule
+}
+
+// baseChain returns a chain with a hook, which accepts what its rules do not decide.
+func baseChain(t *nftables.Table, name string, hook *nftables.ChainHook,
+	priority *nftables.ChainPriority) *nftables.Chain {
+	policy := nftables.ChainPolicyAccept
+	return &nftables.Chain{Name: name, Table: t, Type: nftables.ChainTypeFilter, Hooknum: hook, Priority: priority,
+		Policy: &policy}
+}
+
+// known accepts packets of connections that were looked at already, and neighbour discovery.
+func known() []Rule {
+	pass := []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}}
+	return []Rule{{"known connections", join(established(), pass)}, {"neighbour discovery", join(neighbours(), pass)}}
 }

@@ -97,7 +97,6 @@ func held(offset uint32) []expr.Any {
 // BridgeChains returns the chains of the bridge table with their rules. prerouting comes before the lookup
 // of the port.
 func BridgeChains(t *nftables.Table) (chains []*nftables.Chain, rules [][]Rule) {
-	policy := nftables.ChainPolicyAccept
 	for _, c := range []struct {
 		name  string
 		hook  *nftables.ChainHook
@@ -106,8 +105,7 @@ func BridgeChains(t *nftables.Table) (chains []*nftables.Chain, rules [][]Rule) 
 		{"prerouting", nftables.ChainHookPrerouting, bridgeRules()},
 		{"postrouting", nftables.ChainHookPostrouting, enterRules()},
 	} {
-		chains = append(chains, &nftables.Chain{Name: c.name, Table: t, Type: nftables.ChainTypeFilter, Hooknum: c.hook,
-			Priority: nftables.ChainPriorityNATDest, Policy: &policy})
+		chains = append(chains, baseChain(t, c.name, c.hook, nftables.ChainPriorityNATDest))
 		rules = append(rules, c.rules)
 	}
 	return chains, rules

@@ -15,12 +15,6 @@ import (
 // setHost has the addresses of the host, in the namespace of a container: packets to them look like others there.
 const setHost = "host"
 
-// InsideChain is a base chain in the namespace of a container.
-type InsideChain struct {
-	*nftables.Chain
-	Rules []Rule
-}
-
 // InsideSets returns the sets in the namespace of a container that do not depend on its rules.
 func InsideSets(t *nftables.Table, host []netip.Prefix) []Set {
 	all := addressSets(t)
@@ -47,7 +41,7 @@ func InsidePolicyChains(p *plan.Plan) (all []Chain) {
 
 // InsideChains returns the base chains in the namespace of a container. All interfaces but those that the host sees
 // are subject to its rules, so also one that is about to be connected. While no endpoint has addresses, nothing passes.
-func InsideChains(t *nftables.Table, p *plan.Plan) (all []InsideChain) {
+func InsideChains(t *nftables.Table, p *plan.Plan) (all []TableChain) {
 	for _, d := range []Direction{Outgoing, Incoming} {
 		name, hook, key := "output", nftables.ChainHookOutput, expr.MetaKeyOIFNAME
 		target, has := chainName(p.Owner, p.Generation), len(p.Rules) > 0
@@ -55,9 +49,8 @@ func InsideChains(t *nftables.Table, p *plan.Plan) (all []InsideChain) {
 			name, hook, key = "input", nftables.ChainHookInput, expr.MetaKeyIIFNAME
 			target, has = ingressChainName(p.Owner, p.Generation), len(p.Ingress) > 0
 		}
-		policy := nftables.ChainPolicyAccept
-		c := InsideChain{Chain: &nftables.Chain{Name: name, Table: t, Type: nftables.ChainTypeFilter, Hooknum: hook,
-			Priority: nftables.ChainPriorityRef(*nftables.ChainPriorityFilter - 10), Policy: &policy}}
+		c := TableChain{Chain: baseChain(t, name, hook,
+			nftables.ChainPriorityRef(*nftables.ChainPriorityFilter-10))}
 		c.Rules = insideRules(d, key, p)
 		switch {
 		case p.IsHeldInside():

@@ -30,12 +30,6 @@ const connlimitOver = 1
 // LimitTables are the tables with limits.
 type LimitTables struct{ Inet, Bridge *nftables.Table }
 
-// TableChain is a chain of one of the tables, with its rules.
-type TableChain struct {
-	*nftables.Chain
-	Rules []Rule
-}
-
 // Base returns what does not belong to one container. Targets of jumps come first.
 func (t LimitTables) Base() (chains []TableChain, sets []Set) {
 	chains = append(chains, TableChain{&nftables.Chain{Name: chainRefused, Table: t.Inet}, refusedRules()})
@@ -72,19 +66,6 @@ func (t LimitTables) Base() (chains []TableChain, sets []Set) {
 	}
 	return chains, append(sets, Set{verdicts(t.Bridge, mapFrom, nftables.TypeEtherAddr), nil},
 		Set{verdicts(t.Bridge, mapTo, nftables.TypeEtherAddr), nil})
-}
-
-func baseChain(t *nftables.Table, name string, hook *nftables.ChainHook,
-	priority *nftables.ChainPriority) *nftables.Chain {
-	policy := nftables.ChainPolicyAccept
-	return &nftables.Chain{Name: name, Table: t, Type: nftables.ChainTypeFilter, Hooknum: hook, Priority: priority,
-		Policy: &policy}
-}
-
-// known accepts packets of connections that are counted already, and neighbour discovery.
-func known() []Rule {
-	pass := []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}}
-	return []Rule{{"known connections", join(established(), pass)}, {"neighbour discovery", join(neighbours(), pass)}}
 }
 
 // fromRule finds the chain of a container that opens a connection.

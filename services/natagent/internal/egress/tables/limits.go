@@ -2,6 +2,7 @@ package tables
 
 import (
 	"errors"
+	"maps"
 
 	"github.com/google/nftables"
 	"golang.org/x/sys/unix"
@@ -77,21 +78,9 @@ func (k *Tables) LimitsDiffer() (bool, error) {
 	if err := k.readLimits(); err != nil {
 		return false, err
 	}
-	same := written.tables == k.limits.tables && equal(written.chains, k.limits.chains) &&
-		equal(written.counts, k.limits.counts)
+	same := written.tables == k.limits.tables && maps.Equal(written.chains, k.limits.chains) &&
+		maps.Equal(written.counts, k.limits.counts)
 	return !same, nil
-}
-
-func equal[K comparable](a, b map[K]int) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for key, n := range a {
-		if m, ok := b[key]; !ok || m != n {
-			return false
-		}
-	}
-	return true
 }
 
 // wantedLimits returns all chains, and all sets with their elements.
