@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -230,6 +231,39 @@ func TestStopKillsAfterTimeout(t *testing.T) {
 
 	if err := h.runner.Kill(t.Context(), "web", ""); !fault.Is(err, fault.Busy) {
 		t.Errorf("kill of an exited container: got %v", err)
+	}
+}
+
+// The stop signal comes first even without a timeout, as in Docker.
+func TestStopWithoutTimeoutSendsStopSignal(t *testing.T) {
+	for name, ignore := range map[string]bool{"handled": false, "ignored": true} {
+		t.Run(name, func(t *testing.T) {
+			h := newHost(t)
+			h.ignoreStop = ignore
+			launched, err := h.runner.Run(t.Context(), request("web"))
+			if err != nil {
+				t.Fatal(err)
+			}
+
+			want, code := []string{"terminated"}, 128+int(syscall.SIGTERM)
+			if ignore {
+				want, code = append(want, "killed"), 128+int(syscall.SIGKILL)
+			}
+			if err := h.runner.Stop(t.Context(), "web", new(time.Duration), ""); err != nil {
+				t.Fatal(err)
+			}
+
+			if got := h.signals; !slices.Equal(got, want) {
+				t.Errorf("got signals %v, want %v", got, want)
+			}
+			c, err := h.store.GetContainer(launched.Container.ID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.ExitCode != code {
+				t.Errorf("got exit code %d, want %d", c.ExitCode, code)
+			}
+		})
 	}
 }
 

@@ -21,9 +21,13 @@ const killTimeout = 20 * time.Second
 // sooner, without a commit.
 const stopStoreDelay = 200 * time.Millisecond
 
+// minGrace is the time to handle the stop signal even if the timeout is zero. It is about what Docker
+// needs between the two signals, so that a process which exits immediately has its own exit code.
+const minGrace = 30 * time.Millisecond
+
 // Stop sends the stop signal, then SIGKILL after the timeout, and returns when the run is cleaned
-// up. A nil timeout and an empty signal name mean the container's own. It is completed even if the
-// client disconnects, and by the next supervisor if this one is killed.
+// up. Zero waits minGrace only. A nil timeout and an empty signal name mean the container's own. It is
+// completed even if the client disconnects, and by the next supervisor if this one is killed.
 func (r *Runner) Stop(ctx context.Context, ref string, timeout *time.Duration, name string) error {
 	c, l, err := r.findLife(ref)
 	if err != nil {
@@ -82,12 +86,7 @@ func ending(c *container.Container, goal container.Goal, timeout *time.Duration,
 		grace = *timeout
 	}
 
-	e := container.Ending{Goal: goal, KillAt: time.Now().Add(grace)}
-	if grace > 0 {
-		e.Signal = name
-	}
-
-	return e, grace, nil
+	return container.Ending{Goal: goal, Signal: name, KillAt: time.Now().Add(grace)}, grace, nil
 }
 
 // stop ends a run as requested.
@@ -98,7 +97,7 @@ func (r *Runner) stop(ctx context.Context, c *container.Container, l *lives.Run,
 		return err
 	}
 
-	if e.Signal != "" && grace > 0 {
+	if e.Signal != "" {
 		sig, err := signal.Parse(e.Signal)
 		if err != nil {
 			return err
@@ -107,6 +106,7 @@ func (r *Runner) stop(ctx context.Context, c *container.Container, l *lives.Run,
 			return err
 		}
 		r.thawed(c.ID, l)
+		grace = max(grace, minGrace)
 		if over, err := waitCleaned(ctx, l, min(grace, stopStoreDelay)); over || err != nil {
 			return errors.Join(err, cleanupError(l))
 		}
