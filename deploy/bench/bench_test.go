@@ -12,9 +12,10 @@ func TestTableShowsRatios(t *testing.T) {
 		{what: "run", took: 30 * time.Millisecond, against: "bare", other: 20 * time.Millisecond, wanted: "at most 2"},
 		{what: "alone", took: 1500 * time.Millisecond},
 		{what: "memory", size: 2_500_000, wanted: "under 3 MB"},
+		{what: "share", text: "4.2 %"},
 	}}
 	tab.print(&out)
-	for _, want := range []string{"30.0 ms", "20.0 ms", "   1.50   at most 2\n", "1.50 s", " 2.5 MB "} {
+	for _, want := range []string{"30.0 ms", "20.0 ms", "   1.50   at most 2\n", "1.50 s", " 2.5 MB ", " 4.2 % "} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("table lacks %q:\n%s", want, out.String())
 		}

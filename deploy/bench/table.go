@@ -17,7 +17,8 @@ type row struct {
 	against string
 	other   time.Duration
 	wanted  string
-	size    int64 // bytes, printed instead of took
+	size    int64  // bytes, printed instead of took
+	text    string // printed instead of took
 }
 
 func (t *table) add(r row) { t.rows = append(t.rows, r) }
@@ -33,6 +34,9 @@ func (t *table) print(out io.Writer) {
 		took := short(r.took)
 		if r.size > 0 {
 			took = fmt.Sprintf("%.1f MB", float64(r.size)/1e6)
+		}
+		if r.text != "" {
+			took = r.text
 		}
 		fmt.Fprintf(out, "%-48s %10s   %-44s %10s %7s   %s\n", r.what, took, r.against, other, ratio, r.wanted)
 	}

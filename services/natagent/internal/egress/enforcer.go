@@ -81,8 +81,9 @@ type Enforcer struct {
 	generation uint64
 	refused    *nflog.Log // of refused packets, for Run; nil before start, or if it cannot be opened
 	queues     *nfqueue.Queues
-	restores   uint64                    // after changes by other programs
-	installed  map[string]*plan.Plan     // by owner
+	restores   uint64                // after changes by other programs
+	installed  map[string]*plan.Plan // by owner
+	shortIDs   shortIDs
 	books      map[string]*answered.Book // by owner
 	inside     *inside.Namespaces
 }

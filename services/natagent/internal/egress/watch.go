@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/proto/egress"
-	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/natagent/internal/egress/plan"
 	"github.com/fairlead/fairlead/services/natagent/internal/egress/rules"
 	"github.com/fairlead/fairlead/services/natagent/internal/ippacket"
@@ -102,10 +101,7 @@ func (e *Enforcer) record(l nflog.Packet) {
 	}
 	e.mu.Lock()
 	var names []string
-	for _, c := range e.installed {
-		if id.Short(c.Owner) != short {
-			continue
-		}
+	if c := e.shortIDs.find(e.installed, short); c != nil {
 		if reason == egress.ReasonConnections && slices.Contains(c.Addresses(), p.To.Addr()) {
 			r.Incoming, r.Address = true, p.From // limits count both directions in one chain
 		}

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"sort"
+	"time"
 )
 
 // Limits of a history.
@@ -65,6 +67,12 @@ func (g *history) keep(r Refusal) (old []Refusal) {
 		g.kept = append([]Refusal(nil), g.kept[len(g.kept)-maxKept:]...)
 	}
 	return old
+}
+
+// after returns the records after a time. Callers must not modify the result.
+func (g *history) after(t time.Time) []Refusal {
+	n := sort.Search(len(g.kept), func(i int) bool { return g.kept[i].Time.After(t) })
+	return g.kept[n:]
 }
 
 // write writes a record to the file. A disk that is full loses the line, not the record in memory.

@@ -122,11 +122,7 @@ func (j *Journal) Since(t time.Time) (found []Refusal, lost uint64, more <-chan 
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for _, g := range []*history{&j.refused, &j.observed} {
-		for _, r := range g.kept {
-			if r.Time.After(t) {
-				found = append(found, r)
-			}
-		}
+		found = append(found, g.after(t)...)
 	}
 	slices.SortStableFunc(found, func(a, b Refusal) int { return a.Time.Compare(b.Time) })
 	return found, j.lost, j.changed
@@ -137,8 +133,8 @@ func (j *Journal) Since(t time.Time) (found []Refusal, lost uint64, more <-chan 
 func (j *Journal) Firsts(t time.Time) (found []Refusal, more <-chan struct{}) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for _, r := range j.refused.kept {
-		if r.First && r.Time.After(t) {
+	for _, r := range j.refused.after(t) {
+		if r.First {
 			found = append(found, r)
 		}
 	}
