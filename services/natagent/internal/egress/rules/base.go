@@ -86,5 +86,6 @@ func baseChain(t *nftables.Table, name string, hook *nftables.ChainHook,
 // known accepts packets of connections that were looked at already, and neighbour discovery.
 func known() []Rule {
 	pass := []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}}
-	return []Rule{{"known connections", join(established(), pass)}, {"neighbour discovery", join(neighbours(), pass)}}
+	all := append([]Rule{{"known connections", join(established(), pass)}}, errorRules()...)
+	return append(all, Rule{"neighbour discovery", join(neighbours(), pass)})
 }

@@ -172,12 +172,17 @@ func native(n uint32) []byte { return binary.NativeEndian.AppendUint32(nil, n) }
 func native16(n uint16) []byte { return binary.NativeEndian.AppendUint16(nil, n) }
 
 // established matches packets of known connections.
-func established() []expr.Any {
-	return inState(expr.CtStateBitESTABLISHED | expr.CtStateBitRELATED)
-}
+func established() []expr.Any { return inState(expr.CtStateBitESTABLISHED) }
 
-// related matches errors about known connections.
-func related() []expr.Any { return inState(expr.CtStateBitRELATED) }
+// errorRules returns rules that accept errors about known connections. Connections that a helper expects are related
+// too, but a peer chooses their ports and sometimes their addresses: they need a rule of the policy.
+func errorRules() (all []Rule) {
+	for _, protocol := range []byte{unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6} {
+		all = append(all, Rule{"errors about known connections", join([]expr.Any{meta(expr.MetaKeyL4PROTO, reg1),
+			equal(protocol)}, inState(expr.CtStateBitRELATED), goOn())})
+	}
+	return all
+}
 
 func inState(bits uint32) []expr.Any {
 	return []expr.Any{
@@ -196,14 +201,20 @@ func isReply(reply bool) []expr.Any {
 	return []expr.Any{&expr.Ct{Key: expr.CtKeyDIRECTION, Register: reg1}, equal(direction)}
 }
 
-// neighbours matches neighbour discovery, without which IPv6 does not work.
+// neighbours matches neighbour discovery, without which IPv6 does not work. The hop limit of its messages shows that no
+// router has forwarded them (RFC 4861): with another one, data could leave in them.
 func neighbours() []expr.Any {
-	const first, last = 133, 137 // router solicitation to redirect
-	return []expr.Any{
-		meta(expr.MetaKeyL4PROTO, reg1), equal(unix.IPPROTO_ICMPV6),
-		&expr.Payload{DestRegister: reg1, Base: expr.PayloadBaseTransportHeader, Offset: 0, Len: 1},
-		between([]byte{first}, []byte{last}),
-	}
+	const (
+		first, last = 133, 137 // router solicitation to redirect
+		hopLimit    = 7        // offset
+		onLink      = 255
+	)
+	return join([]expr.Any{meta(expr.MetaKeyL4PROTO, reg1), equal(unix.IPPROTO_ICMPV6)},
+		hasProtocol(unix.ETH_P_IPV6, expr.CmpOpEq), []expr.Any{
+			&expr.Payload{DestRegister: reg1, Base: expr.PayloadBaseTransportHeader, Offset: 0, Len: 1},
+			between([]byte{first}, []byte{last}),
+			network(hopLimit, 1), equal(onLink),
+		})
 }
 
 // intervals returns the elements of an interval set of prefixes.

@@ -56,7 +56,8 @@ func InsideChains(t *nftables.Table, p *plan.Plan) (all []TableChain) {
 		case p.IsHeldInside():
 			c.Rules = append(c.Rules, Rule{"the policy is not in force yet", drop()})
 		case has:
-			c.Rules = append(c.Rules, Rule{"known connections", join(established(), goOn())},
+			c.Rules = append(c.Rules, Rule{"known connections", join(established(), goOn())})
+			c.Rules = append(append(c.Rules, errorRules()...),
 				Rule{"the policy", []expr.Any{&expr.Verdict{Kind: expr.VerdictGoto, Chain: target}}})
 		}
 		all = append(all, c)

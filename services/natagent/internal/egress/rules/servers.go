@@ -55,12 +55,12 @@ func check() []expr.Any {
 
 // knownRules returns the first rules of chains that see both directions of connections.
 func knownRules() []Rule {
-	return []Rule{
+	return append([]Rule{
 		{"known connections", join(established(), isChecked(expr.CmpOpNeq),
 			[]expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}})},
 		{"server name not known yet", join(isChecked(expr.CmpOpEq),
 			[]expr.Any{&expr.Verdict{Kind: expr.VerdictGoto, Chain: chainChecked}})},
-	}
+	}, errorRules()...)
 }
 
 // checkedRules returns the rules for connections whose server name is not known yet, and for those of QUIC, where
@@ -72,8 +72,7 @@ func checkedRules(kind QueueKind) []Rule {
 	unmark := []expr.Any{&expr.Immediate{Register: reg1, Data: native(0)},
 		&expr.Meta{Key: expr.MetaKeyMARK, SourceRegister: true, Register: reg1}}
 	udp := []expr.Any{meta(expr.MetaKeyL4PROTO, reg1), equal(unix.IPPROTO_UDP)}
-	return []Rule{
-		{"errors of the network", join(related(), []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}})},
+	return append(errorRules(), []Rule{
 		{"server name of QUIC is allowed", join(udp, marked(servers.MarkVerified), setLabel(labelQUIC), unmark,
 			accept())},
 		{"server name is allowed", join(marked(servers.MarkVerified), setLabel(labelVerified), unmark, accept())},
@@ -84,7 +83,7 @@ func checkedRules(kind QueueKind) []Rule {
 		{"from the client", join(isReply(false), kind.queue(servers.QueueClient))},
 		{"from the server", join(isReply(true), kind.queue(servers.QueueServer))},
 		{"without a known connection", drop()},
-	}
+	}...)
 }
 
 // hasLabel matches connections with a label.
