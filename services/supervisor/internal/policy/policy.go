@@ -49,10 +49,11 @@ type Member struct {
 	Privileges []string // capabilities that reach the rules in its network namespace
 }
 
-// MemberOf returns a container with endpoints.
+// MemberOf returns a container with endpoints. Labels of its image do not count: an image must not choose its policies,
+// nor which containers accept its connections.
 func MemberOf(c *container.Container, endpoints []container.Endpoint) Member {
 	n := &c.Config.Network
-	return Member{ID: c.ID, Name: c.Config.Name, Labels: c.Process.Labels, Own: RulesOf(n),
+	return Member{ID: c.ID, Name: c.Config.Name, Labels: c.Config.Labels, Own: RulesOf(n),
 		Mode:       n.Mode,
 		Endpoints:  endpoints,
 		Privileges: Privileges(&c.Config.Security)}

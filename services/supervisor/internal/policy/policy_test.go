@@ -115,3 +115,25 @@ func TestRestricts(t *testing.T) {
 		t.Errorf("peers: %q", r.Peers())
 	}
 }
+
+// TestLabelsOfImagesDoNotCount checks an image that has the labels of other containers: the author of an image must
+// not choose its policies.
+func TestLabelsOfImagesDoNotCount(t *testing.T) {
+	config := container.Config{Name: "web-1", Labels: map[string]string{"given": "yes"}}
+	image := &container.ImageConfig{Cmd: []string{"web"}, Labels: map[string]string{"tier": "front", "given": "no"}}
+	process, err := container.ProcessOf(&config, image)
+	if err != nil || process.Labels["tier"] != "front" || process.Labels["given"] != "yes" {
+		t.Fatalf("labels of the process: got %v and %v", process, err)
+	}
+	m := policy.MemberOf(&container.Container{ID: fmt.Sprintf("%064x", 1), Config: config, Process: *process},
+		[]container.Endpoint{{NetworkName: "front", IPv4: "10.0.0.2/24"}})
+	for label, want := range map[string]bool{"tier": false, "tier=front": false, "given": true, "given=yes": true,
+		"given=no": false} {
+		if got := (policy.Selector{Labels: []string{label}}).Selects(m); got != want {
+			t.Errorf("a policy for label %s: selected %v, want %v", label, got, want)
+		}
+		if got := policy.Addresses("label:"+label, []policy.Member{m}); len(got) > 0 != want {
+			t.Errorf("the peer label:%s: got %v, want any: %v", label, got, want)
+		}
+	}
+}
