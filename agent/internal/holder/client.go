@@ -24,7 +24,7 @@ const (
 	respawnDelayMax = time.Minute
 )
 
-// Client stores files in a holder and starts it with the first one. Changes are applied in order
+// Client stores files in a holder, and starts one if there is none. Changes are applied in order
 // and in the background. If the holder is killed, the next one gets its files again. It is safe for
 // concurrent use.
 type Client struct {
@@ -42,7 +42,8 @@ type Client struct {
 	delay time.Duration // before the next holder is started
 }
 
-// New returns a client with a socket path. It does not start a process.
+// New returns a client with a socket path. It does not start a process. Without a program it only reads what a holder
+// has.
 func New(path string, program []string, log *slog.Logger) *Client {
 	return &Client{path: path, program: program, log: log, work: newQueue(), stopped: make(chan struct{}),
 		held: map[string]int{}, delay: respawnDelay}
@@ -146,10 +147,14 @@ func (c *Client) put(name string) error {
 	if err != nil || started {
 		return err // a new holder got all files
 	}
-	if err := c.send(name); err == nil {
+	switch err := c.send(name); {
+	case err == nil:
 		return nil
+	case errors.Is(err, errEnded): // it had no files
+		c.cleanUp()
+	default:
+		time.Sleep(respawnDelay) // the holder is exiting, or was killed
 	}
-	time.Sleep(respawnDelay) // the holder is exiting, or was killed
 	if started, err = c.start(); err != nil || started {
 		return err
 	}
@@ -190,10 +195,10 @@ func (c *Client) Drop(_ context.Context, name string) error {
 			return
 		}
 		response, _, err := c.request(message{Op: opDrop, Names: []string{name}}, nil)
-		if err != nil {
+		if err != nil && !errors.Is(err, errEnded) {
 			c.log.Warn("cannot drop file from holder", "holder", c.path, "name", name, "error", err)
 		}
-		if response.Ended {
+		if response.Ended { // a holder of a former version exits with the last file
 			c.cleanUp()
 		}
 	})
@@ -209,9 +214,7 @@ func (c *Client) Clear(ctx context.Context) error {
 			delete(c.held, name)
 		}
 		c.mu.Unlock()
-		if c.connect() == nil {
-			_, _, _ = c.request(message{Op: opEnd}, nil)
-		}
+		c.end(opEnd)
 		c.cleanUp()
 		return nil
 	})
@@ -223,13 +226,27 @@ func (c *Client) cleanUp() {
 	_ = os.Remove(c.path)
 }
 
-// Close waits until all changes are applied. The holder keeps running.
+// end sends opEnd or opIdle to the holder, waits until it has exited, and removes its socket.
+func (c *Client) end(op string) {
+	if c.connect() != nil {
+		return
+	}
+	if response, _, err := c.request(message{Op: op}, nil); err == nil && response.Ended {
+		_, _, _ = receive(c.conn) // returns when the holder exits, or after requestTimeout
+		c.cleanUp()
+	}
+}
+
+// Close waits until all changes are applied, and stops a holder without files. One with files keeps running.
 func (c *Client) Close() {
 	c.work.close()
 	select {
 	case <-c.stopped:
 		return
 	default:
+		if c.Available() {
+			c.end(opIdle)
+		}
 		close(c.stopped)
 	}
 

@@ -13,6 +13,9 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
+// errEnded is the error of a request to a holder that had no files and exits.
+var errEnded = errors.New("the holder exits")
+
 // connect connects to a running holder.
 func (c *Client) connect() error {
 	if c.conn != nil {
@@ -33,7 +36,8 @@ func (c *Client) disconnect() {
 	}
 }
 
-// watch starts another holder when this one exits while it holds files.
+// watch starts another holder when this one exits while it holds files, and removes the socket of one that exits
+// without files.
 func (c *Client) watch() error {
 	conn, err := net.DialUnix("unixpacket", nil, &net.UnixAddr{Name: c.path, Net: "unixpacket"})
 	if err != nil {
@@ -41,7 +45,7 @@ func (c *Client) watch() error {
 		return err
 	}
 
-	delay := c.delay
+	delay, own := c.delay, c.conn
 	c.delay = min(2*delay, respawnDelayMax)
 	gone := make(chan struct{})
 	go func() {
@@ -58,21 +62,29 @@ func (c *Client) watch() error {
 		select {
 		case <-c.stopped:
 		case <-time.After(delay):
-			c.work.add(c.replace)
+			c.work.add(func() { c.replace(own) })
 		}
 	}()
 	return nil
 }
 
-// replace starts a holder instead of one that exited, if there are files to hold.
-func (c *Client) replace() {
+// replace starts a holder instead of one that exited, if there are files to hold. own is the connection to that one.
+func (c *Client) replace(own *net.UnixConn) {
+	if c.conn != nil && c.conn != own {
+		return // to its successor
+	}
+
+	c.disconnect()
 	c.mu.Lock()
 	need := len(c.held) > 0
 	c.mu.Unlock()
 	if !need {
+		if c.connect() != nil {
+			c.cleanUp()
+		}
 		return
 	}
-	c.disconnect()
+
 	if _, err := c.start(); err != nil {
 		c.log.Warn("cannot restart holder", "holder", c.path, "error", err)
 	}
@@ -90,7 +102,11 @@ func (c *Client) request(m message, fds []int) (message, []int, error) {
 	if err == nil {
 		response, got, err = receive(c.conn)
 	}
-	if err == nil && response.Error != "" {
+	switch {
+	case err != nil || response.Error == "":
+	case response.Ended:
+		err = errEnded
+	default:
 		err = errors.New(response.Error)
 	}
 	if err != nil {

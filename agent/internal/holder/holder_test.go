@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -76,7 +77,7 @@ func put(t *testing.T, c *holder.Client, name, text string) {
 // pipe can be read only once.
 func inherited(t *testing.T, path string) map[string]string {
 	t.Helper()
-	c := client(t, path)
+	c := holder.New(path, nil, slog.New(slog.NewTextHandler(os.Stderr, nil)))
 	defer c.Close()
 	return read(t, c)
 }
@@ -150,14 +151,30 @@ func TestFilesOutliveClient(t *testing.T) {
 		}
 	}
 
-	eventually(t, "empty holder exits", func() bool { return len(holders(t)) == 0 })
-	eventually(t, "socket is removed", func() bool {
-		_, err := os.Lstat(path)
-		return os.IsNotExist(err)
-	})
-
+	eventually(t, "one holder is left", func() bool { return len(holders(t)) == 1 })
+	before := holders(t)
 	put(t, second, "later", "x")
-	eventually(t, "new holder stores the file", func() bool { return len(inherited(t, path)) == 1 })
+	eventually(t, "holder stores another file", func() bool { return len(inherited(t, path)) == 1 })
+	if now := holders(t); len(now) != 1 || !slices.Equal(before, now) {
+		t.Errorf("got holders %v, want the earlier one, %v", now, before)
+	}
+}
+
+func TestCloseStopsHolderWithoutFiles(t *testing.T) {
+	path := socket(t)
+	for _, name := range []string{"first", "second"} {
+		c := client(t, path)
+		put(t, c, name, "1")
+		eventually(t, "holder runs", func() bool { return len(holders(t)) == 1 })
+		if err := c.Drop(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+		eventually(t, "holder exits", func() bool { return len(holders(t)) == 0 })
+		if _, err := os.Lstat(path); !os.IsNotExist(err) {
+			t.Errorf("socket: got error %v, want that it does not exist", err)
+		}
+	}
 }
 
 func TestKilledHolderIsReplaced(t *testing.T) {

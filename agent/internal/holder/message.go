@@ -1,5 +1,5 @@
 // Package holder keeps open files for the next process of an agent if the service manager has no fd
-// store: in a separate process without privileges, which exits with the last file.
+// store: in a separate process without privileges, which exits some time after the last file.
 //
 // Client is used by the agent, Run by the holder. They communicate over a Unix socket that the
 // client creates and the holder inherits. Neither depends on the type of the files.
@@ -23,7 +23,8 @@ const (
 	opPut  = "put"  // hold the attached files under these names, replacing former ones
 	opDrop = "drop" // close the files with these names
 	opTake = "take" // send duplicates of all files
-	opEnd  = "end"  // close all files
+	opEnd  = "end"  // close all files and exit
+	opIdle = "idle" // exit if nothing is held
 )
 
 // message is a request or a part of its response. Except for drop, it has one file for each name,
@@ -32,7 +33,7 @@ type message struct {
 	Op    string   `json:",omitempty"`
 	Names []string `json:",omitempty"`
 	More  bool     `json:",omitempty"` // another part follows
-	Ended bool     `json:",omitempty"` // nothing is held any more, and the holder exits
+	Ended bool     `json:",omitempty"` // the holder exits
 	Error string   `json:",omitempty"`
 }
 

@@ -20,14 +20,14 @@ const Command = "hold-files"
 
 const (
 	listenerFD = 3                // the inherited listener
-	idleTime   = 30 * time.Second // time that a new holder waits for its first file
+	idleTime   = 30 * time.Second // time that a holder without files waits for the next one
 	checkTime  = 5 * time.Second  // interval of checking that its socket still exists
 )
 
 // IsHolder reports whether the program was started as a holder.
 func IsHolder(args []string) bool { return len(args) == 3 && args[1] == Command }
 
-// Run holds files until there are none. The last argument is the user ID that may connect, besides
+// Run holds files until there are none for some time. The last argument is the user ID that may connect, besides
 // root.
 func Run(args []string) error {
 	user, err := strconv.Atoi(args[2])
@@ -55,28 +55,32 @@ func Run(args []string) error {
 		return fmt.Errorf("drop privileges: %w", err)
 	}
 
-	h := newHeld(user)
+	h := newHeld(user, idleTime)
 	go h.watch(gone)
 	return h.serve(listener)
 }
 
 // held is the state of a holder.
 type held struct {
-	user int
-	done chan struct{} // closed when nothing is held any more
+	user     int
+	idleTime time.Duration
+	done     chan struct{} // closed when the holder exits
 
 	mu    sync.Mutex
 	files map[string]int
+	idle  *time.Timer // runs while there are no files
 	ended bool
 }
 
-func newHeld(user int) *held {
-	return &held{user: user, done: make(chan struct{}), files: map[string]int{}}
+func newHeld(user int, idleTime time.Duration) *held {
+	h := &held{user: user, idleTime: idleTime, done: make(chan struct{}), files: map[string]int{}}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.idle = time.AfterFunc(idleTime, h.endIfEmpty)
+	return h
 }
 
 func (h *held) serve(l *net.UnixListener) error {
-	idle := time.AfterFunc(idleTime, h.endIfEmpty)
-	defer idle.Stop()
 	go func() {
 		<-h.done
 		_ = l.Close()
@@ -145,34 +149,38 @@ func (h *held) do(conn *net.UnixConn, m message, fds []int) error {
 	return err
 }
 
-// change applies a request. ended is true if nothing is held any more; later requests are rejected.
+// change applies a request. ended is true if the holder must exit; later requests are rejected.
 func (h *held) change(m message, fds []int) (response message, ended bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
 	case h.ended:
 		closeAll(fds)
-		return message{Error: "ended"}, false
+		return message{Ended: true, Error: "ended"}, false
 	case m.Op == opPut && len(fds) == len(m.Names):
 		for i, name := range m.Names {
 			h.drop(name)
 			h.files[name] = fds[i]
 		}
-		return message{}, false
+		h.idle.Stop()
 	case m.Op == opDrop && len(fds) == 0:
 		for _, name := range m.Names {
 			h.drop(name)
+		}
+		if len(h.files) == 0 {
+			h.idle.Reset(h.idleTime)
 		}
 	case m.Op == opEnd && len(fds) == 0:
 		for name := range h.files {
 			h.drop(name)
 		}
+		h.ended = true
+	case m.Op == opIdle && len(fds) == 0:
+		h.ended = len(h.files) == 0
 	default:
 		closeAll(fds)
 		return message{Error: "not a valid request"}, false
 	}
-
-	h.ended = len(h.files) == 0
 	return message{Ended: h.ended}, h.ended
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -55,7 +56,7 @@ func (a *Agent) leftovers(ctx context.Context) []string {
 	}
 
 	for _, p := range a.lab.Processes() {
-		if !strings.HasPrefix(p.Name, "fairlead-agent") {
+		if !strings.HasPrefix(p.Name, "fairlead-agent") && !a.isIdleHolder(p) {
 			left = append(left, "process: "+p.String())
 		}
 	}
@@ -70,6 +71,24 @@ func (a *Agent) leftovers(ctx context.Context) []string {
 	}
 
 	return append(left, a.files()...)
+}
+
+// Sockets of a holder of files without files: its listener and two connections of the agent.
+const idleHolderSockets = 3
+
+// isIdleHolder reports whether a process is the holder of the resolvers' sockets and holds none. It exits later.
+func (a *Agent) isIdleHolder(p Process) bool {
+	if p.Name != "fairlead-holder" {
+		return false
+	}
+	fds, _ := filepath.Glob(a.lab.Root(fmt.Sprintf("/proc/%d/fd/*", p.Pid)))
+	sockets := 0
+	for _, fd := range fds {
+		if target, err := os.Readlink(fd); err != nil || strings.HasPrefix(target, "socket:") {
+			sockets++
+		}
+	}
+	return sockets <= idleHolderSockets
 }
 
 // containerID matches the names of files and directories of a container.
