@@ -6,7 +6,7 @@ import "strings"
 func (f *fleet) overlayPolicies() {
 	f.t.Helper()
 	own, other, third := f.addresses(1, "a1", "app"), f.addresses(2, "a2", "app"), f.addresses(3, "a3", "app")
-	f.run(1, "run -d --name box --network app --egress a2/icmp busybox sleep 1000")
+	f.run(1, "run -d --name box -l tier=front --network app --egress a2/icmp busybox sleep 1000")
 	f.pings(1, "box", other[0], false) // the name was not resolved yet
 	f.pings(1, "box", "a2", true)
 	f.pings(1, "box", other[0], true)
@@ -16,8 +16,15 @@ func (f *fleet) overlayPolicies() {
 	f.pings(1, "box", third[0], true)
 	f.pings(1, "box", third[1], true)
 
-	f.run(2, "run -d --name guarded --network app --ingress "+own[0]+" busybox sleep 1000")
+	f.run(1, "update --egress container:a2,label:tier=back box")
+	f.pings(1, "box", other[1], true)
+	f.pings(1, "box", third[0], false)
+	f.run(2, "run -d --name guarded -l tier=back --network app --ingress label:tier=front busybox sleep 1000")
 	guarded := f.addresses(2, "guarded", "app")
+	f.pingsSoon(1, "box", guarded[0])
+	f.pingsSoon(1, "box", guarded[1])
+	f.pings(1, "a1", guarded[0], false)
+	f.run(2, "update --ingress "+own[0]+" guarded")
 	f.pings(1, "a1", guarded[0], true)
 	f.pings(1, "a1", guarded[1], false)
 	f.pings(3, "a3", guarded[0], false)
@@ -27,4 +34,16 @@ func (f *fleet) overlayPolicies() {
 	}
 	f.run(1, "rm -f box")
 	f.run(2, "rm -f guarded")
+}
+
+// pingsSoon waits until a container reaches an address of another host, which its policy names by a label.
+func (f *fleet) pingsSoon(n int, container, address string) {
+	f.t.Helper()
+	out, err := "", error(nil)
+	for f.ctx.Err() == nil {
+		if out, err = f.agents[n-1].CLI(f.ctx, "exec", container, "ping", "-c1", "-W2", address); err == nil {
+			return
+		}
+	}
+	f.t.Errorf("host %d: %s does not reach %s: %v\n%s", n, container, address, err, out)
 }

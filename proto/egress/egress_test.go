@@ -1,6 +1,8 @@
 package egress_test
 
 import (
+	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -329,5 +331,28 @@ func TestSuggest(t *testing.T) {
 	}
 	if _, err := egress.Parse(got); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestNameableLabels checks which labels rules can name, and their limits.
+func TestNameableLabels(t *testing.T) {
+	got, whole := egress.NameableLabels(map[string]string{"app": "web", "com.example/x": "a b", "empty": "",
+		"-bad":       "x",
+		"with space": "y"})
+	want := map[string]string{"app": "web", "com.example/x": "*", "empty": ""}
+	if !whole || !maps.Equal(got, want) {
+		t.Errorf("got %v, %v, want %v", got, whole, want)
+	}
+	if got, whole := egress.NameableLabels(map[string]string{"_": ""}); got != nil || !whole {
+		t.Errorf("got %v, %v, want none", got, whole)
+	}
+
+	many := map[string]string{"long": strings.Repeat("x", egress.MaxLabelBytes)}
+	for i := range egress.MaxLabels + 1 {
+		many[fmt.Sprintf("a%03d", i)] = "1"
+	}
+	got, whole = egress.NameableLabels(many)
+	if _, last := got["a128"]; whole || len(got) != egress.MaxLabels || last || got["long"] != "" {
+		t.Errorf("got %d labels, whole: %v", len(got), whole)
 	}
 }

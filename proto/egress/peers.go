@@ -3,6 +3,7 @@ package egress
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -136,6 +137,42 @@ func MatchesLabel(peer string, labels map[string]string) bool {
 	key, value, hasValue := strings.Cut(peer, "=")
 	have, ok := labels[key]
 	return ok && (!hasValue || have == value)
+}
+
+// Limits of the labels of a container that rules of other hosts can name.
+const (
+	MaxLabels     = 128
+	MaxLabelBytes = 16 << 10 // keys and values together
+)
+
+// otherValue stands for a value that no rule can name.
+const otherValue = "*"
+
+// NameableLabels returns the labels that rules can name, for the rules of other hosts. A value that no rule can
+// name is "*". At most MaxLabels of MaxLabelBytes are returned, in the order of their keys; whole reports whether
+// these are all.
+func NameableLabels(labels map[string]string) (nameable map[string]string, whole bool) {
+	whole = true
+	size := 0
+	for _, key := range slices.Sorted(maps.Keys(labels)) {
+		if !labelKey.MatchString(key) {
+			continue
+		}
+		value := labels[key]
+		if !labelValue.MatchString(value) {
+			value = otherValue
+		}
+		if len(nameable) == MaxLabels || size+len(key)+len(value) > MaxLabelBytes {
+			whole = false
+			continue
+		}
+		if nameable == nil {
+			nameable = map[string]string{}
+		}
+		size += len(key) + len(value)
+		nameable[key] = value
+	}
+	return nameable, whole
 }
 
 // ParseIngress parses the values of `--ingress`. The grammar is that of Parse; peers are the sources of

@@ -17,6 +17,7 @@ import (
 	"github.com/fairlead/fairlead/agent/metrics"
 	"github.com/fairlead/fairlead/agent/state"
 	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
+	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 	"github.com/fairlead/fairlead/services/supervisor/internal/agents"
@@ -48,9 +49,6 @@ type Options = defaults.Options
 // Ulimit is a default limit of processes.
 type Ulimit = resource.Ulimit
 
-// FleetEvents is the part of fleetagent's client that the service uses.
-type FleetEvents = api.FleetEvents
-
 // Config configures a Service.
 type Config struct {
 	DataRoot string // images, container files and supervisor.db
@@ -72,7 +70,8 @@ type Config struct {
 	HostGateways       []string          // addresses of host-gateway; empty means the gateways of the default bridge
 
 	Networks     networkv1.NetworkServiceClient
-	Fleet        FleetEvents // nil without fleetagent
+	Fleet        fleetv1.FleetServiceClient   // nil without fleetagent
+	Overlay      fleetv1.OverlayServiceClient // nil without fleetagent
 	Sandboxes    networkv1.SandboxServiceClient
 	Publications natv1.PublicationServiceClient
 	Policies     natv1.PolicyServiceClient
@@ -155,7 +154,8 @@ func New(ctx context.Context, cfg Config) (_ *Service, err error) {
 	}
 
 	others := agents.New(agents.Config{Networks: cfg.Networks, Sandboxes: cfg.Sandboxes,
-		Publications: cfg.Publications, Policies: cfg.Policies, Names: cfg.Names, HostGateways: cfg.HostGateways})
+		Publications: cfg.Publications, Policies: cfg.Policies, Names: cfg.Names, Overlay: cfg.Overlay,
+		HostGateways: cfg.HostGateways})
 	steps := buildnet.New(others, cfg.Log)
 	s.builder = s.newBuilder(cfg, steps, others)
 	s.volumes = volumes.New(volumes.Config{DataRoot: cfg.DataRoot, Store: s.store, Events: &s.events, Log: cfg.Log})
@@ -232,7 +232,7 @@ func (s *Service) Run(ctx context.Context, ready func()) error {
 	var all sync.WaitGroup
 	all.Go(func() { s.runner.RunNetworkSync(ctx) })
 	all.Go(func() { s.builder.Recover(ctx) })
-	all.Go(func() { follow.Egress{Follower: s.runner.Follower}.FollowRefusals(ctx) })
+	all.Go(func() { follow.Egress{Follower: s.runner.Follower}.Follow(ctx) })
 	run.NewSweeper(s.runner).RunSweeper(ctx)
 	all.Wait()
 	return nil

@@ -134,6 +134,7 @@ func supervisorConfig(h service.Deps) supervisor.Config {
 		Runtimes:     runtimes(h.Config.Runtimes), Options: containerOptions(h.Config),
 		LogMaxSize: h.Config.LogMaxSize, LogMaxFiles: h.Config.LogMaxFile,
 		Fleet:    fleetv1.NewFleetServiceClient(h.Peer("fleet")),
+		Overlay:  fleetv1.NewOverlayServiceClient(h.Peer("fleet")),
 		Networks: networkv1.NewNetworkServiceClient(net), Sandboxes: networkv1.NewSandboxServiceClient(net),
 		Publications: natv1.NewPublicationServiceClient(h.Peer("nat")),
 		Policies:     natv1.NewPolicyServiceClient(h.Peer("nat")),

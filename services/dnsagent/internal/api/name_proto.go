@@ -94,7 +94,7 @@ func networksFromProto(owner string, in []*dnsv1.NetworkRegistration) ([]registr
 		}
 		out = append(out, registration.Network{ID: n.GetNetworkId(), Name: n.GetNetworkName(),
 			Addresses: addresses, Names: n.GetNames(), Internal: n.GetInternal(),
-			Servers: servers, Search: n.GetSearch()})
+			Servers: servers, Search: n.GetSearch(), Labels: n.GetLabels()})
 	}
 
 	return out, nil

@@ -87,7 +87,8 @@ func (x *Exchange) request(owners []string) (*fleetv1.PublishEndpointsRequest, m
 				continue
 			}
 			now[o][n.ID] = true
-			e := &fleetv1.OverlayEndpoint{NetworkId: n.ID, Owner: o, NetworkName: n.Name, Names: n.Names}
+			e := &fleetv1.OverlayEndpoint{NetworkId: n.ID, Owner: o, NetworkName: n.Name, Names: n.Names,
+				Labels: n.Labels}
 			for _, a := range n.Addresses {
 				e.Addresses = append(e.Addresses, a.String())
 			}

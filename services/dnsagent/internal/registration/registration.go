@@ -58,6 +58,8 @@ type Network struct {
 	Internal  bool         // no external connectivity
 	Servers   []netip.Addr // its own name servers
 	Search    []string     // its own search domains
+
+	Labels map[string]string `json:",omitempty"` // for rules of other hosts, if the network spans hosts
 }
 
 // Alias is a link alias: a name for another container that only this container resolves.

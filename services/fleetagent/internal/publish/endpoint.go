@@ -3,6 +3,7 @@ package publish
 import (
 	"net/netip"
 
+	"github.com/fairlead/fairlead/proto/egress"
 	"github.com/fairlead/fairlead/proto/fault"
 	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
 )
@@ -26,6 +27,20 @@ func CheckEndpoint(e *fleetv1.OverlayEndpoint) error {
 		if n == "" || len(n) > maxNameLen {
 			return fault.Invalidf(subject, "names", "%q is not a name", n)
 		}
+	}
+	return checkValues(subject, e)
+}
+
+// checkValues refuses labels and addresses that are malformed or too large.
+func checkValues(subject string, e *fleetv1.OverlayEndpoint) error {
+	size := 0
+	for key, value := range e.GetLabels() {
+		size += len(key) + len(value)
+	}
+	if len(e.GetLabels()) > egress.MaxLabels || size > egress.MaxLabelBytes {
+		return fault.Invalidf(subject, "labels", "has %d labels of %d bytes, the most are %d and %d",
+			len(e.GetLabels()),
+			size, egress.MaxLabels, egress.MaxLabelBytes)
 	}
 	for _, a := range e.GetAddresses() {
 		if _, err := netip.ParseAddr(a); err != nil {

@@ -16,13 +16,17 @@ func TestMalformedEndpointsAreRefused(t *testing.T) {
 		change func(*fleetv1.OverlayEndpoint)
 		want   string
 	}{
-		"good":          {func(*fleetv1.OverlayEndpoint) {}, ""},
-		"other key":     {func(e *fleetv1.OverlayEndpoint) { e.Owner = "b2/../c3" }, "no valid network and owner"},
-		"no network":    {func(e *fleetv1.OverlayEndpoint) { e.NetworkId = "" }, "no valid network and owner"},
-		"long owner":    {func(e *fleetv1.OverlayEndpoint) { e.Owner = strings.Repeat("a", 129) }, "no valid network"},
-		"no name":       {func(e *fleetv1.OverlayEndpoint) { e.Names = []string{""} }, `"" is not a name`},
-		"long name":     {func(e *fleetv1.OverlayEndpoint) { e.Names[0] = strings.Repeat("a", 256) }, "is not a name"},
-		"many names":    {func(e *fleetv1.OverlayEndpoint) { e.Names = make([]string, 65) }, "has 65 names"},
+		"good":       {func(*fleetv1.OverlayEndpoint) {}, ""},
+		"other key":  {func(e *fleetv1.OverlayEndpoint) { e.Owner = "b2/../c3" }, "no valid network and owner"},
+		"no network": {func(e *fleetv1.OverlayEndpoint) { e.NetworkId = "" }, "no valid network and owner"},
+		"long owner": {func(e *fleetv1.OverlayEndpoint) { e.Owner = strings.Repeat("a", 129) }, "no valid network"},
+		"no name":    {func(e *fleetv1.OverlayEndpoint) { e.Names = []string{""} }, `"" is not a name`},
+		"long name":  {func(e *fleetv1.OverlayEndpoint) { e.Names[0] = strings.Repeat("a", 256) }, "is not a name"},
+		"many names": {func(e *fleetv1.OverlayEndpoint) { e.Names = make([]string, 65) }, "has 65 names"},
+		"labels":     {func(e *fleetv1.OverlayEndpoint) { e.Labels = map[string]string{"app": "web", "tier": ""} }, ""},
+		"long label": {func(e *fleetv1.OverlayEndpoint) {
+			e.Labels = map[string]string{"app": strings.Repeat("a", 16<<10)}
+		}, "has 1 labels of 16387 bytes"},
 		"bad addresses": {func(e *fleetv1.OverlayEndpoint) { e.Addresses[0] = "x" }, `"x" is not an address`},
 	} {
 		e := good()

@@ -44,17 +44,29 @@ func (s *policyServer) PutPolicy(ctx context.Context, req *natv1.PutPolicyReques
 func (s *policyServer) PutPeers(ctx context.Context, req *natv1.PutPeersRequest) (*natv1.PutPeersResponse, error) {
 	var all []plan.Peer
 	for _, p := range req.GetPeers() {
-		peer := plan.Peer{Name: p.GetName()}
-		for _, text := range p.GetPrefixes() {
-			prefix, err := netip.ParsePrefix(text)
-			if err != nil {
-				return nil, fault.Invalidf("policy", "peers", "%s: %q is not an IP prefix", p.GetName(), text)
-			}
-			peer.Prefixes = append(peer.Prefixes, prefix.Masked())
+		own, err := prefixesFromProto(p.GetName(), p.GetPrefixes())
+		if err != nil {
+			return nil, err
 		}
-		all = append(all, peer)
+		others, err := prefixesFromProto(p.GetName(), p.GetOtherHosts())
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, plan.Peer{Name: p.GetName(), Prefixes: own, OtherHosts: others})
 	}
-	return &natv1.PutPeersResponse{}, s.policies.PutPeers(ctx, all)
+	return &natv1.PutPeersResponse{}, s.policies.PutPeers(ctx, all, req.GetOtherHostsUnknown())
+}
+
+// prefixesFromProto parses addresses of a peer.
+func prefixesFromProto(peer string, texts []string) (all []netip.Prefix, err error) {
+	for _, text := range texts {
+		prefix, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, fault.Invalidf("policy", "peers", "%s: %q is not an IP prefix", peer, text)
+		}
+		all = append(all, prefix.Masked())
+	}
+	return all, nil
 }
 
 // policyAddresses parses the addresses of an endpoint or an answer.

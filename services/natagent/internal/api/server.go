@@ -55,7 +55,7 @@ type Networks interface {
 // Policies enforces egress policies and records what they refuse.
 type Policies interface {
 	Put(ctx context.Context, c *plan.Container, starting bool) error
-	PutPeers(ctx context.Context, all []plan.Peer) error
+	PutPeers(ctx context.Context, all []plan.Peer, keepOthers bool) error
 	Release(ctx context.Context, owner string) error
 	List(ctx context.Context) ([]*plan.Container, error)
 	Refused(owner string) uint64

@@ -223,7 +223,7 @@ func TestPeersInNamespaceThatFail(t *testing.T) {
 	}
 	kept("with a table of another program", true)
 
-	if err := w.enforcer.PutPeers(t.Context(), []plan.Peer{{Name: "container:db"}}); err == nil {
+	if err := w.enforcer.PutPeers(t.Context(), []plan.Peer{{Name: "container:db"}}, false); err == nil {
 		t.Error("got no error of the namespace")
 	}
 	kept("no longer allowed", false)

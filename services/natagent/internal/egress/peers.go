@@ -14,15 +14,16 @@ import (
 )
 
 // PutPeers sets the addresses of all containers, networks and labels that rules name, and deletes the
-// connections that policies no longer allow. Others have no addresses.
-func (e *Enforcer) PutPeers(ctx context.Context, all []plan.Peer) error {
+// connections that policies no longer allow. Others have no addresses. With keepOthers those of containers of
+// other hosts are not known: the last known ones remain.
+func (e *Enforcer) PutPeers(ctx context.Context, all []plan.Peer, keepOthers bool) error {
 	for _, p := range all {
 		if _, _, err := egress.ParsePeer(p.Name); err != nil {
 			return fault.Invalidf("policy", "peers", "%s", err)
 		}
 	}
 
-	containers, cuts, failed := e.putPeers(ctx, all) // after an error the kernel can have a part
+	containers, cuts, failed := e.putPeers(ctx, all, keepOthers) // after an error the kernel can have a part
 	err := e.flows.Delete(ctx, cuts)
 	for _, c := range containers {
 		err = errors.Join(err, cutInside(ctx, e, c.Owner, cuts))
@@ -35,10 +36,13 @@ func (e *Enforcer) PutPeers(ctx context.Context, all []plan.Peer) error {
 
 // putPeers stores and writes all peers. It selects the connections that policies no longer allow, and returns the
 // containers that can have some, also with the error of a namespace.
-func (e *Enforcer) putPeers(ctx context.Context, all []plan.Peer) (containers []*plan.Plan,
+func (e *Enforcer) putPeers(ctx context.Context, all []plan.Peer, keepOthers bool) (containers []*plan.Plan,
 	cuts []conntrack.Selector, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if keepOthers {
+		all = withOthers(e.store, all)
+	}
 	if err := e.store.PutPeers(all); err != nil {
 		return nil, nil, err
 	}
@@ -67,13 +71,25 @@ func (e *Enforcer) putPeers(ctx context.Context, all []plan.Peer) (containers []
 	return containers, cuts, err
 }
 
+// withOthers returns peers with the stored addresses of containers of other hosts.
+func withOthers(s Store, all []plan.Peer) []plan.Peer {
+	all = slices.Clone(all)
+	for i := range all {
+		all[i].OtherHosts = nil
+		if known, ok := s.Peer(all[i].Name); ok {
+			all[i].OtherHosts = known.OtherHosts
+		}
+	}
+	return all
+}
+
 // prefixes returns the addresses of a peer.
 func (e *Enforcer) prefixes(peer string) []netip.Prefix {
 	p, ok := e.store.Peer(peer)
 	if !ok {
 		return nil
 	}
-	return prefixes.Merge(p.Prefixes)
+	return prefixes.Merge(p.All())
 }
 
 // cutsOf returns the containers that changed peers can take a connection from, before the change is

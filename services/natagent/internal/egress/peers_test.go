@@ -3,6 +3,7 @@ package egress_test
 import (
 	"context"
 	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -60,9 +61,32 @@ func TestPeers(t *testing.T) {
 	if n := strings.Count(w.host.Run("nft", "list", "sets", "inet"), "set peer_"); n != 2 {
 		t.Errorf("%d sets of peers, want those of one label", n)
 	}
-	if err := w.enforcer.PutPeers(context.Background(), []plan.Peer{{Name: "db"}}); err == nil {
+	w.checkOtherHosts()
+	if err := w.enforcer.PutPeers(context.Background(), []plan.Peer{{Name: "db"}}, false); err == nil {
 		t.Error("a peer without a kind was accepted")
 	}
+}
+
+// checkOtherHosts checks that addresses of other hosts remain while they are not known.
+func (w *world) checkOtherHosts() {
+	w.t.Helper()
+	put := func(unknown bool, all ...plan.Peer) {
+		w.t.Helper()
+		if err := w.enforcer.PutPeers(w.t.Context(), all, unknown); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	one := func(text string) []netip.Prefix { return []netip.Prefix{netip.MustParsePrefix(text)} }
+	w.put("label:app=db:80")
+	put(false, plan.Peer{Name: "label:app=db", OtherHosts: one("10.9.0.3/32")})
+	w.check("of another host", "+10.9.0.3:80", web4+":80")
+	put(true, plan.Peer{Name: "label:app=db", Prefixes: one(web4 + "/32"), OtherHosts: one("192.0.2.1/32")})
+	w.check("not known", "+10.9.0.3:80", "+"+web4+":80")
+	w.start()
+	put(true, plan.Peer{Name: "label:app=db"})
+	w.check("not known after a restart", "+10.9.0.3:80", web4+":80")
+	put(false, plan.Peer{Name: "label:app=db"})
+	w.check("none", "10.9.0.3:80")
 }
 
 // TestIngress checks rules for incoming traffic: of the same bridge, from outside and from the host.

@@ -254,7 +254,7 @@ func (w *world) putPeers(all ...[]string) {
 		}
 		peers = append(peers, p)
 	}
-	if err := w.enforcer.PutPeers(context.Background(), peers); err != nil {
+	if err := w.enforcer.PutPeers(context.Background(), peers, false); err != nil {
 		w.t.Fatal(err)
 	}
 }

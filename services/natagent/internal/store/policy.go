@@ -1,8 +1,6 @@
 package store
 
 import (
-	"slices"
-
 	"github.com/fairlead/fairlead/agent/state"
 	"github.com/fairlead/fairlead/services/natagent/internal/egress/plan"
 )
@@ -83,7 +81,7 @@ func (s *Store) PutPeers(all []plan.Peer) error {
 		switch {
 		case have == nil:
 			gone = append(gone, p.Name)
-		case slices.Equal(have.Prefixes, p.Prefixes):
+		case have.Equal(p):
 			delete(wanted, p.Name)
 		}
 	}

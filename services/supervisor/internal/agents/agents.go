@@ -9,6 +9,7 @@ import (
 
 	"github.com/fairlead/fairlead/agent/crashpoint"
 	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
+	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 )
@@ -20,6 +21,7 @@ type Config struct {
 	Publications natv1.PublicationServiceClient
 	Policies     natv1.PolicyServiceClient
 	Names        dnsv1.NameServiceClient
+	Overlay      fleetv1.OverlayServiceClient // nil without fleetagent
 
 	HostGateways []string // addresses of host-gateway; empty means the gateways of the default bridge
 }

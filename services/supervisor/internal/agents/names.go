@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/fairlead/fairlead/proto/egress"
 	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
 	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
@@ -12,6 +13,9 @@ import (
 
 // hostGateway is the value of --add-host that denotes the host.
 const hostGateway = "host-gateway"
+
+// overlay is the driver of networks that span hosts.
+const overlay = "overlay"
 
 // UsesHostGateway reports whether a container's additional hosts contain host-gateway.
 func UsesHostGateway(dns *container.DNS) bool {
@@ -145,8 +149,12 @@ func (a *Agents) networkNames(ctx context.Context, r Registration) ([]*dnsv1.Net
 			names = append(names, r.Config.DNS.Hostname)
 		}
 		names = append(names, r.Config.DNSNames()...)
-		all = append(all, &dnsv1.NetworkRegistration{NetworkId: e.NetworkID, NetworkName: e.NetworkName,
-			Addresses: e.Addresses(), Names: names, Internal: network.Internal, Servers: e.Servers, Search: e.Search})
+		registration := &dnsv1.NetworkRegistration{NetworkId: e.NetworkID, NetworkName: e.NetworkName,
+			Addresses: e.Addresses(), Names: names, Internal: network.Internal, Servers: e.Servers, Search: e.Search}
+		if network.Driver == overlay {
+			registration.Labels, _ = egress.NameableLabels(r.Config.Labels)
+		}
+		all = append(all, registration)
 	}
 
 	return all, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/fairlead/fairlead/proto/egress"
 	"github.com/fairlead/fairlead/proto/fault"
@@ -48,18 +49,31 @@ func (a *Agents) DeletePolicy(ctx context.Context, uid string) error {
 	return err
 }
 
-// PutPeers sets the addresses of all containers, networks and labels that rules name.
-func (a *Agents) PutPeers(ctx context.Context, all map[string][]netip.Prefix) error {
-	req := &natv1.PutPeersRequest{}
-	for name, prefixes := range all {
-		p := &natv1.Peer{Name: name}
-		for _, prefix := range prefixes {
-			p.Prefixes = append(p.Prefixes, prefix.String())
-		}
-		req.Peers = append(req.Peers, p)
+// PeerAddresses are the addresses of a container, network or label.
+type PeerAddresses struct{ Own, OtherHosts []netip.Prefix }
+
+// Equal reports whether the addresses are equal.
+func (p PeerAddresses) Equal(o PeerAddresses) bool {
+	return slices.Equal(p.Own, o.Own) && slices.Equal(p.OtherHosts, o.OtherHosts)
+}
+
+// PutPeers sets the addresses of all containers, networks and labels that rules name. If those of other hosts
+// are not known, the last known ones remain.
+func (a *Agents) PutPeers(ctx context.Context, all map[string]PeerAddresses, othersKnown bool) error {
+	req := &natv1.PutPeersRequest{OtherHostsUnknown: !othersKnown}
+	for name, p := range all {
+		req.Peers = append(req.Peers, &natv1.Peer{Name: name, Prefixes: prefixTexts(p.Own),
+			OtherHosts: prefixTexts(p.OtherHosts)})
 	}
 	_, err := a.cfg.Policies.PutPeers(ctx, req)
 	return err
+}
+
+func prefixTexts(all []netip.Prefix) (texts []string) {
+	for _, p := range all {
+		texts = append(texts, p.String())
+	}
+	return texts
 }
 
 // Subnets returns the subnets of a network.

@@ -11,8 +11,8 @@ import (
 // retryRefusals is the delay before natagent is asked again.
 const retryRefusals = time.Second
 
-// FollowRefusals emits an event for the first refusal of each kind, until ctx ends.
-func (r Egress) FollowRefusals(ctx context.Context) {
+// followRefusals emits an event for the first refusal of each kind, until ctx ends.
+func (r Egress) followRefusals(ctx context.Context) {
 	since, down := time.Now(), false
 	for ctx.Err() == nil {
 		err := r.Agents.FollowRefusals(ctx, since, func(one agents.Refusal) {

@@ -42,9 +42,6 @@ func applyPolicyOf(l *launch) saga.Step {
 func blockEndpoints(ctx context.Context, l *launch) error {
 	m := planned(l)
 	m.Name, m.Endpoints = l.name, l.live.Endpoints
-	if l.process != nil {
-		m.Labels = l.process.Labels
-	}
 	if l.c != nil && l.c.Live != nil && len(m.Endpoints) == 0 {
 		m.Endpoints = l.c.Live.Endpoints
 	}
@@ -57,7 +54,7 @@ func blockEndpoints(ctx context.Context, l *launch) error {
 // memberOf returns the container as policies see it.
 func memberOf(l *launch) policy.Member {
 	m := planned(l)
-	m.Name, m.Labels, m.Endpoints = l.name, l.process.Labels, l.live.Endpoints
+	m.Name, m.Endpoints = l.name, l.live.Endpoints
 	return m
 }
 

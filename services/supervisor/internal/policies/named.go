@@ -165,8 +165,9 @@ func (p *Policies) Explain(ctx context.Context, ref, peer string, incoming bool)
 	return sources, o.All(), nil
 }
 
-// Members returns all running containers.
+// Members returns all running containers, and those of other hosts that are known.
 func (p *Policies) Members() (all []policy.Member) {
+	all = slices.Clone(p.Others.State().Members)
 	for _, m := range p.running() {
 		all = append(all, m.Member)
 	}

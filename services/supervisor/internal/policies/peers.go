@@ -10,6 +10,7 @@ import (
 	"github.com/fairlead/fairlead/proto/egress"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/supervisor/internal/agents"
+	"github.com/fairlead/fairlead/services/supervisor/internal/others"
 	"github.com/fairlead/fairlead/services/supervisor/internal/policy"
 )
 
@@ -18,8 +19,26 @@ type peers struct {
 	agents *agents.Agents
 
 	mu      sync.Mutex
-	pushed  map[string][]netip.Prefix // those of natagent; nil if unknown
-	subnets map[string]subnets        // by network
+	pushed  map[string]agents.PeerAddresses // those of natagent; nil if unknown
+	subnets map[string]subnets              // by network
+	others  otherAddresses
+	known   bool // pushed has those of other hosts
+}
+
+// otherAddresses are the addresses of containers of other hosts.
+type otherAddresses struct {
+	others.State
+	byPeer map[string][]netip.Prefix
+}
+
+// of returns the addresses of a container or label.
+func (o *otherAddresses) of(peer string) []netip.Prefix {
+	all, ok := o.byPeer[peer]
+	if !ok {
+		all = policy.Addresses(peer, o.Members)
+		o.byPeer[peer] = all
+	}
+	return all
 }
 
 // subnets are the subnets of a network that rules name.
@@ -46,8 +65,8 @@ func (p *Policies) resend(ctx context.Context) error {
 	return p.peers.send(ctx, want)
 }
 
-// push sends the addresses of all peers if they differ from those that natagent has.
-func (p *Policies) push(ctx context.Context) error {
+// Push sends the addresses of all peers if they differ from those that natagent has.
+func (p *Policies) Push(ctx context.Context) error {
 	p.peers.mu.Lock()
 	defer p.peers.mu.Unlock()
 	want, err := p.addresses(ctx)
@@ -55,40 +74,44 @@ func (p *Policies) push(ctx context.Context) error {
 		return err
 	}
 	pushed := p.peers.pushed
-	if len(want)+len(pushed) == 0 || pushed != nil && maps.EqualFunc(want, pushed, slices.Equal) {
+	if len(want)+len(pushed) == 0 || pushed != nil && p.peers.known == p.peers.others.Known &&
+		maps.EqualFunc(want, pushed, agents.PeerAddresses.Equal) {
 		return nil
 	}
 	return p.peers.send(ctx, want)
 }
 
 // send sends the addresses of all peers. mu must be held.
-func (p *peers) send(ctx context.Context, want map[string][]netip.Prefix) error {
-	if err := p.agents.PutPeers(ctx, want); err != nil {
+func (p *peers) send(ctx context.Context, want map[string]agents.PeerAddresses) error {
+	if err := p.agents.PutPeers(ctx, want, p.others.Known); err != nil {
 		p.pushed = nil
 		return err
 	}
-	p.pushed = want
+	p.pushed, p.known = want, p.others.Known
 	return nil
 }
 
 // addresses returns the addresses of all peers that rules of running containers name. peers.mu must be
 // held.
-func (p *Policies) addresses(ctx context.Context) (map[string][]netip.Prefix, error) {
+func (p *Policies) addresses(ctx context.Context) (map[string]agents.PeerAddresses, error) {
 	all, names := p.all()
-	out, networks := map[string][]netip.Prefix{}, map[string]subnets{}
+	if now := p.Others.State(); p.peers.others.byPeer == nil || p.peers.others.Version != now.Version {
+		p.peers.others = otherAddresses{now, map[string][]netip.Prefix{}}
+	}
+	out, networks := map[string]agents.PeerAddresses{}, map[string]subnets{}
 	for _, name := range names {
 		kind, network, err := egress.ParsePeer(name)
 		switch {
 		case err != nil:
 			continue
 		case kind != egress.Network:
-			out[name] = policy.Addresses(name, all)
+			out[name] = agents.PeerAddresses{Own: policy.Addresses(name, all), OtherHosts: p.peers.others.of(name)}
 			continue
 		}
 		if networks[network], err = p.peers.subnetsOf(ctx, network, policy.Subnets(network, all)); err != nil {
 			return nil, err
 		}
-		out[name] = networks[network].all
+		out[name] = agents.PeerAddresses{Own: networks[network].all}
 	}
 	p.peers.subnets = networks
 	return out, nil

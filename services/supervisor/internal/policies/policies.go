@@ -15,6 +15,7 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/supervisor/internal/agents"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
+	"github.com/fairlead/fairlead/services/supervisor/internal/others"
 	"github.com/fairlead/fairlead/services/supervisor/internal/policy"
 	"github.com/fairlead/fairlead/services/supervisor/internal/store"
 )
@@ -28,7 +29,8 @@ type Config struct {
 
 // Policies knows the rules of running containers. It is safe for concurrent use.
 type Policies struct {
-	cfg Config
+	cfg    Config
+	Others *others.Others // containers of other hosts
 
 	mu       sync.Mutex
 	standard []string // rules of the configuration
@@ -50,7 +52,8 @@ type member struct {
 
 // New returns Policies without containers.
 func New(cfg Config) *Policies {
-	return &Policies{cfg: cfg, members: map[string]member{}, peers: peers{agents: cfg.Agents}}
+	return &Policies{cfg: cfg, Others: others.New(!cfg.Agents.HasFleet()), members: map[string]member{},
+		peers: peers{agents: cfg.Agents}}
 }
 
 // SetDefault sets the rules of the configuration, for containers that start.
@@ -117,7 +120,7 @@ func (p *Policies) apply(ctx context.Context, m policy.Member, starting bool) er
 		return err
 	}
 	before, now := p.remember(m, true)
-	err := p.push(ctx)
+	err := p.Push(ctx)
 	switch {
 	case err != nil || len(m.Endpoints) == 0 && !before.had:
 	case !now.rules.IsEmpty():
@@ -216,7 +219,7 @@ func (p *Policies) Leave(ctx context.Context, uid string) (had bool, err error) 
 	if known && len(m.peers) == 0 && !p.isPeer(m.Member) {
 		return m.had, nil
 	}
-	return m.had || !known, p.push(ctx)
+	return m.had || !known, p.Push(ctx)
 }
 
 // Resync sends the addresses of all peers, and returns the running containers whose rules in natagent

@@ -84,9 +84,13 @@ func (n *nat) PutPeers(_ context.Context, r *natv1.PutPeersRequest, _ ...grpc.Ca
 	error) {
 	var all []string
 	for _, p := range r.GetPeers() {
-		all = append(all, p.GetName()+"="+strings.Join(p.GetPrefixes(), "+"))
+		all = append(all, strings.Join(append([]string{p.GetName() + "=" + strings.Join(p.GetPrefixes(), "+")},
+			p.GetOtherHosts()...), "|"))
 	}
 	slices.Sort(all)
+	if r.GetOtherHostsUnknown() {
+		all = append(all, "others unknown")
+	}
 	return nil, n.do("peers %s", strings.Join(all, " "))
 }
 

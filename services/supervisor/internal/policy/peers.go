@@ -42,9 +42,12 @@ func (m Member) prefixes() (all []netip.Prefix) {
 	return all
 }
 
-// Subnets returns the subnets of a network, as far as a container is connected to it, each once.
+// Subnets returns the subnets of a network, as far as a container of this host is connected to it, each once.
 func Subnets(network string, members []Member) (all []netip.Prefix) {
 	for _, m := range members {
+		if m.Node != "" {
+			continue
+		}
 		for _, e := range m.Endpoints {
 			for _, text := range []string{e.IPv4, e.IPv6} {
 				if p, err := netip.ParsePrefix(text); err == nil && e.NetworkName == network {

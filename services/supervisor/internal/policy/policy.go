@@ -46,6 +46,8 @@ type Member struct {
 	Mode      container.Mode
 	Endpoints []container.Endpoint
 
+	Node string // the name of its host, if that is not this one
+
 	Privileges []string // capabilities that reach the rules in its network namespace
 }
 

@@ -161,7 +161,10 @@ type NetworkRegistration struct {
 	Servers []string `protobuf:"bytes,6,rep,name=servers,proto3" json:"servers,omitempty"`
 	// The search domains of the network. They replace the configured ones for a container without
 	// search domains of its own.
-	Search        []string `protobuf:"bytes,7,rep,name=search,proto3" json:"search,omitempty"`
+	Search []string `protobuf:"bytes,7,rep,name=search,proto3" json:"search,omitempty"`
+	// The labels of the container that rules of other hosts can name, on networks that span hosts. A
+	// value that no rule can name is "*".
+	Labels        map[string]string `protobuf:"bytes,8,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -241,6 +244,13 @@ func (x *NetworkRegistration) GetServers() []string {
 func (x *NetworkRegistration) GetSearch() []string {
 	if x != nil {
 		return x.Search
+	}
+	return nil
+}
+
+func (x *NetworkRegistration) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
 	}
 	return nil
 }
@@ -391,7 +401,7 @@ const file_fairlead_dns_v1_name_proto_rawDesc = "" +
 	"\x1afairlead/dns/v1/name.proto\x12\x0ffairlead.dns.v1\"9\n" +
 	"\tExtraHost\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
-	"\aaddress\x18\x02 \x01(\tR\aaddress\"\xd9\x01\n" +
+	"\aaddress\x18\x02 \x01(\tR\aaddress\"\xde\x02\n" +
 	"\x13NetworkRegistration\x12\x1d\n" +
 	"\n" +
 	"network_id\x18\x01 \x01(\tR\tnetworkId\x12!\n" +
@@ -400,7 +410,11 @@ const file_fairlead_dns_v1_name_proto_rawDesc = "" +
 	"\x05names\x18\x04 \x03(\tR\x05names\x12\x1a\n" +
 	"\binternal\x18\x05 \x01(\bR\binternal\x12\x18\n" +
 	"\aservers\x18\x06 \x03(\tR\aservers\x12\x16\n" +
-	"\x06search\x18\a \x03(\tR\x06search\"5\n" +
+	"\x06search\x18\a \x03(\tR\x06search\x12H\n" +
+	"\x06labels\x18\b \x03(\v20.fairlead.dns.v1.NetworkRegistration.LabelsEntryR\x06labels\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"5\n" +
 	"\tLinkAlias\x12\x14\n" +
 	"\x05alias\x18\x01 \x01(\tR\x05alias\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\"\xab\x01\n" +
@@ -432,20 +446,22 @@ func file_fairlead_dns_v1_name_proto_rawDescGZIP() []byte {
 }
 
 var file_fairlead_dns_v1_name_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_fairlead_dns_v1_name_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_fairlead_dns_v1_name_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_fairlead_dns_v1_name_proto_goTypes = []any{
 	(FileSource)(0),             // 0: fairlead.dns.v1.FileSource
 	(*ExtraHost)(nil),           // 1: fairlead.dns.v1.ExtraHost
 	(*NetworkRegistration)(nil), // 2: fairlead.dns.v1.NetworkRegistration
 	(*LinkAlias)(nil),           // 3: fairlead.dns.v1.LinkAlias
 	(*NameFiles)(nil),           // 4: fairlead.dns.v1.NameFiles
+	nil,                         // 5: fairlead.dns.v1.NetworkRegistration.LabelsEntry
 }
 var file_fairlead_dns_v1_name_proto_depIdxs = []int32{
-	0, // [0:0] is the sub-list for method output_type
-	0, // [0:0] is the sub-list for method input_type
-	0, // [0:0] is the sub-list for extension type_name
-	0, // [0:0] is the sub-list for extension extendee
-	0, // [0:0] is the sub-list for field type_name
+	5, // 0: fairlead.dns.v1.NetworkRegistration.labels:type_name -> fairlead.dns.v1.NetworkRegistration.LabelsEntry
+	1, // [1:1] is the sub-list for method output_type
+	1, // [1:1] is the sub-list for method input_type
+	1, // [1:1] is the sub-list for extension type_name
+	1, // [1:1] is the sub-list for extension extendee
+	0, // [0:1] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_dns_v1_name_proto_init() }
@@ -459,7 +475,7 @@ func file_fairlead_dns_v1_name_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_dns_v1_name_proto_rawDesc), len(file_fairlead_dns_v1_name_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   4,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -578,8 +578,11 @@ type OverlayEndpoint struct {
 	NetworkName string `protobuf:"bytes,4,opt,name=network_name,json=networkName,proto3" json:"network_name,omitempty"`
 	// The addresses on the network, without prefix length.
 	Addresses []string `protobuf:"bytes,5,rep,name=addresses,proto3" json:"addresses,omitempty"`
-	// The container's names on the network, as in fairlead.dns.v1.NetworkRegistration.
-	Names         []string `protobuf:"bytes,6,rep,name=names,proto3" json:"names,omitempty"`
+	// The container's names on the network, as in fairlead.dns.v1.NetworkRegistration. The first is the
+	// name of the container.
+	Names []string `protobuf:"bytes,6,rep,name=names,proto3" json:"names,omitempty"`
+	// The labels of the container that rules can name, as in fairlead.dns.v1.NetworkRegistration.
+	Labels        map[string]string `protobuf:"bytes,7,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -656,6 +659,13 @@ func (x *OverlayEndpoint) GetNames() []string {
 	return nil
 }
 
+func (x *OverlayEndpoint) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
 var File_fairlead_fleet_v1_overlay_proto protoreflect.FileDescriptor
 
 const file_fairlead_fleet_v1_overlay_proto_rawDesc = "" +
@@ -717,7 +727,7 @@ const file_fairlead_fleet_v1_overlay_proto_rawDesc = "" +
 	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x1d\n" +
 	"\n" +
 	"network_id\x18\x02 \x01(\tR\tnetworkId\x12\x17\n" +
-	"\ahost_id\x18\x03 \x01(\tR\x06hostId\"\xb6\x01\n" +
+	"\ahost_id\x18\x03 \x01(\tR\x06hostId\"\xb9\x02\n" +
 	"\x0fOverlayEndpoint\x12\x1d\n" +
 	"\n" +
 	"network_id\x18\x01 \x01(\tR\tnetworkId\x12\x14\n" +
@@ -725,7 +735,11 @@ const file_fairlead_fleet_v1_overlay_proto_rawDesc = "" +
 	"\ahost_id\x18\x03 \x01(\tR\x06hostId\x12!\n" +
 	"\fnetwork_name\x18\x04 \x01(\tR\vnetworkName\x12\x1c\n" +
 	"\taddresses\x18\x05 \x03(\tR\taddresses\x12\x14\n" +
-	"\x05names\x18\x06 \x03(\tR\x05namesBBZ@github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1;fleetv1b\x06proto3"
+	"\x05names\x18\x06 \x03(\tR\x05names\x12F\n" +
+	"\x06labels\x18\a \x03(\v2..fairlead.fleet.v1.OverlayEndpoint.LabelsEntryR\x06labels\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01BBZ@github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1;fleetv1b\x06proto3"
 
 var (
 	file_fairlead_fleet_v1_overlay_proto_rawDescOnce sync.Once
@@ -739,7 +753,7 @@ func file_fairlead_fleet_v1_overlay_proto_rawDescGZIP() []byte {
 	return file_fairlead_fleet_v1_overlay_proto_rawDescData
 }
 
-var file_fairlead_fleet_v1_overlay_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_fairlead_fleet_v1_overlay_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_fairlead_fleet_v1_overlay_proto_goTypes = []any{
 	(*OverlaySelf)(nil),           // 0: fairlead.fleet.v1.OverlaySelf
 	(*OverlayHost)(nil),           // 1: fairlead.fleet.v1.OverlayHost
@@ -751,22 +765,24 @@ var file_fairlead_fleet_v1_overlay_proto_goTypes = []any{
 	nil,                           // 7: fairlead.fleet.v1.OverlayPool.AuxAddressesEntry
 	nil,                           // 8: fairlead.fleet.v1.OverlayNetwork.LabelsEntry
 	nil,                           // 9: fairlead.fleet.v1.OverlayNetwork.OptionsEntry
-	(HostState)(0),                // 10: fairlead.fleet.v1.HostState
-	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
+	nil,                           // 10: fairlead.fleet.v1.OverlayEndpoint.LabelsEntry
+	(HostState)(0),                // 11: fairlead.fleet.v1.HostState
+	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
 }
 var file_fairlead_fleet_v1_overlay_proto_depIdxs = []int32{
-	10, // 0: fairlead.fleet.v1.OverlayHost.state:type_name -> fairlead.fleet.v1.HostState
+	11, // 0: fairlead.fleet.v1.OverlayHost.state:type_name -> fairlead.fleet.v1.HostState
 	2,  // 1: fairlead.fleet.v1.OverlayHost.tunnel_keys:type_name -> fairlead.fleet.v1.TunnelKey
 	7,  // 2: fairlead.fleet.v1.OverlayPool.aux_addresses:type_name -> fairlead.fleet.v1.OverlayPool.AuxAddressesEntry
 	3,  // 3: fairlead.fleet.v1.OverlayNetwork.pools:type_name -> fairlead.fleet.v1.OverlayPool
 	8,  // 4: fairlead.fleet.v1.OverlayNetwork.labels:type_name -> fairlead.fleet.v1.OverlayNetwork.LabelsEntry
 	9,  // 5: fairlead.fleet.v1.OverlayNetwork.options:type_name -> fairlead.fleet.v1.OverlayNetwork.OptionsEntry
-	11, // 6: fairlead.fleet.v1.OverlayNetwork.created_at:type_name -> google.protobuf.Timestamp
-	7,  // [7:7] is the sub-list for method output_type
-	7,  // [7:7] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	12, // 6: fairlead.fleet.v1.OverlayNetwork.created_at:type_name -> google.protobuf.Timestamp
+	10, // 7: fairlead.fleet.v1.OverlayEndpoint.labels:type_name -> fairlead.fleet.v1.OverlayEndpoint.LabelsEntry
+	8,  // [8:8] is the sub-list for method output_type
+	8,  // [8:8] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_fleet_v1_overlay_proto_init() }
@@ -781,7 +797,7 @@ func file_fairlead_fleet_v1_overlay_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_fleet_v1_overlay_proto_rawDesc), len(file_fairlead_fleet_v1_overlay_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

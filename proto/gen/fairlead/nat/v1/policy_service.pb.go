@@ -398,9 +398,12 @@ func (*DeletePolicyResponse) Descriptor() ([]byte, []int) {
 type PutPeersRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Each name once.
-	Peers         []*Peer `protobuf:"bytes,1,rep,name=peers,proto3" json:"peers,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Peers []*Peer `protobuf:"bytes,1,rep,name=peers,proto3" json:"peers,omitempty"`
+	// True if the containers of other hosts are not known. `other_hosts` of the peers is ignored then:
+	// the last known addresses remain.
+	OtherHostsUnknown bool `protobuf:"varint,2,opt,name=other_hosts_unknown,json=otherHostsUnknown,proto3" json:"other_hosts_unknown,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *PutPeersRequest) Reset() {
@@ -440,13 +443,22 @@ func (x *PutPeersRequest) GetPeers() []*Peer {
 	return nil
 }
 
+func (x *PutPeersRequest) GetOtherHostsUnknown() bool {
+	if x != nil {
+		return x.OtherHostsUnknown
+	}
+	return false
+}
+
 // Peer is a container, a network or a label that rules name.
 type Peer struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// As in rules: "container:db", "network:back", "label:app=web".
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The addresses and subnets, in CIDR notation.
-	Prefixes      []string `protobuf:"bytes,2,rep,name=prefixes,proto3" json:"prefixes,omitempty"`
+	Prefixes []string `protobuf:"bytes,2,rep,name=prefixes,proto3" json:"prefixes,omitempty"`
+	// The addresses of containers of other hosts, in CIDR notation.
+	OtherHosts    []string `protobuf:"bytes,3,rep,name=other_hosts,json=otherHosts,proto3" json:"other_hosts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -491,6 +503,13 @@ func (x *Peer) GetName() string {
 func (x *Peer) GetPrefixes() []string {
 	if x != nil {
 		return x.Prefixes
+	}
+	return nil
+}
+
+func (x *Peer) GetOtherHosts() []string {
+	if x != nil {
+		return x.OtherHosts
 	}
 	return nil
 }
@@ -1228,12 +1247,15 @@ const file_fairlead_nat_v1_policy_service_proto_rawDesc = "" +
 	"\x11PutPolicyResponse\"+\n" +
 	"\x13DeletePolicyRequest\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\"\x16\n" +
-	"\x14DeletePolicyResponse\">\n" +
+	"\x14DeletePolicyResponse\"n\n" +
 	"\x0fPutPeersRequest\x12+\n" +
-	"\x05peers\x18\x01 \x03(\v2\x15.fairlead.nat.v1.PeerR\x05peers\"6\n" +
+	"\x05peers\x18\x01 \x03(\v2\x15.fairlead.nat.v1.PeerR\x05peers\x12.\n" +
+	"\x13other_hosts_unknown\x18\x02 \x01(\bR\x11otherHostsUnknown\"W\n" +
 	"\x04Peer\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
-	"\bprefixes\x18\x02 \x03(\tR\bprefixes\"\x12\n" +
+	"\bprefixes\x18\x02 \x03(\tR\bprefixes\x12\x1f\n" +
+	"\vother_hosts\x18\x03 \x03(\tR\n" +
+	"otherHosts\"\x12\n" +
 	"\x10PutPeersResponse\"\x8c\x01\n" +
 	"\x15LearnAddressesRequest\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12\x12\n" +

@@ -178,4 +178,14 @@ func (c *Container) Validate() error {
 type Peer struct {
 	Name     string // as in rules: "container:db"
 	Prefixes []netip.Prefix
+
+	OtherHosts []netip.Prefix `json:",omitempty"` // addresses of containers of other hosts
+}
+
+// All returns all addresses.
+func (p *Peer) All() []netip.Prefix { return slices.Concat(p.Prefixes, p.OtherHosts) }
+
+// Equal reports whether two peers are equal.
+func (p *Peer) Equal(o *Peer) bool {
+	return p.Name == o.Name && slices.Equal(p.Prefixes, o.Prefixes) && slices.Equal(p.OtherHosts, o.OtherHosts)
 }
