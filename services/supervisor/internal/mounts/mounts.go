@@ -18,14 +18,6 @@ import (
 // DetachUnder unmounts everything below a directory, also what is in use. It goes on after an error. Mounts that
 // vanish meanwhile are no error.
 func DetachUnder(dir string) error {
-	dir, err := filepath.EvalSymlinks(dir) // as in mountinfo
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-
 	all, err := Under(dir)
 	if err != nil {
 		return err
@@ -42,8 +34,17 @@ func DetachUnder(dir string) error {
 	return errors.Join(errs...)
 }
 
-// Under returns the mount points below a directory, whose path must have no symbolic links, oldest first.
+// Under returns the mount points below a directory, oldest first. Their paths start with dir, also if it has
+// symbolic links, which the kernel's list has resolved.
 func Under(dir string) ([]string, error) {
+	resolved, err := filepath.EvalSymlinks(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+
 	// Of this thread, because threads can be in different mount namespaces.
 	f, err := os.Open("/proc/thread-self/mountinfo")
 	if err != nil {
@@ -61,8 +62,8 @@ func Under(dir string) ([]string, error) {
 		if len(fields) < 6 {
 			continue
 		}
-		if at := unescape(fields[4]); strings.HasPrefix(at, dir+"/") {
-			out = append(out, at)
+		if below, ok := strings.CutPrefix(unescape(fields[4]), resolved+"/"); ok {
+			out = append(out, filepath.Join(dir, below))
 		}
 	}
 }

@@ -141,6 +141,16 @@ func TestMountedListsContainers(t *testing.T) {
 		if err != nil || !slices.Equal(got, want) {
 			t.Errorf("Mounted: got %v, %v; want %v", got, err, want)
 		}
+
+		link := filepath.Join(t.TempDir(), "link") // a data root on another file system
+		if err := os.Symlink(dir, link); err != nil {
+			t.Fatal(err)
+		}
+		got, err = rootfs.New(filepath.Join(link, "containers")).Mounted()
+		slices.Sort(got)
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("Mounted by a symbolic link: got %v, %v; want %v", got, err, want)
+		}
 	})
 }
 
