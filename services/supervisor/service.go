@@ -116,6 +116,10 @@ func New(ctx context.Context, cfg Config) (_ *Service, err error) {
 		return nil, err
 	}
 
+	if cfg.DataRoot, err = filepath.EvalSymlinks(cfg.DataRoot); err != nil { // runc refuses symbolic links
+		return nil, err
+	}
+
 	s := &Service{}
 	s.registries.Store(&cfg)
 	defer func() {
@@ -148,11 +152,7 @@ func New(ctx context.Context, cfg Config) (_ *Service, err error) {
 		return nil, err
 	}
 
-	nameDir, err := filepath.Abs(filepath.Join(cfg.ExecRoot, "dns")) // the directory that dnsagent uses
-	if err != nil {
-		return nil, err
-	}
-
+	nameDir := filepath.Join(cfg.ExecRoot, "dns") // the directory that dnsagent uses
 	others := agents.New(agents.Config{Networks: cfg.Networks, Sandboxes: cfg.Sandboxes,
 		Publications: cfg.Publications, Policies: cfg.Policies, Names: cfg.Names, Overlay: cfg.Overlay,
 		HostGateways: cfg.HostGateways})
