@@ -37,7 +37,6 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/nflog"
 	"github.com/fairlead/fairlead/services/natagent/internal/nfqueue"
 	"github.com/fairlead/fairlead/services/natagent/internal/refusals"
-	"github.com/fairlead/fairlead/services/natagent/internal/servername"
 )
 
 // Store holds the containers with a policy.
@@ -368,17 +367,4 @@ func (e *Enforcer) all() (all []*plan.Plan) {
 		all = append(all, c)
 	}
 	return all
-}
-
-// checkServers sets the container whose packets are checked. now can be nil.
-func (e *Enforcer) checkServers(owner string, now *plan.Plan) {
-	if now == nil {
-		e.servers.Remove(owner)
-		return
-	}
-	c := &servers.Client{Owner: owner, Name: now.Name, Policy: now.Policy()}
-	for mac := range now.Via {
-		c.MACs = append(c.MACs, servername.MAC([]byte(mac)))
-	}
-	e.servers.Put(c)
 }

@@ -3,12 +3,9 @@
 package nfqueue
 
 import (
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"syscall"
-	"time"
 
 	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
@@ -36,9 +33,6 @@ const (
 	attrPayload = 10
 	attrLength  = 13
 )
-
-// bufferSize holds the largest message.
-const bufferSize = 128 << 10
 
 // Code is the fate of a packet.
 type Code uint32
@@ -143,17 +137,17 @@ func (q *Queues) execute(m netlink.Message) error {
 	}
 
 	for buffer := make([]byte, bufferSize); ; {
-		messages, err := receive(raw, buffer)
+		n, err := receive(raw, buffer, true)
 		if err != nil && !errors.Is(err, unix.EINTR) {
 			return err
 		}
-		for _, got := range messages {
+		for got := range messages(buffer[:n]) {
 			if done, err := acknowledges(got, m.Header.Sequence); done {
 				return err
 			}
 			if p, ok := parse(got); ok {
-				if err := q.answer(p, Verdict{Code: Drop}); err != nil {
-					return fmt.Errorf("send a verdict: %w", err)
+				if err := send(raw, appendVerdict(nil, p.Queue, Held{ID: p.ID, Code: Drop})); err != nil {
+					return err
 				}
 			}
 		}
@@ -177,109 +171,20 @@ func message(kind netlink.HeaderType, flags netlink.HeaderFlags, queue uint16, a
 		Data: append(binary.BigEndian.AppendUint16([]byte{unix.AF_UNSPEC, unix.NFNETLINK_V0}, queue), attrs...)}
 }
 
-// Read receives packets until ctx ends, and closes the queues. decide is called for one packet at a time;
-// done is called after its verdict is in force.
-func (q *Queues) Read(ctx context.Context, decide func(Packet) (v Verdict, done func())) error {
-	defer q.conn.Close()
-	defer context.AfterFunc(ctx, func() { _ = q.conn.SetReadDeadline(time.Unix(1, 0)) })()
-	raw, err := q.conn.SyscallConn()
-	if err != nil {
-		return fmt.Errorf("read packets: %w", err)
-	}
-
-	for buffer := make([]byte, bufferSize); ; {
-		messages, err := receive(raw, buffer)
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case errors.Is(err, unix.ENOBUFS), errors.Is(err, unix.EINTR):
-			continue
-		case err != nil:
-			return fmt.Errorf("read packets: %w", err)
-		}
-		for _, m := range messages {
-			p, ok := parse(m)
-			if !ok {
-				continue
-			}
-			v, done := decide(p)
-			if err := q.answer(p, v); err != nil {
-				return fmt.Errorf("send a verdict: %w", err)
-			}
-			if done != nil {
-				done()
-			}
-		}
-	}
-}
-
-// receive reads messages into a buffer. The library would copy them and need another system call.
-func receive(raw syscall.RawConn, buffer []byte) (all []netlink.Message, err error) {
-	var n int
-	var failed error
-	err = raw.Read(func(fd uintptr) bool {
-		n, _, failed = unix.Recvfrom(int(fd), buffer, unix.MSG_DONTWAIT)
-		return !errors.Is(failed, unix.EAGAIN)
-	})
-	if err = errors.Join(err, failed); err != nil {
-		return nil, err
-	}
-
-	for data := buffer[:n]; len(data) >= unix.NLMSG_HDRLEN; {
-		length := int(binary.NativeEndian.Uint32(data))
-		if length < unix.NLMSG_HDRLEN || length > len(data) {
-			break
-		}
-		all = append(all, netlink.Message{Data: data[unix.NLMSG_HDRLEN:length],
-			Header: netlink.Header{Type: netlink.HeaderType(binary.NativeEndian.Uint16(data[4:])),
-				Sequence: binary.NativeEndian.Uint32(data[8:])}})
-		data = data[min(len(data), (length+unix.NLMSG_ALIGNTO-1)&^(unix.NLMSG_ALIGNTO-1)):]
-	}
-	return all, nil
-}
-
-// answer sends a verdict. The kernel has forgotten packets of an interface that is gone.
-func (q *Queues) answer(p Packet, v Verdict) error {
-	for _, h := range v.Also {
-		if err := q.verdict(p.Queue, h); err != nil {
-			return err
-		}
-	}
-	if v.Code == Hold {
-		return nil
-	}
-	return q.verdict(p.Queue, Held{p.ID, v.Code, v.Mark})
-}
-
-// verdict sends a verdict about a packet.
-func (q *Queues) verdict(queue uint16, v Held) error {
-	header := binary.BigEndian.AppendUint32(nil, uint32(v.Code))
-	attrs := []netlink.Attribute{{Type: attrVerdict, Data: binary.BigEndian.AppendUint32(header, v.ID)}}
-	if v.Mark != 0 {
-		attrs = append(attrs, netlink.Attribute{Type: attrMark, Data: binary.BigEndian.AppendUint32(nil, v.Mark)})
-	}
-	data, err := netlink.MarshalAttributes(attrs)
-	if err != nil {
-		return err
-	}
-	_, err = q.conn.Send(message(msgVerdict, 0, queue, data))
-	return err
-}
-
 // parse reads a message; ok is false for other messages.
 func parse(m netlink.Message) (p Packet, ok bool) {
 	const family, header, address = 4, 4, 4 // lengths of fixed parts
 	if m.Header.Type != unix.NFNL_SUBSYS_QUEUE<<8|msgPacket || len(m.Data) < family {
 		return p, false
 	}
-	ad, err := netlink.NewAttributeDecoder(m.Data[family:])
-	if err != nil {
-		return p, false
-	}
-
 	p.Queue = binary.BigEndian.Uint16(m.Data[2:])
-	for ad.Next() {
-		switch data := ad.Bytes(); ad.Type() {
+	for rest := m.Data[family:]; len(rest) >= unix.NLA_HDRLEN; {
+		length := int(binary.NativeEndian.Uint16(rest))
+		if length < unix.NLA_HDRLEN || length > len(rest) {
+			return p, false
+		}
+		data := rest[unix.NLA_HDRLEN:length]
+		switch binary.NativeEndian.Uint16(rest[2:]) &^ (unix.NLA_F_NESTED | unix.NLA_F_NET_BYTEORDER) {
 		case attrHeader:
 			if len(data) >= header {
 				p.ID, ok = binary.BigEndian.Uint32(data), true
@@ -293,6 +198,10 @@ func parse(m netlink.Message) (p Packet, ok bool) {
 		case attrPayload:
 			p.Data = data
 		}
+		rest = rest[min(len(rest), aligned(length)):]
 	}
-	return p, ok && ad.Err() == nil
+	return p, ok
 }
+
+// aligned returns the length of a message or an attribute with its padding.
+func aligned(length int) int { return (length + unix.NLMSG_ALIGNTO - 1) &^ (unix.NLMSG_ALIGNTO - 1) }

@@ -60,11 +60,11 @@ type datagrams struct {
 	flows   map[connection]*quicFlow
 	count   map[string]int // flows by owner
 	waiting []waiting      // oldest first
-	ended   map[connection]bool
+	ended   recent[bool]
 }
 
 func newDatagrams() datagrams {
-	return datagrams{flows: map[connection]*quicFlow{}, count: map[string]int{}, ended: map[connection]bool{}}
+	return datagrams{flows: map[connection]*quicFlow{}, count: map[string]int{}}
 }
 
 // datagram decides about a datagram of a client. Datagrams with parts of a ClientHello wait until it is complete:
@@ -79,8 +79,10 @@ func (c *Checker) datagram(p Packet, d datagram) Verdict {
 func (c *Checker) decideDatagram(p Packet, d datagram) Verdict {
 	key := connection{d.from, d.to}
 	f := c.quic.flows[key]
-	if f != nil && p.MAC == (MAC{}) { // a part of a packet that the kernel has split has no sender
-		p.MAC = f.mac
+	if p.MAC == (MAC{}) { // a part of a packet that the kernel has split has no sender
+		if p.MAC = c.macOf(d.from.Addr()); f != nil {
+			p.MAC = f.mac
+		}
 	}
 	owner := c.find(p.MAC)
 	if p.Reply || owner == nil {
@@ -198,16 +200,15 @@ func (d *datagrams) expire(now time.Time) (ids []uint32) {
 func (d *datagrams) refuse(key connection, f *quicFlow, name string) Verdict {
 	v := Verdict{Action: Refuse, Client: key.client, Server: key.server, Name: name, Release: d.release(f)}
 	d.forget(key, f)
-	if !d.ended[key] {
+	if _, again := d.ended.get(key); !again {
 		v.Owner = f.owner
 	}
-	d.ended[key] = true
+	d.ended.put(key, true)
 	return v
 }
 
-// sweep forgets idle and refused flows.
+// sweep forgets idle flows.
 func (d *datagrams) sweep(now time.Time) {
-	clear(d.ended)
 	for key, f := range d.flows {
 		if now.Sub(f.used) > idleQUIC {
 			d.forget(key, f)

@@ -107,6 +107,31 @@ func TestQUIC(t *testing.T) {
 	}
 }
 
+// TestQUICFirstPacketsSplit sends the first datagrams of a client in a packet that the kernel splits.
+func TestQUICFirstPacketsSplit(t *testing.T) {
+	c := newChecker(t, "a.test/quic")
+	for _, k := range []struct {
+		name string
+		end  Action
+	}{{"a.test", Verified}, {"b.test", Refuse}} {
+		parts := quicHello(t, k.name)
+		var v Verdict
+		for i, part := range parts {
+			v = c.Check(Packet{Data: udpPacket(knownAddr, tlsAddr, part), ID: uint32(i)})
+			if i == 0 && v.Action != Hold {
+				t.Errorf("%s: first part: got %+v", k.name, v)
+			}
+		}
+		if v.Action != k.end {
+			t.Errorf("%s: last part: got %+v", k.name, v)
+		}
+	}
+	short := udpPacket(knownAddr, tlsAddr, []byte("\x40abcdefgh"))
+	if v := c.Check(Packet{Data: short, MAC: secondMAC}); v.Action != Drop {
+		t.Errorf("another interface with the address: got %+v", v)
+	}
+}
+
 func TestQUICLimits(t *testing.T) {
 	good := quicHello(t, "a.test")
 	synctest.Test(t, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package servername
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -24,6 +25,12 @@ func TestDataQueuedBeforeVerification(t *testing.T) {
 		l.want("data of another sender", Refuse, v)
 
 		l = verify()
+		time.Sleep(sweepEvery + 1)
+		l.want("queued data, after a sweep", Accept, l.write("x"))
+		for i := range maxFlows + 1 { // refused connections of another container
+			c.ended.put(connection{server: netip.AddrPortFrom(netip.Addr{}, uint16(i))}, true)
+		}
+		l.want("queued data, during a flood", Accept, l.write("x"))
 		time.Sleep(2 * sweepEvery)
 		l.want("later data", Refuse, l.write("x"))
 

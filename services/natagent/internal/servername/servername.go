@@ -80,14 +80,15 @@ type Verdict struct {
 
 // Checker decides about the packets of all connections. It is safe for concurrent use.
 type Checker struct {
-	find func(MAC) Owner // nil without a policy
-	now  func() time.Time
+	find  func(MAC) Owner      // nil without a policy
+	macOf func(netip.Addr) MAC // zero if no container with a policy has the address
+	now   func() time.Time
 
 	mu       sync.Mutex
 	flows    map[connection]*flow
-	count    map[string]int      // flows by owner
-	ended    map[connection]bool // refused since the last sweep
-	verified map[connection]MAC  // since the last sweep, with the client
+	count    map[string]int // flows by owner
+	ended    recent[bool]   // refused connections
+	verified recent[MAC]    // connections, with the client
 	quic     datagrams
 	swept    time.Time
 }
@@ -95,10 +96,11 @@ type Checker struct {
 // connection identifies a connection.
 type connection struct{ client, server netip.AddrPort }
 
-// New returns a Checker. find returns the container with an interface, or nil.
-func New(find func(MAC) Owner) *Checker {
-	return &Checker{find: find, now: time.Now, flows: map[connection]*flow{}, count: map[string]int{},
-		ended: map[connection]bool{}, verified: map[connection]MAC{}, quic: newDatagrams()}
+// New returns a Checker. find returns the container with an interface, or nil, and macOf the interface with an
+// address, or zero: for parts of packets that the kernel has split, which have no sender.
+func New(find func(MAC) Owner, macOf func(netip.Addr) MAC) *Checker {
+	return &Checker{find: find, macOf: macOf, now: time.Now, flows: map[connection]*flow{}, count: map[string]int{},
+		quic: newDatagrams()}
 }
 
 // Check decides about a packet.
@@ -110,7 +112,7 @@ func (c *Checker) Check(p Packet) Verdict {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.now().Sub(c.swept) > sweepEvery || len(c.ended)+len(c.verified)+len(c.quic.ended) > maxFlows {
+	if c.now().Sub(c.swept) > sweepEvery {
 		c.sweep()
 	}
 
@@ -133,7 +135,7 @@ func (c *Checker) request(p Packet, s segment) Verdict {
 		return c.open(key, f, p, s)
 	}
 	if f == nil { // it began before this process, or the packet was queued before the server's name was verified
-		if mac, ok := c.verified[key]; len(s.payload) == 0 || ok && mac == p.MAC {
+		if mac, ok := c.verified.get(key); len(s.payload) == 0 || ok && mac == p.MAC {
 			return Verdict{Action: Accept}
 		}
 		return c.refuse(key, c.find(p.MAC), "")
@@ -175,8 +177,8 @@ func (c *Checker) open(key connection, f *flow, p Packet, s segment) Verdict {
 		return Verdict{Action: Drop}
 	}
 
-	delete(c.ended, key)
-	delete(c.verified, key)
+	c.ended.remove(key)
+	c.verified.remove(key)
 	c.flows[key] = newFlow(key.server.Port(), p.MAC, owner.ID(), s.seq, c.now())
 	c.count[owner.ID()]++
 	return Verdict{Action: Accept}
@@ -200,7 +202,7 @@ func (c *Checker) reply(p Packet, s segment) Verdict {
 		return c.refuse(key, c.find(f.mac), "")
 	case Verified:
 		c.forget(key, f)
-		c.verified[key] = f.mac
+		c.verified.put(key, f.mac)
 	case Accept:
 		c.end(key, f, s)
 	}
@@ -213,10 +215,10 @@ func (c *Checker) refuse(key connection, owner Owner, name string) Verdict {
 		c.forget(key, f)
 	}
 	v := Verdict{Action: Refuse, Client: key.client, Server: key.server, Name: name}
-	if owner != nil && !c.ended[key] {
+	if _, again := c.ended.get(key); owner != nil && !again {
 		v.Owner = owner.ID()
 	}
-	c.ended[key] = true
+	c.ended.put(key, true)
 	return v
 }
 
@@ -234,11 +236,13 @@ func (c *Checker) forget(key connection, f *flow) {
 	}
 }
 
-// sweep forgets idle, refused and verified connections.
+// sweep forgets idle connections, and those that were refused or verified before the last sweep.
 func (c *Checker) sweep() {
+	long := c.now().Sub(c.swept) >= 2*sweepEvery
 	c.swept = c.now()
-	clear(c.ended)
-	clear(c.verified)
+	for _, r := range []interface{ age(long bool) }{&c.ended, &c.verified, &c.quic.ended} {
+		r.age(long)
+	}
 	c.quic.sweep(c.swept)
 	for key, f := range c.flows {
 		limit := idle

@@ -55,6 +55,11 @@ func newChecker(t *testing.T, rules string) *Checker {
 			return box{p}
 		}
 		return nil
+	}, func(a netip.Addr) MAC {
+		if a == netip.MustParseAddrPort(knownAddr).Addr() {
+			return clientMAC
+		}
+		return MAC{}
 	})
 }
 
@@ -139,6 +144,7 @@ func hello(t *testing.T, name string) string {
 
 const (
 	clientAddr = "10.9.0.2:40000"
+	knownAddr  = "10.9.0.9:40000" // is known as that of clientMAC
 	tlsAddr    = "198.51.100.7:443"
 	httpAddr   = "198.51.100.7:80"
 	request    = "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"

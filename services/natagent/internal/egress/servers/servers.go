@@ -8,9 +8,11 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fairlead/fairlead/proto/egress"
+	"github.com/fairlead/fairlead/services/natagent/internal/ippacket"
 	"github.com/fairlead/fairlead/services/natagent/internal/nfqueue"
 	"github.com/fairlead/fairlead/services/natagent/internal/refusals"
 	"github.com/fairlead/fairlead/services/natagent/internal/servername"
@@ -38,7 +40,8 @@ const (
 const Reason = "server"
 
 const (
-	recordRate = 100 // records in a second
+	recordRate = 100  // records of a container in a second
+	maxWork    = 4096 // refused connections whose conntrack entries and records wait
 	retry      = time.Second
 )
 
@@ -47,6 +50,7 @@ type Client struct {
 	Owner, Name string
 	Policy      egress.Policy
 	MACs        []servername.MAC
+	Addresses   map[netip.Addr]servername.MAC // of the interface that has it
 }
 
 // ID implements servername.Owner.
@@ -67,27 +71,37 @@ type Flows interface {
 	DeleteTCP(client, server netip.AddrPort) error
 }
 
+// client is a Client with what changes.
+type client struct {
+	*Client
+	class   nfqueue.Class
+	refused uint64    // connections since the last Put
+	second  time.Time // of records
+	records int       // in this second
+}
+
 // Servers decides about queued packets. It has locks of its own, so that packets do not wait for changes of
-// policies. It is safe for concurrent use.
+// policies, nor for conntrack and the journal. It is safe for concurrent use.
 type Servers struct {
 	flows   Flows
 	journal *refusals.Journal
 	log     *slog.Logger
 	checker *servername.Checker
+	work    chan refusal
+	skipped atomic.Uint64 // refusals since the last message
 
-	mu      sync.RWMutex
-	byMAC   map[servername.MAC]*Client
-	byOwner map[string]*Client
-	refused map[string]uint64 // connections, by owner
-	second  time.Time         // of records
-	records int               // in this second
+	mu        sync.RWMutex
+	byMAC     map[servername.MAC]*client
+	byAddress map[netip.Addr]*client
+	byOwner   map[string]*client
+	last      nfqueue.Class
 }
 
 // New returns Servers without clients.
 func New(flows Flows, records *refusals.Journal, log *slog.Logger) *Servers {
-	s := &Servers{flows: flows, journal: records, log: log, byMAC: map[servername.MAC]*Client{},
-		byOwner: map[string]*Client{}, refused: map[string]uint64{}}
-	s.checker = servername.New(s.find)
+	s := &Servers{flows: flows, journal: records, log: log, work: make(chan refusal, maxWork),
+		byMAC: map[servername.MAC]*client{}, byAddress: map[netip.Addr]*client{}, byOwner: map[string]*client{}}
+	s.checker = servername.New(s.find, s.macOf)
 	return s
 }
 
@@ -96,9 +110,19 @@ func (s *Servers) find(mac servername.MAC) servername.Owner {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if c := s.byMAC[mac]; c != nil {
-		return c
+		return c.Client
 	}
 	return nil
+}
+
+// macOf returns the address of the interface that has an IP address, or zero.
+func (s *Servers) macOf(a netip.Addr) servername.MAC {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if c := s.byAddress[a]; c != nil {
+		return c.Addresses[a]
+	}
+	return servername.MAC{}
 }
 
 // Put sets or replaces a container. If it had no rules for names in QUIC, connections that began then are not
@@ -116,10 +140,19 @@ func (s *Servers) put(c *Client) (had bool) {
 	if old := s.byOwner[c.Owner]; old != nil {
 		had = slices.ContainsFunc(old.Policy, egress.Rule.ChecksQUIC)
 	}
+	added := &client{Client: c, class: s.last + 1}
+	if old := s.byOwner[c.Owner]; old != nil {
+		added.class = old.class
+	} else {
+		s.last++
+	}
 	s.remove(c.Owner)
-	s.byOwner[c.Owner] = c
+	s.byOwner[c.Owner] = added
 	for _, mac := range c.MACs {
-		s.byMAC[mac] = c
+		s.byMAC[mac] = added
+	}
+	for a := range c.Addresses {
+		s.byAddress[a] = added
 	}
 	return had
 }
@@ -141,15 +174,22 @@ func (s *Servers) remove(owner string) {
 			delete(s.byMAC, mac)
 		}
 	}
+	for a := range c.Addresses {
+		if s.byAddress[a] == c {
+			delete(s.byAddress, a)
+		}
+	}
 	delete(s.byOwner, owner)
-	delete(s.refused, owner)
 }
 
 // Refused returns the number of connections of a container that were refused since its last Put.
 func (s *Servers) Refused(owner string) uint64 {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.refused[owner]
+	if c := s.byOwner[owner]; c != nil {
+		return c.refused
+	}
+	return 0
 }
 
 // Open opens the queues in a network namespace, for Run.
@@ -161,13 +201,18 @@ func Open(netns int) (*nfqueue.Queues, error) {
 
 // Run decides about packets until ctx ends. opened can be nil.
 func (s *Servers) Run(ctx context.Context, netns int, opened *nfqueue.Queues) {
+	done := make(chan struct{})
+	var work sync.WaitGroup
+	work.Go(func() { s.complete(done) })
+	defer work.Wait()
+	defer close(done)
 	for ctx.Err() == nil {
 		var err error
 		if opened == nil {
 			opened, err = Open(netns)
 		}
 		if err == nil {
-			err = opened.Read(ctx, s.decide)
+			err = opened.Read(ctx, s)
 		}
 		if err == nil {
 			return
@@ -182,8 +227,25 @@ func (s *Servers) Run(ctx context.Context, netns int, opened *nfqueue.Queues) {
 	}
 }
 
-// decide decides about a packet.
-func (s *Servers) decide(p nfqueue.Packet) (nfqueue.Verdict, func()) {
+// Class implements nfqueue.Handler: each container has a class, for both directions.
+func (s *Servers) Class(p nfqueue.Packet) nfqueue.Class {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	c := s.byMAC[p.Sender]
+	if p.Queue == QueueServer || p.Sender == [6]byte{} {
+		ip, _ := ippacket.Parse(p.Data)
+		if c = s.byAddress[ip.From]; p.Queue == QueueServer {
+			c = s.byAddress[ip.To.Addr()]
+		}
+	}
+	if c == nil {
+		return 0
+	}
+	return c.class
+}
+
+// Decide implements nfqueue.Handler.
+func (s *Servers) Decide(p nfqueue.Packet) (nfqueue.Verdict, func()) {
 	reply := p.Queue == QueueServer
 	if p.Truncated && !reply {
 		return nfqueue.Verdict{Code: nfqueue.Drop}, nil
@@ -214,45 +276,4 @@ func verdictOf(a servername.Action) nfqueue.Verdict {
 		return nfqueue.Verdict{Code: nfqueue.Hold}
 	}
 	return nfqueue.Verdict{Code: nfqueue.Drop}
-}
-
-// refuse records a refused connection. The conntrack entry of TCP would stay for days, as the kernel does not see
-// it end.
-func (s *Servers) refuse(v servername.Verdict) {
-	if !v.UDP {
-		if err := s.flows.DeleteTCP(v.Client, v.Server); err != nil {
-			s.log.Warn("refused connection stays in conntrack", "error", err)
-		}
-	}
-	r, ok := s.count(v)
-	if r.Owner == "" {
-		return
-	}
-	if !ok {
-		s.journal.AddLost(1)
-		return
-	}
-	s.journal.Add(r)
-}
-
-// count counts a connection, and returns its record; ok is false if there are too many.
-func (s *Servers) count(v servername.Verdict) (r refusals.Refusal, ok bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c := s.byOwner[v.Owner]
-	if c == nil {
-		return r, false
-	}
-	now := time.Now()
-	if now.Sub(s.second) >= time.Second {
-		s.second, s.records = now, 0
-	}
-	s.records++
-	s.refused[v.Owner]++
-	protocol := egress.TCP
-	if v.UDP {
-		protocol = egress.UDP
-	}
-	return refusals.Refusal{Time: now, Owner: c.Owner, Name: c.Name, Reason: Reason, Protocol: string(protocol),
-		Address: v.Server.Addr(), Port: v.Server.Port(), Domain: v.Name}, s.records <= recordRate
 }
