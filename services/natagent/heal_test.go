@@ -13,6 +13,7 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/conntrack"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall/iptables"
+	"github.com/fairlead/fairlead/services/natagent/internal/firewall/nfevents"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall/nftables"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
 	"github.com/fairlead/fairlead/services/natagent/internal/publication"
@@ -97,14 +98,14 @@ func foreign() map[string]loss {
 			if err != nil {
 				return nil, err
 			}
-			return iptables.Open(ns, f)
+			return iptables.Open(ns, nfevents.New(ns), f)
 		}
 	}
 
 	return map[string]loss{
 		"nftables without ownership": {func(ns hostns.NS) (firewall.Firewall,
 			error) {
-			return nftables.Open(ns, nftables.Features{})
+			return nftables.Open(ns, nfevents.New(ns), nftables.Features{})
 		}, "nft flush ruleset", "nft (pid "},
 		"iptables nft": {ipt(iptables.NFT), "nft flush ruleset", "nft (pid "},
 		"iptables legacy": {ipt(iptables.Legacy), "iptables-legacy -F; iptables-legacy -t nat -F",

@@ -33,6 +33,7 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/egress/inside"
 	"github.com/fairlead/fairlead/services/natagent/internal/explain"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
+	"github.com/fairlead/fairlead/services/natagent/internal/firewall/nfevents"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall/nftables"
 	"github.com/fairlead/fairlead/services/natagent/internal/forwarding"
 	"github.com/fairlead/fairlead/services/natagent/internal/guard"
@@ -104,7 +105,8 @@ type Service struct {
 // New opens the state and probes the kernel. It changes nothing.
 func New(ctx context.Context, cfg Config) (*Service, error) {
 	ns := hostns.At(cfg.NetNS)
-	fw, err := backend.Open(ctx, ns, backend.Config{Name: cfg.FirewallBackend, Log: cfg.Log,
+	events := nfevents.New(ns)
+	fw, err := backend.Open(ctx, ns, backend.Config{Name: cfg.FirewallBackend, Events: events, Log: cfg.Log,
 		Accept: firewall.Mark{Value: cfg.AcceptMark, Mask: cfg.AcceptMask}})
 	if err != nil {
 		return nil, err
@@ -128,8 +130,8 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 	st.DirectRouting = cfg.DirectRouting
 	flows := conntrack.New(ns)
 	s := &Service{ns: ns, store: st, firewall: fw, relays: relay.New(ns, cfg.Log),
-		reconciler: reconcile.New(st, fw, flows, cfg.Log), input: hostfirewall.New(ns, nftables.TableName),
-		forwarding: forwarding.New(ns, fw, fw.Flavour(), cfg.Log)}
+		reconciler: reconcile.New(st, fw, flows, cfg.Log), input: hostfirewall.New(ns, events, nftables.TableName),
+		forwarding: forwarding.New(ns, events, fw, fw.Flavour(), cfg.Log)}
 	s.egress = egress.New(ns, st, flows, journal, cfg.Log, namespacesAt(filepath.Join(cfg.ExecRoot, "net-fd.sock")))
 	s.hostFirewall = hostfirewall.NewChecker(s.input, cfg.Log)
 	s.guard = guard.New(st, fw, s.reconciler, s.forwarding, cfg.Log)

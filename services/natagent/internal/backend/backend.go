@@ -13,6 +13,7 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall/iptables"
+	"github.com/fairlead/fairlead/services/natagent/internal/firewall/nfevents"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall/nftables"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
 	"github.com/fairlead/fairlead/services/natagent/internal/packettrace"
@@ -29,6 +30,7 @@ const (
 type Config struct {
 	Name   string        // a name above; empty means Auto
 	Accept firewall.Mark // of packets to be accepted
+	Events *nfevents.Source
 	Log    *slog.Logger
 }
 
@@ -77,7 +79,7 @@ func openNFTables(ctx context.Context, ns hostns.NS, cfg Config) (*Backend, erro
 	}
 
 	features.Accept = cfg.Accept
-	fw, err := nftables.Open(ns, features)
+	fw, err := nftables.Open(ns, cfg.Events, features)
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +97,7 @@ func openIPTables(ctx context.Context, ns hostns.NS, cfg Config) (*Backend, erro
 	}
 
 	features.Accept = cfg.Accept
-	fw, err := iptables.Open(ns, features)
+	fw, err := iptables.Open(ns, cfg.Events, features)
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/natagent/internal/backend"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
+	"github.com/fairlead/fairlead/services/natagent/internal/firewall/nfevents"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
 	"github.com/fairlead/fairlead/services/natagent/internal/packettrace"
 )
@@ -18,7 +19,7 @@ import (
 func open(t *testing.T, n *testns.NS, name string) *backend.Backend {
 	t.Helper()
 	b, err := backend.Open(context.Background(), hostns.At(n.Fd()),
-		backend.Config{Name: name, Log: slog.New(slog.DiscardHandler)})
+		backend.Config{Name: name, Events: nfevents.New(hostns.At(n.Fd())), Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

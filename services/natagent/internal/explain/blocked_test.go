@@ -10,6 +10,7 @@ import (
 	"github.com/fairlead/fairlead/agent/test/testns"
 	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/natagent/internal/explain"
+	"github.com/fairlead/fairlead/services/natagent/internal/firewall/nfevents"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostfirewall"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
 )
@@ -46,7 +47,7 @@ func TestBlockedPortsOfSubnet(t *testing.T) {
 			ns.Run("sh", "-ec", `ip link set lo up; ip link add eth0 type veth peer name other; ip link set eth0 up
 				for a in 10.9.0.1/24 10.8.0.255/16 10.7.0.1/32 10.6.0.254/24 fd00:9::1/64; do ip address add $a dev eth0
 				done; `+row.script)
-			reader := hostfirewall.New(hostns.At(ns.Fd()), "fairlead")
+			reader := hostfirewall.New(hostns.At(ns.Fd()), nfevents.New(hostns.At(ns.Fd())), "fairlead")
 			defer func() { _ = reader.Close() }()
 			e := explain.New(hostns.At(ns.Fd()), nil, nil, reader, nil)
 

@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
+	"github.com/fairlead/fairlead/services/natagent/internal/firewall/nfevents"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewalld"
 	"github.com/fairlead/fairlead/services/natagent/internal/forwardpolicy"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
@@ -28,9 +29,9 @@ type Policies struct {
 }
 
 // New returns the policies. flavour is the flavor of iptables in use, empty for nftables. It does
-// not connect to firewalld yet.
-func New(ns hostns.NS, chains Chains, flavour string, log *slog.Logger) *Policies {
-	return &Policies{firewalld.New(ns, chains, log), forwardpolicy.New(ns, chains, flavour, log)}
+// not connect to firewalld yet. Watch uses events.
+func New(ns hostns.NS, events *nfevents.Source, chains Chains, flavour string, log *slog.Logger) *Policies {
+	return &Policies{firewalld.New(ns, chains, log), forwardpolicy.New(ns, events, chains, flavour, log)}
 }
 
 // Allow makes each firewall accept the bridges' traffic.

@@ -22,6 +22,7 @@ import (
 	"github.com/coreos/go-iptables/iptables"
 
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
+	"github.com/fairlead/fairlead/services/natagent/internal/firewall/nfevents"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
 )
 
@@ -40,6 +41,7 @@ type Chains interface {
 // Policy changes the other firewalls of a network namespace.
 type Policy struct {
 	ns     hostns.NS
+	events *nfevents.Source
 	chains Chains
 	own    string
 	log    *slog.Logger
@@ -49,9 +51,9 @@ type Policy struct {
 }
 
 // New returns a policy. own is the iptables flavor of our own firewall, which is not changed: nft,
-// legacy or "".
-func New(ns hostns.NS, chains Chains, own string, log *slog.Logger) *Policy {
-	return &Policy{ns: ns, chains: chains, own: own, log: log, warned: map[firewall.ForwardChain]bool{}}
+// legacy or "". Watch uses events.
+func New(ns hostns.NS, events *nfevents.Source, chains Chains, own string, log *slog.Logger) *Policy {
+	return &Policy{ns: ns, events: events, chains: chains, own: own, log: log, warned: map[firewall.ForwardChain]bool{}}
 }
 
 // Allow adds rules to iptables that accept the bridges' traffic. It is idempotent.

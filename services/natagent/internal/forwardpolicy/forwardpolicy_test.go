@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/fairlead/fairlead/agent/test/testns"
+	"github.com/fairlead/fairlead/services/natagent/internal/firewall/nfevents"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall/nftables"
 	"github.com/fairlead/fairlead/services/natagent/internal/forwardpolicy"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
@@ -16,13 +17,13 @@ import (
 func policy(t *testing.T, n *testns.NS) (*forwardpolicy.Policy, *bytes.Buffer) {
 	t.Helper()
 	ns := hostns.At(n.Fd())
-	fw, err := nftables.Open(ns, nftables.Features{})
+	fw, err := nftables.Open(ns, nfevents.New(ns), nftables.Features{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = fw.Close() })
 	var log bytes.Buffer
-	return forwardpolicy.New(ns, fw, "", slog.New(slog.NewTextHandler(&log, nil))), &log
+	return forwardpolicy.New(ns, nfevents.New(ns), fw, "", slog.New(slog.NewTextHandler(&log, nil))), &log
 }
 
 func TestDropPolicyGetsTwoRulesPerBridge(t *testing.T) {

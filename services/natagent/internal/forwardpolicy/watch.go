@@ -2,9 +2,12 @@ package forwardpolicy
 
 import (
 	"context"
+	"slices"
 	"time"
 
-	"github.com/google/nftables"
+	"golang.org/x/sys/unix"
+
+	"github.com/fairlead/fairlead/services/natagent/internal/firewall/nfevents"
 )
 
 const (
@@ -23,21 +26,19 @@ func (p *Policy) Watch(ctx context.Context, notify func()) {
 
 // listen receives events until ctx ends or the subscription fails.
 func (p *Policy) listen(ctx context.Context, notify func()) {
-	conn, err := nftables.New(nftables.WithNetNSFd(p.ns.Fd()))
-	if err != nil {
-		return
-	}
-
-	monitor := nftables.NewMonitor()
-	events, err := conn.AddGenerationalMonitor(monitor)
-	if err != nil {
-		return
-	}
-	defer func() {
-		_ = monitor.Close()
-		for range events { // lets the library's goroutine exit
+	changed := make(chan struct{}, 1)
+	cancel, err := p.events.Subscribe(func(t nfevents.Transaction) {
+		if t.Lost || slices.ContainsFunc(t.Changes, affectsForward) {
+			select {
+			case changed <- struct{}{}:
+			default: // not received yet
+			}
 		}
-	}()
+	})
+	if err != nil {
+		return
+	}
+	defer cancel()
 
 	var due <-chan time.Time
 	for {
@@ -47,12 +48,8 @@ func (p *Policy) listen(ctx context.Context, notify func()) {
 		case <-due:
 			due = nil
 			notify()
-		case e, ok := <-events:
-			if !ok {
-				notify() // lost events are unknown
-				return
-			}
-			if due == nil && affectsForward(e.Changes) {
+		case <-changed:
+			if due == nil {
 				due = time.After(debounce)
 			}
 		}
@@ -60,23 +57,14 @@ func (p *Policy) listen(ctx context.Context, notify func()) {
 }
 
 // affectsForward reports whether a change may affect forwarded packets.
-func affectsForward(changes []*nftables.MonitorEvent) bool {
-	for _, c := range changes {
-		switch data := c.Data.(type) {
-		case *nftables.Chain:
-			if data != nil && data.Hooknum != nil && *data.Hooknum == *nftables.ChainHookForward {
-				return true
-			}
-		case *nftables.Rule:
-			if data != nil && data.Chain != nil && (data.Chain.Name == forward || data.Chain.Name == dockerUser) {
-				return true
-			}
-		case *nftables.Table:
-			return true
-		}
+func affectsForward(c nfevents.Change) bool {
+	switch c.Kind {
+	case nfevents.Chain:
+		return c.Base && c.Hook == unix.NF_INET_FORWARD
+	case nfevents.Rule:
+		return c.Chain == forward || c.Chain == dockerUser
 	}
-
-	return false
+	return c.Kind == nfevents.Table
 }
 
 func pause(ctx context.Context, d time.Duration) {

@@ -5,8 +5,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/nftables"
-
+	"github.com/fairlead/fairlead/services/natagent/internal/firewall/nfevents"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall/nflink"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
 )
@@ -17,9 +16,9 @@ const eventTimeout = 100 * time.Millisecond
 // cache holds the ruleset until it changes. Validating it takes one request, for the number of the
 // last transaction; events describe the transactions since the ruleset was read.
 type cache struct {
-	ns   hostns.NS
-	own  string
-	link *nflink.Link // nil if the kernel has no nf_tables
+	events *nfevents.Source
+	own    string
+	link   *nflink.Link // nil if the kernel has no nf_tables
 
 	reading sync.Mutex // serializes reads
 
@@ -30,8 +29,8 @@ type cache struct {
 	news      chan struct{} // closed and replaced for each event
 }
 
-func newCache(ns hostns.NS, own string) *cache {
-	c := &cache{ns: ns, own: own, news: make(chan struct{})}
+func newCache(ns hostns.NS, events *nfevents.Source, own string) *cache {
+	c := &cache{events: events, own: own, news: make(chan struct{})}
 	if link, err := nflink.Open(ns); err == nil {
 		c.link = link
 	}
@@ -107,7 +106,14 @@ func (c *cache) valid(ctx context.Context, transaction uint32) *ruleset {
 func (c *cache) watch(ctx context.Context) {
 	const retry = time.Second
 	for c.link != nil && ctx.Err() == nil {
-		c.listen(ctx)
+		cancel, err := c.events.Subscribe(c.handle)
+		if err == nil {
+			c.restart()
+			<-ctx.Done()
+			cancel()
+			c.stopped()
+			return
+		}
 		select {
 		case <-ctx.Done():
 		case <-time.After(retry):
@@ -115,44 +121,26 @@ func (c *cache) watch(ctx context.Context) {
 	}
 }
 
-func (c *cache) listen(ctx context.Context) {
-	conn, err := nftables.New(nftables.WithNetNSFd(c.ns.Fd()))
-	if err != nil {
-		return
-	}
-
-	monitor := nftables.NewMonitor()
-	events, err := conn.AddGenerationalMonitor(monitor)
-	if err != nil {
-		return
-	}
-	defer func() {
+// handle records an event.
+func (c *cache) handle(t nfevents.Transaction) {
+	c.mu.Lock()
+	listening := c.listening
+	c.mu.Unlock()
+	switch {
+	case t.Lost:
 		c.stopped()
-		_ = monitor.Close()
-		for range events { // lets the library's goroutine exit
-		}
-	}()
-
-	gen, err := c.link.GetGen()
-	if err != nil {
-		return
+		c.restart()
+	case listening:
+		c.note(t.Generation, func(rs *ruleset) bool { return rs.affectedBy(t.Changes) })
+	default:
+		c.restart()
 	}
+}
 
-	c.note(gen.ID, func(rs *ruleset) bool { return rs.generation != gen.ID }) // earlier transactions are unknown
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case e, ok := <-events:
-			if !ok {
-				return
-			}
-			gen, ok := e.GeneratedBy.Data.(*nftables.Gen)
-			if !ok || gen == nil {
-				return // an event was lost
-			}
-			c.note(gen.ID, func(rs *ruleset) bool { return rs.affectedBy(e.Changes) })
-		}
+// restart begins to record events. The transactions up to now are unknown.
+func (c *cache) restart() {
+	if gen, err := c.link.GetGen(); err == nil {
+		c.note(gen.ID, func(rs *ruleset) bool { return rs.generation != gen.ID })
 	}
 }
 
@@ -160,6 +148,9 @@ func (c *cache) listen(ctx context.Context) {
 func (c *cache) note(transaction uint32, changed func(*ruleset) bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.listening && int32(transaction-c.notedID) <= 0 {
+		return // it was already part of the state at the start
+	}
 	if c.rules != nil && int32(transaction-c.rules.generation) > 0 && changed(c.rules) {
 		c.rules = nil
 	}

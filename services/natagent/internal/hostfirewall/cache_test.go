@@ -8,6 +8,7 @@ import (
 
 	"github.com/fairlead/fairlead/agent/test/testns"
 	"github.com/fairlead/fairlead/proto/port"
+	"github.com/fairlead/fairlead/services/natagent/internal/firewall/nfevents"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
 )
 
@@ -15,7 +16,7 @@ import (
 func listening(t *testing.T) (*Reader, *testns.NS) {
 	t.Helper()
 	n := testns.New(t)
-	r := New(hostns.At(n.Fd()), "fairlead")
+	r := New(hostns.At(n.Fd()), nfevents.New(hostns.At(n.Fd())), "fairlead")
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {

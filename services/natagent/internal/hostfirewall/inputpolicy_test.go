@@ -7,6 +7,7 @@ import (
 
 	"github.com/fairlead/fairlead/agent/test/testns"
 	"github.com/fairlead/fairlead/proto/port"
+	"github.com/fairlead/fairlead/services/natagent/internal/firewall/nfevents"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
 )
 
@@ -58,7 +59,7 @@ func TestOnlyCertainBlocksCount(t *testing.T) {
 			host, peer := testns.New(t), testns.New(t)
 			testns.Connect(t, host, "eth0", "10.9.0.1/24", peer, "eth0", "10.9.0.5/24")
 			host.Run("sh", "-ec", row.script)
-			r := New(hostns.At(host.Fd()), "fairlead")
+			r := New(hostns.At(host.Fd()), nfevents.New(hostns.At(host.Fd())), "fairlead")
 			defer func() { _ = r.Close() }()
 			for _, number := range []uint16{22, 80, 8080} {
 				c, closed := r.Blocked(context.Background(), port.TCP,

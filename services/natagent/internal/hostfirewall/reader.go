@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/fairlead/fairlead/proto/port"
+	"github.com/fairlead/fairlead/services/natagent/internal/firewall/nfevents"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
 )
 
@@ -18,9 +19,9 @@ type Reader struct {
 	legacy *legacy
 }
 
-// New returns a reader. own is the nf_tables table of natagent itself.
-func New(ns hostns.NS, own string) *Reader {
-	return &Reader{ns: ns, cache: newCache(ns, own), legacy: newLegacy(ns)}
+// New returns a reader. own is the nf_tables table of natagent itself. Watch uses events.
+func New(ns hostns.NS, events *nfevents.Source, own string) *Reader {
+	return &Reader{ns: ns, cache: newCache(ns, events, own), legacy: newLegacy(ns)}
 }
 
 // Watch receives change events until ctx ends. Without it, any change invalidates the cache.

@@ -3,11 +3,14 @@ package hostfirewall
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/google/nftables"
+	"golang.org/x/sys/unix"
 
+	"github.com/fairlead/fairlead/services/natagent/internal/firewall/nfevents"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall/nflink"
 )
 
@@ -179,33 +182,26 @@ func readChain(link *nflink.Link, kernel *nftables.Chain) (*chain, error) {
 }
 
 // affectedBy reports whether a change may affect the ruleset.
-func (rs *ruleset) affectedBy(changes []*nftables.MonitorEvent) bool {
-	for _, c := range changes {
-		switch data := c.Data.(type) {
-		case *nftables.Table:
-			if data == nil || families[data.Family] != "" && rs.has(data) {
-				return true // it may be dormant or deleted
-			}
-		case *nftables.Chain:
-			if data == nil || data.Table == nil || families[data.Table.Family] != "" && isInput(data) ||
-				rs.reached[chainKey(data.Table.Family, data.Table.Name, data.Name)] {
-				return true
-			}
-		case *nftables.Rule:
-			if data == nil || data.Chain == nil || data.Table == nil ||
-				rs.reached[chainKey(data.Table.Family, data.Table.Name, data.Chain.Name)] {
-				return true
-			}
+func (rs *ruleset) affectedBy(changes []nfevents.Change) bool {
+	return slices.ContainsFunc(changes, func(c nfevents.Change) bool {
+		family := nftables.TableFamily(c.Family)
+		switch c.Kind {
+		case nfevents.Table:
+			return families[family] != "" && rs.has(family, c.Table) // it may be dormant or deleted
+		case nfevents.Chain:
+			return families[family] != "" && c.Base && c.Hook == unix.NF_INET_LOCAL_IN ||
+				rs.reached[chainKey(family, c.Table, c.Chain)]
+		case nfevents.Rule:
+			return rs.reached[chainKey(family, c.Table, c.Chain)]
 		}
-	}
-
-	return false
+		return false
+	})
 }
 
-func (rs *ruleset) has(t *nftables.Table) bool {
+func (rs *ruleset) has(family nftables.TableFamily, name string) bool {
 	for _, some := range rs.tables {
 		for _, one := range some {
-			if one.name == t.Name && one.family == families[t.Family] {
+			if one.name == name && one.family == families[family] {
 				return true
 			}
 		}

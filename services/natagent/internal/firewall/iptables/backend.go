@@ -21,6 +21,7 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
+	"github.com/fairlead/fairlead/services/natagent/internal/firewall/nfevents"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
 )
 
@@ -46,14 +47,14 @@ type hostPort struct {
 
 func keyOf(b port.Binding) hostPort { return hostPort{b.Protocol, b.HostPort().String()} }
 
-// Open returns a backend. It does not change the kernel before the first Sync.
-func Open(ns hostns.NS, f Features) (*Backend, error) {
+// Open returns a backend. It does not change the kernel before the first Sync. Watch uses events.
+func Open(ns hostns.NS, events *nfevents.Source, f Features) (*Backend, error) {
 	b := &Backend{flavour: f.Flavour, families: []family{newFamily(ns, f, false)}}
 	if f.IPv6 {
 		b.families = append(b.families, newFamily(ns, f, true))
 	}
 	var err error
-	b.watcher, err = newWatcher(ns, f)
+	b.watcher, err = newWatcher(ns, events, f)
 	return b, err
 }
 

@@ -4,10 +4,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/nftables"
-
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
-	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
+	"github.com/fairlead/fairlead/services/natagent/internal/firewall/nfevents"
 )
 
 const (
@@ -18,48 +16,39 @@ const (
 // modifierLog records which programs made the last nf_tables transactions. The kernel reports this
 // only once, in an event.
 type modifierLog struct {
-	close func()
+	cancel func() // ends the subscription
 
 	mu   sync.Mutex
 	by   map[uint32]firewall.Modifier // by transaction number
-	news chan struct{}                // closed and replaced for each transaction; nil after the socket was closed
+	news chan struct{}                // closed and replaced for each transaction; nil after close
 }
 
-// listen starts to receive events on a separate socket.
-func listen(ns hostns.NS) (*modifierLog, error) {
-	conn, err := nftables.New(nftables.WithNetNSFd(ns.Fd()))
-	if err != nil {
-		return nil, err
-	}
-
-	monitor := nftables.NewMonitor()
-	events, err := conn.AddGenerationalMonitor(monitor)
-	if err != nil {
-		return nil, err
-	}
-
-	a := &modifierLog{by: map[uint32]firewall.Modifier{}, news: make(chan struct{}),
-		close: func() { _ = monitor.Close() }}
-	go func() {
-		for e := range events {
-			if gen, ok := e.GeneratedBy.Data.(*nftables.Gen); ok && gen != nil {
-				a.note(gen)
-			}
-		}
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		close(a.news)
-		a.news = nil
-	}()
-
-	return a, nil
+// listen starts to receive events.
+func listen(events *nfevents.Source) (a *modifierLog, err error) {
+	a = &modifierLog{by: map[uint32]firewall.Modifier{}, news: make(chan struct{})}
+	a.cancel, err = events.Subscribe(a.note)
+	return a, err
 }
 
-func (a *modifierLog) note(gen *nftables.Gen) {
+func (a *modifierLog) close() {
+	a.cancel()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	delete(a.by, gen.ID-modifiersKept)
-	a.by[gen.ID] = firewall.Modifier{Name: gen.ProcComm, PID: gen.ProcPID}
+	if a.news != nil {
+		close(a.news)
+		a.news = nil
+	}
+}
+
+func (a *modifierLog) note(t nfevents.Transaction) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if t.Lost {
+		clear(a.by)
+	} else {
+		delete(a.by, t.Generation-modifiersKept)
+		a.by[t.Generation] = firewall.Modifier{Name: t.Process, PID: t.PID}
+	}
 	close(a.news)
 	a.news = make(chan struct{})
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall/firewalltest"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall/iptables"
+	"github.com/fairlead/fairlead/services/natagent/internal/firewall/nfevents"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
 )
 
@@ -37,7 +38,7 @@ func open(t testing.TB, ns hostns.NS, flavour string) *iptables.Backend {
 		t.Fatalf("iptables-%s is of the flavour %q", flavour, f.Flavour)
 	}
 
-	b, err := iptables.Open(ns, f)
+	b, err := iptables.Open(ns, nfevents.New(ns), f)
 	if err != nil {
 		t.Fatal(err)
 	}

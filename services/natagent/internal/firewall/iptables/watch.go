@@ -9,6 +9,7 @@ import (
 
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
+	"github.com/fairlead/fairlead/services/natagent/internal/firewall/nfevents"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
 )
 
@@ -44,7 +45,7 @@ type watcher struct {
 	by      firewall.Modifier
 }
 
-func newWatcher(ns hostns.NS, f Features) (*watcher, error) {
+func newWatcher(ns hostns.NS, events *nfevents.Source, f Features) (*watcher, error) {
 	w := &watcher{}
 	nft, err := openNFTables(ns)
 	if err == nil {
@@ -56,7 +57,7 @@ func newWatcher(ns hostns.NS, f Features) (*watcher, error) {
 			return nil, fault.Wrap(err, fault.Unavailable, "nf_tables", "cannot open a netlink socket")
 		}
 		w.stamp = nft
-		if nft.modifiers, err = listen(ns); err != nil {
+		if nft.modifiers, err = listen(events); err != nil {
 			return nil, errors.Join(fault.Wrap(err, fault.Unavailable, "nf_tables", "cannot be watched"), nft.close())
 		}
 		return w, nil

@@ -24,6 +24,7 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
+	"github.com/fairlead/fairlead/services/natagent/internal/firewall/nfevents"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall/nflink"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
 )
@@ -39,9 +40,9 @@ const subject = "table inet " + TableName
 
 // Backend manages the table.
 type Backend struct {
-	ns    hostns.NS
-	flags nftables.TableFlags
-	pid   uint32 // the socket's netlink port, which owns the table
+	events *nfevents.Source
+	flags  nftables.TableFlags
+	pid    uint32 // the socket's netlink port, which owns the table
 
 	accept firewall.Mark // packets with this mark are accepted
 
@@ -50,14 +51,14 @@ type Backend struct {
 	sets map[string]*nftables.Set
 }
 
-// Open opens the socket. It does not change the kernel before the first Sync.
-func Open(ns hostns.NS, f Features) (*Backend, error) {
+// Open opens the socket. It does not change the kernel before the first Sync. Watch uses events.
+func Open(ns hostns.NS, events *nfevents.Source, f Features) (*Backend, error) {
 	conn, err := nflink.Open(ns)
 	if err != nil {
 		return nil, fault.Wrap(err, fault.Unavailable, "nf_tables", "cannot open a netlink socket")
 	}
 
-	b := &Backend{ns: ns, conn: conn, pid: conn.Port(), accept: f.Accept, sets: map[string]*nftables.Set{}}
+	b := &Backend{events: events, conn: conn, pid: conn.Port(), accept: f.Accept, sets: map[string]*nftables.Set{}}
 	if f.Owner {
 		b.flags = nftables.TableFlagOwner | nftables.TableFlagPersist
 	}

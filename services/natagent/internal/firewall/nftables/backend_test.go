@@ -13,6 +13,7 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/port"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
+	"github.com/fairlead/fairlead/services/natagent/internal/firewall/nfevents"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall/nftables"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
 )
@@ -43,7 +44,7 @@ func owning(t testing.TB, n *testns.NS) nftables.Features {
 
 func open(t testing.TB, n *testns.NS, f nftables.Features) *nftables.Backend {
 	t.Helper()
-	b, err := nftables.Open(at(n), f)
+	b, err := nftables.Open(at(n), nfevents.New(at(n)), f)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/fairlead/fairlead/agent/test/testns"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall/firewalltest"
+	"github.com/fairlead/fairlead/services/natagent/internal/firewall/nfevents"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall/nftables"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
 )
@@ -30,7 +31,7 @@ func openSuite(t testing.TB, ns hostns.NS) firewall.Firewall {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := nftables.Open(ns, f)
+	b, err := nftables.Open(ns, nfevents.New(ns), f)
 	if err != nil {
 		t.Fatal(err)
 	}
