@@ -46,6 +46,9 @@ func (p Policy) Decide(t Target) Decision {
 	if p == nil {
 		return Decision{Allowed: true}
 	}
+	if r, ok := p.first(t, func(r Rule) bool { return r.Deny }); ok {
+		return Decision{Rule: r, Reason: ReasonRule}
+	}
 	isMetadata := contains(MetadataAddresses(), t.Addr)
 	if r, ok := p.first(t, func(r Rule) bool { return !r.Deny && r.Kind == Metadata }); ok {
 		return Decision{Allowed: true, Rule: r}
@@ -57,9 +60,6 @@ func (p Policy) Decide(t Target) Decision {
 		return Decision{Reason: ReasonDNS}
 	}
 
-	if r, ok := p.first(t, func(r Rule) bool { return r.Deny }); ok {
-		return Decision{Rule: r, Reason: ReasonRule}
-	}
 	isQUIC := t.Protocol == UDP && t.Port == PortTLS && !contains(PrivateRanges(), t.Addr)
 	if r, ok := p.first(t, func(r Rule) bool { return !r.Deny && !(isQUIC && r.RefusesQUIC()) }); ok {
 		return Decision{Allowed: true, Rule: r}
@@ -84,7 +84,7 @@ func (p Policy) first(t Target, selected func(Rule) bool) (string, bool) {
 
 // OpensMetadata reports whether metadata services are not denied by themselves.
 func (p Policy) OpensMetadata() bool {
-	return slices.ContainsFunc(p, func(r Rule) bool { return !r.Deny && (r.Kind == All || r.Kind == Observe) })
+	return slices.ContainsFunc(p, func(r Rule) bool { return !r.Deny && r.Kind == All })
 }
 
 func (t Target) isDNS() bool {

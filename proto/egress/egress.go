@@ -73,7 +73,8 @@ type Rule struct {
 // A nil policy lets everything pass.
 type Policy []Rule
 
-// Restricts reports whether anything can be denied. It is false without a policy and for "all".
+// Restricts reports whether anything can be denied. It is false without a policy and for "all". Metadata
+// services are denied with "observe".
 func (p Policy) Restricts() bool {
 	if p == nil {
 		return false
@@ -86,7 +87,7 @@ func (p Policy) Observes() bool {
 	return slices.ContainsFunc(p, func(r Rule) bool { return r.Kind == Observe })
 }
 
-func (r Rule) isEverything() bool { return (r.Kind == All || r.Kind == Observe) && r.Ports == Ports{} }
+func (r Rule) isEverything() bool { return r.Kind == All && r.Ports == Ports{} }
 
 func (p Policy) denies() bool { return slices.ContainsFunc(p, func(r Rule) bool { return r.Deny }) }
 

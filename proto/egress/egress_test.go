@@ -122,6 +122,14 @@ func TestParseRejects(t *testing.T) {
 		"networks:front":                "did you mean network:front?",
 		"[a.test:443":                   "",
 		"[::1]443":                      "brackets are for an IPv6 address",
+		"[2001:db8::]/32":               "inside the brackets: [2001:db8::/32]:443",
+		"https://a.test/":               "is a URL, write a name and a port",
+		"a.test:443,80":                 `rule "80": is a port without a peer`,
+		":8000-8010":                    "is a port without a peer",
+		"tcp:443":                       "tcp is a protocol, write it after a peer: all/tcp; for the name, write tcp.",
+		"icmp":                          "icmp is a protocol",
+		"any":                           "use all for everything",
+		"localhost":                     "use host for the host",
 		strings.Repeat("a.test,", 1001): "at most 1000",
 	} {
 		if p, err := egress.Parse([]string{text}); err == nil || !strings.Contains(err.Error(), want) {
@@ -151,7 +159,7 @@ func TestNoPolicy(t *testing.T) {
 }
 
 func TestRestricts(t *testing.T) {
-	for text, want := range map[string]bool{"all": false, "observe": false, "none": true, "internet": true, "dns": true,
+	for text, want := range map[string]bool{"all": false, "observe": true, "none": true, "internet": true, "dns": true,
 		"all,!a.test": true, "all:443": true, "a.test": true, "a.test,all": false} {
 		if got := parse(t, text).Restricts(); got != want {
 			t.Errorf("%s: got %v, want %v", text, got, want)
@@ -257,6 +265,10 @@ func TestDecide(t *testing.T) {
 		{"all", to("169.254.169.254", 80), egress.Decision{Allowed: true, Rule: "all"}},
 		{"lan", to("169.254.169.254", 80), egress.Decision{Reason: "metadata"}},
 		{"lan,metadata", to("169.254.169.254", 80), egress.Decision{Allowed: true, Rule: "metadata"}},
+		{"observe", to("169.254.169.254", 80), egress.Decision{Reason: "metadata"}},
+		{"observe", to("192.0.2.1", 80), egress.Decision{Allowed: true, Rule: "observe"}},
+		{"metadata,!169.254.0.0/16:80", to("169.254.169.254", 80),
+			egress.Decision{Rule: "!169.254.0.0/16:80", Reason: "rule"}},
 		{"internet,!192.0.2.0/24:80", to("192.0.2.1", 80), egress.Decision{Rule: "!192.0.2.0/24:80", Reason: "rule"}},
 		{"internet,!192.0.2.0/24:80", to("192.0.2.1", 81), egress.Decision{Allowed: true, Rule: "internet"}},
 		{"internet", to("10.0.0.1", 80), egress.Decision{Reason: "policy"}},

@@ -65,8 +65,8 @@ func parseRule(text string) (r Rule, err error) {
 	rest, deny := strings.CutPrefix(text, "!")
 	r.Deny = deny
 	rest, r.AnyName = strings.CutSuffix(rest, AnyName)
-	if rest == "" {
-		return r, errors.New("is empty")
+	if err := checkShape(rest); err != nil {
+		return r, err
 	}
 
 	kind, peer, ports, protocol, named, err := splitPeer(rest)
@@ -101,6 +101,19 @@ func parseRule(text string) (r Rule, err error) {
 	return r, r.checkServer()
 }
 
+// checkShape rejects what is written for other programs: URLs, and ports without a peer.
+func checkShape(text string) error {
+	switch {
+	case text == "":
+		return errors.New("is empty")
+	case strings.Contains(text, "://"):
+		return errors.New("is a URL, write a name and a port: github.com:443")
+	case strings.Trim(strings.TrimPrefix(text, ":"), "0123456789-") == "":
+		return errors.New("is a port without a peer, write github.com:443, or all:443")
+	}
+	return nil
+}
+
 // split divides a rule. The protocol is after the last slash, if that is not
 // the one of a prefix length.
 func split(text string) (peer, ports, protocol string, err error) {
@@ -114,6 +127,9 @@ func split(text string) (peer, ports, protocol string, err error) {
 	if inside, after, ok := strings.Cut(text, "]"); ok {
 		peer, ok = strings.CutPrefix(inside, "[")
 		ports, colon := strings.CutPrefix(after, ":")
+		if length, isLength := strings.CutPrefix(after, "/"); ok && isLength {
+			return "", "", "", fmt.Errorf("the prefix length is inside the brackets: [%s/%s]:443", peer, length)
+		}
 		if !ok || after != "" && !colon {
 			return "", "", "", errors.New("brackets are for an IPv6 address: [2001:db8::1]:443")
 		}

@@ -22,12 +22,28 @@ func mistyped(name string) error {
 	if strings.Contains(name, ".") {
 		return nil
 	}
+	if problem := foreign(name); problem != "" {
+		return fmt.Errorf("%s; for the name, write %s. with a final dot", problem, name)
+	}
 	for _, word := range keywords() {
 		if isClose(name, word) {
 			return fmt.Errorf("did you mean %s? For the name, write %s. with a final dot", word, name)
 		}
 	}
 	return nil
+}
+
+// foreign returns what is wrong with a word that other firewalls have, empty for other words.
+func foreign(word string) string {
+	switch {
+	case isProtocol(word):
+		return fmt.Sprintf("%s is a protocol, write it after a peer: all/%s", word, word)
+	case word == "any":
+		return "use all for everything"
+	case word == "localhost":
+		return "a container always reaches itself, use host for the host"
+	}
+	return ""
 }
 
 // needsDot reports whether a name is written with a final dot, since it would be read otherwise.

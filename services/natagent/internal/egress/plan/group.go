@@ -54,19 +54,19 @@ func groupsOf(p egress.Policy) (groups []Group) {
 	return groups
 }
 
-// order returns the position of a group: metadata that is allowed, what is denied, what is allowed.
+// order returns the position of a group: what is denied, metadata that is allowed, what is allowed.
 func (g Group) order() int {
 	switch {
 	case g.Deny:
-		return 1
-	case g.First():
 		return 0
+	case g.First():
+		return 1
 	}
 	return 2
 }
 
-// First reports whether the rules of the group precede the refusal of metadata services.
-func (g Group) First() bool { return !g.Deny && g.Kind == egress.Metadata }
+// First reports whether the rules of the group precede the refusal of metadata services and name servers.
+func (g Group) First() bool { return g.Deny || g.Kind == egress.Metadata }
 
 // Turn returns the position of a group with names, from 0 to 2: what allows more comes first.
 func (g Group) Turn() int {
