@@ -39,7 +39,7 @@ A policy is set with --egress and --ingress of run, create and update, or by fil
   host, lan, internet            the host, private addresses, all other addresses
   metadata                       metadata services of clouds (169.254.169.254)
   dns                            resolve all names, reach nothing
-  observe                        reach everything, and record it
+  observe                        reach everything except metadata, and record it
   all, none                      everything, nothing
 
 A rule with "!" denies. What no rule allows is refused. Rules of --ingress name the sources of connections, which have
