@@ -104,7 +104,8 @@ func (p Ports) include(o Ports) bool {
 	return p.Protocol == "" && (o.Protocol == TCP || o.Protocol == UDP)
 }
 
-// within reports whether a range is part of one of others.
+// within reports whether a range is part of one of several ranges.
 func within(ranges []netip.Prefix, p netip.Prefix) bool {
-	return slices.ContainsFunc(ranges, func(r netip.Prefix) bool { return r.Bits() <= p.Bits() && r.Contains(p.Addr()) })
+	return slices.ContainsFunc(ranges,
+		func(r netip.Prefix) bool { return r.Bits() <= p.Bits() && r.Contains(p.Addr()) })
 }

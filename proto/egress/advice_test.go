@@ -12,12 +12,16 @@ import (
 )
 
 func TestAdvice(t *testing.T) {
-	const nothing = " allows nothing, "
+	const (
+		nothing  = " allows nothing, "
+		onlyDeny = "the rules only deny, and what no rule allows is refused too; add what is allowed, such as all"
+		loopback = " has no effect, a container always reaches itself; use host for the host"
+	)
 	for text, want := range map[string][]string{
 		"github.com:443,*.npmjs.org,!all:25": nil, "none": nil, "all": nil, "observe": nil, "internet,lan,host": nil,
 		"all,!metadata": nil, "lan,!10.0.0.0/8": nil, "a.test,a.test/quic": nil, "a.test,a.test:443/any-name": nil,
 		"169.254.0.0/16": nil, "observe,metadata": nil, "internet,8.8.8.8:53": nil,
-		"!lan,!a.test":                 {"the rules only deny, and what no rule allows is refused too; add what is allowed, such as all"},
+		"!lan,!a.test":                 {onlyDeny},
 		"internet,!internet":           {"rule internet" + nothing + "!internet denies all of it"},
 		"b.a.test,lan,!*.a.test":       {"rule b.a.test" + nothing + "!*.a.test denies all of it"},
 		"all,!all:25,smtp.test:25/tcp": {"rule smtp.test:25/tcp" + nothing + "!all:25 denies all of it"},
@@ -29,7 +33,7 @@ func TestAdvice(t *testing.T) {
 		"lan,169.254.169.254":          {"rule 169.254.169.254" + nothing + "metadata services need a rule: metadata"},
 		"a.test,1.1.1.1:53": {"rule 1.1.1.1:53" + nothing +
 			"with names in the rules a container can use only the embedded name server; set its servers with --dns"},
-		"127.0.0.1:80,lan": {"rule 127.0.0.1:80 has no effect, a container always reaches itself; use host for the host"},
+		"127.0.0.1:80,lan": {"rule 127.0.0.1:80" + loopback},
 	} {
 		if got := parse(t, text).Advice(); !slices.Equal(got, want) {
 			t.Errorf("%s: got %q, want %q", text, got, want)
@@ -58,10 +62,12 @@ func TestAdviceIsTrue(t *testing.T) {
 			}
 			rest := slices.Delete(slices.Clone(p), at, at+1)
 			known := rapid.SampledFrom([]string{"a.test", "b.a.test", "c.test"}).Draw(t, "name")
-			target := egress.Target{Addr: netip.MustParseAddr(rapid.SampledFrom(addresses).Draw(t, "address")),
+			address := rapid.SampledFrom(addresses).Draw(t, "address")
+			target := egress.Target{Addr: netip.MustParseAddr(address),
 				Protocol: rapid.SampledFrom([]egress.Protocol{egress.TCP, egress.UDP, egress.SCTP}).Draw(t, "protocol"),
-				Port:     rapid.SampledFrom([]uint16{80, 443, 8005}).Draw(t, "port"), Host: rapid.Bool().Draw(t, "host"),
-				Has: func(r egress.Rule) bool { return slices.Contains(egress.Policy{r}.RulesFor(known), r) }}
+				Port:     rapid.SampledFrom([]uint16{80, 443, 8005}).Draw(t, "port"),
+				Host:     rapid.Bool().Draw(t, "host"),
+				Has:      func(r egress.Rule) bool { return len(egress.Policy{r}.RulesFor(known)) > 0 }}
 			if was, is := p.Decide(target).Allowed, rest.Decide(target).Allowed; was != is && len(rest) > 0 {
 				t.Fatalf("%v: %q, but without it %+v is %v", texts, line, target, is)
 			}

@@ -56,6 +56,7 @@ func apply(cmd *cobra.Command, c *cli.CLI, files []string, dryRun bool) error {
 		return err
 	}
 
+	c.Warn(res.GetWarnings()...)
 	failed := 0
 	for _, r := range res.GetResults() {
 		if ok := r.GetError() == "" && r.GetDecision().GetAllowed() == r.GetTest().GetAllowed(); !ok {

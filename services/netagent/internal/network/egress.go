@@ -22,3 +22,12 @@ func egressRules(n Network, rules []string) ([]string, error) {
 	}
 	return p.Strings(), nil
 }
+
+// EgressAdvice returns warnings about rules for outgoing traffic that have no effect, one line each.
+func (n Network) EgressAdvice() (warnings []string) {
+	p, _ := egress.Parse(n.Spec.Egress)
+	for _, text := range p.Advice() {
+		warnings = append(warnings, "network "+n.Name+": egress: "+text)
+	}
+	return warnings
+}

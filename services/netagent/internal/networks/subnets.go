@@ -145,7 +145,8 @@ func checkOverlap(n network.Network, subnet netip.Prefix, own map[netip.Prefix]s
 func (m *Manager) Warnings() func(network.Network) []string {
 	overlapped := m.overlapped()
 	return func(n network.Network) []string {
-		return slices.Concat(overlapped(n), m.formerAddressWarnings(n), shadowed(m, n))
+		return slices.Concat(overlapped(n), m.formerAddressWarnings(n), shadowed(m, n),
+			n.EgressAdvice())
 	}
 }
 

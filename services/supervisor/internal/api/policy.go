@@ -4,14 +4,14 @@ import (
 	"context"
 
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
-	"github.com/fairlead/fairlead/services/supervisor/internal/policies"
+	"github.com/fairlead/fairlead/services/supervisor/internal/follow"
 	"github.com/fairlead/fairlead/services/supervisor/internal/policy"
 	"github.com/fairlead/fairlead/services/supervisor/internal/protoconv"
 )
 
 // Policies is the part of package follow that the handlers use.
 type Policies interface {
-	ApplyPolicies(ctx context.Context, put []*policy.Policy, dryRun bool) ([]policies.Result, int, error)
+	ApplyPolicies(ctx context.Context, put []*policy.Policy, dryRun bool) (follow.Applied, error)
 	RemovePolicies(ctx context.Context, names []string) (changed int, err error)
 	ListPolicies() (all []*policy.Policy, selected [][]string)
 	ExplainPolicy(ctx context.Context, ref, peer string, incoming bool) ([]policy.Source, []policy.Decision, error)
@@ -30,12 +30,12 @@ func (s *policyServer) ApplyPolicies(ctx context.Context,
 	for _, p := range req.GetPolicies() {
 		put = append(put, protoconv.PolicyFromProto(p))
 	}
-	results, changed, err := s.policies.ApplyPolicies(ctx, put, req.GetDryRun())
+	applied, err := s.policies.ApplyPolicies(ctx, put, req.GetDryRun())
 	if err != nil {
 		return nil, err
 	}
-	resp := &containerv1.ApplyPoliciesResponse{Changed: uint32(changed)}
-	for _, r := range results {
+	resp := &containerv1.ApplyPoliciesResponse{Changed: uint32(applied.Changed), Warnings: applied.Warnings}
+	for _, r := range applied.Results {
 		out := &containerv1.PolicyTestResult{Policy: r.Policy, Test: protoconv.PolicyTestToProto(r.Test),
 			Decision: protoconv.PolicyDecisionToProto(r.Decision)}
 		if r.Err != nil {

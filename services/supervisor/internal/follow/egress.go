@@ -48,6 +48,18 @@ func (r Egress) Update(ctx context.Context, c *container.Container, rules policy
 	return now, nil
 }
 
+// Advice returns warnings about the rules of a container, if they were changed.
+func (r Egress) Advice(c *container.Container, changes policy.Rules) []string {
+	if changes.Egress == nil && changes.Ingress == nil {
+		return nil
+	}
+	m := policy.MemberOf(c, nil)
+	if c.Live != nil {
+		m.Endpoints = c.Live.Endpoints
+	}
+	return r.Policies.Advice(m)
+}
+
 // Restore puts the stored rules of a container in force again, after an Update to rules.
 func (r Egress) Restore(ctx context.Context, c *container.Container, rules policy.Rules) error {
 	if isUnchanged(c, rules) || !c.IsRunning() || c.Live == nil {

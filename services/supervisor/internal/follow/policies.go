@@ -39,23 +39,31 @@ func (r Egress) Change(ctx context.Context, c policies.Change) (changed int, err
 	return len(outdated), nil
 }
 
+// Applied is the result of ApplyPolicies.
+type Applied struct {
+	Results  []policies.Result // of the tests
+	Changed  int               // number of containers whose rules changed
+	Warnings []string          // about the policies, one line each
+}
+
 // ApplyPolicies stores policies and puts them in force, or with dryRun only tests them. Without any, it
 // tests those that are stored. If a test fails, nothing changes.
-func (r Egress) ApplyPolicies(ctx context.Context, put []*policy.Policy, dryRun bool) (results []policies.Result,
-	changed int, err error) {
+func (r Egress) ApplyPolicies(ctx context.Context, put []*policy.Policy, dryRun bool) (applied Applied,
+	err error) {
 	all, err := r.Policies.Store(policies.Change{Put: put}, true)
 	if err != nil {
-		return nil, 0, err
+		return Applied{}, err
 	}
 	tested := put
 	if len(put) == 0 {
 		tested = all
 	}
-	results = r.Policies.Test(ctx, tested, all)
-	if !dryRun && !slices.ContainsFunc(results, policies.Result.Failed) {
-		changed, err = r.Change(ctx, policies.Change{Put: put})
+	applied.Results = r.Policies.Test(ctx, tested, all)
+	applied.Warnings = r.Policies.AdviceFor(ctx, put)
+	if !dryRun && !slices.ContainsFunc(applied.Results, policies.Result.Failed) {
+		applied.Changed, err = r.Change(ctx, policies.Change{Put: put})
 	}
-	return results, changed, err
+	return applied, err
 }
 
 // RemovePolicies removes policies and lifts their rules.

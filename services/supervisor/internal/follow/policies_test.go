@@ -35,16 +35,16 @@ func TestRepeatedApplyIsInForce(t *testing.T) {
 				}
 			}
 			egress := follow.Egress{Follower: w.Follower}
-			if _, _, err := egress.ApplyPolicies(t.Context(), closed(false), false); err == nil {
+			if _, err := egress.ApplyPolicies(t.Context(), closed(false), false); err == nil {
 				t.Errorf("%s fails: got no error", failing)
 			}
 			w.onAny = nil
 			if again == "sync" {
 				w.repair(t)
 			} else {
-				_, changed, err := egress.ApplyPolicies(t.Context(), closed(false), false)
-				if err != nil || changed != 1 {
-					t.Errorf("%s failed, again: got %d changed, %v", failing, changed, err)
+				applied, err := egress.ApplyPolicies(t.Context(), closed(false), false)
+				if err != nil || applied.Changed != 1 {
+					t.Errorf("%s failed, again: got %d changed, %v", failing, applied.Changed, err)
 				}
 			}
 			for service, got := range map[string][]string{"natagent": w.rules, "dnsagent": w.dnsRules} {
@@ -63,9 +63,9 @@ func TestFailedAssertionChangesNothing(t *testing.T) {
 		if name == "no container" {
 			put[0].Tests[0].Container = "nosuch"
 		}
-		results, changed, err := follow.Egress{Follower: w.Follower}.ApplyPolicies(t.Context(), put, false)
-		if err != nil || changed != 0 || len(results) != 1 || !results[0].Failed() {
-			t.Errorf("%s: got %+v, %d changed, %v", name, results, changed, err)
+		got, err := follow.Egress{Follower: w.Follower}.ApplyPolicies(t.Context(), put, false)
+		if err != nil || got.Changed != 0 || len(got.Results) != 1 || !got.Results[0].Failed() {
+			t.Errorf("%s: got %+v, %v", name, got, err)
 		}
 		if len(w.store.ListPolicies()) > 0 || w.rules != nil {
 			t.Errorf("%s: stored %d, rules %q", name, len(w.store.ListPolicies()), w.rules)
@@ -79,7 +79,7 @@ func TestCrashDuringRemovalLiftsPolicy(t *testing.T) {
 		for _, late := range []bool{false, true} {
 			w := restarted(t)
 			egress := follow.Egress{Follower: w.Follower}
-			if _, _, err := egress.ApplyPolicies(t.Context(), closed(false), false); err != nil {
+			if _, err := egress.ApplyPolicies(t.Context(), closed(false), false); err != nil {
 				t.Fatal(err)
 			}
 			if err := w.store.ChangePolicies(nil, []string{"closed"}); err != nil {

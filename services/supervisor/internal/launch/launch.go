@@ -138,12 +138,12 @@ func (r *Launcher) Create(ctx context.Context, req Request) (*Launched, error) {
 	}
 
 	r.Notices.Emit(l.c, "create")
-	created := &Launched{Container: l.c, warnings: l.req.Config.Resources.Warnings()}
+	warnings := append(l.req.Config.Resources.Warnings(), l.r.Policies.Advice(planned(l))...)
 	if l.internal && l.publishes() {
-		created.warnings = append(created.warnings, notices.Unpublished(l.name))
+		warnings = append(warnings, notices.Unpublished(l.name))
 	}
 
-	return created, nil
+	return &Launched{Container: l.c, warnings: warnings}, nil
 }
 
 // StartOptions holds the options of Start.
@@ -248,7 +248,7 @@ func (l *launch) supervised(ctx context.Context, steps []saga.Step) (*Launched, 
 	l.r.LogFor(l.id).Info("launched", "name", l.name, "pid", l.live.PID, "took", time.Since(began))
 	warnings := l.warnings
 	if l.initial == container.Launching { // otherwise its creation reported them
-		warnings = append(l.req.Config.Resources.Warnings(), warnings...)
+		warnings = append(append(l.req.Config.Resources.Warnings(), warnings...), l.r.Policies.Advice(memberOf(l))...)
 	}
 	return &Launched{Container: l.c, Output: l.output, Run: l.life, warnings: warnings,
 		firewallWarnings: l.firewallWarnings}, nil

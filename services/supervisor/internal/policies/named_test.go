@@ -2,6 +2,7 @@ package policies_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -58,5 +59,38 @@ func TestTooManyRulesAreRejected(t *testing.T) {
 	}
 	if len(n.rules) > 0 || len(p.List()) != 1 {
 		t.Errorf("got %d policies, rules %q", len(p.List()), n.rules)
+	}
+}
+
+// Rules of a policy that have no effect, and containers and networks that do not exist, are warned about.
+func TestAdviceAboutPolicies(t *testing.T) {
+	p, n, s := newPolicies(t)
+	if _, err := s.AddImages(&store.Image{ID: "sha256:00"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.AddContainer(&container.Container{ID: member("web", "").ID, ImageID: "sha256:00",
+		Status: container.Exited, Config: container.Config{Name: "web", Network: container.Network{Mode: "back",
+			Attachments: []container.Attachment{{Network: "back"}}}}}); err != nil {
+		t.Fatal(err)
+	}
+	one := &policy.Policy{Name: "jobs", Selector: policy.Selector{Networks: []string{"back"}},
+		Egress: []string{"internet,!internet", "container:web:80"}, Ingress: []string{"!lan"}}
+	got := p.AdviceFor(t.Context(), []*policy.Policy{one})
+	want := []string{"policy jobs: egress: rule internet allows nothing, !internet denies all of it",
+		"policy jobs: ingress: the rules only deny, and what no rule allows is refused too; " +
+			"add what is allowed, such as all"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+
+	n.noNetwork = fault.New(fault.NotFound, "network", "no such network")
+	one = &policy.Policy{Name: "jobs", Selector: policy.Selector{Networks: []string{"front"}},
+		Egress: []string{"container:db:80,container:web,network:front"}}
+	got = p.AdviceFor(t.Context(), []*policy.Policy{one})
+	want = []string{"policy jobs: egress: container:db does not exist yet",
+		"policy jobs: egress: network:front does not exist yet", "policy jobs: network front does not exist yet",
+		"policy jobs: selects none of the containers that exist"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

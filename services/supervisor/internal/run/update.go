@@ -93,7 +93,7 @@ func (r *Runner) Update(ctx context.Context, ref string, changes Changes) (warni
 	}
 
 	r.notices.Emit(now, "update")
-	return nil, nil
+	return policies.Advice(now, changes.Rules), nil
 }
 
 // updater has the parts of an update.

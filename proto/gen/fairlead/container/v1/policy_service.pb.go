@@ -257,7 +257,9 @@ type ApplyPoliciesResponse struct {
 	// The results of the tests of the policies in the request, or of all policies without one.
 	Results []*PolicyTestResult `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
 	// The number of running containers whose rules changed.
-	Changed       uint32 `protobuf:"varint,2,opt,name=changed,proto3" json:"changed,omitempty"`
+	Changed uint32 `protobuf:"varint,2,opt,name=changed,proto3" json:"changed,omitempty"`
+	// Warnings about the policies in the request, one line each.
+	Warnings      []string `protobuf:"bytes,3,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -304,6 +306,13 @@ func (x *ApplyPoliciesResponse) GetChanged() uint32 {
 		return x.Changed
 	}
 	return 0
+}
+
+func (x *ApplyPoliciesResponse) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
 }
 
 // PolicyTestResult is the result of a test.
@@ -898,10 +907,11 @@ const file_fairlead_container_v1_policy_service_proto_rawDesc = "" +
 	"\aallowed\x18\x04 \x01(\bR\aallowed\"o\n" +
 	"\x14ApplyPoliciesRequest\x12>\n" +
 	"\bpolicies\x18\x01 \x03(\v2\".fairlead.container.v1.NamedPolicyR\bpolicies\x12\x17\n" +
-	"\adry_run\x18\x02 \x01(\bR\x06dryRun\"t\n" +
+	"\adry_run\x18\x02 \x01(\bR\x06dryRun\"\x90\x01\n" +
 	"\x15ApplyPoliciesResponse\x12A\n" +
 	"\aresults\x18\x01 \x03(\v2'.fairlead.container.v1.PolicyTestResultR\aresults\x12\x18\n" +
-	"\achanged\x18\x02 \x01(\rR\achanged\"\xba\x01\n" +
+	"\achanged\x18\x02 \x01(\rR\achanged\x12\x1a\n" +
+	"\bwarnings\x18\x03 \x03(\tR\bwarnings\"\xba\x01\n" +
 	"\x10PolicyTestResult\x12\x16\n" +
 	"\x06policy\x18\x01 \x01(\tR\x06policy\x125\n" +
 	"\x04test\x18\x02 \x01(\v2!.fairlead.container.v1.PolicyTestR\x04test\x12A\n" +
