@@ -41,6 +41,34 @@ func TestModifierDuringReadIsNamed(t *testing.T) {
 	}
 }
 
+// sized is like counted, with the comparison of legacy iptables.
+type sized struct{ counted }
+
+func (s *sized) after(before []uint64, transactions int) []uint64 {
+	return new(legacy).after(before, transactions)
+}
+
+func TestLegacyChangeDuringReadIsDetected(t *testing.T) {
+	s := &sized{}
+	w := &watcher{stamp: s}
+	w.take()
+
+	end := w.beginChange()
+	s.transactions = 1
+	end()
+	if _, changed := w.take(); !changed {
+		t.Error("a change during a read was not signalled")
+	}
+
+	end = w.beginChange()
+	w.wrote(1)
+	s.transactions = 2
+	end()
+	if _, changed := w.take(); changed {
+		t.Error("our own change was signalled")
+	}
+}
+
 func TestModifierAmongOwnChangesIsDetected(t *testing.T) {
 	c := &counted{}
 	w := &watcher{stamp: c}
