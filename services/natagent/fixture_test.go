@@ -20,7 +20,7 @@ import (
 	"github.com/fairlead/fairlead/services/natagent"
 )
 
-const timeout = 20 * time.Second
+const timeout = time.Minute
 
 // rpcs are the gRPC services of a natagent, called without a connection.
 type rpcs struct {
@@ -186,7 +186,7 @@ func ask(n *testns.NS, to string, timeout time.Duration) (string, error) {
 
 func wantAnswer(t testing.TB, n *testns.NS, to, want string) {
 	t.Helper()
-	if got, err := ask(n, to, 5*time.Second); err != nil || got != want {
+	if got, err := ask(n, to, timeout); err != nil || got != want {
 		t.Errorf("%s: got response %q, %v; want %q", to, got, err, want)
 	}
 }

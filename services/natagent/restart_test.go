@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/fairlead/fairlead/agent/test/testns"
 	"github.com/fairlead/fairlead/services/natagent"
@@ -34,7 +33,7 @@ func traffic(n *testns.NS, to string) (stop func() (asked int, failed []string))
 			default:
 			}
 			asked++
-			if got, err := ask(n, to, 5*time.Second); err != nil || got != "a" {
+			if got, err := ask(n, to, timeout); err != nil || got != "a" {
 				failed = append(failed, got+" "+errText(err))
 			}
 		}
@@ -104,7 +103,7 @@ func TestKillKeepsPublishedPorts(t *testing.T) {
 	if asked, failed := stop(); len(failed) > 0 {
 		t.Errorf("%d of %d connections failed: %s", len(failed), asked, failed[0])
 	}
-	if _, err := s.host.Dial("tcp", "127.0.0.1:8080", time.Second); err != nil {
+	if _, err := s.host.Dial("tcp", "127.0.0.1:8080", timeout); err != nil {
 		t.Errorf("127.0.0.1:8080: %v", err)
 	}
 

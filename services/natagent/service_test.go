@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
@@ -49,7 +50,7 @@ func TestPublishAndRelease(t *testing.T) {
 		release(t, r, "a")
 	}
 
-	if _, err := ask(s.ext, "10.1.0.1:8080", time.Second); !errors.Is(err, syscall.ECONNREFUSED) {
+	if _, err := ask(s.ext, "10.1.0.1:8080", timeout); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("after the release: %v, want connection refused", err)
 	}
 	if got := leftovers(s.host); got != "" {
@@ -232,7 +233,7 @@ func TestLongRangeIsCheap(t *testing.T) {
 	mustPublish(t, r, request("short", "10.0.0.4", "", "9900-9999:9900-9999/udp"))
 	// relative to a short range, as emulated machines are slow
 	within := max(10*time.Millisecond, 3*time.Since(start))
-	best := time.Hour
+	best, least := time.Hour, int64(math.MaxInt64)
 	for range 20 {
 		heap, files, children := cost()
 		start := time.Now()
@@ -244,13 +245,17 @@ func TestLongRangeIsCheap(t *testing.T) {
 			time.Sleep(20 * time.Millisecond) // pending deletions and foreign firewalls
 			after, open, kids = cost()
 		}
-		if grown := int64(after) - int64(heap); grown > 1<<20 || open > files || kids > children {
-			t.Errorf("got %d bytes, %d files, %d processes", grown, open-files, kids-children)
+		least = min(least, int64(after)-int64(heap)) // other goroutines allocate, too
+		if open > files || kids > children {
+			t.Errorf("got %d files, %d processes", open-files, kids-children)
 		}
 		release(t, r, "phone")
-		if best < within {
+		if best < within && least <= 1<<20 {
 			break
 		}
+	}
+	if least > 1<<20 {
+		t.Errorf("got %d bytes at least", least)
 	}
 
 	if t.Logf("published in %s", best); best >= within {

@@ -20,7 +20,7 @@ func TestConnectReachesOnlyConnectedNamespace(t *testing.T) {
 			_ = c.Close()
 		}
 	}()
-	c, err := a.Dial("tcp", "10.1.0.2:80", time.Second)
+	c, err := a.Dial("tcp", "10.1.0.2:80", time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}

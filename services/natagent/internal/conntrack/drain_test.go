@@ -23,7 +23,7 @@ func TestOpenConnectionsAreWaitedFor(t *testing.T) {
 			client, host, a := worldOf(t)
 			host.Run("nft", "add rule inet t pre ip daddr 10.1.0.1 tcp dport 80 dnat ip to 10.2.0.2:5000")
 			l := a.Listen("tcp", row.listens)
-			c, err := client.Dial("tcp", row.to, 5*time.Second)
+			c, err := client.Dial("tcp", row.to, time.Minute)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -47,7 +47,7 @@ func binding(ip string, number uint16) port.Binding {
 		ContainerIP: netip.MustParseAddr("10.9.0.2"), Container: port.Single(80)}
 }
 
-func dial(host *testns.NS, to string) (net.Conn, error) { return host.Dial("tcp6", to, 5*time.Second) }
+func dial(host *testns.NS, to string) (net.Conn, error) { return host.Dial("tcp6", to, time.Minute) }
 
 func TestRelayLastsUntilRelease(t *testing.T) {
 	host, r := world(t)

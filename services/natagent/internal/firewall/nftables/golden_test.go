@@ -127,14 +127,14 @@ func TestCounters(t *testing.T) {
 	b := open(t, tp.Host, nftables.Features{})
 	mustSync(t, b, firewalltest.State())
 	for range 3 {
-		tp.Try(firewalltest.Case{From: "ext", Network: "tcp", To: "10.1.0.1:8080"}, 5*time.Second)
+		tp.Try(firewalltest.Case{From: "ext", Network: "tcp", To: "10.1.0.1:8080"}, time.Minute)
 	}
 	tp.Try(firewalltest.Case{From: "ext", Network: "tcp", To: "10.10.1.2:80"}, 100*time.Millisecond)
 
 	text := tp.Host.Run("nft", "list", "table", "inet", "fairlead")
 	for _, want := range []string{
 		`counter packets 3 bytes \d+ dnat ip to .* comment "port of all addresses"`,
-		`ct status dnat counter packets 3 bytes \d+ accept comment "published ports and addresses"`,
+		`ct status dnat counter packets [3-9] bytes \d+ accept comment "published ports and addresses"`,
 		`counter packets [1-9]\d* bytes \d+ drop comment "not published"`,
 	} {
 		if !regexp.MustCompile(want).MatchString(text) {

@@ -109,7 +109,7 @@ func TestIPv4SocketKeepsIPv6Refused(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = port.Close() }()
-	if _, err := n.Dial("tcp", "[::1]:80", time.Second); !errors.Is(err, unix.ECONNREFUSED) {
+	if _, err := n.Dial("tcp", "[::1]:80", time.Minute); !errors.Is(err, unix.ECONNREFUSED) {
 		t.Errorf("dial [::1]:80: %v, want connection refused", err)
 	}
 }
@@ -136,7 +136,7 @@ func TestBindDuringTimeWait(t *testing.T) {
 		}
 	}()
 
-	c, err := n.Dial("tcp", "127.0.0.1:80", time.Second)
+	c, err := n.Dial("tcp", "127.0.0.1:80", time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
