@@ -30,7 +30,7 @@ const registryAddress = "127.0.0.1:5000"
 const cacheDir = "../../.cache"
 
 // waitLimit is the time limit of everything that a script waits for.
-const waitLimit = 40 * time.Second
+const waitLimit = 90 * time.Second
 
 // fixture holds what all scripts share.
 type fixture struct {
