@@ -10,6 +10,7 @@ import (
 	"net/netip"
 
 	"github.com/fairlead/fairlead/proto/dnsrecord"
+	"github.com/fairlead/fairlead/proto/egress"
 )
 
 // Config is the merged and checked configuration.
@@ -41,12 +42,13 @@ type Config struct {
 
 	NetworkOptions map[string]map[string]string // driver -> option -> default value for new networks
 
-	FirewallBackend string   // auto, nftables or iptables
-	AcceptMark      uint32   // fwmark of packets that are always accepted from and to containers
-	AcceptMask      uint32   // 0: no mark is configured
-	Egress          []string // rules for outgoing traffic of containers and networks without rules
-	PublishBlocked  string   // warn, refuse or allow ports that the host firewall blocks
-	DirectRouting   bool     // allow direct access to published container ports
+	FirewallBackend string          // auto, nftables or iptables
+	AcceptMark      uint32          // fwmark of packets that are always accepted from and to containers
+	AcceptMask      uint32          // 0: no mark is configured
+	Egress          []string        // rules for outgoing traffic of containers and networks without rules
+	Limits          egress.Defaults // of containers and networks without limits
+	PublishBlocked  string          // warn, refuse or allow ports that the host firewall blocks
+	DirectRouting   bool            // allow direct access to published container ports
 
 	DNS        []netip.Addr
 	DNSSearch  []string

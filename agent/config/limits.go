@@ -3,6 +3,9 @@ package config
 import (
 	"slices"
 	"strconv"
+
+	"github.com/fairlead/fairlead/proto/bandwidth"
+	"github.com/fairlead/fairlead/proto/egress"
 )
 
 // Limits of a container's log.
@@ -54,5 +57,32 @@ func setPidsLimit(c *Config, text string) error {
 		return bad("write a number of processes, or 0 for no limit", "%q is not a valid limit", text)
 	}
 	c.PidsLimit = max(n, 0)
+	return nil
+}
+
+func setBandwidth(c *Config, text string) error {
+	limit, err := bandwidth.Parse(text)
+	if err != nil {
+		return bad("write in=RATE,out=RATE, such as in=10mbit,out=2mbit, or none", "%s", err)
+	}
+	c.Limits.Bandwidth = limit
+	return nil
+}
+
+func setPackets(c *Config, text string) error {
+	packets, err := egress.ParsePackets(text)
+	if err != nil {
+		return bad("write in=NUMBER,out=NUMBER, such as in=5000,out=2000, or none", "%s", err)
+	}
+	c.Limits.Limits.Packets = packets
+	return nil
+}
+
+func setMaxConnections(c *Config, text string) error {
+	n, err := strconv.ParseUint(text, 10, 32)
+	if err != nil {
+		return bad("write a number of connections, or 0 for no limit", "%q is not a valid limit", text)
+	}
+	c.Limits.Limits.Connections = uint32(n)
 	return nil
 }

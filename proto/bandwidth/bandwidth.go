@@ -10,10 +10,12 @@ import (
 	"strings"
 )
 
-// Limit is a limit in bits per second, with Ethernet and IP headers. Zero means no limit.
+// Limit is a limit in bits per second, with Ethernet and IP headers. Zero means that none was given: the limit of
+// the network applies.
 type Limit struct {
-	In  uint64 `json:",omitempty"` // to the container
-	Out uint64 `json:",omitempty"` // from the container
+	In   uint64 `json:",omitempty"` // to the container
+	Out  uint64 `json:",omitempty"` // from the container
+	None bool   `json:",omitempty"` // no limit, whatever applies without a value
 }
 
 // Bounds of a limit: less does not pass one full packet in a second.
@@ -22,8 +24,8 @@ const (
 	Max = 1_000_000_000_000
 )
 
-// None is the text that lifts a limit.
-const None = "none"
+// none is the text for no limit.
+const none = "none"
 
 // units returns the factors of units. There is no "bps": in tc it means bytes, elsewhere bits.
 func units() []struct {
@@ -41,8 +43,8 @@ func units() []struct {
 func Parse(text string) (Limit, error) {
 	var l Limit
 	var problems []error
-	if text == None {
-		return l, nil
+	if text == none {
+		return Limit{None: true}, nil
 	}
 	for _, part := range strings.Split(text, ",") {
 		key, rate, directed := strings.Cut(part, "=")
@@ -89,6 +91,9 @@ func parseRate(text string) (uint64, error) {
 
 // Validate returns an error for a limit that Parse does not return.
 func (l Limit) Validate() error {
+	if l.None && l.IsLimited() {
+		return fmt.Errorf("%s is a limit and none", Limit{In: l.In, Out: l.Out})
+	}
 	for _, bits := range []uint64{l.In, l.Out} {
 		if bits != 0 && (bits < Min || bits > Max) {
 			return fmt.Errorf("%d bit/s is not between 16kbit and 1000gbit", bits)
@@ -97,8 +102,25 @@ func (l Limit) Validate() error {
 	return nil
 }
 
-// String returns the limit in the form that Parse reads. It is empty for no limit.
+// IsGiven reports whether there is a value, which can be none.
+func (l Limit) IsGiven() bool { return l != Limit{} }
+
+// IsLimited reports whether a direction is limited.
+func (l Limit) IsLimited() bool { return l.In != 0 || l.Out != 0 }
+
+// Or returns the limit, or the other one if none was given.
+func (l Limit) Or(other Limit) Limit {
+	if l.IsGiven() {
+		return l
+	}
+	return other
+}
+
+// String returns the limit in the form that Parse reads. It is empty if none was given.
 func (l Limit) String() string {
+	if l.None {
+		return none
+	}
 	var parts []string
 	if l.In != 0 {
 		parts = append(parts, "in="+rateText(l.In))

@@ -13,7 +13,7 @@ func TestParse(t *testing.T) {
 		"out=1.5Gbit":         {Out: 1_500_000_000},
 		"in=64kbit":           {In: 64_000},
 		"16001bit":            {In: 16_001, Out: 16_001},
-		"none":                {},
+		"none":                {None: true},
 	} {
 		got, err := bandwidth.Parse(text)
 		if err != nil || got != want {
@@ -48,5 +48,19 @@ func TestBadRates(t *testing.T) {
 	}
 	if (bandwidth.Limit{In: 1}).Validate() == nil || (bandwidth.Limit{}).Validate() != nil {
 		t.Error("Validate accepts 1 bit/s, or not the zero limit")
+	}
+}
+
+// TestOr keeps "none", which is a value, and replaces what was not given.
+func TestOr(t *testing.T) {
+	given, none, network := bandwidth.Limit{In: 1e6}, bandwidth.Limit{None: true}, bandwidth.Limit{Out: 2e6}
+	for _, c := range []struct{ own, want bandwidth.Limit }{{given, given}, {none, none}, {bandwidth.Limit{},
+		network}} {
+		if got := c.own.Or(network); got != c.want || got.IsLimited() == got.None {
+			t.Errorf("%v: got %v, want %v", c.own, got, c.want)
+		}
+	}
+	if (bandwidth.Limit{In: 1e6, None: true}).Validate() == nil || none.Validate() != nil {
+		t.Error("Validate accepts a limit together with none, or rejects none")
 	}
 }

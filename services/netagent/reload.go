@@ -8,7 +8,7 @@ import (
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
 
-// Reload changes the subnets of the default bridge, the address pools, and the MTU of new
+// Reload changes the subnets of the default bridge, the address pools, and the MTU and limits of new
 // endpoints. Other settings apply at the next start.
 func (s *Service) Reload(ctx context.Context, cfg Config) error {
 	settings, err := s.wanted(cfg)
@@ -19,7 +19,7 @@ func (s *Service) Reload(ctx context.Context, cfg Config) error {
 		return errors.Join(err, s.predefine(context.WithoutCancel(ctx), s.settings))
 	}
 	s.settings = settings
-	s.networks.SetAddressPools(addressSpace(cfg.AddressPools), cfg.NetworkOptions)
+	s.networks.SetDefaults(addressSpace(cfg.AddressPools), cfg.NetworkOptions, cfg.Limits)
 	return nil
 }
 

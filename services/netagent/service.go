@@ -20,6 +20,7 @@ import (
 	"github.com/fairlead/fairlead/agent/fdpass"
 	"github.com/fairlead/fairlead/agent/metrics"
 	"github.com/fairlead/fairlead/agent/state"
+	"github.com/fairlead/fairlead/proto/egress"
 	"github.com/fairlead/fairlead/proto/fault"
 	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
@@ -86,6 +87,7 @@ type Config struct {
 
 	// AddressPools are the source of dynamic subnets; default: Docker's and unique local IPv6 ones.
 	AddressPools []AddressPool
+	Limits       egress.Defaults // of containers without limits, on networks without limits
 
 	Firewall      natv1.FirewallServiceClient  // natagent
 	Fleet         fleetv1.OverlayServiceClient // fleetagent; nil: no networks that span hosts
@@ -277,14 +279,13 @@ func assemble(
 	s.networks = networks.New(networks.Config{Store: db, Locks: s.locks, Allocator: allocator, Addresses: addresses,
 		Endpoints: s.attach, Leases: s.leases, Host: host, Bringup: s.bringup, Parents: children, Fleet: s.overlay,
 		Isolates: cfg.checkIsolation, AddressPools: addressSpace(cfg.AddressPools), Options: cfg.NetworkOptions,
-		Nameservers: hostnet.Nameservers, Events: &s.events, Log: cfg.Log})
+		Limits: cfg.Limits, Nameservers: hostnet.Nameservers, Events: &s.events, Log: cfg.Log})
 	s.sandboxes = sandbox.New(sandbox.Config{Store: db, Drivers: drivers, Bringup: s.overlay, Addresses: addresses,
 		Source: s.networks, Attach: s.attach, Leases: s.leases, Locks: s.locks, Namespaces: namespace.Host{},
 		Dir: filepath.Join(cfg.ExecRoot, "netns"), Log: cfg.Log})
 	s.Meter = measure.Meter{Networks: s.networks, Sandboxes: s.sandboxes}
 	s.renumberer = renumber.New(renumber.Config{Store: db, Drivers: drivers, Addresses: addresses, Source: s.networks,
-		Attach: s.attach, Locks: s.locks, Namespaces: namespace.Host{}, Ready: s.sandboxes.Ready,
-		Log: cfg.Log})
+		Attach: s.attach, Locks: s.locks, Namespaces: namespace.Host{}, Ready: s.sandboxes.Ready, Log: cfg.Log})
 	checker := check.New(check.Config{Store: db, Host: host, Bringup: s.bringup, Attach: s.attach, Locks: s.locks})
 	s.dnsSockets = dnssockets.New(s.sandboxes, cfg.Log)
 	s.damage = damage.New(damage.Config{Host: host, Sandboxes: db, Endpoints: s.attach, Bridges: s.bringup,

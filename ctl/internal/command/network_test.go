@@ -123,7 +123,8 @@ func TestNetworkEditWaitsForContainers(t *testing.T) {
 
 	checkAll(t, append(rows,
 		row{args: "network update n1", code: 1, requests: []proto.Message{},
-			stderr: "fairlead: network update: no change given: use --mtu, --subnet, --dns, --egress, --ipv6, " +
+			stderr: "fairlead: network update: no change given: use --mtu, --subnet, --dns, --egress, --bandwidth, " +
+				"--packets, --max-connections, --ipv6, " +
 				"--renumber, --label or --label-rm\n"},
 		row{args: "network update --ipv6=false n1", code: 1, requests: []proto.Message{},
 			stderr: "fairlead: network n1: IPv6 cannot be removed; create a new network and connect the " +

@@ -6,8 +6,6 @@ import (
 	"strconv"
 
 	"github.com/fairlead/fairlead/ctl/internal/format"
-	"github.com/fairlead/fairlead/proto/bandwidth"
-	"github.com/fairlead/fairlead/proto/egress"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 )
@@ -78,9 +76,9 @@ func hostConfigOf(cfg *containerv1.ContainerConfig) HostConfig {
 		RestartPolicy:   restartPolicyOf(cfg.GetRestart()),
 		LogConfig:       logConfigOf(cfg.GetLog()),
 		PublishAllPorts: net.GetPublishAll(), Egress: net.GetEgress(), Ingress: net.GetIngress(),
-		Bandwidth:        bandwidth.Limit{In: net.GetBandwidth().GetIn(), Out: net.GetBandwidth().GetOut()}.String(),
+		Bandwidth:        ownLimits(net).Bandwidth.String(),
 		MaxConnections:   net.GetMaxConnections(),
-		Packets:          egress.Packets{In: net.GetPackets().GetIn(), Out: net.GetPackets().GetOut()}.String(),
+		Packets:          ownLimits(net).Limits.Packets.String(),
 		PublishAddresses: addresses(net.GetPublishAddresses()),
 		AutoRemove:       cfg.GetAutoRemove(),
 		DNS:              list(dns.GetServers()),

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strconv"
 
+	"github.com/fairlead/fairlead/proto/egress/limitpb"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
@@ -31,6 +32,7 @@ type Network struct {
 	Labels     map[string]string
 	DNS        []string `json:",omitempty"`
 	Egress     []string `json:",omitempty"`
+	Limits     *Limits  `json:",omitempty"` // Fairlead's: of each container without limits of its own
 	Status     NetworkStatus
 }
 
@@ -86,7 +88,7 @@ func FromNetwork(n *networkv1.Network, containers []*containerv1.Container) *Net
 		IPAM: IPAM{Driver: cmp.Or(n.GetIpamDriver(), "default"), Options: map[string]string{}, Config: []Pool{}},
 		Containers: containersOn(n.GetId(),
 			containers), Options: map[string]string{}, Labels: map[string]string{}, DNS: n.GetDns(),
-		Egress: n.GetEgress()}
+		Egress: n.GetEgress(), Limits: limitsOf(limitpb.FromProto(n.GetLimits()))}
 	doc.Status.IPAM.Subnets = map[string]SubnetStatus{}
 	for _, p := range n.GetPools() {
 		doc.IPAM.Config = append(doc.IPAM.Config,

@@ -40,6 +40,7 @@ type Endpoint struct {
 	GlobalIPv6PrefixLen int
 	MacAddress          string
 	Leases              []Lease `json:",omitempty"`
+	Limits              *Limits `json:",omitempty"` // Fairlead's: the limits that apply
 	// The fields below are the requested options.
 	IPAMConfig *EndpointIPAM `json:",omitempty"`
 	Links      []string      `json:",omitempty"` // ID:ALIAS
@@ -75,7 +76,9 @@ type EndpointIPAM struct {
 func networkSettingsOf(c *containerv1.Container) NetworkSettings {
 	s := NetworkSettings{Ports: portsOf(c), Networks: map[string]*Endpoint{}, SandboxKey: c.GetSandbox().GetNetnsPath()}
 	for _, e := range c.GetSandbox().GetEndpoints() {
-		s.Networks[e.GetNetworkName()] = endpointOf(e)
+		doc := endpointOf(e)
+		doc.Limits = endpointLimits(c.GetConfig().GetNetwork(), e)
+		s.Networks[e.GetNetworkName()] = doc
 	}
 
 	for name, e := range s.Networks {

@@ -131,9 +131,9 @@ func (o *options) networkFlags(f *pflag.FlagSet) {
 	f.StringArrayVar(&o.dnsOptions, "dns-option", nil, "Resolver option, as in resolv.conf")
 	f.StringArrayVar(&o.egress, "egress", nil, "Allow only these destinations: [!]PEER[:PORT][/PROTO],... or none")
 	f.StringArrayVar(&o.ingress, "ingress", nil, "Allow only these sources: [!]PEER[:PORT][/PROTO],... or none")
-	f.Uint32Var(&o.maxConnections, "max-connections", 0, "Limit of open connections from and to it")
-	f.StringVar(&o.packets, "packets", "", "Limit of packets a second: in=NUMBER,out=NUMBER")
-	f.StringVar(&o.bandwidth, "bandwidth", "", "Limit of each network: in=RATE,out=RATE, such as 10mbit")
+	f.Uint32Var(&o.maxConnections, "max-connections", 0, "Limit of open connections from and to it (0: none)")
+	f.StringVar(&o.packets, "packets", "", "Limit of packets a second: in=NUMBER,out=NUMBER, or none")
+	f.StringVar(&o.bandwidth, "bandwidth", "", "Limit of each network: in=RATE,out=RATE, such as 10mbit, or none")
 	f.StringArrayVar(&o.hosts, "add-host", nil, "Add a hosts entry: NAME:IP or NAME:host-gateway")
 }
 
@@ -180,6 +180,7 @@ func (o *options) config(c *cli.CLI, f *pflag.FlagSet, args []string) (*containe
 		}
 	}
 
+	cfg.Network.UnlimitedConnections = f.Changed("max-connections") && o.maxConnections == 0
 	return cfg, nil
 }
 

@@ -24,6 +24,7 @@ type createOptions struct {
 	attachable, ingress            bool
 	ipamOptions                    []string
 	ipam                           string
+	limits                         limitOptions
 }
 
 func newCreate(c *cli.CLI) *cobra.Command {
@@ -66,6 +67,9 @@ All, prefix com.docker.network:
 			if err != nil {
 				return err
 			}
+			if req.Limits, err = o.limits.toProto(cmd.Flags()); err != nil {
+				return err
+			}
 			if cmd.Flags().Changed("ipv4") {
 				req.Ipv4 = &o.ipv4
 			}
@@ -87,6 +91,7 @@ All, prefix com.docker.network:
 	f.BoolVar(&o.ipv4, "ipv4", true, "Enable IPv4")
 	f.BoolVar(&o.ipv6, "ipv6", false, "Enable IPv6")
 	f.StringArrayVar(&o.egress, "egress", nil, "Rules for outgoing traffic of containers without rules of their own")
+	o.limits.add(f)
 	f.StringSliceVar(&o.dns, "dns", nil, "Upstream DNS server")
 	f.BoolVar(&o.configOnly, "config-only", false, "Create a configuration-only network")
 	f.StringVar(&o.configFrom, "config-from", "", "Copy the configuration of another network")

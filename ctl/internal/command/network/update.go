@@ -17,6 +17,7 @@ type updateOptions struct {
 	subnets, labels, without, dns []string
 	egress                        []string
 	ipv6, renumber                bool
+	limits                        limitOptions
 }
 
 func newUpdate(c *cli.CLI) *cobra.Command {
@@ -48,6 +49,7 @@ and published ports are updated, plus 3 seconds.`,
 	f.StringArrayVar(&o.subnets, "subnet", nil, "New subnet")
 	f.StringSliceVar(&o.dns, "dns", nil, "Replace the upstream DNS servers (empty: remove them)")
 	f.StringArrayVar(&o.egress, "egress", nil, "Replace the rules for outgoing traffic (all: remove them)")
+	o.limits.add(f)
 	f.BoolVar(&o.ipv6, "ipv6", false, "Add IPv6")
 	f.BoolVar(&o.renumber, "renumber", false, "Move running containers to the new subnet")
 	f.StringArrayVar(&o.labels, "label", nil, "Set a label: KEY=VALUE")
@@ -70,6 +72,10 @@ func (o *updateOptions) request(cmd *cobra.Command, ref string) (*networkv1.Upda
 		req.Labels[key] = ""
 	}
 
+	if req.Limits, err = o.limits.toProto(cmd.Flags()); err != nil {
+		return nil, err
+	}
+
 	if cmd.Flags().Changed("mtu") {
 		req.Mtu = &o.mtu
 	}
@@ -80,10 +86,11 @@ func (o *updateOptions) request(cmd *cobra.Command, ref string) (*networkv1.Upda
 		return nil, fault.New(fault.Invalid, "network "+ref, "IPv6 cannot be removed", fault.WithField("ipv6"),
 			fault.WithHint("create a new network and connect the containers to it"))
 	}
-	if req.Mtu == nil && req.Dns == nil && !req.Ipv6 && !req.Renumber &&
+	if req.Mtu == nil && req.Dns == nil && req.Limits == nil && !req.Ipv6 && !req.Renumber &&
 		len(req.Subnets)+len(req.Labels)+len(req.Egress) == 0 {
 		return nil, fault.Invalidf("network update", "",
-			"no change given: use --mtu, --subnet, --dns, --egress, --ipv6, --renumber, --label or --label-rm")
+			"no change given: use --mtu, --subnet, --dns, --egress, --bandwidth, --packets, "+
+				"--max-connections, --ipv6, --renumber, --label or --label-rm")
 	}
 
 	return req, nil

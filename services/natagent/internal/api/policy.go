@@ -32,9 +32,10 @@ func (s *policyServer) PutPolicy(ctx context.Context, req *natv1.PutPolicyReques
 			return nil, err
 		}
 		c.Endpoints = append(c.Endpoints, plan.Endpoint{NetworkID: e.GetNetworkId(), MAC: e.GetMacAddress(),
-			Addresses: addresses, Inside: e.GetInside(), Interface: e.GetInterface()})
+			Addresses: addresses, Inside: e.GetInside(), Interface: e.GetInterface(),
+			Limits: limitsFromProto(e.GetLimits()), BytesOut: e.GetLimits().GetBytesOut()})
 	}
-	if len(c.Rules)+len(c.Ingress) == 0 && c.Limits.IsZero() {
+	if c.IsEmpty() {
 		return nil, fault.Invalidf("policy", "rules", "no rules, use none to allow nothing")
 	}
 	return &natv1.PutPolicyResponse{}, s.policies.Put(ctx, c, req.GetStarting())
@@ -117,7 +118,8 @@ func (s *policyServer) ListPolicies(ctx context.Context,
 	resp := &natv1.ListPoliciesResponse{}
 	for _, c := range all {
 		p := &natv1.Policy{Owner: c.Owner, OwnerName: c.Name, Rules: c.Rules, Ingress: c.Ingress,
-			Limits: limitsToProto(c.Limits)}
+			Limits: limitsToProto(c.Limits, 0)}
+		p.NetworkLimits = networkLimitsToProto(c)
 		if !req.GetWithoutRefused() {
 			p.Refused = s.policies.Refused(c.Owner)
 		}
@@ -175,11 +177,12 @@ func limitsFromProto(l *natv1.Limits) policy.Limits {
 		Out: l.GetPacketsOut()}}
 }
 
-func limitsToProto(l policy.Limits) *natv1.Limits {
-	if l.IsZero() {
+func limitsToProto(l policy.Limits, bytesOut uint64) *natv1.Limits {
+	if !l.IsLimited() && bytesOut == 0 {
 		return nil
 	}
-	return &natv1.Limits{Connections: l.Connections, PacketsIn: l.Packets.In, PacketsOut: l.Packets.Out}
+	return &natv1.Limits{Connections: l.Connections, PacketsIn: l.Packets.In, PacketsOut: l.Packets.Out,
+		BytesOut: bytesOut}
 }
 
 func refusalToProto(r refusals.Refusal) *natv1.Refusal {
@@ -190,4 +193,15 @@ func refusalToProto(r refusals.Refusal) *natv1.Refusal {
 		p.Address = r.Address.String()
 	}
 	return p
+}
+
+// networkLimitsToProto returns the limits of single endpoints, by network ID.
+func networkLimitsToProto(c *plan.Container) map[string]*natv1.Limits {
+	all := map[string]*natv1.Limits{}
+	for _, e := range c.Endpoints {
+		if l := limitsToProto(e.Limits, e.BytesOut); l != nil {
+			all[e.NetworkID] = l
+		}
+	}
+	return all
 }

@@ -225,7 +225,7 @@ func (e *Enforcer) replace(old, now *plan.Plan) error {
 }
 
 // hasLimits reports whether a container, which can be nil, has limits.
-func hasLimits(c *plan.Plan) bool { return c != nil && !c.Limits.IsZero() }
+func hasLimits(c *plan.Plan) bool { return c != nil && c.IsLimited() }
 
 // limited returns the containers with limits.
 func (e *Enforcer) limited() (all []*plan.Container) {

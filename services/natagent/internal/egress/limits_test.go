@@ -153,6 +153,64 @@ func TestPacketsAreLimited(t *testing.T) {
 	}
 }
 
+// TestEndpointsAreLimited limits one endpoint: its connections, and the bytes that it sends, as a container can remove
+// the limit of bandwidth in its namespace.
+func TestEndpointsAreLimited(t *testing.T) {
+	w := newWorld(t)
+	const rate = 100_000
+	limited, other := w.endpoint, plan.Endpoint{NetworkID: strings.Repeat("e", 64), MAC: "02:00:00:00:00:77"}
+	limited.Limits, limited.BytesOut = rules.Limits{Connections: 2}, rate
+	if err := w.enforcer.Put(context.Background(), &plan.Container{Owner: owner, Name: "box",
+		Endpoints: []plan.Endpoint{limited, other}}, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.enforcer.Sync(context.Background()); err != nil { // compares
+		t.Error(err)
+	}
+	for i := range 3 {
+		c, err := w.a.Dial("tcp", web4+":80", 20*time.Second)
+		if (err == nil) != (i < 2) {
+			t.Errorf("connection %d: got %v", i+1, err)
+		}
+		if err == nil {
+			t.Cleanup(func() { _ = c.Close() })
+		}
+	}
+	limited.Limits = rules.Limits{} // the flow below is a connection too
+	if err := w.enforcer.Put(context.Background(), &plan.Container{Owner: owner, Name: "box",
+		Endpoints: []plan.Endpoint{limited, other}}, false); err != nil {
+		t.Fatal(err)
+	}
+
+	at := listen(t, w.web.Do)
+	conn, err := w.a.Dial("udp", web4+":9", time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	const size = 1000
+	received := make(chan int)
+	go func() {
+		n := 0
+		for b := make([]byte, size); ; n++ {
+			if _, err := at.Read(b); err != nil {
+				received <- n
+				return
+			}
+		}
+	}()
+	began := time.Now()
+	for range 1000 { // ten times what passes in a second
+		_, _ = conn.Write(make([]byte, size))
+	}
+	sent := time.Since(began)
+	_ = at.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+	n := <-received
+	if most := int(rate * (1 + sent.Seconds())); n*size > most || n == 0 {
+		t.Errorf("got %d bytes in %v, want at most %d", n*size, sent, most)
+	}
+}
+
 // listen returns a socket of a namespace with a large buffer.
 func listen(t *testing.T, in func(func())) (c *net.UDPConn) {
 	t.Helper()

@@ -164,7 +164,7 @@ func (e *Enforcer) counters(c *plan.Plan) (allowed, refused uint64, err error) {
 	}
 	within, refusedWithin, err := e.inside.Counters(c)
 	allowed, refused = allowed+within, refused+refusedWithin
-	if err != nil || c.Limits.Connections == 0 {
+	if err != nil || !c.LimitsConnections() {
 		return allowed, refused, err
 	}
 	above, err := e.tables.LimitRefusals(c.Container)

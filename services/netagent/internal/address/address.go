@@ -8,8 +8,10 @@ package address
 
 import (
 	"net/netip"
+	"sync/atomic"
 	"time"
 
+	"github.com/fairlead/fairlead/proto/egress"
 	"github.com/fairlead/fairlead/services/netagent/internal/ipam"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 	"github.com/fairlead/fairlead/services/netagent/internal/store"
@@ -27,10 +29,22 @@ type Addresses struct {
 	allocator *ipam.Allocator
 	prober    Prober
 	conflicts conflicts
+	limits    atomic.Pointer[egress.Defaults] // of networks without limits; nil: none
 }
 
 // New returns the addresses of a store, none of which is in use yet. A nil prober finds no other
 // hosts.
 func New(s *store.Store, allocator *ipam.Allocator, prober Prober) *Addresses {
 	return &Addresses{store: s, allocator: allocator, prober: prober, conflicts: conflicts{held: map[held]time.Time{}}}
+}
+
+// SetLimits sets the limits of endpoints on networks without limits. It does not change present endpoints.
+func (m *Addresses) SetLimits(l egress.Defaults) { m.limits.Store(&l) }
+
+// defaultLimits returns the limits of networks without limits.
+func (m *Addresses) defaultLimits() egress.Defaults {
+	if l := m.limits.Load(); l != nil {
+		return *l
+	}
+	return egress.Defaults{}
 }

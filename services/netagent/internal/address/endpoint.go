@@ -19,7 +19,10 @@ func (m *Addresses) Endpoint(
 	e := endpoint.Endpoint{ID: id.New(), NetworkID: n.ID, NetworkName: n.Name, Driver: n.Driver,
 		Interface:   spec.Interface,
 		HostBinding: n.Bridge().HostBinding, Internal: n.Spec.Internal, DNS: n.Spec.DNS,
-		Egress: n.Spec.Egress, Spec: spec.On(n.ID)}
+		Egress: n.Spec.Egress, Limits: n.Spec.Limits, DefaultLimits: m.defaultLimits(), Spec: spec.On(n.ID)}
+	if err := e.CheckBandwidth(); err != nil {
+		return e, err
+	}
 	if e.Interface == "" {
 		e.Interface = endpoint.FreeInterface(n.Spec.InterfacePrefix, names)
 		names[e.Interface] = true

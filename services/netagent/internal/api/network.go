@@ -9,6 +9,7 @@ import (
 
 	"github.com/fairlead/fairlead/agent/diagnosis"
 	"github.com/fairlead/fairlead/agent/events"
+	"github.com/fairlead/fairlead/proto/egress/limitpb"
 	"github.com/fairlead/fairlead/proto/fault"
 	eventv1 "github.com/fairlead/fairlead/proto/gen/fairlead/event/v1"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
@@ -105,7 +106,7 @@ func (h *networkHandler) UpdateNetwork(ctx context.Context,
 	}
 
 	edit := network.Update{Labels: req.GetLabels(), IPv6: req.GetIpv6(), Renumber: req.GetRenumber(),
-		Egress: req.GetEgress()}
+		Egress: req.GetEgress(), Limits: limitpb.FromProto(req.GetLimits())}
 	if req.Mtu != nil {
 		mtu := int(req.GetMtu())
 		edit.MTU = &mtu
@@ -201,7 +202,7 @@ func networkOut(n network.Network) *networkv1.Network {
 		out.FormerPools = append(out.FormerPools, poolOut(p))
 	}
 
-	out.Dns, out.Egress = addrsOut(n.Spec.DNS), n.Spec.Egress
+	out.Dns, out.Egress, out.Limits = addrsOut(n.Spec.DNS), n.Spec.Egress, limitpb.ToProto(n.Spec.Limits)
 	return out
 }
 

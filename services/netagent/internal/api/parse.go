@@ -3,6 +3,7 @@ package api
 import (
 	"net/netip"
 
+	"github.com/fairlead/fairlead/proto/egress/limitpb"
 	"github.com/fairlead/fairlead/proto/fault"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
@@ -12,6 +13,7 @@ func wantedIn(req *networkv1.CreateNetworkRequest) (network.Draft, error) {
 	out := network.Draft{ID: req.GetId(), Name: req.GetName(), Driver: req.GetDriver(), Internal: req.GetInternal(),
 		IPv4: req.Ipv4,
 		IPv6: req.Ipv6, Labels: req.GetLabels(), Options: req.GetOptions(), Egress: req.GetEgress(),
+		Limits:     limitpb.FromProto(req.GetLimits()),
 		ConfigOnly: req.GetConfigOnly(), ConfigFrom: req.GetConfigFrom(), IPAM: req.GetIpamDriver(),
 		Attachable: req.GetAttachable(), IPAMOptions: req.GetIpamOptions()}
 	for _, p := range req.GetPools() {

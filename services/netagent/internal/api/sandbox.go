@@ -7,6 +7,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/fairlead/fairlead/proto/bandwidth"
+	"github.com/fairlead/fairlead/proto/egress/limitpb"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
@@ -141,7 +142,7 @@ func (h *sandboxHandler) CheckSandbox(_ context.Context,
 // SetBandwidth changes the limits of a sandbox.
 func (h *sandboxHandler) SetBandwidth(_ context.Context,
 	req *networkv1.SetBandwidthRequest) (*networkv1.SetBandwidthResponse, error) {
-	limit := bandwidth.Limit{In: req.GetBandwidthIn(), Out: req.GetBandwidthOut()}
+	limit := bandwidth.Limit{In: req.GetBandwidthIn(), Out: req.GetBandwidthOut(), None: req.GetBandwidthUnlimited()}
 	return &networkv1.SetBandwidthResponse{}, h.sandboxes.SetBandwidth(req.GetOwner(), limit)
 }
 
@@ -192,7 +193,7 @@ func specIn(owner string, e *networkv1.EndpointSpec) (endpoint.Spec, error) {
 	out := endpoint.Spec{Network: e.GetNetwork(), MAC: e.GetMacAddress(), Interface: e.GetInterfaceName(),
 		Priority: int(e.GetGatewayPriority()),
 		Sysctls:  e.GetSysctls(), Labels: e.GetLabels(),
-		Bandwidth: bandwidth.Limit{In: e.GetBandwidthIn(), Out: e.GetBandwidthOut()}}
+		Bandwidth: bandwidth.Limit{In: e.GetBandwidthIn(), Out: e.GetBandwidthOut(), None: e.GetBandwidthUnlimited()}}
 	for _, text := range e.GetLinkLocalAddresses() {
 		addr, err := addrIn("sandbox of "+id.Short(owner), "link-local-ip", text)
 		if err != nil {
@@ -245,6 +246,8 @@ func sandboxOut(sb endpoint.Sandbox) *networkv1.Sandbox {
 				HostBinding: addrOut(e.HostBinding), Driver: e.Driver, Internal: e.Internal,
 				Leases: leasesOut(e.Leases()), DnsServers: addrsOut(e.DNS), DnsSearch: e.Search(),
 				Egress:          e.Egress,
+				Limits:          limitpb.ToProto(e.Limits),
+				DefaultLimits:   limitpb.ToProto(e.DefaultLimits),
 				FormerAddresses: formerOut(e), Labels: e.Spec.Labels})
 	}
 

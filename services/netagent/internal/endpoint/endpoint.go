@@ -9,6 +9,8 @@ import (
 	"slices"
 
 	"github.com/fairlead/fairlead/proto/bandwidth"
+	"github.com/fairlead/fairlead/proto/egress"
+	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/netagent/internal/lease"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
@@ -37,6 +39,11 @@ type Endpoint struct {
 	DNS    []netip.Addr  // of the network
 	Egress []string      `json:",omitempty"` // rules of the network, which the supervisor puts in force
 	Routes []lease.Route `json:",omitempty"` // from the leases, in addition to the default route
+
+	// Limits are those of the network, for what the container has no limits of its own. DefaultLimits are those of
+	// the configuration when the endpoint was created, for what the network has none.
+	Limits        egress.Defaults `json:",omitzero"`
+	DefaultLimits egress.Defaults `json:",omitzero"`
 	// LeaseUnapplied is true while a changed lease is not applied to the interface.
 	LeaseUnapplied bool `json:",omitempty"`
 
@@ -92,8 +99,39 @@ func Replace(all []Endpoint, now Endpoint) []Endpoint {
 	return out
 }
 
+// Bandwidth returns the limit that applies: of the container, the network or the configuration, in this order.
+func (e Endpoint) Bandwidth() bandwidth.Limit {
+	return e.Spec.Bandwidth.Or(e.Limits.Bandwidth).Or(e.DefaultLimits.Bandwidth)
+}
+
 // IsLimited reports whether the kernel has a bandwidth limit for the endpoint, or can still have one.
-func (e Endpoint) IsLimited() bool { return e.Limited || e.Spec.Bandwidth != (bandwidth.Limit{}) }
+func (e Endpoint) IsLimited() bool { return e.Limited || e.Bandwidth().IsLimited() }
+
+// WithLimits returns the endpoint with the limits of its network. Changed ones start a renumbering, which updates the
+// firewall.
+func (e Endpoint) WithLimits(n network.Network) Endpoint {
+	if e.Limits != n.Spec.Limits {
+		e.Limited = e.IsLimited()
+		e.Limits, e.Renumbering = n.Spec.Limits, true
+	}
+	return e
+}
+
+// CheckBandwidth returns an error if the driver of the network does not enforce the limit that applies.
+func (e Endpoint) CheckBandwidth() error {
+	if !e.Bandwidth().IsLimited() || network.CanLimit(e.Driver) {
+		return nil
+	}
+	subject := "network " + e.NetworkName
+	if e.Spec.Bandwidth.IsGiven() {
+		return fault.New(fault.Invalid, subject, "option bandwidth is not supported by driver "+e.Driver,
+			fault.WithField("bandwidth"), fault.WithHint("use a bridge network"))
+	}
+	return fault.New(fault.Invalid, subject, "default-bandwidth of the configuration is not supported by driver "+
+		e.Driver, fault.WithField("bandwidth"),
+		fault.WithHint("use a bridge network, or lift the limit: fairlead network update --bandwidth none %s",
+			e.NetworkName))
+}
 
 // WithoutRoutes returns the endpoint without gateways and routes.
 func (e Endpoint) WithoutRoutes() Endpoint {

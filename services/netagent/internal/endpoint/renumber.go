@@ -113,8 +113,8 @@ func Difference(some, others []netip.Prefix) []netip.Prefix {
 }
 
 // WithPrefixLens returns the endpoint after a network update. Its addresses get the prefix length
-// of their current subnet. Changed name servers and rules
-// start a renumbering, which updates the resolver and the policy.
+// of their current subnet. Changed name servers, rules and limits start a renumbering, which updates the resolver and
+// the policy.
 func (e Endpoint) WithPrefixLens(n network.Network) Endpoint {
 	if servers := e.NameServers(n); !slices.Equal(e.DNS, servers) {
 		e.DNS, e.Renumbering = servers, true
@@ -122,6 +122,7 @@ func (e Endpoint) WithPrefixLens(n network.Network) Endpoint {
 	if !slices.Equal(e.Egress, n.Spec.Egress) {
 		e.Egress, e.Renumbering = n.Spec.Egress, true
 	}
+	e = e.WithLimits(n)
 
 	for _, p := range n.Spec.Pools {
 		if e.IPv4.IsValid() && p.Subnet.Contains(e.IPv4.Addr()) {

@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 
+	"github.com/fairlead/fairlead/proto/bandwidth"
 	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
 )
@@ -122,9 +124,47 @@ func TestEndpointFollowsNetworkUpdate(t *testing.T) {
 	if got := e.WithPrefixLens(n); !got.Renumbering || !slices.Equal(got.DNS, n.Spec.DNS) {
 		t.Errorf("got servers %v, renumbering %v", got.DNS, got.Renumbering)
 	}
+	n.Spec.DNS, n.Spec.Limits.Bandwidth.In = e.DNS, 1e6
+	limited := e.WithPrefixLens(n)
+	if !limited.Renumbering || limited.Bandwidth().In != 1e6 || limited.Limited {
+		t.Errorf("got %+v, renumbering %v", limited.Bandwidth(), limited.Renumbering)
+	}
+	n.Spec.Limits.Bandwidth = bandwidth.Limit{None: true}
+	limited.DefaultLimits.Bandwidth.In = 2e6
+	if got := limited.WithPrefixLens(n); got.Bandwidth().IsLimited() || !got.IsLimited() {
+		t.Errorf("without limit: got %+v, limited %v", got.Bandwidth(), got.IsLimited())
+	}
 	moved := network.Network{Spec: network.Spec{DNS: e.DNS, Pools: []network.Pool{pool("10.9.0.0/16")}}}
 	if got := e.WithPrefixLens(moved); got.IPv4 != e.IPv4 || got.IPv6 != e.IPv6 {
 		t.Errorf("got %v on other subnets", got.Addresses())
+	}
+}
+
+// TestBandwidthThatApplies takes the limit of the container, the network or the configuration, where the driver has it.
+func TestBandwidthThatApplies(t *testing.T) {
+	own, theirs, standard := bandwidth.Limit{In: 1e6}, bandwidth.Limit{In: 2e6}, bandwidth.Limit{In: 3e6}
+	none := bandwidth.Limit{None: true}
+	for _, c := range []struct {
+		driver              string
+		own, net, cfg, want bandwidth.Limit
+		fault               string
+	}{
+		{"bridge", own, theirs, standard, own, ""},
+		{"bridge", bandwidth.Limit{}, theirs, standard, theirs, ""},
+		{"overlay", bandwidth.Limit{}, bandwidth.Limit{}, standard, standard, ""},
+		{"bridge", none, theirs, standard, none, ""},
+		{"macvlan", own, none, bandwidth.Limit{}, own, "option bandwidth is not supported by driver macvlan"},
+		{"ipvlan", bandwidth.Limit{}, bandwidth.Limit{}, standard, standard,
+			"default-bandwidth of the configuration is not"},
+		{"macvlan", bandwidth.Limit{}, none, standard, none, ""},
+	} {
+		e := endpoint.Endpoint{Driver: c.driver, NetworkName: "lan", Spec: endpoint.Spec{Bandwidth: c.own}}
+		e.Limits.Bandwidth, e.DefaultLimits.Bandwidth = c.net, c.cfg
+		err := e.CheckBandwidth()
+		if e.Bandwidth() != c.want || (err == nil) != (c.fault == "") || err != nil && !strings.Contains(err.Error(),
+			c.fault) {
+			t.Errorf("%+v: got %v, %v", c, e.Bandwidth(), err)
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/fairlead/fairlead/agent/config"
+	"github.com/fairlead/fairlead/proto/egress"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
 )
@@ -31,6 +32,8 @@ type Draft struct {
 	DNS    []netip.Addr // upstreams of the containers; none: the configured ones
 	Egress []string     // rules for outgoing traffic of the containers; none: the configured ones
 
+	Limits egress.Defaults `json:",omitzero"` // of each container; what is not given: the configured ones
+
 	ConfigOnly bool   // holds configuration for other networks
 	ConfigFrom string // name of the configuration network to use
 }
@@ -39,7 +42,7 @@ type Draft struct {
 func (w Draft) WithConfigFrom(config Draft) (Draft, error) {
 	if len(w.Pools)+len(w.Options)+len(w.Labels)+len(w.DNS)+len(w.Egress)+len(w.IPAMOptions) > 0 ||
 		w.IPAM != "" || w.Internal || w.IPv4 != nil ||
-		w.IPv6 != nil || w.ConfigOnly {
+		w.IPv6 != nil || w.ConfigOnly || w.Limits != (egress.Defaults{}) {
 		return w, fault.New(fault.Invalid, "network "+w.Name,
 			"user-specified configurations are not supported if the network depends on a configuration network",
 			fault.WithField("config_from"))
@@ -127,7 +130,8 @@ func (w Draft) Build() (Network, error) {
 	n.Spec.DNS, err = nameServers(n, w.DNS)
 	errs = append(errs, err)
 	n.Spec.Egress, err = egressRules(n, w.Egress)
-	errs = append(errs, err)
+	errs = append(errs, err, checkLimits(n, w.Limits))
+	n.Spec.Limits = w.Limits
 	return n, errors.Join(append(errs, w.checkPools(n, ipv4, ipv6)...)...)
 }
 

@@ -3,6 +3,8 @@ package network
 import (
 	"net"
 	"net/netip"
+
+	"github.com/fairlead/fairlead/proto/egress"
 )
 
 // Scope is the set of hosts that a network spans. The values are Docker's.
@@ -34,6 +36,7 @@ type Spec struct {
 	DHCP6           bool              `json:",omitempty"` // DHCPv6 or SLAAC on the LAN assigns IPv6 addresses
 	DNS             []netip.Addr      `json:",omitempty"` // upstreams of its containers; none: the configured ones
 	Egress          []string          `json:",omitempty"` // rules of containers without rules of their own
+	Limits          egress.Defaults   `json:",omitzero"`  // of containers without limits of their own
 	Labels          map[string]string `json:",omitempty"` // labels of the user
 	Options         map[string]string `json:",omitempty"` // driver options as given
 	InterfacePrefix string            `json:",omitempty"` // of names in containers; empty: DefaultPrefix

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/fairlead/fairlead/proto/egress"
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
@@ -15,6 +16,7 @@ type Update struct {
 	Labels     map[string]string // an empty value removes the label
 	DNS        *[]netip.Addr
 	Egress     []string                      // nil: unchanged
+	Limits     egress.Defaults               // what is not given: unchanged
 	IPv6       bool                          // enable IPv6
 	GrowLimits map[netip.Prefix]netip.Prefix // grow limits of allocated subnets
 	Renumber   bool                          // subnets can be replaced and containers renumbered
@@ -72,6 +74,11 @@ func (e Update) Apply(n Network) (Network, error) {
 		if next.Spec.Egress, err = egressRules(n, e.Egress); err != nil {
 			return n, err
 		}
+	}
+
+	next.Spec.Limits = e.Limits.Or(n.Spec.Limits)
+	if err := checkLimits(n, next.Spec.Limits); err != nil {
+		return n, err
 	}
 
 	if len(e.Labels) > 0 {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/agent/events"
+	"github.com/fairlead/fairlead/proto/egress"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/netagent/internal/endpoint"
@@ -95,6 +96,8 @@ type Config struct {
 	AddressPools network.AddressPools
 	// Options holds the default network options by driver.
 	Options map[string]map[string]string
+	// Limits are those of endpoints on networks without limits.
+	Limits egress.Defaults
 	// Nameservers returns the host's name servers. Allocated subnets must not contain them.
 	Nameservers func() []netip.Addr
 	// Events receives the network events.
@@ -124,6 +127,7 @@ type Manager struct {
 
 // New creates a manager.
 func New(cfg Config) *Manager {
+	cfg.Addresses.SetLimits(cfg.Limits)
 	return &Manager{store: cfg.Store, locks: cfg.Locks, allocator: cfg.Allocator, addresses: cfg.Addresses,
 		endpoints: cfg.Endpoints, leases: cfg.Leases, host: cfg.Host, bringup: cfg.Bringup,
 		isolates: cfg.Isolates, parents: cfg.Parents, fleet: cfg.Fleet, pools: cfg.AddressPools, options: cfg.Options,

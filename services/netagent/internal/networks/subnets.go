@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/fairlead/fairlead/proto/egress"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/netagent/internal/kernel"
 	"github.com/fairlead/fairlead/services/netagent/internal/network"
@@ -73,10 +74,13 @@ func (m *Manager) space() network.AddressPools {
 	return m.pools.WithIPv6(usual)
 }
 
-// SetAddressPools replaces the address pools and default options of new networks.
-func (m *Manager) SetAddressPools(pools network.AddressPools, options map[string]map[string]string) {
+// SetDefaults replaces the address pools and default options of new networks, and the limits of new endpoints on
+// networks without limits.
+func (m *Manager) SetDefaults(pools network.AddressPools, options map[string]map[string]string,
+	limits egress.Defaults) {
 	defer m.locks.Edit()()
 	m.pools, m.options = pools, options
+	m.addresses.SetLimits(limits)
 }
 
 // ownSubnets returns the subnets of all networks with the network names.

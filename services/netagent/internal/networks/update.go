@@ -3,6 +3,7 @@ package networks
 import (
 	"context"
 	"errors"
+	"github.com/fairlead/fairlead/proto/egress"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -18,6 +19,8 @@ type Addresses interface {
 	// Move stores a renumbered network together with its translated reservations. rollback restores
 	// the former state.
 	Move(store.Network) (rollback func() error, err error)
+	// SetLimits sets the limits of new endpoints on networks without limits.
+	SetLimits(egress.Defaults)
 }
 
 // Update changes a network that can be in use. It rolls back on failure.

@@ -32,7 +32,7 @@ func (m *Manager) SetBandwidth(owner string, limit bandwidth.Limit) error {
 	after := sb
 	after.Endpoints = slices.Clone(sb.Endpoints)
 	for i, e := range after.Endpoints {
-		if e.Driver != network.DriverBridge && limit != (bandwidth.Limit{}) {
+		if limit.IsLimited() && !network.CanLimit(e.Driver) {
 			return fault.New(fault.Invalid, endpoint.SandboxSubject(owner),
 				"option bandwidth is not supported by driver "+e.Driver+" of network "+e.NetworkName,
 				fault.WithField("bandwidth"), fault.WithHint("disconnect that network first"))

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/agent/metrics"
-	"github.com/fairlead/fairlead/proto/bandwidth"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/netagent/internal/address"
 	"github.com/fairlead/fairlead/services/netagent/internal/attach"
@@ -112,11 +111,6 @@ func (m *Manager) resolve(specs []endpoint.Spec) ([]store.Network, error) {
 				"option allowed-addresses is not supported by driver "+n.Driver,
 				fault.WithField("driver-opt"),
 				fault.WithHint("remove the option: the LAN decides which addresses are accepted"))
-		}
-		if spec.Bandwidth != (bandwidth.Limit{}) && n.Driver != network.DriverBridge {
-			return nil, fault.New(fault.Invalid, n.Subject(),
-				"option bandwidth is not supported by driver "+n.Driver,
-				fault.WithField("bandwidth"), fault.WithHint("use a bridge network"))
 		}
 		if seen[n.ID] {
 			return nil, fault.Invalidf(n.Subject(), "endpoints", "is specified multiple times")

@@ -102,7 +102,7 @@ func (m *Manager) endpointOf(p kernel.Found, links []kernel.Link) (e endpoint.En
 		e = endpoint.Endpoint{ID: digits + id.New()[len(digits):], NetworkID: n.ID, NetworkName: n.Name,
 			Driver: n.Driver, Interface: p.Name,
 			HostInterface: links[host].Name, Bridge: n.Bridge().Device, MAC: p.MAC, HostBinding: n.Bridge().HostBinding,
-			Internal: n.Spec.Internal, DNS: n.Spec.DNS, Egress: n.Spec.Egress,
+			Internal: n.Spec.Internal, DNS: n.Spec.DNS, Egress: n.Spec.Egress, Limits: n.Spec.Limits,
 			Spec: endpoint.Spec{Network: n.ID}}
 		return addressed(e, p), true
 	}

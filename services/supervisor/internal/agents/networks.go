@@ -3,6 +3,8 @@ package agents
 import (
 	"context"
 
+	"github.com/fairlead/fairlead/proto/egress"
+	"github.com/fairlead/fairlead/proto/egress/limitpb"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 )
@@ -10,8 +12,9 @@ import (
 // Network is a network of netagent.
 type Network struct {
 	ID, Name, Driver string
-	Egress           []string // rules of its containers without others
-	Bridge           string   // host interface; ports can be published if it is not empty
+	Egress           []string        // rules of its containers without others
+	Limits           egress.Defaults // of its containers without limits
+	Bridge           string          // host interface; ports can be published if it is not empty
 	Internal         bool
 }
 
@@ -19,7 +22,8 @@ type Network struct {
 func (a *Agents) Network(ctx context.Context, ref string) (Network, error) {
 	resp, err := a.cfg.Networks.GetNetwork(ctx, &networkv1.GetNetworkRequest{Reference: ref})
 	n := resp.GetNetwork()
-	return Network{ID: n.GetId(), Egress: n.GetEgress(), Name: n.GetName(), Driver: n.GetDriver(),
+	return Network{ID: n.GetId(), Egress: n.GetEgress(), Limits: limitpb.FromProto(n.GetLimits()), Name: n.GetName(),
+		Driver: n.GetDriver(),
 		Bridge: n.GetBridge(), Internal: n.GetInternal()}, err
 }
 

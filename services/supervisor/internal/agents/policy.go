@@ -19,7 +19,7 @@ import (
 func (a *Agents) PutPolicy(ctx context.Context, uid, name string, rules policy.Rules,
 	endpoints []container.Endpoint, starting bool) error {
 	req := &natv1.PutPolicyRequest{Owner: uid, OwnerName: name, Rules: rules.Egress, Ingress: rules.Ingress,
-		Starting: starting, Limits: limitsToProto(rules.Limits)}
+		Starting: starting, Limits: limitsToProto(rules.Limits, 0)}
 	for _, e := range endpoints {
 		if e.Bridge == "" && !rules.Restricts() {
 			continue
@@ -30,17 +30,34 @@ func (a *Agents) PutPolicy(ctx context.Context, uid, name string, rules policy.R
 				fault.WithField("egress"), fault.WithHint("use a bridge network"))
 		}
 		req.Endpoints = append(req.Endpoints, &natv1.PolicyEndpoint{NetworkId: e.NetworkID, MacAddress: e.MAC,
-			Addresses: e.Addresses(), Inside: policy.IsInside(e), Interface: e.Interface})
+			Addresses: e.Addresses(), Inside: policy.IsInside(e), Interface: e.Interface,
+			Limits: networkLimitsToProto(rules.Networks, e.NetworkID)})
 	}
 	_, err := a.cfg.Policies.PutPolicy(ctx, req)
 	return err
 }
 
-func limitsToProto(l egress.Limits) *natv1.Limits {
-	if l.IsZero() {
+func limitsToProto(l egress.Limits, bytesOut uint64) *natv1.Limits {
+	if !l.IsLimited() && bytesOut == 0 {
 		return nil
 	}
-	return &natv1.Limits{Connections: l.Connections, PacketsIn: l.Packets.In, PacketsOut: l.Packets.Out}
+	return &natv1.Limits{Connections: l.Connections, PacketsIn: l.Packets.In, PacketsOut: l.Packets.Out,
+		BytesOut: bytesOut}
+}
+
+func limitsFromProto(l *natv1.Limits) egress.Limits {
+	return egress.Limits{Connections: l.GetConnections(), Packets: egress.Packets{In: l.GetPacketsIn(),
+		Out: l.GetPacketsOut()}}
+}
+
+// networkLimitsToProto returns the limits of one network, or nil.
+func networkLimitsToProto(all []policy.NetworkLimits, networkID string) *natv1.Limits {
+	for _, l := range all {
+		if l.NetworkID == networkID {
+			return limitsToProto(l.Limits, l.BytesOut)
+		}
+	}
+	return nil
 }
 
 // DeletePolicy removes the rules of a container.
@@ -95,9 +112,13 @@ func (a *Agents) Policies(ctx context.Context) (map[string]policy.Rules, error) 
 	resp, err := a.cfg.Policies.ListPolicies(ctx, &natv1.ListPoliciesRequest{WithoutRefused: true})
 	all := map[string]policy.Rules{}
 	for _, p := range resp.GetPolicies() {
-		all[p.GetOwner()] = policy.Rules{Egress: p.GetRules(), Ingress: p.GetIngress(), Limits: egress.Limits{
-			Connections: p.GetLimits().GetConnections(), Packets: egress.Packets{In: p.GetLimits().GetPacketsIn(),
-				Out: p.GetLimits().GetPacketsOut()}}}
+		rules := policy.Rules{Egress: p.GetRules(), Ingress: p.GetIngress(), Limits: limitsFromProto(p.GetLimits())}
+		for networkID, l := range p.GetNetworkLimits() {
+			rules.Networks = append(rules.Networks, policy.NetworkLimits{NetworkID: networkID,
+				Limits: limitsFromProto(l), BytesOut: l.GetBytesOut()})
+		}
+		policy.SortNetworks(rules.Networks)
+		all[p.GetOwner()] = rules
 	}
 	return all, err
 }

@@ -86,7 +86,7 @@ func (a *Agents) SetBandwidth(ctx context.Context, uid string, limit bandwidth.L
 	ctx, cancel := WithTimeout(ctx)
 	defer cancel()
 	_, err := a.cfg.Sandboxes.SetBandwidth(ctx, &networkv1.SetBandwidthRequest{Owner: uid, BandwidthIn: limit.In,
-		BandwidthOut: limit.Out})
+		BandwidthOut: limit.Out, BandwidthUnlimited: limit.None})
 	return err
 }
 

@@ -3,7 +3,6 @@ package container
 import (
 	"fmt"
 
-	"github.com/fairlead/fairlead/proto/bandwidth"
 	"github.com/fairlead/fairlead/proto/fault"
 )
 
@@ -11,11 +10,11 @@ import (
 // checked by netagent.
 func (c *Config) ValidateBandwidth() error {
 	limit := c.Network.Bandwidth
-	if limit == (bandwidth.Limit{}) {
-		return nil
-	}
 	if err := limit.Validate(); err != nil {
 		return fault.New(fault.Invalid, c.subject(), err.Error(), fault.WithField("bandwidth"))
+	}
+	if !limit.IsLimited() {
+		return nil
 	}
 
 	if with, joined := c.Network.Mode.Joined(); joined {

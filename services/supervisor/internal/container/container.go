@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fairlead/fairlead/proto/egress"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/proto/port"
@@ -169,6 +170,9 @@ type Endpoint struct {
 	Servers                    []string // name servers of the network
 	Egress                     []string `json:",omitempty"` // rules of the network for containers without others
 	Search                     []string `json:",omitempty"` // search domains of the network
+
+	// Limits are those of the network, DefaultLimits those of the configuration for networks without.
+	Limits, DefaultLimits egress.Defaults `json:",omitzero"`
 
 	Leases []Lease `json:",omitempty"` // DHCP leases of the addresses
 }

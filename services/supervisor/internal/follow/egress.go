@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 
+	"github.com/fairlead/fairlead/proto/bandwidth"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/supervisor/internal/agents"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
@@ -73,6 +74,16 @@ func isUnchanged(c *container.Container, rules policy.Rules) bool {
 	return rules.Egress == nil && rules.Ingress == nil && rules.Limits == c.Config.Network.Limits
 }
 
+// UpdateBandwidth changes the limit of a running container at its interfaces, and then in the firewall.
+func (r Egress) UpdateBandwidth(ctx context.Context, c *container.Container, limit bandwidth.Limit) error {
+	if err := r.Agents.SetBandwidth(ctx, c.ID, limit); err != nil {
+		return err
+	}
+	next := *c
+	next.Config.Network.Bandwidth = limit
+	return r.apply(ctx, &next)
+}
+
 // apply puts the rules of a running container in force.
 func (r Egress) apply(ctx context.Context, c *container.Container) error {
 	ctx, cancel := agents.WithTimeout(ctx)
@@ -133,7 +144,7 @@ func (r Egress) connect(ctx context.Context, c *container.Container, a container
 		return agents.Sandbox{}, err
 	}
 	added := container.Endpoint{NetworkID: network.ID, NetworkName: network.Name, Driver: network.Driver,
-		Bridge: network.Bridge, Egress: network.Egress, MAC: a.MAC}
+		Bridge: network.Bridge, Egress: network.Egress, Limits: network.Limits, MAC: a.MAC}
 	if added.MAC == "" {
 		added.MAC = macOf(c.ID, network.ID)
 	}

@@ -60,7 +60,7 @@ func memberOf(l *launch) policy.Member {
 
 // planned returns the container as policies see it before the first step.
 func planned(l *launch) policy.Member {
-	cfg := &l.req.Config
-	return policy.Member{ID: l.id, Name: cfg.Name, Labels: cfg.Labels, Mode: cfg.Network.Mode,
-		Own: policy.RulesOf(&cfg.Network), Privileges: policy.Privileges(&cfg.Security)}
+	cfg, n := &l.req.Config, &l.req.Config.Network
+	return policy.Member{ID: l.id, Name: cfg.Name, Labels: cfg.Labels, Mode: n.Mode, Bandwidth: n.Bandwidth,
+		Own: policy.RulesOf(n), Privileges: policy.Privileges(&cfg.Security)}
 }

@@ -6,6 +6,7 @@
 package policies
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -86,7 +87,11 @@ func (p *Policies) sources(m policy.Member, all []*policy.Policy) []policy.Sourc
 }
 
 // Of returns the rules that apply to a container.
-func (p *Policies) Of(m policy.Member) policy.Rules { return policy.Merge(p.Sources(m)) }
+func (p *Policies) Of(m policy.Member) policy.Rules {
+	rules := policy.Merge(p.Sources(m))
+	rules.Networks = policy.LimitsByNetwork(m)
+	return rules
+}
 
 // Names returns the rules for the names of a container: all names if it has no rules any more, nil if it
 // never had any.
@@ -154,7 +159,7 @@ func (p *Policies) Hold(ctx context.Context, m policy.Member) (held bool, err er
 		return false, err
 	}
 	rules := p.Of(m)
-	if !rules.Restricts() {
+	if !rules.Restricts() && len(rules.Networks) == 0 {
 		return false, nil
 	}
 	p.change(m.ID, func(m *member) { m.had, m.hadEgress = true, m.hadEgress || len(rules.Egress) > 0 })
@@ -179,7 +184,7 @@ func (p *Policies) Check(m policy.Member) error {
 	if err := policy.CheckLimits(m.Name, m.Mode, m.Own.Limits); err != nil {
 		return err
 	}
-	return p.checkSources(m, p.Sources(m))
+	return cmp.Or(checkNetworks(m), p.checkSources(m, p.Sources(m)))
 }
 
 func (p *Policies) checkSources(m policy.Member, sources []policy.Source) error {
@@ -199,7 +204,7 @@ func (p *Policies) checkSources(m policy.Member, sources []policy.Source) error 
 
 // unenforceable returns the fault of rules that cannot be enforced on a network.
 func unenforceable(m policy.Member, sources []policy.Source, network, why, hint string) error {
-	if !policy.Merge(sources).Limits.IsZero() {
+	if policy.Merge(sources).Limits.IsLimited() {
 		return fault.New(fault.Invalid, container.Subject(m.Name),
 			"connections and packets cannot be limited on network "+network, fault.WithField("limits"),
 			fault.WithHint("use a bridge network"))

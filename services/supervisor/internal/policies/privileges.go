@@ -1,9 +1,11 @@
 package policies
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
+	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 	"github.com/fairlead/fairlead/services/supervisor/internal/policy"
 )
@@ -16,7 +18,7 @@ func (p *Policies) checkEndpoints(m policy.Member, sources []policy.Source) erro
 		switch {
 		case e.Bridge != "" || e.Driver == "":
 			continue
-		case !policy.IsInside(e), !policy.Merge(sources).Limits.IsZero():
+		case !policy.IsInside(e), policy.Merge(sources).Limits.IsLimited():
 			return unenforceable(m, sources, network, "", "use a bridge network, or --egress all")
 		case len(m.Privileges) > 0:
 			return unenforceable(m, sources, network, ": the container has "+strings.Join(m.Privileges, " and ")+
@@ -27,6 +29,23 @@ func (p *Policies) checkEndpoints(m policy.Member, sources []policy.Source) erro
 				return unenforceable(m, sources, network, ": "+c.Subject()+", which shares the network, has "+
 					strings.Join(has, " and "), dropHint(has))
 			}
+		}
+	}
+	return nil
+}
+
+// checkNetworks rejects a network whose limits, or those of the configuration, cannot be enforced on it.
+func checkNetworks(m policy.Member) error {
+	limits := policy.LimitsByNetwork(m)
+	for _, e := range m.Endpoints {
+		if e.Bridge == "" && e.Driver != "" && slices.ContainsFunc(limits, func(l policy.NetworkLimits) bool {
+			return l.NetworkID == e.NetworkID && l.Limits.IsLimited()
+		}) {
+			return fault.New(fault.Invalid, container.Subject(m.Name),
+				fmt.Sprintf("connections and packets, which the "+
+					"configuration limits, cannot be limited on network %s of driver %s", e.NetworkName, e.Driver),
+				fault.WithField("limits"), fault.WithHint("use a bridge network, or lift the limits: "+
+					"fairlead network update --max-connections 0 --packets none %s", e.NetworkName))
 		}
 	}
 	return nil

@@ -54,11 +54,9 @@ func Sources(m Member, all []*Policy, standard []string) (sources []Source) {
 func Merge(sources []Source) (r Rules) {
 	for _, s := range sources {
 		r.Egress, r.Ingress = append(r.Egress, s.Egress...), append(r.Ingress, s.Ingress...)
-		if r.Limits.IsZero() {
-			r.Limits = s.Limits // only a container's own rules have limits
-		}
+		r.Limits = r.Limits.Or(s.Limits) // only a container's own rules have limits
 	}
-	return Rules{Egress: merged(r.Egress), Ingress: merged(r.Ingress), Limits: r.Limits}
+	return Rules{Egress: merged(r.Egress), Ingress: merged(r.Ingress), Limits: r.Limits.InForce()}
 }
 
 func merged(rules []string) (out []string) {

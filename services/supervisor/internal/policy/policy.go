@@ -10,6 +10,7 @@ import (
 	"path"
 	"slices"
 
+	"github.com/fairlead/fairlead/proto/bandwidth"
 	"github.com/fairlead/fairlead/proto/egress"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 )
@@ -43,6 +44,7 @@ type Member struct {
 	ID, Name  string
 	Labels    map[string]string
 	Own       Rules // of --egress and --ingress
+	Bandwidth bandwidth.Limit
 	Mode      container.Mode
 	Endpoints []container.Endpoint
 
@@ -56,6 +58,7 @@ type Member struct {
 func MemberOf(c *container.Container, endpoints []container.Endpoint) Member {
 	n := &c.Config.Network
 	return Member{ID: c.ID, Name: c.Config.Name, Labels: c.Config.Labels, Own: RulesOf(n),
+		Bandwidth:  n.Bandwidth,
 		Mode:       n.Mode,
 		Endpoints:  endpoints,
 		Privileges: Privileges(&c.Config.Security)}
@@ -64,7 +67,8 @@ func MemberOf(c *container.Container, endpoints []container.Endpoint) Member {
 // Rules are rules of both directions, and limits. nil means none.
 type Rules struct {
 	Egress, Ingress []string
-	Limits          egress.Limits
+	Limits          egress.Limits   // of all networks together
+	Networks        []NetworkLimits // of single networks, sorted
 }
 
 // RulesOf returns a container's own rules.
@@ -73,11 +77,14 @@ func RulesOf(n *container.Network) Rules {
 }
 
 // IsEmpty reports whether there are no rules.
-func (r Rules) IsEmpty() bool { return len(r.Egress)+len(r.Ingress) == 0 && r.Limits.IsZero() }
+func (r Rules) IsEmpty() bool {
+	return len(r.Egress)+len(r.Ingress)+len(r.Networks) == 0 && !r.Limits.IsLimited()
+}
 
 // Equal reports whether two sets of rules are equal.
 func (r Rules) Equal(o Rules) bool {
-	return slices.Equal(r.Egress, o.Egress) && slices.Equal(r.Ingress, o.Ingress) && r.Limits == o.Limits
+	return slices.Equal(r.Egress, o.Egress) && slices.Equal(r.Ingress, o.Ingress) && r.Limits == o.Limits &&
+		slices.Equal(r.Networks, o.Networks)
 }
 
 // Peers returns the containers, networks and labels among the rules.
@@ -94,9 +101,9 @@ func (r Rules) Validate() error {
 	return errors.Join(out, in)
 }
 
-// Restricts reports whether the rules can refuse or record anything.
+// Restricts reports whether the rules can refuse or record anything on each network.
 func (r Rules) Restricts() bool {
-	if !r.Limits.IsZero() {
+	if r.Limits.IsLimited() {
 		return true
 	}
 	for _, parse := range []func() (egress.Policy, error){

@@ -92,7 +92,7 @@ func linksToProto(in []container.Link) []*containerv1.Link {
 
 // EndpointSpecToProto converts an attachment of a container with a bandwidth limit to netagent's message.
 func EndpointSpecToProto(a container.Attachment, limit bandwidth.Limit) *networkv1.EndpointSpec {
-	return &networkv1.EndpointSpec{BandwidthIn: limit.In, BandwidthOut: limit.Out,
+	return &networkv1.EndpointSpec{BandwidthIn: limit.In, BandwidthOut: limit.Out, BandwidthUnlimited: limit.None,
 		Network: a.Network, Ipv4Address: addr(a.IPv4), Ipv6Address: addr(a.IPv6),
 		MacAddress:    a.MAC,
 		InterfaceName: a.Interface, GatewayPriority: int32(a.Priority),

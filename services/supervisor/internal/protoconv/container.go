@@ -7,7 +7,6 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"github.com/fairlead/fairlead/proto/egress"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 	"github.com/fairlead/fairlead/proto/port/portpb"
@@ -30,7 +29,7 @@ func ConfigFromProto(in *containerv1.ContainerConfig) (container.Config, error) 
 			Links: linksFromProto(n.GetLinks()), Egress: EgressFromProto(n.GetEgress()),
 			Ingress:     EgressFromProto(n.GetIngress()),
 			Bandwidth:   BandwidthFromProto(n.GetBandwidth()),
-			Limits:      egress.Limits{Connections: n.GetMaxConnections(), Packets: PacketsFromProto(n.GetPackets())},
+			Limits:      limitsFromProto(n),
 			DropSharers: n != nil && n.KeepNetns != nil && !n.GetKeepNetns()},
 		Restart: RestartPolicyFromProto(in.GetRestart()), Health: healthCheckFromProto(in.GetHealthCheck()),
 		StdinOnce: in.GetStdinOnce(), Attach: in.GetAttach(),
@@ -96,7 +95,8 @@ func configToProto(c *container.Config) *containerv1.ContainerConfig {
 			Networks: attachmentsToProto(c.Network.Attachments), Links: linksToProto(c.Network.Links),
 			Egress: c.Network.Egress, Ingress: c.Network.Ingress,
 			Bandwidth: bandwidthToProto(c.Network.Bandwidth), MaxConnections: c.Network.Limits.Connections,
-			Packets: packetsToProto(c.Network.Limits.Packets)},
+			UnlimitedConnections: c.Network.Limits.AnyConnections,
+			Packets:              packetsToProto(c.Network.Limits.Packets)},
 		Sysctls: c.Sysctls, Uts: c.UTS, Resources: ResourcesToProto(c.Resources),
 		Security: securityToProto(c.Security), Namespaces: namespacesToProto(c.Namespaces), Init: c.Init,
 		Annotations: c.Annotations, Log: &containerv1.LogConfig{Driver: c.Log.Driver, Options: c.Log.Options},

@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/fairlead/fairlead/proto/egress/limitpb"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 	"github.com/fairlead/fairlead/services/supervisor/internal/container"
 )
@@ -23,7 +24,8 @@ func EndpointsFromProto(in []*networkv1.Endpoint) []container.Endpoint {
 			IPv6Gateway: e.GetIpv6Gateway(),
 			Driver:      e.GetDriver(), HostBinding: e.GetHostBinding(), Internal: e.GetInternal(),
 			Leases:  leasesFromProto(e.GetLeases()),
-			Servers: e.GetDnsServers(), Search: e.GetDnsSearch(), Egress: e.GetEgress()})
+			Servers: e.GetDnsServers(), Search: e.GetDnsSearch(), Egress: e.GetEgress(),
+			Limits: limitpb.FromProto(e.GetLimits()), DefaultLimits: limitpb.FromProto(e.GetDefaultLimits())})
 	}
 
 	return out
@@ -37,7 +39,8 @@ func endpointsToProto(in []container.Endpoint) []*networkv1.Endpoint {
 			InterfaceName: e.Interface, HostInterface: e.HostInterface, MacAddress: e.MAC, Bridge: e.Bridge,
 			Ipv4Address: e.IPv4, Ipv4Gateway: e.IPv4Gateway, Ipv6Address: e.IPv6, Ipv6Gateway: e.IPv6Gateway,
 			Driver: e.Driver, HostBinding: e.HostBinding, Internal: e.Internal,
-			Leases: leasesToProto(e.Leases), DnsServers: e.Servers, DnsSearch: e.Search, Egress: e.Egress})
+			Leases: leasesToProto(e.Leases), DnsServers: e.Servers, DnsSearch: e.Search, Egress: e.Egress,
+			Limits: limitpb.ToProto(e.Limits), DefaultLimits: limitpb.ToProto(e.DefaultLimits)})
 	}
 	return out
 }

@@ -29,7 +29,7 @@ func (c Changes) rules(had egress.Limits) policy.Rules {
 	r := c.Rules
 	r.Limits = had
 	if c.Connections != nil {
-		r.Limits.Connections = *c.Connections
+		r.Limits.Connections, r.Limits.AnyConnections = *c.Connections, *c.Connections == 0
 	}
 	if c.Packets != nil {
 		r.Limits.Packets = *c.Packets
@@ -67,7 +67,10 @@ func (r *Runner) Update(ctx context.Context, ref string, changes Changes) (warni
 	if err != nil {
 		return nil, errors.Join(err, u.applyLimits(ctx, c, c.Config.Resources))
 	}
-	rate, err := u.updateBandwidth(ctx, c, changes.Bandwidth)
+	ruled := *c
+	ruled.Config.Network.Egress, ruled.Config.Network.Ingress = rules.Egress, rules.Ingress
+	ruled.Config.Network.Limits = rules.Limits
+	rate, err := u.updateBandwidth(ctx, &ruled, changes.Bandwidth)
 	if err != nil {
 		return nil, errors.Join(err, u.applyLimits(ctx, c, c.Config.Resources), policies.Restore(ctx, c,
 			change))
@@ -89,7 +92,7 @@ func (r *Runner) Update(ctx context.Context, ref string, changes Changes) (warni
 	})
 	if err != nil {
 		return nil, errors.Join(err, u.applyLimits(ctx, c, c.Config.Resources), policies.Restore(ctx, c,
-			change), u.applyBandwidth(ctx, c, c.Config.Network.Bandwidth))
+			change), u.applyBandwidth(ctx, c, rate, c.Config.Network.Bandwidth))
 	}
 
 	r.notices.Emit(now, "update")
@@ -112,18 +115,18 @@ func (r updater) updateBandwidth(ctx context.Context, c *container.Container,
 	if err := next.Config.ValidateBandwidth(); err != nil {
 		return had, err
 	}
-	if err := r.applyBandwidth(ctx, c, *change); err != nil {
-		return had, errors.Join(err, r.applyBandwidth(ctx, c, had))
+	if err := r.applyBandwidth(ctx, c, had, *change); err != nil {
+		return had, errors.Join(err, r.applyBandwidth(ctx, c, *change, had))
 	}
 	return *change, nil
 }
 
-// applyBandwidth sets the limit of a container that is running with a network of its own.
-func (r updater) applyBandwidth(ctx context.Context, c *container.Container, limit bandwidth.Limit) error {
-	if !c.IsRunning() || c.Live == nil {
+// applyBandwidth replaces the limit of a container that is running with a network of its own.
+func (r updater) applyBandwidth(ctx context.Context, c *container.Container, had, limit bandwidth.Limit) error {
+	if had == limit || !c.IsRunning() || c.Live == nil {
 		return nil
 	}
-	return r.Agents.SetBandwidth(ctx, c.ID, limit)
+	return follow.Egress{Follower: r.Follower}.UpdateBandwidth(ctx, c, limit)
 }
 
 // updateLimits applies changed limits to a running container and returns all of its limits. On

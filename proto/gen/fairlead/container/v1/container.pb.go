@@ -1230,15 +1230,18 @@ type NetworkConfig struct {
 	Egress []string `protobuf:"bytes,9,rep,name=egress,proto3" json:"egress,omitempty"`
 	// --ingress: what may reach the container, as egress.
 	Ingress []string `protobuf:"bytes,10,rep,name=ingress,proto3" json:"ingress,omitempty"`
-	// --bandwidth, for each network: how fast the container may receive and send. Unset means no limit.
+	// --bandwidth, for each network: how fast the container may receive and send. Unset means the limit of
+	// the network, zeros no limit.
 	Bandwidth *Bandwidth `protobuf:"bytes,11,opt,name=bandwidth,proto3" json:"bandwidth,omitempty"`
-	// --max-connections, from and to the container together: connections open at the same time. 0 means no
-	// limit.
+	// --max-connections, from and to the container together: connections open at the same time. 0 means the
+	// limit of each network.
 	MaxConnections uint32 `protobuf:"varint,12,opt,name=max_connections,json=maxConnections,proto3" json:"max_connections,omitempty"`
-	// --packets, for all networks together. Unset means no limit.
-	Packets       *Packets `protobuf:"bytes,13,opt,name=packets,proto3" json:"packets,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// --packets, for all networks together. Unset means the limits of each network, zeros no limit.
+	Packets *Packets `protobuf:"bytes,13,opt,name=packets,proto3" json:"packets,omitempty"`
+	// --max-connections 0: no limit, also on networks that have one.
+	UnlimitedConnections bool `protobuf:"varint,14,opt,name=unlimited_connections,json=unlimitedConnections,proto3" json:"unlimited_connections,omitempty"`
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
 }
 
 func (x *NetworkConfig) Reset() {
@@ -1360,6 +1363,13 @@ func (x *NetworkConfig) GetPackets() *Packets {
 		return x.Packets
 	}
 	return nil
+}
+
+func (x *NetworkConfig) GetUnlimitedConnections() bool {
+	if x != nil {
+		return x.UnlimitedConnections
+	}
+	return false
 }
 
 // Packets is a limit in packets per second.
@@ -2225,7 +2235,7 @@ const file_fairlead_container_v1_container_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x87\x05\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xbc\x05\n" +
 	"\rNetworkConfig\x12\x12\n" +
 	"\x04mode\x18\x01 \x01(\tR\x04mode\x126\n" +
 	"\apublish\x18\x02 \x03(\v2\x1c.fairlead.nat.v1.PortMappingR\apublish\x12\x1f\n" +
@@ -2242,7 +2252,8 @@ const file_fairlead_container_v1_container_proto_rawDesc = "" +
 	" \x03(\tR\aingress\x12>\n" +
 	"\tbandwidth\x18\v \x01(\v2 .fairlead.container.v1.BandwidthR\tbandwidth\x12'\n" +
 	"\x0fmax_connections\x18\f \x01(\rR\x0emaxConnections\x128\n" +
-	"\apackets\x18\r \x01(\v2\x1e.fairlead.container.v1.PacketsR\apacketsB\r\n" +
+	"\apackets\x18\r \x01(\v2\x1e.fairlead.container.v1.PacketsR\apackets\x123\n" +
+	"\x15unlimited_connections\x18\x0e \x01(\bR\x14unlimitedConnectionsB\r\n" +
 	"\v_keep_netns\"+\n" +
 	"\aPackets\x12\x0e\n" +
 	"\x02in\x18\x01 \x01(\rR\x02in\x12\x10\n" +

@@ -2558,11 +2558,11 @@ type UpdateContainerRequest struct {
 	Egress []string `protobuf:"bytes,4,rep,name=egress,proto3" json:"egress,omitempty"`
 	// The ingress policy, as egress.
 	Ingress []string `protobuf:"bytes,5,rep,name=ingress,proto3" json:"ingress,omitempty"`
-	// The bandwidth limits, as in NetworkConfig. Zeros lift them. Unset: unchanged.
+	// The bandwidth limits, as in NetworkConfig. Zeros: no limit. Unset: unchanged.
 	Bandwidth *Bandwidth `protobuf:"bytes,6,opt,name=bandwidth,proto3" json:"bandwidth,omitempty"`
-	// The limit of open connections, as in NetworkConfig. 0 lifts it. Absent: unchanged.
+	// The limit of open connections, as in NetworkConfig. 0: no limit. Absent: unchanged.
 	MaxConnections *uint32 `protobuf:"varint,7,opt,name=max_connections,json=maxConnections,proto3,oneof" json:"max_connections,omitempty"`
-	// The limits of packets, as in NetworkConfig. Zeros lift them. Unset: unchanged.
+	// The limits of packets, as in NetworkConfig. Zeros: no limit. Unset: unchanged.
 	Packets       *Packets `protobuf:"bytes,8,opt,name=packets,proto3" json:"packets,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -36,12 +36,12 @@ type PutPolicyRequest struct {
 	Rules []string `protobuf:"bytes,3,rep,name=rules,proto3" json:"rules,omitempty"`
 	// The connections of the container to networks.
 	Endpoints []*PolicyEndpoint `protobuf:"bytes,4,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
-	// The rules for incoming traffic, in the form of `--ingress`. Not empty if rules and limits are.
+	// The rules for incoming traffic, in the form of `--ingress`. Not empty if rules and all limits are.
 	Ingress []string `protobuf:"bytes,5,rep,name=ingress,proto3" json:"ingress,omitempty"`
 	// True: no process of the container runs yet. All connections of its addresses are those of an earlier
 	// owner, and are ended.
 	Starting bool `protobuf:"varint,6,opt,name=starting,proto3" json:"starting,omitempty"`
-	// The limits. Unset means none.
+	// The limits, of all endpoints together. Unset means none.
 	Limits        *Limits `protobuf:"bytes,7,opt,name=limits,proto3" json:"limits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -134,7 +134,10 @@ type Limits struct {
 	// Packets to the container in a second.
 	PacketsIn uint32 `protobuf:"varint,2,opt,name=packets_in,json=packetsIn,proto3" json:"packets_in,omitempty"`
 	// Packets from the container in a second.
-	PacketsOut    uint32 `protobuf:"varint,3,opt,name=packets_out,json=packetsOut,proto3" json:"packets_out,omitempty"`
+	PacketsOut uint32 `protobuf:"varint,3,opt,name=packets_out,json=packetsOut,proto3" json:"packets_out,omitempty"`
+	// Bytes from the container in a second, without Ethernet headers. It holds a container that can change the
+	// limit of bandwidth in its network namespace. Of endpoints only.
+	BytesOut      uint64 `protobuf:"varint,4,opt,name=bytes_out,json=bytesOut,proto3" json:"bytes_out,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -190,6 +193,13 @@ func (x *Limits) GetPacketsOut() uint32 {
 	return 0
 }
 
+func (x *Limits) GetBytesOut() uint64 {
+	if x != nil {
+		return x.BytesOut
+	}
+	return 0
+}
+
 // PolicyEndpoint is the connection of a container to a network.
 type PolicyEndpoint struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -204,7 +214,9 @@ type PolicyEndpoint struct {
 	// namespace of the container then, which must not be able to change them.
 	Inside bool `protobuf:"varint,4,opt,name=inside,proto3" json:"inside,omitempty"`
 	// The name of the interface in the container.
-	Interface     string `protobuf:"bytes,5,opt,name=interface,proto3" json:"interface,omitempty"`
+	Interface string `protobuf:"bytes,5,opt,name=interface,proto3" json:"interface,omitempty"`
+	// The limits of this endpoint. Unset means none.
+	Limits        *Limits `protobuf:"bytes,6,opt,name=limits,proto3" json:"limits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -272,6 +284,13 @@ func (x *PolicyEndpoint) GetInterface() string {
 		return x.Interface
 	}
 	return ""
+}
+
+func (x *PolicyEndpoint) GetLimits() *Limits {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
 }
 
 // PutPolicyResponse is empty.
@@ -868,8 +887,10 @@ type Policy struct {
 	Refused uint64 `protobuf:"varint,4,opt,name=refused,proto3" json:"refused,omitempty"`
 	// The rules for incoming traffic, one per element.
 	Ingress []string `protobuf:"bytes,5,rep,name=ingress,proto3" json:"ingress,omitempty"`
-	// The limits. Unset means none.
-	Limits        *Limits `protobuf:"bytes,6,opt,name=limits,proto3" json:"limits,omitempty"`
+	// The limits, of all endpoints together. Unset means none.
+	Limits *Limits `protobuf:"bytes,6,opt,name=limits,proto3" json:"limits,omitempty"`
+	// The limits of single endpoints, by network ID.
+	NetworkLimits map[string]*Limits `protobuf:"bytes,7,rep,name=network_limits,json=networkLimits,proto3" json:"network_limits,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -942,6 +963,13 @@ func (x *Policy) GetIngress() []string {
 func (x *Policy) GetLimits() *Limits {
 	if x != nil {
 		return x.Limits
+	}
+	return nil
+}
+
+func (x *Policy) GetNetworkLimits() map[string]*Limits {
+	if x != nil {
+		return x.NetworkLimits
 	}
 	return nil
 }
@@ -1229,13 +1257,14 @@ const file_fairlead_nat_v1_policy_service_proto_rawDesc = "" +
 	"\tendpoints\x18\x04 \x03(\v2\x1f.fairlead.nat.v1.PolicyEndpointR\tendpoints\x12\x18\n" +
 	"\aingress\x18\x05 \x03(\tR\aingress\x12\x1a\n" +
 	"\bstarting\x18\x06 \x01(\bR\bstarting\x12/\n" +
-	"\x06limits\x18\a \x01(\v2\x17.fairlead.nat.v1.LimitsR\x06limits\"j\n" +
+	"\x06limits\x18\a \x01(\v2\x17.fairlead.nat.v1.LimitsR\x06limits\"\x87\x01\n" +
 	"\x06Limits\x12 \n" +
 	"\vconnections\x18\x01 \x01(\rR\vconnections\x12\x1d\n" +
 	"\n" +
 	"packets_in\x18\x02 \x01(\rR\tpacketsIn\x12\x1f\n" +
 	"\vpackets_out\x18\x03 \x01(\rR\n" +
-	"packetsOut\"\xa4\x01\n" +
+	"packetsOut\x12\x1b\n" +
+	"\tbytes_out\x18\x04 \x01(\x04R\bbytesOut\"\xd5\x01\n" +
 	"\x0ePolicyEndpoint\x12\x1d\n" +
 	"\n" +
 	"network_id\x18\x01 \x01(\tR\tnetworkId\x12\x1f\n" +
@@ -1243,7 +1272,8 @@ const file_fairlead_nat_v1_policy_service_proto_rawDesc = "" +
 	"macAddress\x12\x1c\n" +
 	"\taddresses\x18\x03 \x03(\tR\taddresses\x12\x16\n" +
 	"\x06inside\x18\x04 \x01(\bR\x06inside\x12\x1c\n" +
-	"\tinterface\x18\x05 \x01(\tR\tinterface\"\x13\n" +
+	"\tinterface\x18\x05 \x01(\tR\tinterface\x12/\n" +
+	"\x06limits\x18\x06 \x01(\v2\x17.fairlead.nat.v1.LimitsR\x06limits\"\x13\n" +
 	"\x11PutPolicyResponse\"+\n" +
 	"\x13DeletePolicyRequest\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\"\x16\n" +
@@ -1273,7 +1303,7 @@ const file_fairlead_nat_v1_policy_service_proto_rawDesc = "" +
 	"\x13ListPoliciesRequest\x12'\n" +
 	"\x0fwithout_refused\x18\x01 \x01(\bR\x0ewithoutRefused\"K\n" +
 	"\x14ListPoliciesResponse\x123\n" +
-	"\bpolicies\x18\x01 \x03(\v2\x17.fairlead.nat.v1.PolicyR\bpolicies\"\xb8\x01\n" +
+	"\bpolicies\x18\x01 \x03(\v2\x17.fairlead.nat.v1.PolicyR\bpolicies\"\xe6\x02\n" +
 	"\x06Policy\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12\x1d\n" +
 	"\n" +
@@ -1281,7 +1311,11 @@ const file_fairlead_nat_v1_policy_service_proto_rawDesc = "" +
 	"\x05rules\x18\x03 \x03(\tR\x05rules\x12\x18\n" +
 	"\arefused\x18\x04 \x01(\x04R\arefused\x12\x18\n" +
 	"\aingress\x18\x05 \x03(\tR\aingress\x12/\n" +
-	"\x06limits\x18\x06 \x01(\v2\x17.fairlead.nat.v1.LimitsR\x06limits\"\xa8\x01\n" +
+	"\x06limits\x18\x06 \x01(\v2\x17.fairlead.nat.v1.LimitsR\x06limits\x12Q\n" +
+	"\x0enetwork_limits\x18\a \x03(\v2*.fairlead.nat.v1.Policy.NetworkLimitsEntryR\rnetworkLimits\x1aY\n" +
+	"\x12NetworkLimitsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12-\n" +
+	"\x05value\x18\x02 \x01(\v2\x17.fairlead.nat.v1.LimitsR\x05value:\x028\x01\"\xa8\x01\n" +
 	"\x14WatchRefusalsRequest\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x120\n" +
 	"\x05since\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x16\n" +
@@ -1325,7 +1359,7 @@ func file_fairlead_nat_v1_policy_service_proto_rawDescGZIP() []byte {
 	return file_fairlead_nat_v1_policy_service_proto_rawDescData
 }
 
-var file_fairlead_nat_v1_policy_service_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_fairlead_nat_v1_policy_service_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_fairlead_nat_v1_policy_service_proto_goTypes = []any{
 	(*PutPolicyRequest)(nil),          // 0: fairlead.nat.v1.PutPolicyRequest
 	(*Limits)(nil),                    // 1: fairlead.nat.v1.Limits
@@ -1346,39 +1380,43 @@ var file_fairlead_nat_v1_policy_service_proto_goTypes = []any{
 	(*WatchRefusalsRequest)(nil),      // 16: fairlead.nat.v1.WatchRefusalsRequest
 	(*WatchRefusalsResponse)(nil),     // 17: fairlead.nat.v1.WatchRefusalsResponse
 	(*Refusal)(nil),                   // 18: fairlead.nat.v1.Refusal
-	(*durationpb.Duration)(nil),       // 19: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),     // 20: google.protobuf.Timestamp
+	nil,                               // 19: fairlead.nat.v1.Policy.NetworkLimitsEntry
+	(*durationpb.Duration)(nil),       // 20: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),     // 21: google.protobuf.Timestamp
 }
 var file_fairlead_nat_v1_policy_service_proto_depIdxs = []int32{
 	2,  // 0: fairlead.nat.v1.PutPolicyRequest.endpoints:type_name -> fairlead.nat.v1.PolicyEndpoint
 	1,  // 1: fairlead.nat.v1.PutPolicyRequest.limits:type_name -> fairlead.nat.v1.Limits
-	7,  // 2: fairlead.nat.v1.PutPeersRequest.peers:type_name -> fairlead.nat.v1.Peer
-	19, // 3: fairlead.nat.v1.LearnAddressesRequest.ttl:type_name -> google.protobuf.Duration
-	19, // 4: fairlead.nat.v1.LearnAddressesResponse.answerable:type_name -> google.protobuf.Duration
-	15, // 5: fairlead.nat.v1.ListPoliciesResponse.policies:type_name -> fairlead.nat.v1.Policy
-	1,  // 6: fairlead.nat.v1.Policy.limits:type_name -> fairlead.nat.v1.Limits
-	20, // 7: fairlead.nat.v1.WatchRefusalsRequest.since:type_name -> google.protobuf.Timestamp
-	18, // 8: fairlead.nat.v1.WatchRefusalsResponse.refusals:type_name -> fairlead.nat.v1.Refusal
-	20, // 9: fairlead.nat.v1.Refusal.time:type_name -> google.protobuf.Timestamp
-	0,  // 10: fairlead.nat.v1.PolicyService.PutPolicy:input_type -> fairlead.nat.v1.PutPolicyRequest
-	4,  // 11: fairlead.nat.v1.PolicyService.DeletePolicy:input_type -> fairlead.nat.v1.DeletePolicyRequest
-	6,  // 12: fairlead.nat.v1.PolicyService.PutPeers:input_type -> fairlead.nat.v1.PutPeersRequest
-	9,  // 13: fairlead.nat.v1.PolicyService.LearnAddresses:input_type -> fairlead.nat.v1.LearnAddressesRequest
-	11, // 14: fairlead.nat.v1.PolicyService.RecordRefusedName:input_type -> fairlead.nat.v1.RecordRefusedNameRequest
-	13, // 15: fairlead.nat.v1.PolicyService.ListPolicies:input_type -> fairlead.nat.v1.ListPoliciesRequest
-	16, // 16: fairlead.nat.v1.PolicyService.WatchRefusals:input_type -> fairlead.nat.v1.WatchRefusalsRequest
-	3,  // 17: fairlead.nat.v1.PolicyService.PutPolicy:output_type -> fairlead.nat.v1.PutPolicyResponse
-	5,  // 18: fairlead.nat.v1.PolicyService.DeletePolicy:output_type -> fairlead.nat.v1.DeletePolicyResponse
-	8,  // 19: fairlead.nat.v1.PolicyService.PutPeers:output_type -> fairlead.nat.v1.PutPeersResponse
-	10, // 20: fairlead.nat.v1.PolicyService.LearnAddresses:output_type -> fairlead.nat.v1.LearnAddressesResponse
-	12, // 21: fairlead.nat.v1.PolicyService.RecordRefusedName:output_type -> fairlead.nat.v1.RecordRefusedNameResponse
-	14, // 22: fairlead.nat.v1.PolicyService.ListPolicies:output_type -> fairlead.nat.v1.ListPoliciesResponse
-	17, // 23: fairlead.nat.v1.PolicyService.WatchRefusals:output_type -> fairlead.nat.v1.WatchRefusalsResponse
-	17, // [17:24] is the sub-list for method output_type
-	10, // [10:17] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	1,  // 2: fairlead.nat.v1.PolicyEndpoint.limits:type_name -> fairlead.nat.v1.Limits
+	7,  // 3: fairlead.nat.v1.PutPeersRequest.peers:type_name -> fairlead.nat.v1.Peer
+	20, // 4: fairlead.nat.v1.LearnAddressesRequest.ttl:type_name -> google.protobuf.Duration
+	20, // 5: fairlead.nat.v1.LearnAddressesResponse.answerable:type_name -> google.protobuf.Duration
+	15, // 6: fairlead.nat.v1.ListPoliciesResponse.policies:type_name -> fairlead.nat.v1.Policy
+	1,  // 7: fairlead.nat.v1.Policy.limits:type_name -> fairlead.nat.v1.Limits
+	19, // 8: fairlead.nat.v1.Policy.network_limits:type_name -> fairlead.nat.v1.Policy.NetworkLimitsEntry
+	21, // 9: fairlead.nat.v1.WatchRefusalsRequest.since:type_name -> google.protobuf.Timestamp
+	18, // 10: fairlead.nat.v1.WatchRefusalsResponse.refusals:type_name -> fairlead.nat.v1.Refusal
+	21, // 11: fairlead.nat.v1.Refusal.time:type_name -> google.protobuf.Timestamp
+	1,  // 12: fairlead.nat.v1.Policy.NetworkLimitsEntry.value:type_name -> fairlead.nat.v1.Limits
+	0,  // 13: fairlead.nat.v1.PolicyService.PutPolicy:input_type -> fairlead.nat.v1.PutPolicyRequest
+	4,  // 14: fairlead.nat.v1.PolicyService.DeletePolicy:input_type -> fairlead.nat.v1.DeletePolicyRequest
+	6,  // 15: fairlead.nat.v1.PolicyService.PutPeers:input_type -> fairlead.nat.v1.PutPeersRequest
+	9,  // 16: fairlead.nat.v1.PolicyService.LearnAddresses:input_type -> fairlead.nat.v1.LearnAddressesRequest
+	11, // 17: fairlead.nat.v1.PolicyService.RecordRefusedName:input_type -> fairlead.nat.v1.RecordRefusedNameRequest
+	13, // 18: fairlead.nat.v1.PolicyService.ListPolicies:input_type -> fairlead.nat.v1.ListPoliciesRequest
+	16, // 19: fairlead.nat.v1.PolicyService.WatchRefusals:input_type -> fairlead.nat.v1.WatchRefusalsRequest
+	3,  // 20: fairlead.nat.v1.PolicyService.PutPolicy:output_type -> fairlead.nat.v1.PutPolicyResponse
+	5,  // 21: fairlead.nat.v1.PolicyService.DeletePolicy:output_type -> fairlead.nat.v1.DeletePolicyResponse
+	8,  // 22: fairlead.nat.v1.PolicyService.PutPeers:output_type -> fairlead.nat.v1.PutPeersResponse
+	10, // 23: fairlead.nat.v1.PolicyService.LearnAddresses:output_type -> fairlead.nat.v1.LearnAddressesResponse
+	12, // 24: fairlead.nat.v1.PolicyService.RecordRefusedName:output_type -> fairlead.nat.v1.RecordRefusedNameResponse
+	14, // 25: fairlead.nat.v1.PolicyService.ListPolicies:output_type -> fairlead.nat.v1.ListPoliciesResponse
+	17, // 26: fairlead.nat.v1.PolicyService.WatchRefusals:output_type -> fairlead.nat.v1.WatchRefusalsResponse
+	20, // [20:27] is the sub-list for method output_type
+	13, // [13:20] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_nat_v1_policy_service_proto_init() }
@@ -1392,7 +1430,7 @@ func file_fairlead_nat_v1_policy_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_nat_v1_policy_service_proto_rawDesc), len(file_fairlead_nat_v1_policy_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   19,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -139,7 +139,9 @@ type Network struct {
 	// to every network.
 	Attachable bool `protobuf:"varint,25,opt,name=attachable,proto3" json:"attachable,omitempty"`
 	// The options of the address source that the user gave.
-	IpamOptions   map[string]string `protobuf:"bytes,26,rep,name=ipam_options,json=ipamOptions,proto3" json:"ipam_options,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	IpamOptions map[string]string `protobuf:"bytes,26,rep,name=ipam_options,json=ipamOptions,proto3" json:"ipam_options,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// The limits of each container without limits of its own. Unset means none were given.
+	Limits        *Limits `protobuf:"bytes,27,opt,name=limits,proto3" json:"limits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -356,6 +358,188 @@ func (x *Network) GetIpamOptions() map[string]string {
 	return nil
 }
 
+func (x *Network) GetLimits() *Limits {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+// Limits bound the traffic of a container on a network. What is unset was not given: the limits of the
+// configuration apply.
+type Limits struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Zeros: no limit.
+	Bandwidth *Bandwidth `protobuf:"bytes,1,opt,name=bandwidth,proto3" json:"bandwidth,omitempty"`
+	// Zeros: no limit.
+	Packets *Packets `protobuf:"bytes,2,opt,name=packets,proto3" json:"packets,omitempty"`
+	// Connections that are open at the same time, from and to the container. 0: no limit.
+	MaxConnections *uint32 `protobuf:"varint,3,opt,name=max_connections,json=maxConnections,proto3,oneof" json:"max_connections,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *Limits) Reset() {
+	*x = Limits{}
+	mi := &file_fairlead_network_v1_network_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Limits) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Limits) ProtoMessage() {}
+
+func (x *Limits) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_network_v1_network_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Limits.ProtoReflect.Descriptor instead.
+func (*Limits) Descriptor() ([]byte, []int) {
+	return file_fairlead_network_v1_network_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Limits) GetBandwidth() *Bandwidth {
+	if x != nil {
+		return x.Bandwidth
+	}
+	return nil
+}
+
+func (x *Limits) GetPackets() *Packets {
+	if x != nil {
+		return x.Packets
+	}
+	return nil
+}
+
+func (x *Limits) GetMaxConnections() uint32 {
+	if x != nil && x.MaxConnections != nil {
+		return *x.MaxConnections
+	}
+	return 0
+}
+
+// Bandwidth is a limit in bits per second.
+type Bandwidth struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// To the container. 0 means no limit.
+	In uint64 `protobuf:"varint,1,opt,name=in,proto3" json:"in,omitempty"`
+	// From the container. 0 means no limit.
+	Out           uint64 `protobuf:"varint,2,opt,name=out,proto3" json:"out,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Bandwidth) Reset() {
+	*x = Bandwidth{}
+	mi := &file_fairlead_network_v1_network_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Bandwidth) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Bandwidth) ProtoMessage() {}
+
+func (x *Bandwidth) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_network_v1_network_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Bandwidth.ProtoReflect.Descriptor instead.
+func (*Bandwidth) Descriptor() ([]byte, []int) {
+	return file_fairlead_network_v1_network_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Bandwidth) GetIn() uint64 {
+	if x != nil {
+		return x.In
+	}
+	return 0
+}
+
+func (x *Bandwidth) GetOut() uint64 {
+	if x != nil {
+		return x.Out
+	}
+	return 0
+}
+
+// Packets is a limit in packets per second.
+type Packets struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// To the container. 0 means no limit.
+	In uint32 `protobuf:"varint,1,opt,name=in,proto3" json:"in,omitempty"`
+	// From the container. 0 means no limit.
+	Out           uint32 `protobuf:"varint,2,opt,name=out,proto3" json:"out,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Packets) Reset() {
+	*x = Packets{}
+	mi := &file_fairlead_network_v1_network_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Packets) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Packets) ProtoMessage() {}
+
+func (x *Packets) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_network_v1_network_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Packets.ProtoReflect.Descriptor instead.
+func (*Packets) Descriptor() ([]byte, []int) {
+	return file_fairlead_network_v1_network_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Packets) GetIn() uint32 {
+	if x != nil {
+		return x.In
+	}
+	return 0
+}
+
+func (x *Packets) GetOut() uint32 {
+	if x != nil {
+		return x.Out
+	}
+	return 0
+}
+
 // Pool is a subnet of a network, with the addresses that can be allocated.
 type Pool struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -382,7 +566,7 @@ type Pool struct {
 
 func (x *Pool) Reset() {
 	*x = Pool{}
-	mi := &file_fairlead_network_v1_network_proto_msgTypes[1]
+	mi := &file_fairlead_network_v1_network_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -394,7 +578,7 @@ func (x *Pool) String() string {
 func (*Pool) ProtoMessage() {}
 
 func (x *Pool) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_network_proto_msgTypes[1]
+	mi := &file_fairlead_network_v1_network_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -407,7 +591,7 @@ func (x *Pool) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pool.ProtoReflect.Descriptor instead.
 func (*Pool) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_network_proto_rawDescGZIP(), []int{1}
+	return file_fairlead_network_v1_network_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Pool) GetSubnet() string {
@@ -492,7 +676,7 @@ type Sandbox struct {
 
 func (x *Sandbox) Reset() {
 	*x = Sandbox{}
-	mi := &file_fairlead_network_v1_network_proto_msgTypes[2]
+	mi := &file_fairlead_network_v1_network_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -504,7 +688,7 @@ func (x *Sandbox) String() string {
 func (*Sandbox) ProtoMessage() {}
 
 func (x *Sandbox) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_network_proto_msgTypes[2]
+	mi := &file_fairlead_network_v1_network_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -517,7 +701,7 @@ func (x *Sandbox) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sandbox.ProtoReflect.Descriptor instead.
 func (*Sandbox) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_network_proto_rawDescGZIP(), []int{2}
+	return file_fairlead_network_v1_network_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Sandbox) GetOwner() string {
@@ -615,14 +799,18 @@ type Endpoint struct {
 	// The network's rules for outgoing traffic of containers without rules of their own.
 	Egress []string `protobuf:"bytes,21,rep,name=egress,proto3" json:"egress,omitempty"`
 	// The labels of the request.
-	Labels        map[string]string `protobuf:"bytes,22,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Labels map[string]string `protobuf:"bytes,22,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// The network's limits for containers without limits of their own.
+	Limits *Limits `protobuf:"bytes,23,opt,name=limits,proto3" json:"limits,omitempty"`
+	// The limits of the configuration when the endpoint was created, for networks without limits.
+	DefaultLimits *Limits `protobuf:"bytes,24,opt,name=default_limits,json=defaultLimits,proto3" json:"default_limits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Endpoint) Reset() {
 	*x = Endpoint{}
-	mi := &file_fairlead_network_v1_network_proto_msgTypes[3]
+	mi := &file_fairlead_network_v1_network_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -634,7 +822,7 @@ func (x *Endpoint) String() string {
 func (*Endpoint) ProtoMessage() {}
 
 func (x *Endpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_network_proto_msgTypes[3]
+	mi := &file_fairlead_network_v1_network_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -647,7 +835,7 @@ func (x *Endpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Endpoint.ProtoReflect.Descriptor instead.
 func (*Endpoint) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_network_proto_rawDescGZIP(), []int{3}
+	return file_fairlead_network_v1_network_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Endpoint) GetId() string {
@@ -804,6 +992,20 @@ func (x *Endpoint) GetLabels() map[string]string {
 	return nil
 }
 
+func (x *Endpoint) GetLimits() *Limits {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
+func (x *Endpoint) GetDefaultLimits() *Limits {
+	if x != nil {
+		return x.DefaultLimits
+	}
+	return nil
+}
+
 // Lease is an address granted by the LAN for a limited time.
 type Lease struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -834,7 +1036,7 @@ type Lease struct {
 
 func (x *Lease) Reset() {
 	*x = Lease{}
-	mi := &file_fairlead_network_v1_network_proto_msgTypes[4]
+	mi := &file_fairlead_network_v1_network_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -846,7 +1048,7 @@ func (x *Lease) String() string {
 func (*Lease) ProtoMessage() {}
 
 func (x *Lease) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_network_v1_network_proto_msgTypes[4]
+	mi := &file_fairlead_network_v1_network_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -859,7 +1061,7 @@ func (x *Lease) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lease.ProtoReflect.Descriptor instead.
 func (*Lease) Descriptor() ([]byte, []int) {
-	return file_fairlead_network_v1_network_proto_rawDescGZIP(), []int{4}
+	return file_fairlead_network_v1_network_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Lease) GetProtocol() string {
@@ -936,7 +1138,7 @@ var File_fairlead_network_v1_network_proto protoreflect.FileDescriptor
 
 const file_fairlead_network_v1_network_proto_rawDesc = "" +
 	"\n" +
-	"!fairlead/network/v1/network.proto\x12\x13fairlead.network.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc1\b\n" +
+	"!fairlead/network/v1/network.proto\x12\x13fairlead.network.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf6\b\n" +
 	"\aNetwork\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -974,7 +1176,8 @@ const file_fairlead_network_v1_network_proto_rawDesc = "" +
 	"\n" +
 	"attachable\x18\x19 \x01(\bR\n" +
 	"attachable\x12P\n" +
-	"\fipam_options\x18\x1a \x03(\v2-.fairlead.network.v1.Network.IpamOptionsEntryR\vipamOptions\x1a9\n" +
+	"\fipam_options\x18\x1a \x03(\v2-.fairlead.network.v1.Network.IpamOptionsEntryR\vipamOptions\x123\n" +
+	"\x06limits\x18\x1b \x01(\v2\x1b.fairlead.network.v1.LimitsR\x06limits\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a:\n" +
@@ -983,7 +1186,18 @@ const file_fairlead_network_v1_network_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a>\n" +
 	"\x10IpamOptionsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xda\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc0\x01\n" +
+	"\x06Limits\x12<\n" +
+	"\tbandwidth\x18\x01 \x01(\v2\x1e.fairlead.network.v1.BandwidthR\tbandwidth\x126\n" +
+	"\apackets\x18\x02 \x01(\v2\x1c.fairlead.network.v1.PacketsR\apackets\x12,\n" +
+	"\x0fmax_connections\x18\x03 \x01(\rH\x00R\x0emaxConnections\x88\x01\x01B\x12\n" +
+	"\x10_max_connections\"-\n" +
+	"\tBandwidth\x12\x0e\n" +
+	"\x02in\x18\x01 \x01(\x04R\x02in\x12\x10\n" +
+	"\x03out\x18\x02 \x01(\x04R\x03out\"+\n" +
+	"\aPackets\x12\x0e\n" +
+	"\x02in\x18\x01 \x01(\rR\x02in\x12\x10\n" +
+	"\x03out\x18\x02 \x01(\rR\x03out\"\xda\x02\n" +
 	"\x04Pool\x12\x16\n" +
 	"\x06subnet\x18\x01 \x01(\tR\x06subnet\x12\x19\n" +
 	"\bip_range\x18\x02 \x01(\tR\aipRange\x12\x18\n" +
@@ -1006,7 +1220,7 @@ const file_fairlead_network_v1_network_proto_rawDesc = "" +
 	"\n" +
 	"netns_only\x18\x05 \x01(\bR\tnetnsOnly\x12)\n" +
 	"\x10renumber_pending\x18\x06 \x01(\bR\x0frenumberPending\x12#\n" +
-	"\rexternal_path\x18\a \x01(\tR\fexternalPath\"\xcd\x06\n" +
+	"\rexternal_path\x18\a \x01(\tR\fexternalPath\"\xc6\a\n" +
 	"\bEndpoint\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1d\n" +
 	"\n" +
@@ -1034,7 +1248,9 @@ const file_fairlead_network_v1_network_proto_rawDesc = "" +
 	"\n" +
 	"dns_search\x18\x14 \x03(\tR\tdnsSearch\x12\x16\n" +
 	"\x06egress\x18\x15 \x03(\tR\x06egress\x12A\n" +
-	"\x06labels\x18\x16 \x03(\v2).fairlead.network.v1.Endpoint.LabelsEntryR\x06labels\x1a9\n" +
+	"\x06labels\x18\x16 \x03(\v2).fairlead.network.v1.Endpoint.LabelsEntryR\x06labels\x123\n" +
+	"\x06limits\x18\x17 \x01(\v2\x1b.fairlead.network.v1.LimitsR\x06limits\x12B\n" +
+	"\x0edefault_limits\x18\x18 \x01(\v2\x1b.fairlead.network.v1.LimitsR\rdefaultLimits\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x8c\x03\n" +
@@ -1070,42 +1286,50 @@ func file_fairlead_network_v1_network_proto_rawDescGZIP() []byte {
 }
 
 var file_fairlead_network_v1_network_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_fairlead_network_v1_network_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_fairlead_network_v1_network_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_fairlead_network_v1_network_proto_goTypes = []any{
 	(SandboxMode)(0),              // 0: fairlead.network.v1.SandboxMode
 	(*Network)(nil),               // 1: fairlead.network.v1.Network
-	(*Pool)(nil),                  // 2: fairlead.network.v1.Pool
-	(*Sandbox)(nil),               // 3: fairlead.network.v1.Sandbox
-	(*Endpoint)(nil),              // 4: fairlead.network.v1.Endpoint
-	(*Lease)(nil),                 // 5: fairlead.network.v1.Lease
-	nil,                           // 6: fairlead.network.v1.Network.LabelsEntry
-	nil,                           // 7: fairlead.network.v1.Network.OptionsEntry
-	nil,                           // 8: fairlead.network.v1.Network.IpamOptionsEntry
-	nil,                           // 9: fairlead.network.v1.Pool.AuxAddressesEntry
-	nil,                           // 10: fairlead.network.v1.Endpoint.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
+	(*Limits)(nil),                // 2: fairlead.network.v1.Limits
+	(*Bandwidth)(nil),             // 3: fairlead.network.v1.Bandwidth
+	(*Packets)(nil),               // 4: fairlead.network.v1.Packets
+	(*Pool)(nil),                  // 5: fairlead.network.v1.Pool
+	(*Sandbox)(nil),               // 6: fairlead.network.v1.Sandbox
+	(*Endpoint)(nil),              // 7: fairlead.network.v1.Endpoint
+	(*Lease)(nil),                 // 8: fairlead.network.v1.Lease
+	nil,                           // 9: fairlead.network.v1.Network.LabelsEntry
+	nil,                           // 10: fairlead.network.v1.Network.OptionsEntry
+	nil,                           // 11: fairlead.network.v1.Network.IpamOptionsEntry
+	nil,                           // 12: fairlead.network.v1.Pool.AuxAddressesEntry
+	nil,                           // 13: fairlead.network.v1.Endpoint.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
 }
 var file_fairlead_network_v1_network_proto_depIdxs = []int32{
-	2,  // 0: fairlead.network.v1.Network.pools:type_name -> fairlead.network.v1.Pool
-	11, // 1: fairlead.network.v1.Network.created_at:type_name -> google.protobuf.Timestamp
-	6,  // 2: fairlead.network.v1.Network.labels:type_name -> fairlead.network.v1.Network.LabelsEntry
-	7,  // 3: fairlead.network.v1.Network.options:type_name -> fairlead.network.v1.Network.OptionsEntry
-	2,  // 4: fairlead.network.v1.Network.former_pools:type_name -> fairlead.network.v1.Pool
-	8,  // 5: fairlead.network.v1.Network.ipam_options:type_name -> fairlead.network.v1.Network.IpamOptionsEntry
-	9,  // 6: fairlead.network.v1.Pool.aux_addresses:type_name -> fairlead.network.v1.Pool.AuxAddressesEntry
-	0,  // 7: fairlead.network.v1.Sandbox.mode:type_name -> fairlead.network.v1.SandboxMode
-	4,  // 8: fairlead.network.v1.Sandbox.endpoints:type_name -> fairlead.network.v1.Endpoint
-	5,  // 9: fairlead.network.v1.Endpoint.leases:type_name -> fairlead.network.v1.Lease
-	10, // 10: fairlead.network.v1.Endpoint.labels:type_name -> fairlead.network.v1.Endpoint.LabelsEntry
-	11, // 11: fairlead.network.v1.Lease.granted_at:type_name -> google.protobuf.Timestamp
-	11, // 12: fairlead.network.v1.Lease.renew_at:type_name -> google.protobuf.Timestamp
-	11, // 13: fairlead.network.v1.Lease.rebind_at:type_name -> google.protobuf.Timestamp
-	11, // 14: fairlead.network.v1.Lease.expire_at:type_name -> google.protobuf.Timestamp
-	15, // [15:15] is the sub-list for method output_type
-	15, // [15:15] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	5,  // 0: fairlead.network.v1.Network.pools:type_name -> fairlead.network.v1.Pool
+	14, // 1: fairlead.network.v1.Network.created_at:type_name -> google.protobuf.Timestamp
+	9,  // 2: fairlead.network.v1.Network.labels:type_name -> fairlead.network.v1.Network.LabelsEntry
+	10, // 3: fairlead.network.v1.Network.options:type_name -> fairlead.network.v1.Network.OptionsEntry
+	5,  // 4: fairlead.network.v1.Network.former_pools:type_name -> fairlead.network.v1.Pool
+	11, // 5: fairlead.network.v1.Network.ipam_options:type_name -> fairlead.network.v1.Network.IpamOptionsEntry
+	2,  // 6: fairlead.network.v1.Network.limits:type_name -> fairlead.network.v1.Limits
+	3,  // 7: fairlead.network.v1.Limits.bandwidth:type_name -> fairlead.network.v1.Bandwidth
+	4,  // 8: fairlead.network.v1.Limits.packets:type_name -> fairlead.network.v1.Packets
+	12, // 9: fairlead.network.v1.Pool.aux_addresses:type_name -> fairlead.network.v1.Pool.AuxAddressesEntry
+	0,  // 10: fairlead.network.v1.Sandbox.mode:type_name -> fairlead.network.v1.SandboxMode
+	7,  // 11: fairlead.network.v1.Sandbox.endpoints:type_name -> fairlead.network.v1.Endpoint
+	8,  // 12: fairlead.network.v1.Endpoint.leases:type_name -> fairlead.network.v1.Lease
+	13, // 13: fairlead.network.v1.Endpoint.labels:type_name -> fairlead.network.v1.Endpoint.LabelsEntry
+	2,  // 14: fairlead.network.v1.Endpoint.limits:type_name -> fairlead.network.v1.Limits
+	2,  // 15: fairlead.network.v1.Endpoint.default_limits:type_name -> fairlead.network.v1.Limits
+	14, // 16: fairlead.network.v1.Lease.granted_at:type_name -> google.protobuf.Timestamp
+	14, // 17: fairlead.network.v1.Lease.renew_at:type_name -> google.protobuf.Timestamp
+	14, // 18: fairlead.network.v1.Lease.rebind_at:type_name -> google.protobuf.Timestamp
+	14, // 19: fairlead.network.v1.Lease.expire_at:type_name -> google.protobuf.Timestamp
+	20, // [20:20] is the sub-list for method output_type
+	20, // [20:20] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_network_v1_network_proto_init() }
@@ -1113,13 +1337,14 @@ func file_fairlead_network_v1_network_proto_init() {
 	if File_fairlead_network_v1_network_proto != nil {
 		return
 	}
+	file_fairlead_network_v1_network_proto_msgTypes[1].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_network_v1_network_proto_rawDesc), len(file_fairlead_network_v1_network_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   10,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -175,7 +175,9 @@ type CreateNetworkRequest struct {
 	Dns []string `protobuf:"bytes,12,rep,name=dns,proto3" json:"dns,omitempty"`
 	// The rules for outgoing traffic of containers without rules of their own, as of `--egress`. Only on
 	// bridge networks.
-	Egress        []string `protobuf:"bytes,16,rep,name=egress,proto3" json:"egress,omitempty"`
+	Egress []string `protobuf:"bytes,16,rep,name=egress,proto3" json:"egress,omitempty"`
+	// The limits of each container without limits of its own. Bridge networks only.
+	Limits        *Limits `protobuf:"bytes,19,opt,name=limits,proto3" json:"limits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -322,6 +324,13 @@ func (x *CreateNetworkRequest) GetEgress() []string {
 	return nil
 }
 
+func (x *CreateNetworkRequest) GetLimits() *Limits {
+	if x != nil {
+		return x.Limits
+	}
+	return nil
+}
+
 // PoolSpec requests one subnet.
 type PoolSpec struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -464,7 +473,9 @@ type UpdateNetworkRequest struct {
 	// those that a host route overlaps are replaced by free ones.
 	Renumber bool `protobuf:"varint,7,opt,name=renumber,proto3" json:"renumber,omitempty"`
 	// New rules for outgoing traffic, as in CreateNetworkRequest. "all" lifts them.
-	Egress        []string `protobuf:"bytes,8,rep,name=egress,proto3" json:"egress,omitempty"`
+	Egress []string `protobuf:"bytes,8,rep,name=egress,proto3" json:"egress,omitempty"`
+	// New limits, as in CreateNetworkRequest. What is unset does not change.
+	Limits        *Limits `protobuf:"bytes,9,opt,name=limits,proto3" json:"limits,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -551,6 +562,13 @@ func (x *UpdateNetworkRequest) GetRenumber() bool {
 func (x *UpdateNetworkRequest) GetEgress() []string {
 	if x != nil {
 		return x.Egress
+	}
+	return nil
+}
+
+func (x *UpdateNetworkRequest) GetLimits() *Limits {
+	if x != nil {
+		return x.Limits
 	}
 	return nil
 }
@@ -1312,7 +1330,7 @@ const file_fairlead_network_v1_network_service_proto_rawDesc = "" +
 	"\x05until\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x18\n" +
 	"\afilters\x18\x03 \x03(\tR\afilters\"E\n" +
 	"\x13WatchEventsResponse\x12.\n" +
-	"\x05event\x18\x01 \x01(\v2\x18.fairlead.event.v1.EventR\x05event\"\xcb\x06\n" +
+	"\x05event\x18\x01 \x01(\v2\x18.fairlead.event.v1.EventR\x05event\"\x80\a\n" +
 	"\x14CreateNetworkRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
@@ -1335,7 +1353,8 @@ const file_fairlead_network_v1_network_service_proto_rawDesc = "" +
 	"attachable\x12]\n" +
 	"\fipam_options\x18\x12 \x03(\v2:.fairlead.network.v1.CreateNetworkRequest.IpamOptionsEntryR\vipamOptions\x12\x10\n" +
 	"\x03dns\x18\f \x03(\tR\x03dns\x12\x16\n" +
-	"\x06egress\x18\x10 \x03(\tR\x06egress\x1a9\n" +
+	"\x06egress\x18\x10 \x03(\tR\x06egress\x123\n" +
+	"\x06limits\x18\x13 \x01(\v2\x1b.fairlead.network.v1.LimitsR\x06limits\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a:\n" +
@@ -1356,7 +1375,7 @@ const file_fairlead_network_v1_network_service_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"O\n" +
 	"\x15CreateNetworkResponse\x126\n" +
-	"\anetwork\x18\x01 \x01(\v2\x1c.fairlead.network.v1.NetworkR\anetwork\"\xf3\x02\n" +
+	"\anetwork\x18\x01 \x01(\v2\x1c.fairlead.network.v1.NetworkR\anetwork\"\xa8\x03\n" +
 	"\x14UpdateNetworkRequest\x12\x1c\n" +
 	"\treference\x18\x01 \x01(\tR\treference\x12\x15\n" +
 	"\x03mtu\x18\x02 \x01(\rH\x00R\x03mtu\x88\x01\x01\x12\x18\n" +
@@ -1365,7 +1384,8 @@ const file_fairlead_network_v1_network_service_proto_rawDesc = "" +
 	"\x03dns\x18\x05 \x01(\v2 .fairlead.network.v1.NameServersR\x03dns\x12\x12\n" +
 	"\x04ipv6\x18\x06 \x01(\bR\x04ipv6\x12\x1a\n" +
 	"\brenumber\x18\a \x01(\bR\brenumber\x12\x16\n" +
-	"\x06egress\x18\b \x03(\tR\x06egress\x1a9\n" +
+	"\x06egress\x18\b \x03(\tR\x06egress\x123\n" +
+	"\x06limits\x18\t \x01(\v2\x1b.fairlead.network.v1.LimitsR\x06limits\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x06\n" +
@@ -1459,8 +1479,9 @@ var file_fairlead_network_v1_network_service_proto_goTypes = []any{
 	nil,                           // 26: fairlead.network.v1.UpdateNetworkRequest.LabelsEntry
 	(*timestamppb.Timestamp)(nil), // 27: google.protobuf.Timestamp
 	(*v1.Event)(nil),              // 28: fairlead.event.v1.Event
-	(*Network)(nil),               // 29: fairlead.network.v1.Network
-	(*v11.Finding)(nil),           // 30: fairlead.host.v1.Finding
+	(*Limits)(nil),                // 29: fairlead.network.v1.Limits
+	(*Network)(nil),               // 30: fairlead.network.v1.Network
+	(*v11.Finding)(nil),           // 31: fairlead.host.v1.Finding
 }
 var file_fairlead_network_v1_network_service_proto_depIdxs = []int32{
 	27, // 0: fairlead.network.v1.WatchEventsRequest.since:type_name -> google.protobuf.Timestamp
@@ -1470,42 +1491,44 @@ var file_fairlead_network_v1_network_service_proto_depIdxs = []int32{
 	22, // 4: fairlead.network.v1.CreateNetworkRequest.labels:type_name -> fairlead.network.v1.CreateNetworkRequest.LabelsEntry
 	23, // 5: fairlead.network.v1.CreateNetworkRequest.options:type_name -> fairlead.network.v1.CreateNetworkRequest.OptionsEntry
 	24, // 6: fairlead.network.v1.CreateNetworkRequest.ipam_options:type_name -> fairlead.network.v1.CreateNetworkRequest.IpamOptionsEntry
-	25, // 7: fairlead.network.v1.PoolSpec.aux_addresses:type_name -> fairlead.network.v1.PoolSpec.AuxAddressesEntry
-	29, // 8: fairlead.network.v1.CreateNetworkResponse.network:type_name -> fairlead.network.v1.Network
-	26, // 9: fairlead.network.v1.UpdateNetworkRequest.labels:type_name -> fairlead.network.v1.UpdateNetworkRequest.LabelsEntry
-	6,  // 10: fairlead.network.v1.UpdateNetworkRequest.dns:type_name -> fairlead.network.v1.NameServers
-	29, // 11: fairlead.network.v1.WaitNetworkResponse.network:type_name -> fairlead.network.v1.Network
-	29, // 12: fairlead.network.v1.UpdateNetworkResponse.network:type_name -> fairlead.network.v1.Network
-	27, // 13: fairlead.network.v1.PruneNetworksRequest.until:type_name -> google.protobuf.Timestamp
-	29, // 14: fairlead.network.v1.ListNetworksResponse.networks:type_name -> fairlead.network.v1.Network
-	29, // 15: fairlead.network.v1.GetNetworkResponse.network:type_name -> fairlead.network.v1.Network
-	30, // 16: fairlead.network.v1.DiagnoseResponse.findings:type_name -> fairlead.host.v1.Finding
-	30, // 17: fairlead.network.v1.CheckResponse.findings:type_name -> fairlead.host.v1.Finding
-	18, // 18: fairlead.network.v1.NetworkService.Diagnose:input_type -> fairlead.network.v1.DiagnoseRequest
-	20, // 19: fairlead.network.v1.NetworkService.Check:input_type -> fairlead.network.v1.CheckRequest
-	2,  // 20: fairlead.network.v1.NetworkService.CreateNetwork:input_type -> fairlead.network.v1.CreateNetworkRequest
-	5,  // 21: fairlead.network.v1.NetworkService.UpdateNetwork:input_type -> fairlead.network.v1.UpdateNetworkRequest
-	7,  // 22: fairlead.network.v1.NetworkService.WaitNetwork:input_type -> fairlead.network.v1.WaitNetworkRequest
-	10, // 23: fairlead.network.v1.NetworkService.DeleteNetwork:input_type -> fairlead.network.v1.DeleteNetworkRequest
-	12, // 24: fairlead.network.v1.NetworkService.PruneNetworks:input_type -> fairlead.network.v1.PruneNetworksRequest
-	14, // 25: fairlead.network.v1.NetworkService.ListNetworks:input_type -> fairlead.network.v1.ListNetworksRequest
-	16, // 26: fairlead.network.v1.NetworkService.GetNetwork:input_type -> fairlead.network.v1.GetNetworkRequest
-	0,  // 27: fairlead.network.v1.NetworkService.WatchEvents:input_type -> fairlead.network.v1.WatchEventsRequest
-	19, // 28: fairlead.network.v1.NetworkService.Diagnose:output_type -> fairlead.network.v1.DiagnoseResponse
-	21, // 29: fairlead.network.v1.NetworkService.Check:output_type -> fairlead.network.v1.CheckResponse
-	4,  // 30: fairlead.network.v1.NetworkService.CreateNetwork:output_type -> fairlead.network.v1.CreateNetworkResponse
-	9,  // 31: fairlead.network.v1.NetworkService.UpdateNetwork:output_type -> fairlead.network.v1.UpdateNetworkResponse
-	8,  // 32: fairlead.network.v1.NetworkService.WaitNetwork:output_type -> fairlead.network.v1.WaitNetworkResponse
-	11, // 33: fairlead.network.v1.NetworkService.DeleteNetwork:output_type -> fairlead.network.v1.DeleteNetworkResponse
-	13, // 34: fairlead.network.v1.NetworkService.PruneNetworks:output_type -> fairlead.network.v1.PruneNetworksResponse
-	15, // 35: fairlead.network.v1.NetworkService.ListNetworks:output_type -> fairlead.network.v1.ListNetworksResponse
-	17, // 36: fairlead.network.v1.NetworkService.GetNetwork:output_type -> fairlead.network.v1.GetNetworkResponse
-	1,  // 37: fairlead.network.v1.NetworkService.WatchEvents:output_type -> fairlead.network.v1.WatchEventsResponse
-	28, // [28:38] is the sub-list for method output_type
-	18, // [18:28] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	29, // 7: fairlead.network.v1.CreateNetworkRequest.limits:type_name -> fairlead.network.v1.Limits
+	25, // 8: fairlead.network.v1.PoolSpec.aux_addresses:type_name -> fairlead.network.v1.PoolSpec.AuxAddressesEntry
+	30, // 9: fairlead.network.v1.CreateNetworkResponse.network:type_name -> fairlead.network.v1.Network
+	26, // 10: fairlead.network.v1.UpdateNetworkRequest.labels:type_name -> fairlead.network.v1.UpdateNetworkRequest.LabelsEntry
+	6,  // 11: fairlead.network.v1.UpdateNetworkRequest.dns:type_name -> fairlead.network.v1.NameServers
+	29, // 12: fairlead.network.v1.UpdateNetworkRequest.limits:type_name -> fairlead.network.v1.Limits
+	30, // 13: fairlead.network.v1.WaitNetworkResponse.network:type_name -> fairlead.network.v1.Network
+	30, // 14: fairlead.network.v1.UpdateNetworkResponse.network:type_name -> fairlead.network.v1.Network
+	27, // 15: fairlead.network.v1.PruneNetworksRequest.until:type_name -> google.protobuf.Timestamp
+	30, // 16: fairlead.network.v1.ListNetworksResponse.networks:type_name -> fairlead.network.v1.Network
+	30, // 17: fairlead.network.v1.GetNetworkResponse.network:type_name -> fairlead.network.v1.Network
+	31, // 18: fairlead.network.v1.DiagnoseResponse.findings:type_name -> fairlead.host.v1.Finding
+	31, // 19: fairlead.network.v1.CheckResponse.findings:type_name -> fairlead.host.v1.Finding
+	18, // 20: fairlead.network.v1.NetworkService.Diagnose:input_type -> fairlead.network.v1.DiagnoseRequest
+	20, // 21: fairlead.network.v1.NetworkService.Check:input_type -> fairlead.network.v1.CheckRequest
+	2,  // 22: fairlead.network.v1.NetworkService.CreateNetwork:input_type -> fairlead.network.v1.CreateNetworkRequest
+	5,  // 23: fairlead.network.v1.NetworkService.UpdateNetwork:input_type -> fairlead.network.v1.UpdateNetworkRequest
+	7,  // 24: fairlead.network.v1.NetworkService.WaitNetwork:input_type -> fairlead.network.v1.WaitNetworkRequest
+	10, // 25: fairlead.network.v1.NetworkService.DeleteNetwork:input_type -> fairlead.network.v1.DeleteNetworkRequest
+	12, // 26: fairlead.network.v1.NetworkService.PruneNetworks:input_type -> fairlead.network.v1.PruneNetworksRequest
+	14, // 27: fairlead.network.v1.NetworkService.ListNetworks:input_type -> fairlead.network.v1.ListNetworksRequest
+	16, // 28: fairlead.network.v1.NetworkService.GetNetwork:input_type -> fairlead.network.v1.GetNetworkRequest
+	0,  // 29: fairlead.network.v1.NetworkService.WatchEvents:input_type -> fairlead.network.v1.WatchEventsRequest
+	19, // 30: fairlead.network.v1.NetworkService.Diagnose:output_type -> fairlead.network.v1.DiagnoseResponse
+	21, // 31: fairlead.network.v1.NetworkService.Check:output_type -> fairlead.network.v1.CheckResponse
+	4,  // 32: fairlead.network.v1.NetworkService.CreateNetwork:output_type -> fairlead.network.v1.CreateNetworkResponse
+	9,  // 33: fairlead.network.v1.NetworkService.UpdateNetwork:output_type -> fairlead.network.v1.UpdateNetworkResponse
+	8,  // 34: fairlead.network.v1.NetworkService.WaitNetwork:output_type -> fairlead.network.v1.WaitNetworkResponse
+	11, // 35: fairlead.network.v1.NetworkService.DeleteNetwork:output_type -> fairlead.network.v1.DeleteNetworkResponse
+	13, // 36: fairlead.network.v1.NetworkService.PruneNetworks:output_type -> fairlead.network.v1.PruneNetworksResponse
+	15, // 37: fairlead.network.v1.NetworkService.ListNetworks:output_type -> fairlead.network.v1.ListNetworksResponse
+	17, // 38: fairlead.network.v1.NetworkService.GetNetwork:output_type -> fairlead.network.v1.GetNetworkResponse
+	1,  // 39: fairlead.network.v1.NetworkService.WatchEvents:output_type -> fairlead.network.v1.WatchEventsResponse
+	30, // [30:40] is the sub-list for method output_type
+	20, // [20:30] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_network_v1_network_service_proto_init() }

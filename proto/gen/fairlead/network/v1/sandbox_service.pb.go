@@ -134,9 +134,11 @@ type EndpointSpec struct {
 	// The limit of what the container receives, in bits per second. 0 means none. Bridge networks only.
 	BandwidthIn uint64 `protobuf:"varint,11,opt,name=bandwidth_in,json=bandwidthIn,proto3" json:"bandwidth_in,omitempty"`
 	// The limit of what the container sends, in bits per second. 0 means none. Bridge networks only.
-	BandwidthOut  uint64 `protobuf:"varint,12,opt,name=bandwidth_out,json=bandwidthOut,proto3" json:"bandwidth_out,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	BandwidthOut uint64 `protobuf:"varint,12,opt,name=bandwidth_out,json=bandwidthOut,proto3" json:"bandwidth_out,omitempty"`
+	// True: no limit. Otherwise the limit of the network applies if both are 0.
+	BandwidthUnlimited bool `protobuf:"varint,13,opt,name=bandwidth_unlimited,json=bandwidthUnlimited,proto3" json:"bandwidth_unlimited,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *EndpointSpec) Reset() {
@@ -253,6 +255,13 @@ func (x *EndpointSpec) GetBandwidthOut() uint64 {
 	return 0
 }
 
+func (x *EndpointSpec) GetBandwidthUnlimited() bool {
+	if x != nil {
+		return x.BandwidthUnlimited
+	}
+	return false
+}
+
 // ConnectEndpointRequest holds the endpoint to add.
 type ConnectEndpointRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -362,9 +371,11 @@ type SetBandwidthRequest struct {
 	// As in EndpointSpec.
 	BandwidthIn uint64 `protobuf:"varint,2,opt,name=bandwidth_in,json=bandwidthIn,proto3" json:"bandwidth_in,omitempty"`
 	// As in EndpointSpec.
-	BandwidthOut  uint64 `protobuf:"varint,3,opt,name=bandwidth_out,json=bandwidthOut,proto3" json:"bandwidth_out,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	BandwidthOut uint64 `protobuf:"varint,3,opt,name=bandwidth_out,json=bandwidthOut,proto3" json:"bandwidth_out,omitempty"`
+	// As in EndpointSpec.
+	BandwidthUnlimited bool `protobuf:"varint,4,opt,name=bandwidth_unlimited,json=bandwidthUnlimited,proto3" json:"bandwidth_unlimited,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *SetBandwidthRequest) Reset() {
@@ -416,6 +427,13 @@ func (x *SetBandwidthRequest) GetBandwidthOut() uint64 {
 		return x.BandwidthOut
 	}
 	return 0
+}
+
+func (x *SetBandwidthRequest) GetBandwidthUnlimited() bool {
+	if x != nil {
+		return x.BandwidthUnlimited
+	}
+	return false
 }
 
 // SetBandwidthResponse is empty.
@@ -1351,7 +1369,7 @@ const file_fairlead_network_v1_sandbox_service_proto_rawDesc = "" +
 	"\n" +
 	"owner_name\x18\x04 \x01(\tR\townerName\x12\x1d\n" +
 	"\n" +
-	"netns_path\x18\x05 \x01(\tR\tnetnsPath\"\xa4\x04\n" +
+	"netns_path\x18\x05 \x01(\tR\tnetnsPath\"\xd5\x04\n" +
 	"\fEndpointSpec\x12\x18\n" +
 	"\anetwork\x18\x01 \x01(\tR\anetwork\x12!\n" +
 	"\fipv4_address\x18\x02 \x01(\tR\vipv4Address\x12!\n" +
@@ -1366,7 +1384,8 @@ const file_fairlead_network_v1_sandbox_service_proto_rawDesc = "" +
 	"\x06labels\x18\n" +
 	" \x03(\v2-.fairlead.network.v1.EndpointSpec.LabelsEntryR\x06labels\x12!\n" +
 	"\fbandwidth_in\x18\v \x01(\x04R\vbandwidthIn\x12#\n" +
-	"\rbandwidth_out\x18\f \x01(\x04R\fbandwidthOut\x1a9\n" +
+	"\rbandwidth_out\x18\f \x01(\x04R\fbandwidthOut\x12/\n" +
+	"\x13bandwidth_unlimited\x18\r \x01(\bR\x12bandwidthUnlimited\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"m\n" +
@@ -1374,11 +1393,12 @@ const file_fairlead_network_v1_sandbox_service_proto_rawDesc = "" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12=\n" +
 	"\bendpoint\x18\x02 \x01(\v2!.fairlead.network.v1.EndpointSpecR\bendpoint\"Q\n" +
 	"\x17ConnectEndpointResponse\x126\n" +
-	"\asandbox\x18\x01 \x01(\v2\x1c.fairlead.network.v1.SandboxR\asandbox\"s\n" +
+	"\asandbox\x18\x01 \x01(\v2\x1c.fairlead.network.v1.SandboxR\asandbox\"\xa4\x01\n" +
 	"\x13SetBandwidthRequest\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12!\n" +
 	"\fbandwidth_in\x18\x02 \x01(\x04R\vbandwidthIn\x12#\n" +
-	"\rbandwidth_out\x18\x03 \x01(\x04R\fbandwidthOut\"\x16\n" +
+	"\rbandwidth_out\x18\x03 \x01(\x04R\fbandwidthOut\x12/\n" +
+	"\x13bandwidth_unlimited\x18\x04 \x01(\bR\x12bandwidthUnlimited\"\x16\n" +
 	"\x14SetBandwidthResponse\"K\n" +
 	"\x19DisconnectEndpointRequest\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12\x18\n" +

@@ -90,7 +90,7 @@ func (e *extras) set(key, value string) error {
 		if err != nil {
 			return httpapi.Errorf(http.StatusBadRequest, "label %s: %.100q is not a number of connections", key, value)
 		}
-		e.limits.Connections = uint32(n)
+		e.limits.Connections, e.limits.AnyConnections = uint32(n), n == 0
 	case key == LabelPackets:
 		packets, err := egress.ParsePackets(value)
 		if err != nil {

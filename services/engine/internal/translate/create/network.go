@@ -29,7 +29,8 @@ func (b *Body) network(v apiversion.Version) (*containerv1.NetworkConfig, []stri
 	}
 	out := &containerv1.NetworkConfig{Mode: string(h.NetworkMode), Publish: portpb.MappingsToProto(ports),
 		PublishAll: h.PublishAllPorts, Links: endpoints.LinksToProto(h.Links), KeepNetns: extra.keepNetns,
-		MaxConnections: extra.limits.Connections, Packets: packetsToProto(extra.limits.Packets),
+		MaxConnections: extra.limits.Connections, UnlimitedConnections: extra.limits.AnyConnections,
+		Packets:          packetsToProto(extra.limits.Packets),
 		PublishAddresses: portpb.AddressesToProto(extra.addresses)}
 	exposed, err := b.exposed()
 	if err != nil {

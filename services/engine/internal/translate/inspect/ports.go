@@ -144,11 +144,12 @@ func labels(cfg *containerv1.ContainerConfig) map[string]string {
 	if net != nil && net.KeepNetns != nil && !net.GetKeepNetns() {
 		out[create.LabelKeepNetns] = "false"
 	}
-	if n := net.GetMaxConnections(); n > 0 {
+	if n := net.GetMaxConnections(); n > 0 || net.GetUnlimitedConnections() {
 		out[create.LabelMaxConnections] = strconv.FormatUint(uint64(n), 10)
 	}
 	if p := net.GetPackets(); p != nil {
-		out[create.LabelPackets] = egress.Packets{In: p.GetIn(), Out: p.GetOut()}.String()
+		out[create.LabelPackets] = egress.Packets{In: p.GetIn(), Out: p.GetOut(),
+			None: p.GetIn() == 0 && p.GetOut() == 0}.String()
 	}
 	maps.Copy(out, cfg.GetLabels())
 	if _, ok := out[create.LabelSources]; ok { // it stands for all ports

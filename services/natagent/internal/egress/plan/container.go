@@ -32,6 +32,9 @@ type Endpoint struct {
 	// Inside reports that the host does not see its traffic: the rules are in the container's namespace.
 	Inside    bool   `json:",omitempty"`
 	Interface string `json:",omitempty"` // its name in the container
+
+	Limits   egress.Limits `json:",omitzero"`  // of this endpoint
+	BytesOut uint64        `json:",omitempty"` // from the container in a second; 0: no limit
 }
 
 // IsHeld reports whether nothing passes from and to the interface yet.
@@ -100,11 +103,11 @@ func (c *Container) BridgeAddresses() (all []netip.Addr) {
 }
 
 // IsEmpty reports whether a container has neither rules nor limits.
-func (c *Container) IsEmpty() bool { return len(c.Rules)+len(c.Ingress) == 0 && c.Limits.IsZero() }
+func (c *Container) IsEmpty() bool { return len(c.Rules)+len(c.Ingress) == 0 && !c.IsLimited() }
 
 // IsRouted reports whether all traffic must pass the IP layer of the host, where connections are known.
 func (c *Container) IsRouted() bool {
-	return len(c.Rules)+len(c.Ingress) > 0 || c.Limits.Connections > 0
+	return len(c.Rules)+len(c.Ingress) > 0 || c.LimitsConnections()
 }
 
 // HasInside reports whether rules must be in the namespace of the container.
@@ -134,7 +137,7 @@ func (c *Container) Equal(o *Container) bool {
 		slices.Equal(c.Ingress, o.Ingress) && c.Limits == o.Limits &&
 		slices.EqualFunc(c.Endpoints, o.Endpoints, func(a, b Endpoint) bool {
 			return a.NetworkID == b.NetworkID && a.MAC == b.MAC && slices.Equal(a.Addresses, b.Addresses) &&
-				a.Inside == b.Inside && a.Interface == b.Interface
+				a.Inside == b.Inside && a.Interface == b.Interface && a.Limits == b.Limits && a.BytesOut == b.BytesOut
 		})
 }
 

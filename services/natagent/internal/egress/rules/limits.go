@@ -10,7 +10,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/fairlead/fairlead/proto/egress"
-	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/natagent/internal/egress/plan"
 )
 
@@ -22,6 +21,7 @@ const LimitsName = "fairlead-limits"
 const (
 	mapFrom = "from" // containers by MAC address
 	mapTo   = "to"   // containers by address, or by MAC address for packets
+	mapSent = "sent" // containers by MAC address, for bytes
 )
 
 // connlimitOver makes the expression match above its limit.
@@ -55,17 +55,24 @@ func (t LimitTables) Base() (chains []TableChain, sets []Set) {
 		{"prerouting", nftables.ChainHookPrerouting, offsetFrom, mapFrom},
 		{"postrouting", nftables.ChainHookPostrouting, offsetTo, mapTo},
 	} {
+		list := append(addressResolution(),
+			Rule{"containers with a limit of packets", []expr.Any{ethernet(c.offset), verdictOf(c.set)}})
+		if c.set == mapFrom { // of all frames, as the limit in the container is
+			list = append([]Rule{{"containers with a limit of bandwidth", []expr.Any{ethernet(c.offset),
+				verdictOf(mapSent)}}}, list...)
+		}
 		chains = append(chains, TableChain{baseChain(t.Bridge, c.name, c.hook,
-			nftables.ChainPriorityRef(*nftables.ChainPriorityNATDest-1)), append(addressResolution(),
-			Rule{"containers with a limit of packets", []expr.Any{ethernet(c.offset), verdictOf(c.set)}})})
+			nftables.ChainPriorityRef(*nftables.ChainPriorityNATDest-1)), list})
 	}
 
 	sets = append(sets, Set{verdicts(t.Inet, mapFrom, nftables.TypeEtherAddr), nil})
 	for _, f := range families() {
 		sets = append(sets, Set{verdicts(t.Inet, sharedSet(mapTo, f.v6), f.address), nil})
 	}
-	return chains, append(sets, Set{verdicts(t.Bridge, mapFrom, nftables.TypeEtherAddr), nil},
-		Set{verdicts(t.Bridge, mapTo, nftables.TypeEtherAddr), nil})
+	for _, name := range []string{mapFrom, mapTo, mapSent} {
+		sets = append(sets, Set{verdicts(t.Bridge, name, nftables.TypeEtherAddr), nil})
+	}
+	return chains, sets
 }
 
 // fromRule finds the chain of a container that opens a connection.
@@ -93,42 +100,56 @@ func verdicts(t *nftables.Table, name string, key nftables.SetDatatype) *nftable
 		KeyByteOrder: binaryutil.BigEndian, Comment: "container -> its limit"}
 }
 
-// connectionsChain returns the name of a container's chain. It has the limit: a chain with the name is right.
-func connectionsChain(c *plan.Container) string {
-	return fmt.Sprintf("%s_connections_%d", id.Short(c.Owner), c.Limits.Connections)
+// connectionsChain returns the name of a chain. It has the limit: a chain with the name is right.
+func connectionsChain(s plan.Scope) string {
+	return fmt.Sprintf("%s_connections_%d", s.Name, s.Limits.Connections)
 }
 
-func packetsChain(c *plan.Container, direction string, rate uint32) string {
-	return fmt.Sprintf("%s_packets_%s_%d", id.Short(c.Owner), direction, rate)
+func packetsChain(s plan.Scope, direction string, rate uint32) string {
+	return fmt.Sprintf("%s_packets_%s_%d", s.Name, direction, rate)
 }
 
-// Chains returns the chains of a container. Both directions share the chain that counts connections.
+func bytesChain(s plan.Scope) string { return fmt.Sprintf("%s_bytes_out_%d", s.Name, s.BytesOut) }
+
+// Chains returns the chains of a container.
 func (t LimitTables) Chains(c *plan.Container) (all []TableChain) {
-	if n := c.Limits.Connections; n > 0 {
-		name := connectionsChain(c)
+	for _, s := range c.Scopes() {
+		all = append(all, t.chains(s)...)
+	}
+	return all
+}
+
+// chains returns the chains of a scope. Both directions share the chain that counts connections.
+func (t LimitTables) chains(s plan.Scope) (all []TableChain) {
+	if n := s.Limits.Connections; n > 0 {
+		name := connectionsChain(s)
 		over := name + "_over"
-		b := &chainBuilder{owner: c.Owner}
+		b := &chainBuilder{owner: s.Owner}
 		b.refuse("more connections than the limit", egress.ReasonConnections, nil)
 		all = append(all, TableChain{&nftables.Chain{Name: over, Table: t.Inet}, b.rules},
 			TableChain{&nftables.Chain{Name: name, Table: t.Inet}, []Rule{{"connections above the limit",
 				[]expr.Any{&expr.Connlimit{Count: n, Flags: connlimitOver},
 					&expr.Verdict{Kind: expr.VerdictGoto, Chain: over}}}}})
 	}
-	for direction, rate := range packetRates(c) {
-		all = append(all, TableChain{&nftables.Chain{Name: packetsChain(c, direction, rate), Table: t.Bridge},
+	for direction, rate := range packetRates(s) {
+		all = append(all, TableChain{&nftables.Chain{Name: packetsChain(s, direction, rate), Table: t.Bridge},
 			[]Rule{{"packets above the limit", join([]expr.Any{overRate(rate)}, drop())}}})
+	}
+	if s.BytesOut > 0 {
+		all = append(all, TableChain{&nftables.Chain{Name: bytesChain(s), Table: t.Bridge},
+			[]Rule{{"bytes above the limit", join([]expr.Any{overBytes(s.BytesOut)}, drop())}}})
 	}
 	return all
 }
 
-// packetRates returns the limits of packets of a container by direction.
-func packetRates(c *plan.Container) map[string]uint32 {
+// packetRates returns the limits of packets of a scope by direction.
+func packetRates(s plan.Scope) map[string]uint32 {
 	rates := map[string]uint32{}
-	if c.Limits.Packets.In > 0 {
-		rates["in"] = c.Limits.Packets.In
+	if s.Limits.Packets.In > 0 {
+		rates["in"] = s.Limits.Packets.In
 	}
-	if c.Limits.Packets.Out > 0 {
-		rates["out"] = c.Limits.Packets.Out
+	if s.Limits.Packets.Out > 0 {
+		rates["out"] = s.Limits.Packets.Out
 	}
 	return rates
 }
@@ -142,31 +163,47 @@ func overRate(rate uint32) expr.Any {
 		Burst: max(rate/burstShare, 1)}
 }
 
+// overBytes matches bytes above a rate. The kernel lets the bytes of a second pass together, which the limit in the
+// container does not.
+func overBytes(rate uint64) expr.Any {
+	return &expr.Limit{Type: expr.LimitTypePktBytes, Rate: rate, Unit: expr.LimitTimeSecond, Over: true}
+}
+
 // Elements returns the elements of a container.
 func (t LimitTables) Elements(c *plan.Container) (all []Set) {
+	for _, s := range c.Scopes() {
+		all = append(all, t.elements(s)...)
+	}
+	return all
+}
+
+func (t LimitTables) elements(s plan.Scope) (all []Set) {
 	add := func(set *nftables.Set, chain string, keys [][]byte) {
-		s := Set{Set: set}
+		one := Set{Set: set}
 		for _, key := range keys {
-			s.Elements = append(s.Elements, nftables.SetElement{Key: key,
+			one.Elements = append(one.Elements, nftables.SetElement{Key: key,
 				VerdictData: &expr.Verdict{Kind: expr.VerdictJump, Chain: chain}})
 		}
 		if len(keys) > 0 {
-			all = append(all, s)
+			all = append(all, one)
 		}
 	}
 
-	if c.Limits.Connections > 0 {
-		add(verdicts(t.Inet, mapFrom, nftables.TypeEtherAddr), connectionsChain(c), c.MACs())
+	if s.Limits.Connections > 0 {
+		add(verdicts(t.Inet, mapFrom, nftables.TypeEtherAddr), connectionsChain(s), s.MACs())
 		for _, f := range families() {
-			add(verdicts(t.Inet, sharedSet(mapTo, f.v6), f.address), connectionsChain(c), c.AddressesOf(f.v6))
+			add(verdicts(t.Inet, sharedSet(mapTo, f.v6), f.address), connectionsChain(s), s.AddressesOf(f.v6))
 		}
 	}
-	for direction, rate := range packetRates(c) {
+	for direction, rate := range packetRates(s) {
 		set := mapTo
 		if direction == "out" {
 			set = mapFrom
 		}
-		add(verdicts(t.Bridge, set, nftables.TypeEtherAddr), packetsChain(c, direction, rate), c.MACs())
+		add(verdicts(t.Bridge, set, nftables.TypeEtherAddr), packetsChain(s, direction, rate), s.MACs())
+	}
+	if s.BytesOut > 0 {
+		add(verdicts(t.Bridge, mapSent, nftables.TypeEtherAddr), bytesChain(s), s.MACs())
 	}
 	return all
 }

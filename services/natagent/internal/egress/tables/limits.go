@@ -58,7 +58,7 @@ func (k *Tables) WriteLimits(all []*plan.Container) error {
 	}
 	if err := k.commit(); err != nil {
 		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EOPNOTSUPP) {
-			return fault.New(fault.Unavailable, "nf_tables", "cannot limit connections and packets",
+			return fault.New(fault.Unavailable, "nf_tables", "cannot limit connections, packets and bandwidth",
 				fault.WithCause(err),
 				fault.WithHint("load the modules nft_connlimit and nft_limit (CONFIG_NFT_CONNLIMIT, CONFIG_NFT_LIMIT)"))
 		}

@@ -61,11 +61,12 @@ func (d *Driver) Apply(
 // shape limits both ends of an endpoint: the container receives what the host end sends. The container
 // end is limited in the namespace, where only a container with CAP_NET_ADMIN can lift it.
 func (d *Driver) shape(ns *kernel.Namespace, e endpoint.Endpoint) (changes []string, err error) {
-	in, err := d.host.Shape(e.HostInterface, e.Spec.Bandwidth.In)
+	limit := e.Bandwidth()
+	in, err := d.host.Shape(e.HostInterface, limit.In)
 	if err != nil {
 		return nil, err
 	}
-	out, err := ns.Shape(e.Interface, e.Spec.Bandwidth.Out)
+	out, err := ns.Shape(e.Interface, limit.Out)
 	if in || out {
 		changes = append(changes, "bandwidth of "+e.Interface)
 	}
