@@ -20,7 +20,7 @@ import (
 )
 
 // sortTime is the time for which events of the past are collected and sorted, because two services send
-// them.
+// them. It is not used if the client wants no others.
 const sortTime = 50 * time.Millisecond
 
 // Events serves GET /events.
@@ -52,7 +52,7 @@ func (h *Handlers) Events(w http.ResponseWriter, r *httpapi.Request) error {
 	out := newEventWriter(w, r, filters)
 	out.start()
 	if since != nil {
-		for _, e := range merged.past() {
+		for _, e := range merged.past(ctx, h.pastLimit(until)) {
 			if out.write(e) != nil {
 				return nil // the client is gone
 			}
@@ -138,9 +138,16 @@ func (m *mergedEvents) forward(ctx context.Context, receive func() (*eventv1.Eve
 	}
 }
 
-// past returns the events that arrive within sortTime, sorted by time.
-func (m *mergedEvents) past() (all []*eventv1.Event) {
-	limit := time.After(sortTime)
+// pastLimit returns when events of the past have arrived. It is nil if the services end their streams then.
+func (h *Handlers) pastLimit(until *timestamppb.Timestamp) <-chan time.Time {
+	if until != nil && !until.AsTime().After(h.now()) {
+		return nil
+	}
+	return time.After(sortTime)
+}
+
+// past returns the events that arrive until the limit, or until all services have ended, sorted by time.
+func (m *mergedEvents) past(ctx context.Context, limit <-chan time.Time) (all []*eventv1.Event) {
 	for m.open > 0 && !m.lost {
 		select {
 		case e := <-m.events:
@@ -149,6 +156,7 @@ func (m *mergedEvents) past() (all []*eventv1.Event) {
 		case err := <-m.ended:
 			m.end(err)
 			continue
+		case <-ctx.Done():
 		case <-limit:
 		}
 		break

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -60,7 +61,7 @@ func TestEventsEndWithLostService(t *testing.T) {
 			if m.lost != c.lost || c.all && got != 3*len(c.ends) || got < 3 {
 				t.Errorf("got %d events, lost %t", got, m.lost)
 			}
-			if !m.lost && len(m.past()) != 0 {
+			if !m.lost && len(m.past(ctx, time.After(sortTime))) != 0 {
 				t.Error("got events after the end")
 			}
 		})
@@ -78,13 +79,65 @@ func TestPastIsSortedAtTheEnd(t *testing.T) {
 		m.ended <- nil
 
 		var got []int64
-		for _, e := range m.past() {
+		for _, e := range m.past(t.Context(), time.After(sortTime)) {
 			got = append(got, e.GetTime().GetSeconds())
 		}
 		// With an open service the time was over.
 		if want := []int64{1, 2, 3, 4, 5, 6}; m.open == 0 && !slices.Equal(got, want) {
 			t.Fatalf("got %v, want %v", got, want)
 		}
+	}
+}
+
+// TestPastIsCompleteOnBusyHost: events of a time that is over are sorted even if a service is slow.
+func TestPastIsCompleteOnBusyHost(t *testing.T) {
+	now := time.Unix(100, 0)
+	h := &Handlers{now: func() time.Time { return now }}
+	for name, c := range map[string]struct {
+		until *timestamppb.Timestamp
+		want  []int64
+	}{
+		"no end":            {nil, []int64{2, 4}},
+		"end in the future": {timestamppb.New(now.Add(time.Hour)), []int64{2, 4}},
+		"end in the past":   {timestamppb.New(now), []int64{1, 2, 3, 4}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancel(t.Context())
+				m := &mergedEvents{events: make(chan *eventv1.Event, eventBatch), ended: make(chan error), open: 2}
+				go m.forward(ctx, emit(0, 4, 2))
+				go m.forward(ctx, emit(time.Minute, 3, 1))
+				var got []int64
+				for _, e := range m.past(ctx, h.pastLimit(c.until)) {
+					got = append(got, e.GetTime().GetSeconds())
+				}
+				if !slices.Equal(got, c.want) {
+					t.Errorf("got %v, want %v", got, c.want)
+				}
+				cancel()
+				time.Sleep(time.Hour) // the slow service ends
+			})
+		})
+	}
+
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if got := (&mergedEvents{open: 2}).past(gone, nil); len(got) != 0 {
+		t.Errorf("without a client: got %v", got)
+	}
+}
+
+// emit returns a stream that begins after a time, has events at some seconds, and ends.
+func emit(after time.Duration, seconds ...int64) func() (*eventv1.Event, error) {
+	return func() (*eventv1.Event, error) {
+		time.Sleep(after)
+		after = 0
+		if len(seconds) == 0 {
+			return nil, io.EOF
+		}
+		e := &eventv1.Event{Time: &timestamppb.Timestamp{Seconds: seconds[0]}}
+		seconds = seconds[1:]
+		return e, nil
 	}
 }
 
