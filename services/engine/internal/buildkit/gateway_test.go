@@ -116,7 +116,7 @@ func fakeBuildKit(t *testing.T, build func(session *grpc.ClientConn, md metadata
 		conn *grpc.ClientConn
 		md   metadata.MD
 	}
-	sessions := make(chan opened, 1)
+	sessions := make(chan opened, 100)
 	server := grpc.NewServer(grpc.ForceServerCodec(rawCodec{}), grpc.UnknownServiceHandler(
 		func(_ any, in grpc.ServerStream) error {
 			method, _ := grpc.MethodFromServerStream(in)
