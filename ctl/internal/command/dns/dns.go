@@ -4,19 +4,15 @@ package dns
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/fairlead/fairlead/ctl/internal/command/cli"
-	"github.com/fairlead/fairlead/ctl/internal/format"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
-	"github.com/fairlead/fairlead/proto/id"
 )
 
 // Group returns the command `fairlead dns`.
@@ -43,10 +39,7 @@ func newFlush(c *cli.CLI) *cobra.Command {
 	}
 }
 
-type logOptions struct {
-	follow, noTrunc          bool
-	since, container, format string
-}
+type logOptions struct{ cli.Records }
 
 func newLog(c *cli.CLI) *cobra.Command {
 	var o logOptions
@@ -61,35 +54,22 @@ name) or limit (too many pending questions). The log is in memory only.`,
 		Args: cli.ExactArgs(0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd, c) },
 	}
-	f := cmd.Flags()
-	f.BoolVarP(&o.follow, "follow", "f", false, "Continue with new ones")
-	f.StringVar(&o.since, "since", "", "Show those since a time: a date, Unix seconds or an age such as 10m")
-	f.StringVar(&o.container, "container", "", "Show those of one container")
-	f.StringVar(&o.format, "format", format.Table, "Output format: table or json")
-	f.BoolVar(&o.noTrunc, "no-trunc", false, "Print full container IDs")
+	o.AddFlags(cmd)
 	return cmd
 }
 
 func (o *logOptions) run(cmd *cobra.Command, c *cli.CLI) error {
-	if o.format != format.Table && o.format != format.JSON {
-		return &cli.UsageError{Command: cmd.CommandPath(), Code: cli.ExitFailure,
-			Err: fmt.Errorf("unknown format %q, must be table or json", o.format)}
+	since, err := o.Since(cmd)
+	if err != nil {
+		return err
 	}
-	req := &dnsv1.WatchQueriesRequest{Follow: o.follow}
-	if o.since != "" {
-		t, err := cli.ParseTime("--since", o.since, time.Now())
-		if err != nil {
-			return err
-		}
-		req.Since = timestamppb.New(t)
-	}
-
+	req := &dnsv1.WatchQueriesRequest{Follow: o.Follow, Since: since}
 	cl, err := c.Client()
 	if err != nil {
 		return err
 	}
-	if o.container != "" {
-		res, err := cl.Containers.GetContainer(cmd.Context(), &containerv1.GetContainerRequest{Reference: o.container})
+	if o.Container != "" {
+		res, err := cl.Containers.GetContainer(cmd.Context(), &containerv1.GetContainerRequest{Reference: o.Container})
 		if err != nil {
 			return err
 		}
@@ -108,7 +88,7 @@ func (o *logOptions) run(cmd *cobra.Command, c *cli.CLI) error {
 	if err != nil {
 		return err
 	}
-	if o.format == format.Table {
+	if !o.IsJSON() {
 		c.Printf(logRow, "TIME", "CONTAINER", "TYPE", "NAME", "CODE", "FROM", "TOOK", "ADDRESSES")
 	}
 	for {
@@ -143,7 +123,7 @@ type logLine struct {
 
 func (o *logOptions) show(c *cli.CLI, q *dnsv1.Query, name string) {
 	when, took := q.GetTime().AsTime().Local().Format(time.RFC3339), q.GetTook().AsDuration()
-	if o.format == format.JSON {
+	if o.IsJSON() {
 		text, err := json.Marshal(logLine{when, q.GetOwner(), name, q.GetType(), q.GetName(), q.GetCode(),
 			q.GetSource(), q.GetServer(), took.Seconds(), q.GetAddresses()})
 		if err == nil {
@@ -152,16 +132,11 @@ func (o *logOptions) show(c *cli.CLI, q *dnsv1.Query, name string) {
 		return
 	}
 
-	if name == "" {
-		name = id.Short(q.GetOwner())
-	}
-	if o.noTrunc {
-		name = q.GetOwner()
-	}
 	from := q.GetSource()
 	if q.GetServer() != "" {
 		from = q.GetServer()
 	}
-	c.Printf(logRow, when, name, q.GetType(), q.GetName(), q.GetCode(), from, took.Round(10*time.Microsecond),
+	c.Printf(logRow, when, o.NameOf(q.GetOwner(), name), q.GetType(), q.GetName(), q.GetCode(), from,
+		took.Round(10*time.Microsecond),
 		strings.Join(q.GetAddresses(), " "))
 }

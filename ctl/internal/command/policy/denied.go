@@ -8,18 +8,12 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/fairlead/fairlead/ctl/internal/command/cli"
-	"github.com/fairlead/fairlead/ctl/internal/format"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
-	"github.com/fairlead/fairlead/proto/id"
 )
 
-type deniedOptions struct {
-	follow, noTrunc          bool
-	since, container, format string
-}
+type deniedOptions struct{ cli.Records }
 
 func newDenied(c *cli.CLI) *cobra.Command {
 	var o deniedOptions
@@ -34,40 +28,27 @@ than the embedded one), metadata (a metadata service), connections (more than --
 		Args: cli.ExactArgs(0),
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd, c) },
 	}
-	f := cmd.Flags()
-	f.BoolVarP(&o.follow, "follow", "f", false, "Continue with new ones")
-	f.StringVar(&o.since, "since", "", "Show those since a time: a date, Unix seconds or an age such as 10m")
-	f.StringVar(&o.container, "container", "", "Show those of one container")
-	f.StringVar(&o.format, "format", format.Table, "Output format: table or json")
-	f.BoolVar(&o.noTrunc, "no-trunc", false, "Print full container IDs")
+	o.AddFlags(cmd)
 	return cmd
 }
 
 func (o *deniedOptions) run(cmd *cobra.Command, c *cli.CLI) error {
-	if o.format != format.Table && o.format != format.JSON {
-		return &cli.UsageError{Command: cmd.CommandPath(), Code: cli.ExitFailure,
-			Err: fmt.Errorf("unknown format %q, must be table or json", o.format)}
+	since, err := o.Since(cmd)
+	if err != nil {
+		return err
 	}
-	req := &natv1.WatchRefusalsRequest{Follow: o.follow}
-	if o.since != "" {
-		t, err := cli.ParseTime("--since", o.since, time.Now())
-		if err != nil {
-			return err
-		}
-		req.Since = timestamppb.New(t)
-	}
-
+	req := &natv1.WatchRefusalsRequest{Follow: o.Follow, Since: since}
 	cl, err := c.Client()
 	if err != nil {
 		return err
 	}
-	if o.container != "" {
-		if req.Owner, err = containerID(cmd.Context(), cl, o.container); err != nil {
+	if o.Container != "" {
+		if req.Owner, err = containerID(cmd.Context(), cl, o.Container); err != nil {
 			return err
 		}
 	}
 
-	if o.format == format.Table {
+	if !o.IsJSON() {
 		c.Printf(deniedRow, "TIME", "CONTAINER", "REASON", "PROTO", "DESTINATION", "NAME")
 	}
 	lost, err := refusals(cmd.Context(), cl, req, func(r *natv1.Refusal) { o.show(c, r) })
@@ -80,15 +61,8 @@ func (o *deniedOptions) run(cmd *cobra.Command, c *cli.CLI) error {
 const deniedRow = "%-25s  %-20s  %-8s  %-5s  %-28s  %s\n"
 
 func (o *deniedOptions) show(c *cli.CLI, r *natv1.Refusal) {
-	name := r.GetOwnerName()
-	if name == "" {
-		name = id.Short(r.GetOwner())
-	}
-	if o.noTrunc {
-		name = r.GetOwner()
-	}
 	when := r.GetTime().AsTime().Local().Format(time.RFC3339)
-	if o.format == format.JSON {
+	if o.IsJSON() {
 		line, err := json.Marshal(deniedLine{when, r.GetOwner(), r.GetOwnerName(), r.GetReason(), r.GetProtocol(),
 			r.GetAddress(), r.GetPort(), r.GetName(), r.GetIncoming(),
 			r.GetRule()})
@@ -97,7 +71,8 @@ func (o *deniedOptions) show(c *cli.CLI, r *natv1.Refusal) {
 		}
 		return
 	}
-	c.Printf(deniedRow, when, name, r.GetReason(), r.GetProtocol(), destination(r), r.GetName())
+	c.Printf(deniedRow, when, o.NameOf(r.GetOwner(), r.GetOwnerName()), r.GetReason(), r.GetProtocol(), destination(r),
+		r.GetName())
 }
 
 // deniedLine is a line of the format json.
