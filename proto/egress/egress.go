@@ -31,10 +31,26 @@ const (
 	Label                     // all containers with a label
 )
 
-// words are the rules that are one word.
-func words() map[string]Kind {
-	return map[string]Kind{"host": Host, "internet": Internet, "lan": LAN, "metadata": Metadata, "dns": DNS,
-		"all": All, "observe": Observe}
+// word is a rule that is one word.
+type word struct {
+	text string
+	kind Kind
+}
+
+// words returns the rules that are one word. Policies are parsed often: an array needs no memory, a map does.
+func words() [7]word {
+	return [...]word{{"host", Host}, {"internet", Internet}, {"lan", LAN}, {"metadata", Metadata}, {"dns", DNS},
+		{"all", All}, {"observe", Observe}}
+}
+
+// wordKind returns the kind of a rule that is one word.
+func wordKind(text string) (Kind, bool) {
+	for _, w := range words() {
+		if w.text == text {
+			return w.kind, true
+		}
+	}
+	return 0, false
 }
 
 // Empty is the policy without any rule: nothing can be reached but the embedded name server.
@@ -173,9 +189,9 @@ func (r Rule) peer() string {
 			return word + ":" + r.Name
 		}
 	}
-	for word, kind := range words() {
-		if kind == r.Kind {
-			return word
+	for _, w := range words() {
+		if w.kind == r.Kind {
+			return w.text
 		}
 	}
 	return ""

@@ -34,7 +34,7 @@ func Parse(values []string) (Policy, error) {
 		return nil, fmt.Errorf("%d rules, at most %d are possible", len(texts), maxRules)
 	}
 
-	policy, none := Policy{}, false
+	policy, none := make(Policy, 0, len(texts)), false
 	var faults []error
 	for _, text := range texts {
 		text = strings.TrimSpace(text)
@@ -205,7 +205,7 @@ func (p Ports) suffix() (text string) {
 
 // setPeer sets what the rule applies to.
 func (r *Rule) setPeer(peer string) error {
-	if kind, ok := words()[strings.ToLower(peer)]; ok {
+	if kind, ok := wordKind(strings.ToLower(peer)); ok {
 		r.Kind = kind
 		return nil
 	}
@@ -265,7 +265,7 @@ func parseName(text string) (string, error) {
 	if err == nil && strings.Contains(base, "_") { // service names; IDNA does not know them
 		ascii = strings.ToLower(base)
 	}
-	if err == nil {
+	if err == nil && ascii != base {
 		_, err = idna.Lookup.ToASCII(strings.ReplaceAll(ascii, "_", "x")) // some results are invalid themselves
 	}
 	if err != nil || strings.Trim(ascii, "0123456789.") == "" || len(ascii) > 253 {

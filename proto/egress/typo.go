@@ -9,8 +9,8 @@ import (
 // keywords returns all words with a meaning of their own, sorted.
 func keywords() []string {
 	all := []string{Empty}
-	for word := range words() {
-		all = append(all, word)
+	for _, w := range words() {
+		all = append(all, w.text)
 	}
 	slices.Sort(all)
 	return all
