@@ -38,8 +38,9 @@ type Client struct {
 	mu   sync.Mutex
 	held map[string]int // duplicates of the held files
 
-	conn  *net.UnixConn // conn and delay are only used by the queue
-	delay time.Duration // before the next holder is started
+	conn    *net.UnixConn // conn and what follows are only used by the queue
+	unwatch chan struct{} // ends the watch of the last connection; nil before the first one
+	delay   time.Duration // before the next holder is started
 }
 
 // New returns a client with a socket path. It does not start a process. Without a program it only reads what a holder

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // A holder that does not answer a request gets the other files on another connection.
@@ -17,7 +18,8 @@ func TestFailedRequestDoesNotStopTheNext(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = l.Close() })
-	go answerSecondRequest(l)
+	var open atomic.Int32
+	go answerSecondRequest(l, &open)
 
 	c := New(path, []string{"true"}, slog.New(slog.DiscardHandler))
 	t.Cleanup(c.Close)
@@ -40,18 +42,25 @@ func TestFailedRequestDoesNotStopTheNext(t *testing.T) {
 	if c.conn == nil {
 		t.Error("got no connection after the other request")
 	}
+	for deadline := time.Now().Add(time.Minute); open.Load() > 2; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("got %d connections, want one for requests and one that watches", open.Load())
+		}
+	}
 }
 
 // answerSecondRequest closes the connection of the first request, and answers the others. Connections that only watch
 // the holder have none.
-func answerSecondRequest(l *net.UnixListener) {
+func answerSecondRequest(l *net.UnixListener, open *atomic.Int32) {
 	var requests atomic.Int32
 	for {
 		conn, err := l.AcceptUnix()
 		if err != nil {
 			return
 		}
+		open.Add(1)
 		go func() {
+			defer open.Add(-1)
 			defer conn.Close()
 			for {
 				_, fds, err := receive(conn)

@@ -45,6 +45,11 @@ func (c *Client) watch() error {
 		return err
 	}
 
+	if c.unwatch != nil {
+		close(c.unwatch) // the connection before has a watch of its own
+	}
+	unwatch := make(chan struct{})
+	c.unwatch = unwatch
 	delay, own := c.delay, c.conn
 	c.delay = min(2*delay, respawnDelayMax)
 	gone := make(chan struct{})
@@ -57,10 +62,13 @@ func (c *Client) watch() error {
 		select {
 		case <-c.stopped:
 			return
+		case <-unwatch:
+			return
 		case <-gone:
 		}
 		select {
 		case <-c.stopped:
+		case <-unwatch:
 		case <-time.After(delay):
 			c.work.add(func() { c.replace(own) })
 		}
