@@ -5,7 +5,6 @@ import (
 	"errors"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/fairlead/fairlead/services/natagent/internal/conntrack"
 	"github.com/fairlead/fairlead/services/natagent/internal/egress/answered"
@@ -155,11 +154,10 @@ func (e *Enforcer) putTogether(ctx context.Context, batch []*request) error {
 
 // adoptAll makes new policies keep addresses, and returns the former answers. mu must be held.
 func (e *Enforcer) adoptAll(changes []tables.Change) (known []*answered.Book) {
-	now := time.Now()
 	for i, c := range changes {
 		known = append(known, e.books[c.Now.Owner])
 		e.adopt(c.Now, c.Old)
-		changes[i].Learned = e.book(c.Now.Owner).Left(now)
+		changes[i].Before, changes[i].Learned = left(known[i]), left(e.books[c.Now.Owner])
 	}
 	return known
 }

@@ -20,12 +20,12 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"sync"
 	"time"
 
 	"github.com/fairlead/fairlead/proto/fault"
-	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/natagent/internal/conntrack"
 	"github.com/fairlead/fairlead/services/natagent/internal/egress/answered"
 	"github.com/fairlead/fairlead/services/natagent/internal/egress/inside"
@@ -176,7 +176,7 @@ func (e *Enforcer) putOne(ctx context.Context, c *plan.Container) (cuts []conntr
 		return nil, errors.Join(err, e.store.PutPolicy(before))
 	}
 	if err == nil {
-		err = e.replace(old, now)
+		err = e.replace(old, now, known)
 	}
 	if err != nil {
 		e.books[c.Owner] = known
@@ -196,8 +196,9 @@ func (e *Enforcer) install(c *plan.Container) (*plan.Plan, error) {
 	return plan.New(c, e.generation, via), nil
 }
 
-// replace writes a change. If the kernel refuses it, everything is written again.
-func (e *Enforcer) replace(old, now *plan.Plan) error {
+// replace writes a change; known are the answers under the old policy, and can be nil. If the kernel refuses it,
+// everything is written again.
+func (e *Enforcer) replace(old, now *plan.Plan, known *answered.Book) error {
 	owner := ""
 	for _, c := range []*plan.Plan{old, now} {
 		if c != nil {
@@ -213,7 +214,11 @@ func (e *Enforcer) replace(old, now *plan.Plan) error {
 		e.installed[owner] = now
 	}
 
-	err := e.tables.Change([]tables.Change{{Old: old, Now: now, Learned: e.book(owner).Left(time.Now())}}, e.prefixes)
+	c := tables.Change{Old: old, Now: now, Before: left(known)}
+	if now != nil {
+		c.Learned = left(e.books[owner])
+	}
+	err := e.tables.Change([]tables.Change{c}, e.prefixes)
 	if err == nil && (hasLimits(old) || hasLimits(now)) {
 		return e.tables.WriteLimits(e.limited())
 	}
@@ -222,6 +227,14 @@ func (e *Enforcer) replace(old, now *plan.Plan) error {
 	}
 	e.log.Warn("egress policies out of sync, writing them again", "error", err)
 	return e.rebuild()
+}
+
+// left returns the addresses that are open; b can be nil.
+func left(b *answered.Book) map[answered.Open]time.Duration {
+	if b == nil {
+		return nil
+	}
+	return b.Left(time.Now())
 }
 
 // hasLimits reports whether a container, which can be nil, has limits.
@@ -265,7 +278,7 @@ func (e *Enforcer) Release(ctx context.Context, owner string) error {
 	}
 	e.inside.Lift(ctx, had)
 	if old := e.installed[owner]; old != nil {
-		return e.replace(old, nil)
+		return e.replace(old, nil, e.books[owner])
 	}
 	return nil
 }
@@ -288,7 +301,7 @@ func (e *Enforcer) Sync(ctx context.Context) error {
 		differ, err = e.tables.LimitsDiffer()
 	}
 	if err != nil || !differ {
-		return errors.Join(err, within)
+		return errors.Join(err, within, e.tables.Tidy(time.Now()))
 	}
 	e.log.Warn("egress policies changed externally, restored")
 	e.restores++
@@ -308,11 +321,10 @@ func (e *Enforcer) start(ctx context.Context) error {
 		return fault.Wrap(err, fault.Unavailable, "table "+rules.TableName, "cannot be read")
 	}
 
-	now := time.Now()
-	for _, c := range e.store.Policies() {
-		e.books[c.Owner] = answered.NewBook(learned[id.Short(c.Owner)], now)
-	}
 	e.installMissing()
+	for owner, p := range e.installed {
+		e.books[owner] = answered.NewBook(openedBy(p, learned), time.Now())
+	}
 
 	if e.refused, err = e.openLog(); err != nil { // before the first refusal
 		e.log.Warn("refused packets are not recorded", "error", err)
@@ -335,6 +347,15 @@ func (e *Enforcer) start(ctx context.Context) error {
 		e.log.Warn("egress policies in namespaces of containers are not up to date", "error", err)
 	}
 	return nil
+}
+
+// openedBy returns the addresses that the interfaces of a container learned.
+func openedBy(p *plan.Plan, all map[tables.Opened]map[answered.Open]time.Duration) map[answered.Open]time.Duration {
+	opened := map[answered.Open]time.Duration{}
+	for mac := range p.Via {
+		maps.Copy(opened, all[tables.Opened{Chain: rules.SharedName(p, rules.Outgoing), MAC: mac}])
+	}
+	return opened
 }
 
 // installMissing installs stored policies whose network did not exist before. After a boot netagent

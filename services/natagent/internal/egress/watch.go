@@ -158,10 +158,11 @@ func (e *Enforcer) Since(t time.Time) ([]refusals.Refusal, uint64, <-chan struct
 // counters returns the packets that the policy of a container allowed, and those that it and the limits
 // refused. mu must be held.
 func (e *Enforcer) counters(c *plan.Plan) (allowed, refused uint64, err error) {
-	allowed, refused, err = e.tables.Counters(c)
+	on, err := e.tables.Counters(c)
 	if err != nil {
-		return allowed, refused, err
+		return 0, 0, err
 	}
+	allowed, refused = on.Allowed, on.Refused
 	within, refusedWithin, err := e.inside.Counters(c)
 	allowed, refused = allowed+within, refused+refusedWithin
 	if err != nil || !c.LimitsConnections() {

@@ -14,18 +14,35 @@ import (
 func BaseRules(kind QueueKind) map[string][]Rule {
 	start := append(knownRules(), Rule{"neighbour discovery",
 		join(neighbours(), []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}})})
-	start = append(start, Rule{"containers with a policy", []expr.Any{
-		meta(expr.MetaKeyIIFTYPE, reg1), equal(binary.NativeEndian.AppendUint16(nil, unix.ARPHRD_ETHER)...),
-		ethernet(offsetFrom),
-		&expr.Lookup{SourceRegister: reg1, SetName: mapPolicies, DestRegister: 0, IsDestRegSet: true}}})
+	from := []expr.Any{meta(expr.MetaKeyIIFTYPE, reg1),
+		equal(binary.NativeEndian.AppendUint16(nil, unix.ARPHRD_ETHER)...), ethernet(offsetFrom), numberOf(mapPolicies)}
+	start = append(start, policyRules(from)...)
 	in := incomingRules()
-	return map[string][]Rule{
+	all := map[string][]Rule{
 		"forward":         start,
 		"input":           start,
 		"forward-ingress": in,
 		"output":          append(knownRules(), in...),
 		chainChecked:      checkedRules(kind),
 		chainRefused:      refusedRules(),
+	}
+	for _, c := range verdictChains() {
+		all[c.Name] = c.Rules
+	}
+	return all
+}
+
+// numberOf replaces the key of a container in register 1 by the number of its policy, or does not match.
+func numberOf(set string) expr.Any {
+	return &expr.Lookup{SourceRegister: reg1, SetName: set, DestRegister: reg1, IsDestRegSet: true}
+}
+
+// policyRules continue with the chain of a container that is found. Without one, nothing passes.
+func policyRules(find []expr.Any) []Rule {
+	return []Rule{
+		{"containers with a policy", join(find, []expr.Any{&expr.Lookup{SourceRegister: reg1, SetName: mapChains,
+			DestRegister: unix.NFT_REG_VERDICT, IsDestRegSet: true}})},
+		{"policies without a chain", join(find, drop())},
 	}
 }
 
@@ -43,10 +60,8 @@ func refusedRules() []Rule {
 func incomingRules() []Rule {
 	rules := known()
 	for _, f := range families() {
-		rules = append(rules, Rule{"to containers with a policy", join(f.only(), []expr.Any{
-			network(f.daddr, f.length),
-			&expr.Lookup{SourceRegister: reg1, SetName: sharedSet(mapIngress, f.v6), DestRegister: 0,
-				IsDestRegSet: true}})})
+		rules = append(rules, policyRules(join(f.only(), []expr.Any{network(f.daddr, f.length),
+			numberOf(sharedSet(mapIngress, f.v6))}))...)
 	}
 	return rules
 }
@@ -55,6 +70,9 @@ func incomingRules() []Rule {
 // the sender's policy allows passes the receiver's in a chain of its own.
 func BaseChains(t *nftables.Table) (all []*nftables.Chain) {
 	all = append(all, &nftables.Chain{Name: chainRefused, Table: t}, &nftables.Chain{Name: chainChecked, Table: t})
+	for _, c := range verdictChains() {
+		all = append(all, &nftables.Chain{Name: c.Name, Table: t})
+	}
 	for _, c := range []struct {
 		name string
 		hook *nftables.ChainHook

@@ -68,6 +68,9 @@ const (
 	Incoming Direction = true
 )
 
+// Directions returns both directions.
+func Directions() []Direction { return []Direction{Outgoing, Incoming} }
+
 // offset returns the offset of the address of the other end.
 func (d Direction) offset(f family) uint32 {
 	if d == Incoming {
@@ -159,12 +162,17 @@ func refuse() []expr.Any {
 }
 
 // record sends packets with a prefix to the log group, at most recordRate in a second.
-func record(prefix string) []expr.Any {
-	return []expr.Any{
-		&expr.Limit{Type: expr.LimitTypePkts, Rate: recordRate, Unit: expr.LimitTimeSecond, Burst: recordRate},
-		&expr.Log{Key: 1<<unix.NFTA_LOG_PREFIX | 1<<unix.NFTA_LOG_GROUP | 1<<unix.NFTA_LOG_SNAPLEN, Group: Group,
-			Snaplen: SnapLength, Data: []byte(prefix)},
-	}
+func record(prefix string) []expr.Any { return append([]expr.Any{rate()}, log(prefix)...) }
+
+// rate matches at most recordRate packets in a second.
+func rate() expr.Any {
+	return &expr.Limit{Type: expr.LimitTypePkts, Rate: recordRate, Unit: expr.LimitTimeSecond, Burst: recordRate}
+}
+
+// log sends packets with a prefix to the log group.
+func log(prefix string) []expr.Any {
+	return []expr.Any{&expr.Log{Key: 1<<unix.NFTA_LOG_PREFIX | 1<<unix.NFTA_LOG_GROUP | 1<<unix.NFTA_LOG_SNAPLEN,
+		Group: Group, Snaplen: SnapLength, Data: []byte(prefix)}}
 }
 
 func native(n uint32) []byte { return binary.NativeEndian.AppendUint32(nil, n) }

@@ -25,29 +25,17 @@ func InsideSets(t *nftables.Table, host []netip.Prefix) []Set {
 	return all
 }
 
-// InsidePolicyChains returns the chains of a container's rules in its namespace.
-func InsidePolicyChains(p *plan.Plan) (all []Chain) {
-	all = append(all, Chain{chainRefused, refusedRules()})
-	if len(p.Rules) > 0 {
-		b := &chainBuilder{owner: p.Owner, generation: p.Generation, inside: true}
-		all = append(all, Chain{chainName(p.Owner, p.Generation), b.build(p.Out, p.Groups)})
-	}
-	if len(p.Ingress) > 0 {
-		b := &chainBuilder{owner: p.Owner, generation: p.Generation, direction: Incoming, inside: true}
-		all = append(all, Chain{ingressChainName(p.Owner, p.Generation), b.build(p.In, p.InGroups)})
-	}
-	return all
-}
+// InsideVerdicts returns the chains in the namespace of a container that do not depend on its rules.
+func InsideVerdicts() []Chain { return []Chain{{chainRefused, refusedRules()}} }
 
 // InsideChains returns the base chains in the namespace of a container. All interfaces but those that the host sees
 // are subject to its rules, so also one that is about to be connected. While no endpoint has addresses, nothing passes.
 func InsideChains(t *nftables.Table, p *plan.Plan) (all []TableChain) {
-	for _, d := range []Direction{Outgoing, Incoming} {
+	for _, d := range Directions() {
 		name, hook, key := "output", nftables.ChainHookOutput, expr.MetaKeyOIFNAME
-		target, has := chainName(p.Owner, p.Generation), len(p.Rules) > 0
+		target, has := ownChain(p.Owner, p.Generation, d), SharedName(p, d) != ""
 		if d == Incoming {
 			name, hook, key = "input", nftables.ChainHookInput, expr.MetaKeyIIFNAME
-			target, has = ingressChainName(p.Owner, p.Generation), len(p.Ingress) > 0
 		}
 		c := TableChain{Chain: baseChain(t, name, hook,
 			nftables.ChainPriorityRef(*nftables.ChainPriorityFilter-10))}

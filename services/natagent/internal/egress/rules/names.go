@@ -13,9 +13,14 @@ const (
 	TableName    = "fairlead-egress"      // of both tables
 	CopyName     = "fairlead-egress-copy" // of their copies, while they are written again
 	chainRefused = "refused"
+	chainAllowed = "allowed"
 	mapVia       = "via"
-	mapPolicies  = "policies"
-	mapIngress   = "ingress"
+	mapPolicies  = "policies" // numbers of the policies for outgoing traffic
+	mapIngress   = "ingress"  // and for incoming traffic
+	mapChains    = "chains"   // of the numbers
+	setAllowed   = "allowed"  // containers, with the packets that their policies allowed
+	setRefused   = "refused"
+	setRecorded  = "recorded" // containers whose refusals were recorded in the last minute
 	setLimited   = "limited"
 	setHeld      = "held"
 	setGuarded   = "guarded"
@@ -23,26 +28,27 @@ const (
 	maxComment = 127
 )
 
-// Kinds of sets of a container.
+// Kinds of sets of a policy.
 const (
 	setStatic = "static" // destinations
 	setNames  = "names"  // learned destinations
 	setFrom   = "from"   // sources
 )
 
-// setName returns the name of a set of a container. generation makes the names of a new policy differ
-// from those it replaces.
-func setName(short string, generation uint64, group int, kind string, v6 bool) string {
-	return fmt.Sprintf("%s_%d_%s%d_%d", short, generation, kind, group, version(v6))
+// setName returns the name of a set of a chain.
+func setName(chain string, group int, kind string, v6 bool) string {
+	return fmt.Sprintf("%s_%s%d_%d", chain, kind, group, version(v6))
 }
 
-// ParseLearned returns the short container ID and the group of a set of learned addresses.
-func ParseLearned(name string) (short string, group int, ok bool) {
-	var generation uint64
+// ParseLearned returns the chain and the group of a set of learned addresses.
+func ParseLearned(set string) (chain string, group int, ok bool) {
+	at := strings.LastIndex(set, "_"+setNames)
+	if at < 0 {
+		return "", 0, false
+	}
 	var family int
-	short, rest, _ := strings.Cut(name, "_")
-	n, _ := fmt.Sscanf(rest, "%d_"+setNames+"%d_%d", &generation, &group, &family)
-	return short, group, n == 3
+	n, _ := fmt.Sscanf(set[at:], "_"+setNames+"%d_%d", &group, &family)
+	return set[:at], group, n == 2
 }
 
 // peerSet returns the name of the set of a container, network or label, which all policies share.
@@ -61,12 +67,22 @@ func version(v6 bool) int {
 // sharedSet returns the name of a set of all containers.
 func sharedSet(name string, v6 bool) string { return fmt.Sprintf("%s%d", name, version(v6)) }
 
-// chainName returns the name of a container's chain.
-func chainName(owner string, generation uint64) string {
-	return fmt.Sprintf("%s_%d", id.Short(owner), generation)
+// sharedChain returns the name of the chain of all containers with the same rules for a direction.
+func sharedChain(d Direction, rules []string) string {
+	name := "out"
+	if d == Incoming {
+		name = "in"
+	}
+	sum := sha256.Sum256([]byte(strings.Join(rules, ",")))
+	return fmt.Sprintf("%s_%x", name, sum[:12])
 }
 
-// ingressChainName returns the name of a container's chain for incoming traffic.
-func ingressChainName(owner string, generation uint64) string {
-	return chainName(owner, generation) + "_in"
+// ownChain returns the name of a container's chain in its namespace. generation makes the names of a new policy
+// differ from those that it replaces.
+func ownChain(owner string, generation uint64, d Direction) string {
+	name := fmt.Sprintf("%s_%d", id.Short(owner), generation)
+	if d == Incoming {
+		name += "_in"
+	}
+	return name
 }

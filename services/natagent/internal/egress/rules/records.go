@@ -2,19 +2,21 @@ package rules
 
 import (
 	"strings"
+	"time"
 
 	"github.com/google/nftables"
+	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
 
 	"github.com/fairlead/fairlead/proto/egress"
-	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/services/natagent/internal/refusals"
 )
 
 // Records of refused packets.
 const (
 	Group      = 1071 // of NFLOG
-	recordRate = 100  // records of one rule in a second; the counters count all packets
+	recordRate = 100  // records of one container, or of one rule, in a second; the counters count all packets
 	SnapLength = 128
 )
 
@@ -31,25 +33,133 @@ const (
 // markIncoming follows the reason of incoming packets.
 const markIncoming = "in"
 
+// anyOne stands for the container in the prefix of a chain that is shared: packets have its address.
+const anyOne = "-"
+
 // prefix returns the log prefix of a container and a reason.
-func prefix(owner, reason string, d Direction) string {
-	text := "fairlead " + id.Short(owner) + " " + reason
+func prefix(container, reason string, d Direction) string {
+	text := "fairlead " + container + " " + reason
 	if d == Incoming {
 		text += " " + markIncoming
 	}
 	return text
 }
 
-// ParsePrefix returns the short container ID, the reason and the direction of a record.
+// ParsePrefix returns the short container ID, the reason and the direction of a record. The ID is "" if the addresses
+// of the packet tell which container it is.
 func ParsePrefix(text string) (short, reason string, d Direction, ok bool) {
 	fields := strings.Fields(strings.TrimRight(text, "\x00"))
-	if len(fields) < 3 || fields[0] != "fairlead" {
+	if len(fields) < 3 || len(fields) > 4 || fields[0] != "fairlead" {
 		return "", "", Outgoing, false
 	}
-	if len(fields) == 4 && fields[3] == markIncoming {
-		return fields[1], fields[2], Incoming, true
+	if short = fields[1]; short == anyOne {
+		short = ""
 	}
-	return fields[1], fields[2], Outgoing, len(fields) == 3
+	if len(fields) == 4 && fields[3] != markIncoming {
+		return "", "", Outgoing, false
+	}
+	return short, fields[2], Direction(len(fields) == 4), true
+}
+
+// reasons returns the reasons of records in chains that are shared.
+func reasons(d Direction) []string {
+	all := []string{reasonRule, reasonPolicy, reasonObserve}
+	if d == Outgoing {
+		all = append(all, reasonMetadata, reasonDNS, reasonQUIC)
+	}
+	return all
+}
+
+// reasonChain returns the chain that records packets, and refuses them unless they are only observed.
+func reasonChain(reason string, d Direction) string {
+	name := "refused-" + reason
+	if reason == reasonObserve {
+		name = reason
+	}
+	return directed(name, d)
+}
+
+// allowedChain returns the chain that accepts packets.
+func allowedChain(d Direction) string { return directed(chainAllowed, d) }
+
+func directed(name string, d Direction) string {
+	if d == Incoming {
+		return name + "-" + markIncoming
+	}
+	return name
+}
+
+// verdictChains returns the chains that the policies of all containers share: they count the packets of each container,
+// and record some.
+func verdictChains() (all []Chain) {
+	for _, d := range Directions() {
+		allowed := Chain{Name: allowedChain(d)}
+		for _, match := range containerKeys(d, setAllowed) {
+			allowed.Rules = append(allowed.Rules, Rule{"packets of the container", match})
+		}
+		allowed.Rules = append(allowed.Rules, Rule{"allowed", []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}}})
+		all = append(all, allowed)
+		for _, reason := range reasons(d) {
+			all = append(all, Chain{reasonChain(reason, d), reasonRules(reason, d)})
+		}
+	}
+	return all
+}
+
+// reasonRules returns the rules of a reasonChain.
+func reasonRules(reason string, d Direction) (all []Rule) {
+	if reason != reasonObserve {
+		for _, match := range containerKeys(d, setRefused) {
+			all = append(all, Rule{"packets of the container", match})
+		}
+	}
+	for _, key := range recordKeys(d) {
+		all = append(all, Rule{"record", join(key, log(prefix(anyOne, reason, d)))})
+	}
+	if reason != reasonObserve {
+		all = append(all, Rule{"refuse", []expr.Any{&expr.Verdict{Kind: expr.VerdictGoto, Chain: chainRefused}}})
+	}
+	return all
+}
+
+// containerKeys finds the container in a set of CountSets, whose element counts the packet: one alternative for each
+// family.
+func containerKeys(d Direction, set string) (all [][]expr.Any) {
+	if d == Outgoing {
+		return [][]expr.Any{counted(set)}
+	}
+	for _, f := range families() {
+		all = append(all, join(f.only(), []expr.Any{network(f.daddr, f.length),
+			&expr.Lookup{SourceRegister: reg1, SetName: sharedSet(set, f.v6)}}))
+	}
+	return all
+}
+
+// counted finds the container that sent a packet in a set of CountSets, whose element counts it.
+func counted(set string) []expr.Any {
+	return []expr.Any{ethernet(offsetFrom), &expr.Lookup{SourceRegister: reg1, SetName: set}}
+}
+
+// recordKeys matches at most recordRate packets of a container in a second: one alternative for each family.
+func recordKeys(d Direction) (all [][]expr.Any) {
+	limit := func(set string) expr.Any {
+		return &expr.Dynset{SrcRegKey: reg1, SetName: set, Operation: unix.NFT_DYNSET_OP_UPDATE,
+			Exprs: []expr.Any{rate()}}
+	}
+	if d == Outgoing {
+		return [][]expr.Any{{ethernet(offsetFrom), limit(setRecorded)}}
+	}
+	for _, f := range families() {
+		all = append(all, join(f.only(), []expr.Any{network(f.daddr, f.length), limit(sharedSet(setRecorded, f.v6))}))
+	}
+	return all
+}
+
+// recordedSet returns a set of containers with a rate of records.
+func recordedSet(t *nftables.Table, name string, key nftables.SetDatatype) *nftables.Set {
+	const most = 65535
+	return &nftables.Set{Table: t, Name: name, KeyType: key, HasTimeout: true, Timeout: time.Minute, Dynamic: true,
+		Size: most, KeyByteOrder: binaryutil.BigEndian, Comment: "containers whose packets were recorded"}
 }
 
 // Counters returns the counter of a rule that allows or refuses packets.

@@ -3,12 +3,16 @@
 package rules
 
 import (
+	"time"
+
+	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
 	"github.com/google/nftables/userdata"
 	"golang.org/x/sys/unix"
 
 	"github.com/fairlead/fairlead/proto/egress"
 	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress/answered"
 	"github.com/fairlead/fairlead/services/natagent/internal/egress/plan"
 )
 
@@ -23,43 +27,67 @@ func (r Rule) UserData() []byte {
 	return userdata.AppendString(nil, userdata.TypeComment, r.Comment[:min(len(r.Comment), maxComment)])
 }
 
-// Chain is a chain of a container.
+// Chain is a chain without a hook.
 type Chain struct {
 	Name  string
 	Rules []Rule
 }
 
-// Chains returns the chains of a container: one for each direction with rules.
-func Chains(p *plan.Plan) (all []Chain) {
-	if len(p.Rules) > 0 {
-		all = append(all, Chain{chainName(p.Owner, p.Generation), chainRules(p)})
+// PolicyChain is the chain of a policy for one direction, with the sets that it needs. On the host all containers with
+// the same rules share it.
+type PolicyChain struct {
+	Chain
+	Sets  []Set
+	Peers []string // containers, networks and labels that the rules name; their sets are shared
+}
+
+// Shared returns the chain of a container on the host for a direction with rules.
+func Shared(t *nftables.Table, p *plan.Plan, d Direction) PolicyChain {
+	b := &chainBuilder{chain: SharedName(p, d), direction: d}
+	policy, groups := rulesOf(p, d)
+	return PolicyChain{Chain{b.chain, b.build(policy, groups)}, b.sets(t, groups, nil), policy.Peers()}
+}
+
+// SharedName returns the name of a container's chain on the host, "" without rules for a direction.
+func SharedName(p *plan.Plan, d Direction) string {
+	texts := p.Rules
+	if d == Incoming {
+		texts = p.Ingress
 	}
-	if len(p.Ingress) > 0 {
-		all = append(all, Chain{ingressChainName(p.Owner, p.Generation), ingressRules(p)})
+	if len(texts) == 0 {
+		return ""
+	}
+	return sharedChain(d, texts)
+}
+
+// Own returns the chains of a container in its namespace, with the addresses that it learned.
+func Own(t *nftables.Table, p *plan.Plan, learned map[answered.Open]time.Duration) (all []PolicyChain) {
+	for _, d := range Directions() {
+		if SharedName(p, d) != "" {
+			b := &chainBuilder{chain: ownChain(p.Owner, p.Generation, d), owner: p.Owner, direction: d, inside: true}
+			policy, groups := rulesOf(p, d)
+			all = append(all, PolicyChain{Chain{b.chain, b.build(policy, groups)}, b.sets(t, groups, learned),
+				policy.Peers()})
+		}
 	}
 	return all
 }
 
-// chainRules returns the rules of a container's chain for outgoing traffic, nil without rules. All packets
-// of new connections traverse it.
-func chainRules(p *plan.Plan) []Rule {
-	b := &chainBuilder{owner: p.Owner, generation: p.Generation}
-	return b.build(p.Out, p.Groups)
-}
-
-// ingressRules returns the rules of a container's chain for incoming traffic, nil without rules.
-func ingressRules(p *plan.Plan) []Rule {
-	b := &chainBuilder{owner: p.Owner, generation: p.Generation, direction: Incoming}
-	return b.build(p.In, p.InGroups)
+// rulesOf returns the rules of a container for a direction.
+func rulesOf(p *plan.Plan, d Direction) (egress.Policy, []plan.Group) {
+	if d == Incoming {
+		return p.In, p.InGroups
+	}
+	return p.Out, p.Groups
 }
 
 // chainBuilder collects the rules of a chain.
 type chainBuilder struct {
-	owner      string
-	generation uint64
-	direction  Direction
-	inside     bool // in the namespace of the container
-	rules      []Rule
+	chain     string
+	owner     string // of a chain that is not shared
+	direction Direction
+	inside    bool // in the namespace of the container
+	rules     []Rule
 }
 
 // local matches packets to or from the host, or with others all other packets.
@@ -72,7 +100,7 @@ func (b *chainBuilder) local(f family, others bool) []expr.Any {
 
 func (b *chainBuilder) build(p egress.Policy, groups []plan.Group) []Rule {
 	if p.Observes() {
-		b.add("record new connections", record(prefix(b.owner, reasonObserve, b.direction)))
+		b.observe()
 	}
 
 	for i, g := range groups {
@@ -111,10 +139,39 @@ func (b *chainBuilder) add(comment string, parts ...[]expr.Any) {
 	b.rules = append(b.rules, Rule{comment, join(parts...)})
 }
 
+// observe records new connections.
+func (b *chainBuilder) observe() {
+	const comment = "record new connections"
+	if b.isShared() {
+		b.add(comment, []expr.Any{&expr.Verdict{Kind: expr.VerdictJump,
+			Chain: reasonChain(reasonObserve, b.direction)}})
+		return
+	}
+	b.add(comment, record(prefix(id.Short(b.owner), reasonObserve, b.direction)))
+}
+
+// isShared reports whether the chain is that of several containers.
+func (b *chainBuilder) isShared() bool { return b.owner == "" }
+
 // refuse records and refuses what matches.
 func (b *chainBuilder) refuse(comment, reason string, match []expr.Any) {
-	b.add(comment, match, record(prefix(b.owner, reason, b.direction)))
+	if b.isShared() {
+		b.add(comment, match, []expr.Any{count(), &expr.Verdict{Kind: expr.VerdictGoto,
+			Chain: reasonChain(reason, b.direction)}})
+		return
+	}
+	b.add(comment, match, record(prefix(id.Short(b.owner), reason, b.direction)))
 	b.add(comment, match, refuse())
+}
+
+// allow accepts what matches.
+func (b *chainBuilder) allow(comment string, match []expr.Any) {
+	if b.isShared() {
+		b.add(comment, match, []expr.Any{count(), &expr.Verdict{Kind: expr.VerdictGoto,
+			Chain: allowedChain(b.direction)}})
+		return
+	}
+	b.add(comment, match, accept())
 }
 
 // metadata refuses the metadata services of clouds.
@@ -144,7 +201,7 @@ func (b *chainBuilder) group(index int, g plan.Group) {
 				if g.Deny {
 					b.refuse(g.Text, reasonRule, all)
 				} else {
-					b.add(g.Text, all, accept())
+					b.allow(g.Text, all)
 				}
 			}
 		}
@@ -180,7 +237,7 @@ func (b *chainBuilder) matches(index int, g plan.Group, f family) (all [][]expr.
 		all = append(all, d.peer(f, b.setName(index, setStatic, f.v6), false))
 	}
 	if g.Domains && g.Deny {
-		all = append(all, d.peer(f, b.setName(index, setNames, f.v6), false))
+		all = append(all, b.learned(index, f))
 	}
 	return all
 }
@@ -189,5 +246,5 @@ func (b *chainBuilder) setName(group int, kind string, v6 bool) string {
 	if b.direction == Incoming {
 		kind = setFrom
 	}
-	return setName(id.Short(b.owner), b.generation, group, kind, v6)
+	return setName(b.chain, group, kind, v6)
 }

@@ -8,8 +8,6 @@ import (
 	"github.com/google/nftables/xt"
 	"golang.org/x/sys/unix"
 
-	"github.com/fairlead/fairlead/proto/egress"
-	"github.com/fairlead/fairlead/services/natagent/internal/egress/plan"
 	"github.com/fairlead/fairlead/services/natagent/internal/egress/servers"
 	nft "github.com/fairlead/fairlead/services/natagent/internal/firewall/nftables"
 )
@@ -50,7 +48,8 @@ func setLabel(bit byte) []expr.Any {
 
 // check counts packets and sends them to the chain that queues them.
 func check() []expr.Any {
-	return append(setLabel(labelChecked), count(), &expr.Verdict{Kind: expr.VerdictGoto, Chain: chainChecked})
+	return join(setLabel(labelChecked), []expr.Any{count()}, counted(setAllowed),
+		[]expr.Any{&expr.Verdict{Kind: expr.VerdictGoto, Chain: chainChecked}})
 }
 
 // knownRules returns the first rules of chains that see both directions of connections.
@@ -138,28 +137,4 @@ func ProbeQueue(conn *nftables.Conn) QueueKind {
 		}
 	}
 	return NoQueue
-}
-
-// names adds the rules for addresses that the container has resolved.
-func (b *chainBuilder) names(index int, g plan.Group) {
-	r := g.Rule()
-	for _, f := range families() {
-		to := join(f.only(), Outgoing.peer(f, b.setName(index, setNames, f.v6), false))
-		public := join(to, Outgoing.peer(f, sharedSet("private", f.v6), true))
-		for _, port := range []uint16{egress.PortTLS, egress.PortHTTP} {
-			if r.ChecksServer(port) {
-				b.add(g.Text, public, hasPorts(unix.IPPROTO_TCP, egress.Ports{First: port, Last: port}), check())
-			}
-		}
-		if r.ChecksQUIC() {
-			b.add(g.Text, public, hasPorts(unix.IPPROTO_UDP, g.Ports), check())
-		}
-		if r.RefusesQUIC() {
-			b.refuse("QUIC hides the name, allow it with 443/quic", reasonQUIC, join(public,
-				hasPorts(unix.IPPROTO_UDP, egress.Ports{First: egress.PortTLS, Last: egress.PortTLS})))
-		}
-		for _, p := range protocols(g, f.v6) {
-			b.add(g.Text, to, hasPorts(p, g.Ports), accept())
-		}
-	}
 }

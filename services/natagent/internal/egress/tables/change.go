@@ -33,7 +33,7 @@ func (k *Tables) Rebuild(all []*plan.Plan, learned func(owner string) map[answer
 // write writes both tables, in one transaction.
 func (k *Tables) write(all []*plan.Plan, learned func(owner string) map[answered.Open]time.Duration,
 	peers func(string) []netip.Prefix) error {
-	k.peers, k.naming = map[string][]netip.Prefix{}, map[string]int{}
+	k.peers, k.naming, k.chains = map[string][]netip.Prefix{}, map[string]int{}, map[string]*sharedChain{}
 	k.queueDelete(k.name)
 	for _, t := range []*nftables.Table{k.inet(), k.bridge()} {
 		k.conn.AddTable(t)
@@ -41,8 +41,9 @@ func (k *Tables) write(all []*plan.Plan, learned func(owner string) map[answered
 
 	k.queueBase()
 	for _, c := range all {
-		k.queueAdd(c, learned(c.Owner), peers)
+		k.enter(c, peers)
 		k.queueElements(c, false)
+		k.queueLearned(c, learned(c.Owner))
 	}
 	return k.commit()
 }
@@ -67,26 +68,28 @@ func (k *Tables) Remove() error {
 // Change is a change of the policy of one container. Either policy can be nil.
 type Change struct {
 	Old, Now *plan.Plan
-	Learned  map[answered.Open]time.Duration // addresses that are open for Now
+	Before   map[answered.Open]time.Duration // addresses that are open for Old
+	Learned  map[answered.Open]time.Duration // and for Now
 }
 
-// Change writes the policies of containers. If one had a policy, that takes three transactions, so that each
-// packet meets the old policy or the new one: Rebuild explains it. A chain that is added in the transaction in which
-// a packet finds it is empty for this packet, and so is a set that is deleted.
+// Change writes the policies of containers. If one had a policy, each packet meets the old policy or the new one: chains
+// that are missing are written in a transaction before, and addresses that the old one had opened are closed in one
+// after. Rebuild explains it: a chain that is added in the transaction in which a packet finds it is empty for this
+// packet, and an address that is removed then is not in the set any more.
 //
 // After an error, a part can be written.
 func (k *Tables) Change(all []Change, peers func(string) []netip.Prefix) error {
-	next := func() error { return nil }
+	fresh, replaced := false, false
 	for _, c := range all {
-		if c.Old != nil && c.Now != nil {
-			next = k.commit
-		}
+		replaced = replaced || c.Old != nil && c.Now != nil
 		if c.Now != nil {
-			k.queueAdd(c.Now, c.Learned, peers)
+			fresh = k.enter(c.Now, peers) || fresh
 		}
 	}
-	if err := next(); err != nil {
-		return err
+	if fresh && replaced {
+		if err := k.commit(); err != nil {
+			return err
+		}
 	}
 
 	for _, c := range all {
@@ -95,16 +98,27 @@ func (k *Tables) Change(all []Change, peers func(string) []netip.Prefix) error {
 		}
 		if c.Now != nil {
 			k.queueElements(c.Now, false)
+			k.queueLearned(c.Now, c.Learned)
 		}
 	}
-	if err := next(); err != nil {
+	if err := k.commit(); err != nil {
 		return err
 	}
+	return k.forget(all)
+}
 
+// forget ends the use of old policies after a change.
+func (k *Tables) forget(all []Change) error {
+	now, queued := time.Now(), false
 	for _, c := range all {
-		if c.Old != nil {
-			k.queueRemove(c.Old)
+		if c.Old == nil {
+			continue
 		}
+		queued = k.queueForget(c) || queued
+		k.leave(c.Old, now)
 	}
-	return k.commit()
+	if k.queueIdle(now) || queued {
+		return k.commit()
+	}
+	return nil
 }

@@ -107,15 +107,18 @@ func (k *Tables) want(all []*plan.Plan) string {
 
 	elements := map[string]int{}
 	for _, c := range all {
-		for _, one := range rules.Chains(c) {
-			chain(k.inet(), one.Name, one.Rules)
-		}
-		for _, s := range rules.Sets(k.inet(), c, nil) {
-			set(s, 0)
-		}
-		for _, s := range rules.Elements(k.inet(), k.bridge(), c) {
+		for _, s := range rules.Elements(k.inet(), k.bridge(), c, k.number) {
 			elements[s.Name] += len(s.Elements)
 		}
+		for _, d := range rules.Directions() {
+			if name := rules.SharedName(c, d); name != "" && k.chains[name] == nil {
+				lines = append(lines, "chain "+name+" is not written")
+			}
+		}
+	}
+	for name, c := range k.chains {
+		lines = append(append(lines, fmt.Sprintf("chain %d %s %d rules", k.inet().Family, name, c.rules)), c.texts...)
+		elements[rules.ChainElement(k.inet(), c.number, name).Name]++
 	}
 	for peer, prefixes := range k.peers {
 		for _, s := range rules.PeerSets(k.inet(), peer, prefixes) {

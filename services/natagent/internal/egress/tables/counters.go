@@ -5,25 +5,40 @@ import (
 
 	"github.com/fairlead/fairlead/services/natagent/internal/egress/plan"
 	"github.com/fairlead/fairlead/services/natagent/internal/egress/rules"
-	"github.com/fairlead/fairlead/services/natagent/internal/firewall/nflink"
 )
 
-// Counters returns the sums of the counters of the rules of a container that allow, and of those that
-// refuse packets.
-func (k *Tables) Counters(c *plan.Plan) (allowed, refused uint64, err error) {
-	return counters(k.conn, k.inet(), rules.Chains(c))
+// Count is a number of packets that a policy allowed and refused.
+type Count struct{ Allowed, Refused uint64 }
+
+// Counters returns the packets of one container.
+func (k *Tables) Counters(p *plan.Plan) (sum Count, err error) {
+	sets := rules.CountSets(k.inet())
+	for i, keys := range rules.CountKeys(p) {
+		if len(keys) == 0 {
+			continue
+		}
+		var elements []nftables.SetElement
+		for _, key := range keys {
+			elements = append(elements, nftables.SetElement{Key: key})
+		}
+		allowed, err := k.conn.FindSetElements(sets[i].Allowed, elements)
+		if err != nil {
+			return sum, err
+		}
+		refused, err := k.conn.FindSetElements(sets[i].Refused, elements)
+		if err != nil {
+			return sum, err
+		}
+		sum.Allowed, sum.Refused = sum.Allowed+packets(allowed), sum.Refused+packets(refused)
+	}
+	return sum, nil
 }
 
-func counters(conn *nflink.Link, t *nftables.Table, chains []rules.Chain) (allowed, refused uint64, err error) {
-	for _, chain := range chains {
-		list, err := conn.GetRules(t, &nftables.Chain{Name: chain.Name, Table: t})
-		if err != nil {
-			return allowed, refused, err
-		}
-		for _, r := range list {
-			a, b := rules.Counters(r)
-			allowed, refused = allowed+a, refused+b
+func packets(elements []nftables.SetElement) (sum uint64) {
+	for _, e := range elements {
+		if e.Counter != nil {
+			sum += e.Counter.Packets
 		}
 	}
-	return allowed, refused, nil
+	return sum
 }

@@ -59,7 +59,10 @@ func (k *Inside) write(p *plan.Plan, learned map[answered.Open]time.Duration, pe
 	k.queueDelete(k.name)
 	k.conn.AddTable(t)
 
-	sets := append(rules.InsideSets(t, host), rules.Sets(t, p, learned)...)
+	sets, chains := rules.InsideSets(t, host), rules.InsideVerdicts()
+	for _, c := range rules.Own(t, p, learned) {
+		sets, chains = append(sets, c.Sets...), append(chains, c.Chain)
+	}
 	named := p.Peers()
 	slices.Sort(named)
 	for _, peer := range slices.Compact(named) {
@@ -71,7 +74,7 @@ func (k *Inside) write(p *plan.Plan, learned map[answered.Open]time.Duration, pe
 		lines = append(lines, setText(s.Set, starts(s.Elements)))
 	}
 
-	for _, c := range rules.InsidePolicyChains(p) {
+	for _, c := range chains {
 		k.conn.AddChain(&nftables.Chain{Name: c.Name, Table: t})
 		queueRules(k.conn, t, c.Name, c.Rules)
 		lines = append(lines, chainText(t, c.Name, len(c.Rules)))
@@ -101,13 +104,25 @@ func (k *Inside) Differs(host []netip.Prefix) (bool, error) {
 
 // Learn writes addresses that the container learned.
 func (k *Inside) Learn(p *plan.Plan, write map[answered.Open]time.Duration) error {
-	queueLearned(k.conn, k.table(), p, write)
+	for o, left := range write {
+		queueLearned(k.conn, rules.OwnLearned(k.table(), p, o), left)
+	}
 	return commit(k.conn)
 }
 
 // Counters returns the sums of the counters of the rules that allow, and of those that refuse packets.
 func (k *Inside) Counters(p *plan.Plan) (allowed, refused uint64, err error) {
-	return counters(k.conn, k.table(), rules.InsidePolicyChains(p))
+	for _, c := range rules.Own(k.table(), p, nil) {
+		list, err := k.conn.GetRules(k.table(), &nftables.Chain{Name: c.Name, Table: k.table()})
+		if err != nil {
+			return allowed, refused, err
+		}
+		for _, r := range list {
+			a, b := rules.Counters(r)
+			allowed, refused = allowed+a, refused+b
+		}
+	}
+	return allowed, refused, nil
 }
 
 // Remove removes the table, and a copy that an earlier process left.

@@ -17,22 +17,62 @@ import (
 
 // Learn writes addresses to the sets of a container. An address that is present gets a new timeout.
 func (k *Tables) Learn(c *plan.Plan, write map[answered.Open]time.Duration) error {
-	queueLearned(k.conn, k.inet(), c, write)
+	k.queueLearned(c, write)
 	return k.commit()
 }
 
-func queueLearned(conn *nflink.Link, t *nftables.Table, c *plan.Plan, write map[answered.Open]time.Duration) {
+func (k *Tables) queueLearned(c *plan.Plan, write map[answered.Open]time.Duration) {
 	for o, left := range write {
-		set, key := rules.LearnedSet(t, c, o), []nftables.SetElement{{Key: o.Addr.AsSlice()}}
-		timed := []nftables.SetElement{{Key: o.Addr.AsSlice(), Timeout: left}}
-		_ = conn.SetAddElements(set, timed) // so that the deletion succeeds
-		_ = conn.SetDeleteElements(set, key)
-		_ = conn.SetAddElements(set, timed)
+		queueLearned(k.conn, rules.SharedLearned(k.inet(), c, o), left)
 	}
 }
 
-// Learned returns the learned addresses in the kernel, by short container ID, for a process that starts.
-func (k *Tables) Learned() (map[string]map[answered.Open]time.Duration, error) {
+// queueLearned queues the elements of an address.
+func queueLearned(conn *nflink.Link, l rules.Learned, left time.Duration) {
+	var keys, timed []nftables.SetElement
+	for _, key := range l.Keys {
+		keys, timed = append(keys, nftables.SetElement{Key: key}), append(timed, nftables.SetElement{Key: key, Timeout: left})
+	}
+	if len(keys) == 0 {
+		return
+	}
+	_ = conn.SetAddElements(l.Set, timed) // so that the deletion succeeds
+	_ = conn.SetDeleteElements(l.Set, keys)
+	_ = conn.SetAddElements(l.Set, timed)
+}
+
+// queueForget queues the removal of addresses that were open for the old policy of a container and are not for the new
+// one. It reports whether there are any.
+func (k *Tables) queueForget(c Change) (queued bool) {
+	stay := map[string]bool{}
+	if c.Now != nil {
+		for o := range c.Learned {
+			l := rules.SharedLearned(k.inet(), c.Now, o)
+			for _, key := range l.Keys {
+				stay[l.Set.Name+string(key)] = true
+			}
+		}
+	}
+	for o := range c.Before {
+		l := rules.SharedLearned(k.inet(), c.Old, o)
+		for _, key := range l.Keys {
+			if stay[l.Set.Name+string(key)] {
+				continue
+			}
+			gone := []nftables.SetElement{{Key: key}}
+			_ = k.conn.SetAddElements(l.Set, []nftables.SetElement{{Key: key, Timeout: time.Second}}) // it can have ended
+			_ = k.conn.SetDeleteElements(l.Set, gone)
+			queued = true
+		}
+	}
+	return queued
+}
+
+// Opened are the addresses that one interface learned, by the chain of its policy.
+type Opened struct{ Chain, MAC string }
+
+// Learned returns the learned addresses in the kernel, for a process that starts.
+func (k *Tables) Learned() (map[Opened]map[answered.Open]time.Duration, error) {
 	sets, err := k.conn.GetSets(k.inet())
 	if errors.Is(err, unix.ENOENT) {
 		return nil, nil
@@ -41,9 +81,9 @@ func (k *Tables) Learned() (map[string]map[answered.Open]time.Duration, error) {
 		return nil, fmt.Errorf("list sets: %w", err)
 	}
 
-	all := map[string]map[answered.Open]time.Duration{}
+	all := map[Opened]map[answered.Open]time.Duration{}
 	for _, s := range sets {
-		short, group, ok := rules.ParseLearned(s.Name)
+		chain, group, ok := rules.ParseLearned(s.Name)
 		if !ok {
 			continue
 		}
@@ -52,12 +92,16 @@ func (k *Tables) Learned() (map[string]map[answered.Open]time.Duration, error) {
 			return nil, fmt.Errorf("list elements of %s: %w", s.Name, err)
 		}
 		for _, e := range list {
-			if addr, ok := netip.AddrFromSlice(e.Key); ok && e.Expires > 0 {
-				if all[short] == nil {
-					all[short] = map[answered.Open]time.Duration{}
-				}
-				all[short][answered.Open{Group: group, Addr: addr}] = e.Expires
+			mac, address, ok := rules.ParseKey(e.Key)
+			addr, valid := netip.AddrFromSlice(address)
+			if !ok || !valid || e.Expires <= 0 {
+				continue
 			}
+			at := Opened{chain, mac}
+			if all[at] == nil {
+				all[at] = map[answered.Open]time.Duration{}
+			}
+			all[at][answered.Open{Group: group, Addr: addr}] = e.Expires
 		}
 	}
 	return all, nil

@@ -15,7 +15,6 @@ import (
 
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
-	"github.com/fairlead/fairlead/services/natagent/internal/egress/answered"
 	"github.com/fairlead/fairlead/services/natagent/internal/egress/plan"
 	"github.com/fairlead/fairlead/services/natagent/internal/egress/rules"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall/nflink"
@@ -31,7 +30,9 @@ type Tables struct {
 	flags  nftables.TableFlags
 	queue  rules.QueueKind
 	peers  map[string][]netip.Prefix // sets of containers, networks and labels, merged
-	naming map[string]int            // how often policies name a peer
+	naming map[string]int            // how many chains name a peer
+	chains map[string]*sharedChain   // of policies, by name
+	last   uint32                    // number of a chain
 	limits limits
 
 	bridges map[string]bridge // by network
@@ -110,21 +111,6 @@ func queueRules(conn *nflink.Link, t *nftables.Table, chain string, list []rules
 	}
 }
 
-// queueAdd queues sets and chains of a container, which are not used before its elements are added.
-func (k *Tables) queueAdd(c *plan.Plan, learned map[answered.Open]time.Duration, peers func(string) []netip.Prefix) {
-	t := k.inet()
-	for _, peer := range c.Peers() {
-		k.queuePeer(peer, peers)
-	}
-	for _, s := range rules.Sets(t, c, learned) {
-		_ = k.conn.AddSet(s.Set, s.Elements)
-	}
-	for _, one := range rules.Chains(c) {
-		k.conn.AddChain(&nftables.Chain{Name: one.Name, Table: t})
-		queueRules(k.conn, t, one.Name, one.Rules)
-	}
-}
-
 // queueElements adds or removes the map elements of a container.
 func (k *Tables) queueElements(c *plan.Plan, remove bool) {
 	put := k.conn.SetAddElements
@@ -132,27 +118,10 @@ func (k *Tables) queueElements(c *plan.Plan, remove bool) {
 		put = k.conn.SetDeleteElements
 	}
 
-	for _, s := range rules.Elements(k.inet(), k.bridge(), c) {
+	for _, s := range rules.Elements(k.inet(), k.bridge(), c, k.number) {
 		if len(s.Elements) > 0 {
 			_ = put(s.Set, s.Elements)
 		}
-	}
-}
-
-// queueRemove queues the removal of a container's chain and sets, and of the sets of peers that no other
-// container names. Its elements must be removed before.
-func (k *Tables) queueRemove(c *plan.Plan) {
-	t := k.inet()
-	for _, one := range rules.Chains(c) {
-		chain := &nftables.Chain{Name: one.Name, Table: t}
-		k.conn.FlushChain(chain)
-		k.conn.DelChain(chain)
-	}
-	for _, s := range rules.Sets(t, c, nil) {
-		k.conn.DelSet(s.Set)
-	}
-	for _, peer := range c.Peers() {
-		k.releasePeer(peer)
 	}
 }
 
