@@ -99,9 +99,9 @@ func (e *Enforcer) putBatch(ctx context.Context, batch []*request) {
 	}
 }
 
-// errAlone says that a policy of a batch has limits, which are written after it, or rules in the namespace of its
-// container.
-var errAlone = errors.New("a policy has limits or rules in a namespace")
+// errAlone says that a policy of a batch has limits, which are written after it, rules in the namespace of its container,
+// or addresses of another one.
+var errAlone = errors.New("a policy has limits, rules in a namespace or addresses of another container")
 
 // putTogether stores and writes policies in one transaction each. After an error nothing is changed. mu must
 // be held.
@@ -112,6 +112,7 @@ func (e *Enforcer) putTogether(ctx context.Context, batch []*request) error {
 	var changes []tables.Change
 	var stored, before []*plan.Container
 	var added []string
+	together := newIndex()
 	for _, r := range batch {
 		if err := e.tables.CheckSupport(r.c); err != nil {
 			return err
@@ -125,9 +126,11 @@ func (e *Enforcer) putTogether(ctx context.Context, batch []*request) error {
 		if err != nil {
 			return err
 		}
-		if hasLimits(old) || hasLimits(now) || ok && had.HasInside() || r.c.HasInside() {
+		if hasLimits(old) || hasLimits(now) || ok && had.HasInside() || r.c.HasInside() ||
+			together.conflict(now) != nil {
 			return errAlone
 		}
+		together.replace(nil, now)
 		if ok {
 			before = append(before, had)
 		} else {
@@ -167,7 +170,7 @@ func (e *Enforcer) installAll(changes []tables.Change, known []*answered.Book, b
 	cuts := map[string][]conntrack.Selector{}
 	for i, c := range changes {
 		e.checkServers(c.Now.Owner, c.Now)
-		e.installed[c.Now.Owner] = c.Now
+		e.setInstalled(c.Now.Owner, c.Now)
 		cuts[c.Now.Owner] = e.cuts(c.Now, c.Old, known[i])
 	}
 	for _, r := range batch {

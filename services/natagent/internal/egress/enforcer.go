@@ -82,7 +82,7 @@ type Enforcer struct {
 	queues     *nfqueue.Queues
 	restores   uint64                // after changes by other programs
 	installed  map[string]*plan.Plan // by owner
-	shortIDs   shortIDs
+	index      index
 	books      map[string]*answered.Book // by owner
 	inside     *inside.Namespaces
 }
@@ -92,6 +92,7 @@ func New(ns hostns.NS, store Store, flows Flows, records *refusals.Journal, log 
 	open inside.Opener) *Enforcer {
 	e := &Enforcer{store: store, flows: flows, journal: records, log: log, begun: make(chan struct{}),
 		servers: servers.New(flows, records, log), ns: ns, tables: tables.New(ns), installed: map[string]*plan.Plan{},
+		index: newIndex(),
 		books: map[string]*answered.Book{}}
 	e.inside = inside.New(inside.Config{Host: ns, Open: open, Log: log, Record: e.record,
 		Lost: func() { records.AddLost(1) }, Peers: e.prefixes, Local: flows.Local,
@@ -193,7 +194,8 @@ func (e *Enforcer) install(c *plan.Container) (*plan.Plan, error) {
 		return nil, err
 	}
 	e.generation++
-	return plan.New(c, e.generation, via), nil
+	p := plan.New(c, e.generation, via)
+	return p, e.index.conflict(p)
 }
 
 // replace writes a change; known are the answers under the old policy, and can be nil. If the kernel refuses it,
@@ -207,11 +209,9 @@ func (e *Enforcer) replace(old, now *plan.Plan, known *answered.Book) error {
 	}
 
 	e.checkServers(owner, now)
+	e.setInstalled(owner, now)
 	if now == nil {
-		delete(e.installed, owner)
 		delete(e.books, owner)
-	} else {
-		e.installed[owner] = now
 	}
 
 	c := tables.Change{Old: old, Now: now, Before: left(known)}
@@ -227,6 +227,16 @@ func (e *Enforcer) replace(old, now *plan.Plan, known *answered.Book) error {
 	}
 	e.log.Warn("egress policies out of sync, writing them again", "error", err)
 	return e.rebuild()
+}
+
+// setInstalled notes the policy of a container that is in force, or nil. mu must be held.
+func (e *Enforcer) setInstalled(owner string, now *plan.Plan) {
+	e.index.replace(e.installed[owner], now)
+	if now == nil {
+		delete(e.installed, owner)
+	} else {
+		e.installed[owner] = now
+	}
 }
 
 // left returns the addresses that are open; b can be nil.
@@ -253,7 +263,7 @@ func (e *Enforcer) limited() (all []*plan.Container) {
 // restore undoes a change in the store after the kernel refused it.
 func (e *Enforcer) restore(owner string, before *plan.Container) error {
 	e.servers.Remove(owner)
-	delete(e.installed, owner)
+	e.setInstalled(owner, nil)
 	if before == nil {
 		e.inside.Forget(owner)
 		return e.store.DeletePolicy(owner)
@@ -370,7 +380,7 @@ func (e *Enforcer) installMissing() {
 			e.log.Info("egress policy waits for its network", "container", c.Name, "error", err)
 			continue
 		}
-		e.installed[c.Owner] = one
+		e.setInstalled(c.Owner, one)
 		e.checkServers(c.Owner, one)
 	}
 }

@@ -83,9 +83,9 @@ func (m *monitor) inOrder(what string, lines ...string) {
 // before elements name them, and what is in force is deleted last.
 func TestReplacementsAreNeverOpen(t *testing.T) {
 	w := newWorld(t)
-	w.put("10.9.0.3:80")
+	w.put("10.9.0.3:80,label:a=b") // a chain that names others is not kept
 	m := newMonitor(w)
-	chain := rules.TableName + " " + owner[:12]
+	chain := rules.TableName + " out_"
 	w.put("10.9.0.3:81")
 	m.inOrder("a new policy", "add chain inet "+chain, "add element inet "+rules.TableName+" policies",
 		"delete chain inet "+chain)

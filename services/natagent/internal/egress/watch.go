@@ -101,7 +101,7 @@ func (e *Enforcer) record(l nflog.Packet) {
 	}
 	e.mu.Lock()
 	var names []string
-	if c := e.shortIDs.find(e.installed, short); c != nil {
+	if c := e.index.find(short, d, l, p); c != nil {
 		if reason == egress.ReasonConnections && slices.Contains(c.Addresses(), p.To.Addr()) {
 			r.Incoming, r.Address = true, p.From // limits count both directions in one chain
 		}

@@ -28,8 +28,9 @@ const (
 	commandBind         = 1
 	copyPacket          = 2
 
-	attrPayload = 9
-	attrPrefix  = 10
+	attrHardware = 8
+	attrPayload  = 9
+	attrPrefix   = 10
 )
 
 // Delays of the kernel before it sends packets that it collected.
@@ -41,6 +42,7 @@ const (
 // Packet is a packet that a rule logged.
 type Packet struct {
 	Prefix string // of the rule
+	From   []byte // MAC address of the sender; nil if the packet did not come from an interface
 	Data   []byte // from the IP header on; at most the length of the Group
 }
 
@@ -142,6 +144,8 @@ func parse(m netlink.Message) (one Packet, ok bool) {
 	}
 	for ad.Next() {
 		switch ad.Type() {
+		case attrHardware:
+			one.From = hardwareAddress(ad.Bytes())
 		case attrPrefix:
 			one.Prefix = ad.String()
 		case attrPayload:
@@ -149,4 +153,16 @@ func parse(m netlink.Message) (one Packet, ok bool) {
 		}
 	}
 	return one, ad.Err() == nil
+}
+
+// hardwareAddress reads an address after its length and two bytes that are not used.
+func hardwareAddress(data []byte) []byte {
+	const header = 4
+	if len(data) < header {
+		return nil
+	}
+	if n := int(binary.BigEndian.Uint16(data)); n <= len(data)-header {
+		return append([]byte(nil), data[header:header+n]...)
+	}
+	return nil
 }

@@ -15,8 +15,8 @@ func BaseRules(kind QueueKind) map[string][]Rule {
 	start := append(knownRules(), Rule{"neighbour discovery",
 		join(neighbours(), []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}})})
 	from := []expr.Any{meta(expr.MetaKeyIIFTYPE, reg1),
-		equal(binary.NativeEndian.AppendUint16(nil, unix.ARPHRD_ETHER)...), ethernet(offsetFrom), numberOf(mapPolicies)}
-	start = append(start, policyRules(from)...)
+		equal(binary.NativeEndian.AppendUint16(nil, unix.ARPHRD_ETHER)...), ethernet(offsetFrom), chainOf(mapPolicies)}
+	start = append(start, Rule{"containers with a policy", from})
 	in := incomingRules()
 	all := map[string][]Rule{
 		"forward":         start,
@@ -32,18 +32,9 @@ func BaseRules(kind QueueKind) map[string][]Rule {
 	return all
 }
 
-// numberOf replaces the key of a container in register 1 by the number of its policy, or does not match.
-func numberOf(set string) expr.Any {
-	return &expr.Lookup{SourceRegister: reg1, SetName: set, DestRegister: reg1, IsDestRegSet: true}
-}
-
-// policyRules continue with the chain of a container that is found. Without one, nothing passes.
-func policyRules(find []expr.Any) []Rule {
-	return []Rule{
-		{"containers with a policy", join(find, []expr.Any{&expr.Lookup{SourceRegister: reg1, SetName: mapChains,
-			DestRegister: unix.NFT_REG_VERDICT, IsDestRegSet: true}})},
-		{"policies without a chain", join(find, drop())},
-	}
+// chainOf continues with the chain of the container whose key is in register 1.
+func chainOf(set string) expr.Any {
+	return &expr.Lookup{SourceRegister: reg1, SetName: set, DestRegister: unix.NFT_REG_VERDICT, IsDestRegSet: true}
 }
 
 // refusedRules returns the rules of the chain that rejects packets.
@@ -60,8 +51,8 @@ func refusedRules() []Rule {
 func incomingRules() []Rule {
 	rules := known()
 	for _, f := range families() {
-		rules = append(rules, policyRules(join(f.only(), []expr.Any{network(f.daddr, f.length),
-			numberOf(sharedSet(mapIngress, f.v6))}))...)
+		rules = append(rules, Rule{"to containers with a policy", join(f.only(), []expr.Any{network(f.daddr, f.length),
+			chainOf(sharedSet(mapIngress, f.v6))})})
 	}
 	return rules
 }

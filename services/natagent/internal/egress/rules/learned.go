@@ -109,7 +109,7 @@ func (b *chainBuilder) names(index int, g plan.Group) {
 				hasPorts(unix.IPPROTO_UDP, egress.Ports{First: egress.PortTLS, Last: egress.PortTLS})))
 		}
 		for _, p := range protocols(g, f.v6) {
-			b.allow(g.Text, join(to, hasPorts(p, g.Ports)))
+			b.add(g.Text, to, hasPorts(p, g.Ports), accept())
 		}
 	}
 }

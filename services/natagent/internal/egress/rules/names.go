@@ -13,13 +13,10 @@ const (
 	TableName    = "fairlead-egress"      // of both tables
 	CopyName     = "fairlead-egress-copy" // of their copies, while they are written again
 	chainRefused = "refused"
-	chainAllowed = "allowed"
 	mapVia       = "via"
-	mapPolicies  = "policies" // numbers of the policies for outgoing traffic
-	mapIngress   = "ingress"  // and for incoming traffic
-	mapChains    = "chains"   // of the numbers
-	setAllowed   = "allowed"  // containers, with the packets that their policies allowed
-	setRefused   = "refused"
+	mapPolicies  = "policies"
+	mapIngress   = "ingress"
+	setRefused   = "refused"  // containers, with the packets that their policies refused
 	setRecorded  = "recorded" // containers whose refusals were recorded in the last minute
 	setLimited   = "limited"
 	setHeld      = "held"

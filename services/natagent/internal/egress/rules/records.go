@@ -79,9 +79,6 @@ func reasonChain(reason string, d Direction) string {
 	return directed(name, d)
 }
 
-// allowedChain returns the chain that accepts packets.
-func allowedChain(d Direction) string { return directed(chainAllowed, d) }
-
 func directed(name string, d Direction) string {
 	if d == Incoming {
 		return name + "-" + markIncoming
@@ -89,16 +86,10 @@ func directed(name string, d Direction) string {
 	return name
 }
 
-// verdictChains returns the chains that the policies of all containers share: they count the packets of each container,
-// and record some.
+// verdictChains returns the chains that the policies of all containers share: they count the packets of a container that
+// are not allowed, and record some.
 func verdictChains() (all []Chain) {
 	for _, d := range Directions() {
-		allowed := Chain{Name: allowedChain(d)}
-		for _, match := range containerKeys(d, setAllowed) {
-			allowed.Rules = append(allowed.Rules, Rule{"packets of the container", match})
-		}
-		allowed.Rules = append(allowed.Rules, Rule{"allowed", []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}}})
-		all = append(all, allowed)
 		for _, reason := range reasons(d) {
 			all = append(all, Chain{reasonChain(reason, d), reasonRules(reason, d)})
 		}
@@ -109,7 +100,7 @@ func verdictChains() (all []Chain) {
 // reasonRules returns the rules of a reasonChain.
 func reasonRules(reason string, d Direction) (all []Rule) {
 	if reason != reasonObserve {
-		for _, match := range containerKeys(d, setRefused) {
+		for _, match := range refusedKeys(d) {
 			all = append(all, Rule{"packets of the container", match})
 		}
 	}
@@ -122,22 +113,17 @@ func reasonRules(reason string, d Direction) (all []Rule) {
 	return all
 }
 
-// containerKeys finds the container in a set of CountSets, whose element counts the packet: one alternative for each
+// refusedKeys finds the container of a packet in a set of refusedSets, whose element counts it: one alternative for each
 // family.
-func containerKeys(d Direction, set string) (all [][]expr.Any) {
+func refusedKeys(d Direction) (all [][]expr.Any) {
 	if d == Outgoing {
-		return [][]expr.Any{counted(set)}
+		return [][]expr.Any{{ethernet(offsetFrom), &expr.Lookup{SourceRegister: reg1, SetName: setRefused}}}
 	}
 	for _, f := range families() {
 		all = append(all, join(f.only(), []expr.Any{network(f.daddr, f.length),
-			&expr.Lookup{SourceRegister: reg1, SetName: sharedSet(set, f.v6)}}))
+			&expr.Lookup{SourceRegister: reg1, SetName: sharedSet(setRefused, f.v6)}}))
 	}
 	return all
-}
-
-// counted finds the container that sent a packet in a set of CountSets, whose element counts it.
-func counted(set string) []expr.Any {
-	return []expr.Any{ethernet(offsetFrom), &expr.Lookup{SourceRegister: reg1, SetName: set}}
 }
 
 // recordKeys matches at most recordRate packets of a container in a second: one alternative for each family.
@@ -162,8 +148,8 @@ func recordedSet(t *nftables.Table, name string, key nftables.SetDatatype) *nfta
 		Size: most, KeyByteOrder: binaryutil.BigEndian, Comment: "containers whose packets were recorded"}
 }
 
-// Counters returns the counter of a rule that allows or refuses packets.
-func Counters(r *nftables.Rule) (allowed, refused uint64) {
+// Counter returns the counter of a rule that allows or refuses packets.
+func Counter(r *nftables.Rule) (allowed, refused uint64) {
 	var packets uint64
 	for _, e := range r.Exprs {
 		switch e := e.(type) {

@@ -164,16 +164,6 @@ func (b *chainBuilder) refuse(comment, reason string, match []expr.Any) {
 	b.add(comment, match, refuse())
 }
 
-// allow accepts what matches.
-func (b *chainBuilder) allow(comment string, match []expr.Any) {
-	if b.isShared() {
-		b.add(comment, match, []expr.Any{count(), &expr.Verdict{Kind: expr.VerdictGoto,
-			Chain: allowedChain(b.direction)}})
-		return
-	}
-	b.add(comment, match, accept())
-}
-
 // metadata refuses the metadata services of clouds.
 func (b *chainBuilder) metadata() {
 	for _, f := range families() {
@@ -201,7 +191,7 @@ func (b *chainBuilder) group(index int, g plan.Group) {
 				if g.Deny {
 					b.refuse(g.Text, reasonRule, all)
 				} else {
-					b.allow(g.Text, all)
+					b.add(g.Text, all, accept())
 				}
 			}
 		}

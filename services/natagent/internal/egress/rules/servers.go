@@ -48,8 +48,7 @@ func setLabel(bit byte) []expr.Any {
 
 // check counts packets and sends them to the chain that queues them.
 func check() []expr.Any {
-	return join(setLabel(labelChecked), []expr.Any{count()}, counted(setAllowed),
-		[]expr.Any{&expr.Verdict{Kind: expr.VerdictGoto, Chain: chainChecked}})
+	return append(setLabel(labelChecked), count(), &expr.Verdict{Kind: expr.VerdictGoto, Chain: chainChecked})
 }
 
 // knownRules returns the first rules of chains that see both directions of connections.

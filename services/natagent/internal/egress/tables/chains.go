@@ -19,21 +19,12 @@ const (
 
 // sharedChain is a chain in the kernel. All containers with the same rules share it.
 type sharedChain struct {
-	number uint32
-	rules  int
-	sets   []*nftables.Set
-	texts  []string // of the sets, for comparison
-	peers  []string
-	users  int
-	idle   time.Time // since when there are no users
-}
-
-// number returns the number of a chain, 0 if there is none.
-func (k *Tables) number(chain string) uint32 {
-	if c := k.chains[chain]; c != nil {
-		return c.number
-	}
-	return 0
+	rules int
+	sets  []*nftables.Set
+	texts []string // of the sets, for comparison
+	peers []string
+	users int
+	idle  time.Time // since when there are no users
 }
 
 // enter makes a container a user of its chains. It queues those that are missing, and reports whether there are any.
@@ -52,10 +43,9 @@ func (k *Tables) enter(p *plan.Plan, peers func(string) []netip.Prefix) (queued 
 	return queued
 }
 
-// queueShared queues a chain with its sets. Nothing refers to its number yet.
+// queueShared queues a chain with its sets. Nothing refers to it yet.
 func (k *Tables) queueShared(c rules.PolicyChain, peers func(string) []netip.Prefix) {
-	k.last++
-	s := &sharedChain{number: k.last, rules: len(c.Rules), peers: c.Peers}
+	s := &sharedChain{rules: len(c.Rules), peers: c.Peers}
 	for _, peer := range c.Peers {
 		k.queuePeer(peer, peers)
 	}
@@ -67,8 +57,6 @@ func (k *Tables) queueShared(c rules.PolicyChain, peers func(string) []netip.Pre
 	t := k.inet()
 	k.conn.AddChain(&nftables.Chain{Name: c.Name, Table: t})
 	queueRules(k.conn, t, c.Name, c.Rules)
-	number := rules.ChainElement(t, s.number, c.Name)
-	_ = k.conn.SetAddElements(number.Set, number.Elements)
 	k.chains[c.Name] = s
 }
 
@@ -83,8 +71,8 @@ func (k *Tables) leave(p *plan.Plan, now time.Time) {
 	}
 }
 
-// queueIdle queues the removal of chains without users: those that were idle for a while, and the oldest if there are
-// many. It reports whether there are any.
+// queueIdle queues the removal of chains without users: those that were idle for a while or name peers, and the oldest if
+// there are many. It reports whether there are any.
 func (k *Tables) queueIdle(now time.Time) bool {
 	var idle []string
 	for name, c := range k.chains {
@@ -95,7 +83,7 @@ func (k *Tables) queueIdle(now time.Time) bool {
 	slices.SortFunc(idle, func(a, b string) int { return k.chains[b].idle.Compare(k.chains[a].idle) })
 	queued := false
 	for i, name := range idle {
-		if i >= maxIdle || now.Sub(k.chains[name].idle) >= idleTime {
+		if c := k.chains[name]; i >= maxIdle || now.Sub(c.idle) >= idleTime || len(c.peers) > 0 {
 			k.queueRemove(name)
 			queued = true
 		}
@@ -106,8 +94,6 @@ func (k *Tables) queueIdle(now time.Time) bool {
 // queueRemove queues the removal of a chain with its sets, and of the sets of peers that no other chain names.
 func (k *Tables) queueRemove(name string) {
 	c, t := k.chains[name], k.inet()
-	number := rules.ChainElement(t, c.number, name)
-	_ = k.conn.SetDeleteElements(number.Set, number.Elements)
 	chain := &nftables.Chain{Name: name, Table: t}
 	k.conn.FlushChain(chain)
 	k.conn.DelChain(chain)

@@ -107,7 +107,7 @@ func (k *Tables) want(all []*plan.Plan) string {
 
 	elements := map[string]int{}
 	for _, c := range all {
-		for _, s := range rules.Elements(k.inet(), k.bridge(), c, k.number) {
+		for _, s := range rules.Elements(k.inet(), k.bridge(), c) {
 			elements[s.Name] += len(s.Elements)
 		}
 		for _, d := range rules.Directions() {
@@ -118,7 +118,6 @@ func (k *Tables) want(all []*plan.Plan) string {
 	}
 	for name, c := range k.chains {
 		lines = append(append(lines, fmt.Sprintf("chain %d %s %d rules", k.inet().Family, name, c.rules)), c.texts...)
-		elements[rules.ChainElement(k.inet(), c.number, name).Name]++
 	}
 	for peer, prefixes := range k.peers {
 		for _, s := range rules.PeerSets(k.inet(), peer, prefixes) {

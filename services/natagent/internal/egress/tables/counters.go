@@ -10,35 +10,36 @@ import (
 // Count is a number of packets that a policy allowed and refused.
 type Count struct{ Allowed, Refused uint64 }
 
-// Counters returns the packets of one container.
+// Counters returns the packets of a container.
 func (k *Tables) Counters(p *plan.Plan) (sum Count, err error) {
-	sets := rules.CountSets(k.inet())
-	for i, keys := range rules.CountKeys(p) {
-		if len(keys) == 0 {
-			continue
-		}
-		var elements []nftables.SetElement
-		for _, key := range keys {
-			elements = append(elements, nftables.SetElement{Key: key})
-		}
-		allowed, err := k.conn.FindSetElements(sets[i].Allowed, elements)
+	for _, c := range rules.Counters(k.inet(), p) {
+		decided, err := k.packets(c.Decided, c.Keys)
 		if err != nil {
 			return sum, err
 		}
-		refused, err := k.conn.FindSetElements(sets[i].Refused, elements)
+		refused, err := k.packets(c.Refused, c.Keys)
 		if err != nil {
 			return sum, err
 		}
-		sum.Allowed, sum.Refused = sum.Allowed+packets(allowed), sum.Refused+packets(refused)
+		sum.Allowed, sum.Refused = sum.Allowed+decided-min(decided, refused), sum.Refused+refused
 	}
 	return sum, nil
 }
 
-func packets(elements []nftables.SetElement) (sum uint64) {
-	for _, e := range elements {
+// packets adds up the counters of elements.
+func (k *Tables) packets(set *nftables.Set, keys [][]byte) (sum uint64, err error) {
+	if len(keys) == 0 {
+		return 0, nil
+	}
+	var elements []nftables.SetElement
+	for _, key := range keys {
+		elements = append(elements, nftables.SetElement{Key: key})
+	}
+	found, err := k.conn.FindSetElements(set, elements)
+	for _, e := range found {
 		if e.Counter != nil {
 			sum += e.Counter.Packets
 		}
 	}
-	return sum
+	return sum, err
 }

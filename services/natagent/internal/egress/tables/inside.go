@@ -118,7 +118,7 @@ func (k *Inside) Counters(p *plan.Plan) (allowed, refused uint64, err error) {
 			return allowed, refused, err
 		}
 		for _, r := range list {
-			a, b := rules.Counters(r)
+			a, b := rules.Counter(r)
 			allowed, refused = allowed+a, refused+b
 		}
 	}

@@ -241,7 +241,7 @@ func (k *Tables) LimitRefusals(c *plan.Container) (n uint64, err error) {
 			return n, err
 		}
 		for _, r := range list {
-			_, refused := rules.Counters(r)
+			_, refused := rules.Counter(r)
 			n += refused
 		}
 	}

@@ -32,7 +32,6 @@ type Tables struct {
 	peers  map[string][]netip.Prefix // sets of containers, networks and labels, merged
 	naming map[string]int            // how many chains name a peer
 	chains map[string]*sharedChain   // of policies, by name
-	last   uint32                    // number of a chain
 	limits limits
 
 	bridges map[string]bridge // by network
@@ -118,7 +117,7 @@ func (k *Tables) queueElements(c *plan.Plan, remove bool) {
 		put = k.conn.SetDeleteElements
 	}
 
-	for _, s := range rules.Elements(k.inet(), k.bridge(), c, k.number) {
+	for _, s := range rules.Elements(k.inet(), k.bridge(), c) {
 		if len(s.Elements) > 0 {
 			_ = put(s.Set, s.Elements)
 		}
