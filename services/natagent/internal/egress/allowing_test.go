@@ -30,7 +30,7 @@ func TestAllowingRules(t *testing.T) {
 	db := netip.MustParseAddr("10.9.0.3")
 	store := peerStore{all: map[string][]netip.Prefix{"container:db": {netip.PrefixFrom(db, 32)}}}
 	c := plan.New(&plan.Container{Owner: container, Rules: []string{"a.test:443", "*.b.test:443", "c.test:80",
-		"container:db:5432"}, Endpoints: []plan.Endpoint{{Addresses: []netip.Addr{from}}}}, 1, nil)
+		"container:db:5432"}, Endpoints: []plan.Endpoint{{Addresses: []netip.Addr{from}}}}, nil)
 	book := answered.NewBook(map[answered.Open]time.Duration{{Addr: unnamed}: time.Hour}, time.Now())
 	e := &Enforcer{store: store, installed: map[string]*plan.Plan{container: c},
 		books: map[string]*answered.Book{container: book}}

@@ -99,8 +99,8 @@ func (e *Enforcer) putBatch(ctx context.Context, batch []*request) {
 	}
 }
 
-// errAlone says that a policy of a batch has limits, which are written after it, rules in the namespace of its container,
-// or addresses of another one.
+// errAlone says that a policy of a batch has limits, which are written after it, rules in the namespace of its
+// container, or addresses of another one.
 var errAlone = errors.New("a policy has limits, rules in a namespace or addresses of another container")
 
 // putTogether stores and writes policies in one transaction each. After an error nothing is changed. mu must

@@ -22,6 +22,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -74,17 +75,16 @@ type Enforcer struct {
 
 	queue queue
 
-	mu         sync.Mutex
-	tables     *tables.Tables
-	started    bool // the tables were written by this process
-	generation uint64
-	refused    *nflog.Log // of refused packets, for Run; nil before start, or if it cannot be opened
-	queues     *nfqueue.Queues
-	restores   uint64                // after changes by other programs
-	installed  map[string]*plan.Plan // by owner
-	index      index
-	books      map[string]*answered.Book // by owner
-	inside     *inside.Namespaces
+	mu        sync.Mutex
+	tables    *tables.Tables
+	started   bool       // the tables were written by this process
+	refused   *nflog.Log // of refused packets, for Run; nil before start, or if it cannot be opened
+	queues    *nfqueue.Queues
+	restores  uint64                // after changes by other programs
+	installed map[string]*plan.Plan // by owner
+	index     index
+	books     map[string]*answered.Book // by owner
+	inside    *inside.Namespaces
 }
 
 // New returns an Enforcer. It changes nothing in the kernel before Sync.
@@ -96,7 +96,8 @@ func New(ns hostns.NS, store Store, flows Flows, records *refusals.Journal, log 
 		books: map[string]*answered.Book{}}
 	e.inside = inside.New(inside.Config{Host: ns, Open: open, Log: log, Record: e.record,
 		Lost: func() { records.AddLost(1) }, Peers: e.prefixes, Local: flows.Local,
-		Learned: func(owner string) map[answered.Open]time.Duration { return e.book(owner).Left(time.Now()) }})
+		Learned: func(owner string) map[answered.Open]time.Duration { return e.book(owner).Left(time.Now()) },
+		Found:   func(owner string, open map[answered.Open]time.Duration) { e.book(owner).Add(open, time.Now()) }})
 	return e
 }
 
@@ -187,17 +188,6 @@ func (e *Enforcer) putOne(ctx context.Context, c *plan.Container) (cuts []conntr
 	return e.cuts(now, old, known), nil
 }
 
-// install returns the container with what the kernel needs.
-func (e *Enforcer) install(c *plan.Container) (*plan.Plan, error) {
-	via, err := e.tables.BridgeMACs(c, e.store.Bridge)
-	if err != nil {
-		return nil, err
-	}
-	e.generation++
-	p := plan.New(c, e.generation, via)
-	return p, e.index.conflict(p)
-}
-
 // replace writes a change; known are the answers under the old policy, and can be nil. If the kernel refuses it,
 // everything is written again.
 func (e *Enforcer) replace(old, now *plan.Plan, known *answered.Book) error {
@@ -227,37 +217,6 @@ func (e *Enforcer) replace(old, now *plan.Plan, known *answered.Book) error {
 	}
 	e.log.Warn("egress policies out of sync, writing them again", "error", err)
 	return e.rebuild()
-}
-
-// setInstalled notes the policy of a container that is in force, or nil. mu must be held.
-func (e *Enforcer) setInstalled(owner string, now *plan.Plan) {
-	e.index.replace(e.installed[owner], now)
-	if now == nil {
-		delete(e.installed, owner)
-	} else {
-		e.installed[owner] = now
-	}
-}
-
-// left returns the addresses that are open; b can be nil.
-func left(b *answered.Book) map[answered.Open]time.Duration {
-	if b == nil {
-		return nil
-	}
-	return b.Left(time.Now())
-}
-
-// hasLimits reports whether a container, which can be nil, has limits.
-func hasLimits(c *plan.Plan) bool { return c != nil && c.IsLimited() }
-
-// limited returns the containers with limits.
-func (e *Enforcer) limited() (all []*plan.Container) {
-	for _, c := range e.installed {
-		if hasLimits(c) {
-			all = append(all, c.Container)
-		}
-	}
-	return all
 }
 
 // restore undoes a change in the store after the kernel refused it.
@@ -306,7 +265,7 @@ func (e *Enforcer) Sync(ctx context.Context) error {
 	e.installMissing()
 	within := e.inside.Sync(ctx, e.installed)
 
-	differ, err := e.tables.Differ(e.all())
+	differ, err := e.tables.Differ(slices.Collect(maps.Values(e.installed)))
 	if err == nil && !differ {
 		differ, err = e.tables.LimitsDiffer()
 	}
@@ -359,43 +318,11 @@ func (e *Enforcer) start(ctx context.Context) error {
 	return nil
 }
 
-// openedBy returns the addresses that the interfaces of a container learned.
-func openedBy(p *plan.Plan, all map[tables.Opened]map[answered.Open]time.Duration) map[answered.Open]time.Duration {
-	opened := map[answered.Open]time.Duration{}
-	for mac := range p.Via {
-		maps.Copy(opened, all[tables.Opened{Chain: rules.SharedName(p, rules.Outgoing), MAC: mac}])
-	}
-	return opened
-}
-
-// installMissing installs stored policies whose network did not exist before. After a boot netagent
-// creates the bridges later; containers do not run before either.
-func (e *Enforcer) installMissing() {
-	for _, c := range e.store.Policies() {
-		if e.installed[c.Owner] != nil {
-			continue
-		}
-		one, err := e.install(c)
-		if err != nil {
-			e.log.Info("egress policy waits for its network", "container", c.Name, "error", err)
-			continue
-		}
-		e.setInstalled(c.Owner, one)
-		e.checkServers(c.Owner, one)
-	}
-}
-
 func (e *Enforcer) rebuild() error {
 	now := time.Now()
-	err := e.tables.Rebuild(e.all(), func(owner string) map[answered.Open]time.Duration {
-		return e.book(owner).Left(now)
-	}, e.prefixes)
+	err := e.tables.Rebuild(slices.Collect(maps.Values(e.installed)),
+		func(owner string) map[answered.Open]time.Duration {
+			return e.book(owner).Left(now)
+		}, e.prefixes)
 	return errors.Join(err, e.tables.WriteLimits(e.limited()))
-}
-
-func (e *Enforcer) all() (all []*plan.Plan) {
-	for _, c := range e.installed {
-		all = append(all, c)
-	}
-	return all
 }

@@ -58,14 +58,17 @@ func remove[K comparable](all map[K]*plan.Plan, key K, p *plan.Plan) {
 func (x index) conflict(p *plan.Plan) error {
 	for mac := range p.Via {
 		if other := x.macs[mac]; other != nil && other.Owner != p.Owner {
-			return fault.New(fault.Conflict, p.Subject(), fmt.Sprintf("MAC address %s is that of %s, which has a policy too",
-				net.HardwareAddr(mac), other.Subject()), fault.WithField("mac"))
+			return fault.New(fault.Conflict, p.Subject(),
+				fmt.Sprintf("MAC address %s is that of %s, which has a policy too",
+					net.HardwareAddr(mac), other.Subject()), fault.WithField("mac"))
 		}
 	}
 	for _, a := range p.BridgeAddresses() {
-		if other := x.addresses[a]; other != nil && other.Owner != p.Owner && len(p.Ingress) > 0 && len(other.Ingress) > 0 {
-			return fault.New(fault.Conflict, p.Subject(), fmt.Sprintf("address %s is that of %s, which has a policy too", a,
-				other.Subject()))
+		if other := x.addresses[a]; other != nil && other.Owner != p.Owner && len(p.Ingress) > 0 &&
+			len(other.Ingress) > 0 {
+			return fault.New(fault.Conflict, p.Subject(),
+				fmt.Sprintf("address %s is that of %s, which has a policy too", a,
+					other.Subject()))
 		}
 	}
 	return nil

@@ -18,7 +18,8 @@ func TestIndexFollowsChanges(t *testing.T) {
 	const mac = "\x02\x00\x00\x00\x00\x0a"
 	address := netip.MustParseAddr("10.9.0.2")
 	of := func(letter string) *plan.Plan {
-		c := &plan.Container{Owner: strings.Repeat(letter, 64), Endpoints: []plan.Endpoint{{Addresses: []netip.Addr{address}}}}
+		c := &plan.Container{Owner: strings.Repeat(letter, 64),
+			Endpoints: []plan.Endpoint{{Addresses: []netip.Addr{address}}}}
 		return &plan.Plan{Container: c, Via: map[string][]byte{mac: nil}}
 	}
 	a, changed, b := of("a"), of("a"), of("b")
@@ -51,8 +52,10 @@ func TestIndexFollowsChanges(t *testing.T) {
 // The elements of a container in the kernel are those of its addresses, so that two must not have the same.
 func TestIndexFindsConflicts(t *testing.T) {
 	of := func(letter, mac, address string, ingress ...string) *plan.Plan {
-		return &plan.Plan{Via: map[string][]byte{mac: nil}, Container: &plan.Container{Owner: strings.Repeat(letter, 64),
-			Name: letter, Ingress: ingress, Endpoints: []plan.Endpoint{{Addresses: []netip.Addr{netip.MustParseAddr(address)}}}}}
+		return &plan.Plan{Via: map[string][]byte{mac: nil}, Container: &plan.Container{Owner: strings.Repeat(letter,
+			64),
+			Name: letter, Ingress: ingress,
+			Endpoints: []plan.Endpoint{{Addresses: []netip.Addr{netip.MustParseAddr(address)}}}}}
 	}
 	x := newIndex()
 	x.replace(nil, of("a", "\x02\x00\x00\x00\x00\x0a", "10.9.0.2", "none"))

@@ -26,7 +26,7 @@ func TestPeersThatCut(t *testing.T) {
 		"label with the name of peer": {rules: []string{"label:db"}, have: two, want: nil},
 	} {
 		installed := map[string]*plan.Plan{
-			"a": plan.New(&plan.Container{Rules: c.rules, Ingress: c.ingress}, 1, nil)}
+			"a": plan.New(&plan.Container{Rules: c.rules, Ingress: c.ingress}, nil)}
 		have := map[string][]netip.Prefix{"container:db": c.have}
 		got := cutsOf(installed, func(peer string) []netip.Prefix { return have[peer] },
 			map[string][]netip.Prefix{"container:db": c.want})

@@ -82,6 +82,15 @@ func (b *Book) Learn(name string, addresses []netip.Addr, groups []int, ttl time
 	return write, answerable
 }
 
+// Add opens addresses that are not open yet, whose names are not known.
+func (b *Book) Add(left map[Open]time.Duration, now time.Time) {
+	for o, d := range left {
+		if _, known := b.open[o]; !known {
+			b.open[o] = now.Add(d)
+		}
+	}
+}
+
 // remember keeps the name of an address. It returns false if there are too many.
 func (b *Book) remember(a netip.Addr, name string, until time.Time) bool {
 	before, known := b.names[a]

@@ -33,6 +33,7 @@ type Config struct {
 	Record  func(nflog.Packet) // a packet that was refused
 	Lost    func()             // records were lost
 	Learned func(owner string) map[answered.Open]time.Duration
+	Found   func(owner string, open map[answered.Open]time.Duration) // those that an earlier process learned
 	Peers   func(peer string) []netip.Prefix
 	Local   func() map[netip.Addr]bool // addresses of the host
 }
@@ -97,6 +98,12 @@ func (n *Namespaces) enter(ctx context.Context, owner string) (*namespace, error
 // write writes a policy. After an error the next Sync writes it again.
 func (n *Namespaces) write(s *namespace, p *plan.Plan, host []netip.Prefix) error {
 	s.plan = nil
+	if !s.read {
+		if open, err := s.table.Learned(p); err == nil {
+			n.Found(p.Owner, open)
+			s.read = true
+		}
+	}
 	if err := s.table.Put(p, n.Learned(p.Owner), n.Peers, host); err != nil {
 		s.changed.Store(true)
 		return err

@@ -13,6 +13,7 @@ import (
 
 	"github.com/fairlead/fairlead/agent/test/testns"
 	"github.com/fairlead/fairlead/proto/fault"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress/answered"
 	"github.com/fairlead/fairlead/services/natagent/internal/egress/plan"
 )
 
@@ -37,7 +38,7 @@ func TestHostAddressesAreKept(t *testing.T) {
 // A namespace that is deleted is not waited for, but netagent is.
 func TestDeletedNamespacesAreNotDue(t *testing.T) {
 	all := map[string]*plan.Plan{"a": plan.New(&plan.Container{Owner: "a", Endpoints: []plan.Endpoint{{Inside: true}}},
-		1, nil)}
+		nil)}
 	for kind, due := range map[fault.Kind]bool{fault.NotFound: false, fault.Unavailable: true} {
 		n := New(Config{Log: slog.New(slog.DiscardHandler), Local: func() map[netip.Addr]bool { return nil },
 			Open: func(context.Context, string) (*os.File, error) {
@@ -53,14 +54,15 @@ func TestDeletedNamespacesAreNotDue(t *testing.T) {
 func opener(t *testing.T) (*Namespaces, *testns.NS) {
 	t.Helper()
 	ns := testns.New(t)
-	return New(Config{Log: slog.New(slog.DiscardHandler), Open: func(context.Context, string) (*os.File, error) {
-		fd, err := -1, error(nil)
-		ns.Do(func() {
-			fd, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK,
-				unix.NETLINK_NETFILTER)
-		})
-		return os.NewFile(uintptr(fd), "netlink"), err
-	}}), ns
+	return New(Config{Log: slog.New(slog.DiscardHandler),
+		Found: func(string, map[answered.Open]time.Duration) {}, Open: func(context.Context, string) (*os.File, error) {
+			fd, err := -1, error(nil)
+			ns.Do(func() {
+				fd, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK,
+					unix.NETLINK_NETFILTER)
+			})
+			return os.NewFile(uintptr(fd), "netlink"), err
+		}}), ns
 }
 
 func TestSocketsAreClosed(t *testing.T) {

@@ -26,6 +26,7 @@ type namespace struct {
 	cookie  uint64 // 0 before Linux 5.14
 	table   *tables.Inside
 	plan    *plan.Plan // that the table has; nil if that is not certain
+	read    bool       // what an earlier process had learned is known
 	flows   conntrack.Selected
 	stop    func()      // reading the log and changes
 	changed atomic.Bool // by another program

@@ -9,16 +9,15 @@ import (
 // Plan is a container's policy as it is written to the kernel. It does not change.
 type Plan struct {
 	*Container
-	Generation uint64            // makes the names of a new policy differ from those that it replaces
-	Via        map[string][]byte // MAC of an endpoint -> MAC of its bridge
+	Via map[string][]byte // MAC of an endpoint -> MAC of its bridge
 
 	Out, In          egress.Policy // parsed once
 	Groups, InGroups []Group
 }
 
 // New returns a container with what is derived from its rules.
-func New(c *Container, generation uint64, via map[string][]byte) *Plan {
-	p := &Plan{Container: c, Generation: generation, Via: via, Out: c.Policy(), In: c.IngressPolicy()}
+func New(c *Container, via map[string][]byte) *Plan {
+	p := &Plan{Container: c, Via: via, Out: c.Policy(), In: c.IngressPolicy()}
 	p.Groups, p.InGroups = groupsOf(p.Out), groupsOf(p.In)
 	return p
 }

@@ -37,8 +37,8 @@ func refusedSets(t *nftables.Table) []*nftables.Set {
 	return all
 }
 
-// Counted are a map and a set whose elements count the packets of containers: all that their policies decided about, and
-// those that they refused.
+// Counted are a map and a set whose elements count the packets of containers: all that their policies decided about,
+// and those that they refused.
 type Counted struct {
 	Decided, Refused *nftables.Set
 	Keys             [][]byte // of a container
@@ -48,12 +48,12 @@ type Counted struct {
 func Counters(t *nftables.Table, p *plan.Plan) []Counted {
 	refused := refusedSets(t)
 	all := []Counted{{Decided: policyMap(t), Refused: refused[0]}}
-	if SharedName(p, Outgoing) != "" {
+	if ChainName(p, Outgoing) != "" {
 		for mac := range p.Via {
 			all[0].Keys = append(all[0].Keys, []byte(mac))
 		}
 	}
-	if SharedName(p, Incoming) == "" {
+	if ChainName(p, Incoming) == "" {
 		return all
 	}
 	for i, f := range families() {
@@ -88,7 +88,7 @@ func Elements(inet, bridge *nftables.Table, p *plan.Plan) []Set {
 	for _, mac := range p.Held() {
 		waiting.Elements = append(waiting.Elements, nftables.SetElement{Key: mac})
 	}
-	out := SharedName(p, Outgoing)
+	out := ChainName(p, Outgoing)
 	for mac, bridge := range p.Via {
 		key := nftables.SetElement{Key: []byte(mac)}
 		via.Elements = append(via.Elements, nftables.SetElement{Key: key.Key, Val: bridge})
@@ -107,7 +107,7 @@ func Elements(inet, bridge *nftables.Table, p *plan.Plan) []Set {
 
 // ingressElements returns the elements of a container for incoming traffic.
 func ingressElements(inet *nftables.Table, p *plan.Plan) (all []Set) {
-	in := SharedName(p, Incoming)
+	in := ChainName(p, Incoming)
 	if in == "" {
 		return nil
 	}

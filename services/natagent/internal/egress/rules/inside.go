@@ -33,7 +33,7 @@ func InsideVerdicts() []Chain { return []Chain{{chainRefused, refusedRules()}} }
 func InsideChains(t *nftables.Table, p *plan.Plan) (all []TableChain) {
 	for _, d := range Directions() {
 		name, hook, key := "output", nftables.ChainHookOutput, expr.MetaKeyOIFNAME
-		target, has := ownChain(p.Owner, p.Generation, d), SharedName(p, d) != ""
+		target, has := ChainName(p, d), ChainName(p, d) != ""
 		if d == Incoming {
 			name, hook, key = "input", nftables.ChainHookInput, expr.MetaKeyIIFNAME
 		}

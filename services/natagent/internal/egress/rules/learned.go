@@ -34,8 +34,8 @@ func (b *chainBuilder) learned(index int, f family) []expr.Any {
 	}
 }
 
-// learnedSet returns the set of learned addresses of a group: of all containers that share the chain, by MAC address, or
-// of one.
+// learnedSet returns the set of learned addresses of a group: of all containers that share the chain, by MAC address,
+// or of one.
 func learnedSet(t *nftables.Table, chain string, group int, f family, shared bool) *nftables.Set {
 	s := &nftables.Set{Table: t, KeyType: f.address, HasTimeout: true, Name: setName(chain, group, setNames, f.v6)}
 	if shared {
@@ -52,7 +52,7 @@ type Learned struct {
 
 // SharedLearned returns where an address belongs on the host: once for each interface.
 func SharedLearned(t *nftables.Table, p *plan.Plan, o answered.Open) (l Learned) {
-	l.Set = learnedSet(t, SharedName(p, Outgoing), o.Group, familyOf(o), true)
+	l.Set = learnedSet(t, ChainName(p, Outgoing), o.Group, familyOf(o), true)
 	for mac := range p.Via {
 		l.Keys = append(l.Keys, append(append([]byte(mac), make([]byte, macSpace-len(mac))...), o.Addr.AsSlice()...))
 	}
@@ -69,7 +69,7 @@ func ParseKey(key []byte) (mac string, addr []byte, ok bool) {
 
 // OwnLearned returns where an address belongs in the namespace of a container.
 func OwnLearned(t *nftables.Table, p *plan.Plan, o answered.Open) Learned {
-	return Learned{learnedSet(t, ownChain(p.Owner, p.Generation, Outgoing), o.Group, familyOf(o), false),
+	return Learned{learnedSet(t, ChainName(p, Outgoing), o.Group, familyOf(o), false),
 		[][]byte{o.Addr.AsSlice()}}
 }
 

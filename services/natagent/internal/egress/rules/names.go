@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/fairlead/fairlead/proto/id"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress/plan"
 )
 
 // Names in the kernel.
@@ -64,22 +64,15 @@ func version(v6 bool) int {
 // sharedSet returns the name of a set of all containers.
 func sharedSet(name string, v6 bool) string { return fmt.Sprintf("%s%d", name, version(v6)) }
 
-// sharedChain returns the name of the chain of all containers with the same rules for a direction.
-func sharedChain(d Direction, rules []string) string {
-	name := "out"
+// ChainName returns the name of the chain for the rules of a container, "" without rules for a direction.
+func ChainName(p *plan.Plan, d Direction) string {
+	name, rules := "out", p.Rules
 	if d == Incoming {
-		name = "in"
+		name, rules = "in", p.Ingress
+	}
+	if len(rules) == 0 {
+		return ""
 	}
 	sum := sha256.Sum256([]byte(strings.Join(rules, ",")))
 	return fmt.Sprintf("%s_%x", name, sum[:12])
-}
-
-// ownChain returns the name of a container's chain in its namespace. generation makes the names of a new policy
-// differ from those that it replaces.
-func ownChain(owner string, generation uint64, d Direction) string {
-	name := fmt.Sprintf("%s_%d", id.Short(owner), generation)
-	if d == Incoming {
-		name += "_in"
-	}
-	return name
 }

@@ -46,7 +46,7 @@ func prefix(container, reason string, d Direction) string {
 }
 
 // ParsePrefix returns the short container ID, the reason and the direction of a record. The ID is "" if the addresses
-// of the packet tell which container it is.
+// of the packet identify the container.
 func ParsePrefix(text string) (short, reason string, d Direction, ok bool) {
 	fields := strings.Fields(strings.TrimRight(text, "\x00"))
 	if len(fields) < 3 || len(fields) > 4 || fields[0] != "fairlead" {
@@ -86,8 +86,8 @@ func directed(name string, d Direction) string {
 	return name
 }
 
-// verdictChains returns the chains that the policies of all containers share: they count the packets of a container that
-// are not allowed, and record some.
+// verdictChains returns the chains that the policies of all containers share: they count the packets of a container
+// that are not allowed, and record some.
 func verdictChains() (all []Chain) {
 	for _, d := range Directions() {
 		for _, reason := range reasons(d) {
@@ -113,8 +113,8 @@ func reasonRules(reason string, d Direction) (all []Rule) {
 	return all
 }
 
-// refusedKeys finds the container of a packet in a set of refusedSets, whose element counts it: one alternative for each
-// family.
+// refusedKeys finds the container of a packet in a set of refusedSets, whose element counts it: one alternative for
+// each family.
 func refusedKeys(d Direction) (all [][]expr.Any) {
 	if d == Outgoing {
 		return [][]expr.Any{{ethernet(offsetFrom), &expr.Lookup{SourceRegister: reg1, SetName: setRefused}}}

@@ -43,28 +43,16 @@ type PolicyChain struct {
 
 // Shared returns the chain of a container on the host for a direction with rules.
 func Shared(t *nftables.Table, p *plan.Plan, d Direction) PolicyChain {
-	b := &chainBuilder{chain: SharedName(p, d), direction: d}
+	b := &chainBuilder{chain: ChainName(p, d), direction: d}
 	policy, groups := rulesOf(p, d)
 	return PolicyChain{Chain{b.chain, b.build(policy, groups)}, b.sets(t, groups, nil), policy.Peers()}
-}
-
-// SharedName returns the name of a container's chain on the host, "" without rules for a direction.
-func SharedName(p *plan.Plan, d Direction) string {
-	texts := p.Rules
-	if d == Incoming {
-		texts = p.Ingress
-	}
-	if len(texts) == 0 {
-		return ""
-	}
-	return sharedChain(d, texts)
 }
 
 // Own returns the chains of a container in its namespace, with the addresses that it learned.
 func Own(t *nftables.Table, p *plan.Plan, learned map[answered.Open]time.Duration) (all []PolicyChain) {
 	for _, d := range Directions() {
-		if SharedName(p, d) != "" {
-			b := &chainBuilder{chain: ownChain(p.Owner, p.Generation, d), owner: p.Owner, direction: d, inside: true}
+		if ChainName(p, d) != "" {
+			b := &chainBuilder{chain: ChainName(p, d), owner: p.Owner, direction: d, inside: true}
 			policy, groups := rulesOf(p, d)
 			all = append(all, PolicyChain{Chain{b.chain, b.build(policy, groups)}, b.sets(t, groups, learned),
 				policy.Peers()})

@@ -22,7 +22,7 @@ func TestNamesThatRefuseQUICComeLast(t *testing.T) {
 		}
 		var got []string
 		for _, r := range (&chainBuilder{owner: strings.Repeat("a", 64)}).build(p,
-			plan.New(&plan.Container{Rules: []string{text}}, 1, nil).Groups) {
+			plan.New(&plan.Container{Rules: []string{text}}, nil).Groups) {
 			if strings.HasPrefix(r.Comment, "QUIC") {
 				r.Comment = "quic"
 			}

@@ -30,7 +30,7 @@ type sharedChain struct {
 // enter makes a container a user of its chains. It queues those that are missing, and reports whether there are any.
 func (k *Tables) enter(p *plan.Plan, peers func(string) []netip.Prefix) (queued bool) {
 	for _, d := range rules.Directions() {
-		name := rules.SharedName(p, d)
+		name := rules.ChainName(p, d)
 		if name == "" {
 			continue
 		}
@@ -63,7 +63,7 @@ func (k *Tables) queueShared(c rules.PolicyChain, peers func(string) []netip.Pre
 // leave ends the use of chains by a container.
 func (k *Tables) leave(p *plan.Plan, now time.Time) {
 	for _, d := range rules.Directions() {
-		if c := k.chains[rules.SharedName(p, d)]; c != nil {
+		if c := k.chains[rules.ChainName(p, d)]; c != nil {
 			if c.users--; c.users == 0 {
 				c.idle = now
 			}
@@ -71,8 +71,8 @@ func (k *Tables) leave(p *plan.Plan, now time.Time) {
 	}
 }
 
-// queueIdle queues the removal of chains without users: those that were idle for a while or name peers, and the oldest if
-// there are many. It reports whether there are any.
+// queueIdle queues the removal of chains without users: those that were idle for a while or name peers, and the oldest
+// if there are many. It reports whether there are any.
 func (k *Tables) queueIdle(now time.Time) bool {
 	var idle []string
 	for name, c := range k.chains {

@@ -72,9 +72,9 @@ type Change struct {
 	Learned  map[answered.Open]time.Duration // and for Now
 }
 
-// Change writes the policies of containers. If one had a policy, each packet meets the old policy or the new one: chains
-// that are missing are written in a transaction before, and addresses that the old one had opened are closed in one
-// after. Rebuild explains it: a chain that is added in the transaction in which a packet finds it is empty for this
+// Change writes the policies of containers. If one had a policy, each packet meets the old policy or the new one:
+// chains that are missing are written in a transaction before, and addresses that the old one had opened are closed in
+// one after. Rebuild explains it: a chain that is added in the transaction in which a packet finds it is empty for this
 // packet, and an address that is removed then is not in the set any more.
 //
 // After an error, a part can be written.

@@ -111,7 +111,7 @@ func (k *Tables) want(all []*plan.Plan) string {
 			elements[s.Name] += len(s.Elements)
 		}
 		for _, d := range rules.Directions() {
-			if name := rules.SharedName(c, d); name != "" && k.chains[name] == nil {
+			if name := rules.ChainName(c, d); name != "" && k.chains[name] == nil {
 				lines = append(lines, "chain "+name+" is not written")
 			}
 		}

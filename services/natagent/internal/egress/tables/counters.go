@@ -5,6 +5,7 @@ import (
 
 	"github.com/fairlead/fairlead/services/natagent/internal/egress/plan"
 	"github.com/fairlead/fairlead/services/natagent/internal/egress/rules"
+	"github.com/fairlead/fairlead/services/natagent/internal/firewall/nflink"
 )
 
 // Count is a number of packets that a policy allowed and refused.
@@ -13,11 +14,11 @@ type Count struct{ Allowed, Refused uint64 }
 // Counters returns the packets of a container.
 func (k *Tables) Counters(p *plan.Plan) (sum Count, err error) {
 	for _, c := range rules.Counters(k.inet(), p) {
-		decided, err := k.packets(c.Decided, c.Keys)
+		decided, err := packets(k.conn, c.Decided, c.Keys)
 		if err != nil {
 			return sum, err
 		}
-		refused, err := k.packets(c.Refused, c.Keys)
+		refused, err := packets(k.conn, c.Refused, c.Keys)
 		if err != nil {
 			return sum, err
 		}
@@ -27,7 +28,7 @@ func (k *Tables) Counters(p *plan.Plan) (sum Count, err error) {
 }
 
 // packets adds up the counters of elements.
-func (k *Tables) packets(set *nftables.Set, keys [][]byte) (sum uint64, err error) {
+func packets(conn *nflink.Link, set *nftables.Set, keys [][]byte) (sum uint64, err error) {
 	if len(keys) == 0 {
 		return 0, nil
 	}
@@ -35,7 +36,7 @@ func (k *Tables) packets(set *nftables.Set, keys [][]byte) (sum uint64, err erro
 	for _, key := range keys {
 		elements = append(elements, nftables.SetElement{Key: key})
 	}
-	found, err := k.conn.FindSetElements(set, elements)
+	found, err := conn.FindSetElements(set, elements)
 	for _, e := range found {
 		if e.Counter != nil {
 			sum += e.Counter.Packets

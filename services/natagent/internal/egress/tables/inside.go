@@ -102,6 +102,26 @@ func (k *Inside) Differs(host []netip.Prefix) (bool, error) {
 	return strings.Join(lines, "\n") != k.want || !slices.Equal(host, k.host), nil
 }
 
+// Learned returns the addresses in the table that are open for the present rules, for a process that starts.
+func (k *Inside) Learned(p *plan.Plan) (map[answered.Open]time.Duration, error) {
+	sets, err := learnedSets(k.conn, k.table())
+	if err != nil {
+		return nil, err
+	}
+	all := map[answered.Open]time.Duration{}
+	for _, s := range sets {
+		if s.chain != rules.ChainName(p, rules.Outgoing) {
+			continue
+		}
+		for _, e := range s.elements {
+			if addr, ok := netip.AddrFromSlice(e.Key); ok && e.Expires > 0 {
+				all[answered.Open{Group: s.group, Addr: addr}] = e.Expires
+			}
+		}
+	}
+	return all, nil
+}
+
 // Learn writes addresses that the container learned.
 func (k *Inside) Learn(p *plan.Plan, write map[answered.Open]time.Duration) error {
 	for o, left := range write {

@@ -31,7 +31,8 @@ func (k *Tables) queueLearned(c *plan.Plan, write map[answered.Open]time.Duratio
 func queueLearned(conn *nflink.Link, l rules.Learned, left time.Duration) {
 	var keys, timed []nftables.SetElement
 	for _, key := range l.Keys {
-		keys, timed = append(keys, nftables.SetElement{Key: key}), append(timed, nftables.SetElement{Key: key, Timeout: left})
+		keys, timed = append(keys, nftables.SetElement{Key: key}), append(timed, nftables.SetElement{Key: key,
+			Timeout: left})
 	}
 	if len(keys) == 0 {
 		return
@@ -60,7 +61,8 @@ func (k *Tables) queueForget(c Change) (queued bool) {
 				continue
 			}
 			gone := []nftables.SetElement{{Key: key}}
-			_ = k.conn.SetAddElements(l.Set, []nftables.SetElement{{Key: key, Timeout: time.Second}}) // it can have ended
+			_ = k.conn.SetAddElements(l.Set, []nftables.SetElement{{Key: key,
+				Timeout: time.Second}}) // it can have ended
 			_ = k.conn.SetDeleteElements(l.Set, gone)
 			queued = true
 		}
@@ -73,36 +75,54 @@ type Opened struct{ Chain, MAC string }
 
 // Learned returns the learned addresses in the kernel, for a process that starts.
 func (k *Tables) Learned() (map[Opened]map[answered.Open]time.Duration, error) {
-	sets, err := k.conn.GetSets(k.inet())
+	sets, err := learnedSets(k.conn, k.inet())
+	if err != nil {
+		return nil, err
+	}
+	all := map[Opened]map[answered.Open]time.Duration{}
+	for _, s := range sets {
+		for _, e := range s.elements {
+			mac, address, ok := rules.ParseKey(e.Key)
+			addr, valid := netip.AddrFromSlice(address)
+			if !ok || !valid || e.Expires <= 0 {
+				continue
+			}
+			at := Opened{s.chain, mac}
+			if all[at] == nil {
+				all[at] = map[answered.Open]time.Duration{}
+			}
+			all[at][answered.Open{Group: s.group, Addr: addr}] = e.Expires
+		}
+	}
+	return all, nil
+}
+
+// learnedSet is a set of learned addresses in the kernel.
+type learnedSet struct {
+	chain    string
+	group    int
+	elements []nftables.SetElement
+}
+
+// learnedSets returns the sets of learned addresses of a table; none without the table.
+func learnedSets(conn *nflink.Link, t *nftables.Table) (all []learnedSet, err error) {
+	sets, err := conn.GetSets(t)
 	if errors.Is(err, unix.ENOENT) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("list sets: %w", err)
 	}
-
-	all := map[Opened]map[answered.Open]time.Duration{}
 	for _, s := range sets {
 		chain, group, ok := rules.ParseLearned(s.Name)
 		if !ok {
 			continue
 		}
-		list, err := k.conn.GetSetElements(s)
+		list, err := conn.GetSetElements(s)
 		if err != nil {
 			return nil, fmt.Errorf("list elements of %s: %w", s.Name, err)
 		}
-		for _, e := range list {
-			mac, address, ok := rules.ParseKey(e.Key)
-			addr, valid := netip.AddrFromSlice(address)
-			if !ok || !valid || e.Expires <= 0 {
-				continue
-			}
-			at := Opened{chain, mac}
-			if all[at] == nil {
-				all[at] = map[answered.Open]time.Duration{}
-			}
-			all[at][answered.Open{Group: group, Addr: addr}] = e.Expires
-		}
+		all = append(all, learnedSet{chain, group, list})
 	}
 	return all, nil
 }
