@@ -49,8 +49,8 @@ func (b *bench) steps() []step {
 		{"launches", b.launches}, {"options", b.options}, {"many", b.many}, {"busy", b.busy},
 		{"containers", b.containers}, {"restarts", b.restarts}, {"streams", b.streams}, {"files", b.files},
 		{"contents", b.contents}, {"engine", b.engineAPI}, {"docker", b.docker}, {"names", b.names},
-		{"policy", b.policy}, {"refusals", b.refusals}, {"fleet", b.fleet}, {"hosts", b.manyHosts},
-		{"services", services},
+		{"policy", b.policy}, {"limits", b.limits}, {"refusals", b.refusals}, {"fleet", b.fleet},
+		{"hosts", b.manyHosts}, {"services", services},
 	}
 }
 
