@@ -24,6 +24,7 @@ func (f *fleet) overlayPolicies() {
 	f.pingsSoon(1, "box", guarded[0])
 	f.pingsSoon(1, "box", guarded[1])
 	f.pings(1, "a1", guarded[0], false)
+	f.otherHostsShown()
 	f.run(2, "update --ingress "+own[0]+" guarded")
 	f.pings(1, "a1", guarded[0], true)
 	f.pings(1, "a1", guarded[1], false)
@@ -31,6 +32,9 @@ func (f *fleet) overlayPolicies() {
 	out := ""
 	for f.ctx.Err() == nil && !strings.Contains(out, third[0]) {
 		out = f.run(2, "denied --container guarded")
+	}
+	if !strings.Contains(out, " a3.three") {
+		f.t.Errorf("refused containers have no names: %s", out)
 	}
 	f.run(1, "rm -f box")
 	f.run(2, "rm -f guarded")
@@ -46,4 +50,22 @@ func (f *fleet) pingsSoon(n int, container, address string) {
 		}
 	}
 	f.t.Errorf("host %d: %s does not reach %s: %v\n%s", n, container, address, err, out)
+}
+
+// otherHostsShown checks that commands name containers of other hosts.
+func (f *fleet) otherHostsShown() {
+	f.t.Helper()
+	for args, want := range map[string]string{
+		"connections --container box --peer guarded.two":                    " guarded.two ",
+		"policy explain box container:guarded:80":                           "allowed",
+		"policy explain box container:a3:80":                                "refused",
+		"policy explain box " + f.addresses(2, "guarded", "app")[0] + ":80": "label:tier=back",
+	} {
+		if out := f.run(1, args); !strings.Contains(out, want) {
+			f.t.Errorf("%s: got %s, want %q", args, out, want)
+		}
+	}
+	if out := f.run(2, "policy explain --incoming guarded container:box"); !strings.Contains(out, "label:tier=front") {
+		f.t.Errorf("incoming: got %s", out)
+	}
 }

@@ -253,12 +253,17 @@ func (f *fleet) overlayAddresses() {
 // overlayEnds removes all containers: the hosts have nothing left of the networks.
 func (f *fleet) overlayEnds() {
 	f.t.Helper()
+	f.refuse(3, "fleet leave", "has running containers on networks of the fleet: a3, ")
 	for n := 1; n <= 3; n++ {
 		f.run(n, "rm -f "+strings.Join(strings.Fields(f.run(n, "ps -aq")), " "))
 	}
 	f.run(3, "fleet leave")
 	f.await(3, "network ls -f driver=overlay --format {{.Name}}", "")
-	f.run(1, "network rm app other")
+	if out := f.run(1, "network create --subnet 10.255.0.0/24 inside"); !strings.Contains(out,
+		"subnet 10.255.0.0/24 of network inside overlaps the fleet's address space 10.128.0.0/9") {
+		f.t.Errorf("local network in the address space of the fleet: got %s", out)
+	}
+	f.run(1, "network rm app other inside")
 	for n := 1; n <= 3; n++ {
 		f.await(n, "network ls -f driver=overlay --format {{.Name}}", "")
 		for f.ctx.Err() == nil {

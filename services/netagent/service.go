@@ -291,8 +291,8 @@ func assemble(
 	s.damage = damage.New(damage.Config{Host: host, Sandboxes: db, Endpoints: s.attach, Bridges: s.bringup,
 		Resolvers: s.dnsSockets, Log: cfg.Log})
 	s.Server = api.New(api.Config{Networks: s.networks, Events: &s.events, Check: checker.Run,
-		Sandboxes: sandboxes{s.sandboxes, s.renumberer, s.dnsSockets, s.overlay},
-		Diagnose:  func() []diagnosis.Finding { return diagnose.Run(host, ports.Missing()) }})
+		SpaceWarnings: overlay.SpaceWarnings(s.overlay), Sandboxes: sandboxes{s.sandboxes, s.renumberer, s.dnsSockets,
+			s.overlay}, Diagnose: func() []diagnosis.Finding { return diagnose.Run(host, ports.Missing()) }})
 	return s
 }
 

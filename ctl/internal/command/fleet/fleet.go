@@ -2,15 +2,22 @@
 package fleet
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/fairlead/fairlead/ctl/client"
 	"github.com/fairlead/fairlead/ctl/internal/command/cli"
+	"github.com/fairlead/fairlead/proto/fault"
+	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
+	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 )
 
 // Group returns the command `fairlead fleet`.
@@ -143,11 +150,18 @@ func newLeave(c *cli.CLI) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "leave [OPTIONS]",
 		Short: "Take this host out of its fleet",
-		Args:  cli.ExactArgs(0),
+		Long: `Take this host out of its fleet. Its networks are removed from the host. While containers run on
+them, only --force leaves: the containers lose these networks.`,
+		Args: cli.ExactArgs(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cl, err := c.Client()
 			if err != nil {
 				return err
+			}
+			if !force {
+				if err := checkUnused(cmd.Context(), cl); err != nil {
+					return err
+				}
 			}
 			if _, err := cl.Fleet.LeaveFleet(cmd.Context(), &fleetv1.LeaveFleetRequest{Force: force}); err != nil {
 				return err
@@ -156,9 +170,42 @@ func newLeave(c *cli.CLI) *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().BoolVarP(&force, "force", "f", false, "Leave without asking a manager, or end the fleet")
+	cmd.Flags().BoolVarP(&force, "force", "f", false, "Leave with running containers or without a manager, or end it")
 	return cmd
 }
+
+// overlay is the driver of the networks of a fleet.
+const overlay = "overlay"
+
+// checkUnused returns an error with the names of the running containers on networks of the fleet. On a host
+// without a fleet there are none.
+func checkUnused(ctx context.Context, cl *client.Client) error {
+	running, err := cl.SelectContainers(ctx, &containerv1.ListContainersRequest{Summary: true})
+	if err != nil {
+		return err
+	}
+	var names []string
+	for _, c := range running {
+		if slices.ContainsFunc(c.GetSandbox().GetEndpoints(), func(e *networkv1.Endpoint) bool {
+			return e.GetDriver() == overlay
+		}) {
+			names = append(names, c.GetConfig().GetName())
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	slices.Sort(names)
+	more := ""
+	if len(names) > maxNamed {
+		more, names = fmt.Sprintf(" and %d more", len(names)-maxNamed), names[:maxNamed]
+	}
+	return fault.New(fault.Conflict, "this host", "has running containers on networks of the fleet: "+
+		strings.Join(names, ", ")+more, fault.WithHint("stop them, or use --force: they lose these networks"))
+}
+
+// maxNamed bounds the containers that an error names.
+const maxNamed = 10
 
 func printJoin(w io.Writer, token, who string) {
 	fmt.Fprintf(w, "To add %s, run there:\n\n    fairlead fleet join %s\n\n", who, token)

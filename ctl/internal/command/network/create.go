@@ -162,6 +162,7 @@ func create(ctx context.Context, c *cli.CLI, req *networkv1.CreateNetworkRequest
 	if err != nil {
 		return err
 	}
+	c.Warn(res.GetNetwork().GetWarnings()...)
 	c.Println(res.GetNetwork().GetId())
 	return nil
 }

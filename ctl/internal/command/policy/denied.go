@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fairlead/fairlead/ctl/internal/command/cli"
+	"github.com/fairlead/fairlead/ctl/internal/command/traffic"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 )
 
@@ -22,6 +24,8 @@ func newDenied(c *cli.CLI) *cobra.Command {
 		Short: "Show what egress policies refused",
 		Long: `Show what egress policies refused, oldest first.
 
+NAME is the name that the container had resolved, or the container that has the address now, with its
+host if that is another one of the fleet.
 Reasons: policy (no rule allows it), rule (a rule denies it), name (a name that is not allowed),
 server (another server name on port 443 or 80), quic (QUIC without a rule for it), dns (another name server
 than the embedded one), metadata (a metadata service), connections (more than --max-connections).`,
@@ -51,7 +55,14 @@ func (o *deniedOptions) run(cmd *cobra.Command, c *cli.CLI) error {
 	if !o.IsJSON() {
 		c.Printf(deniedRow, "TIME", "CONTAINER", "REASON", "PROTO", "DESTINATION", "NAME")
 	}
-	lost, err := refusals(cmd.Context(), cl, req, func(r *natv1.Refusal) { o.show(c, r) })
+	names := traffic.NewNames(cl)
+	lost, err := refusals(cmd.Context(), cl, req, func(r *natv1.Refusal) {
+		peer := ""
+		if r.GetName() == "" && r.GetAddress() != "" {
+			peer = names.Name(cmd.Context(), r.GetAddress())
+		}
+		o.show(c, r, peer)
+	})
 	if lost > 0 {
 		c.Warn(fmt.Sprintf("records were lost %d times: there were too many; policy ls has exact numbers", lost))
 	}
@@ -60,11 +71,12 @@ func (o *deniedOptions) run(cmd *cobra.Command, c *cli.CLI) error {
 
 const deniedRow = "%-25s  %-20s  %-8s  %-5s  %-28s  %s\n"
 
-func (o *deniedOptions) show(c *cli.CLI, r *natv1.Refusal) {
+// show prints a refusal. peer is the container that has the address now.
+func (o *deniedOptions) show(c *cli.CLI, r *natv1.Refusal, peer string) {
 	when := r.GetTime().AsTime().Local().Format(time.RFC3339)
 	if o.IsJSON() {
 		line, err := json.Marshal(deniedLine{when, r.GetOwner(), r.GetOwnerName(), r.GetReason(), r.GetProtocol(),
-			r.GetAddress(), r.GetPort(), r.GetName(), r.GetIncoming(),
+			r.GetAddress(), r.GetPort(), r.GetName(), peer, r.GetIncoming(),
 			r.GetRule()})
 		if err == nil {
 			c.Println(string(line))
@@ -72,7 +84,7 @@ func (o *deniedOptions) show(c *cli.CLI, r *natv1.Refusal) {
 		return
 	}
 	c.Printf(deniedRow, when, o.NameOf(r.GetOwner(), r.GetOwnerName()), r.GetReason(), r.GetProtocol(), destination(r),
-		r.GetName())
+		cmp.Or(r.GetName(), peer))
 }
 
 // deniedLine is a line of the format json.
@@ -84,7 +96,8 @@ type deniedLine struct {
 	Protocol  string `json:",omitempty"`
 	Address   string `json:",omitempty"`
 	Port      uint32 `json:",omitempty"`
-	Name      string `json:",omitempty"`
+	Name      string `json:",omitempty"` // that the container had resolved
+	Peer      string `json:",omitempty"` // the container that has the address now
 	Incoming  bool   `json:",omitempty"` // Address is the source
 	Rule      string `json:",omitempty"` // for the reason rule
 }

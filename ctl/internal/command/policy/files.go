@@ -23,7 +23,10 @@ func newApply(c *cli.CLI) *cobra.Command {
 
 They are in force for running containers when the command ends, and for containers that start later before
 their processes run. All errors of the files are reported, and then nothing changes; an assertion that is
-not true is an error too. The schema of the files is printed by "policy schema".`,
+not true is an error too. The schema of the files is printed by "policy schema".
+
+A policy applies to containers of this host. For those of another host of a fleet:
+fairlead --node NAME policy apply FILE`,
 		Args: cli.MinArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return apply(cmd, c, args, false) },
 	}

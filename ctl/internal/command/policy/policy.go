@@ -59,7 +59,9 @@ func newList(c *cli.CLI) *cobra.Command {
 		Use:     "ls",
 		Aliases: []string{"list"},
 		Short:   "List policies of files, and the rules in force for running containers",
-		Args:    cli.ExactArgs(0),
+		Long: `List policies of files, and the rules in force for running containers, of this host. Other hosts of a
+fleet have policies of their own.`,
+		Args: cli.ExactArgs(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cl, err := c.Client()
 			if err != nil {

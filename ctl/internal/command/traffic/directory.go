@@ -8,6 +8,7 @@ import (
 	"github.com/fairlead/fairlead/ctl/client"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
+	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 )
 
@@ -21,7 +22,11 @@ type owner struct {
 type directory struct {
 	owners   map[string]owner             // by address
 	resolved map[string]map[string]string // by container ID and address
+	others   map[string]other             // containers of other hosts, by address
 }
+
+// other is a container of another host.
+type other struct{ name, host string }
 
 // readDirectory asks the agent. Without dnsagent there are no resolved names.
 func readDirectory(ctx context.Context, cl *client.Client) (*directory, error) {
@@ -29,7 +34,7 @@ func readDirectory(ctx context.Context, cl *client.Client) (*directory, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &directory{map[string]owner{}, map[string]map[string]string{}}
+	d := &directory{owners: map[string]owner{}, resolved: map[string]map[string]string{}, others: readOthers(ctx, cl)}
 	for _, c := range list {
 		for _, a := range addresses(c) {
 			d.owners[a] = owner{id: c.GetId(), name: c.GetConfig().GetName()}
@@ -49,8 +54,30 @@ func readDirectory(ctx context.Context, cl *client.Client) (*directory, error) {
 	return d, nil
 }
 
+// readOthers returns the containers of all hosts of the fleet. It returns none without fleetagent or a fleet.
+func readOthers(ctx context.Context, cl *client.Client) map[string]other {
+	all := map[string]other{}
+	list, err := cl.Fleet.ListEndpoints(ctx, &fleetv1.ListEndpointsRequest{})
+	if err != nil {
+		return all
+	}
+	for _, e := range list.GetEndpoints() {
+		for _, a := range e.GetEndpoint().GetAddresses() {
+			if names := e.GetEndpoint().GetNames(); len(names) > 0 {
+				all[a] = other{names[0], e.GetHostName()}
+			}
+		}
+	}
+	return all
+}
+
 // keep adds what an earlier directory has of containers that are gone: their connections end later.
 func (d *directory) keep(earlier *directory) {
+	for a, o := range earlier.others {
+		if _, known := d.others[a]; !known {
+			d.others[a] = o
+		}
+	}
 	for a, o := range earlier.owners {
 		if _, known := d.owners[a]; known {
 			continue

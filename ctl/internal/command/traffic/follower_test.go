@@ -8,6 +8,7 @@ import (
 	"github.com/fairlead/fairlead/ctl/client/clienttest"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	dnsv1 "github.com/fairlead/fairlead/proto/gen/fairlead/dns/v1"
+	fleetv1 "github.com/fairlead/fairlead/proto/gen/fairlead/fleet/v1"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 )
@@ -31,7 +32,7 @@ func (a *agent) read(context.Context) (*directory, error) {
 	if a.starts != nil && !a.at.Before(a.began.Add(startTime)) {
 		a.owners = a.starts
 	}
-	d := &directory{map[string]owner{}, map[string]map[string]string{}}
+	d := &directory{owners: map[string]owner{}}
 	for address, name := range a.owners {
 		d.owners[address] = owner{id: "id-" + name, name: name}
 	}
@@ -98,9 +99,23 @@ func TestDirectoryHasContainersOfAllPages(t *testing.T) {
 		"ListContainers": {clienttest.Answers(page("one", "10.0.0.2/24", "more")),
 			clienttest.Answers(page("two", "10.0.0.3/24", ""))},
 		"ListResolvedNames": {clienttest.Answers(&dnsv1.ListResolvedNamesResponse{})},
+		"ListEndpoints": {clienttest.Answers(&fleetv1.ListEndpointsResponse{Endpoints: []*fleetv1.HostEndpoint{
+			{HostName: "far", Endpoint: &fleetv1.OverlayEndpoint{Names: []string{"three", "alias"},
+				Addresses: []string{"10.1.0.4", "fd00::4"}}}}})},
 	})
 	d, err := readDirectory(t.Context(), cl)
-	if err != nil || d.owners["10.0.0.2"].name != "one" || d.owners["10.0.0.3"].name != "two" {
+	if err != nil || d.owners["10.0.0.2"].name != "one" || d.owners["10.0.0.3"].name != "two" ||
+		len(d.others) != 2 || d.others["fd00::4"] != (other{"three", "far"}) {
 		t.Errorf("got %v, %v, want the containers of two pages", d, err)
+	}
+	reads := 0
+	n := Names{dir: &directory{}, read: func(context.Context) (*directory, error) { reads++; return d, nil }}
+	for address, want := range map[string]string{"10.0.0.2": "one", "10.1.0.4": "three.far", "10.0.0.9": ""} {
+		if got := n.Name(t.Context(), address); got != want {
+			t.Errorf("%s: got %q, want %q", address, got, want)
+		}
+	}
+	if reads == 0 {
+		t.Error("the containers were not read")
 	}
 }

@@ -19,6 +19,7 @@ type line struct {
 	PeerAddress     string
 	PeerPort        uint32 `json:",omitempty"`
 	Peer            string `json:",omitempty"` // a container, or the name that the container resolved
+	PeerHost        string `json:",omitempty"` // the host of the container, if it is another one
 	TargetAddress   string `json:",omitempty"` // of the peer after DNAT, if it differs
 	TargetPort      uint32 `json:",omitempty"`
 	State           string
@@ -39,7 +40,7 @@ func (d *directory) lineOf(c *natv1.Connection) (l line, ok bool) {
 		l.ID, l.Container, l.Direction = o.id, o.name, "out"
 		l.LocalAddress, l.LocalPort = c.GetSource(), c.GetSourcePort()
 		l.PeerAddress, l.PeerPort = c.GetDestination(), c.GetDestinationPort()
-		l.Peer = d.peer(o, c.GetDestination(), c.GetTarget())
+		l.Peer, l.PeerHost = d.peer(o, c.GetDestination(), c.GetTarget())
 		if c.GetTarget() != c.GetDestination() || c.GetTargetPort() != c.GetDestinationPort() {
 			l.TargetAddress, l.TargetPort = c.GetTarget(), c.GetTargetPort()
 		}
@@ -55,18 +56,30 @@ func (d *directory) lineOf(c *natv1.Connection) (l line, ok bool) {
 	l.ID, l.Container, l.Direction = o.id, o.name, "in"
 	l.LocalAddress, l.LocalPort = c.GetTarget(), c.GetTargetPort()
 	l.PeerAddress, l.PeerPort = c.GetSource(), c.GetSourcePort()
-	l.Peer = d.peer(o, c.GetSource(), c.GetSource())
+	l.Peer, l.PeerHost = d.peer(o, c.GetSource(), c.GetSource())
 	l.SentPackets, l.SentBytes = c.GetReceivedPackets(), c.GetReceivedBytes()
 	l.ReceivedPackets, l.ReceivedBytes = c.GetSentPackets(), c.GetSentBytes()
 	return l, true
 }
 
-// peer returns the container with an address, or the name that the container resolved to it.
-func (d *directory) peer(of owner, address, target string) string {
+// peer returns the container with an address and its host if that is another one, or the name that the container
+// resolved to it.
+func (d *directory) peer(of owner, address, target string) (name, host string) {
 	if o, known := d.owners[target]; known {
-		return o.name
+		return o.name, ""
 	}
-	return d.resolved[of.id][address]
+	if o, known := d.others[target]; known {
+		return o.name, o.host
+	}
+	return d.resolved[of.id][address], ""
+}
+
+// peerName returns the peer as containers can resolve it: a container of another host has the name of that host.
+func (l line) peerName() string {
+	if l.PeerHost == "" {
+		return l.Peer
+	}
+	return l.Peer + "." + l.PeerHost
 }
 
 // stateOf returns the TCP state, or whether the server answered.

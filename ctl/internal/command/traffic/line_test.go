@@ -9,7 +9,8 @@ import (
 
 func TestLineIsSeenByContainer(t *testing.T) {
 	d := &directory{owners: map[string]owner{"10.0.0.2": {id: "id2", name: "web"}, "10.0.0.3": {id: "id3", name: "db"}},
-		resolved: map[string]map[string]string{"id2": {"198.51.100.1": "good.test"}, "id3": {}}}
+		resolved: map[string]map[string]string{"id2": {"198.51.100.1": "good.test", "10.1.0.2": "api"}, "id3": {}},
+		others:   map[string]other{"10.1.0.2": {"api-1", "two"}}}
 	for name, c := range map[string]struct {
 		in   *natv1.Connection
 		want string
@@ -18,6 +19,12 @@ func TestLineIsSeenByContainer(t *testing.T) {
 			DestinationPort: 443, Target: "198.51.100.1", TargetPort: 443, SentBytes: 1, ReceivedBytes: 2,
 			Rule: "good.test"},
 			"web out :1000 198.51.100.1:443 good.test  1/2 good.test UNANSWERED"},
+		"out to another host": {&natv1.Connection{Source: "10.0.0.2", SourcePort: 1000, Destination: "10.1.0.2",
+			DestinationPort: 80, Target: "10.1.0.2", TargetPort: 80},
+			"web out :1000 10.1.0.2:80 api-1.two  0/0  UNANSWERED"},
+		"in from another host": {&natv1.Connection{Source: "10.1.0.2", SourcePort: 5, Destination: "10.0.0.3",
+			DestinationPort: 80, Target: "10.0.0.3", TargetPort: 80},
+			"db in :80 10.1.0.2:5 api-1.two  0/0  UNANSWERED"},
 		"out to a published port": {&natv1.Connection{Source: "10.0.0.2", SourcePort: 1000, Destination: "192.0.2.1",
 			DestinationPort: 80, Target: "10.0.0.3", TargetPort: 8080, State: "ESTABLISHED",
 			Event: natv1.ConnectionEvent_CONNECTION_EVENT_NEW},
@@ -32,7 +39,7 @@ func TestLineIsSeenByContainer(t *testing.T) {
 			target = joinPort(l.TargetAddress, l.TargetPort)
 		}
 		got := fmt.Sprintf("%s %s :%d %s %s %s %d/%d %s %s", l.Container, l.Direction, l.LocalPort,
-			joinPort(l.PeerAddress, l.PeerPort), l.Peer, target, l.SentBytes, l.ReceivedBytes, l.Rule, l.State)
+			joinPort(l.PeerAddress, l.PeerPort), l.peerName(), target, l.SentBytes, l.ReceivedBytes, l.Rule, l.State)
 		if !ok || got != c.want {
 			t.Errorf("%s:\ngot  %q\nwant %q", name, got, c.want)
 		}

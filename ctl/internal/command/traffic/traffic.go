@@ -44,10 +44,11 @@ func newConnections(c *cli.CLI) *cobra.Command {
 		Short: "List the connections of containers",
 		Long: `List the connections of containers.
 
-PEER is another container, or the name that the container resolved to the address. RULE is the rule of
-the container's egress policy that allows the connection. SENT and RECEIVED are counted by the kernel
-if the sysctl net.netfilter.nf_conntrack_acct is 1. Connections that do not pass the host's IP layer
-are not listed: those of macvlan and ipvlan networks, and within one bridge without a policy.
+PEER is another container, with its host if that is another one of the fleet, or the name that the
+container resolved to the address. RULE is the rule of the container's egress policy that allows the
+connection. SENT and RECEIVED are counted by the kernel if the sysctl
+net.netfilter.nf_conntrack_acct is 1. Connections that do not pass the host's IP layer are not listed:
+those of macvlan and ipvlan networks, and within one bridge without a policy.
 
 A connection between two containers is listed once, as that of the client, also with --container of
 the server.`,
@@ -181,7 +182,8 @@ func (o *options) selects(l line) bool {
 	return (o.protocol == "" || o.protocol == l.Protocol) &&
 		(o.port == 0 || uint32(o.port) == l.LocalPort || uint32(o.port) == l.PeerPort ||
 			uint32(o.port) == l.TargetPort) &&
-		(o.peer == "" || o.peer == l.PeerAddress || o.peer == l.TargetAddress || o.peer == l.Peer)
+		(o.peer == "" || o.peer == l.PeerAddress || o.peer == l.TargetAddress || o.peer == l.Peer ||
+			o.peer == l.peerName())
 }
 
 func (o *options) printSorted(c *cli.CLI, lines []line) {
@@ -225,7 +227,8 @@ func (o *options) print(c *cli.CLI, l line) {
 	if l.Counted {
 		sent, received = format.Size(int64(l.SentBytes)), format.Size(int64(l.ReceivedBytes))
 	}
-	text := fmt.Sprintf(row, name, l.Direction, l.Protocol, port, joinPort(l.PeerAddress, l.PeerPort), l.Peer, l.State,
+	text := fmt.Sprintf(row, name, l.Direction, l.Protocol, port, joinPort(l.PeerAddress, l.PeerPort), l.peerName(),
+		l.State,
 		sent, received, l.Rule)
 	if o.follow {
 		text = fmt.Sprintf("%-5s  %s", l.Event, text)

@@ -73,7 +73,9 @@ func (f *Fleet) Endpoints(_ context.Context, network string) (all []*fleetv1.Hos
 	}
 	p.mirror.Read(func(v *view.View) {
 		for _, e := range v.OnNetwork(network) {
-			all = append(all, &fleetv1.HostEndpoint{Endpoint: e, HostName: v.Hosts()[e.GetHostId()].GetName()})
+			shown := &fleetv1.OverlayEndpoint{NetworkId: e.GetNetworkId(), Owner: e.GetOwner(), HostId: e.GetHostId(),
+				NetworkName: e.GetNetworkName(), Addresses: e.GetAddresses(), Names: e.GetNames()}
+			all = append(all, &fleetv1.HostEndpoint{Endpoint: shown, HostName: v.Hosts()[e.GetHostId()].GetName()})
 		}
 	})
 	return all, nil

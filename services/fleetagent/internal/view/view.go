@@ -209,11 +209,12 @@ func (v *View) Blocks(network string) map[netip.Prefix]*fleetv1.OverlayBlock {
 	return found
 }
 
-// OnNetwork returns the endpoints of all hosts on a network.
+// OnNetwork returns the endpoints of all hosts on a network, or on all networks if it is empty. The records must not
+// be modified.
 func (v *View) OnNetwork(network string) []*fleetv1.OverlayEndpoint {
 	var found []*fleetv1.OverlayEndpoint
 	for id, e := range v.endpoints {
-		if id.Network == network && v.hosts[id.Host] != nil {
+		if (network == "" || id.Network == network) && v.hosts[id.Host] != nil {
 			found = append(found, e)
 		}
 	}

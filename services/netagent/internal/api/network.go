@@ -23,6 +23,7 @@ type networkHandler struct {
 	events    *events.Broker
 	diagnose  func() []diagnosis.Finding
 	check     func(ctx context.Context, repair bool) []diagnosis.Finding
+	warn      func(network.Network) []string // about a new network; nil: none
 }
 
 // WatchEvents streams network events.
@@ -95,7 +96,11 @@ func (h *networkHandler) CreateNetwork(ctx context.Context,
 	if err != nil {
 		return nil, err
 	}
-	return &networkv1.CreateNetworkResponse{Network: h.out(n)}, nil
+	created := h.out(n)
+	if h.warn != nil {
+		created.Warnings = h.warn(n)
+	}
+	return &networkv1.CreateNetworkResponse{Network: created}, nil
 }
 
 // UpdateNetwork updates a network.

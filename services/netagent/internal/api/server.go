@@ -62,6 +62,8 @@ type Config struct {
 	Events    *events.Broker
 	// Diagnose probes which networks the host supports.
 	Diagnose func() []diagnosis.Finding
+	// SpaceWarnings returns the warnings about a new network in the address space of a fleet. Nil: none.
+	SpaceWarnings func(network.Network) []string
 	// Check compares the store with the kernel. With repair it reconciles first. Nil: no findings.
 	Check func(ctx context.Context, repair bool) []diagnosis.Finding
 }
@@ -74,8 +76,9 @@ func New(cfg Config) *Server { return &Server{cfg} }
 
 // Register adds the services to a gRPC server.
 func (s *Server) Register(r grpc.ServiceRegistrar) {
-	networkv1.RegisterNetworkServiceServer(r, &networkHandler{networks: s.cfg.Networks, sandboxes: s.cfg.Sandboxes,
-		events:   s.cfg.Events,
-		diagnose: s.cfg.Diagnose, check: s.cfg.Check})
+	networkv1.RegisterNetworkServiceServer(r, &networkHandler{warn: s.cfg.SpaceWarnings, networks: s.cfg.Networks,
+		sandboxes: s.cfg.Sandboxes,
+		events:    s.cfg.Events,
+		diagnose:  s.cfg.Diagnose, check: s.cfg.Check})
 	networkv1.RegisterSandboxServiceServer(r, &sandboxHandler{sandboxes: s.cfg.Sandboxes})
 }

@@ -842,7 +842,7 @@ func (x *ListHostsResponse) GetOutdated() string {
 // ListEndpointsRequest names a network.
 type ListEndpointsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The ID of the network.
+	// The ID of the network. Empty means all networks.
 	NetworkId     string `protobuf:"bytes,1,opt,name=network_id,json=networkId,proto3" json:"network_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -64,7 +64,7 @@ type FleetServiceClient interface {
 	GetFleet(ctx context.Context, in *GetFleetRequest, opts ...grpc.CallOption) (*GetFleetResponse, error)
 	// ListHosts returns the hosts of the fleet, sorted by name.
 	ListHosts(ctx context.Context, in *ListHostsRequest, opts ...grpc.CallOption) (*ListHostsResponse, error)
-	// ListEndpoints returns the endpoints of a network on all hosts.
+	// ListEndpoints returns the endpoints of a network on all hosts, without labels.
 	ListEndpoints(ctx context.Context, in *ListEndpointsRequest, opts ...grpc.CallOption) (*ListEndpointsResponse, error)
 	// CreateToken returns a new join token. Managers only.
 	CreateToken(ctx context.Context, in *CreateTokenRequest, opts ...grpc.CallOption) (*CreateTokenResponse, error)
@@ -326,7 +326,7 @@ type FleetServiceServer interface {
 	GetFleet(context.Context, *GetFleetRequest) (*GetFleetResponse, error)
 	// ListHosts returns the hosts of the fleet, sorted by name.
 	ListHosts(context.Context, *ListHostsRequest) (*ListHostsResponse, error)
-	// ListEndpoints returns the endpoints of a network on all hosts.
+	// ListEndpoints returns the endpoints of a network on all hosts, without labels.
 	ListEndpoints(context.Context, *ListEndpointsRequest) (*ListEndpointsResponse, error)
 	// CreateToken returns a new join token. Managers only.
 	CreateToken(context.Context, *CreateTokenRequest) (*CreateTokenResponse, error)
