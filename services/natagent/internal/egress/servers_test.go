@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/agent/test/testns"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress/rules"
 )
 
 // hello returns the ClientHello of a client that asks for a name.
@@ -109,6 +110,11 @@ func TestServerNames(t *testing.T) {
 	}
 	if text := w.host.Run("conntrack", "-L", "-p", "tcp"); strings.Contains(text, "ESTABLISHED") {
 		t.Errorf("refused connections are still known:\n%s", text)
+	}
+	for _, name := range []string{"senders", "beginners"} {
+		if text := w.host.Run("nft", "list", "set", "inet", rules.TableName, name); !strings.Contains(text, macA) {
+			t.Errorf("the packets of the container are not limited:\n%s", text)
+		}
 	}
 	w.checkVerified(good)
 

@@ -18,6 +18,7 @@ func BaseSets(t *nftables.Table) []Set {
 	for _, r := range refusedSets(t) {
 		all = append(all, Set{Set: r})
 	}
+	all = append(all, sendersSets(t)...)
 	return append(all, Set{Set: recordedSet(t, setRecorded, nftables.TypeEtherAddr)},
 		Set{Set: recordedSet(t, sharedSet(setRecorded, false), nftables.TypeIPAddr)},
 		Set{Set: recordedSet(t, sharedSet(setRecorded, true), nftables.TypeIP6Addr)})

@@ -2,8 +2,10 @@ package rules
 
 import (
 	"encoding/binary"
+	"time"
 
 	"github.com/google/nftables"
+	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
 	"github.com/google/nftables/xt"
 	"golang.org/x/sys/unix"
@@ -77,11 +79,55 @@ func checkedRules(kind QueueKind) []Rule {
 		{"server name is not allowed", join(marked(servers.MarkRefused), refuse())},
 		{"from a QUIC server", join(udp, isReply(true), accept())},
 		{"from a QUIC client after the handshake", join(udp, hasLabel(labelQUIC), afterHandshake(), accept())},
+		{"more of one container than natagent checks", join(isReply(false), tooMany(setSenders, queuedRate), drop())},
+		{"more new connections of one container than natagent checks", join(isReply(false), begins(),
+			tooMany(setBeginners, newRate), drop())},
+		{"more QUIC handshakes of one container than natagent checks", join(udp, isReply(false),
+			tooMany(setBeginners, newRate), drop())},
 		{"from a QUIC client", join(udp, kind.queue(servers.QueueQUIC))},
 		{"from the client", join(isReply(false), kind.queue(servers.QueueClient))},
 		{"from the server", join(isReply(true), kind.queue(servers.QueueServer))},
 		{"without a known connection", drop()},
 	}...)
+}
+
+// Packets of a container that are queued in a second: all, and those that begin connections, which cost more. Half as
+// many can come without a pause. A container that sends more would fill the queue for all others.
+const (
+	queuedRate   = 20_000
+	newRate      = 4000
+	setSenders   = "senders"
+	setBeginners = "beginners"
+	sendersTime  = 10 * time.Minute // after the last packet
+	maxSenders   = 65536
+)
+
+// sendersSets returns the sets of containers whose packets were queued.
+func sendersSets(t *nftables.Table) (all []Set) {
+	for name, comment := range map[string]string{setSenders: "containers whose packets were queued",
+		setBeginners: "the same, for packets that begin connections"} {
+		all = append(all, Set{&nftables.Set{Table: t, Name: name, KeyType: nftables.TypeEtherAddr,
+			KeyByteOrder: binaryutil.BigEndian, Dynamic: true, HasTimeout: true, Timeout: sendersTime, Size: maxSenders,
+			Comment: comment}, nil})
+	}
+	return all
+}
+
+// tooMany matches packets of a container beyond a rate.
+func tooMany(set string, rate uint64) []expr.Any {
+	return []expr.Any{ethernet(offsetFrom), &expr.Dynset{SrcRegKey: reg1, SetName: set,
+		Operation: unix.NFT_DYNSET_OP_UPDATE, Exprs: []expr.Any{&expr.Limit{Type: expr.LimitTypePkts, Over: true,
+			Rate: rate, Unit: expr.LimitTimeSecond, Burst: uint32(rate / 2)}}}}
+}
+
+// begins matches the first packets of TCP connections.
+func begins() []expr.Any {
+	const flagsOffset, syn = 13, 2
+	return []expr.Any{
+		meta(expr.MetaKeyL4PROTO, reg1), equal(unix.IPPROTO_TCP),
+		&expr.Payload{DestRegister: reg1, Base: expr.PayloadBaseTransportHeader, Offset: flagsOffset, Len: 1},
+		&expr.Bitwise{SourceRegister: reg1, DestRegister: reg1, Len: 1, Mask: []byte{syn}, Xor: []byte{0}}, differ(0),
+	}
 }
 
 // hasLabel matches connections with a label.
