@@ -197,7 +197,9 @@ func TestRulesFor(t *testing.T) {
 
 func TestRanges(t *testing.T) {
 	for text, want := range map[string]bool{"8.8.8.8": true, "10.1.2.3": false, "172.31.0.1": false, "172.32.0.1": true,
-		"169.254.169.254": false, "127.0.0.1": false, "239.1.1.1": false, "255.255.255.255": false, "2001:db8::1": true,
+		"169.254.169.254": false, "127.0.0.1": false, "64:ff9b::a01:101": false, "64:ff9b::a9fe:a9fe": false,
+		"64:ff9b::c633:6401": true, "2002:c0a8:101::1": false, "2002:c633:6401::1": true, "fec0::1": false,
+		"::10.0.0.1": false, "239.1.1.1": false, "255.255.255.255": false, "2001:db8::1": true,
 		"fd00:ec2::254": false, "fe80::1": false, "::1": false, "::ffff:10.0.0.1": false, "ff02::1": false} {
 		if got := egress.IsPublic(netip.MustParseAddr(text)); got != want {
 			t.Errorf("%s: got %v, want %v", text, got, want)

@@ -12,6 +12,7 @@ import (
 	policy "github.com/fairlead/fairlead/proto/egress"
 	"github.com/fairlead/fairlead/proto/fault"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress/answered"
 	"github.com/fairlead/fairlead/services/natagent/internal/egress/plan"
 	"github.com/fairlead/fairlead/services/natagent/internal/refusals"
 )
@@ -95,7 +96,8 @@ func (s *policyServer) LearnAddresses(ctx context.Context,
 	if err != nil {
 		return nil, err
 	}
-	answerable, err := s.policies.Learn(ctx, req.GetOwner(), req.GetName(), addresses, req.GetTtl().AsDuration())
+	answerable, err := s.policies.Learn(ctx, req.GetOwner(), answered.Answer{Name: req.GetName(), Addresses: addresses,
+		TTL: req.GetTtl().AsDuration(), Upstream: req.GetUpstream()})
 	if err != nil || answerable <= 0 {
 		return &natv1.LearnAddressesResponse{}, err
 	}

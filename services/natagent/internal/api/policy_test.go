@@ -17,6 +17,7 @@ import (
 
 	"github.com/fairlead/fairlead/proto/fault"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress/answered"
 	"github.com/fairlead/fairlead/services/natagent/internal/egress/plan"
 	"github.com/fairlead/fairlead/services/natagent/internal/refusals"
 )
@@ -25,8 +26,7 @@ import (
 type policies struct {
 	Policies
 	stored  []*plan.Container
-	learned []netip.Addr
-	ttl     time.Duration
+	learned answered.Answer
 	fails   error
 
 	starting   bool
@@ -47,9 +47,8 @@ func (p *policies) List(context.Context) ([]*plan.Container, error) { return p.s
 
 func (p *policies) Refused(owner string) uint64 { return uint64(len(owner)) }
 
-func (p *policies) Learn(_ context.Context, _, _ string, addresses []netip.Addr,
-	ttl time.Duration) (time.Duration, error) {
-	p.learned, p.ttl = addresses, ttl
+func (p *policies) Learn(_ context.Context, _ string, a answered.Answer) (time.Duration, error) {
+	p.learned = a
 	return p.answerable, p.fails
 }
 
@@ -248,14 +247,14 @@ func TestLearnAddresses(t *testing.T) {
 	p := &policies{}
 	s := &policyServer{policies: p}
 	req := &natv1.LearnAddressesRequest{Owner: "id", Name: "example.com", Addresses: []string{"192.0.2.1", "x"},
-		Ttl: durationpb.New(time.Minute)}
-	if _, err := s.LearnAddresses(t.Context(), req); !fault.Is(err, fault.Invalid) || p.learned != nil {
+		Ttl: durationpb.New(time.Minute), Upstream: true}
+	if _, err := s.LearnAddresses(t.Context(), req); !fault.Is(err, fault.Invalid) || p.learned.Addresses != nil {
 		t.Errorf("got %v, learned %v", err, p.learned)
 	}
 	req.Addresses = []string{"::ffff:192.0.2.1"}
-	if _, err := s.LearnAddresses(t.Context(), req); err != nil || p.ttl != time.Minute ||
-		!slices.Equal(p.learned, []netip.Addr{netip.MustParseAddr("192.0.2.1")}) {
-		t.Errorf("got %v, learned %v for %s", err, p.learned, p.ttl)
+	if _, err := s.LearnAddresses(t.Context(), req); err != nil || p.learned.TTL != time.Minute ||
+		!p.learned.Upstream || !slices.Equal(p.learned.Addresses, []netip.Addr{netip.MustParseAddr("192.0.2.1")}) {
+		t.Errorf("got %v, learned %v", err, p.learned)
 	}
 	for _, p.answerable = range []time.Duration{0, time.Minute} {
 		resp, err := s.LearnAddresses(t.Context(), req)

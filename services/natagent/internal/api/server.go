@@ -12,6 +12,7 @@ import (
 	"github.com/fairlead/fairlead/agent/diagnosis"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	"github.com/fairlead/fairlead/proto/port"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress/answered"
 	"github.com/fairlead/fairlead/services/natagent/internal/egress/plan"
 	"github.com/fairlead/fairlead/services/natagent/internal/explain"
 	"github.com/fairlead/fairlead/services/natagent/internal/firewall"
@@ -59,8 +60,7 @@ type Policies interface {
 	Release(ctx context.Context, owner string) error
 	List(ctx context.Context) ([]*plan.Container, error)
 	Refused(owner string) uint64
-	Learn(ctx context.Context, owner, name string, addresses []netip.Addr,
-		ttl time.Duration) (answerable time.Duration, err error)
+	Learn(ctx context.Context, owner string, a answered.Answer) (answerable time.Duration, err error)
 	RecordName(ctx context.Context, owner, name string) error
 	Since(t time.Time) (found []refusals.Refusal, lost uint64, more <-chan struct{})
 	Firsts(t time.Time) (found []refusals.Refusal, more <-chan struct{})

@@ -35,7 +35,7 @@ func TestAllowingRules(t *testing.T) {
 	e := &Enforcer{store: store, installed: map[string]*plan.Plan{container: c},
 		books: map[string]*answered.Book{container: book}}
 	learn := func(name string, a netip.Addr) {
-		book.Learn(name, []netip.Addr{a}, c.Opens(name), time.Hour, time.Now())
+		book.Learn(answered.Answer{Name: name, Addresses: []netip.Addr{a}, TTL: time.Hour}, c.Opens, time.Now())
 	}
 	learn("www.b.test", first)
 	learn("a.test", second)

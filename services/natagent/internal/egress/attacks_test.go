@@ -176,7 +176,7 @@ func TestAttacksByName(t *testing.T) {
 		w.put("all") // forgets what was opened
 		w.check(c.what+", without a policy", "+"+web4+":80")
 		w.put("a.test/any-name", "bücher.test/any-name")
-		if _, err := w.enforcer.Learn(context.Background(), owner, c.name, c.addresses, c.ttl); err != nil {
+		if _, err := w.enforcer.Learn(context.Background(), owner, answer(c.name, c.addresses, c.ttl)); err != nil {
 			t.Fatal(err)
 		}
 		w.a.Run("nft", "flush", "ruleset") // the container's own, as it can with NET_ADMIN

@@ -18,7 +18,11 @@ import (
 
 func TestPolicies(t *testing.T) {
 	w := newWorld(t)
-	w.check("no policy", "+"+web4+":80", "+["+web6+"]:80", "+10.9.0.3:80", "+10.9.0.1:80", "+169.254.169.254:80")
+	const nat64 = "[64:ff9b::a9fe:a9fe]:80" // 169.254.169.254, as a gateway translates it
+	w.web.Run("ip", "addr", "add", "64:ff9b::a9fe:a9fe/128", "dev", "lo")
+	w.host.Run("ip", "route", "add", "64:ff9b::/96", "via", web6)
+	w.check("no policy", "+"+web4+":80", "+["+web6+"]:80", "+10.9.0.3:80", "+10.9.0.1:80", "+169.254.169.254:80",
+		"+"+nat64)
 	for _, c := range []struct {
 		rules string
 		want  []string
@@ -26,10 +30,10 @@ func TestPolicies(t *testing.T) {
 		{"none", []string{web4 + ":80", "[" + web6 + "]:80", "10.9.0.3:80", "[fd09::3]:80", "10.9.0.1:80",
 			"169.254.169.254:80"}},
 		{"internet", []string{"+" + web4 + ":80", "+[2001:db8:1::2]:443", "10.9.0.3:80", "[fd09::3]:80", "10.9.0.1:80",
-			"169.254.169.254:80", "+" + web4 + ":53"}},
-		{"lan", []string{web4 + ":80", "+10.9.0.3:80", "+[fd09::3]:80", "10.9.0.1:80", "169.254.169.254:80"}},
+			"169.254.169.254:80", nat64, "+" + web4 + ":53"}},
+		{"lan", []string{web4 + ":80", "+10.9.0.3:80", "+[fd09::3]:80", "10.9.0.1:80", "169.254.169.254:80", nat64}},
 		{"host:80", []string{web4 + ":80", "10.9.0.3:80", "+10.9.0.1:80", "10.9.0.1:443", "+[fd09::1]:80"}},
-		{"metadata", []string{web4 + ":80", "+169.254.169.254:80"}},
+		{"metadata", []string{web4 + ":80", "+169.254.169.254:80", "+" + nat64}},
 		{"all", []string{"+" + web4 + ":80", "+10.9.0.3:80", "+10.9.0.1:80", "+169.254.169.254:80"}},
 		{"all,!198.51.100.0/24:443", []string{"+" + web4 + ":80", web4 + ":443", "+10.9.0.3:443"}},
 		{"all,!all:443/tcp", []string{"+" + web4 + ":80", web4 + ":443", "[fd09::3]:443", "10.9.0.1:443"}},
@@ -72,7 +76,7 @@ func TestLearnedAddresses(t *testing.T) {
 		for _, a := range addresses {
 			all = append(all, netip.MustParseAddr(a))
 		}
-		if _, err := w.enforcer.Learn(context.Background(), owner, name, all, time.Second); err != nil {
+		if _, err := w.enforcer.Learn(context.Background(), owner, answer(name, all, time.Second)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -163,8 +167,8 @@ func TestStartEndsEarlierConnections(t *testing.T) {
 func TestSyncRestores(t *testing.T) {
 	w := newWorld(t)
 	w.put("a.test", "10.9.0.3:80")
-	if _, err := w.enforcer.Learn(context.Background(), owner, "a.test", []netip.Addr{netip.MustParseAddr(web4)},
-		time.Hour); err != nil {
+	if _, err := w.enforcer.Learn(context.Background(), owner, answer("a.test",
+		[]netip.Addr{netip.MustParseAddr(web4)}, time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	before := w.host.Run("nft", "list", "table", "inet", rules.TableName)
@@ -223,8 +227,8 @@ func TestBridgeNetfilter(t *testing.T) {
 func TestRefusalsAreRecorded(t *testing.T) {
 	w := newWorld(t)
 	w.put("a.test:80", "!10.9.0.3")
-	if _, err := w.enforcer.Learn(context.Background(), owner, "a.test.", []netip.Addr{netip.MustParseAddr(web4)},
-		time.Hour); err != nil {
+	if _, err := w.enforcer.Learn(context.Background(), owner, answer("a.test.",
+		[]netip.Addr{netip.MustParseAddr(web4)}, time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	w.check("", web4+":443", "10.9.0.3:80", "["+web6+"]:53", "169.254.169.254:80")
@@ -252,8 +256,8 @@ func TestObserve(t *testing.T) {
 	w := newWorld(t)
 	w.put("observe")
 	for _, name := range []string{"a.test", "b.test"} { // it can be for either
-		if _, err := w.enforcer.Learn(context.Background(), owner, name, []netip.Addr{netip.MustParseAddr(web4)},
-			time.Hour); err != nil {
+		if _, err := w.enforcer.Learn(context.Background(), owner, answer(name,
+			[]netip.Addr{netip.MustParseAddr(web4)}, time.Hour)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -281,7 +285,7 @@ func TestBadPolicies(t *testing.T) {
 			t.Errorf("%s: accepted", name)
 		}
 	}
-	if _, err := w.enforcer.Learn(context.Background(), owner, "a.test", nil, 0); err == nil {
+	if _, err := w.enforcer.Learn(context.Background(), owner, answer("a.test", nil, 0)); err == nil {
 		t.Error("learned for a container without a policy")
 	}
 	w.check("nothing is left", "+"+web4+":80")

@@ -114,8 +114,8 @@ func TestPolicyInNamespaceWithNames(t *testing.T) {
 	w.check("not resolved", web4+":443")
 	learn := func() {
 		t.Helper()
-		_, err := w.enforcer.Learn(context.Background(), owner, "web.example", []netip.Addr{netip.MustParseAddr(web4)},
-			time.Minute)
+		_, err := w.enforcer.Learn(context.Background(), owner, answer("web.example",
+			[]netip.Addr{netip.MustParseAddr(web4)}, time.Minute))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -130,8 +130,9 @@ func TestPolicyInNamespaceWithNames(t *testing.T) {
 	w.away.Store(true) // netagent starts later
 	w.start()
 	w.check("restarted", "+"+web4+":443", web4+":80")
-	if _, err := w.enforcer.Learn(context.Background(), owner, "web.example",
-		[]netip.Addr{netip.MustParseAddr(web6)}, time.Minute); err == nil {
+	if _, err := w.enforcer.Learn(context.Background(), owner, answer("web.example",
+		[]netip.Addr{netip.MustParseAddr(web6)},
+		time.Minute)); err == nil {
 		t.Error("an answer was opened that the kernel does not have")
 	}
 	w.away.Store(false)
@@ -184,8 +185,8 @@ func TestPolicyInNamespaceThatFails(t *testing.T) {
 	w.away.Store(true)
 	fails("without netagent", w.endpoint)
 	w.away.Store(false)
-	if _, err := w.enforcer.Learn(ctx, owner, "web.example", []netip.Addr{netip.MustParseAddr(web4)},
-		time.Minute); err != nil {
+	if _, err := w.enforcer.Learn(ctx, owner, answer("web.example", []netip.Addr{netip.MustParseAddr(web4)},
+		time.Minute)); err != nil {
 		t.Errorf("an answer for the policy before: %v", err)
 	}
 	w.check("without netagent", "+"+web4+":80", "+"+web4+":443", web4+":53")

@@ -2,7 +2,6 @@ package egress
 
 import (
 	"context"
-	"net/netip"
 	"time"
 
 	"github.com/fairlead/fairlead/proto/fault"
@@ -13,8 +12,7 @@ import (
 
 // Learn opens the addresses that the name server is about to answer for a name. Answers with the same name
 // and addresses whose TTL ends within answerable need no Learn as long as this process runs.
-func (e *Enforcer) Learn(ctx context.Context, owner, name string, addresses []netip.Addr,
-	ttl time.Duration) (answerable time.Duration, err error) {
+func (e *Enforcer) Learn(ctx context.Context, owner string, a answered.Answer) (answerable time.Duration, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if err := e.start(ctx); err != nil {
@@ -25,7 +23,7 @@ func (e *Enforcer) Learn(ctx context.Context, owner, name string, addresses []ne
 		return 0, fault.New(fault.NotFound, "container "+id.Short(owner), "has no egress policy")
 	}
 
-	write, answerable := e.book(owner).Learn(name, addresses, c.Opens(name), ttl, time.Now())
+	write, answerable := e.book(owner).Learn(a, c.Opens, time.Now())
 	if len(write) > 0 && e.tables.Learn(c, write) != nil {
 		if err := e.rebuild(); err != nil {
 			return 0, err

@@ -114,8 +114,9 @@ func TestQUIC(t *testing.T) {
 		"add rule inet guard forward iifname out meta l4proto udp ct state new drop")
 	learn := func() {
 		t.Helper()
-		if _, err := w.enforcer.Learn(context.Background(), owner, "a.test", []netip.Addr{netip.MustParseAddr(web4),
-			netip.MustParseAddr(web6)}, time.Hour); err != nil {
+		if _, err := w.enforcer.Learn(context.Background(), owner, answer("a.test",
+			[]netip.Addr{netip.MustParseAddr(web4),
+				netip.MustParseAddr(web6)}, time.Hour)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -235,8 +236,8 @@ func TestQUICDatagrams(t *testing.T) {
 	w.echo(w.web, "udp4", ":443")
 	good, bad := w.firstDatagrams("a.test"), w.firstDatagrams("b.test")
 	w.put("a.test/quic")
-	if _, err := w.enforcer.Learn(context.Background(), owner, "a.test", []netip.Addr{netip.MustParseAddr(web4)},
-		time.Hour); err != nil {
+	if _, err := w.enforcer.Learn(context.Background(), owner, answer("a.test",
+		[]netip.Addr{netip.MustParseAddr(web4)}, time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	open := func() *net.UDPConn {

@@ -56,8 +56,8 @@ func BenchmarkServerNames(b *testing.B) {
 func (w *world) allow(rule string) {
 	w.t.Helper()
 	w.put(rule)
-	if _, err := w.enforcer.Learn(context.Background(), owner, "a.test", []netip.Addr{netip.MustParseAddr(web4)},
-		time.Hour); err != nil {
+	if _, err := w.enforcer.Learn(context.Background(), owner, answer("a.test",
+		[]netip.Addr{netip.MustParseAddr(web4)}, time.Hour)); err != nil {
 		w.t.Fatal(err)
 	}
 }

@@ -64,7 +64,7 @@ func TestServerNames(t *testing.T) {
 		for _, a := range addresses {
 			all = append(all, netip.MustParseAddr(a))
 		}
-		if _, err := w.enforcer.Learn(context.Background(), owner, name, all, time.Hour); err != nil {
+		if _, err := w.enforcer.Learn(context.Background(), owner, answer(name, all, time.Hour)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/natagent/internal/conntrack"
 	"github.com/fairlead/fairlead/services/natagent/internal/egress"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress/answered"
 	"github.com/fairlead/fairlead/services/natagent/internal/egress/plan"
 	"github.com/fairlead/fairlead/services/natagent/internal/hostns"
 	"github.com/fairlead/fairlead/services/natagent/internal/refusals"
@@ -231,6 +232,11 @@ func (w *world) put(rules ...string) {
 	if err := w.enforcer.Put(context.Background(), c, false); err != nil {
 		w.t.Fatal(err)
 	}
+}
+
+// answer returns an answer of the embedded name server.
+func answer(name string, addresses []netip.Addr, ttl time.Duration) answered.Answer {
+	return answered.Answer{Name: name, Addresses: addresses, TTL: ttl}
 }
 
 // putIngress sets a policy with rules for both directions.

@@ -77,7 +77,7 @@ func TestDecideAboutAllOfAPeer(t *testing.T) {
 			"false   policy [10.0.0.0 tcp port 80]"},
 		{"lan", "10.0.0.0/24:80", "true lan options  [10.0.0.0 tcp port 80], false   policy [10.0.0.1 tcp port 80]"},
 		{"lan", "lan:80", "true lan options "}, {"internet", "internet", "true internet options "},
-		{"0.0.0.0/0", "internet:80", "true 0.0.0.0/0 options  [1.0.0.0 tcp port 80], false   policy [::2 tcp port 80]"},
+		{"0.0.0.0/0", "internet:80", "true 0.0.0.0/0 options  [1.0.0.0 tcp port 80], false   policy [::1:0:0 tcp port 80]"},
 		{"lan", "10.0.0.1:80", "false   policy"}, {"host", "10.0.0.1:80", "true host options "},
 		{"host", "[fd00::1]:80", "true host options "}, {"10.0.0.1", "host:80",
 			"true 10.0.0.1 options  [10.0.0.1 tcp port 80], false   policy [fd00::1 tcp port 80]"},

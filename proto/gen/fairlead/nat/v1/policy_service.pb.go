@@ -580,7 +580,10 @@ type LearnAddressesRequest struct {
 	// The addresses of the answer.
 	Addresses []string `protobuf:"bytes,3,rep,name=addresses,proto3" json:"addresses,omitempty"`
 	// The smallest TTL of the answer.
-	Ttl           *durationpb.Duration `protobuf:"bytes,4,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	Ttl *durationpb.Duration `protobuf:"bytes,4,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	// Whether another name server answered. Its private addresses open nothing for the name: rules with addresses decide
+	// about them.
+	Upstream      bool `protobuf:"varint,5,opt,name=upstream,proto3" json:"upstream,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -641,6 +644,13 @@ func (x *LearnAddressesRequest) GetTtl() *durationpb.Duration {
 		return x.Ttl
 	}
 	return nil
+}
+
+func (x *LearnAddressesRequest) GetUpstream() bool {
+	if x != nil {
+		return x.Upstream
+	}
+	return false
 }
 
 // LearnAddressesResponse returns how long the call has an effect.
@@ -1286,12 +1296,13 @@ const file_fairlead_nat_v1_policy_service_proto_rawDesc = "" +
 	"\bprefixes\x18\x02 \x03(\tR\bprefixes\x12\x1f\n" +
 	"\vother_hosts\x18\x03 \x03(\tR\n" +
 	"otherHosts\"\x12\n" +
-	"\x10PutPeersResponse\"\x8c\x01\n" +
+	"\x10PutPeersResponse\"\xa8\x01\n" +
 	"\x15LearnAddressesRequest\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1c\n" +
 	"\taddresses\x18\x03 \x03(\tR\taddresses\x12+\n" +
-	"\x03ttl\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x03ttl\"S\n" +
+	"\x03ttl\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x03ttl\x12\x1a\n" +
+	"\bupstream\x18\x05 \x01(\bR\bupstream\"S\n" +
 	"\x16LearnAddressesResponse\x129\n" +
 	"\n" +
 	"answerable\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\n" +

@@ -79,7 +79,7 @@ func (p *Policy) Open(ctx context.Context, m *dns.Msg, local bool) error {
 	if p.known.covers(session, strings.ToLower(name), addresses, ttl, began) {
 		return nil
 	}
-	resp, err := p.learn(ctx, name, addresses, ttl)
+	resp, err := p.learn(ctx, name, addresses, ttl, !local)
 	if err == nil && resp.GetAnswerable() != nil {
 		p.known.put(session, strings.ToLower(name), addresses, began.Add(resp.GetAnswerable().AsDuration()))
 	}
@@ -87,9 +87,9 @@ func (p *Policy) Open(ctx context.Context, m *dns.Msg, local bool) error {
 }
 
 // learn asks natagent to open addresses.
-func (p *Policy) learn(ctx context.Context, name string, addresses []netip.Addr,
-	ttl time.Duration) (*natv1.LearnAddressesResponse, error) {
-	req := &natv1.LearnAddressesRequest{Owner: p.owner, Name: name, Ttl: durationpb.New(ttl)}
+func (p *Policy) learn(ctx context.Context, name string, addresses []netip.Addr, ttl time.Duration,
+	upstream bool) (*natv1.LearnAddressesResponse, error) {
+	req := &natv1.LearnAddressesRequest{Owner: p.owner, Name: name, Ttl: durationpb.New(ttl), Upstream: upstream}
 	for _, a := range addresses {
 		req.Addresses = append(req.Addresses, a.String())
 	}
@@ -98,9 +98,8 @@ func (p *Policy) learn(ctx context.Context, name string, addresses []netip.Addr,
 	return p.nat.LearnAddresses(ctx, req)
 }
 
-// rebinds reports whether an address in an answer would open something that the policy does not name:
-// with domain rules, a name outside must not open a private address, unless a rule allows the address
-// itself.
+// rebinds reports whether an address must not be answered: with domain rules, a name outside must not have a private
+// address, unless a rule allows the address itself. natagent opens no private address for such a name.
 func (p *Policy) rebinds(a netip.Addr) bool {
 	if !p.rules.HasDomains() || egress.IsPublic(a) {
 		return false

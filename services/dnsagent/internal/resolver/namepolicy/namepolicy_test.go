@@ -134,11 +134,14 @@ func TestRebinding(t *testing.T) {
 		if (err == nil) != want || (len(n.refused) == 1) == want {
 			t.Errorf("%s: got %v, recorded %v", rules, err, n.refused)
 		}
+		if want && (len(n.learned) != 1 || !n.learned[0].GetUpstream()) {
+			t.Errorf("%s: natagent receives %v", rules, n.learned)
+		}
 	}
 	n := &natagent{}
 	if err := policyOf(t, n, "db").Open(context.Background(), answerOf(t, "db.", "db. 60 IN A 10.1.1.1"),
-		true); err != nil {
-		t.Errorf("the name of a container: %v", err)
+		true); err != nil || n.learned[0].GetUpstream() {
+		t.Errorf("the name of a container: %v, %v", err, n.learned)
 	}
 }
 

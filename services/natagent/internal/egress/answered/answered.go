@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/fairlead/fairlead/proto/egress"
 )
 
 // Limits of learned addresses.
@@ -31,6 +33,21 @@ type Open struct {
 	Addr  netip.Addr
 }
 
+// Answer is an answer about a name.
+type Answer struct {
+	Name      string
+	Addresses []netip.Addr
+	TTL       time.Duration
+	Upstream  bool // of another name server: private addresses open nothing
+}
+
+// Groups returns the groups that the addresses of a name enter. A name that rebinds must open nothing.
+type Groups func(name string, rebinds bool) []int
+
+// rebinds reports whether an address of an answer is private although another name server has the name. The owner of
+// the name would choose what it opens (DNS rebinding), so that rules with addresses decide about it.
+func rebinds(a netip.Addr, upstream bool) bool { return upstream && !egress.IsPublic(a) }
+
 // Book has the answers of one container. It is not safe for concurrent use.
 type Book struct {
 	open  map[Open]time.Time     // until
@@ -40,8 +57,9 @@ type Book struct {
 
 // named is a name that was answered with an address.
 type named struct {
-	name  string
-	until time.Time
+	name     string
+	until    time.Time
+	upstream bool
 }
 
 // NewBook returns a book with addresses that are open, whose names are not known.
@@ -53,20 +71,19 @@ func NewBook(left map[Open]time.Duration, now time.Time) *Book {
 	return b
 }
 
-// Learn adds an answer about a name that opens its addresses for some groups. It returns what must be
+// Learn adds an answer about a name that opens groups. It returns what must be
 // written to the kernel, with the time that each stays open; some are open already. Answers with the same
 // name and addresses whose TTL ends within answerable need not be learned.
-func (b *Book) Learn(name string, addresses []netip.Addr, groups []int, ttl time.Duration,
-	now time.Time) (write map[Open]time.Duration, answerable time.Duration) {
-	ttl = min(max(ttl, 0), maxTTL)
+func (b *Book) Learn(a Answer, groups Groups, now time.Time) (write map[Open]time.Duration, answerable time.Duration) {
+	ttl := min(max(a.TTL, 0), maxTTL)
 	b.sweep(now)
 	write, answerable = map[Open]time.Duration{}, ttl+grace-slack
-	for _, addr := range addresses {
+	for _, addr := range a.Addresses {
 		addr = addr.Unmap()
-		if !b.remember(addr, canonical(name), now.Add(ttl+grace)) {
+		if !b.remember(addr, named{canonical(a.Name), now.Add(ttl + grace), a.Upstream}) {
 			answerable = 0
 		}
-		for _, g := range groups {
+		for _, g := range groups(a.Name, rebinds(addr, a.Upstream)) {
 			o := Open{g, addr}
 			until, known := b.open[o]
 			switch left := until.Sub(now); {
@@ -92,20 +109,20 @@ func (b *Book) Add(left map[Open]time.Duration, now time.Time) {
 }
 
 // remember keeps the name of an address. It returns false if there are too many.
-func (b *Book) remember(a netip.Addr, name string, until time.Time) bool {
+func (b *Book) remember(a netip.Addr, last named) bool {
 	before, known := b.names[a]
 	if !known && len(b.names) >= maxLearned {
 		return false
 	}
 	all := make([]named, 0, len(before)+1) // clones share the slices
 	for _, n := range before {
-		if n.name != name {
+		if n.name != last.name {
 			all = append(all, n)
-		} else if n.until.After(until) {
-			until = n.until
+		} else if n.until.After(last.until) {
+			last.until = n.until
 		}
 	}
-	all = append(all, named{name, until})
+	all = append(all, last)
 	b.names[a] = all[max(0, len(all)-maxNames):]
 	return true
 }
@@ -128,7 +145,7 @@ func (b *Book) sweep(now time.Time) {
 
 // Adopt returns the book for a changed policy: same returns the new groups with the domains of an old one,
 // groups those that a name opens now.
-func (b *Book) Adopt(same func(group int) []int, groups func(name string) []int, now time.Time) *Book {
+func (b *Book) Adopt(same func(group int) []int, groups Groups, now time.Time) *Book {
 	next := NewBook(nil, now)
 	keep := func(addr netip.Addr, groups []int, until time.Time) {
 		for _, g := range groups {
@@ -143,7 +160,7 @@ func (b *Book) Adopt(same func(group int) []int, groups func(name string) []int,
 	for a := range b.names {
 		left := b.lasting(a, now)
 		for _, n := range left {
-			keep(a, groups(n.name), n.until)
+			keep(a, groups(n.name, rebinds(a, n.upstream)), n.until)
 		}
 		if len(left) > 0 {
 			next.names[a] = left

@@ -32,9 +32,12 @@ func (p *Plan) GroupOf(r egress.Rule) int {
 	})
 }
 
-// Opens returns the groups that the addresses of a name enter.
-func (p *Plan) Opens(name string) (groups []int) {
+// Opens returns the groups that the addresses of a name enter. One that rebinds enters only those that deny.
+func (p *Plan) Opens(name string, rebinds bool) (groups []int) {
 	for _, r := range p.Out.RulesFor(name) {
+		if rebinds && !r.Deny {
+			continue
+		}
 		if i := p.GroupOf(r); !slices.Contains(groups, i) {
 			groups = append(groups, i)
 		}
