@@ -12,6 +12,7 @@ import (
 	"github.com/fairlead/fairlead/proto/fault"
 	containerv1 "github.com/fairlead/fairlead/proto/gen/fairlead/container/v1"
 	eventv1 "github.com/fairlead/fairlead/proto/gen/fairlead/event/v1"
+	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 	networkv1 "github.com/fairlead/fairlead/proto/gen/fairlead/network/v1"
 )
 
@@ -32,13 +33,16 @@ func evilScript() clienttest.Script {
 			return s.Send(&containerv1.WatchEventsResponse{Event: e})
 		}}},
 		"RunContainer": {clienttest.Fails(fault.Invalidf("image USER "+evil, "user", "no such user"))},
-		"ReadLogs":     {clienttest.Answers(&containerv1.ReadLogsResponse{Time: ago(0), Output: stdoutOf(evil)})},
+		"WatchRefusals": {clienttest.Answers(&natv1.WatchRefusalsResponse{Refusals: []*natv1.Refusal{
+			{Time: ago(0), OwnerName: "box", Reason: "server", Name: evil}}})},
+		"ReadLogs": {clienttest.Answers(&containerv1.ReadLogsResponse{Time: ago(0), Output: stdoutOf(evil)})},
 	}
 }
 
 func TestControlCharactersAreNotPrinted(t *testing.T) {
 	for args, want := range map[string]string{
-		"ps -a": "   " + quoted, "events": "exec_start: " + quoted + " c1 (label=" + quoted + ")\n", "run x": "fairlead: image USER " + strings.Replace(quoted, `\n`, "; ", 1) + ": no such user\n",
+		"ps -a": "   " + quoted, "denied": "  " + quoted + "\n",
+		"events": "exec_start: " + quoted + " c1 (label=" + quoted + ")\n", "run x": "fairlead: image USER " + strings.Replace(quoted, `\n`, "; ", 1) + ": no such user\n",
 		"ps -a --format 'table {{.Labels}}'": "a=" + quoted,
 	} {
 		got := execute(t, row{args: args, script: evilScript()})

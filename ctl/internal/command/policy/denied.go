@@ -12,6 +12,7 @@ import (
 
 	"github.com/fairlead/fairlead/ctl/internal/command/cli"
 	"github.com/fairlead/fairlead/ctl/internal/command/traffic"
+	"github.com/fairlead/fairlead/ctl/internal/escape"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 )
 
@@ -84,7 +85,7 @@ func (o *deniedOptions) show(c *cli.CLI, r *natv1.Refusal, peer string) {
 		return
 	}
 	c.Printf(deniedRow, when, o.NameOf(r.GetOwner(), r.GetOwnerName()), r.GetReason(), r.GetProtocol(), destination(r),
-		cmp.Or(r.GetName(), peer))
+		escape.Line(cmp.Or(r.GetName(), peer)))
 }
 
 // deniedLine is a line of the format json.

@@ -107,7 +107,7 @@ func (s *policyServer) LearnAddresses(ctx context.Context,
 // RecordRefusedName implements PolicyServiceServer.
 func (s *policyServer) RecordRefusedName(ctx context.Context,
 	req *natv1.RecordRefusedNameRequest) (*natv1.RecordRefusedNameResponse, error) {
-	return &natv1.RecordRefusedNameResponse{}, s.policies.RecordName(ctx, req.GetOwner(), req.GetName())
+	return &natv1.RecordRefusedNameResponse{}, s.policies.RecordName(ctx, req.GetOwner(), req.GetName(), req.GetLost())
 }
 
 // ListPolicies implements PolicyServiceServer.

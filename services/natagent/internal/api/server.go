@@ -61,7 +61,7 @@ type Policies interface {
 	List(ctx context.Context) ([]*plan.Container, error)
 	Refused(owner string) uint64
 	Learn(ctx context.Context, owner string, a answered.Answer) (answerable time.Duration, err error)
-	RecordName(ctx context.Context, owner, name string) error
+	RecordName(ctx context.Context, owner, name string, lost uint64) error
 	Since(t time.Time) (found []refusals.Refusal, lost uint64, more <-chan struct{})
 	Firsts(t time.Time) (found []refusals.Refusal, more <-chan struct{})
 }

@@ -232,7 +232,7 @@ func TestRefusalsAreRecorded(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.check("", web4+":443", "10.9.0.3:80", "["+web6+"]:53", "169.254.169.254:80")
-	_ = w.enforcer.RecordName(context.Background(), owner, "evil.test")
+	_ = w.enforcer.RecordName(context.Background(), owner, "evil.test", 0)
 
 	want := []string{"policy tcp 198.51.100.2 443 a.test", "rule tcp 10.9.0.3 80 ", "dns tcp 2001:db8:1::2 53 ",
 		"metadata tcp 169.254.169.254 80 ", "name  invalid IP 0 evil.test"}

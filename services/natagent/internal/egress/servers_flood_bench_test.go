@@ -71,8 +71,9 @@ func (w *world) allowOther(rule string) {
 	if err := w.enforcer.Put(context.Background(), c, false); err != nil {
 		w.t.Fatal(err)
 	}
-	if _, err := w.enforcer.Learn(context.Background(), other, "a.test", []netip.Addr{netip.MustParseAddr(web4),
-		netip.MustParseAddr(silent4)}, time.Hour); err != nil {
+	if _, err := w.enforcer.Learn(context.Background(), other, answer("a.test", []netip.Addr{netip.MustParseAddr(web4),
+		netip.MustParseAddr(silent4)},
+		time.Hour)); err != nil {
 		w.t.Fatal(err)
 	}
 }

@@ -139,8 +139,11 @@ func (e *Enforcer) Firsts(t time.Time) ([]refusals.Refusal, <-chan struct{}) {
 	return e.journal.Firsts(t)
 }
 
-// RecordName records that a question about a name was refused.
-func (e *Enforcer) RecordName(_ context.Context, owner, name string) error {
+// RecordName records that a question about a name was refused, after others that are lost.
+func (e *Enforcer) RecordName(_ context.Context, owner, name string, lost uint64) error {
+	if lost > 0 {
+		e.journal.AddLost(1)
+	}
 	r := refusals.Refusal{Time: time.Now(), Owner: owner, Reason: reasonName, Domain: name}
 	if c, ok := e.store.Policy(owner); ok {
 		r.Name = c.Name

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
+	"slices"
 	"sort"
 	"time"
 )
@@ -38,8 +40,9 @@ func (g *history) open() error {
 }
 
 // load calls do for the records of former processes. Unreadable lines are skipped: a crash can cut the last
-// one.
+// one. So are those that are in both files after a crash.
 func (g *history) load(do func(Refusal)) error {
+	var last time.Time
 	for _, path := range []string{g.path + ".1", g.path} {
 		f, err := os.Open(path)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -50,7 +53,8 @@ func (g *history) load(do func(Refusal)) error {
 		}
 		for lines := bufio.NewScanner(f); lines.Scan(); {
 			var r Refusal
-			if json.Unmarshal(lines.Bytes(), &r) == nil && !r.Time.IsZero() {
+			if json.Unmarshal(lines.Bytes(), &r) == nil && r.Time.After(last) {
+				last = r.Time
 				do(r)
 			}
 		}
@@ -63,10 +67,36 @@ func (g *history) load(do func(Refusal)) error {
 func (g *history) keep(r Refusal) (old []Refusal) {
 	g.kept = append(g.kept, r)
 	if len(g.kept) > 2*maxKept {
-		old = g.kept[:len(g.kept)-maxKept]
-		g.kept = append([]Refusal(nil), g.kept[len(g.kept)-maxKept:]...)
+		g.kept, old = share(g.kept, maxKept)
 	}
 	return old
+}
+
+// share divides records into at most n that are kept, and others. The containers with the most records lose their
+// oldest ones, so that none displaces the records of another.
+func share(all []Refusal, n int) (kept, old []Refusal) {
+	count := map[string]int{}
+	for _, r := range all {
+		count[r.Owner]++
+	}
+	sizes := slices.Sorted(maps.Values(count))
+	limit := n
+	for i, size := range sizes { // those with less than an equal part leave the rest to the others
+		if limit = n / (len(sizes) - i); size > limit {
+			break
+		}
+		n -= size
+	}
+
+	for _, r := range all {
+		if count[r.Owner] > limit {
+			count[r.Owner]--
+			old = append(old, r)
+			continue
+		}
+		kept = append(kept, r)
+	}
+	return kept, old
 }
 
 // after returns the records after a time. Callers must not modify the result.
@@ -88,15 +118,34 @@ func (g *history) write(r Refusal) {
 	g.size += int64(n)
 }
 
-// rotate starts a new file. If that fails, the present one continues.
+// rotate writes the records in memory to the second file, and starts a new one. If that fails, the present one
+// continues.
 func (g *history) rotate() {
-	if os.Rename(g.path, g.path+".1") != nil {
+	if os.WriteFile(g.path+".new", g.encoded(), 0o600) != nil || os.Rename(g.path+".new", g.path+".1") != nil ||
+		os.Remove(g.path) != nil {
 		return
 	}
 	before := g.file
 	if g.open() == nil {
 		_ = before.Close()
 	}
+}
+
+// encoded returns the records in memory as lines, as many as a file has space for.
+func (g *history) encoded() (lines []byte) {
+	for n := maxKept; n > 0; n /= 2 {
+		kept, _ := share(g.kept, n)
+		lines = lines[:0]
+		for i := 0; i < len(kept) && len(lines) <= fileLimit; i++ {
+			if line, err := json.Marshal(kept[i]); err == nil {
+				lines = append(append(lines, line...), '\n')
+			}
+		}
+		if len(lines) <= fileLimit {
+			return lines
+		}
+	}
+	return nil
 }
 
 func (g *history) close() error {

@@ -29,6 +29,9 @@ type Refusal struct {
 	First    bool       `json:",omitempty"` // of its kind, see firsts
 }
 
+// maxDomain bounds the name of a record. A name of DNS has at most 1004 bytes as text; clients ask servers for any.
+const maxDomain = 1024
+
 // Observed is the reason of a record of a connection that was let pass.
 const Observed = "observe"
 
@@ -91,6 +94,7 @@ func (j *Journal) Add(r Refusal) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.reasons[r.Reason]++
+	r.Domain = r.Domain[:min(len(r.Domain), maxDomain)]
 	if !r.Time.After(j.last) {
 		r.Time = j.last.Add(1)
 	}

@@ -1,9 +1,11 @@
 package refusals_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -120,4 +122,44 @@ func TestObservedConnectionsStay(t *testing.T) {
 	if got := domains(); !slices.Equal(got, want) {
 		t.Errorf("after a restart: got %q", got)
 	}
+}
+
+// TestFloodHidesNoOtherContainer checks that the records of one container survive as many as another one likes, with
+// long names, in memory and after a restart.
+func TestFloodHidesNoOtherContainer(t *testing.T) {
+	dir := t.TempDir()
+	j, err := refusals.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 100 {
+		j.Add(refusals.Refusal{Time: time.Now(), Owner: "victim", Reason: "policy", Port: uint16(i)})
+	}
+	for i := range 12000 {
+		j.Add(refusals.Refusal{Time: time.Now(), Owner: "flood", Reason: "name", Domain: fmt.Sprint(i,
+			strings.Repeat("\x1b", i%200))})
+	}
+	check := func(when string) {
+		found, _, _ := j.Since(time.Time{})
+		counts := map[string]int{}
+		for i, r := range found {
+			counts[r.Owner]++
+			if i > 0 && !r.Time.After(found[i-1].Time) {
+				t.Fatalf("%s: record %d is not after the one before", when, i)
+			}
+		}
+		if last := found[len(found)-1].Domain; counts["victim"] != 100 || counts["flood"] < 100 ||
+			!strings.HasPrefix(last, "11999") {
+			t.Errorf("%s: got %v, the last one is %.20q", when, counts, last)
+		}
+	}
+	check("in memory")
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if j, err = refusals.Open(dir); err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	check("after a restart")
 }

@@ -706,7 +706,9 @@ type RecordRefusedNameRequest struct {
 	// The container ID.
 	Owner string `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
 	// The name of the question.
-	Name          string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// The questions before it that were refused and are not recorded, as there were too many.
+	Lost          uint64 `protobuf:"varint,3,opt,name=lost,proto3" json:"lost,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -753,6 +755,13 @@ func (x *RecordRefusedNameRequest) GetName() string {
 		return x.Name
 	}
 	return ""
+}
+
+func (x *RecordRefusedNameRequest) GetLost() uint64 {
+	if x != nil {
+		return x.Lost
+	}
+	return 0
 }
 
 // RecordRefusedNameResponse is empty.
@@ -1306,10 +1315,11 @@ const file_fairlead_nat_v1_policy_service_proto_rawDesc = "" +
 	"\x16LearnAddressesResponse\x129\n" +
 	"\n" +
 	"answerable\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\n" +
-	"answerable\"D\n" +
+	"answerable\"X\n" +
 	"\x18RecordRefusedNameRequest\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12\x12\n" +
-	"\x04name\x18\x02 \x01(\tR\x04name\"\x1b\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
+	"\x04lost\x18\x03 \x01(\x04R\x04lost\"\x1b\n" +
 	"\x19RecordRefusedNameResponse\">\n" +
 	"\x13ListPoliciesRequest\x12'\n" +
 	"\x0fwithout_refused\x18\x01 \x01(\bR\x0ewithoutRefused\"K\n" +

@@ -29,6 +29,7 @@ type Policy struct {
 	nat     natv1.PolicyServiceClient
 	session *Session // of natagent
 	known   known
+	rate    rate
 	log     *slog.Logger
 	report  func(func()) // runs a report in the background; replaced by tests
 }
@@ -46,17 +47,25 @@ func (p *Policy) Allows(name string) bool {
 		return true
 	}
 	if !isReverse(name) { // programs ask for names of addresses they know anyway
-		p.report(func() { p.record(name) })
+		p.refused(name)
 	}
 	return false
 }
 
+// refused records a refused question, unless there were too many in this second.
+func (p *Policy) refused(name string) {
+	if lost, ok := p.rate.take(time.Now()); ok {
+		p.report(func() { p.record(name, lost) })
+	}
+}
+
 func isReverse(name string) bool { return strings.HasSuffix(strings.ToLower(name), ".arpa.") }
 
-func (p *Policy) record(name string) {
+func (p *Policy) record(name string, lost uint64) {
 	ctx, cancel := context.WithTimeout(context.Background(), openTime)
 	defer cancel()
-	req := &natv1.RecordRefusedNameRequest{Owner: p.owner, Name: strings.ToLower(strings.TrimSuffix(name, "."))}
+	req := &natv1.RecordRefusedNameRequest{Owner: p.owner, Name: strings.ToLower(strings.TrimSuffix(name, ".")),
+		Lost: lost}
 	if _, err := p.nat.RecordRefusedName(ctx, req); err != nil {
 		p.log.Debug("refused name not recorded", "owner", p.owner, "name", name, "error", err)
 	}
@@ -71,7 +80,7 @@ func (p *Policy) Open(ctx context.Context, m *dns.Msg, local bool) error {
 		return nil
 	}
 	if at := slices.IndexFunc(addresses, func(a netip.Addr) bool { return !local && p.rebinds(a) }); at >= 0 {
-		p.report(func() { p.record(name) })
+		p.refused(name)
 		return fault.New(fault.Denied, "name "+name, "has the private address "+addresses[at].String())
 	}
 

@@ -234,3 +234,21 @@ func TestKnownAddressesAreBounded(t *testing.T) {
 		t.Errorf("got %d addresses", len(k.all))
 	}
 }
+
+// TestFloodOfNamesIsBounded checks that a container cannot fill the records, nor the memory, by questions.
+func TestFloodOfNamesIsBounded(t *testing.T) {
+	var r rate
+	start, recorded := time.Unix(1000, 0), 0
+	for range 5000 {
+		if lost, ok := r.take(start); ok {
+			recorded += 1 + int(lost)
+		}
+	}
+	lost, ok := r.take(start.Add(time.Second))
+	if recorded != recordRate || !ok || lost != 5000-recordRate {
+		t.Errorf("recorded %d, then %d lost, %v", recorded, lost, ok)
+	}
+	if lost, ok := r.take(start.Add(time.Second)); !ok || lost != 0 {
+		t.Errorf("the next one: %d lost, %v", lost, ok)
+	}
+}
