@@ -129,10 +129,11 @@ func New(ctx context.Context, cfg Config) (*Service, error) {
 
 	st.DirectRouting = cfg.DirectRouting
 	flows := conntrack.New(ns)
-	s := &Service{ns: ns, store: st, firewall: fw, relays: relay.New(ns, cfg.Log),
+	s := &Service{ns: ns, store: st, firewall: fw,
 		reconciler: reconcile.New(st, fw, flows, cfg.Log), input: hostfirewall.New(ns, events, nftables.TableName),
 		forwarding: forwarding.New(ns, events, fw, fw.Flavour(), cfg.Log)}
 	s.egress = egress.New(ns, st, flows, journal, cfg.Log, namespacesAt(filepath.Join(cfg.ExecRoot, "net-fd.sock")))
+	s.relays = relay.New(ns, cfg.Log, egress.RelayPolicy(s.egress))
 	s.hostFirewall = hostfirewall.NewChecker(s.input, cfg.Log)
 	s.guard = guard.New(st, fw, s.reconciler, s.forwarding, cfg.Log)
 	s.publisher = publish.New(st, fw, s.reconciler, flows, hold.New(ns, s.relays), cfg.Log)

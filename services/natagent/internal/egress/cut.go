@@ -17,7 +17,7 @@ import (
 func (e *Enforcer) cuts(c, old *plan.Plan, before *answered.Book) (cuts []conntrack.Selector) {
 	knows := has(c, e.book(c.Owner).Clone(), e.prefixes)
 	unchecked := e.unchecked(old, before)
-	for _, a := range c.Addresses() { // one selector for a source and one for a destination
+	for _, a := range append(c.Addresses(), c.LinkLocals()...) { // one selector for a source and one for a destination
 		if c.Out.Restricts() {
 			cuts = append(cuts, conntrack.Selector{Source: a,
 				Denied: func(protocol uint8, peer netip.AddrPort, local bool) bool {

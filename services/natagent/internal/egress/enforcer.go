@@ -138,7 +138,7 @@ func (e *Enforcer) Put(ctx context.Context, c *plan.Container, starting bool) er
 		return err
 	}
 	if starting {
-		err = e.flows.DeleteAll(ctx, c.Addresses())
+		err = e.flows.DeleteAll(ctx, append(c.Addresses(), c.LinkLocals()...))
 	} else {
 		err = errors.Join(e.flows.Delete(ctx, cuts), cutInside(ctx, e, c.Owner, cuts))
 	}

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"fmt"
 	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/fairlead/fairlead/agent/test/testns"
+	"github.com/fairlead/fairlead/services/natagent/internal/egress"
 )
 
 // arrives reports whether one of the packets of a, which begin with the given headers, reaches a raw socket of another
@@ -69,6 +71,65 @@ func TestNeighbourDiscoveryIsNoTunnel(t *testing.T) {
 	w.b.Run("ip", "-6", "neigh", "flush", "dev", "eth0")
 	w.a.Run("ip", "-6", "neigh", "flush", "dev", "eth0")
 	w.check("neighbours can be found", "+[fd09::3]:80", "+["+web6+"]:80")
+}
+
+// TestLinkLocalConnectionsAreCut checks a connection from an address that netagent has not assigned, under a policy
+// that does not allow it any more.
+func TestLinkLocalConnectionsAreCut(t *testing.T) {
+	w := newWorld(t)
+	fields := strings.Fields(w.host.Run("ip", "-6", "-br", "addr", "show", "dev", "br0", "scope", "link"))
+	host, _, _ := strings.Cut(fields[2], "/")
+	w.put("host:80")
+	dialer := net.Dialer{Timeout: answerTime, LocalAddr: &net.TCPAddr{IP: net.ParseIP("fe80::ff:fe00:a"), Zone: "eth0"}}
+	w.a.Run("ip", "-6", "addr", "add", "fe80::ff:fe00:a/64", "dev", "eth0", "nodad")
+	var c net.Conn
+	var err error
+	w.a.Do(func() { c, err = dialer.Dial("tcp", "["+host+"%eth0]:80") })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	exchange := func(limit time.Duration) error {
+		_ = c.SetDeadline(time.Now().Add(limit))
+		_, _ = c.Write([]byte("x"))
+		_, err := c.Read(make([]byte, 1))
+		return err
+	}
+	if err := exchange(answerTime); err != nil {
+		t.Fatal(err)
+	}
+	w.put("host:443")
+	if exchange(silenceTime) == nil {
+		t.Error("a connection that is not allowed any more continues")
+	}
+}
+
+// TestRelays checks connections through a relay of the host for IPv6 clients of a published port: the policies of both
+// ends hold, though the kernel sees the host.
+func TestRelays(t *testing.T) {
+	w := newWorld(t)
+	const b, a = "10.9.0.3:80", "10.9.0.2:80"
+	for _, c := range []struct {
+		egress, ingress, client, to string
+		want                        bool
+	}{
+		{"all", "all", "fd09::2", b, true}, {"host", "all", "fd09::2", b, false}, {"host,10.9.0.3:80", "all",
+			"fd09::2", b, true},
+		{"host", "all", "fe80::ff:fe00:a", b, false}, {"host", "all", "fd09::3", b, true},
+		{"all", "all", "2001:db8::9", a, true}, {"all", "host", "2001:db8::9", a, false},
+		{"all", "host", "::1", a, true}, {"all", "host", "fd09::1", a, true}, {"all", "lan", "fd09::3", a, true},
+		{"all", "none", "::1", a, false},
+	} {
+		w.putIngress(strings.Split(c.egress, ","), []string{c.ingress})
+		if got := egress.RelayPolicy(w.enforcer)(netip.MustParseAddr(c.client),
+			netip.MustParseAddrPort(c.to)); got != c.want {
+			t.Errorf("egress %s, ingress %s: %s to %s: got %v", c.egress, c.ingress, c.client, c.to, got)
+		}
+	}
+	if got := w.refusals(4); !strings.Contains(got, "box policy tcp 10.9.0.3 80") ||
+		!strings.Contains(got, "box policy tcp 2001:db8::9 80  in") {
+		t.Errorf("records:\n%s", got)
+	}
 }
 
 // TestHelpersOpenNothing checks connections that a helper of connection tracking expects, here of FTP: a server that is

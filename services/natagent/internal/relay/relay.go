@@ -31,6 +31,8 @@ const (
 type Relays struct {
 	ns  hostns.NS
 	log *slog.Logger
+	// allows reports whether policies allow a client to connect to a container: these see connections of the host.
+	allows func(client netip.Addr, target netip.AddrPort) bool
 
 	slots chan struct{} // one per open connection
 
@@ -48,9 +50,10 @@ type relay struct {
 	all      sync.WaitGroup
 }
 
-// New returns an empty set of relays.
-func New(ns hostns.NS, log *slog.Logger) *Relays {
-	return &Relays{ns: ns, log: log, slots: make(chan struct{}, maxConnections), ports: map[uint16]*relay{},
+// New returns an empty set of relays, for clients that allows accepts.
+func New(ns hostns.NS, log *slog.Logger, allows func(client netip.Addr, target netip.AddrPort) bool) *Relays {
+	return &Relays{ns: ns, log: log, allows: allows, slots: make(chan struct{}, maxConnections),
+		ports:  map[uint16]*relay{},
 		owners: map[string]map[uint16]bool{}}
 }
 
@@ -180,6 +183,12 @@ func (r *Relays) serve(ctx context.Context, p *relay) {
 // forward copies data between a client and the container until both are closed, or the port is.
 func (r *Relays) forward(ctx context.Context, client net.Conn, target netip.AddrPort) {
 	defer func() { _ = client.Close() }()
+	if from, ok := client.RemoteAddr().(*net.TCPAddr); !ok ||
+		!r.allows(from.AddrPort().Addr().Unmap().WithZone(""), target) {
+		_ = client.(*net.TCPConn).SetLinger(0)
+		return
+	}
+
 	var container net.Conn
 	err := r.ns.Do(func() (err error) {
 		container, err = (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, "tcp4", target.String())

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -37,9 +38,35 @@ func world(t *testing.T) (*testns.NS, *relay.Relays) {
 		}
 	}()
 
-	r := relay.New(hostns.At(host.Fd()), slog.New(slog.DiscardHandler))
+	r := relay.New(hostns.At(host.Fd()), slog.New(slog.DiscardHandler),
+		func(netip.Addr, netip.AddrPort) bool { return true })
 	t.Cleanup(func() { _ = r.Close() })
 	return host, r
+}
+
+// TestRefusedClientsAreNotRelayed checks clients that policies allow, and then do not.
+func TestRefusedClientsAreNotRelayed(t *testing.T) {
+	host, _ := world(t)
+	var refuses atomic.Bool
+	r := relay.New(hostns.At(host.Fd()), slog.New(slog.DiscardHandler),
+		func(client netip.Addr, target netip.AddrPort) bool {
+			return !refuses.Load() || client.String() != "::1" || target.String() != "10.9.0.2:80"
+		})
+	defer r.Close()
+	r.Set("a", []port.Binding{binding("0.0.0.0", 8888)})
+	for _, refuse := range []bool{false, true} {
+		refuses.Store(refuse)
+		c, err := dial(host, "[::1]:8888")
+		if err == nil {
+			defer c.Close()
+			_ = c.SetDeadline(time.Now().Add(time.Minute))
+			_, _ = c.Write([]byte("x"))
+			_, err = c.Read(make([]byte, 1))
+		}
+		if (err != nil) != refuse {
+			t.Errorf("policies refuse the client: %v, got %v", refuse, err)
+		}
+	}
 }
 
 func binding(ip string, number uint16) port.Binding {

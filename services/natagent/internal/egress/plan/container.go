@@ -72,6 +72,17 @@ func (c *Container) Addresses() (all []netip.Addr) {
 	return all
 }
 
+// LinkLocals returns the addresses that the kernel of a container gives to its interfaces on bridges by itself.
+func (c *Container) LinkLocals() (all []netip.Addr) {
+	for _, e := range c.Endpoints {
+		if mac, err := net.ParseMAC(e.MAC); err == nil && len(mac) == macLength && !e.Inside {
+			all = append(all, netip.AddrFrom16([16]byte{0xfe, 0x80, 8: mac[0] ^ 2, mac[1], mac[2], 0xff, 0xfe, mac[3],
+				mac[4], mac[5]}))
+		}
+	}
+	return all
+}
+
 // AddressesOf returns the bytes of the addresses of one family.
 func (c *Container) AddressesOf(v6 bool) (all [][]byte) {
 	for _, a := range c.Addresses() {
