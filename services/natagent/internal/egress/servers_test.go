@@ -108,8 +108,11 @@ func TestServerNames(t *testing.T) {
 	if n := w.enforcer.Refused(owner); n != 7 {
 		t.Errorf("%d refused, want 7", n)
 	}
-	if text := w.host.Run("conntrack", "-L", "-p", "tcp"); strings.Contains(text, "ESTABLISHED") {
-		t.Errorf("refused connections are still known:\n%s", text)
+	known := func() string { return w.host.Run("conntrack", "-L", "-p", "tcp") }
+	for end := time.Now().Add(time.Minute); strings.Contains(known(), "ESTABLISHED"); time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("refused connections are still known:\n%s", known())
+		}
 	}
 	for _, name := range []string{"senders", "beginners"} {
 		if text := w.host.Run("nft", "list", "set", "inet", rules.TableName, name); !strings.Contains(text, macA) {

@@ -222,6 +222,15 @@ func (c *Checker) refuse(key connection, owner Owner, name string) Verdict {
 	return v
 }
 
+// IsOpen reports whether a connection is being checked, or was verified.
+func (c *Checker) IsOpen(client, server netip.AddrPort) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	key := connection{client, server}
+	_, verified := c.verified.get(key)
+	return c.flows[key] != nil || verified
+}
+
 // end forgets a connection that has ended.
 func (c *Checker) end(key connection, f *flow, s segment) {
 	if s.has(flagRST) || f.ended() {

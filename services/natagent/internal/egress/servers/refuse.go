@@ -1,6 +1,8 @@
 package servers
 
 import (
+	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/fairlead/fairlead/proto/egress"
@@ -10,13 +12,17 @@ import (
 
 // refusal is a refused packet.
 type refusal struct {
-	servername.Verdict
-	record *refusals.Refusal // nil for further packets of a connection, and if there are too many
+	client, server netip.AddrPort // of TCP
+	at             time.Time
+	record         *refusals.Refusal // nil for further packets of a connection, and if there are too many
 }
 
 // refuse counts a refused connection, and makes complete do the rest.
 func (s *Servers) refuse(v servername.Verdict) {
-	r := refusal{v, s.count(v)}
+	r := refusal{at: time.Now(), record: s.count(v)}
+	if !v.UDP {
+		r.client, r.server = v.Client, v.Server
+	}
 	select {
 	case s.work <- r:
 	default:
@@ -29,13 +35,18 @@ func (s *Servers) refuse(v servername.Verdict) {
 
 // complete completes refusals until done is closed, and those that wait then.
 func (s *Servers) complete(done <-chan struct{}) {
+	ends := make(chan refusal, maxWork)
+	var ending sync.WaitGroup
+	ending.Go(func() { s.endAll(ends, done) })
+	defer ending.Wait()
+	defer close(ends)
 	for {
 		select {
 		case r := <-s.work:
-			s.completeOne(r)
+			s.completeOne(r, ends)
 		case <-done:
 			for len(s.work) > 0 {
-				s.completeOne(<-s.work)
+				s.completeOne(<-s.work, ends)
 			}
 			return
 		}
@@ -45,16 +56,37 @@ func (s *Servers) complete(done <-chan struct{}) {
 	}
 }
 
-// completeOne deletes the conntrack entry of TCP, which would stay for days, as the kernel does not see the end of the
-// connection, and writes the record.
-func (s *Servers) completeOne(r refusal) {
-	if !r.UDP {
-		if err := s.flows.DeleteTCP(r.Client, r.Server); err != nil {
-			s.log.Warn("refused connection stays in conntrack", "error", err)
-		}
-	}
+// completeOne writes the record of a refusal. The connection ends later.
+func (s *Servers) completeOne(r refusal, ends chan<- refusal) {
 	if r.record != nil {
 		s.journal.Add(*r.record)
+		r.record = nil
+	}
+	if !r.client.IsValid() {
+		return
+	}
+	select {
+	case ends <- r:
+	default:
+		s.skipped.Add(1)
+	}
+}
+
+// endAll deletes the conntrack entries of refused connections, which would stay for days, as the kernel does not see
+// their end. It waits until both ends have received it, or until done is closed: packets without an entry would begin a
+// connection that is not checked, from the server to the client.
+func (s *Servers) endAll(ends <-chan refusal, done <-chan struct{}) {
+	for r := range ends {
+		select {
+		case <-time.After(time.Until(r.at.Add(endDelay))):
+		case <-done:
+		}
+		if s.checker.IsOpen(r.client, r.server) {
+			continue // the client has opened another one from the same port
+		}
+		if err := s.flows.DeleteTCP(r.client, r.server); err != nil {
+			s.log.Warn("refused connection stays in conntrack", "error", err)
+		}
 	}
 }
 

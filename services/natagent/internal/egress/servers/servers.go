@@ -40,8 +40,9 @@ const (
 const Reason = "server"
 
 const (
-	recordRate = 100  // records of a container in a second
-	maxWork    = 4096 // refused connections whose conntrack entries and records wait
+	recordRate = 100             // records of a container in a second
+	maxWork    = 16384           // refused connections whose conntrack entries and records wait
+	endDelay   = 2 * time.Second // before the conntrack entry of a refused connection is deleted
 	retry      = time.Second
 )
 

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/fairlead/fairlead/proto/egress"
@@ -110,4 +111,41 @@ func TestRefusalsDoNotWait(t *testing.T) {
 	if n := uint64(len(found)); n < recordRate || n+lost != many+1 {
 		t.Errorf("%d records, %d lost, want %d together", n, lost, many+1)
 	}
+}
+
+// deletedFlows records when entries were deleted, by the port of the client.
+type deletedFlows map[uint16]time.Time
+
+func (d deletedFlows) DeleteTCP(client, _ netip.AddrPort) error {
+	d[client.Port()] = time.Now()
+	return nil
+}
+
+// A refused connection stays in conntrack until both ends know: packets of the server would begin one that is not
+// checked. If the client has opened another one meanwhile, it stays.
+func TestRefusedConnectionsEndLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		deleted := deletedFlows{}
+		s, _ := newServers(t, deleted)
+		done, ended := make(chan struct{}), make(chan struct{})
+		began := time.Now()
+		go func() { s.complete(done); close(ended) }()
+		for port := range 3 {
+			_, after := s.Decide(segment(0, port, false))
+			after()
+		}
+		again := segment(0, 1, false)
+		again.Data = again.Data[:40]
+		again.Data[3], again.Data[33] = 40, 2 // SYN
+		if v, _ := s.Decide(again); v.Code != nfqueue.Accept {
+			t.Errorf("another connection: got %+v", v)
+		}
+		time.Sleep(2 * endDelay)
+		synctest.Wait()
+		if len(deleted) != 2 || deleted[0].Sub(began) != endDelay || deleted[2].Sub(began) != endDelay {
+			t.Errorf("deleted after %v", deleted)
+		}
+		close(done)
+		<-ended
+	})
 }
