@@ -2,6 +2,9 @@ package policyfile
 
 import (
 	"fmt"
+	"path"
+	"regexp"
+	"strings"
 
 	"go.yaml.in/yaml/v4"
 
@@ -18,15 +21,15 @@ func (r *reader) policy(n *yaml.Node) *containerv1.NamedPolicy {
 		case "name":
 			p.Name = r.text(value, key)
 		case "containers":
-			p.Containers = r.texts(value, key, anything)
+			p.Containers = r.texts(value, key, isPattern)
 		case "networks":
 			p.Networks = r.texts(value, key, anything)
 		case "labels":
 			p.Labels = r.texts(value, key, isLabel)
 		case "egress":
-			p.Egress = r.texts(value, key, isRule(egress.Parse))
+			p.Egress = r.rules(value, key, egress.Parse)
 		case "ingress":
-			p.Ingress = r.texts(value, key, isRule(egress.ParseIngress))
+			p.Ingress = r.rules(value, key, egress.ParseIngress)
 		case "tests":
 			for _, one := range r.list(value, key) {
 				p.Tests = append(p.Tests, r.test(one)...)
@@ -40,6 +43,9 @@ func (r *reader) policy(n *yaml.Node) *containerv1.NamedPolicy {
 	switch first, twice := r.first[p.GetName()]; {
 	case p.GetName() == "":
 		r.add(n, "name", "is missing")
+	case !validName.MatchString(p.GetName()):
+		r.add(n, "name", "%q is not valid, must be two or more letters, digits, and _.-, "+
+			"starting with a letter or digit", p.GetName())
 	case twice:
 		r.add(n, "name", "%s is given twice, first at %s", p.GetName(), first)
 	default:
@@ -54,7 +60,30 @@ func (r *reader) policy(n *yaml.Node) *containerv1.NamedPolicy {
 	return p
 }
 
+// validName matches names of policies.
+var validName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]+$`)
+
 func anything(string) error { return nil }
+
+func isPattern(text string) error {
+	if _, err := path.Match(text, ""); err != nil {
+		return fmt.Errorf("%q is not a pattern of container names", text)
+	}
+	return nil
+}
+
+// rules reads rules of one direction. They must be valid alone, and together.
+func (r *reader) rules(n *yaml.Node, key string, parse func([]string) (egress.Policy, error)) []string {
+	faults := len(r.faults)
+	all := r.texts(n, key, isRule(parse))
+	if len(r.faults) > faults {
+		return all
+	}
+	if _, err := parse(all); err != nil {
+		r.add(n, key, "%s", err)
+	}
+	return all
+}
 
 func isLabel(text string) error {
 	_, _, err := egress.ParsePeer("label:" + text)
@@ -71,7 +100,7 @@ func isRule(parse func([]string) (egress.Policy, error)) func(string) error {
 
 // test reads the assertions about one container.
 func (r *reader) test(n *yaml.Node) (all []*containerv1.PolicyTest) {
-	container := ""
+	container, faults := "", len(r.faults)
 	r.object(n, "test", testKeys, func(key string, value *yaml.Node) {
 		incoming := key == "may-be-reached-by" || key == "may-not-be-reached-by"
 		if key == "container" {
@@ -83,8 +112,11 @@ func (r *reader) test(n *yaml.Node) (all []*containerv1.PolicyTest) {
 				Allowed: key == "may-reach" || key == "may-be-reached-by"})
 		}
 	})
-	if container == "" {
+	switch {
+	case container == "":
 		r.add(n, "container", "is missing")
+	case len(all) == 0 && len(r.faults) == faults:
+		r.add(n, "test", "asserts nothing, must have one of %s", strings.Join(testKeys[1:], ", "))
 	}
 	for _, t := range all {
 		t.Container = container
@@ -100,7 +132,8 @@ func isPeer(incoming bool) func(string) error {
 	}
 	return func(text string) error {
 		p, err := parse([]string{text})
-		if err == nil && (len(p) != 1 || p[0].Deny) {
+		if err == nil && (len(p) != 1 || p[0].Deny || p[0].Kind == egress.All || p[0].Kind == egress.Observe ||
+			p[0].Kind == egress.DNS) {
 			err = fmt.Errorf("%q is not one peer, such as github.com:443", text)
 		}
 		return err

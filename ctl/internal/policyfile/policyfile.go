@@ -40,10 +40,28 @@ type File struct {
 // reader collects the policies and the errors of files.
 type reader struct {
 	name   string // of the present file
-	faults []error
+	faults []positioned
 	all    []*containerv1.NamedPolicy
 	first  map[string]string // the positions of policies, by name
 }
+
+// positioned is an error with its line, 0 without one.
+type positioned struct {
+	line int
+	error
+}
+
+// syntax returns the error of text that is not valid YAML. In YAML "*" at the start of a text names an anchor.
+func syntax(name string, err error) positioned {
+	text, hint := strings.TrimPrefix(err.Error(), "yaml: "), ""
+	if strings.Contains(text, "anchor") {
+		hint = quoteHint
+	}
+	return positioned{0, fmt.Errorf("%s: %s%s", name, text, hint)}
+}
+
+// quoteHint says how to write what YAML reads otherwise.
+const quoteHint = `, write rules that begin with * or ! in quotes: "*.example.com"`
 
 // Parse reads the policies of files. Each can have several YAML documents.
 func Parse(files ...File) ([]*containerv1.NamedPolicy, error) {
@@ -52,7 +70,11 @@ func Parse(files ...File) ([]*containerv1.NamedPolicy, error) {
 		r.name = f.Name
 		r.file(f.Data)
 	}
-	if err := errors.Join(r.faults...); err != nil {
+	var faults []error
+	for _, f := range r.faults {
+		faults = append(faults, f.error)
+	}
+	if err := errors.Join(faults...); err != nil {
 		return nil, err
 	}
 	return r.all, nil
@@ -69,13 +91,14 @@ func (r *reader) file(data []byte) {
 			break
 		}
 		if err != nil {
-			r.faults = append(r.faults, fmt.Errorf("%s: %s", r.name, strings.TrimPrefix(err.Error(), "yaml: ")))
+			r.faults = append(r.faults, syntax(r.name, err))
 			return
 		}
 		r.document(&document)
 	}
+	slices.SortStableFunc(r.faults[faults:], func(a, b positioned) int { return a.line - b.line })
 	if len(r.all) == before && len(r.faults) == faults {
-		r.faults = append(r.faults, fmt.Errorf("%s: is empty, must have the key policies", r.name))
+		r.faults = append(r.faults, positioned{0, fmt.Errorf("%s: is empty, must have the key policies", r.name)})
 	}
 }
 
@@ -96,7 +119,8 @@ func (r *reader) document(d *yaml.Node) {
 }
 
 func (r *reader) add(at *yaml.Node, key, format string, args ...any) {
-	r.faults = append(r.faults, fmt.Errorf("%s:%d: %s: %s", r.name, at.Line, key, fmt.Sprintf(format, args...)))
+	text := fmt.Sprintf(format, args...)
+	r.faults = append(r.faults, positioned{at.Line, fmt.Errorf("%s:%d: %s: %s", r.name, at.Line, key, text)})
 }
 
 // object calls set for each known key of a mapping.
@@ -123,7 +147,10 @@ func (r *reader) object(n *yaml.Node, what string, keys []string, set func(key s
 // hint returns a question for the nearest known word.
 func hint(word string, known []string) string {
 	near, ok := config.Suggest(word, known)
-	if !ok {
+	switch {
+	case slices.Equal(known, fileKeys):
+		return ", did you mean policies? It has the list of all policies"
+	case !ok:
 		return ", must be one of " + strings.Join(known, ", ")
 	}
 	return ", did you mean " + near + "?"
@@ -138,20 +165,29 @@ func (r *reader) list(n *yaml.Node, key string) []*yaml.Node {
 	return n.Content
 }
 
-// text returns a string.
+// text returns a string. Other values of YAML, such as 12, true and null, are errors, as in JSON; and a tag,
+// which "!lan" is without quotes.
 func (r *reader) text(n *yaml.Node, key string) string {
-	if n.Kind != yaml.ScalarNode || n.Value == "" {
+	switch tag := n.ShortTag(); {
+	case n.Kind == yaml.AliasNode, tag != "" && !strings.HasPrefix(tag, "!!"):
+		r.add(n, key, "must be a text%s", quoteHint)
+	case n.Kind != yaml.ScalarNode, n.Value == "":
 		r.add(n, key, "must be a text")
-		return ""
+	case tag != "!!str":
+		r.add(n, key, "must be a text, write %q in quotes", n.Value)
+	default:
+		return n.Value
 	}
-	return n.Value
+	return ""
 }
 
 // texts returns a list of strings, or one string.
 func (r *reader) texts(n *yaml.Node, key string, check func(string) error) (all []string) {
 	nodes := []*yaml.Node{n}
-	if n.Kind != yaml.ScalarNode {
-		nodes = r.list(n, key)
+	if n.Kind != yaml.ScalarNode && n.Kind != yaml.AliasNode {
+		if nodes = r.list(n, key); n.Kind == yaml.SequenceNode && len(nodes) == 0 {
+			r.add(n, key, "is an empty list")
+		}
 	}
 	for _, one := range nodes {
 		text := r.text(one, key)

@@ -101,7 +101,9 @@ policies:
 		}
 	}
 	for text, want := range map[string]string{"": "is empty", "policies: []": "has no policy", "a: [": "line 2",
-		"policies": "must have keys", "---\n---\n": "is empty",
+		"policies: [{egress: [*.a.test]}]": `write rules that begin with * or ! in quotes`,
+		"egress: lan":                      "a.yaml:1: egress: unknown key, did you mean policies?",
+		"policies":                         "must have keys", "---\n---\n": "is empty",
 		"policies: []\n---\npolicies: []": "a.yaml:3: policies"} {
 		if _, err := parse("a.yaml", text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: got %v, want %q", text, err, want)
