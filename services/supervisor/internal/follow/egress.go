@@ -92,18 +92,19 @@ func (r Egress) apply(ctx context.Context, c *container.Container) error {
 }
 
 // enforce puts the rules of a running container in force: first for packets, then for names. Rules are
-// lifted in reverse order: after a crash in between, natagent still has them, so that resync lifts both. What
-// failed is tried again only by this process.
+// lifted in reverse order, those for packets not before the names are lifted: after a crash or a failure in
+// between, natagent still has them, so that resync of this or the next process lifts both.
 func (r Egress) enforce(ctx context.Context, c *container.Container, live *container.RunState) error {
 	m := policy.MemberOf(c, live.Endpoints)
 	packets := func() error { return r.Policies.Apply(ctx, m) }
 	names := func() error { return r.updateNames(ctx, c, live) }
-	first, then := packets, names
-	if len(r.Policies.Of(m).Egress) == 0 {
-		first, then = names, packets
+	var err error
+	if len(r.Policies.Of(m).Egress) > 0 {
+		err = errors.Join(packets(), names())
+	} else if err = names(); err == nil {
+		err = packets()
 	}
 
-	err := errors.Join(first(), then())
 	if err != nil {
 		r.Policies.MarkOutdated(c.ID)
 	}

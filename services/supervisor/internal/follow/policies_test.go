@@ -103,3 +103,31 @@ func TestCrashDuringRemovalLiftsPolicy(t *testing.T) {
 		}
 	}
 }
+
+// A policy that dnsagent could not lift is lifted by the next process, which finds it in natagent.
+func TestFailedLiftIsRepeatedByNextProcess(t *testing.T) {
+	w := restarted(t)
+	egress := follow.Egress{Follower: w.Follower}
+	if _, err := egress.ApplyPolicies(t.Context(), closed(false), false); err != nil {
+		t.Fatal(err)
+	}
+	w.onAny = func(request string) {
+		if request == "update names" && w.fault == nil {
+			w.fault = &failure{at: len(w.did) - 1, last: true, kind: fault.Unavailable}
+		}
+	}
+	if _, err := egress.RemovePolicies(t.Context(), []string{"closed"}); err == nil {
+		t.Error("got no error")
+	}
+
+	w.onAny = nil
+	if err := w.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w.open(t)
+	w.Policies.Restore()
+	w.repair(t)
+	if w.rules != nil || !slices.Equal(w.dnsRules, []string{"all"}) {
+		t.Errorf("got rules %q in natagent, %q in dnsagent", w.rules, w.dnsRules)
+	}
+}
