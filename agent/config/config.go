@@ -55,6 +55,8 @@ type Config struct {
 	DNSOptions []string
 	DNSCache   bool
 
+	DNSRefusal string // response for names that a policy does not allow: nxdomain or refused
+
 	DNSRecords  []dnsrecord.Record
 	DNSForwards []dnsrecord.Forward
 	dnsTable    dnsrecord.Table // of DNSRecords, to find contradictions

@@ -12,6 +12,7 @@ func (s *Service) Reload(_ context.Context, cfg Config) error {
 	s.names.Configure(configured)
 	s.records.Configure(cfg.programmed())
 	s.resolvers.SetCaching(!cfg.NoCache)
+	s.resolvers.SetRefusal(cfg.Refuse)
 	return nil
 }
 

@@ -52,6 +52,7 @@ type Config struct {
 	Search  []string     // "dns-search"
 	Options []string     // "dns-opts"
 	NoCache bool         // "dns-cache" is false
+	Refuse  bool         // "dns-refusal": names that a policy does not allow get REFUSED, not NXDOMAIN
 
 	Records  []dnsrecord.Record  // "dns-records"
 	Forwards []dnsrecord.Forward // "dns-forwards"
@@ -116,6 +117,7 @@ func New(_ context.Context, cfg Config) (*Service, error) {
 	s.resolvers = resolvers.New(resolvers.Config{SocketServer: filepath.Join(root, "net-fd.sock"), Host: host,
 		Store: cfg.Store, Policies: cfg.Policies, Records: s.records, Roots: cfg.Roots, Log: cfg.Log})
 	s.resolvers.SetCaching(!cfg.NoCache)
+	s.resolvers.SetRefusal(cfg.Refuse)
 	s.names = names.New(names.Config{Store: st, Files: files.NewPublisher(filepath.Join(root, "dns")),
 		Resolvers: s.resolvers, Defaults: configured, HostRoot: cfg.HostRoot, Hostname: cfg.Hostname, Log: cfg.Log})
 	if cfg.Fleet != nil {

@@ -115,7 +115,7 @@ func dnsConfig(h service.Deps) dnsagent.Config {
 	return dnsagent.Config{
 		DataRoot: h.Config.DataRoot, ExecRoot: h.Config.ExecRoot, Log: h.Log, State: h.State,
 		Servers: h.Config.DNS, Search: h.Config.DNSSearch, Options: h.Config.DNSOptions, NoCache: !h.Config.DNSCache,
-		Records: h.Config.DNSRecords, Forwards: h.Config.DNSForwards,
+		Records: h.Config.DNSRecords, Forwards: h.Config.DNSForwards, Refuse: h.Config.DNSRefusal == "refused",
 		Store: h.FDStore, Policies: natv1.NewPolicyServiceClient(h.Peer("nat")),
 		WatchPolicies: func(ctx context.Context, report func(bool)) { h.Watch(ctx, "nat", report) },
 		Fleet:         fleetv1.NewOverlayServiceClient(h.Peer("fleet")),

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/miekg/dns"
@@ -104,6 +105,22 @@ func TestRecordsAreAnswered(t *testing.T) {
 	if addresses := addressesOf(got); !slices.Equal(slices.Sorted(slices.Values(addresses)), []string{"10.0.0.5",
 		"10.0.0.6"}) || got.Answer[0].Header().Ttl != 30 || got.Answer[1].Header().Ttl != 30 {
 		t.Errorf("got %v, want both addresses with the smallest TTL", got.Answer)
+	}
+}
+
+// A name that the policy does not allow gets the configured response.
+func TestResponseForRefusedNames(t *testing.T) {
+	var refuse atomic.Bool
+	b := startWith(t, func(c *resolver.Config) {
+		c.Policy, c.Refuse = func() resolver.Policy { return &names{} }, refuse.Load
+	})
+	for _, want := range []int{dns.RcodeNameError, dns.RcodeRefused} {
+		refuse.Store(want == dns.RcodeRefused)
+		for _, network := range []string{"udp", "tcp"} {
+			if got := b.ask(network, question("bad.test.", dns.TypeA)); got.Rcode != want || len(got.Answer) > 0 {
+				t.Errorf("%s: got %v, want code %d", network, got, want)
+			}
+		}
 	}
 }
 

@@ -54,6 +54,7 @@ type Config struct {
 	Records Records                      // of the administrator; nil for none
 	Routes  func(name string) []Upstream // upstreams for a name in order; called for each query
 	Policy  func() Policy                // the container's policy for names; nil, or returns nil, without one
+	Refuse  func() bool                  // names that Policy does not allow get REFUSED; nil: NXDOMAIN
 	Budgets *Budgets                     // shared by all resolvers of the process
 	Cache   *cache.Cache                 // shared by all resolvers of the process
 	Record  func(Answered)               // receives each answered question; nil for none

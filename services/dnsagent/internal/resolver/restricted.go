@@ -21,7 +21,7 @@ func (r *Resolver) handleRestricted(q *query, policy Policy, later *sync.WaitGro
 	respond func([]byte, Origin)) {
 	p := r.plan(q)
 	if p.policy && !policy.Allows(q.msg.Question[0].Name) {
-		respond(q.answer(dns.RcodeNameError), Origin{Source: FromPolicy})
+		respond(r.notAllowed(q), Origin{Source: FromPolicy})
 		return
 	}
 	if !r.take() {
@@ -41,6 +41,15 @@ func (r *Resolver) handleRestricted(q *query, policy Policy, later *sync.WaitGro
 		}
 		respond(r.opened(q, policy, answer, p.answer != nil), from)
 	})
+}
+
+// notAllowed returns the response for a name that the policy does not allow. Programs try their next search
+// domain after NXDOMAIN, and their next server after REFUSED.
+func (r *Resolver) notAllowed(q *query) []byte {
+	if r.cfg.Refuse != nil && r.cfg.Refuse() {
+		return q.refused()
+	}
+	return q.answer(dns.RcodeNameError)
 }
 
 // resolve returns a response from the cache or from an upstream, in the form for the client. It returns

@@ -12,6 +12,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fairlead/fairlead/agent/fdpass"
@@ -75,6 +76,7 @@ type Resolvers struct {
 	queries      *querylog.Log
 	policies     natv1.PolicyServiceClient
 	session      namepolicy.Session // of natagent
+	refuse       atomic.Bool        // see SetRefusal
 	log          *slog.Logger
 
 	fdMu sync.Mutex // makes changes of running and of the fd store atomic; taken before mu
@@ -195,6 +197,9 @@ func (s *Resolvers) SetCaching(on bool) {
 	s.cache.Reset(bound)
 }
 
+// SetRefusal sets whether names that a policy does not allow get REFUSED. By default they get NXDOMAIN.
+func (s *Resolvers) SetRefusal(refuse bool) { s.refuse.Store(refuse) }
+
 // FlushCache removes all responses from the cache.
 func (s *Resolvers) FlushCache() { s.cache.Flush() }
 
@@ -221,7 +226,8 @@ func (s *Resolvers) Serve(owner string, on *Sockets) {
 		Record: s.queries.Add, Exchanged: s.queries.Exchanged,
 		Records: func(name string) []dnsrecord.Entry { return s.records.Find(s.rule(owner).Networks, name) },
 		Routes:  func(name string) []resolver.Upstream { return s.routes(owner, name) },
-		Policy:  func() resolver.Policy { return s.policy(owner) }})
+		Policy:  func() resolver.Policy { return s.policy(owner) },
+		Refuse:  s.refuse.Load})
 	r.Serve(on.udp, on.tcp)
 	s.running[owner] = running{r, on.socket}
 	s.mu.Unlock()
