@@ -37,6 +37,14 @@ func Start(ctx context.Context, name string) (context.Context, Step) {
 	return ctx, Step{span}
 }
 
+// Run runs do as a step of the request of ctx.
+func Run(ctx context.Context, name string, do func(context.Context) error) error {
+	ctx, step := Start(ctx, name)
+	err := do(ctx)
+	step.End(err)
+	return err
+}
+
 // Of returns the step or request that ctx belongs to.
 func Of(ctx context.Context) Step {
 	span := trace.SpanFromContext(ctx)

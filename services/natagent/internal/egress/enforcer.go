@@ -26,6 +26,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fairlead/fairlead/agent/tracing"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/natagent/internal/conntrack"
 	"github.com/fairlead/fairlead/services/natagent/internal/egress/answered"
@@ -133,10 +134,14 @@ func (e *Enforcer) Put(ctx context.Context, c *plan.Container, starting bool) er
 		return e.Release(ctx, c.Owner)
 	}
 
-	cuts, err := e.put(ctx, c)
+	write, span := tracing.Start(ctx, "write policy")
+	cuts, err := e.put(write, c)
+	span.End(err)
 	if err != nil {
 		return err
 	}
+	ctx, span = tracing.Start(ctx, "cut connections")
+	defer func() { span.End(err) }()
 	if starting {
 		err = e.flows.DeleteAll(ctx, append(c.Addresses(), c.LinkLocals()...))
 	} else {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/agent/metrics"
+	"github.com/fairlead/fairlead/agent/tracing"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/proto/id"
 	"github.com/fairlead/fairlead/proto/port"
@@ -177,10 +178,12 @@ func (p *Publisher) publish(ctx context.Context, want *publication.Publication,
 		return nil, errors.Join(err, r.undo())
 	}
 
-	if err := p.store.PutPublication(&done); err != nil {
+	put := func(context.Context) error { return p.store.PutPublication(&done) }
+	if err := tracing.Run(ctx, "store publication", put); err != nil {
 		return nil, errors.Join(err, r.undo())
 	}
-	if err := p.installRules(ctx, &done); err != nil {
+	install := func(ctx context.Context) error { return p.installRules(ctx, &done) }
+	if err := tracing.Run(ctx, "write firewall rules", install); err != nil {
 		return nil, errors.Join(err, p.store.DeletePublication(done.Owner), r.undo())
 	}
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/fairlead/fairlead/agent/metrics"
+	"github.com/fairlead/fairlead/agent/tracing"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/netagent/internal/address"
 	"github.com/fairlead/fairlead/services/netagent/internal/attach"
@@ -207,7 +208,8 @@ func (m *Manager) storeAndCreate(
 	ctx context.Context, sb endpoint.Sandbox, nets []store.Network,
 ) (endpoint.Sandbox, error) {
 	stored := make(chan error, 1)
-	go func() { stored <- m.store.PutSandbox(sb) }()
+	put := func(context.Context) error { return m.store.PutSandbox(sb) }
+	go func() { stored <- tracing.Run(ctx, "store sandbox", put) }()
 	var err error
 	made := sb
 	switch {
@@ -234,11 +236,15 @@ func (m *Manager) storeAndCreate(
 func (m *Manager) createNamespace(
 	ctx context.Context, sb endpoint.Sandbox, nets []store.Network,
 ) (endpoint.Sandbox, error) {
+	ctx, span := tracing.Start(ctx, "create namespace")
 	err := m.namespaces.Create(sb.NetnsPath, dockerSysctls(), unguidedSysctls(),
 		func(ns namespace.Namespace) (err error) {
-			sb, err = m.attachAll(ctx, ns, sb, nets)
-			return err
+			return tracing.Run(ctx, "attach endpoints", func(ctx context.Context) error {
+				sb, err = m.attachAll(ctx, ns, sb, nets)
+				return err
+			})
 		})
+	span.End(err)
 	return sb, attach.Fault(err, sb)
 }
 

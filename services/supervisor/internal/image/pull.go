@@ -11,6 +11,7 @@ import (
 	"github.com/distribution/reference"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/fairlead/fairlead/agent/tracing"
 	"github.com/fairlead/fairlead/proto/fault"
 	"github.com/fairlead/fairlead/services/supervisor/internal/image/layers"
 	"github.com/fairlead/fairlead/services/supervisor/internal/image/platform"
@@ -131,8 +132,11 @@ func (p *pull) release(err error) {
 	}
 }
 
-func (p *pull) from(ctx context.Context, source *registry.Source) (*store.Image, error) {
-	remote, err := source.Fetch(ctx, p.want)
+func (p *pull) from(ctx context.Context, source *registry.Source) (_ *store.Image, err error) {
+	ctx, span := tracing.Start(ctx, "pull image")
+	span.Set("registry", source.Host())
+	defer func() { span.End(err) }()
+	remote, err := p.fetch(ctx, source)
 	if err != nil {
 		return nil, err
 	}
@@ -172,6 +176,13 @@ func (p *pull) from(ctx context.Context, source *registry.Source) (*store.Image,
 	return stored[0], nil
 }
 
+// fetch fetches the manifest and the configuration.
+func (p *pull) fetch(ctx context.Context, source *registry.Source) (_ *registry.Image, err error) {
+	ctx, span := tracing.Start(ctx, "fetch manifest")
+	defer func() { span.End(err) }()
+	return source.Fetch(ctx, p.want)
+}
+
 // remember stores which blobs a repository has, for later pushes.
 func (m *Images) remember(repository string, diffIDs []string, blobs []registry.Layer) {
 	for i, b := range blobs {
@@ -209,7 +220,12 @@ func (m *Images) unpack(ctx context.Context, d *draft, report *reporter) error {
 			continue
 		}
 		seen[b.DiffID] = true
-		group.Go(func() error { return m.layers.Add(gctx, b, report.layer(d.short[i])) })
+		group.Go(func() error {
+			return tracing.Run(gctx, "add layer", func(ctx context.Context) error {
+				tracing.Of(ctx).Set("layer.diff_id", b.DiffID)
+				return m.layers.Add(ctx, b, report.layer(d.short[i]))
+			})
+		})
 	}
 
 	err := group.Wait()
