@@ -2,6 +2,7 @@ package policy
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -10,9 +11,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/fairlead/fairlead/ctl/client"
 	"github.com/fairlead/fairlead/ctl/internal/command/cli"
 	"github.com/fairlead/fairlead/ctl/internal/command/traffic"
 	"github.com/fairlead/fairlead/ctl/internal/escape"
+	"github.com/fairlead/fairlead/proto/fault"
 	natv1 "github.com/fairlead/fairlead/proto/gen/fairlead/nat/v1"
 )
 
@@ -56,18 +59,45 @@ func (o *deniedOptions) run(cmd *cobra.Command, c *cli.CLI) error {
 	if !o.IsJSON() {
 		c.Printf(deniedRow, "TIME", "CONTAINER", "REASON", "PROTO", "DESTINATION", "NAME")
 	}
-	names := traffic.NewNames(cl)
-	lost, err := refusals(cmd.Context(), cl, req, func(r *natv1.Refusal) {
-		peer := ""
-		if r.GetName() == "" && r.GetAddress() != "" {
-			peer = names.Name(cmd.Context(), r.GetAddress())
-		}
-		o.show(c, r, peer)
-	})
+	lost, err := o.watch(cmd.Context(), c, cl, req)
 	if lost > 0 {
 		c.Warn(fmt.Sprintf("records were lost %d times: there were too many; policy ls has exact numbers", lost))
 	}
 	return err
+}
+
+// retryAfter is the time between attempts to continue.
+const retryAfter = 500 * time.Millisecond
+
+// watch prints refusals and returns how often records were lost. With --follow it continues after the last
+// record when the agent was restarted.
+func (o *deniedOptions) watch(ctx context.Context, c *cli.CLI, cl *client.Client,
+	req *natv1.WatchRefusalsRequest) (lost uint64, err error) {
+	names := traffic.NewNames(cl)
+	for began, waits := false, false; ; {
+		w, err := refusals(ctx, cl, req, func(r *natv1.Refusal) {
+			req.Since = r.GetTime()
+			peer := ""
+			if r.GetName() == "" && r.GetAddress() != "" {
+				peer = names.Name(ctx, r.GetAddress())
+			}
+			o.show(c, r, peer)
+		})
+		lost, began, waits = lost+w.lost, began || w.answered, waits && !w.answered
+		if !o.Follow || !began || !fault.Is(err, fault.Unavailable) {
+			return lost, err
+		}
+
+		if !waits {
+			c.Warn("natagent does not respond; refusals are shown when it runs again")
+			waits = true
+		}
+		select {
+		case <-ctx.Done():
+			return lost, ctx.Err()
+		case <-time.After(retryAfter):
+		}
+	}
 }
 
 const deniedRow = "%-25s  %-20s  %-8s  %-5s  %-28s  %s\n"

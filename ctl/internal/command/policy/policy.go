@@ -135,22 +135,28 @@ func containerID(ctx context.Context, cl *client.Client, reference string) (stri
 	return res.GetContainer().GetId(), err
 }
 
-// refusals calls show for each refusal and returns how often records were lost.
+// watched is the outcome of a call for refusals.
+type watched struct {
+	answered bool   // natagent responded
+	lost     uint64 // how often records were lost
+}
+
+// refusals calls show for each refusal.
 func refusals(ctx context.Context, cl *client.Client, req *natv1.WatchRefusalsRequest,
-	show func(*natv1.Refusal)) (lost uint64, err error) {
+	show func(*natv1.Refusal)) (w watched, err error) {
 	stream, err := cl.Policies.WatchRefusals(ctx, req)
 	if err != nil {
-		return 0, err
+		return w, err
 	}
 	for {
 		res, err := stream.Recv()
 		if errors.Is(err, io.EOF) {
-			return lost, nil
+			return w, nil
 		}
 		if err != nil {
-			return lost, err
+			return w, err
 		}
-		lost = res.GetLost()
+		w = watched{true, res.GetLost()}
 		for _, r := range res.GetRefusals() {
 			show(r)
 		}
