@@ -112,7 +112,8 @@ The output is a value for --egress.`,
 				return err
 			}
 			if len(seen) == 0 {
-				return fmt.Errorf("container %s: nothing was observed, run it with --egress observe", args[0])
+				return fmt.Errorf("container %s: no connections were observed yet; start it with --egress observe, "+
+					"and let it connect", args[0])
 			}
 			c.Println(strings.Join(egress.Suggest(observed(seen)), ","))
 			return nil
