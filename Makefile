@@ -51,7 +51,7 @@ FLEET_KILLS ?= 200
 STORM       ?= 300
 STORM_KILLS ?= 10
 
-# The duration of make policysoak.
+# The duration of make policysoak in each mode; a half of it with each firewall backend.
 SOAK ?= 1h
 
 # The number of kills in make killtest.
@@ -154,7 +154,7 @@ stormtest: setup ## Kill the agent among 300 containers that restart again and a
 toolstest: setup ## Run git, npm and apt with egress policies, allowed and refused; a minute
 	@FAIRLEAD_TOOLS=1 $(GO) test -count=1 -timeout 30m -run 'TestScripts/scripts/(one|split)/egress_tools$$' ./deploy/e2e
 
-policysoak: setup ## Kill agents while a container with a policy uses changing addresses; an hour in each mode (SOAK)
+policysoak: setup ## Kill agents while containers with policies use changing addresses; an hour in each mode (SOAK)
 	@FAIRLEAD_SOAK=$(SOAK) $(GO) test -count=1 -v -timeout 24h -run 'TestScripts/scripts/(one|split)/egress_soak$$' ./deploy/e2e
 
 bench: setup build ## Run the benchmarks (BENCH: steps, see deploy/bench/main.go)

@@ -60,11 +60,10 @@ func (p Policy) Decide(t Target) Decision {
 		return Decision{Reason: ReasonDNS}
 	}
 
-	isQUIC := t.Protocol == UDP && t.Port == PortTLS && !contains(PrivateRanges(), t.Addr)
-	if r, ok := p.first(t, func(r Rule) bool { return !r.Deny && !(isQUIC && r.RefusesQUIC()) }); ok {
+	if r, ok := p.first(t, func(r Rule) bool { return !r.Deny && !(t.isQUIC() && r.RefusesQUIC()) }); ok {
 		return Decision{Allowed: true, Rule: r}
 	}
-	if _, ok := p.first(t, func(r Rule) bool { return isQUIC && r.RefusesQUIC() }); ok {
+	if _, ok := p.first(t, func(r Rule) bool { return t.isQUIC() && r.RefusesQUIC() }); ok {
 		return Decision{Reason: ReasonQUIC}
 	}
 	if !p.Restricts() {
@@ -82,6 +81,36 @@ func (p Policy) first(t Target, selected func(Rule) bool) (string, bool) {
 	return p[at].String(), true
 }
 
+// Continues reports whether next allows a connection that p has allowed for one of its names, whichever it was. The
+// names of an address are forgotten some time after its TTL, and connections last longer.
+func (p Policy) Continues(next Policy, t Target) bool {
+	was, denied := p.names(t, false), p.names(t, true)
+	covered := func(r Rule, by Policy) bool {
+		return slices.ContainsFunc(by, func(b Rule) bool {
+			return b.matches(r.Name) && (r.ChecksQUIC() || !b.ChecksQUIC())
+		})
+	}
+	still, now := next.names(t, false), next.names(t, true)
+	return len(was) > 0 && !slices.ContainsFunc(was, func(r Rule) bool { return !covered(r, still) }) &&
+		!slices.ContainsFunc(now, func(r Rule) bool { return !covered(r, denied) })
+}
+
+// names returns the domain rules that deny a target, or those that allow it, if its address has one of their names.
+func (p Policy) names(t Target, deny bool) (rules Policy) {
+	for _, r := range p {
+		if r.Kind == Domain && r.Deny == deny && r.Ports.has(t) && !(t.isQUIC() && r.RefusesQUIC()) {
+			rules = append(rules, r)
+		}
+	}
+	return rules
+}
+
+// AllowsUncheckedQUIC reports whether a domain rule allows QUIC to a target without a check of names, if the address
+// has one of its names.
+func (p Policy) AllowsUncheckedQUIC(t Target) bool {
+	return slices.ContainsFunc(p.names(t, false), func(r Rule) bool { return !r.ChecksQUIC() })
+}
+
 // OpensMetadata reports whether metadata services are not denied by themselves.
 func (p Policy) OpensMetadata() bool {
 	return slices.ContainsFunc(p, func(r Rule) bool { return !r.Deny && r.Kind == All })
@@ -89,6 +118,11 @@ func (p Policy) OpensMetadata() bool {
 
 func (t Target) isDNS() bool {
 	return (t.Protocol == TCP || t.Protocol == UDP) && slices.Contains(DNSPorts(), t.Port)
+}
+
+// isQUIC reports whether a target is a server of QUIC whose names are checked.
+func (t Target) isQUIC() bool {
+	return t.Protocol == UDP && t.Port == PortTLS && !contains(PrivateRanges(), t.Addr)
 }
 
 // has reports whether a target has the protocol and one of the ports.

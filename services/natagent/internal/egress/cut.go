@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/fairlead/fairlead/proto/egress"
 	"github.com/fairlead/fairlead/services/natagent/internal/conntrack"
@@ -12,18 +13,23 @@ import (
 	"github.com/fairlead/fairlead/services/natagent/internal/ippacket"
 )
 
-// cuts selects the connections of a container that its policy does not allow, with its present answers. old is the
-// policy before, with the answers under it; both can be nil.
+// cuts selects the connections of a container that its policy does not allow. old is the policy before, with the
+// answers under it; both can be nil. The selectors look at the answers until they are used: a connection can begin
+// meanwhile.
 func (e *Enforcer) cuts(c, old *plan.Plan, before *answered.Book) (cuts []conntrack.Selector) {
-	knows := has(c, e.book(c.Owner).Clone(), e.prefixes)
-	unchecked := e.unchecked(old, before)
+	knows, was := e.knowing(c), earlierOf(old, before, e.prefixes)
 	for _, a := range append(c.Addresses(), c.LinkLocals()...) { // one selector for a source and one for a destination
 		if c.Out.Restricts() {
 			cuts = append(cuts, conntrack.Selector{Source: a,
 				Denied: func(protocol uint8, peer netip.AddrPort, local bool) bool {
 					t := target(protocol, peer, local, knows)
-					d := c.Out.Decide(t)
-					return !d.Allowed || d.ChecksQUIC() && unchecked(t)
+					switch d := c.Out.Decide(t); {
+					case d.Allowed:
+						return d.ChecksQUIC() && was.unchecked(t)
+					case d.Reason == egress.ReasonPolicy || d.Reason == egress.ReasonQUIC:
+						return !was.continues(c.Out, t)
+					}
+					return true
 				}})
 		}
 		if c.In.Restricts() {
@@ -36,17 +42,61 @@ func (e *Enforcer) cuts(c, old *plan.Plan, before *answered.Book) (cuts []conntr
 	return cuts
 }
 
-// unchecked returns a function that reports whether a policy before allowed QUIC to an address without a check of
-// names. The kernel does not queue the packets of such connections.
-func (e *Enforcer) unchecked(old *plan.Plan, before *answered.Book) func(egress.Target) bool {
+// knowing returns a function as has does, which also knows what is answered from now on. mu must not be held when it
+// is called.
+func (e *Enforcer) knowing(c *plan.Plan) func(r egress.Rule, a netip.Addr) bool {
+	knew := has(c, e.book(c.Owner).Clone(), e.prefixes)
+	return func(r egress.Rule, a netip.Addr) bool {
+		if knew(r, a) {
+			return true
+		}
+		if r.Kind != egress.Domain {
+			return false
+		}
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		now, book := e.installed[c.Owner], e.books[c.Owner]
+		return now != nil && book != nil && book.Has(answered.Open{Group: now.GroupOf(r), Addr: a})
+	}
+}
+
+// earlier is a policy before a change, with its answers. The zero value is none.
+type earlier struct {
+	policy egress.Policy
+	knew   func(r egress.Rule, a netip.Addr) bool
+}
+
+func earlierOf(old *plan.Plan, before *answered.Book, prefixes func(peer string) []netip.Prefix) earlier {
 	if old == nil || before == nil {
-		return func(t egress.Target) bool { return egress.IsPublic(t.Addr) }
+		return earlier{}
 	}
-	knew := has(old, before.Clone(), e.prefixes)
-	return func(t egress.Target) bool {
-		t.Has = func(r egress.Rule) bool { return knew(r, t.Addr) }
-		return egress.IsPublic(t.Addr) && !old.Out.Decide(t).ChecksQUIC()
+	now := time.Now()
+	return earlier{old.Out, has(old, answered.NewBook(before.Left(now), now), prefixes)}
+}
+
+// decide returns the decision of the policy before. If it is a refusal, a present connection has an address whose
+// names are forgotten, or began after the change.
+func (w earlier) decide(t egress.Target) egress.Decision {
+	t.Has = func(r egress.Rule) bool { return w.knew(r, t.Addr) }
+	return w.policy.Decide(t)
+}
+
+// unchecked reports whether QUIC to an address was allowed without a check of names. The kernel does not queue the
+// packets of such connections.
+func (w earlier) unchecked(t egress.Target) bool {
+	if !egress.IsPublic(t.Addr) {
+		return false
 	}
+	if w.knew == nil {
+		return true
+	}
+	d := w.decide(t)
+	return d.Allowed && !d.ChecksQUIC() || !d.Allowed && w.policy.AllowsUncheckedQUIC(t)
+}
+
+// continues reports whether a connection to an address whose names are forgotten continues.
+func (w earlier) continues(next egress.Policy, t egress.Target) bool {
+	return w.knew != nil && !w.decide(t).Allowed && w.policy.Continues(next, t)
 }
 
 // cutInside deletes connections in the namespace of a container.
