@@ -2,187 +2,203 @@ package e2e
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
-	"net"
-	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
-	"github.com/miekg/dns"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/fairlead/fairlead/deploy/internal/lab"
 )
 
-// soakVar is the environment variable with the duration of the command policy-soak; `make policysoak` sets it.
-const soakVar = "FAIRLEAD_SOAK"
-
-// Addresses of servers in a soak test: those of the name soak.test, and one without a name.
+// soakVar is the environment variable with the duration of a soak test; `make policysoak` sets it. Each of the two
+// commands policy-soak of a script runs for half of it.
 const (
-	soakFirst   = 10
-	soakCount   = 40
-	soakNetwork = "198.51.100."
-	soakOther   = soakNetwork + "99"
+	soakVar    = "FAIRLEAD_SOAK"
+	soakPhases = 2
 )
+
+// Containers of a soak test.
+const (
+	soakOne = "one" // uses all kinds of connections
+	soakTwo = "two" // allows other names, also for the addresses that soakOne has resolved
+	soakWeb = "web" // a server with rules for incoming connections
+)
+
+// soakRules are the rules of soakOne; the script has them too.
+const soakRules = "soak.test:8080,soak.test:443,soak.test:443/quic,soak.test:80,container:web:8080"
 
 // soak is the state of the command policy-soak.
 type soak struct {
 	*scriptEnv
-	box     *lab.Machine // the network of the container
-	log     func(format string, args ...any)
-	allowed atomic.Int64 // connections
-	unnamed atomic.Int64 // questions without an answer, as an agent is away
-	tries   atomic.Int64 // connections that the policy does not allow
+	boxes map[string]*lab.Machine // networks of the containers
+	web   []string                // addresses of soakWeb
+	away  atomic.Int64            // changes when natagent is killed, and when it serves again; odd between them
 
 	mu     sync.Mutex
+	counts map[string]int
 	faults []string
+	seen   map[string]bool // refusals
 }
 
-// policySoak is the command policy-soak CONTAINER. The policy of the container allows soak.test:8080. While agents
-// are killed at random it resolves the name, whose addresses change with each answer, and connects: that is never
-// refused. Meanwhile it tries other addresses and ports: no packet of that arrives.
-func policySoak(ts *testscript.TestScript, _ bool, args []string) {
+// policySoak is the command policy-soak. It kills agents at random while three containers use what their policies
+// allow and try what they do not. The addresses of allowed names change with each answer, and connections last
+// longer than their TTL. What is allowed is never refused, and nothing else arrives.
+func policySoak(ts *testscript.TestScript, _ bool, _ []string) {
 	length, err := time.ParseDuration(os.Getenv(soakVar))
 	must(ts, err)
-	s := &soak{scriptEnv: of(ts), log: ts.Logf}
-	ctx, cancel := context.WithTimeout(context.Background(), length)
+	s := &soak{scriptEnv: of(ts), boxes: map[string]*lab.Machine{}, counts: map[string]int{}, seen: map[string]bool{}}
+	ctx, cancel := context.WithTimeout(context.Background(), length/soakPhases)
 	defer cancel()
-	key, err := s.agent.CLI(ctx, "inspect", "-f", "{{.NetworkSettings.SandboxKey}}", args[0])
-	must(ts, err)
-	s.box, err = lab.On(fmt.Sprintf("/proc/%d/root%s", s.Pid(), strings.TrimSpace(key)))
-	must(ts, err)
+	must(ts, s.findBoxes(ctx))
 	must(ts, s.serve(ctx))
 
 	var all sync.WaitGroup
-	all.Go(func() { s.repeat(ctx, s.connect) })
-	for _, to := range []string{"tcp " + soakOther + ":8080", "tcp " + soakNetwork + "10:8081",
-		"udp " + soakOther + ":8080"} {
-		all.Go(func() { s.repeat(ctx, func(context.Context) { s.try(to) }) })
-	}
-	kills, err := s.kill(ctx)
+	s.startUses(ctx, &all)
+	s.startAttempts(ctx, &all)
+	all.Go(func() { s.repeat(ctx, 5*time.Second, s.change) })
+	all.Go(func() { s.repeat(ctx, 10*time.Second, s.readRefusals) })
+	all.Go(func() { s.report(ctx) })
+	err = s.kill(ctx)
 	all.Wait()
 	must(ts, err)
-	s.log("%d kills, %d connections, %d questions without an answer, %d tries in vain", kills, s.allowed.Load(),
-		s.unnamed.Load(), s.tries.Load())
-	if len(s.faults) > 0 || s.allowed.Load() == 0 || s.tries.Load() == 0 {
-		ts.Fatalf("%d connections; %d faults: %s", s.allowed.Load(), len(s.faults),
-			strings.Join(s.faults[:min(len(s.faults), 10)], "; "))
+	s.readRefusals(context.Background())
+	ts.Logf("%s", s.figures())
+	if err := s.judge(); err != nil {
+		ts.Fatalf("%v", err)
 	}
 }
 
-// repeat calls do until ctx ends.
-func (s *soak) repeat(ctx context.Context, do func(context.Context)) {
-	for ctx.Err() == nil {
-		do(ctx)
-		time.Sleep(time.Duration(rand.IntN(50)) * time.Millisecond)
-	}
-}
-
-// serve starts the name server and the server until ctx ends.
-func (s *soak) serve(ctx context.Context) error {
-	questions, err := s.Client.ListenPacket("udp", lab.ClientIPv4+":53")
-	if err != nil {
-		return err
-	}
-	connections, err := s.Client.Listen("tcp", ":8080")
-	if err != nil {
-		return errors.Join(err, questions.Close())
-	}
-	names := &dns.Server{PacketConn: questions, Handler: dns.HandlerFunc(answerSoak)}
-	go func() { _ = names.ActivateAndServe() }()
-	go func() {
-		for {
-			c, err := connections.Accept()
-			if err != nil {
-				return
-			}
-			_, _ = c.Write([]byte("x"))
-			_ = c.Close()
+// findBoxes finds the networks of the containers.
+func (s *soak) findBoxes(ctx context.Context) error {
+	for _, name := range []string{soakOne, soakTwo, soakWeb} {
+		out, err := s.agent.CLI(ctx, "inspect", "-f", "{{.NetworkSettings.SandboxKey}} "+
+			"{{range .NetworkSettings.Networks}}{{.IPAddress}} {{.GlobalIPv6Address}}{{end}}", name)
+		if err != nil {
+			return err
 		}
-	}()
-	context.AfterFunc(ctx, func() { _, _ = questions.Close(), connections.Close() })
+		f := strings.Fields(out)
+		if s.boxes[name], err = lab.On(fmt.Sprintf("/proc/%d/root%s", s.Pid(), f[0])); err != nil {
+			return err
+		}
+		if name == soakWeb {
+			s.web = f[1:]
+		}
+	}
 	return nil
 }
 
-// answerSoak returns two random addresses with a TTL of a second.
-func answerSoak(w dns.ResponseWriter, q *dns.Msg) {
-	m := new(dns.Msg).SetReply(q)
-	if q.Question[0].Qtype == dns.TypeA {
-		for range 2 {
-			m.Answer = append(m.Answer, &dns.A{A: net.ParseIP(fmt.Sprint(soakNetwork, soakFirst+rand.IntN(soakCount))),
-				Hdr: dns.RR_Header{Name: q.Question[0].Name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 1}})
+// repeat calls do until ctx ends, with random pauses of up to twice an average.
+func (s *soak) repeat(ctx context.Context, average time.Duration, do func(context.Context)) {
+	for ctx.Err() == nil {
+		do(ctx)
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Duration(rand.Int64N(int64(2 * average)))):
 		}
-	}
-	_ = w.WriteMsg(m)
-}
-
-// connect resolves the name and connects to all of its addresses.
-func (s *soak) connect(ctx context.Context) {
-	resolver := net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
-		return s.box.Dial("udp", "127.0.0.11:53", time.Second)
-	}}
-	asked, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	addresses, err := resolver.LookupNetIP(asked, "ip4", "soak.test.")
-	if err != nil {
-		s.unnamed.Add(1)
-		return
-	}
-	for _, a := range addresses {
-		c, err := s.box.Dial("tcp", netip.AddrPortFrom(a, 8080).String(), 30*time.Second)
-		if err != nil && ctx.Err() != nil {
-			return // the server is closed
-		}
-		if err != nil {
-			s.fault(fmt.Sprintf("%s, which was answered, cannot be reached: %v", a, err))
-			continue
-		}
-		_ = c.Close()
-		s.allowed.Add(1)
 	}
 }
 
-// try sends packets that the policy does not allow.
-func (s *soak) try(to string) {
-	network, address, _ := strings.Cut(to, " ")
-	s.tries.Add(1)
-	c, err := s.box.Dial(network, address, 500*time.Millisecond)
-	if err != nil {
-		return
-	}
-	defer c.Close()
-	if network == "tcp" {
-		s.fault("connected to " + to)
-		return
-	}
-	_, _ = c.Write([]byte("x"))
+// count counts an event.
+func (s *soak) count(what string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.counts[what]++
 }
 
-func (s *soak) fault(text string) {
+// fault records a false refusal, or what passed although the policy does not allow it.
+func (s *soak) fault(format string, args ...any) {
+	text := time.Now().UTC().Format(time.TimeOnly) + " " + fmt.Sprintf(format, args...)
+	fmt.Fprintln(os.Stderr, "policysoak: fault:", text)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults = append(s.faults, text)
 }
 
+// figures returns what happened so far.
+func (s *soak) figures() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var b strings.Builder
+	for _, what := range slices.Sorted(maps.Keys(s.counts)) {
+		fmt.Fprintf(&b, "%s: %d\n", what, s.counts[what])
+	}
+	return b.String() + fmt.Sprintf("faults: %d", len(s.faults))
+}
+
+// report prints the figures from time to time, as the log of a script is printed at its end.
+func (s *soak) report(ctx context.Context) {
+	const every = 5 * time.Minute
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(every):
+			text := strings.ReplaceAll(s.figures(), "\n", ", ")
+			fmt.Fprintf(os.Stderr, "policysoak: %s %s: %s\n", time.Now().UTC().Format(time.TimeOnly), s.Dir, text)
+		}
+	}
+}
+
+// judge returns an error for a fault, and for a kind of connection that never happened.
+func (s *soak) judge() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.faults) > 0 {
+		return fmt.Errorf("%d faults: %s", len(s.faults), strings.Join(s.faults[:min(len(s.faults), 10)], "; "))
+	}
+	for _, u := range s.uses() {
+		if s.counts[u.what] == 0 {
+			return fmt.Errorf("nothing of this happened: %s", u.what)
+		}
+	}
+	return nil
+}
+
 // kill kills processes of the agent and starts them again until ctx ends.
-func (s *soak) kill(ctx context.Context) (n int, err error) {
+func (s *soak) kill(ctx context.Context) error {
 	names := s.agent.Services()
 	for ctx.Err() == nil {
-		time.Sleep(time.Duration(rand.IntN(3000)) * time.Millisecond)
-		if err := s.agent.Stop(syscall.SIGKILL, names[rand.IntN(len(names))]); err != nil {
-			return n, err
+		time.Sleep(time.Duration(rand.IntN(8000)) * time.Millisecond)
+		victims := []string{names[rand.IntN(len(names))]}
+		if rand.IntN(8) == 0 {
+			victims = names
+		}
+		enforcing := slices.Contains(victims, "nat") || slices.Contains(victims, "")
+		if enforcing {
+			s.away.Add(1)
+		}
+		if err := s.agent.Stop(syscall.SIGKILL, victims...); err != nil {
+			return err
 		}
 		time.Sleep(time.Duration(rand.IntN(1000)) * time.Millisecond)
 		if err := s.agent.Start(context.Background()); err != nil {
-			return n, err
+			return err
 		}
-		n++
+		if enforcing {
+			s.away.Add(1)
+		}
+		for _, v := range victims {
+			s.count("kills of " + v + "agent")
+		}
 	}
-	return n, nil
+	return nil
+}
+
+// change replaces the rules of soakOne while it uses them. The command fails while an agent is away.
+func (s *soak) change(ctx context.Context) {
+	rules := soakRules
+	if rand.IntN(2) == 0 {
+		rules += ",other.test:9999,!198.51.100.98"
+	}
+	if _, err := s.agent.CLI(ctx, "update", "--egress", rules, soakOne); err == nil {
+		s.count("changes of rules")
+	}
 }
