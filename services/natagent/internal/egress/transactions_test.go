@@ -80,7 +80,8 @@ func (m *monitor) inOrder(what string, lines ...string) {
 }
 
 // While a transaction takes effect, a packet can meet rules of before and elements of after it. So chains are added
-// before elements name them, and what is in force is deleted last.
+// before elements name them, and sets before chains with hooks; what is in force is deleted last, and sets after
+// chains with hooks.
 func TestReplacementsAreNeverOpen(t *testing.T) {
 	w := newWorld(t)
 	w.put("10.9.0.3:80,label:a=b") // a chain that names others is not kept
@@ -90,6 +91,8 @@ func TestReplacementsAreNeverOpen(t *testing.T) {
 	m.inOrder("a new policy", "add chain inet "+chain, "add element inet "+rules.TableName+" policies",
 		"delete chain inet "+chain)
 	w.start()
-	m.inOrder("a restart", "add chain inet "+rules.CopyName+" forward", "add chain inet "+rules.TableName+" forward",
-		"delete table inet "+rules.CopyName)
+	m.inOrder("a restart", "add set inet "+rules.CopyName, "add chain inet "+rules.CopyName+" forward",
+		"delete chain inet "+rules.TableName+" forward", "add set inet "+rules.TableName,
+		"add chain inet "+rules.TableName+" forward", "delete chain inet "+rules.CopyName+" forward",
+		"delete set inet "+rules.CopyName)
 }

@@ -37,12 +37,36 @@ func (k *Inside) table() *nftables.Table {
 // Put writes the table again. Tables.Rebuild explains why there is a copy meanwhile.
 func (k *Inside) Put(p *plan.Plan, learned map[answered.Open]time.Duration, peers func(string) []netip.Prefix,
 	host []netip.Prefix) error {
+	write := func(next func() error) error { return k.write(p, learned, peers, host, next) }
+	together, apart := func() error { return nil }, func() error { return commit(k.conn) }
+	if !exists(k.conn, k.table()) {
+		return write(together)
+	}
+
 	k.name = rules.CopyName
-	_ = k.write(p, learned, peers, host) // without a copy, the table is written even so
+	err := write(apart)
 	k.name = rules.TableName
-	err := k.write(p, learned, peers, host)
+	if err != nil { // without a copy, the table is written even so
+		err = write(together)
+		k.queueDelete(rules.CopyName)
+		return errors.Join(err, commit(k.conn))
+	}
+
+	unhook(k.conn, k.hooks(rules.TableName, p))
+	if err := write(apart); err != nil {
+		return err // the copy stays
+	}
+	unhook(k.conn, k.hooks(rules.CopyName, p))
 	k.queueDelete(rules.CopyName)
-	return errors.Join(err, commit(k.conn))
+	return commit(k.conn)
+}
+
+// hooks returns the chains with hooks of a table.
+func (k *Inside) hooks(name string, p *plan.Plan) (chains []*nftables.Chain) {
+	for _, c := range rules.InsideChains(&nftables.Table{Name: name, Family: nftables.TableFamilyINet}, p) {
+		chains = append(chains, c.Chain)
+	}
+	return chains
 }
 
 // queueDelete queues the deletion of a table, if there is one.
@@ -52,9 +76,9 @@ func (k *Inside) queueDelete(name string) {
 	k.conn.DelTable(t)
 }
 
-// write writes the table, in one transaction.
+// write writes the table. next is called before the chains with hooks are queued, so that it can commit the rest.
 func (k *Inside) write(p *plan.Plan, learned map[answered.Open]time.Duration, peers func(string) []netip.Prefix,
-	host []netip.Prefix) error {
+	host []netip.Prefix, next func() error) error {
 	t := k.table()
 	k.queueDelete(k.name)
 	k.conn.AddTable(t)
@@ -79,6 +103,10 @@ func (k *Inside) write(p *plan.Plan, learned map[answered.Open]time.Duration, pe
 		queueRules(k.conn, t, c.Name, c.Rules)
 		lines = append(lines, chainText(t, c.Name, len(c.Rules)))
 	}
+	if err := next(); err != nil {
+		return err
+	}
+
 	for _, c := range rules.InsideChains(t, p) {
 		k.conn.AddChain(c.Chain)
 		queueRules(k.conn, t, c.Name, c.Rules)

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/google/nftables"
@@ -79,27 +80,36 @@ func (k *Tables) Close() error {
 	return k.conn.Close()
 }
 
-// queueBase queues what does not belong to one container.
+// queueBase queues what does not belong to one container, without chains with hooks.
 func (k *Tables) queueBase() {
-	t := k.inet()
-	for _, s := range rules.BaseSets(t) {
+	inet, bridge := k.inet(), k.bridge()
+	for _, t := range []*nftables.Table{inet, bridge} {
+		k.conn.AddTable(t)
+	}
+	for _, s := range slices.Concat(rules.BaseSets(inet), rules.BridgeSets(bridge)) {
 		_ = k.conn.AddSet(s.Set, s.Elements)
 	}
-	for _, c := range rules.BaseChains(t) {
-		k.conn.AddChain(c)
-	}
-	for name, list := range rules.BaseRules(k.queue) {
-		queueRules(k.conn, t, name, list)
-	}
+	queueChains(k, false)
+}
 
-	t = k.bridge()
-	for _, s := range rules.BridgeSets(t) {
-		_ = k.conn.AddSet(s.Set, nil)
+// queueChains queues the chains that do not belong to one container: those with hooks, or all others.
+func queueChains(k *Tables, hooked bool) {
+	inet, bridge := k.inet(), k.bridge()
+	for _, t := range []*nftables.Table{inet, bridge} {
+		k.conn.AddTable(t) // this process owns it
 	}
-	chains, lists := rules.BridgeChains(t)
+	for _, c := range rules.BaseChains(inet) {
+		if hooked == (c.Hooknum != nil) {
+			k.conn.AddChain(c)
+			queueRules(k.conn, inet, c.Name, rules.BaseRules(k.queue)[c.Name])
+		}
+	}
+	chains, lists := rules.BridgeChains(bridge)
 	for i, c := range chains {
-		k.conn.AddChain(c)
-		queueRules(k.conn, t, c.Name, lists[i])
+		if hooked == (c.Hooknum != nil) {
+			k.conn.AddChain(c)
+			queueRules(k.conn, bridge, c.Name, lists[i])
+		}
 	}
 }
 
