@@ -109,7 +109,8 @@ func TestServerNames(t *testing.T) {
 		t.Errorf("%d refused, want 7", n)
 	}
 	known := func() string { return w.host.Run("conntrack", "-L", "-p", "tcp") }
-	for end := time.Now().Add(time.Minute); strings.Contains(known(), "ESTABLISHED"); time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); strings.Contains(known(), "ESTABLISHED"); {
+		time.Sleep(100 * time.Millisecond)
 		if time.Now().After(end) {
 			t.Fatalf("refused connections are still known:\n%s", known())
 		}
