@@ -22,6 +22,7 @@ type DB struct {
 
 	generation string
 
+	queue   queue      // updates that wait for write
 	write   sync.Mutex // one writer at a time, so that disk, log and memory commit in the same order
 	serial  uint64     // of the last commit
 	journal *journalWriter
@@ -63,57 +64,6 @@ func (s Snapshot) txn() *memdb.Txn { return s.t }
 
 // View returns a snapshot of the current tables.
 func (db *DB) View() Snapshot { return Snapshot{db.mem.Txn(false)} }
-
-// Tx is a transaction of Update.
-type Tx struct {
-	t       *memdb.Txn
-	changes []record
-}
-
-func (tx *Tx) txn() *memdb.Txn { return tx.t }
-
-// Update runs f in a transaction and commits it: to disk, then to memory. Then it reports the changes to the watchers.
-// If f or the disk fails, nothing changes. Updates are serialized, so f must be short and must not call other services.
-func (db *DB) Update(f func(tx *Tx) error) error {
-	changes, watchers, err := db.transact(f, func(tx *Tx) error { return db.timedCommit(tx.changes) })
-	report(watchers, changes)
-	return err
-}
-
-// timedCommit stores changes and reports the time.
-func (db *DB) timedCommit(changes []record) error {
-	began := time.Now()
-	err := db.commit(changes, nil)
-	if db.committed != nil {
-		db.committed(time.Since(began), err)
-	}
-	return err
-}
-
-// transact runs f in a transaction, stores it and commits it to memory. It returns the changes if there are watchers.
-func (db *DB) transact(f, store func(*Tx) error) (memdb.Changes, []*watcher, error) {
-	db.write.Lock()
-	defer db.write.Unlock()
-	tx := &Tx{t: db.mem.Txn(true)}
-	defer tx.t.Abort()
-	if len(db.watchers) > 0 {
-		tx.t.TrackChanges()
-	}
-
-	if err := f(tx); err != nil {
-		return nil, nil, err
-	}
-	if len(tx.changes) == 0 {
-		return nil, nil, nil
-	}
-	if err := store(tx); err != nil {
-		return nil, nil, err
-	}
-
-	changes := tx.t.Changes()
-	tx.t.Commit()
-	return changes, db.watchers, nil
-}
 
 // commit writes changes to disk, together with the changes of also, in one transaction. write must
 // be held, unless db is not shared yet.

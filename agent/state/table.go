@@ -67,7 +67,11 @@ func (t *Table[T]) Put(tx *Tx, v *T) error {
 	if err != nil {
 		return fmt.Errorf("table %s: %w", t.name, err)
 	}
-	if err := tx.t.Insert(t.name, v); err != nil {
+	var before any
+	if had, ok := t.Get(tx, t.key(v)); ok {
+		before = had
+	}
+	if err := tx.insert(t.name, v, before); err != nil {
 		return fmt.Errorf("table %s: %w", t.name, err)
 	}
 	tx.changes = append(tx.changes, record{t.name, t.key(v), data})
@@ -80,7 +84,7 @@ func (t *Table[T]) Delete(tx *Tx, key string) (bool, error) {
 	if !ok {
 		return false, nil
 	}
-	if err := tx.t.Delete(t.name, obj); err != nil {
+	if err := tx.remove(t.name, obj); err != nil {
 		return false, fmt.Errorf("table %s: %w", t.name, err)
 	}
 	tx.changes = append(tx.changes, record{t.name, key, nil})
