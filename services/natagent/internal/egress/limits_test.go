@@ -2,10 +2,13 @@ package egress_test
 
 import (
 	"context"
+	"errors"
 	"net"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	rules "github.com/fairlead/fairlead/proto/egress"
 	"github.com/fairlead/fairlead/services/natagent/internal/egress/plan"
@@ -30,6 +33,9 @@ func TestConnectionsAreLimited(t *testing.T) {
 	}, to string) bool {
 		c, err := from.Dial("tcp", to, 20*time.Second)
 		if err != nil {
+			if !errors.Is(err, unix.ECONNREFUSED) {
+				t.Errorf("the client does not know that the connection to %s is refused: %v", to, err)
+			}
 			return false
 		}
 		t.Cleanup(func() { _ = c.Close() })

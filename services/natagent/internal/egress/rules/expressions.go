@@ -182,14 +182,26 @@ func native16(n uint16) []byte { return binary.NativeEndian.AppendUint16(nil, n)
 // established matches packets of known connections.
 func established() []expr.Any { return inState(expr.CtStateBitESTABLISHED) }
 
-// errorRules returns rules that accept errors about known connections. Connections that a helper expects are related
-// too, but a peer chooses their ports and sometimes their addresses: they need a rule of the policy.
+// errorRules returns rules that accept errors about known connections, and resets by which the kernel rejects new ones.
+// Connections that a helper expects are related too, but a peer chooses their ports and sometimes their addresses: they
+// need a rule of the policy.
 func errorRules() (all []Rule) {
 	for _, protocol := range []byte{unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6} {
 		all = append(all, Rule{"errors about known connections", join([]expr.Any{meta(expr.MetaKeyL4PROTO, reg1),
 			equal(protocol)}, inState(expr.CtStateBitRELATED), goOn())})
 	}
-	return all
+	return append(all, Rule{"rejections of connections", join([]expr.Any{meta(expr.MetaKeyL4PROTO, reg1),
+		equal(unix.IPPROTO_TCP)}, isReset(), inState(expr.CtStateBitRELATED), isReply(true), goOn())})
+}
+
+// isReset matches TCP segments that reset a connection.
+func isReset() []expr.Any {
+	const flags, syn, rst = 13, 2, 4
+	return []expr.Any{
+		&expr.Payload{DestRegister: reg1, Base: expr.PayloadBaseTransportHeader, Offset: flags, Len: 1},
+		&expr.Bitwise{SourceRegister: reg1, DestRegister: reg1, Len: 1, Mask: []byte{syn | rst}, Xor: []byte{0}},
+		equal(rst),
+	}
 }
 
 func inState(bits uint32) []expr.Any {
