@@ -92,19 +92,21 @@ func (db *DB) Update(f func(tx *Tx) error) error {
 
 // runBatch runs the updates that wait, unless another goroutine has run u meanwhile. It reports whether u has run.
 func (db *DB) runBatch(u *update) (ran bool) {
-	db.write.Lock()
-	if u.ran {
-		db.write.Unlock()
-		return true
-	}
-	batch := db.queue.take()
-	changes, watchers := db.runAll(batch)
-	ran = u.ran
-	db.write.Unlock()
-
+	var batch []*update
 	defer func() {
 		for _, u := range batch {
 			close(u.reported)
+		}
+	}()
+	var changes memdb.Changes
+	var watchers []*watcher
+	func() {
+		db.write.Lock()
+		defer db.write.Unlock()
+		if ran = u.ran; !ran {
+			batch = db.queue.take()
+			changes, watchers = db.runAll(batch)
+			ran = u.ran
 		}
 	}()
 	report(watchers, changes)

@@ -14,12 +14,13 @@ type watcher struct {
 
 // Watch calls add with the keys of changed records of a table, after each Update and Show, until stop is called. keys
 // returns the keys of one record: before is nil if the record is new, after is nil if it was deleted. Several changes
-// of a record in one transaction are one change. Records that are stored already are not reported: list them after
-// Watch.
+// of a record in updates that are committed together are one change. Records that are stored already are not reported:
+// list them after Watch.
 //
-// The goroutine of the change calls both functions before Update returns, concurrently with other changes. They must
-// not modify the records. They must be fast, because each commit waits for them. They can use the database, but must
-// not update the table that they watch. The method Add of a controller is a valid add.
+// Both functions are called before Update returns, by any goroutine that updates, concurrently with other changes. They
+// must not modify the records, nor wait for a lock that is held during an Update. They must be fast, because each
+// commit waits for them. They can use the database, but must not update the table that they watch. The method Add of a
+// controller is a valid add.
 //
 // Without a watch, commits have no additional cost.
 func Watch[T any, K comparable](db *DB, t *Table[T], keys func(before, after *T) []K, add func(...K)) (stop func()) {

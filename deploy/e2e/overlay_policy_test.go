@@ -55,8 +55,11 @@ func (f *fleet) pingsSoon(n int, container, address string) {
 // otherHostsShown checks that commands name containers of other hosts.
 func (f *fleet) otherHostsShown() {
 	f.t.Helper()
+	f.pingsSoon(1, "box", f.addresses(2, "guarded", "app")[0]) // its connection is forgotten after 30 s
+	if out := f.run(1, "connections --container box --peer guarded.two"); !strings.Contains(out, " guarded.two ") {
+		f.t.Errorf("connections: got %s", out)
+	}
 	for args, want := range map[string]string{
-		"connections --container box --peer guarded.two":                    " guarded.two ",
 		"policy explain box container:guarded:80":                           "allowed",
 		"policy explain box container:a3:80":                                "refused",
 		"policy explain box " + f.addresses(2, "guarded", "app")[0] + ":80": "label:tier=back",

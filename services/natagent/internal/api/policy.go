@@ -138,7 +138,7 @@ func (s *policyServer) WatchRefusals(req *natv1.WatchRefusalsRequest,
 		since = req.GetSince().AsTime()
 	}
 
-	for {
+	for first := true; ; first = false { // the first response, even if it is empty, says that records follow
 		found, lost, more := s.refusals(req, since)
 		resp := &natv1.WatchRefusalsResponse{Lost: lost}
 		for _, r := range found {
@@ -147,7 +147,7 @@ func (s *policyServer) WatchRefusals(req *natv1.WatchRefusalsRequest,
 				resp.Refusals = append(resp.Refusals, refusalToProto(r))
 			}
 		}
-		if len(resp.Refusals) > 0 || !req.GetFollow() {
+		if first || len(resp.Refusals) > 0 {
 			if err := stream.Send(resp); err != nil {
 				return err
 			}

@@ -16,8 +16,13 @@ import (
 // cuts selects the connections of a container that its policy does not allow. old is the policy before, with the
 // answers under it; both can be nil. The selectors look at the answers until they are used: a connection can begin
 // meanwhile.
-func (e *Enforcer) cuts(c, old *plan.Plan, before *answered.Book) (cuts []conntrack.Selector) {
-	knows, was := e.knowing(c), earlierOf(old, before, e.prefixes)
+func (e *Enforcer) cuts(c, old *plan.Plan, before *answered.Book) []conntrack.Selector {
+	return cutsSince(e, c, earlierOf(old, before, e.prefixes))
+}
+
+// cutsSince is cuts with the policy before.
+func cutsSince(e *Enforcer, c *plan.Plan, was earlier) (cuts []conntrack.Selector) {
+	knows := e.knowing(c)
 	for _, a := range append(c.Addresses(), c.LinkLocals()...) { // one selector for a source and one for a destination
 		if c.Out.Restricts() {
 			cuts = append(cuts, conntrack.Selector{Source: a,

@@ -1,6 +1,6 @@
 // Package egress enforces what containers may reach: it keeps two nf_tables tables in the kernel, one
-// chain per container, and reads what they refuse. Package natagent creates the Enforcer, package api
-// calls it.
+// chain for each list of rules, and reads what they refuse. Package natagent creates the Enforcer, package
+// api calls it.
 //
 // The tables do not depend on the firewall backend: what they drop stays dropped. Domains are enforced
 // by addresses that dnsagent reports before it answers the container. Without nf_tables a policy is
@@ -9,7 +9,7 @@
 // The traffic of macvlan and ipvlan networks does not pass the host. Their containers have a third table in their own
 // network namespace: output and input. They must not have the privileges to change it or to send around it.
 //
-//	inet fairlead-egress    forward, input: source MAC -> chain of the container for outgoing traffic
+//	inet fairlead-egress    forward, input: source MAC -> chain of the container's rules for outgoing traffic
 //	                        forward-ingress, output: destination -> its chain for incoming traffic
 //	bridge fairlead-egress  postrouting: nothing passes to interfaces whose policy is not in force yet
 //	                        prerouting: frames from and to these containers go through the host, so

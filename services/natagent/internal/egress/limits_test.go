@@ -196,6 +196,7 @@ func TestEndpointsAreLimited(t *testing.T) {
 	defer func() { _ = conn.Close() }()
 	const size = 1000
 	received := make(chan int)
+	var last time.Time
 	go func() {
 		n := 0
 		for b := make([]byte, size); ; n++ {
@@ -203,6 +204,7 @@ func TestEndpointsAreLimited(t *testing.T) {
 				received <- n
 				return
 			}
+			last = time.Now()
 		}
 	}()
 	began := time.Now()
@@ -210,10 +212,11 @@ func TestEndpointsAreLimited(t *testing.T) {
 		_, _ = conn.Write(make([]byte, size))
 	}
 	sent := time.Since(began)
-	_ = at.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+	_ = at.SetReadDeadline(time.Now().Add(time.Second))
 	n := <-received
-	if most := int(rate * (1 + sent.Seconds())); n*size > most || n == 0 {
-		t.Errorf("got %d bytes in %v, want at most %d", n*size, sent, most)
+	took := max(sent, last.Sub(began)) // packets can wait on a busy machine
+	if most := int(rate * (1 + took.Seconds())); n*size > most || n == 0 {
+		t.Errorf("got %d bytes in %v, want at most %d", n*size, took, most)
 	}
 }
 

@@ -58,6 +58,10 @@ func (e *Enforcer) putPeers(ctx context.Context, all []plan.Peer, keepOthers boo
 		return nil, nil, nil
 	}
 	containers = cutsOf(e.installed, e.tables.Peer, changed)
+	had := map[string][]netip.Prefix{}
+	for peer := range changed {
+		had[peer] = e.tables.Peer(peer)
+	}
 	if err := e.tables.PutPeers(changed); err != nil {
 		e.log.Warn("addresses of containers out of sync, writing them again", "error", err)
 		if err := e.rebuild(); err != nil {
@@ -66,7 +70,12 @@ func (e *Enforcer) putPeers(ctx context.Context, all []plan.Peer, keepOthers boo
 	}
 	err = e.inside.PutPeers(e.installed, changed)
 	for _, c := range containers {
-		cuts = append(cuts, e.cuts(c, c, e.book(c.Owner))...)
+		cuts = append(cuts, cutsSince(e, c, earlierOf(c, e.book(c.Owner), func(peer string) []netip.Prefix {
+			if all, ok := had[peer]; ok {
+				return all
+			}
+			return e.prefixes(peer)
+		}))...)
 	}
 	return containers, cuts, err
 }

@@ -26,7 +26,7 @@ func exchange(c net.Conn) error {
 func TestPeers(t *testing.T) {
 	w := newWorld(t)
 	db := []string{"container:db", "10.9.0.3/32", "fd09::3/128"}
-	w.put("container:db:80", "label:app=web", "network:back:443")
+	w.put("container:db:80", "label:app=web", "network:back:443", "other.test") // a name of any port
 	w.check("before the addresses", "10.9.0.3:80", "[fd09::3]:80", "10.9.0.3:443")
 	w.putPeers(db)
 	w.check("container", "+10.9.0.3:80", "+[fd09::3]:80", "10.9.0.3:443", web4+":80")

@@ -73,19 +73,23 @@ func (g *history) keep(r Refusal) (old []Refusal) {
 }
 
 // share divides records into at most n that are kept, and others. The containers with the most records lose their
-// oldest ones, so that none displaces the records of another.
+// oldest ones, so that none displaces the records of another. If there are more containers than n, the newest are kept.
 func share(all []Refusal, n int) (kept, old []Refusal) {
 	count := map[string]int{}
 	for _, r := range all {
 		count[r.Owner]++
 	}
 	sizes := slices.Sorted(maps.Values(count))
-	limit := n
+	limit, total := n, n
 	for i, size := range sizes { // those with less than an equal part leave the rest to the others
 		if limit = n / (len(sizes) - i); size > limit {
 			break
 		}
 		n -= size
+	}
+	if limit == 0 { // more containers than records
+		from := max(0, len(all)-total)
+		return slices.Clone(all[from:]), all[:from]
 	}
 
 	for _, r := range all {
@@ -122,13 +126,20 @@ func (g *history) write(r Refusal) {
 // continues.
 func (g *history) rotate() {
 	if os.WriteFile(g.path+".new", g.encoded(), 0o600) != nil || os.Rename(g.path+".new", g.path+".1") != nil ||
-		os.Remove(g.path) != nil {
+		!removed(g.path) {
+		g.size = fileLimit / 2 // tries again later, not with each record
 		return
 	}
 	before := g.file
 	if g.open() == nil {
 		_ = before.Close()
 	}
+}
+
+// removed removes a file. One that is gone is no error.
+func removed(path string) bool {
+	err := os.Remove(path)
+	return err == nil || errors.Is(err, fs.ErrNotExist)
 }
 
 // encoded returns the records in memory as lines, as many as a file has space for.

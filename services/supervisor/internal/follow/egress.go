@@ -81,7 +81,9 @@ func (r Egress) UpdateBandwidth(ctx context.Context, c *container.Container, lim
 	}
 	next := *c
 	next.Config.Network.Bandwidth = limit
-	return r.apply(ctx, &next)
+	ctx, cancel := agents.WithTimeout(ctx)
+	defer cancel()
+	return r.Policies.Apply(ctx, policy.MemberOf(&next, next.Live.Endpoints))
 }
 
 // apply puts the rules of a running container in force.
@@ -99,7 +101,7 @@ func (r Egress) enforce(ctx context.Context, c *container.Container, live *conta
 	packets := func() error { return r.Policies.Apply(ctx, m) }
 	names := func() error { return r.updateNames(ctx, c, live) }
 	var err error
-	if len(r.Policies.Of(m).Egress) > 0 {
+	if len(r.Policies.Of(m).Egress) > 0 || r.Policies.Names(m) == nil { // no names to lift
 		err = errors.Join(packets(), names())
 	} else if err = names(); err == nil {
 		err = packets()

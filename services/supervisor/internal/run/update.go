@@ -123,7 +123,8 @@ func (r updater) updateBandwidth(ctx context.Context, c *container.Container,
 
 // applyBandwidth replaces the limit of a container that is running with a network of its own.
 func (r updater) applyBandwidth(ctx context.Context, c *container.Container, had, limit bandwidth.Limit) error {
-	if had == limit || !c.IsRunning() || c.Live == nil {
+	_, joined := c.Config.Network.Mode.Joined()
+	if had == limit || !c.IsRunning() || c.Live == nil || joined || c.Config.Network.Mode == container.ModeHost {
 		return nil
 	}
 	return follow.Egress{Follower: r.Follower}.UpdateBandwidth(ctx, c, limit)

@@ -34,7 +34,11 @@ func (k *Tables) Rebuild(all []*plan.Plan, learned func(owner string) map[answer
 	}
 
 	k.name = rules.CopyName
-	err := write(k.commit)
+	next := k.commit
+	if exists(k.conn, k.inet()) { // of a process that ended meanwhile: it can be all that is in force
+		next = together
+	}
+	err := write(next)
 	k.name = rules.TableName
 	if err != nil { // without copies, the tables are written even so
 		err = write(together)

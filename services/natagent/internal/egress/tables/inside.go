@@ -44,7 +44,11 @@ func (k *Inside) Put(p *plan.Plan, learned map[answered.Open]time.Duration, peer
 	}
 
 	k.name = rules.CopyName
-	err := write(apart)
+	next := apart
+	if exists(k.conn, k.table()) { // of a process that ended meanwhile: it can be all that is in force
+		next = together
+	}
+	err := write(next)
 	k.name = rules.TableName
 	if err != nil { // without a copy, the table is written even so
 		err = write(together)

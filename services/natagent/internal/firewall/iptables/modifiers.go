@@ -26,8 +26,10 @@ type modifierLog struct {
 // listen starts to receive events.
 func listen(events *nfevents.Source) (a *modifierLog, err error) {
 	a = &modifierLog{by: map[uint32]firewall.Modifier{}, news: make(chan struct{})}
-	a.cancel, err = events.Subscribe(a.note)
-	return a, err
+	if a.cancel, err = events.Subscribe(a.note); err != nil {
+		return nil, err
+	}
+	return a, nil
 }
 
 func (a *modifierLog) close() {

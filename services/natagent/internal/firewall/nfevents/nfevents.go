@@ -119,8 +119,8 @@ func (r *reader) run(ctx context.Context, on *socket) {
 	for {
 		on.read(ctx, &parser{emit: r.deliver})
 		on.close()
+		r.deliver(Transaction{Lost: true})
 		for on = nil; on == nil; {
-			r.deliver(Transaction{Lost: true})
 			select {
 			case <-ctx.Done():
 				return
