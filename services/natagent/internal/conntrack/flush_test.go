@@ -24,7 +24,7 @@ func TestDeleteAll(t *testing.T) {
 			send(t, client, "udp4", "10.2.0.2:53")
 			send(t, client, "udp6", "[fd01::1]:53")
 			if err := conntrack.New(hostns.At(host.Fd())).DeleteAll(t.Context(),
-				[]netip.Addr{netip.MustParseAddr(address)}); err != nil {
+				[]netip.Addr{netip.MustParseAddr(address)}, true); err != nil {
 				t.Fatal(err)
 			}
 			if got := flows(host); !same(got, left) {

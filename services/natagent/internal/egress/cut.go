@@ -132,3 +132,13 @@ func has(c *plan.Plan, known *answered.Book,
 		return slices.ContainsFunc(prefixes(r.Peer()), func(p netip.Prefix) bool { return p.Contains(a) })
 	}
 }
+
+// earlierAddresses returns the addresses of a container that starts, which can have connections of an earlier owner.
+// Without IPv6 it has no link-local ones.
+func earlierAddresses(c *plan.Container) []netip.Addr {
+	all := c.Addresses()
+	if slices.ContainsFunc(all, netip.Addr.Is6) {
+		all = append(all, c.LinkLocals()...)
+	}
+	return all
+}

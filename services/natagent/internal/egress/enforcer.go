@@ -59,7 +59,7 @@ type Store interface {
 // Flows deletes conntrack entries.
 type Flows interface {
 	Delete(ctx context.Context, cuts []conntrack.Selector) error
-	DeleteAll(ctx context.Context, addresses []netip.Addr) error
+	DeleteAll(ctx context.Context, addresses []netip.Addr, incoming bool) error
 	Local() map[netip.Addr]bool // addresses of the host
 	servers.Flows
 }
@@ -143,7 +143,8 @@ func (e *Enforcer) Put(ctx context.Context, c *plan.Container, starting bool) er
 	ctx, span = tracing.Start(ctx, "cut connections")
 	defer func() { span.End(err) }()
 	if starting {
-		err = e.flows.DeleteAll(ctx, append(c.Addresses(), c.LinkLocals()...))
+		// without rules for them, incoming connections may continue
+		err = e.flows.DeleteAll(ctx, earlierAddresses(c), len(c.Ingress) > 0)
 	} else {
 		err = errors.Join(e.flows.Delete(ctx, cuts), cutInside(ctx, e, c.Owner, cuts))
 	}
