@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -54,6 +55,9 @@ func FlagError(cmd *cobra.Command, err error) error {
 	}
 
 	message := err.Error()
+	if number, ok := errors.AsType[*strconv.NumError](err); ok {
+		message = strings.Replace(message, number.Error(), wanted(number), 1)
+	}
 	if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok {
 		name := unknown.GetSpecifiedName()
 		if instead, ok := insteadOfFlag(cmd, name); ok {
@@ -64,6 +68,21 @@ func FlagError(cmd *cobra.Command, err error) error {
 	}
 
 	return &UsageError{cmd.CommandPath(), ExitRunFailed, errors.New(message)}
+}
+
+// wanted returns what a flag accepts whose value is not a number or a boolean.
+func wanted(e *strconv.NumError) string {
+	switch {
+	case errors.Is(e.Err, strconv.ErrRange):
+		return "is out of range"
+	case e.Func == "ParseBool":
+		return "must be true or false"
+	case e.Func == "ParseUint":
+		return "must be a whole number, 0 or more"
+	case e.Func == "ParseInt", e.Func == "Atoi":
+		return "must be a whole number"
+	}
+	return "must be a number"
 }
 
 // insteadOfFlag returns the alternative to a flag of docker, which is searched under each name of

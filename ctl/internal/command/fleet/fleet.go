@@ -159,7 +159,10 @@ them, only --force leaves: the containers lose these networks.`,
 				return err
 			}
 			if !force {
-				if err := checkUnused(cmd.Context(), cl); err != nil {
+				err := checkUnused(cmd.Context(), cl)
+				if fault.Is(err, fault.Unavailable) { // without the supervisor a host can leave too
+					c.Warn("running containers are not checked: " + err.Error())
+				} else if err != nil {
 					return err
 				}
 			}

@@ -181,6 +181,16 @@ func TestWatchRefusalsFollows(t *testing.T) {
 	})
 }
 
+// A follower knows that it follows before the first refusal, so that it continues after a restart.
+func TestWatchRefusalsRespondsWithoutAny(t *testing.T) {
+	gone := errors.New("gone")
+	s := &stream{ctx: t.Context(), fails: gone}
+	err := (&policyServer{policies: &policies{}}).WatchRefusals(&natv1.WatchRefusalsRequest{Follow: true}, s)
+	if !errors.Is(err, gone) || len(s.sent) != 1 || len(s.sent[0].GetRefusals()) != 0 {
+		t.Errorf("got %v, %v", s.sent, err)
+	}
+}
+
 func TestWatchRefusalsEndsWithClient(t *testing.T) {
 	p, gone := &policies{}, errors.New("gone")
 	p.add("a", "policy", "kept")

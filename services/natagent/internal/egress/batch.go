@@ -114,15 +114,15 @@ func (e *Enforcer) putTogether(ctx context.Context, batch []*request) error {
 	var added []string
 	together := newIndex()
 	for _, r := range batch {
-		if err := e.tables.CheckSupport(r.c); err != nil {
-			return err
-		}
 		had, ok := e.store.Policy(r.c.Owner)
 		old := e.installed[r.c.Owner]
 		if ok && had.Equal(r.c) && old != nil {
 			continue
 		}
 		now, err := e.install(r.c)
+		if err == nil {
+			err = e.tables.CheckSupport(now)
+		}
 		if err != nil {
 			return err
 		}

@@ -16,7 +16,7 @@ func (e *Enforcer) checkServers(owner string, now *plan.Plan) {
 		return
 	}
 
-	c := &servers.Client{Owner: owner, Name: now.Name, Policy: now.Policy(),
+	c := &servers.Client{Owner: owner, Name: now.Name, Policy: now.Out,
 		Addresses: map[netip.Addr]servername.MAC{}}
 	for mac := range now.Via {
 		c.MACs = append(c.MACs, servername.MAC([]byte(mac)))

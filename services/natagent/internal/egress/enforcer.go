@@ -160,15 +160,15 @@ func (e *Enforcer) putOne(ctx context.Context, c *plan.Container) (cuts []conntr
 		return nil, err
 	}
 
-	if err := e.tables.CheckSupport(c); err != nil {
-		return nil, err
-	}
 	before, had := e.store.Policy(c.Owner)
 	old := e.installed[c.Owner]
 	if had && before.Equal(c) && old != nil && !c.HasInside() { // a namespace can be another one meanwhile
 		return nil, nil
 	}
 	now, err := e.install(c)
+	if err == nil {
+		err = e.tables.CheckSupport(now)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -12,8 +12,7 @@ import (
 // recognized by its MAC address, which the port guard enforces: it can have addresses that netagent
 // has not assigned, such as a link-local one.
 func BaseRules(kind QueueKind) map[string][]Rule {
-	start := append(knownRules(), Rule{"neighbour discovery",
-		join(neighbours(), []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}})})
+	start := append(knownRules(), neighbourRule())
 	from := []expr.Any{meta(expr.MetaKeyIIFTYPE, reg1),
 		equal(binary.NativeEndian.AppendUint16(nil, unix.ARPHRD_ETHER)...), ethernet(offsetFrom), chainOf(mapPolicies)}
 	start = append(start, Rule{"containers with a policy", from})
@@ -21,8 +20,8 @@ func BaseRules(kind QueueKind) map[string][]Rule {
 	all := map[string][]Rule{
 		"forward":         start,
 		"input":           start,
-		"forward-ingress": in,
-		"output":          append(knownRules(), in...),
+		"forward-ingress": append(known(), in...),
+		"output":          append(append(knownRules(), neighbourRule()), in...),
 		chainChecked:      checkedRules(kind),
 		chainRefused:      refusedRules(),
 	}
@@ -48,8 +47,7 @@ func refusedRules() []Rule {
 }
 
 // incomingRules returns the rules that find the chain for incoming traffic of a container, by its address.
-func incomingRules() []Rule {
-	rules := known()
+func incomingRules() (rules []Rule) {
 	for _, f := range families() {
 		rules = append(rules, Rule{"to containers with a policy", join(f.only(), []expr.Any{network(f.daddr, f.length),
 			chainOf(sharedSet(mapIngress, f.v6))})})
@@ -96,5 +94,10 @@ func baseChain(t *nftables.Table, name string, hook *nftables.ChainHook,
 func known() []Rule {
 	pass := []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}}
 	all := append([]Rule{{"known connections", join(established(), pass)}}, errorRules()...)
-	return append(all, Rule{"neighbour discovery", join(neighbours(), pass)})
+	return append(all, neighbourRule())
+}
+
+// neighbourRule accepts neighbour discovery.
+func neighbourRule() Rule {
+	return Rule{"neighbour discovery", join(neighbours(), []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}})}
 }

@@ -84,7 +84,7 @@ func enterRules() []Rule {
 func addressResolution() []Rule {
 	return []Rule{
 		{"ARP", join(hasProtocol(unix.ETH_P_ARP, expr.CmpOpEq), []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}})},
-		{"neighbour discovery", join(neighbours(), []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}})},
+		neighbourRule(),
 	}
 }
 

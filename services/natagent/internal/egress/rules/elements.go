@@ -18,10 +18,7 @@ func BaseSets(t *nftables.Table) []Set {
 	for _, r := range refusedSets(t) {
 		all = append(all, Set{Set: r})
 	}
-	all = append(all, sendersSets(t)...)
-	return append(all, Set{Set: recordedSet(t, setRecorded, nftables.TypeEtherAddr)},
-		Set{Set: recordedSet(t, sharedSet(setRecorded, false), nftables.TypeIPAddr)},
-		Set{Set: recordedSet(t, sharedSet(setRecorded, true), nftables.TypeIP6Addr)})
+	return append(append(all, sendersSets(t)...), recordedSets(t)...)
 }
 
 // refusedSets returns the sets whose elements count the packets of containers that were refused: outgoing, by MAC

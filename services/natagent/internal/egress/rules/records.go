@@ -141,11 +141,26 @@ func recordKeys(d Direction) (all [][]expr.Any) {
 	return all
 }
 
-// recordedSet returns a set of containers with a rate of records.
-func recordedSet(t *nftables.Table, name string, key nftables.SetDatatype) *nftables.Set {
-	const most = 65535
-	return &nftables.Set{Table: t, Name: name, KeyType: key, HasTimeout: true, Timeout: time.Minute, Dynamic: true,
-		Size: most, KeyByteOrder: binaryutil.BigEndian, Comment: "containers whose packets were recorded"}
+// maxRates bounds the containers of a set of rates.
+const maxRates = 65535
+
+// rateSet returns a set of containers, each with the rate of some packets. The kernel adds those that send any, and
+// forgets them some time after the last one.
+func rateSet(t *nftables.Table, name string, key nftables.SetDatatype, kept time.Duration, comment string) Set {
+	return Set{&nftables.Set{Table: t, Name: name, KeyType: key, KeyByteOrder: binaryutil.BigEndian, Dynamic: true,
+		HasTimeout: true, Timeout: kept, Size: maxRates, Comment: comment}, nil}
+}
+
+// recordedSets returns the sets of containers whose refusals were recorded.
+func recordedSets(t *nftables.Table) []Set {
+	set := func(name string, key nftables.SetDatatype) Set {
+		return rateSet(t, name, key, time.Minute, "containers whose packets were recorded")
+	}
+	all := []Set{set(setRecorded, nftables.TypeEtherAddr)}
+	for _, f := range families() {
+		all = append(all, set(sharedSet(setRecorded, f.v6), f.address))
+	}
+	return all
 }
 
 // Counter returns the counter of a rule that allows or refuses packets.

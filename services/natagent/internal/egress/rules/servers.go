@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/google/nftables"
-	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
 	"github.com/google/nftables/xt"
 	"golang.org/x/sys/unix"
@@ -99,18 +98,15 @@ const (
 	setSenders   = "senders"
 	setBeginners = "beginners"
 	sendersTime  = 10 * time.Minute // after the last packet
-	maxSenders   = 65536
 )
 
 // sendersSets returns the sets of containers whose packets were queued.
-func sendersSets(t *nftables.Table) (all []Set) {
-	for name, comment := range map[string]string{setSenders: "containers whose packets were queued",
-		setBeginners: "the same, for packets that begin connections"} {
-		all = append(all, Set{&nftables.Set{Table: t, Name: name, KeyType: nftables.TypeEtherAddr,
-			KeyByteOrder: binaryutil.BigEndian, Dynamic: true, HasTimeout: true, Timeout: sendersTime, Size: maxSenders,
-			Comment: comment}, nil})
+func sendersSets(t *nftables.Table) []Set {
+	return []Set{
+		rateSet(t, setSenders, nftables.TypeEtherAddr, sendersTime, "containers whose packets were queued"),
+		rateSet(t, setBeginners, nftables.TypeEtherAddr, sendersTime,
+			"containers whose first packets of connections were queued"),
 	}
-	return all
 }
 
 // tooMany matches packets of a container beyond a rate.

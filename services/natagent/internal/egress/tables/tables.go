@@ -150,8 +150,8 @@ func commit(conn *nflink.Link) error {
 }
 
 // CheckSupport rejects a policy that the kernel cannot enforce.
-func (k *Tables) CheckSupport(c *plan.Container) error {
-	if !c.Policy().ChecksServers() {
+func (k *Tables) CheckSupport(c *plan.Plan) error {
+	if !c.Out.ChecksServers() {
 		return nil
 	}
 	if c.HasInside() {
