@@ -2173,7 +2173,7 @@ type StopContainerRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The container.
 	Reference string `protobuf:"bytes,1,opt,name=reference,proto3" json:"reference,omitempty"`
-	// Seconds before SIGKILL. Absent means the container's stop timeout (10). Zero sends SIGKILL after the stop signal, without waiting.
+	// Seconds before SIGKILL. Absent means the container's stop timeout (10). Zero sends SIGKILL 30 ms after the stop signal.
 	TimeoutSeconds *uint32 `protobuf:"varint,2,opt,name=timeout_seconds,json=timeoutSeconds,proto3,oneof" json:"timeout_seconds,omitempty"`
 	// The signal. Empty means the container's stop signal.
 	Signal        string `protobuf:"bytes,3,opt,name=signal,proto3" json:"signal,omitempty"`
